@@ -1,0 +1,87 @@
+"""The two kinds of failure that are not bugs, told apart by who must act. `edge.errors` makes HTTP answers of them."""
+
+
+class Refusal(Exception):
+    """The caller asked for something it may not have; asking again unchanged will be refused again."""
+
+    status = 400
+    code = "BadRequest"
+
+    def __init__(self, message: str, *, target: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.target = target
+        if code is not None:
+            self.code = code
+
+
+class Invalid(Refusal):
+    """A field of the request has a value it may not have. `errors` maps the field's wire name to what is wrong."""
+
+    def __init__(self, message: str, *, target: str | None = None, errors: dict[str, list[str]] | None = None) -> None:
+        super().__init__(message, target=target)
+        self.errors = errors or ({target: [message]} if target else {})
+
+
+class Unauthorized(Refusal):
+    """The request does not prove who sent it."""
+
+    status = 401
+    code = "Unauthorized"
+
+
+class Forbidden(Refusal):
+    """The sender is known and may not do this."""
+
+    status = 403
+    code = "Forbidden"
+
+
+class NotFound(Refusal):
+    """What the request names is not there, or not the caller's."""
+
+    status = 404
+    code = "NotFound"
+
+
+class Conflict(Refusal):
+    """The request does not fit the present state of what it names."""
+
+    status = 409
+    code = "Conflict"
+
+
+class TooLarge(Refusal):
+    """The body or the headers are over the limit."""
+
+    status = 413
+    code = "RequestEntityTooLarge"
+
+
+class NotServed(Refusal):
+    """An operation of the public wire that this server does not serve (yet)."""
+
+    status = 501
+    code = "NotImplemented"
+
+
+class TooMany(Refusal):
+    """A rate or a bound is exceeded; the same request may succeed after `retry_after_s` seconds."""
+
+    status = 429
+    code = "TooManyRequests"
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(Exception):
+    """Time will mend it: a dependency is down or a queue is full. Answered 503 with `Retry-After`, or requeued."""
+
+    retry_after_s = 1.0
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after_s = retry_after_s

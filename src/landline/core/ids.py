@@ -1,0 +1,36 @@
+"""Identifiers all slices share: time-ordered uuids, and the raw ids by which ACS names people, phones and bots."""
+
+from datetime import datetime
+from typing import NewType
+from uuid import UUID
+
+ResourceId = NewType("ResourceId", UUID)
+RawId = NewType("RawId", str)
+"""`8:acs:<resource>_<user>` a user, `4:+1555…` a phone, `28:…` a bot (acs-wire.md 5.3)."""
+
+
+def time_ordered(at: datetime, entropy: bytes) -> UUID:
+    """The UUIDv7 of instant `at` and 10 bytes of `entropy` (RFC 9562 §5.7): ids made later sort later."""
+    assert len(entropy) == 10, "a UUIDv7 has 74 bits beside its time"
+    milliseconds = int(at.timestamp() * 1000)
+    value = (milliseconds << 80) | int.from_bytes(entropy, "big")
+    value = (value & ~(0xF << 76)) | (0x7 << 76)
+    return UUID(int=(value & ~(0x3 << 62)) | (0x2 << 62))
+
+
+def user_raw_id(resource: UUID, user: UUID) -> RawId:
+    """The raw id of a communication user; neither guid may hold an underscore (acs-wire.md 5.3)."""
+    return RawId(f"8:acs:{resource}_{user}")
+
+
+def split_user_raw_id(raw_id: str) -> tuple[UUID, UUID] | None:
+    """(resource, user) of a communication user's raw id, or None when `raw_id` is not one."""
+    if not raw_id.startswith("8:acs:"):
+        return None
+    resource, separator, user = raw_id.removeprefix("8:acs:").partition("_")
+    if not separator or len(resource) != 36 or len(user) != 36:
+        return None
+    try:
+        return UUID(resource), UUID(user)
+    except ValueError:
+        return None

@@ -1,0 +1,80 @@
+"""Requests and responses of the HTTP edge: thin values over ASGI, because the hot path pays for every layer."""
+
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from landline.core.errors import Unauthorized
+from landline.core.ids import RawId, ResourceId
+from landline.wire import base
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request, as the edge proved it."""
+
+    resource: ResourceId
+    key: str | None = None
+    """The access key it was signed with, as `primary:3` (slot and generation); None for tokens."""
+    user: RawId | None = None
+    """The communication user of a user token; None for the resource's own keys and service tokens."""
+    scopes: frozenset[str] = frozenset()
+    """The scopes of a user token (acs-wire.md 5.5)."""
+
+
+@dataclass(slots=True)
+class Request:
+    """One HTTP request, its body read. Paths and query stay as they came on the wire, for signatures."""
+
+    method: str
+    target: str
+    """Raw path and query as sent."""
+    headers: dict[str, str]
+    """Names in lower case; of a repeated header the last."""
+    body: bytes
+    request_id: str
+    client: str = ""
+    """The peer's address."""
+    params: dict[str, str] = field(default_factory=dict[str, str])
+    """Decoded path parameters by the names of the route's template."""
+    _caller: Caller | None = None
+    _query: dict[str, str] | None = None
+
+    @property
+    def caller(self) -> Caller:
+        """Who sent it; routes without authentication have none and never ask."""
+        if self._caller is None:
+            raise Unauthorized("The request is not authenticated.")
+        return self._caller
+
+    @property
+    def query(self) -> dict[str, str]:
+        """Decoded query parameters; of a repeated one the first."""
+        if self._query is None:
+            pairs = parse_qsl(self.target.partition("?")[2], keep_blank_values=True)
+            self._query = dict(reversed(pairs))
+        return self._query
+
+    def authenticated(self, caller: Caller) -> None:
+        """The edge has proved who sent this."""
+        self._caller = caller
+
+    def decode(self, decoder: "msgspec.json.Decoder[base.T]") -> "base.T":
+        """The body as the shape of `decoder`. Raises `Invalid`."""
+        return base.decode(self.body, decoder)
+
+
+@dataclass(slots=True)
+class Response:
+    """One HTTP response; header names in lower case."""
+
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def json_response(status: int, value: Any, headers: dict[str, str] | None = None) -> Response:
+    """`value` (a wire shape, or plain JSON data) as a JSON response."""
+    return Response(status, base.encode(value), {"content-type": "application/json; charset=utf-8", **(headers or {})})

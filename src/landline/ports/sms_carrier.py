@@ -1,0 +1,93 @@
+"""The SMS carrier port: whoever takes text messages towards phones, and brings reports and texts back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One message to hand over. `key` is ours and stays the same when the message is handed over again."""
+
+    key: UUID
+    sender: str
+    recipient: str
+    text: str
+    segments: int
+    report_wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The carrier's answer to one submission: its own id for the message, or the detail code of its refusal."""
+
+    key: UUID
+    carrier_message_id: str | None
+    """None when refused."""
+    code: int = 0
+    """ACS detail code of a refusal (acs-wire.md 4.7)."""
+    temporary: bool = False
+    """Whether the refused message may be handed over again later."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A delivery receipt: what became of a message the carrier took."""
+
+    carrier_message_id: str
+    delivered: bool
+    code: int
+    """ACS detail code: 2000 delivered, else why not (acs-wire.md 4.7)."""
+    at: datetime
+    segments_delivered: int | None = None
+    """None when the carrier does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A whole text that a phone sent to one of our numbers. `key` is the carrier's, the same when brought again."""
+
+    key: str
+    sender: str
+    recipient: str
+    text: str
+    segments: int
+    at: datetime
+
+
+class CarrierEvents(Protocol):
+    """What a carrier calls back. Each call returns only after commit; the carrier's peer is acknowledged after it.
+
+    Every call may be repeated with the same content and then changes nothing. A raised `Unavailable` means: bring it
+    again later.
+    """
+
+    async def submitted(self, carrier: str, answers: Sequence[Submitted]) -> None: ...
+
+    async def reported(self, carrier: str, receipts: Sequence[Receipt]) -> None: ...
+
+    async def arrived(self, carrier: str, arrivals: Sequence[Arrival]) -> None: ...
+
+
+class SmsCarrier(Protocol):
+    """A way to the phones. At-least-once: a submission may be repeated after a crash; each submission taken is
+    answered by exactly one `CarrierEvents.submitted` while the process lives, in any order."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def start(self, events: CarrierEvents) -> None:
+        """Connect; from now on `events` is called."""
+        ...
+
+    async def submit(self, submissions: Sequence[Submission]) -> None:
+        """Take messages for handing over; waits while the carrier's window is full. Raises `Unavailable` when the
+        carrier cannot take them now (none of them was taken)."""
+        ...
+
+    async def close(self) -> None:
+        """Stop taking, answer what was taken where possible, disconnect."""
+        ...

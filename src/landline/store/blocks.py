@@ -1,0 +1,60 @@
+"""Leased work in blocks: rows written by one commit share a block, and a worker owns blocks, not rows.
+
+A process that commits work opens its block already held by itself and goes on from memory, so that nothing is claimed
+row by row. When it dies, its blocks' leases end and any process claims them (docs/design/blocks.md).
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from landline.store.database import Connection, Database
+
+LEASE = timedelta(seconds=15)
+
+
+class Blocks:
+    """The blocks of one kind of work, in `table (block_id uuid PRIMARY KEY, owner uuid, due_at timestamptz)`.
+
+    `due_at` is when the block wants to be looked at next; for a held block it is the end of the lease.
+    """
+
+    def __init__(self, database: Database, table: str, owner: UUID) -> None:
+        assert table.isidentifier()
+        self._database = database
+        self._owner = owner
+        self._open = f"INSERT INTO {table} (block_id, owner, due_at) VALUES ($1, $2, $3)"
+        self._claim = (
+            f"UPDATE {table} SET owner = $1, due_at = $2 WHERE block_id IN ("
+            f" SELECT block_id FROM {table} WHERE due_at <= $3 AND owner IS DISTINCT FROM $1"
+            f" ORDER BY due_at, block_id LIMIT $4 FOR UPDATE SKIP LOCKED) RETURNING block_id"
+        )
+        self._extend = f"UPDATE {table} SET due_at = $2 WHERE owner = $1"
+        self._release = f"UPDATE {table} SET owner = NULL, due_at = $3 WHERE block_id = $2 AND owner = $1"
+        self._close = f"DELETE FROM {table} WHERE block_id = ANY($1)"
+        self._next = f"SELECT min(due_at) FROM {table} WHERE owner IS DISTINCT FROM $1"
+
+    async def open(self, connection: Connection, block: UUID, now: datetime, *, held: bool) -> None:
+        """Open `block` in the transaction that writes its rows: held by this process, or due at once for any."""
+        await connection.execute(self._open, block, *((self._owner, now + LEASE) if held else (None, now)))
+
+    async def claim(self, now: datetime, limit: int) -> list[UUID]:
+        """Up to `limit` due blocks, the longest due first, now held by this process."""
+        rows = await self._database.fetch(self._claim, self._owner, now + LEASE, now, limit)
+        return [row["block_id"] for row in rows]
+
+    async def extend(self, now: datetime) -> None:
+        """Renew the lease of every block this process holds; call it at least every third of `LEASE`."""
+        await self._database.execute(self._extend, self._owner, now + LEASE)
+
+    async def release(self, block: UUID, due_at: datetime) -> None:
+        """Give a held block back, to be looked at by anyone at `due_at`."""
+        await self._database.execute(self._release, self._owner, block, due_at)
+
+    async def close(self, connection: Connection, blocks: Iterable[UUID]) -> None:
+        """Nothing is left to do in `blocks`."""
+        await connection.execute(self._close, list(blocks))
+
+    async def next_due(self) -> datetime | None:
+        """When the next block that this process does not hold wants to be looked at."""
+        return await self._database.fetchval(self._next, self._owner)

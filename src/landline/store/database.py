@@ -1,0 +1,106 @@
+"""The pool of PostgreSQL connections: every statement of the product goes through `Database`."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol, TypeAlias, cast
+
+import asyncpg
+
+from landline.core.errors import Unavailable
+
+Record: TypeAlias = Mapping[str, Any]
+"""One row: columns by name."""
+
+
+class Connection(Protocol):
+    """What `records` functions take: a connection (asyncpg's, typed), in a transaction when what they do must hold
+    together."""
+
+    async def execute(self, sql: str, *arguments: object) -> str: ...
+
+    async def executemany(self, sql: str, arguments: Iterable[Sequence[object]]) -> None: ...
+
+    async def fetch(self, sql: str, *arguments: object) -> list[Record]: ...
+
+    async def fetchrow(self, sql: str, *arguments: object) -> Record | None: ...
+
+    async def fetchval(self, sql: str, *arguments: object) -> Any: ...
+
+    async def copy_records_to_table(
+        self, table_name: str, *, records: Iterable[Sequence[object]], columns: Sequence[str]
+    ) -> str: ...
+
+    def transaction(self) -> AbstractAsyncContextManager[None]: ...
+
+
+LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    ConnectionError,
+    OSError,
+    TimeoutError,
+)
+"""Failures that time will mend: the server is away, restarting, or was killed in the middle."""
+
+
+class Database:
+    """One process's way to PostgreSQL. A statement that meets a lost server raises `Unavailable`; whether what it was
+    doing has committed is then unknown, so whatever must not repeat carries a key that the database makes unique."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool  # an asyncpg.Pool, whose package carries no types
+
+    @classmethod
+    async def connect(cls, dsn: str, *, size: int = 10, timeout_s: float = 30.0) -> "Database":
+        """A pool of up to `size` connections; statements are given up after `timeout_s`. Raises `Unavailable`."""
+        try:
+            pool: Any = await asyncpg.create_pool(
+                dsn, min_size=2, max_size=size, command_timeout=timeout_s, server_settings={"jit": "off"}
+            )
+        except LOST as error:
+            raise Unavailable(f"cannot reach PostgreSQL: {error}") from error
+        return cls(pool)
+
+    async def close(self) -> None:
+        """Wait for statements in progress, at most 3 s, and disconnect."""
+        try:
+            async with asyncio.timeout(3):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncGenerator[Connection]:
+        """A connection for statements that each stand alone."""
+        try:
+            async with self._pool.acquire(timeout=10) as connection:
+                yield cast(Connection, connection)
+        except LOST as error:
+            raise Unavailable(f"PostgreSQL is away: {type(error).__name__}") from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Connection]:
+        """A connection in a transaction that commits when the block is left, and rolls back when it raises."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def fetch(self, sql: str, *arguments: object) -> list[Record]:
+        async with self.connection() as connection:
+            return await connection.fetch(sql, *arguments)
+
+    async def fetchrow(self, sql: str, *arguments: object) -> Record | None:
+        async with self.connection() as connection:
+            return await connection.fetchrow(sql, *arguments)
+
+    async def fetchval(self, sql: str, *arguments: object) -> Any:
+        async with self.connection() as connection:
+            return await connection.fetchval(sql, *arguments)
+
+    async def execute(self, sql: str, *arguments: object) -> str:
+        async with self.connection() as connection:
+            return await connection.execute(sql, *arguments)

@@ -1,0 +1,72 @@
+"""Group commit: whatever arrives while one commit runs goes into the next, so that many share one fsync."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from landline.core.errors import Unavailable
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class GroupCommit(Generic[T, R]):
+    """Collects items and has them committed in batches by `commit`.
+
+    `commit(items)` writes all items in one transaction and returns one result for each, in order, after the commit.
+    A batch that fails for another reason than a lost server is tried again item by item, so that one bad item cannot
+    fail its neighbours.
+    """
+
+    def __init__(
+        self,
+        commit: Callable[[list[T]], Awaitable[list[R]]],
+        *,
+        lanes: int = 2,
+        batch_limit: int = 256,
+        waiting_limit: int = 20_000,
+    ) -> None:
+        self._commit = commit
+        self._free_lanes = lanes
+        self._batch_limit = batch_limit
+        self._waiting_limit = waiting_limit
+        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._lanes: set[asyncio.Task[None]] = set()
+
+    async def submit(self, item: T) -> R:
+        """`item`'s result, once it is committed. Raises `Unavailable` when too many wait or the server is lost."""
+        if len(self._waiting) >= self._waiting_limit:
+            raise Unavailable("too many writes are waiting")
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._free_lanes:
+            self._free_lanes -= 1
+            lane = asyncio.create_task(self._run_lane())
+            self._lanes.add(lane)
+            lane.add_done_callback(self._lanes.discard)
+        return await future
+
+    async def _run_lane(self) -> None:
+        try:
+            while self._waiting:
+                batch = self._waiting[: self._batch_limit]
+                del self._waiting[: self._batch_limit]
+                await self._commit_batch(batch)
+        finally:
+            self._free_lanes += 1
+
+    async def _commit_batch(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
+        try:
+            results = await self._commit([item for item, _ in batch])
+        except Exception as error:
+            if len(batch) == 1 or isinstance(error, Unavailable):
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                return
+            for pair in batch:
+                await self._commit_batch([pair])
+            return
+        for (_, future), result in zip(batch, results, strict=True):
+            if not future.done():  # the caller may have gone away; its write stands
+                future.set_result(result)

@@ -1,0 +1,40 @@
+"""Secrets at rest: access keys, signing keys and webhook secrets are sealed with AES-256-GCM (NIST SP 800-38D)."""
+
+import os
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from landline.core.errors import Refusal
+
+_NONCE_BYTES = 12
+
+
+class WrongSeal(Refusal):
+    """The sealed value was sealed with another secret, for another purpose, or altered."""
+
+    code = "WrongSealingSecret"
+
+
+class Sealer:
+    """Seals and opens short secrets with a key derived from the operator's sealing secret (at least 32 bytes)."""
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) < 32:
+            raise Refusal("the sealing secret must have at least 32 bytes", target="sealing_secret")
+        key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"landline sealing v1").derive(secret)
+        self._cipher = AESGCM(key)
+
+    def seal(self, value: bytes, purpose: str) -> bytes:
+        """`value` sealed; it opens only for the same `purpose` (for instance the row it belongs to)."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, value, purpose.encode())
+
+    def open(self, sealed: bytes, purpose: str) -> bytes:
+        """The value that was sealed. Raises `WrongSeal`."""
+        try:
+            return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], purpose.encode())
+        except InvalidTag:
+            raise WrongSeal("a stored secret does not open with the configured sealing secret") from None

@@ -1,0 +1,37 @@
+"""The base of all wire shapes, and the two ways they become bytes and back."""
+
+import re
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import msgspec
+
+from landline.core.errors import Invalid
+
+T = TypeVar("T")
+encode = msgspec.json.Encoder().encode
+"""A wire shape as JSON bytes; fields at their default are left out."""
+
+_PATH = re.compile(r" - at `\$\.?(.*)`$")
+
+
+class Wire(msgspec.Struct, rename="camel", omit_defaults=True):
+    """Base of all wire shapes: camelCase keys, absent means None, unknown keys ignored."""
+
+
+def timestamp(at: datetime) -> str:
+    """`at` as ACS writes instants: UTC, seven fractional digits, offset `+00:00`."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f0+00:00")
+
+
+def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """`body` as the shape of `decoder`. Raises `Invalid`, its target the field's path on the wire."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        found = _PATH.search(text)
+        target = found.group(1) if found else ""
+        raise Invalid(_PATH.sub("", text), target=target or "body") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Invalid(f"The request body is not valid JSON: {error}", target="body") from None
