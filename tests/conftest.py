@@ -2,19 +2,29 @@
 
 import os
 from collections.abc import AsyncGenerator
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
 import pytest
+import pytest_asyncio
 
 from landline.store.database import Database
+from landline.store.embedded import EmbeddedServer
 from landline.store.migrations import migrate
 
 
-@pytest.fixture(scope="session")
-def server_dsn() -> str:
-    """A PostgreSQL server the tests may create databases on."""
-    return os.environ["LANDLINE_TEST_DSN"]
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def server_dsn(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[str]:
+    """A PostgreSQL server the tests may create databases on: LANDLINE_TEST_DSN, or an embedded one for the session."""
+    given = os.environ.get("LANDLINE_TEST_DSN")
+    if given:
+        yield given
+        return
+    # What a crash of this machine would do to a test's database does not matter.
+    server = EmbeddedServer(tmp_path_factory.mktemp("postgresql"), settings={"fsync": "off"})
+    yield await server.start()
+    await server.close()
 
 
 @pytest.fixture
@@ -23,9 +33,8 @@ async def dsn(server_dsn: str) -> AsyncGenerator[str]:
     name = f"test_{uuid4().hex}"
     admin = await asyncpg.connect(server_dsn)
     await admin.execute(f"CREATE DATABASE {name}")
-    base, _, _ = server_dsn.rpartition("/")
     try:
-        yield f"{base}/{name}"
+        yield urlsplit(server_dsn)._replace(path=f"/{name}").geturl()
     finally:
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await admin.close()
