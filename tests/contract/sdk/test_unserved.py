@@ -56,8 +56,8 @@ OPERATIONS: list[tuple[Any, Callable[[Any], Any]]] = [
 def assert_not_served(refused: HttpResponseError) -> None:
     assert refused.status_code == 501, refused
     response: Any = refused.response
-    text = cast(Any, response.text)  # a method in azure-core's older transport types, a property in the newer
-    body = json.loads(text() if callable(text) else text)
+    text = response.text  # a method in azure-core's older transport types, a property in the newer
+    body = json.loads(cast("str", text() if callable(text) else text))
     assert body["error"]["code"] == "NotImplemented"
     assert body["error"]["message"]
     assert response.headers["x-ms-error-code"] == body["error"]["code"]
