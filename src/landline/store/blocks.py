@@ -4,7 +4,7 @@ A process that commits work opens its block already held by itself and goes on f
 row by row. When it dies, its blocks' leases end and any process claims them (docs/design/blocks.md).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -30,7 +30,12 @@ class Blocks:
             f" ORDER BY due_at, block_id LIMIT $4 FOR UPDATE SKIP LOCKED) RETURNING block_id"
         )
         self._extend = f"UPDATE {table} SET due_at = $2 WHERE owner = $1"
-        self._release = f"UPDATE {table} SET owner = NULL, due_at = $3 WHERE block_id = $2 AND owner = $1"
+        self._release = (
+            f"UPDATE {table} b SET owner = NULL, due_at = r.due_at"
+            f" FROM unnest($2::uuid[], $3::timestamptz[]) AS r (block_id, due_at)"
+            f" WHERE b.block_id = r.block_id AND b.owner = $1"
+        )
+        self._inherit = f"UPDATE {table} SET owner = NULL, due_at = $2 WHERE owner <> $1"
         self._close = f"DELETE FROM {table} WHERE block_id = ANY($1)"
         self._next = f"SELECT min(due_at) FROM {table} WHERE owner IS DISTINCT FROM $1"
 
@@ -47,9 +52,14 @@ class Blocks:
         """Renew the lease of every block this process holds; call it at least every third of `LEASE`."""
         await self._database.execute(self._extend, self._owner, now + LEASE)
 
-    async def release(self, block: UUID, due_at: datetime) -> None:
-        """Give a held block back, to be looked at by anyone at `due_at`."""
-        await self._database.execute(self._release, self._owner, block, due_at)
+    async def release(self, blocks: Mapping[UUID, datetime]) -> None:
+        """Give held blocks back, each to be looked at by anyone at its instant."""
+        if blocks:
+            await self._database.execute(self._release, self._owner, list(blocks), list(blocks.values()))
+
+    async def inherit(self, now: datetime) -> None:
+        """Make every other owner's blocks due now. Only for a process that knows all others on this database dead."""
+        await self._database.execute(self._inherit, self._owner, now)
 
     async def close(self, connection: Connection, blocks: Iterable[UUID]) -> None:
         """Nothing is left to do in `blocks`."""

@@ -1,0 +1,70 @@
+"""The user data header in front of a text's part (3GPP TS 23.040 §9.2.3.24), above all its concatenation element."""
+
+from dataclasses import dataclass
+
+_CONCATENATION_8BIT = 0x00  # §9.2.3.24.1
+_CONCATENATION_16BIT = 0x08  # §9.2.3.24.8
+
+
+class MalformedHeader(Exception):
+    """The peer sent user data whose header runs over its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concatenation:
+    """Which part of which text this is: parts with the same `reference` from one sender belong together."""
+
+    reference: int
+    total: int
+    sequence: int
+    """1 to `total`."""
+    wide: bool = False
+    """Whether the reference has 16 bits; 8- and 16-bit references are never compared."""
+
+    def header(self) -> bytes:
+        """The whole user data header (length octet and element) to put in front of the part."""
+        assert 1 <= self.sequence <= self.total <= 255
+        if self.wide:
+            reference = self.reference.to_bytes(2, "big")
+            return bytes((6, _CONCATENATION_16BIT, 4)) + reference + bytes((self.total, self.sequence))
+        assert 0 <= self.reference <= 255
+        return bytes((5, _CONCATENATION_8BIT, 3, self.reference, self.total, self.sequence))
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A parsed user data header."""
+
+    concatenation: Concatenation | None
+    elements: tuple[tuple[int, bytes], ...]
+    """All information elements, (identifier, data), in the order they came."""
+    size_bytes: int
+    """With its length octet: where the text begins."""
+
+
+def parse_header(user_data: bytes) -> Header:
+    """The header that `user_data` begins with (the UDH indicator was set). Raises `MalformedHeader`."""
+    if not user_data or len(user_data) < user_data[0] + 1:
+        raise MalformedHeader("the user data ends within its header")
+    size = user_data[0] + 1
+    elements: list[tuple[int, bytes]] = []
+    position = 1
+    while position < size:
+        if position + 2 > size or position + 2 + user_data[position + 1] > size:
+            raise MalformedHeader("an information element runs over the header's end")
+        end = position + 2 + user_data[position + 1]
+        elements.append((user_data[position], user_data[position + 2 : end]))
+        position = end
+    return Header(_concatenation(elements), tuple(elements), size)
+
+
+def _concatenation(elements: list[tuple[int, bytes]]) -> Concatenation | None:
+    found: Concatenation | None = None
+    for identifier, data in elements:  # of an element that must not repeat, the last counts (§9.2.3.24)
+        wide = identifier == _CONCATENATION_16BIT
+        if (not wide and identifier != _CONCATENATION_8BIT) or len(data) != (4 if wide else 3):
+            continue
+        total, sequence = data[-2], data[-1]
+        if 1 <= sequence <= total:  # otherwise the element is to be ignored (§9.2.3.24.1)
+            found = Concatenation(int.from_bytes(data[:-2], "big"), total, sequence, wide)
+    return found

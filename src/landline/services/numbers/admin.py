@@ -1,0 +1,67 @@
+"""Admin routes of the number inventory."""
+
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import TypeVar
+
+import msgspec
+
+from landline.core.errors import Invalid
+from landline.core.ids import ResourceId
+from landline.core.phone import SenderKind
+from landline.edge.http import Request, Response, json_response
+from landline.edge.routes import Access, Route
+from landline.services.numbers.model import Directions, OwnedNumber
+from landline.services.numbers.service import Numbers
+from landline.wire.numbers import Number, NumberToAdd, PhoneNumberCapabilities
+
+ADD = msgspec.json.Decoder(NumberToAdd)
+E = TypeVar("E", bound=Enum)
+
+
+def routes(numbers: Numbers, resource_named: Callable[[str], Awaitable[ResourceId]]) -> list[Route]:
+    """`resource_named` finds a resource by its name and raises `NotFound`."""
+
+    async def show(request: Request) -> Response:
+        owned = await numbers.list(await resource_named(request.params["name"]))
+        return json_response(200, {"value": [_number(number) for number in owned]})
+
+    async def add(request: Request) -> Response:
+        body = request.decode(ADD)
+        resource = await resource_named(request.params["name"])
+        capabilities = body.capabilities or PhoneNumberCapabilities()
+        owned = await numbers.add(
+            resource,
+            body.number,
+            kind=_one_of(SenderKind, body.kind, "kind"),
+            sms=_one_of(Directions, capabilities.sms, "capabilities.sms"),
+            calling=_one_of(Directions, capabilities.calling, "capabilities.calling"),
+            carrier=body.carrier,
+        )
+        return json_response(201, _number(owned))
+
+    async def remove(request: Request) -> Response:
+        await numbers.remove(await resource_named(request.params["name"]), request.params["number"])
+        return Response(204)
+
+    collection, member = "/resources/{name}/numbers", "/resources/{name}/numbers/{number}"
+    return [
+        Route("GET", collection, show, access=Access.ADMIN, versioned=False, name="Numbers_List"),
+        Route("POST", collection, add, access=Access.ADMIN, versioned=False, name="Numbers_Add"),
+        Route("DELETE", member, remove, access=Access.ADMIN, versioned=False, name="Numbers_Remove"),
+    ]
+
+
+def _number(owned: OwnedNumber) -> Number:
+    capabilities = PhoneNumberCapabilities(calling=owned.calling.value, sms=owned.sms.value)
+    return Number(owned.number, owned.kind.value, capabilities, owned.carrier)
+
+
+def _one_of(kind: type[E], value: str | None, target: str) -> E | None:
+    if value is None:
+        return None
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(str(member.value) for member in kind)
+        raise Invalid(f"Must be one of: {known}.", target=target) from None
