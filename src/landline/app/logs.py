@@ -29,7 +29,9 @@ def configure(level: str, style: str) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[*_of_libraries(), *rendered], foreign_pre_chain=shared))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(processors=[*_of_libraries(), *rendered], foreign_pre_chain=shared)
+    )
     logging.basicConfig(handlers=[handler], level=max(least, logging.WARNING), force=True)
     for name, quiet in _LIBRARIES.items():
         logging.getLogger(name).setLevel(max(least, quiet))
