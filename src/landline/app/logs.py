@@ -1,4 +1,4 @@
-"""Logs go to standard error, one event a line, with what is bound to the request; the libraries' logs go the same way."""
+"""Logs go to standard error, one event a line with what is bound to its request; those of the libraries too."""
 
 import logging
 import sys
@@ -29,7 +29,9 @@ def configure(level: str, style: str) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[*_of_libraries(), *rendered], foreign_pre_chain=shared))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(processors=[*_of_libraries(), *rendered], foreign_pre_chain=shared)
+    )
     logging.basicConfig(handlers=[handler], level=max(least, logging.WARNING), force=True)
     for name, quiet in _LIBRARIES.items():
         logging.getLogger(name).setLevel(max(least, quiet))
