@@ -12,9 +12,9 @@ import azure.communication.sms as sms_sync
 import azure.communication.sms.aio as sms_async
 import pytest
 from azure.core.credentials import AzureKeyCredential
+from tests.support.signed import Raw
 
 from landline.testing import Server
-from tests.support.signed import Raw
 
 _numbers = count(Random().randrange(10_000) * 100)
 

@@ -12,10 +12,10 @@ from azure.communication.identity import CommunicationTokenScope
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.identity import ClientSecretCredential
 from azure.identity.aio import ClientSecretCredential as AsyncClientSecretCredential
-
-from landline.testing import Server
 from tests.contract.sdk.conftest import Style, closed, result
 from tests.support.signed import IDENTITY_VERSION, Raw
+
+from landline.testing import Server
 
 GUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 SCOPES = [scope.value for scope in CommunicationTokenScope]

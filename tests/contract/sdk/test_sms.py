@@ -9,10 +9,10 @@ import pytest
 from azure.communication.sms import SmsSendResult
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.eventgrid import EventGridEvent
-
-from landline.testing import Handset, Inbox, Server
 from tests.contract.sdk.conftest import Style, closed, result
 from tests.support.signed import Raw, http_date, sms_body
+
+from landline.testing import Handset, Inbox, Server
 
 REPORT = "Microsoft.Communication.SMSDeliveryReportReceived"
 RECEIVED = "Microsoft.Communication.SMSReceived"
