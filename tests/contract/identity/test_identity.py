@@ -9,11 +9,11 @@ import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.front import Front, front
+from tests.support.front import HOST, VERSION, Front, call, front
 
 from landline.core.ids import ResourceId, time_ordered, user_raw_id
 from landline.edge import scopes
-from landline.edge.http import Request, Response, json_response
+from landline.edge.http import Caller, Request, Response, json_response
 from landline.edge.routes import Access, Route
 from landline.services.identity import model, tokens
 from landline.store.database import Database
@@ -215,8 +215,6 @@ async def test_scopes_are_enforced_where_they_are_used(server: Front) -> None:
 
 
 async def test_the_realtime_clients_own_header_is_taken(server: Front) -> None:
-    from tests.support.front import HOST, VERSION, call
-
     _, token = await server.user_token()
     assert (await call(server.app, "GET", f"/me?{VERSION}", {"host": HOST, "x-skypetoken": token})).status == 200
 
@@ -233,15 +231,10 @@ async def test_tokens_asked_for_with_a_service_token_outlive_key_rotation(server
     service = server.dev_issuer.token("app")
     reply = await server.bearer(service, "/identities", method="POST")
     user = reply.json()["identity"]["id"]
-    token = await server.identity.issue(await _caller(server, service), user, ["chat"], None)
+    caller = Caller((await server.resources.get("local")).resource_id)
+    token = await server.identity.issue(caller, user, ["chat"], None)
     await server.administer("POST", "/resources/local/keys/primary:rotate")
     assert (await server.bearer(token.text, "/me")).status == 200
-
-
-async def _caller(server: Front, _token: str) -> Any:
-    from landline.edge.http import Caller
-
-    return Caller((await server.resources.get("local")).resource_id)
 
 
 KEY = tokens.key("k" * 32, tokens.new_key(), None)
