@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from landline.testing.admin import Admin, AdminError
+    from landline.testing.carrier import Carrier
     from landline.testing.clock import Clock
     from landline.testing.handset import Handset, Text
     from landline.testing.inbox import Event, Inbox
     from landline.testing.server import Server, ServerFailed
 
-__all__ = ["Admin", "AdminError", "Clock", "Event", "Handset", "Inbox", "Server", "ServerFailed", "Text"]
+__all__ = ["Admin", "AdminError", "Carrier", "Clock", "Event", "Handset", "Inbox", "Server", "ServerFailed", "Text"]
 
 _HOME = {
     "Admin": "admin",
     "AdminError": "admin",
+    "Carrier": "carrier",
     "Clock": "clock",
     "Event": "inbox",
     "Handset": "handset",

@@ -67,9 +67,12 @@ class Handset:
             raise LookupError(f"nothing has arrived on {self.number} to reply to")
         self.send(text, to=arrived[-1].sender)
 
-    def behave(self, **behaviour: Any) -> None:
-        """Set how this handset behaves (docs/guides/testing.md lists what it can do)."""
-        self._admin.call("PUT", self._path, behaviour)
+    def behave(self, behaviour: str = "answers", **details: Any) -> None:
+        """From now on it `answers`, is `roaming`, is a `landline`, is `slow`, `rejects` or stays `silent`.
+
+        `details`: `after` and `jitter` (seconds), `code` and `at` of a rejection, `autoReplies` and `autoReplyAfter`.
+        """
+        self._admin.call("PUT", self._path, {"behaviour": behaviour, **details})
 
     def _read(self, *, after: int, wait_s: float) -> list[Text]:
         query = {"after": after, "wait": round(wait_s, 3)}

@@ -16,6 +16,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from landline.testing.admin import Admin
+from landline.testing.carrier import Carrier
 from landline.testing.clock import Clock
 from landline.testing.handset import Handset
 from landline.testing.inbox import Inbox
@@ -162,6 +163,11 @@ class Server:
     def clock(self) -> Clock:
         """Its clock, to drive."""
         return Clock(self.admin)
+
+    @property
+    def carrier(self) -> Carrier:
+        """The simulated carrier behind it."""
+        return Carrier(self.admin)
 
     def handset(self, number: str) -> Handset:
         """The handset at `number` (E.164)."""

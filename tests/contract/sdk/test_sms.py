@@ -322,7 +322,7 @@ async def test_a_report_that_never_comes_is_reported_as_timed_out(
     raw: Raw, landline: Server, inbox: Inbox, handset: Handsets, fresh_number: Numbers
 ) -> None:
     phone = handset(fresh_number())
-    phone.behave(behaviour="silent")
+    phone.behave("silent")
     answer = raw.send_sms(landline.phone_number, [phone.number], "Echo?", deliveryReportTimeoutInSeconds=60)
     message_id = answer.json()["value"][0]["messageId"]
     phone.wait_for_sms()
