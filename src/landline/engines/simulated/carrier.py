@@ -58,6 +58,7 @@ class SimulatedCarrier:
 
     async def close(self) -> None:
         """See the port: what was taken is answered, for at most 3 s; receipts wait for the next start."""
+        self.desk.end_waits()
         if self._intake is not None:
             self._intake.close()
             await asyncio.wait(self._workers[:1], timeout=_DRAIN_S)

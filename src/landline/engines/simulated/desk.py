@@ -106,6 +106,10 @@ class Desk:
         async with self._database.connection() as connection:
             return await records.inbox(connection, number, after, PAGE_LIMIT)
 
+    def end_waits(self) -> None:
+        """Everyone who waits for a text gets an empty answer now, because the server is stopping."""
+        self._tell(list(self._watchers))
+
     async def clear_inbox(self, number: str) -> None:
         """Delete the texts on a handset."""
         async with self._database.connection() as connection:

@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from hashlib import blake2b
 
+from landline.core import phone
+from landline.core.phone import SenderKind
+
 DELIVERED = 2000
 UNREACHABLE = 4006
 CODES = frozenset({2000, *range(4000, 4011), 5000, 5001, 5002, 9999})
@@ -189,13 +192,15 @@ class Turn:
                 fate = Fate(rule.code, rule.point, rule.after_s + jitter_s, rule.temporary)
         return fate or self._by_handset(behaviour, recipient, ordinal)
 
-    def reply(self, recipient: str) -> tuple[str, float] | None:
-        """The text that the handset answers a message it got with, and after how many seconds."""
+    def reply(self, recipient: str, sender: str) -> tuple[str, float] | None:
+        """The text that the handset answers `sender`'s message with, and after how many seconds."""
         if self._plain:
             return None
         handset = self.handsets.get(recipient) or self._script.handsets.get(recipient)
         if handset is None or not handset.behaviour.replies:
             return None
+        if phone.sender_kind(sender) in (None, SenderKind.ALPHANUMERIC):
+            return None  # nobody can text a sender name
         self.handsets[recipient] = replace(handset, replied=handset.replied + 1)
         replies = handset.behaviour.replies
         return replies[handset.replied % len(replies)], handset.behaviour.reply_after_s

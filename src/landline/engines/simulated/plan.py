@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from landline.core import phone
-from landline.core.phone import SenderKind
 from landline.engines.simulated.model import PROMPT, Point, Turn
 from landline.ports.sms_carrier import Submission, Submitted
 
@@ -119,8 +117,8 @@ def _take(plan: Plan, submission: Submission, position: int, turn: Turn, now: da
 
 
 def answer_back(replies: list[Reply], turn: Turn, key: UUID, handset: str, sender: str, now: datetime) -> None:
-    """Add the handset's reply to the message `key`, if it has one; nobody can text a sender name back."""
-    reply = turn.reply(handset)
-    if reply is not None and phone.sender_kind(sender) not in (None, SenderKind.ALPHANUMERIC):
+    """Add the handset's reply to the message `key`, if it has one."""
+    reply = turn.reply(handset, sender)
+    if reply is not None:
         text, after_s = reply
         replies.append(Reply(f"reply-{key}", now + timedelta(seconds=after_s), handset, sender, text))
