@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from random import Random
+from typing import cast
 from urllib.parse import urlsplit
 
 import uvloop
@@ -112,8 +113,7 @@ class _Connection(asyncio.Protocol):
         self.began = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's TLS transport does not inherit from it
 
     def send(self, request: bytes, began: float) -> None:
         """Send; `began` is when its wait is counted from."""

@@ -30,7 +30,7 @@ class EntraNeeded(NotServed):
     code = "MicrosoftEntraRequired"
 
 
-def routes(identity: Identity, *, public_url: str) -> list[Route]:
+def routes(identity: Identity, public_url: str) -> list[Route]:
     """`public_url` is the server's own URL, by which clients find the keys."""
     api = _Api(identity, public_url.rstrip("/"))
     operations = "communicationIdentityOperations"
