@@ -69,6 +69,9 @@ class DevIssuer:
                 self._discovery,
                 "devIssuer_discovery",
             ),
+            open_route(
+                "GET", "/devissuer/v2.0/.well-known/openid-configuration", self._discovery, "devIssuer_discovery"
+            ),
             open_route("GET", "/devissuer/jwks", self._jwks, "devIssuer_jwks"),
         ]
 
