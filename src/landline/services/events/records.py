@@ -108,12 +108,12 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a try of `delivery` came to. `kept_as` is a fresh time-ordered id, for a delivery that has no block."""
+    """What a try of `delivery` came to. `kept_as`: a time-ordered id, for a delivery without a block that is done."""
 
     delivery: Delivery
     outcome: Outcome
     verdict: Verdict
-    kept_as: UUID
+    kept_as: UUID | None
 
 
 _FAILURES = msgspec.json.Decoder(list[Failure])
@@ -210,11 +210,12 @@ async def prune_delivered(database: Database, before: UUID, limit: int) -> int:
 
 
 async def prune_dead(database: Database, before: datetime, limit: int) -> int:
-    """Delete up to `limit` dead letters that died before; how many it were."""
+    """Delete up to `limit` rows that died, or came due and found no enabled subscription, before; how many it were."""
     return _count(
         await database.execute(
-            "DELETE FROM events_deliveries WHERE ctid = ANY(ARRAY(SELECT ctid FROM events_deliveries"
-            " WHERE dead_at < $1 LIMIT $2))",
+            "DELETE FROM events_deliveries WHERE ctid = ANY("
+            "ARRAY(SELECT ctid FROM events_deliveries WHERE dead_at < $1 LIMIT $2)"
+            " || ARRAY(SELECT ctid FROM events_deliveries WHERE next_at < $1 LIMIT $2))",
             before,
             limit,
         )
