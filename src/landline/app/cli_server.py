@@ -24,6 +24,7 @@ def dev(
     data: Path | None = None,
     port: int | None = None,
     admin_port: int | None = None,
+    plain_http_port: int | None = None,
     ready_file: Path | None = None,
     seed: int | None = None,
     config: Path | None = None,
@@ -38,6 +39,8 @@ def dev(
         HTTPS port of the API; 0 takes any free one. Default 8443.
     admin_port
         HTTP port of the admin API. Default: port + 1000, or any free one.
+    plain_http_port
+        Port of the API without TLS, for clients that cannot have it. Default: none.
     ready_file
         JSON file to write once it serves, and to remove at its end.
     seed
@@ -49,6 +52,7 @@ def dev(
         "data": _text(data),
         "port": port,
         "admin_port": admin_port,
+        "plain_http_port": plain_http_port,
         "ready_file": _text(ready_file),
         "seed": seed,
     }

@@ -99,6 +99,8 @@ class Supervisor:
             _close_after(stack, public)
             admin = _bind_admin(config, public[0].getsockname()[1])
             _close_after(stack, admin)
+            plain = bind("localhost", config.plain_http_port) if config.plain_http_port is not None else []
+            _close_after(stack, plain)
             dsn, bundle = await self._database_and_tls(stack)
             settled = _settled(config, public, admin)
             application = await self._build(settled, dsn, DrivenClock() if config.driven_clock else SystemClock())
@@ -107,10 +109,11 @@ class Supervisor:
             listeners = [
                 await listen(application.public_app, public, self._tls),
                 await listen(application.admin_app, admin),
+                *([await listen(application.public_app, plain)] if plain else ()),
             ]
             stack.push_async_callback(_close_all, listeners)
             self._tell(stack, settled, application, bundle)
-            await _first_to_end(listeners)
+            await _first_to_end(application, listeners)
 
     async def _database_and_tls(self, stack: AsyncExitStack) -> tuple[str, Path | None]:
         """The DSN, and in `dev` the bundle that clients trust; both are made at the same time."""
@@ -218,9 +221,10 @@ async def _within(seconds: float, close: Callable[[], Coroutine[Any, Any, None] 
         log.error("server.close_failed", part=str(getattr(close, "__qualname__", close)), error=repr(error))
 
 
-async def _first_to_end(listeners: list[Listener]) -> None:
-    """Until a listener fails, which is raised: listeners do not end otherwise before they are closed."""
-    waiting = [asyncio.create_task(listener.wait()) for listener in listeners]
+async def _first_to_end(application: Application, listeners: list[Listener]) -> None:
+    """Until a worker or a listener fails, which is raised: they do not end otherwise before they are closed."""
+    waiting = [asyncio.create_task(application.failed())]
+    waiting += [asyncio.create_task(listener.wait()) for listener in listeners]
     try:
         done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
