@@ -4,17 +4,18 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from uuid import uuid4
 
 import pytest
 from aiohttp import web
 from azure.core.messaging import CloudEvent
 from azure.eventgrid import EventGridEvent, SystemEventNames
+from tests.services.webhooks import REPORT, Slice, process, webhook, working
 
 from landline.services.events import lanes
 from landline.services.events.model import Schema, Secrets, State, verify_signature
 from landline.store.blocks import LEASE
-from tests.services.webhooks import REPORT, Slice, process, webhook, working
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ async def test_an_event_reaches_the_subscription_that_wants_it(here: Slice) -> N
         (call,) = await hook.wait_for(1)
         await here.settle()
         assert len(hook.calls) == 1
-        parsed = EventGridEvent.from_json(call.body)
+        parsed = EventGridEvent.from_dict(call.json[0])
         assert parsed.id == str(event.event_id)
         assert parsed.event_type == SystemEventNames.AcsSmsDeliveryReportReceivedEventName
         assert parsed.subject == event.subject
@@ -76,7 +77,7 @@ async def test_a_batch_keeps_both_its_limits(here: Slice) -> None:
         await here.settle()
         assert len(set(hook.event_ids)) == 40
         assert all(len(call.body) <= 4096 for call in hook.calls)
-        assert all(len(call.json) > 1 for call in hook.calls[:-1])
+        assert sum(len(call.json) == 1 for call in hook.calls) <= 1
 
 
 async def test_a_signed_delivery_proves_itself_with_either_secret(here: Slice) -> None:
@@ -95,10 +96,12 @@ async def test_a_signed_delivery_proves_itself_with_either_secret(here: Slice) -
 async def test_a_rolled_back_transaction_sends_nothing(here: Slice) -> None:
     async with webhook() as hook, working(here.events):
         await here.subscribe("all", hook.url)
-        with pytest.raises(ZeroDivisionError):
+        try:
             async with here.database.transaction() as connection:
                 await here.events.emit(connection, [here.event()])
                 raise ZeroDivisionError
+        except ZeroDivisionError:
+            pass
         await here.settle()
         assert not hook.calls
         assert not await here.rows()
@@ -120,7 +123,7 @@ async def test_a_whole_retry_ladder_runs_in_driven_time(here: Slice) -> None:
         assert set(hook.event_ids) == {str(event.event_id)}
         tries = await here.events.tries(event.resource, about)
         assert [one.attempt for one in tries] == list(range(1, 12))
-        gaps = [(b.at - a.at).total_seconds() for a, b in zip(tries, tries[1:], strict=False)]
+        gaps = [(b.at - a.at).total_seconds() for a, b in pairwise(tries)]
         steps = (10, 30, 60, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600)
         for gap, step in zip(gaps, steps, strict=True):
             assert step <= gap <= step * 1.1 + 1
@@ -181,6 +184,7 @@ async def test_an_endpoint_that_hangs_does_not_hold_up_another(here: Slice) -> N
             await here.emit(*(here.event() for _ in range(30)))
         await quick.wait_for(300)
         assert len(hanging.calls) <= 64
+        hanging.gate.set()
 
 
 async def test_what_does_not_fit_in_memory_is_delivered_from_the_database(
@@ -240,7 +244,7 @@ async def test_a_closing_process_leaves_its_work_to_the_next(here: Slice, dsn: s
             await here.emit(*events)
             await hook.wait_for(1)
             closing = asyncio.create_task(worker.close())
-            while here.events.sender is not None:
+            while here.events.sender is not None:  # noqa: ASYNC110 - a few turns of the loop
                 await asyncio.sleep(0)
             hook.gate.set()
             await closing

@@ -153,5 +153,7 @@ def _failure(error: Exception) -> CalloutFailed:
             return CalloutFailed("tls", str(error))
         case aiohttp.ClientConnectionError() | OSError():
             return CalloutFailed("connection", str(error) or type(error).__name__)
+        case aiohttp.ClientResponseError():
+            return CalloutFailed("protocol", "the answer is not HTTP")  # what it was is nobody's business
         case _:
             return CalloutFailed("protocol", str(error) or type(error).__name__)

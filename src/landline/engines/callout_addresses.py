@@ -14,7 +14,9 @@ from landline.core.errors import Invalid
 
 Address = IPv4Address | IPv6Address
 
-_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+_NAT64 = IPv6Network("64:ff9b::/96")
+"""The well-known prefix of NAT64: as good or bad as the IPv4 address in it (RFC 6052 §2.1)."""
+_NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")
 _V4_COMPATIBLE = IPv6Network("::/96")
 _METADATA = frozenset({IPv4Address("168.63.129.16")})
 """Cloud providers' own services at addresses that are public by their range; the others are link-local or private."""
@@ -49,11 +51,13 @@ def is_loopback(address: Address) -> bool:
 
 def is_internal(address: Address) -> bool:
     """Whether `address` is anything but a public unicast address, or carries an IPv4 address that is."""
+    if isinstance(address, IPv6Address) and address in _NAT64:
+        return is_internal(_last_32_bits(address))
     if not address.is_global or address.is_multicast or address.is_reserved or address in _METADATA:
         return True
     if isinstance(address, IPv4Address):
         return False
-    return address.is_site_local or any(is_internal(inner) for inner in _embedded(address))
+    return address.is_site_local or address in _NAT64_LOCAL or any(is_internal(inner) for inner in _embedded(address))
 
 
 def check_url(url: str, policy: Policy) -> URL:
@@ -100,7 +104,11 @@ def _names_this_machine(host: str, address: Address | None) -> bool:
 
 def _embedded(address: IPv6Address) -> list[IPv4Address]:
     found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    low = IPv4Address(int(address) & 0xFFFFFFFF)
-    if any(address in network for network in (*_NAT64, _V4_COMPATIBLE)) or (int(address) >> 32) & 0xFFFF == 0x5EFE:
-        found.append(low)  # the last: ISATAP (RFC 5214 §6.1)
+    isatap = (int(address) >> 32) & 0xFFFF == 0x5EFE  # RFC 5214 §6.1
+    if isatap or address in _V4_COMPATIBLE:
+        found.append(_last_32_bits(address))
     return [inner for inner in found if inner is not None]
+
+
+def _last_32_bits(address: IPv6Address) -> IPv4Address:
+    return IPv4Address(int(address) & 0xFFFFFFFF)

@@ -3,14 +3,18 @@
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
-from tests.support.front import HOST, Front, call, front
+from tests.support.front import HOST, VERSION, Front, call, front
 
 from landline.core.errors import Invalid, NotFound, Refusal, TooMany, Unavailable
 from landline.edge.app import Limits
 from landline.edge.cors import Cors
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Access, ErrorStyle, Route
+from landline.edge.unserved import unserved
+from landline.services.identity import api as identity_api
+from landline.services.identity.service import Identity
 from landline.store.database import Database
 
 FAILURES: dict[str, Exception] = {
@@ -239,6 +243,30 @@ async def test_requests_are_counted_by_operation_and_status(server: Front) -> No
     metrics = (await call(server.admin, "GET", "/metrics", {"host": HOST})).body.decode()
     assert 'landline_http_requests_total{operation="test_fail",status="400"} 2.0' in metrics
     assert 'landline_http_request_seconds_bucket{le="+Inf",operation="test_fail"} 2.0' in metrics
+
+
+async def test_lines_logged_below_the_edge_carry_the_request_id(database: Database, dsn: str) -> None:
+    seen: list[Any] = []
+
+    async def log_something(_request: Request) -> Response:
+        seen.append(structlog.contextvars.merge_contextvars(None, "info", {"event": "x"}))
+        return Response(204)
+
+    async with front(database, dsn, extra=[Route("GET", "/", log_something, access=Access.NONE)]) as server:
+        reply = await get(server, f"/?{VERSION}")
+    assert seen == [{"event": "x", "request_id": reply.headers["x-ms-request-id"]}]
+    assert "request_id" not in structlog.contextvars.merge_contextvars(None, "info", {})
+
+
+async def test_what_is_not_served_says_so_once_the_caller_is_proved(database: Database, dsn: str) -> None:
+    async with front(database, dsn, extra=unserved(identity_api.routes(object.__new__(Identity), ""))) as server:
+        room = await server.signed("POST", "/rooms", {})
+        assert (room.status, room.json()["error"]["code"]) == (501, "NotImplemented")
+        assert "rooms_create" in room.json()["error"]["message"]
+        assert (await call(server.app, "POST", f"/rooms?{VERSION}", {"host": HOST})).status == 401
+        _, token = await server.user_token("chat")
+        assert (await server.bearer(token, "/chat/threads")).status == 501
+        assert (await server.signed("GET", "/chat/threads")).status == 401
 
 
 async def test_the_log_names_requests_and_holds_no_secrets(server: Front) -> None:

@@ -1,4 +1,4 @@
-"""The one public path of events: an endpoint's operator consents by hand there, or a CloudEvents endpoint calls back."""
+"""The one public path of events: where an endpoint's operator consents by hand, or a CloudEvents endpoint by itself."""
 
 from uuid import UUID
 

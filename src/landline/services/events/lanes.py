@@ -177,7 +177,7 @@ class Lanes:
     async def _deliver(self, lane: Lane, batch: list[Delivery]) -> None:
         """One request with the first of the lane's deliveries, which are moved to `batch`."""
         target = await self._events.target(lane.subscription)
-        if not lane.waiting:
+        if not lane.waiting or self._paused(lane):
             return
         count = 1 if target is None else first_batch(target, lane.waiting)
         batch += self._pop(lane, count)

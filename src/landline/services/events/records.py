@@ -17,7 +17,8 @@ Row = Mapping[str, Any]
 _INSERT = """
 INSERT INTO events_deliveries
     (resource_id, about, event_id, subscription_id, block_id, since, next_at, at, type, subject, data)
-SELECT resource_id, about, event_id, subscription_id, block_id, $1, CASE WHEN block_id IS NULL THEN $1 END,
+SELECT resource_id, about, event_id, subscription_id, block_id, $1::timestamptz,
+    CASE WHEN block_id IS NULL THEN $1::timestamptz END,
     at, type, subject, data
 FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::timestamptz[], $8::text[], $9::text[],
     $10::bytea[])
