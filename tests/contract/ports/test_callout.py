@@ -217,7 +217,6 @@ async def test_a_name_with_an_internal_answer_is_refused_unless_it_is_allowed() 
 
 
 INTERNAL = [
-]
     "0.0.0.0",
     "0.1.2.3",
     "10.0.0.1",
