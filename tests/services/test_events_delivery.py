@@ -244,7 +244,7 @@ async def test_a_closing_process_leaves_its_work_to_the_next(here: Slice, dsn: s
             await here.emit(*events)
             await hook.wait_for(1)
             closing = asyncio.create_task(worker.close())
-            while here.events.sender is not None:  # noqa: ASYNC110 - a few turns of the loop
+            while here.events.sender is not None:
                 await asyncio.sleep(0)
             hook.gate.set()
             await closing

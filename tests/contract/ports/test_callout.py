@@ -69,10 +69,8 @@ async def test_a_request_arrives_as_it_was_given_and_the_answer_comes_back(callo
         return web.Response(status=418, text="short", headers={"X-Odd": "yes", "Set-Cookie": "a=b"})
 
     async with server(handle) as port:
-        for _ in range(2):
-            answer = await callout.request(
-                "POST", f"http://127.0.0.1:{port}/a%2Fb?c=d%20e", headers={"content-type": "x/y"}, body=b"{}"
-            )
+        url, sent = f"http://127.0.0.1:{port}/a%2Fb?c=d%20e", {"content-type": "x/y"}
+        answer = [await callout.request("POST", url, headers=sent, body=b"{}") for _ in range(2)][1]
         assert (answer.status, answer.body, answer.headers["x-odd"]) == (418, b"short", "yes")
         method, path, headers, body = seen[1]
         assert (method, path, body) == ("POST", "/a%2Fb?c=d%20e", b"{}")
