@@ -50,6 +50,7 @@ def test_every_acknowledged_message_is_found_once_in_one_final_state(
         for _ in range(ROUNDS):
             load.wait_acknowledged(random.randrange(5, 200))
             kill(server)
+            load.resume()
         load.wait_acknowledged(20)
     finally:
         sent = load.stop()
