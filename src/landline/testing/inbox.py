@@ -64,6 +64,11 @@ class Inbox:
         with self._changed:
             self._failures.extend([status] * times)
 
+    def recover(self) -> None:
+        """Fail no more, however often it still was to."""
+        with self._changed:
+            self._failures.clear()
+
     def wait_for(
         self, event_type: str, *, where: Callable[[dict[str, Any]], bool] | None = None, timeout: float = 10.0
     ) -> Event:
