@@ -284,8 +284,8 @@ async def test_waiting_for_a_text_ends_with_the_text_or_empty(world: World) -> N
 
 async def test_waiting_ends_when_the_server_stops(world: World) -> None:
     waiting = asyncio.create_task(world.texts(A, "?wait=60"))
-    while not world.carrier.desk._watchers:
-        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert world.carrier.desk._watchers
     world.carrier.desk.end_waits()
     assert await asyncio.wait_for(waiting, 5) == []
 
