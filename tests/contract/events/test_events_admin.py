@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import web
 from azure.eventgrid import EventGridEvent, SystemEventNames
-from tests.services.webhooks import REPORT, Call, Slice, process, webhook, working
+from tests.contract.events.webhooks import REPORT, Call, Slice, process, webhook, working
 
 from landline.core.errors import Conflict, Invalid, NotFound
 from landline.edge.http import Request, Response

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from azure.core.messaging import CloudEvent
 from azure.eventgrid import EventGridEvent, SystemEventNames
-from tests.services.webhooks import REPORT, Slice, process, webhook, working
+from tests.contract.events.webhooks import REPORT, Slice, process, webhook, working
 
 from landline.services.events import lanes
 from landline.services.events.model import Schema, Secrets, State, verify_signature
