@@ -74,7 +74,7 @@ def show_keys(name: Resource = DEFAULT_RESOURCE, *, json: Json = False, server: 
 
 @resource.command(name="rotate")
 def rotate_key(
-    name: Resource = DEFAULT_RESOURCE, *, slot: Literal["primary", "secondary"] = "primary", server: Server = HERE
+    name: Resource = DEFAULT_RESOURCE, slot: Literal["primary", "secondary"] = "primary", *, server: Server = HERE
 ) -> None:
     """Replace an access key. The old one, and user tokens made with it, stop working at once."""
     print(_ask(server).call("POST", f"{_resource(name)}/keys/{slot}:rotate")["connectionString"])
@@ -177,8 +177,13 @@ def add_subscription(
     chosen = resource or (_resource_of(client, connection_string) if connection_string else DEFAULT_RESOURCE)
     schema = "CloudEventSchemaV1_0" if cloud_events else "EventGridSchema"
     body = {"name": name, "endpoint": endpoint, "schema": schema}
-    client.call("POST", f"{_resource(chosen)}/subscriptions", body)
-    print(f"{name}: events of {chosen} go to {endpoint}")
+    made = client.call("POST", f"{_resource(chosen)}/subscriptions", body)
+    if made["state"] == "failed":
+        raise Refusal(
+            f"{name} is kept, but gets no events: {made['reason']}. Remove it, have the endpoint answer, add it again"
+        )
+    waits = " once its handshake is answered" if made["state"] == "validating" else ""
+    print(f"{name}: events of {chosen} go to {endpoint}{waits}")
 
 
 @subscription.command(name="remove")
