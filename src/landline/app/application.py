@@ -1,0 +1,43 @@
+"""What `build` makes and the supervisor runs: the product behind two ASGI applications."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from landline.app.config import Config
+from landline.edge.server import AsgiApp
+from landline.ports.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class DevInfo:
+    """What `dev` tells its user, beside the addresses."""
+
+    connection_string: str
+    phone_number: str
+    """The toll-free number of resource `local`."""
+    portal_url: str | None = None
+
+
+class Application(Protocol):
+    """Everything above the database and below the sockets."""
+
+    public_app: AsgiApp
+    admin_app: AsgiApp
+
+    async def start(self) -> None:
+        """Start the workers. Raises `Refusal` in one line when the configuration cannot work."""
+        ...
+
+    async def close(self) -> None:
+        """Stop the workers and let go of the database. Called after the last request has ended, and once at most."""
+        ...
+
+    def dev_info(self) -> DevInfo | None:
+        """After `start`; None in `serve`."""
+        ...
+
+
+Build: TypeAlias = Callable[[Config, str, Clock], Awaitable[Application]]
+"""Make the application for a configuration whose ports, token and sealing secret are settled, on the database of a DSN,
+which it migrates."""

@@ -1,0 +1,145 @@
+"""The certificates of `dev`: an authority of its own, leaves for localhost, and a bundle for clients to trust."""
+
+import os
+import ssl
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from landline.edge.server import tls_context
+
+AUTHORITY_NAME = "Landline dev authority"
+_NAMES = ("localhost", "*.localhost", "127.0.0.1", "::1")
+_LIFE = timedelta(days=825)  # the longest that Apple's clients take: support.apple.com/103769
+_RENEWED_BEFORE = timedelta(days=30)
+_MOST_NAMES = 1000
+_SYSTEM = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian and kin
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora and kin
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # Alpine, macOS
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DevCertificates:
+    """Files in PEM. `bundle` holds the system's authorities and ours: clients' variables replace what they trust."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+    authority_key: Path
+    bundle: Path
+
+
+def ensure(directory: Path, now: datetime) -> DevCertificates:
+    """The certificates in `directory`, made when there are none; the leaf is renewed 30 days before its end.
+
+    A new authority would mean that clients must load the bundle again, so it has no end. Private keys are 0600.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files = DevCertificates(
+        directory / "certificate.pem",
+        directory / "key.pem",
+        directory / "authority.pem",
+        directory / "authority-key.pem",
+        directory / "bundle.pem",
+    )
+    if not (_lasts(files.authority, now) and files.authority_key.exists()):
+        _make_authority(files)
+        files.certificate.unlink(missing_ok=True)
+    if not (_lasts(files.certificate, now) and files.key.exists()):
+        key, chain = _issue(files, _NAMES, now)
+        _write(files.key, key, 0o600)
+        _write(files.certificate, chain, 0o644)
+    _write(files.bundle, system_authorities() + files.authority.read_bytes(), 0o644)
+    return files
+
+
+def dev_context(files: DevCertificates) -> ssl.SSLContext:
+    """TLS with the leaf in `files`, and for `<resource>.localhost` with one of that very name, made when it is asked
+    for: OpenSSL and Node.js both refuse a wildcard right below a top-level name."""
+    context = tls_context(files.certificate, files.key)
+    by_name: dict[str, ssl.SSLContext] = {}
+
+    def choose(connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _context: ssl.SSLContext) -> None:
+        if name is None or not name.endswith(".localhost") or name.count(".") != 1:
+            return
+        if name not in by_name and len(by_name) < _MOST_NAMES:
+            by_name[name] = _context_for(files, name)
+        connection.context = by_name.get(name, context)
+
+    context.sni_callback = choose
+    return context
+
+
+def system_authorities() -> bytes:
+    """The authorities the machine trusts, or else those of certifi, or none. What SSL_CERT_FILE says does not count: it
+    may well name our own bundle."""
+    spec = find_spec("certifi")
+    installed = [Path(place) / "cacert.pem" for place in (spec and spec.submodule_search_locations) or []]
+    for place in [Path(ssl.get_default_verify_paths().openssl_cafile), *map(Path, _SYSTEM), *installed]:
+        if place.is_file():
+            return place.read_bytes().rstrip() + b"\n"
+    return b""
+
+
+def issuer(certificate: Path) -> str:
+    """The organisation that issued a certificate, or nothing. Raises `ValueError` when the file is no certificate."""
+    names = _load(certificate).issuer.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    return str(names[0].value) if names else ""
+
+
+def ends(certificate: Path) -> datetime:
+    """When a certificate ends. Raises `ValueError` when the file is no certificate, `OSError`."""
+    return _load(certificate).not_valid_after_utc
+
+
+def _load(certificate: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(certificate.read_bytes())
+
+
+def _lasts(certificate: Path, now: datetime) -> bool:
+    try:
+        return ends(certificate) > now + _RENEWED_BEFORE
+    except (OSError, ValueError):
+        return False
+
+
+def _make_authority(files: DevCertificates) -> None:
+    import trustme  # slow to import, and needed once
+
+    authority = trustme.CA(organization_name=AUTHORITY_NAME, organization_unit_name="for this machine only")
+    _write(files.authority_key, authority.private_key_pem.bytes(), 0o600)
+    _write(files.authority, authority.cert_pem.bytes(), 0o644)
+
+
+def _issue(files: DevCertificates, names: tuple[str, ...], now: datetime) -> tuple[bytes, bytes]:
+    """The private key and the chain of a new leaf."""
+    import trustme  # see above
+
+    authority = trustme.CA.from_pem(files.authority.read_bytes(), files.authority_key.read_bytes())
+    # A day early: the clocks of virtual machines and containers differ.
+    leaf = authority.issue_cert(*names, not_before=now - timedelta(days=1), not_after=now - timedelta(days=1) + _LIFE)
+    return leaf.private_key_pem.bytes(), b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
+
+
+def _context_for(files: DevCertificates, name: str) -> ssl.SSLContext:
+    key, chain = _issue(files, (name,), datetime.now(UTC))
+    with tempfile.TemporaryDirectory() as place:  # a context loads from files only
+        _write(Path(place) / "key", key, 0o600)
+        _write(Path(place) / "chain", chain, 0o600)
+        return tls_context(Path(place) / "chain", Path(place) / "key")
+
+
+def _write(file: Path, content: bytes, mode: int) -> None:
+    """Put `content` in place at once: a reader, or we after a crash, find the old file or the new one."""
+    making = file.with_name(f".{file.name}.{os.getpid()}")
+    with open(os.open(making, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as out:
+        out.write(content)
+    making.rename(file)

@@ -1,0 +1,248 @@
+"""The configuration: one frozen value, put together from defaults, a TOML file, the environment and flags, later ones
+over earlier ones. `python -m landline.app.config_reference` makes docs/reference/configuration.md of it."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct
+
+from landline.core.errors import Refusal
+
+PREFIX = "LANDLINE_"
+NOT_SETTINGS = frozenset({"LANDLINE_ADMIN_URL", "LANDLINE_TEST_DSN"})
+"""Variables of the same prefix that other commands read; `LANDLINE_ADMIN_TOKEN` is both's."""
+
+Mode: TypeAlias = Literal["dev", "serve"]
+Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]
+
+
+class CannotConfigure(Refusal):
+    """A setting is unknown or has a value it may not have."""
+
+    code = "CannotConfigure"
+
+
+def _says(text: str) -> Meta:
+    return Meta(description=text)
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every setting of `landline dev` and `landline serve`. Sizes are bytes, durations seconds."""
+
+    mode: Annotated[Mode, _says("Set by the command, never by file or environment.")]
+    data: Annotated[
+        Path, _says("Directory of everything kept: the embedded database, tokens and, in dev, certificates.")
+    ]
+
+    host: Annotated[str, _says("Address or name to listen on. `localhost` is 127.0.0.1 and ::1.")] = "localhost"
+    port: Annotated[Port, _says("HTTPS port of the public API; 0 takes any free one.")] = 8443
+    domain: Annotated[
+        str,
+        _says(
+            "The name clients reach this server by. Resource `shop` is at `shop.<domain>`; `local` at the name itself."
+        ),
+    ] = "localhost"
+    public_port: Annotated[
+        Port | None, _says("The port clients connect to, when a load balancer in front has another than `port`.")
+    ] = None
+    certificate: Annotated[
+        Path | None, _says("PEM file of the TLS certificate and its chain. dev makes its own. Read again on SIGHUP.")
+    ] = None
+    certificate_key: Annotated[Path | None, _says("PEM file of the certificate's private key.")] = None
+
+    admin_host: Annotated[str, _says("Address of the admin API (plain HTTP), metrics and health.")] = "127.0.0.1"
+    admin_port: Annotated[
+        Port | None, _says("Port of the admin API. Default: `port` + 1000, and in dev any free one when that is taken.")
+    ] = None
+    admin_token: Annotated[
+        str | None, _says("Bearer token of the admin API. Default: made once and kept in the data directory.")
+    ] = None
+
+    dsn: Annotated[
+        str | None, _says("PostgreSQL to use, as `postgresql://user:password@host/database`. Default: an embedded one.")
+    ] = None
+    database_connections: Annotated[int, Meta(ge=2, le=1000), _says("Connections to PostgreSQL, at most.")] = 10
+    postgres_binaries: Annotated[
+        str,
+        _says(
+            "Programs of the embedded PostgreSQL: `auto` (the wheel's, else the machine's), `wheel`, `system`, or a "
+            "directory."
+        ),
+    ] = "auto"
+    postgres_settings: Annotated[
+        dict[str, str], _says("Settings of the embedded PostgreSQL, over Landline's own, as in postgresql.conf.")
+    ] = {}
+
+    sealing_secret: Annotated[
+        str | None,
+        _says(
+            "Seals keys and secrets at rest; at least 32 bytes, never changed while the data lives. dev makes its own."
+        ),
+    ] = None
+    sealing_secret_file: Annotated[Path | None, _says("File that holds the sealing secret, instead of it.")] = None
+
+    oidc_issuer: Annotated[
+        str | None, _says("URL of the OpenID Connect issuer whose tokens are taken as service tokens.")
+    ] = None
+    oidc_audience: Annotated[str, _says("Audience that such tokens must name.")] = "https://communication.azure.com"
+    cors_origins: Annotated[tuple[str, ...], _says("Origins whose browser pages may call the API; `*` is any.")] = (
+        "*",
+    )
+    body_limit_bytes: Annotated[int, Meta(ge=1024), _says("Largest request body taken.")] = 1_048_576
+
+    webhook_allow: Annotated[
+        tuple[str, ...],
+        _says("Host names, addresses and networks (`10.1.0.0/16`) that webhooks may call although they are private."),
+    ] = ()
+    open_webhooks: Annotated[
+        bool, _says("dev only: webhooks may call loopback, private and link-local addresses, also by plain HTTP.")
+    ] = False
+    simulated_carrier: Annotated[
+        bool, _says("dev only: texts go to simulated handsets, with faults set over the admin API.")
+    ] = False
+    driven_clock: Annotated[bool, _says("dev only: time can be moved ahead over the admin API.")] = False
+    dev_issuer: Annotated[bool, _says("dev only: this server issues service tokens itself.")] = False
+    seed: Annotated[int | None, _says("dev only: makes the simulated carrier's choices the same in every run.")] = None
+
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], _says("Least level of what is logged, to standard error.")
+    ] = "info"
+    log_format: Annotated[Literal["json", "console"], _says("One JSON object a line, or lines for people.")] = "json"
+    ready_file: Annotated[
+        Path | None,
+        _says("File to write (0600) once this server serves, and to remove at its end: where it is, as JSON."),
+    ] = None
+
+    @property
+    def clients_port(self) -> int:
+        """The port in endpoints and connection strings."""
+        return self.public_port or self.port
+
+
+DEV: dict[str, object] = {
+    "open_webhooks": True,
+    "simulated_carrier": True,
+    "driven_clock": True,
+    "dev_issuer": True,
+    "log_format": "console",
+    "log_level": "warning",
+}
+"""Defaults of `dev` that differ; `serve` refuses the first four switched on."""
+
+SERVE: dict[str, object] = {"host": "0.0.0.0"}  # noqa: S104 - a server's business; its certificate is checked
+
+
+def load(
+    mode: Mode,
+    *,
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> Config:
+    """The configuration for `mode`. Flags that are None were not given. Raises `CannotConfigure`, in one line."""
+    settings: dict[str, object] = {"data": default_data(mode), **(DEV if mode == "dev" else SERVE)}
+    if file is not None:
+        settings |= _from_file(file)
+    settings |= _from_environment(os.environ if environment is None else environment)
+    settings |= {name: value for name, value in (flags or {}).items() if value is not None}
+    settings["data"] = str(Path(str(settings["data"])).expanduser().absolute())
+    return _converted({**settings, "mode": mode}, "the configuration", Config)
+
+
+def default_data(mode: Mode) -> Path:
+    """Where data is kept when nothing else is said: the user's own directory (XDG), or /var/lib for root."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/landline") / mode
+    home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(home).expanduser() / "landline" / mode
+
+
+def sealing_secret(config: Config) -> str | None:
+    """The configured sealing secret, from the setting or its file. Raises `CannotConfigure`."""
+    if config.sealing_secret_file is None:
+        return config.sealing_secret
+    if config.sealing_secret is not None:
+        raise CannotConfigure("both sealing_secret and sealing_secret_file are set: remove one")
+    try:
+        return config.sealing_secret_file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CannotConfigure(f"cannot read sealing_secret_file {config.sealing_secret_file}: {error}") from error
+
+
+def _from_file(file: Path) -> dict[str, object]:
+    try:
+        with file.open("rb") as source:
+            settings: dict[str, object] = tomllib.load(source)
+    except OSError as error:
+        raise CannotConfigure(f"cannot read {file}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CannotConfigure(f"{file} is not TOML: {error}") from error
+    _known(settings, str(file))
+    for name in ("data", "certificate", "certificate_key", "sealing_secret_file", "ready_file"):
+        if isinstance(value := settings.get(name), str):  # beside the file, not wherever the command was run
+            settings[name] = str(file.absolute().parent / Path(value).expanduser())
+    return settings
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    named = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+    settings = {name.removeprefix(PREFIX).lower(): name for name in sorted(named.keys() - NOT_SETTINGS)}
+    _known(settings, "the environment", spelled=settings)
+    return {field: _from_text(field, named[name], name) for field, name in settings.items()}
+
+
+def _known(settings: Mapping[str, object], where: str, spelled: Mapping[str, str] | None = None) -> None:
+    for name in settings:
+        if name not in Config.__struct_fields__ or name == "mode":
+            shown = spelled[name] if spelled else name
+            raise CannotConfigure(
+                f"{where} has the setting {shown}, which there is not (docs/reference/configuration.md has all)"
+            )
+
+
+def _from_text(field: str, text: str, variable: str) -> object:
+    """The value of `field` written as text: lists parted by commas, tables as JSON, no value as nothing."""
+    kind = fields()[field].type
+    if _takes(kind, msgspec.inspect.VarTupleType):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if _takes(kind, msgspec.inspect.DictType):
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError as error:
+            raise CannotConfigure(f"{variable} must be a JSON object: {error}") from error
+    if _takes(kind, msgspec.inspect.BoolType) or _takes(kind, msgspec.inspect.IntType):
+        plain: Any = bool if _takes(kind, msgspec.inspect.BoolType) else int
+        return _converted(text.strip().lower(), variable, plain, strict=False)
+    return text
+
+
+def _takes(kind: msgspec.inspect.Type, wanted: type[msgspec.inspect.Type]) -> bool:
+    if isinstance(kind, msgspec.inspect.Metadata):
+        return _takes(kind.type, wanted)
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return any(_takes(each, wanted) for each in kind.types)
+    return isinstance(kind, wanted)
+
+
+def fields() -> dict[str, msgspec.inspect.Field]:
+    """The settings by name, in their order, with their types and descriptions."""
+    described = msgspec.inspect.type_info(Config)
+    assert isinstance(described, msgspec.inspect.StructType)
+    return {field.name: field for field in described.fields}
+
+
+def _converted(value: object, where: str, kind: Any, *, strict: bool = True) -> Any:
+    try:
+        return msgspec.convert(value, kind, strict=strict, dec_hook=_path)
+    except msgspec.ValidationError as error:
+        raise CannotConfigure(f"{where}: {error}") from error
+
+
+def _path(kind: type, value: object) -> object:
+    if kind is not Path or not isinstance(value, str) or not value:
+        raise ValueError("expected a path")
+    return Path(value)

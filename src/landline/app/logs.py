@@ -1,0 +1,41 @@
+"""Logs go to standard error, one event a line, with what is bound to the request; the libraries' logs go the same way."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+_LIBRARIES = {"uvicorn.error": logging.WARNING, "asyncio": logging.WARNING, "aiohttp": logging.WARNING}
+
+
+def configure(level: str, style: str) -> None:
+    """`level` and `style` as the settings log_level and log_format."""
+    least = getattr(logging, level.upper())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if style == "json":
+        rendered: list[Any] = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    else:
+        plain = structlog.dev.plain_traceback
+        rendered = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+    structlog.configure(
+        processors=[*shared, *rendered],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(processors=[*_of_libraries(), *rendered], foreign_pre_chain=shared)
+    )
+    logging.basicConfig(handlers=[handler], level=max(least, logging.WARNING), force=True)
+    for name, quiet in _LIBRARIES.items():
+        logging.getLogger(name).setLevel(max(least, quiet))
+
+
+def _of_libraries() -> list[Any]:
+    return [structlog.stdlib.add_logger_name, structlog.stdlib.ProcessorFormatter.remove_processors_meta]

@@ -1,0 +1,42 @@
+"""The ready file: where a running server is and how to use it, for tests, scripts and Landline's own commands."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from landline.app.secrets import write_private
+
+IN_DATA = "server.json"
+"""The same file in the data directory, by which commands find the server that runs there."""
+
+
+class Ready(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True, kw_only=True):
+    """Its content. `serve` leaves out what only `dev` has."""
+
+    admin_url: str
+    admin_token: str
+    url: str
+    connection_string: str | None = None
+    ca_bundle: str | None = None
+    phone_number: str | None = None
+    portal_url: str | None = None
+
+
+def write(ready: Ready, *files: Path) -> None:
+    """Write it to each of `files`, complete at once, mode 0600."""
+    for file in files:
+        write_private(file, msgspec.json.format(msgspec.json.encode(ready), indent=2).decode() + "\n")
+
+
+def read(file: Path) -> Ready | None:
+    """What a server wrote; None when there is none, or when the file is not a server's."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Ready)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def as_json(ready: Ready) -> dict[str, Any]:
+    """The file's content as plain data."""
+    return msgspec.to_builtins(ready)

@@ -1,0 +1,98 @@
+"""Failures as HTTP answers: the only place that knows which failure gets which status and body.
+
+Bodies follow acs-wire.md 3 (ACS) and 4.6 (SMS); `x-ms-error-code` repeats the code for clients that read no body.
+"""
+
+from typing import Any
+
+from landline.core.errors import Invalid, NotFound, Refusal, TooLarge, TooMany, Unauthorized, Unavailable
+from landline.edge.http import Response, json_response
+from landline.edge.routes import Access, ErrorStyle, MethodNotAllowed
+
+_PROBLEM_TYPE = {
+    400: "https://tools.ietf.org/html/rfc9110#section-15.5.1",
+    404: "https://tools.ietf.org/html/rfc9110#section-15.5.5",
+}
+_CHALLENGES = {
+    Access.SERVICE: 'HMAC-SHA256, Bearer scope="https://communication.azure.com//.default"',
+    Access.USER: "Bearer",
+    Access.ADMIN: "Bearer",
+}
+
+
+def answer(error: Exception, style: ErrorStyle, access: Access, request_id: str) -> Response:
+    """The response for `error`. Whatever is neither a `Refusal` nor `Unavailable` is a bug and shows nothing."""
+    match error:
+        case Refusal():
+            return _refusal(error, style, access, request_id)
+        case Unavailable():
+            response = _acs(503, "ServiceUnavailable", error.message)
+            response.headers["retry-after"] = _seconds(error.retry_after_s)
+            return response
+        case _:
+            message = f"The server failed to handle the request. Its log says why, under request id {request_id}."
+            return _acs(500, "InternalServerError", message)
+
+
+def _refusal(error: Refusal, style: ErrorStyle, access: Access, request_id: str) -> Response:
+    if style is ErrorStyle.SMS and isinstance(error, Invalid):
+        response = _validation_problem(error, request_id)
+    elif style is ErrorStyle.SMS and isinstance(error, NotFound):
+        response = _problem(404, "Not Found", error, request_id)
+    else:
+        details = _details(error.errors) if isinstance(error, Invalid) and len(error.errors) > 1 else None
+        response = _acs(error.status, error.code, error.message, error.target, details)
+    match error:
+        case TooMany():
+            response.headers["retry-after"] = _seconds(error.retry_after_s)
+        case MethodNotAllowed():
+            response.headers["allow"] = ", ".join(error.allowed)
+        case Unauthorized() if access in _CHALLENGES:
+            response.headers["www-authenticate"] = _CHALLENGES[access]
+        case TooLarge():
+            response.headers["connection"] = "close"  # what follows on the connection is the body we will not read
+        case _:
+            pass
+    return response
+
+
+def _acs(
+    status: int, code: str, message: str, target: str | None = None, details: list[dict[str, str]] | None = None
+) -> Response:
+    error: dict[str, Any] = {"code": code, "message": message}
+    if target is not None:
+        error["target"] = target
+    if details:
+        error["details"] = details
+    return json_response(status, {"error": error}, {"x-ms-error-code": code})
+
+
+def _details(errors: dict[str, list[str]]) -> list[dict[str, str]]:
+    return [
+        {"code": Invalid.code, "message": message, "target": target}
+        for target, messages in errors.items()
+        for message in messages
+    ]
+
+
+def _validation_problem(error: Invalid, request_id: str) -> Response:
+    response = _problem(400, "One or more validation errors occurred.", error, request_id)
+    body = {
+        "type": _PROBLEM_TYPE[400],
+        "title": "One or more validation errors occurred.",
+        "status": 400,
+        "errors": error.errors or {"": [error.message]},
+        "traceId": request_id,
+    }
+    return json_response(400, body, response.headers)
+
+
+def _problem(status: int, title: str, error: Refusal, request_id: str) -> Response:
+    body = {"type": _PROBLEM_TYPE[status], "title": title, "status": status, "traceId": request_id}
+    headers = {"x-ms-error-code": error.code}
+    return json_response(status, body, {**headers, "content-type": "application/problem+json; charset=utf-8"})
+
+
+def _seconds(duration_s: float) -> str:
+    """Whole seconds, rounded up: `Retry-After` takes no fractions (RFC 9110 §10.2.3)."""
+    return str(max(0, -int(-duration_s // 1)))

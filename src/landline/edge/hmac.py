@@ -1,0 +1,190 @@
+"""Requests signed with an access key: HMAC-SHA256 as acs-wire.md 2.1, with every signing habit of the SDKs.
+
+The SDKs do not always sign what they send: transports re-quote paths, queries are re-encoded, hosts gain a slash. So a
+few readings of the request are tried, the plain one first, which nearly every request matches.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+import time
+from calendar import timegm
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from urllib.parse import parse_qsl, quote, quote_plus, unquote
+
+from landline.core.errors import Unauthorized
+from landline.edge.http import Request
+from landline.edge.tenancy import SigningKey
+
+SKEW_S = 900.0
+MAX_TRIES = 512
+"""HMACs computed for one request at most: bounds what a forged signature costs (about a millisecond)."""
+
+_AUTHORIZATION = re.compile(r"hmac-sha256 +SignedHeaders=([A-Za-z0-9;-]{1,200})&Signature=([A-Za-z0-9+/]{43}=)", re.I)
+_DATE = re.compile(
+    r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII
+)
+_MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, start=1)}
+_DATES = ("x-ms-date", "date")
+_VERB = re.compile(r"(.*)(:[A-Za-z]+)")
+
+
+class Signatures:
+    """Checks signed requests. `hosts` are this server's public names as clients may have signed them, for servers
+    behind a proxy; freshness is read from the machine's time, as a client's clock cannot be driven."""
+
+    def __init__(
+        self,
+        *,
+        skew_s: float = SKEW_S,
+        hosts: Sequence[str] = (),
+        trust_forwarded_host: bool = False,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._skew_s = skew_s
+        self._hosts = tuple(hosts)
+        self._trust_forwarded_host = trust_forwarded_host
+        self._now = now
+        self._last_match = 0
+
+    def verify(self, request: Request, keys: Sequence[SigningKey]) -> SigningKey:
+        """The one of `keys` that signed `request`. Raises `Unauthorized`."""
+        headers = request.headers
+        match = _AUTHORIZATION.fullmatch(headers.get("authorization", ""))
+        if match is None:
+            raise Unauthorized("The Authorization header is not a well-formed HMAC-SHA256 signature.")
+        names = _signed_names(match.group(1).lower())
+        if names is None:
+            raise Unauthorized("SignedHeaders must name a date, host and x-ms-content-sha256, each once.")
+        if any(name not in headers for name in names):
+            raise Unauthorized("A header named in SignedHeaders was not sent.")
+        self._check_date(headers, names)
+        body_hash = base64.b64encode(hashlib.sha256(request.body).digest())
+        if not hmac.compare_digest(body_hash, headers["x-ms-content-sha256"].encode("utf-8", "replace")):
+            raise Unauthorized("The x-ms-content-sha256 header does not fit the body.")
+        found = self._match(request, names, match.group(2).encode(), keys)
+        if found is None:
+            raise Unauthorized("The HMAC signature does not fit the request under any key of the resource.")
+        return found
+
+    def _check_date(self, headers: dict[str, str], names: tuple[str, ...]) -> None:
+        for name in _DATES:
+            if name in names:
+                sent = seconds(headers[name])
+                if sent is None:
+                    raise Unauthorized(f"The {name} header is not a date as RFC 1123 writes it.")
+                if abs(sent - self._now()) > self._skew_s:
+                    raise Unauthorized(
+                        f"The {name} header is more than {self._skew_s:.0f} s away from the server's time."
+                    )
+
+    def _match(
+        self, request: Request, names: tuple[str, ...], signature: bytes, keys: Sequence[SigningKey]
+    ) -> SigningKey | None:
+        tries = 0
+        for target, host in self._readings(request):
+            text = _string_to_sign(request, names, target, host)
+            for index in _order(len(keys), self._last_match):
+                if tries == MAX_TRIES:
+                    return None
+                tries += 1
+                digest = hmac.digest(keys[index].secret, text, "sha256")
+                if hmac.compare_digest(base64.b64encode(digest), signature):
+                    self._last_match = index
+                    return keys[index]
+        return None
+
+    def _readings(self, request: Request) -> Iterator[tuple[str, str]]:
+        """(path and query, host) as the client may have signed them, the likeliest first, none twice."""
+        yield request.target, request.headers["host"]
+        seen = {(request.target, request.headers["host"])}
+        hosts = self._host_readings(request.headers)
+        for target in target_readings(request.target):
+            for host in hosts:
+                if (target, host) not in seen:
+                    seen.add((target, host))
+                    yield target, host
+
+    def _host_readings(self, headers: dict[str, str]) -> list[str]:
+        sent = headers["host"]
+        hosts = [sent, sent + "/"]
+        other = headers.get("x-ms-host")
+        if other:
+            hosts.append(other)
+        hosts += self._hosts
+        if self._trust_forwarded_host and "x-forwarded-host" in headers:
+            hosts.append(headers["x-forwarded-host"])
+        return hosts
+
+
+@lru_cache(maxsize=256)
+def seconds(date: str) -> float | None:
+    """The instant of an RFC 1123 date in seconds since 1970, or None when `date` is not one."""
+    match = _DATE.fullmatch(date)
+    month = _MONTHS.get(match.group(2)) if match else None
+    if match is None or month is None:
+        return None
+    day, year, hour, minute, second = (int(match.group(group)) for group in (1, 3, 4, 5, 6))
+    if not 1 <= day <= 31 or hour > 23 or minute > 59 or second > 60:
+        return None
+    return float(timegm((year, month, day, hour, minute, second)))
+
+
+def target_readings(target: str) -> Iterator[str]:
+    """Path and query as the SDKs may have signed what arrived as `target` (acs-wire.md 2.1, the table)."""
+    yield target
+    path, mark, query = target.partition("?")
+    segments = path.split("/")
+    paths = [path]
+    # aiohttp un-quotes what the caller quoted, so quote every segment again; a `:verb` at the end was never quoted.
+    paths.append("/".join(_quoted(segment) for segment in segments))
+    verb = _VERB.fullmatch(segments[-1])
+    if verb is not None:
+        paths.append("/".join([*map(_quoted, segments[:-1]), _quoted(verb.group(1)) + verb.group(2)]))
+    queries = [query]
+    if mark:
+        queries.append(_form(query))
+    for other_query in queries:
+        for other_path in paths:
+            yield other_path + mark + other_query
+    yield unquote(target)
+
+
+def _quoted(segment: str) -> str:
+    return quote(unquote(segment), safe="")
+
+
+def _form(query: str) -> str:
+    """`query` as a browser's `URLSearchParams` writes it (WHATWG URL §5.2)."""
+    pairs = parse_qsl(query, keep_blank_values=True)
+    return "&".join(f"{_form_quoted(name)}={_form_quoted(value)}" for name, value in pairs)
+
+
+def _form_quoted(text: str) -> str:
+    return quote_plus(text, safe="*").replace("~", "%7E")
+
+
+@lru_cache(maxsize=64)
+def _signed_names(text: str) -> tuple[str, ...] | None:
+    names = tuple(text.split(";"))
+    if len(set(names)) != len(names) or "host" not in names or "x-ms-content-sha256" not in names:
+        return None
+    return names if any(date in names for date in _DATES) else None
+
+
+def _string_to_sign(request: Request, names: tuple[str, ...], target: str, host: str) -> bytes:
+    headers = request.headers
+    values = ";".join([host if name == "host" else headers[name] for name in names])
+    return f"{request.method}\n{target}\n{values}".encode("utf-8", "replace")
+
+
+def _order(count: int, first: int) -> Iterator[int]:
+    """The numbers below `count`, beginning with `first`: the last request's key likely signed this one too."""
+    if first < count:
+        yield first
+    for index in range(count):
+        if index != first:
+            yield index

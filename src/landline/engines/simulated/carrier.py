@@ -1,0 +1,97 @@
+"""The simulated SMS carrier: a product of its own for developers and CI, with a handset at every number."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+
+import structlog
+
+from landline.core.errors import Conflict, Unavailable
+from landline.core.ids import time_ordered
+from landline.engines.simulated.desk import Desk
+from landline.engines.simulated.intake import Intake
+from landline.engines.simulated.model import Behaviour, Conduct
+from landline.engines.simulated.reporter import Reporter
+from landline.ports.clock import Clock
+from landline.ports.sms_carrier import Arrival, CarrierEvents, Submission
+from landline.protocols import smstext
+from landline.store.database import Database
+
+log = structlog.get_logger()
+
+_DRAIN_S = 3.0
+
+
+class SimulatedCarrier:
+    """Fills the port `SmsCarrier`. What it took, shows and has still to report is in the database and survives a crash;
+    a message handed over again is shown once, answered with the same id and reported again."""
+
+    def __init__(self, database: Database, clock: Clock, seed: int | None, name: str = "simulated") -> None:
+        self._database = database
+        self._clock = clock
+        self._name = name
+        self._events: CarrierEvents | None = None
+        self._intake: Intake | None = None
+        self._reporter: Reporter | None = None
+        self._workers: list[asyncio.Task[None]] = []
+        self.desk = Desk(database, clock, seed)
+        """Inboxes, rules and the seed."""
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def start(self, events: CarrierEvents) -> None:
+        """See the port. Raises `Unavailable` when the database is away."""
+        last = await self.desk.load()
+        self._events = events
+        self._reporter = Reporter(self._name, self._database, self._clock, events, last)
+        self._intake = Intake(self._name, self.desk, self._clock, events, self._reporter.answered)
+        self._workers = [asyncio.create_task(self._intake.run()), asyncio.create_task(self._reporter.run())]
+        log.info("carrier.started", carrier=self._name, seed=await self.desk.seed())
+
+    async def submit(self, submissions: Sequence[Submission]) -> None:
+        """See the port."""
+        if self._intake is None:
+            raise Unavailable("the carrier has not started")
+        await self._intake.submit(submissions)
+
+    async def close(self) -> None:
+        """See the port: what was taken is answered, for at most 3 s; receipts wait for the next start."""
+        self.desk.end_waits()
+        if self._intake is not None:
+            self._intake.close()
+            await asyncio.wait(self._workers[:1], timeout=_DRAIN_S)
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+
+    async def behave(self, number: str, behaviour: Behaviour | None) -> None:
+        """Give the handset a behaviour, or none of its own. One that roams no more gets what waited for it."""
+        await self.desk.behave(number, behaviour)
+        self._ring()
+
+    async def reset(self) -> None:
+        """As on the first start: no messages, receipts, behaviours or rules, and the seed it was made with."""
+        await self.desk.reset()
+        self._ring()
+
+    async def text(self, handset: str, to: str, text: str) -> Arrival:
+        """The handset texts one of our numbers; durable when it returns.
+
+        Raises `Conflict` when the handset cannot text (a landline, or out of reach), `Unavailable`.
+        """
+        if self._events is None:
+            raise Unavailable("the carrier has not started")
+        conduct = (await self.desk.behaviour(handset)).conduct
+        if conduct in (Conduct.LANDLINE, Conduct.ROAMING):
+            raise Conflict("A landline cannot text." if conduct is Conduct.LANDLINE else "The handset is out of reach.")
+        now = self._clock.now()
+        key = str(time_ordered(now, os.urandom(10)))
+        arrival = Arrival(key, handset, to, text, smstext.segments(text).count, now)
+        await self._events.arrived(self._name, [arrival])
+        return arrival
+
+    def _ring(self) -> None:
+        if self._reporter is not None:
+            self._reporter.ring()

@@ -1,0 +1,262 @@
+"""SQL of event delivery: the rows of subscriptions and deliveries, and nothing else's."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from landline.core.ids import ResourceId
+from landline.services.events.model import Again, Dead, Delivered, Delivery, Event, Outcome, Verdict
+from landline.store.database import Connection, Database
+
+Row = Mapping[str, Any]
+
+_INSERT = """
+INSERT INTO events_deliveries
+    (resource_id, about, event_id, subscription_id, block_id, since, next_at, at, type, subject, data)
+SELECT resource_id, about, event_id, subscription_id, block_id, $1, CASE WHEN block_id IS NULL THEN $1 END,
+    at, type, subject, data
+FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::timestamptz[], $8::text[], $9::text[],
+    $10::bytea[])
+    AS e (resource_id, about, event_id, subscription_id, block_id, at, type, subject, data)
+ON CONFLICT DO NOTHING
+"""
+
+_COLUMNS = (
+    "d.resource_id, d.about, d.event_id, d.subscription_id, d.block_id, d.since, d.next_at, d.at, d.attempts,"
+    " d.type, d.subject, d.data"
+)
+_KEY = "(resource_id, about, event_id, subscription_id)"
+
+_MATCH = (
+    "(d.resource_id, d.about, d.event_id, d.subscription_id) = (r.resource_id, r.about, r.event_id, r.subscription_id)"
+)
+
+_OF_BLOCKS = f"""
+SELECT {_COLUMNS} FROM events_deliveries d WHERE d.block_id = ANY($1) AND d.delivered_at IS NULL
+"""
+
+# Subscription by subscription, so that the backlog of one does not stand before the due rows of another.
+_CLAIM = f"""
+UPDATE events_deliveries d SET next_at = $2
+FROM (
+    SELECT due.* FROM events_subscriptions s CROSS JOIN LATERAL (
+        SELECT resource_id, about, event_id, subscription_id FROM events_deliveries
+        WHERE resource_id = s.resource_id AND subscription_id = s.subscription_id AND next_at <= $1
+        ORDER BY next_at LIMIT $3 FOR UPDATE SKIP LOCKED
+    ) due
+    WHERE s.state = 'enabled' AND s.subscription_id <> ALL($4)
+) r
+WHERE {_MATCH}
+RETURNING {_COLUMNS}
+"""
+
+_NEXT_DUE = """
+SELECT min(due.next_at) FROM events_subscriptions s CROSS JOIN LATERAL (
+    SELECT next_at FROM events_deliveries
+    WHERE resource_id = s.resource_id AND subscription_id = s.subscription_id AND next_at IS NOT NULL
+    ORDER BY next_at LIMIT 1
+) due
+WHERE s.state = 'enabled' AND s.subscription_id <> ALL($1)
+"""
+
+_FINISHED = f"""
+UPDATE events_deliveries d SET delivered_at = r.at, attempts = r.attempts, status = r.status
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::smallint[], $7::smallint[])
+    AS r (resource_id, about, event_id, subscription_id, at, attempts, status)
+WHERE {_MATCH}
+"""
+
+# A row that leaves its block, or left it before. When it was delivered from the ladder, it gets a block's id of that
+# instant, by which it will be pruned. What another process delivered meanwhile stays delivered.
+_MOVED = f"""
+UPDATE events_deliveries d SET
+    delivered_at = r.delivered_at, next_at = r.next_at, dead_at = r.dead_at, reason = r.reason, block_id = r.block_id,
+    attempts = r.attempts, status = r.status, error = r.error,
+    failures = CASE WHEN r.failure IS NULL THEN d.failures
+        ELSE coalesce(d.failures, '[]'::jsonb) || r.failure::jsonb END
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[],
+    $8::text[], $9::uuid[], $10::smallint[], $11::smallint[], $12::text[], $13::text[])
+    AS r (resource_id, about, event_id, subscription_id, delivered_at, next_at, dead_at, reason, block_id,
+        attempts, status, error, failure)
+WHERE {_MATCH} AND d.delivered_at IS NULL
+"""
+
+_TRIES = """
+SELECT s.name, d.event_id, d.next_at, d.delivered_at, d.attempts, d.status, d.failures, d.reason
+FROM events_deliveries d LEFT JOIN events_subscriptions s ON s.subscription_id = d.subscription_id
+WHERE d.resource_id = $1 AND d.about = $2 ORDER BY d.at, d.event_id, s.name
+"""
+
+_PRUNE = """
+DELETE FROM events_deliveries WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM events_deliveries WHERE block_id < $1 AND delivered_at IS NOT NULL ORDER BY block_id LIMIT $2))
+"""
+
+
+class Failure(msgspec.Struct, frozen=True, array_like=True):
+    """A failed try as it is remembered with its delivery."""
+
+    at: datetime
+    attempt: int
+    status: int | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a try of `delivery` came to. `kept_as` is a fresh time-ordered id, for a delivery that has no block."""
+
+    delivery: Delivery
+    outcome: Outcome
+    verdict: Verdict
+    kept_as: UUID
+
+
+_FAILURES = msgspec.json.Decoder(list[Failure])
+
+
+async def insert(connection: Connection, deliveries: Sequence[Delivery], now: datetime) -> None:
+    """New deliveries; one without a block lies in the backlog, due at once. Repeated ones are left as they are."""
+    events = [delivery.event for delivery in deliveries]
+    await connection.execute(
+        _INSERT,
+        now,
+        [event.resource for event in events],
+        [event.about or event.event_id for event in events],
+        [event.event_id for event in events],
+        [delivery.subscription for delivery in deliveries],
+        [delivery.block for delivery in deliveries],
+        [event.at for event in events],
+        [event.type for event in events],
+        [event.subject for event in events],
+        [event.data for event in events],
+    )
+
+
+async def of_blocks(database: Database, blocks: Sequence[UUID]) -> list[Delivery]:
+    """The unfinished deliveries of `blocks`."""
+    return [_delivery(row) for row in await database.fetch(_OF_BLOCKS, blocks)]
+
+
+async def blocks_of(database: Database, owner: UUID) -> set[UUID]:
+    """The blocks that `owner` holds."""
+    rows = await database.fetch("SELECT block_id FROM events_blocks WHERE owner = $1", owner)
+    return {row["block_id"] for row in rows}
+
+
+async def claim(
+    database: Database, now: datetime, lease_until: datetime, limit: int, without: Collection[UUID]
+) -> list[Delivery]:
+    """Up to `limit` due rows of each enabled subscription not in `without`, leased until `lease_until`."""
+    rows = await database.fetch(_CLAIM, now, lease_until, limit, list(without))
+    return [_delivery(row) for row in rows]
+
+
+async def next_due(database: Database, without: Collection[UUID]) -> datetime | None:
+    """When the next row of an enabled subscription not in `without` is due."""
+    return await database.fetchval(_NEXT_DUE, list(without))
+
+
+async def write(connection: Connection, results: Sequence[Result]) -> None:
+    """What tries came to, in two statements at most."""
+    finished = [r for r in results if r.delivery.block is not None and isinstance(r.verdict, Delivered)]
+    moved = [r for r in results if r.delivery.block is None or not isinstance(r.verdict, Delivered)]
+    if finished:
+        await connection.execute(
+            _FINISHED,
+            *_keys(finished),
+            [r.outcome.at for r in finished],
+            [r.delivery.attempts + 1 for r in finished],
+            [r.outcome.status for r in finished],
+        )
+    if moved:
+        await connection.execute(
+            _MOVED,
+            *_keys(moved),
+            [r.outcome.at if isinstance(r.verdict, Delivered) else None for r in moved],
+            [r.verdict.next_at if isinstance(r.verdict, Again) else None for r in moved],
+            [r.outcome.at if isinstance(r.verdict, Dead) else None for r in moved],
+            [r.verdict.reason if isinstance(r.verdict, Dead) else None for r in moved],
+            [r.kept_as if isinstance(r.verdict, Delivered) else None for r in moved],
+            [_attempts(r) for r in moved],
+            [r.outcome.status for r in moved],
+            [r.outcome.error for r in moved],
+            [_failure(r) for r in moved],
+        )
+
+
+async def discard(database: Database, deliveries: Sequence[Delivery]) -> None:
+    """Forget deliveries whose subscription is gone."""
+    await database.execute(
+        f"DELETE FROM events_deliveries WHERE {_KEY} IN"
+        " (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[]))",
+        *_delivery_keys(deliveries),
+    )
+
+
+async def tries(database: Database, resource: ResourceId, about: UUID) -> list[tuple[Row, list[Failure]]]:
+    """The deliveries of the events about a message: name, next_at, delivered_at, attempts, status; their failures."""
+    rows = await database.fetch(_TRIES, resource, about)
+    return [(row, _FAILURES.decode(row["failures"]) if row["failures"] else []) for row in rows]
+
+
+async def prune_delivered(database: Database, before: UUID, limit: int) -> int:
+    """Delete up to `limit` delivered rows of blocks older than the time-ordered id `before`; how many it were."""
+    return _count(await database.execute(_PRUNE, before, limit))
+
+
+async def prune_dead(database: Database, before: datetime, limit: int) -> int:
+    """Delete up to `limit` dead letters that died before; how many it were."""
+    return _count(
+        await database.execute(
+            "DELETE FROM events_deliveries WHERE ctid = ANY(ARRAY(SELECT ctid FROM events_deliveries"
+            " WHERE dead_at < $1 LIMIT $2))",
+            before,
+            limit,
+        )
+    )
+
+
+def _delivery(row: Row) -> Delivery:
+    about = row["about"] if row["about"] != row["event_id"] else None
+    event = Event(
+        row["event_id"], ResourceId(row["resource_id"]), row["type"], row["subject"], row["data"], row["at"], about
+    )
+    return Delivery(
+        event, row["subscription_id"], row["since"], row["attempts"], row["block_id"], leased_until=row["next_at"]
+    )
+
+
+def _keys(results: Sequence[Result]) -> tuple[list[UUID], list[UUID], list[UUID], list[UUID]]:
+    return _delivery_keys([result.delivery for result in results])
+
+
+def _delivery_keys(deliveries: Sequence[Delivery]) -> tuple[list[UUID], list[UUID], list[UUID], list[UUID]]:
+    events = [delivery.event for delivery in deliveries]
+    return (
+        [event.resource for event in events],
+        [event.about or event.event_id for event in events],
+        [event.event_id for event in events],
+        [delivery.subscription for delivery in deliveries],
+    )
+
+
+def _attempts(result: Result) -> int:
+    tried = result.outcome.status is not None or result.outcome.error is not None
+    return result.delivery.attempts + tried
+
+
+def _failure(result: Result) -> str | None:
+    outcome = result.outcome
+    if isinstance(result.verdict, Delivered) or (outcome.status is None and outcome.error is None):
+        return None
+    failure = Failure(outcome.at, result.delivery.attempts + 1, outcome.status, outcome.error)
+    return msgspec.json.encode([failure]).decode()
+
+
+def _count(tag: str) -> int:
+    return int(tag.rpartition(" ")[2])

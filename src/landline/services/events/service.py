@@ -1,0 +1,195 @@
+"""Events on their way out: `emit` in the transaction of what happened, `committed` after it, `tries` to look back.
+
+The deliveries go to this process's sender (worker.py) from memory; the rows are what survives a crash.
+"""
+
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+import msgspec
+
+from landline.core.ids import ResourceId, time_ordered
+from landline.ports.callout import Callout
+from landline.ports.clock import Clock
+from landline.services.events import model, records, subscription_records
+from landline.services.events.model import Delivery, Emitted, Event, Secrets, State, Subscription, Try
+from landline.store.blocks import Blocks
+from landline.store.changes import Changes
+from landline.store.database import Connection, Database
+from landline.store.sealing import Sealer
+
+SUBJECT = "events.subscriptions"
+"""What subscriptions are called among `Changes`; the key is the resource."""
+_NOTHING = Emitted()
+_SECRETS = msgspec.json.Decoder(Secrets)
+
+
+class Sender(Protocol):
+    """What carries deliveries out of this process (worker.py)."""
+
+    def room(self, subscription: UUID) -> int:
+        """How many more deliveries of this subscription memory takes now."""
+        ...
+
+    def take(self, deliveries: Sequence[Delivery]) -> None:
+        """Deliver these, which are committed, in blocks this process holds."""
+        ...
+
+    def wake(self) -> None:
+        """There is new work in the database."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A subscription with all that a request to it needs."""
+
+    subscription: Subscription
+    secrets: Secrets
+    topic: str
+
+
+class Events:
+    """The events of all resources and the webhooks that want them.
+
+    At least once: every event of a committed transaction reaches each subscription that was enabled and wanted it, or
+    ends as a dead letter; order is not kept. A repeat carries the same event id.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        changes: Changes,
+        callout: Callout,
+        sealer: Sealer,
+        owner: UUID,
+        *,
+        public_base_url: str,
+        resource_name: Callable[[ResourceId], Awaitable[str]],
+        resource_id: Callable[[str], Awaitable[ResourceId]],
+    ) -> None:
+        self.database = database
+        self.clock = clock
+        self.changes = changes
+        self.callout = callout
+        self.sealer = sealer
+        self.owner = owner
+        self.public_base_url = public_base_url.rstrip("/")
+        self.resource_name = resource_name
+        self.resource_id = resource_id
+        self.blocks = Blocks(database, "events_blocks", owner)
+        self.sender: Sender | None = None
+        self._enabled: dict[ResourceId, list[Subscription]] = {}
+        self._targets: dict[UUID, Target] = {}
+        self._generation = 0
+        changes.watch(SUBJECT, self._forget)
+
+    async def emit(self, connection: Connection, events: Sequence[Event]) -> Emitted:
+        """Write `events` for every subscription that wants them, in the caller's transaction; nothing when none does.
+
+        Give what it returns to `committed` after the commit. When that never happens, the events are delivered
+        all the same, some time later.
+        """
+        deliveries: list[Delivery] = []
+        now = self.clock.now()
+        block = time_ordered(now, os.urandom(10))
+        rooms: dict[UUID, int] = {}
+        known: dict[ResourceId, list[Subscription]] = {}
+        for event in events:
+            subscriptions = known.get(event.resource)
+            if subscriptions is None:
+                subscriptions = known[event.resource] = await self._enabled_of(connection, event.resource)
+            for subscription in subscriptions:
+                if model.matches(subscription.settings, event.type, event.subject):
+                    held = self._fits(subscription.subscription_id, rooms)
+                    deliveries.append(Delivery(event, subscription.subscription_id, now, block=block if held else None))
+        if not deliveries:
+            return _NOTHING
+        held_deliveries = [delivery for delivery in deliveries if delivery.block is not None]
+        if held_deliveries:
+            await self.blocks.open(connection, block, now, held=True)
+        await records.insert(connection, deliveries, now)
+        return Emitted(held_deliveries, overflow=len(held_deliveries) < len(deliveries))
+
+    def committed(self, emitted: Emitted) -> None:
+        """The transaction of `emit` is committed: begin to deliver. Returns at once."""
+        if self.sender is None:
+            return  # held blocks are found again by any worker when their lease ends
+        if emitted.deliveries:
+            self.sender.take(emitted.deliveries)
+        if emitted.overflow:
+            self.sender.wake()
+
+    async def tries(self, resource: ResourceId, about: UUID) -> list[Try]:
+        """Each try of each webhook with events about this message, in the order of events and tries."""
+        found: list[Try] = []
+        for row, failures in await records.tries(self.database, resource, about):
+            name = row["name"] or "(deleted)"
+            found += [Try(name, f.at, f.attempt, f.status, f.error, None) for f in failures]
+            if row["delivered_at"] is not None:
+                found.append(Try(name, row["delivered_at"], row["attempts"], row["status"], None, None))
+            elif failures and row["next_at"] is not None:
+                last = failures[-1]
+                found[-1] = Try(name, last.at, last.attempt, last.status, last.error, row["next_at"])
+        return found
+
+    async def target(self, subscription: UUID) -> Target | None:
+        """What a request to a subscription needs, or None when the subscription is gone."""
+        target = self._targets.get(subscription)
+        if target is not None and self.changes.trusted:
+            return target
+        generation = self._generation
+        found = await subscription_records.by_id(self.database, subscription)
+        if found is None:
+            return None
+        secrets = self.open_secrets(*found)
+        name = await self.resource_name(found[0].resource)
+        target = Target(found[0], secrets, model.topic(found[0].resource, name))
+        if generation == self._generation:
+            self._targets[subscription] = target
+        return target
+
+    def open_secrets(self, subscription: Subscription, sealed: bytes) -> Secrets:
+        """The secrets of a subscription. Raises `WrongSeal`."""
+        return _SECRETS.decode(self.sealer.open(sealed, _purpose(subscription.subscription_id)))
+
+    def seal_secrets(self, subscription: UUID, secrets: Secrets) -> bytes:
+        """`secrets` as they are stored."""
+        return self.sealer.seal(msgspec.json.encode(secrets), _purpose(subscription))
+
+    async def _enabled_of(self, connection: Connection, resource: ResourceId) -> list[Subscription]:
+        known = self._enabled.get(resource)
+        if known is not None and self.changes.trusted:
+            return known
+        generation = self._generation
+        found = await subscription_records.of_resource(connection, resource)
+        enabled = [subscription for subscription in found if subscription.state is State.ENABLED]
+        if generation == self._generation:  # nothing changed while we read
+            self._enabled[resource] = enabled
+        return enabled
+
+    def _fits(self, subscription: UUID, rooms: dict[UUID, int]) -> bool:
+        room = rooms.get(subscription)
+        if room is None:
+            room = 0 if self.sender is None else self.sender.room(subscription)
+        rooms[subscription] = room - 1
+        return room > 0
+
+    def _forget(self, key: str | None) -> None:
+        self._generation += 1
+        if key is None:
+            self._enabled.clear()
+            self._targets.clear()
+            return
+        self._enabled.pop(ResourceId(UUID(key)), None)
+        for known, target in list(self._targets.items()):
+            if str(target.subscription.resource) == key:
+                del self._targets[known]
+
+
+def _purpose(subscription: UUID) -> str:
+    return f"events.subscription:{subscription}"

@@ -1,0 +1,199 @@
+"""SQL of subscriptions and of the dead letters they left."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from landline.core.ids import ResourceId
+from landline.services.events.model import Settings, State, Subscription
+from landline.store.database import Connection, Database
+
+Row = Mapping[str, Any]
+
+_COLUMNS = "resource_id, name, subscription_id, settings, state, reason, created_at, validating_until"
+_SETTINGS = msgspec.json.Decoder(Settings)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadKey:
+    """Which dead letter of a resource."""
+
+    about: UUID
+    event_id: UUID
+    subscription: UUID
+
+
+async def insert(connection: Connection, subscription: Subscription, secrets: bytes, token: bytes | None) -> bool:
+    """Whether the subscription is new; False when the resource has one of this name."""
+    row = await connection.fetchrow(
+        f"INSERT INTO events_subscriptions ({_COLUMNS}, secrets, validation_token)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING RETURNING name",
+        subscription.resource,
+        subscription.name,
+        subscription.subscription_id,
+        _settings(subscription.settings),
+        subscription.state.value,
+        subscription.reason,
+        subscription.created_at,
+        subscription.validating_until,
+        secrets,
+        token,
+    )
+    return row is not None
+
+
+async def update(
+    connection: Connection, subscription: Subscription, secrets: bytes | None, token: bytes | None
+) -> bool:
+    """Write settings, state and token (and the sealed secrets unless None); False when the subscription is gone."""
+    row = await connection.fetchrow(
+        "UPDATE events_subscriptions SET settings = $3, state = $4, reason = $5, validating_until = $6,"
+        " validation_token = $7, secrets = coalesce($8, secrets)"
+        " WHERE resource_id = $1 AND subscription_id = $2 RETURNING name",
+        subscription.resource,
+        subscription.subscription_id,
+        _settings(subscription.settings),
+        subscription.state.value,
+        subscription.reason,
+        subscription.validating_until,
+        token,
+        secrets,
+    )
+    return row is not None
+
+
+async def consent(
+    connection: Connection, subscription: UUID, token: bytes, now: datetime, rate_per_minute: int | None
+) -> ResourceId | None:
+    """Enable a subscription that waits for this token; its resource, or None when none does (any more)."""
+    rate = "" if rate_per_minute is None else f", settings = settings || '{{\"rate_per_minute\": {rate_per_minute}}}'"
+    resource = await connection.fetchval(
+        f"UPDATE events_subscriptions SET state = 'enabled', reason = NULL, validation_token = NULL,"
+        f" validating_until = NULL{rate}"
+        " WHERE subscription_id = $1 AND validation_token = $2 AND state = 'validating' AND validating_until > $3"
+        " RETURNING resource_id",
+        subscription,
+        token,
+        now,
+    )
+    return None if resource is None else ResourceId(resource)
+
+
+async def delete(connection: Connection, resource: ResourceId, name: str) -> UUID | None:
+    """The id of the subscription deleted, or None when there is none of this name."""
+    return await connection.fetchval(
+        "DELETE FROM events_subscriptions WHERE resource_id = $1 AND name = $2 RETURNING subscription_id",
+        resource,
+        name,
+    )
+
+
+async def delete_waiting(database: Database, resource: ResourceId, subscription: UUID, limit: int) -> bool:
+    """Delete up to `limit` waiting rows and dead letters of a subscription that is gone; whether more may be left."""
+    tag = await database.execute(
+        "DELETE FROM events_deliveries WHERE ctid = ANY(ARRAY(SELECT ctid FROM events_deliveries"
+        " WHERE resource_id = $1 AND subscription_id = $2 AND next_at IS NOT NULL LIMIT $3)"
+        " || ARRAY(SELECT ctid FROM events_deliveries"
+        " WHERE resource_id = $1 AND subscription_id = $2 AND dead_at IS NOT NULL LIMIT $3))",
+        resource,
+        subscription,
+        limit,
+    )
+    return int(tag.rpartition(" ")[2]) >= limit
+
+
+async def of_resource(connection: Connection, resource: ResourceId) -> list[Subscription]:
+    """All subscriptions of a resource, by name."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM events_subscriptions WHERE resource_id = $1 ORDER BY name", resource
+    )
+    return [_subscription(row) for row in rows]
+
+
+async def find(database: Database, resource: ResourceId, name: str) -> tuple[Subscription, bytes] | None:
+    """A subscription by name, and its sealed secrets."""
+    row = await database.fetchrow(
+        f"SELECT {_COLUMNS}, secrets FROM events_subscriptions WHERE resource_id = $1 AND name = $2", resource, name
+    )
+    return None if row is None else (_subscription(row), row["secrets"])
+
+
+async def by_id(database: Database, subscription: UUID) -> tuple[Subscription, bytes] | None:
+    """A subscription by id, and its sealed secrets."""
+    row = await database.fetchrow(
+        f"SELECT {_COLUMNS}, secrets FROM events_subscriptions WHERE subscription_id = $1", subscription
+    )
+    return None if row is None else (_subscription(row), row["secrets"])
+
+
+async def dead_letters(
+    database: Database, resource: ResourceId, subscription: UUID, after: tuple[datetime, UUID] | None, limit: int
+) -> list[Row]:
+    """Up to `limit` dead letters of a subscription, the oldest first, after the position `after`."""
+    position = "" if after is None else " AND (dead_at, event_id) > ($4, $5)"
+    return await database.fetch(
+        "SELECT about, event_id, subscription_id, type, subject, at, dead_at, reason, attempts, status, error, data"
+        f" FROM events_deliveries WHERE resource_id = $1 AND subscription_id = $2 AND dead_at IS NOT NULL{position}"
+        " ORDER BY dead_at, event_id LIMIT $3",
+        resource,
+        subscription,
+        limit,
+        *(after or ()),
+    )
+
+
+_REVIVE = (
+    "UPDATE events_deliveries SET dead_at = NULL, reason = NULL, next_at = $2, since = $2, attempts = 0,"
+    " failures = CASE WHEN jsonb_array_length(failures) > 60 THEN NULL ELSE failures END"
+)
+
+
+async def revive(database: Database, resource: ResourceId, keys: Sequence[DeadKey], now: datetime) -> int:
+    """Make these dead letters due again from their first try; how many there were."""
+    tag = await database.execute(
+        f"{_REVIVE} WHERE resource_id = $1 AND dead_at IS NOT NULL AND (about, event_id, subscription_id) IN"
+        " (SELECT * FROM unnest($3::uuid[], $4::uuid[], $5::uuid[]))",
+        resource,
+        now,
+        [key.about for key in keys],
+        [key.event_id for key in keys],
+        [key.subscription for key in keys],
+    )
+    return int(tag.rpartition(" ")[2])
+
+
+async def revive_all(
+    database: Database, resource: ResourceId, subscription: UUID, now: datetime, before: datetime, limit: int
+) -> int:
+    """Make up to `limit` dead letters of a subscription that died until `before` due again; how many there were."""
+    tag = await database.execute(
+        f"{_REVIVE} WHERE ctid = ANY(ARRAY(SELECT ctid FROM events_deliveries WHERE resource_id = $1"
+        " AND subscription_id = $3 AND dead_at <= $4 ORDER BY dead_at LIMIT $5))",
+        resource,
+        now,
+        subscription,
+        before,
+        limit,
+    )
+    return int(tag.rpartition(" ")[2])
+
+
+def _settings(settings: Settings) -> str:
+    return msgspec.json.encode(settings).decode()
+
+
+def _subscription(row: Row) -> Subscription:
+    return Subscription(
+        row["subscription_id"],
+        ResourceId(row["resource_id"]),
+        row["name"],
+        _SETTINGS.decode(row["settings"]),
+        State(row["state"]),
+        row["reason"],
+        row["created_at"],
+        row["validating_until"],
+    )

@@ -1,0 +1,149 @@
+"""Accepting messages: group commit of planned requests, and their hand-over to the carriers' queues after it."""
+
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from landline.core.ids import time_ordered
+from landline.ports.clock import Clock
+from landline.ports.sms_carrier import Submission
+from landline.services.events.model import Emitted
+from landline.services.events.service import Events
+from landline.services.sms import notices, records
+from landline.services.sms.handover import HandOver, Pending
+from landline.services.sms.model import details, messages
+from landline.services.sms.model.messages import Plan, Refused, State
+from landline.services.sms.records import Row
+from landline.store.database import Connection, Database
+from landline.store.group_commit import GroupCommit
+
+Exceptions = dict[int, tuple[Refused, str]]
+"""By index of the recipient: why it got no new message, and the id of the one it got before."""
+
+
+class Accepts:
+    """Writes plans. What `submit` returns is committed, and on its way to a carrier."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        events: Events,
+        handover: HandOver,
+        owner: UUID,
+        *,
+        batch_limit: int = 64,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._events = events
+        self._handover = handover
+        self._owner = owner
+        self._group: GroupCommit[Plan, Exceptions] = GroupCommit(self._commit, lanes=2, batch_limit=batch_limit)
+
+    async def submit(self, plan: Plan) -> Exceptions:
+        """Commit `plan` and return which of its recipients got no new message. Raises `Unavailable`."""
+        return await self._group.submit(plan)
+
+    async def _commit(self, plans: list[Plan]) -> list[Exceptions]:
+        now = self._clock.now()
+        block = time_ordered(now, os.urandom(10))
+        owner = self._owner if self._handover.may_hold({plan.carrier for plan in plans}) else None
+        async with self._database.connection() as connection:
+            rows = await _rows(connection, plans)
+            if any(row.blocked for row in rows):
+                async with connection.transaction():
+                    exceptions = await _write(connection, block, owner, now, rows)
+                    emitted = await self._report_blocked(connection, rows, exceptions)
+                self._events.committed(emitted)
+            else:
+                exceptions = await _write(connection, block, owner, now, rows)
+        if owner is not None:
+            self._handover.take(block, pending_of(block, rows, exceptions))
+        return [exceptions.get(id(plan), {}) for plan in plans]
+
+    async def _report_blocked(
+        self, connection: Connection, rows: Sequence[Row], exceptions: dict[int, Exceptions]
+    ) -> Emitted:
+        reports = [
+            notices.delivery_report(
+                resource=row.plan.resource,
+                message_id=row.recipient.message_id,
+                accepted_at=row.plan.accepted_at,
+                sender=row.plan.sender,
+                recipient=row.recipient.to,
+                state=State.FAILED,
+                code=details.OPTED_OUT,
+                ended_at=row.plan.accepted_at,
+                segments=row.plan.segments,
+                segments_delivered=0,
+                tag=row.plan.tag,
+            )
+            for row in rows
+            if row.blocked and row.plan.report_wanted and not _left_out(row, exceptions)
+        ]
+        return await self._events.emit(connection, reports)
+
+
+async def _rows(connection: Connection, plans: Sequence[Plan]) -> list[Row]:
+    heeding = [(plan, recipient) for plan in plans if plan.heeds_opt_outs for recipient in plan.recipients]
+    blocked = await records.opted_out(connection, [(plan.resource, plan.sender, to.to) for plan, to in heeding])
+    if not blocked:
+        return [Row(plan, recipient, blocked=False) for plan in plans for recipient in plan.recipients]
+    return [
+        Row(plan, recipient, plan.heeds_opt_outs and (plan.resource, plan.sender, recipient.to) in blocked)
+        for plan in plans
+        for recipient in plan.recipients
+    ]
+
+
+async def _write(
+    connection: Connection, block: UUID, owner: UUID | None, now: datetime, rows: Sequence[Row]
+) -> dict[int, Exceptions]:
+    count = await records.insert(connection, block, owner, now, rows, details.OPTED_OUT)
+    if count == len(rows):
+        return {}
+    found = await records.by_repeatability(connection, rows)
+    stored = {(record["resource_id"], record["repeatability_id"]): record for record in found}
+    exceptions: dict[int, Exceptions] = {}
+    for row in rows:
+        record = stored.get((row.plan.resource, row.recipient.repeatability_id))
+        if record is None or record["message_id"] == row.recipient.message_id:
+            continue
+        same = (record["sender"], record["recipient"], record["body"]) == (
+            row.plan.sender,
+            row.recipient.to,
+            row.plan.body,
+        )
+        public_id = messages.outgoing_id(record["message_id"], record["accepted_at"])
+        refused = Refused.REPLAYED if same else Refused.REUSED
+        exceptions.setdefault(id(row.plan), {})[row.recipient.index] = (refused, public_id)
+    return exceptions
+
+
+def _left_out(row: Row, exceptions: dict[int, Exceptions]) -> bool:
+    return bool(exceptions) and row.recipient.index in exceptions.get(id(row.plan), ())
+
+
+def pending_of(block: UUID, rows: Sequence[Row], exceptions: dict[int, Exceptions]) -> list[Pending]:
+    """The written `rows` as messages to hand over, without those that got no new message or end at once."""
+    return [
+        Pending(
+            resource=row.plan.resource,
+            block=block,
+            carrier=row.plan.carrier,
+            submission=Submission(
+                key=row.recipient.message_id,
+                sender=row.plan.sender,
+                recipient=row.recipient.to,
+                text=row.plan.body,
+                segments=row.plan.segments,
+                report_wanted=row.plan.report_wanted,
+            ),
+            accepted_at=row.plan.accepted_at,
+            report_by=row.plan.report_by,
+        )
+        for row in rows
+        if not row.blocked and not _left_out(row, exceptions)
+    ]

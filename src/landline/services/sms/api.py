@@ -1,0 +1,117 @@
+"""The public routes of SMS (acs-wire.md 4.1 to 4.3)."""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from landline.core import phone
+from landline.edge.http import Request, Response, json_response
+from landline.edge.routes import ErrorStyle, Route
+from landline.services.sms.model import details, messages
+from landline.services.sms.model.messages import Outcome, State
+from landline.services.sms.service import Options, Sms, To
+from landline.store.database import Record
+from landline.wire import sms
+from landline.wire.base import timestamp
+
+_SEND = msgspec.json.Decoder(sms.SendMessageRequest)
+_OPT_OUT = msgspec.json.Decoder(sms.OptOutRequest)
+
+
+def routes(service: Sms) -> list[Route]:
+    """The operations of the SMS API."""
+    handlers = _Handlers(service)
+    return [
+        Route("POST", "/sms", handlers.send, errors=ErrorStyle.SMS, name="Sms_Send"),
+        Route("POST", "/sms/optouts:add", handlers.add, errors=ErrorStyle.SMS, name="OptOuts_Add"),
+        Route("POST", "/sms/optouts:remove", handlers.remove, errors=ErrorStyle.SMS, name="OptOuts_Remove"),
+        Route("POST", "/sms/optouts:check", handlers.check, errors=ErrorStyle.SMS, name="OptOuts_Check"),
+        Route(
+            "GET",
+            "/deliveryReports/{outgoingMessageId}",
+            handlers.report,
+            errors=ErrorStyle.SMS,
+            name="DeliveryReports_Get",
+        ),
+    ]
+
+
+class _Handlers:
+    def __init__(self, service: Sms) -> None:
+        self._service = service
+
+    async def send(self, request: Request) -> Response:
+        asked = request.decode(_SEND)
+        options = asked.sms_send_options
+        outcomes = await self._service.send(
+            request.caller.resource,
+            asked.from_,
+            [To(to.to, to.repeatability_request_id, to.repeatability_first_sent) for to in asked.sms_recipients],
+            asked.message,
+            Options(options.enable_delivery_report, options.tag, options.delivery_report_timeout_in_seconds)
+            if options
+            else Options(),
+        )
+        return json_response(202, sms.SmsSendResponse([_item(outcome) for outcome in outcomes]))
+
+    async def add(self, request: Request) -> Response:
+        asked, valid = _opt_out(request)
+        await self._service.opt_out(request.caller.resource, asked.from_, sorted(valid))
+        return _answer(asked, valid, None)
+
+    async def remove(self, request: Request) -> Response:
+        asked, valid = _opt_out(request)
+        await self._service.opt_in(request.caller.resource, asked.from_, sorted(valid))
+        return _answer(asked, valid, None)
+
+    async def check(self, request: Request) -> Response:
+        asked, valid = _opt_out(request)
+        opted_out = await self._service.opted_out(request.caller.resource, asked.from_, sorted(valid))
+        return _answer(asked, valid, opted_out)
+
+    async def report(self, request: Request) -> Response:
+        found = await self._service.ended(request.caller.resource, request.params["outgoingMessageId"])
+        return json_response(200, _report(found))
+
+
+def _item(outcome: Outcome) -> sms.SmsSendResponseItem:
+    result = None if outcome.repeatable is None else "accepted" if outcome.repeatable else "rejected"
+    return sms.SmsSendResponseItem(
+        outcome.to, outcome.status, outcome.status == 202, outcome.message_id, result, outcome.error
+    )
+
+
+def _opt_out(request: Request) -> tuple[sms.OptOutRequest, set[str]]:
+    asked = request.decode(_OPT_OUT)
+    return asked, {to.to for to in asked.recipients if phone.parse(to.to)}
+
+
+def _answer(asked: sms.OptOutRequest, valid: set[str], opted_out: set[str] | None) -> Response:
+    return json_response(
+        200,
+        sms.OptOutResponse(
+            [
+                sms.OptOutResponseItem(to.to, 200, None if opted_out is None else to.to in opted_out)
+                if to.to in valid
+                else sms.OptOutResponseItem(
+                    to.to, 400, error_message="The recipient is not a phone number in E.164 format."
+                )
+                for to in asked.recipients
+            ]
+        ),
+    )
+
+
+def _report(row: Record) -> sms.DeliveryReport:
+    ended_at: datetime = row["ended_at"].astimezone(UTC)
+    delivered = row["segments_delivered"] or 0
+    return sms.DeliveryReport(
+        message_id=messages.outgoing_id(row["message_id"], row["accepted_at"]),
+        from_=row["sender"],
+        to=row["recipient"],
+        delivery_status="Delivered" if row["state"] == State.DELIVERED else "Failed",
+        delivery_status_details=details.words(row["code"]),
+        delivery_attempts=[sms.DeliveryAttempt(timestamp(ended_at), int(delivered), int(row["segments"] - delivered))],
+        received_timestamp=timestamp(ended_at),
+        tag=row["tag"],
+    )

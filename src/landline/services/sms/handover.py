@@ -1,0 +1,151 @@
+"""Messages in this process's hands between their commit and the carrier's answer, in memory and bounded.
+
+A block is looked after here from the commit that wrote it until all its messages are answered; then it waits in the
+database for its reports (docs/design/blocks.md). Losing this memory loses nothing: the blocks' leases end.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from landline.core.ids import ResourceId
+from landline.ports.sms_carrier import Submission
+
+
+@dataclass(slots=True)
+class Pending:
+    """One message to hand over."""
+
+    resource: ResourceId
+    block: UUID
+    carrier: str
+    submission: Submission
+    accepted_at: datetime
+    report_by: datetime
+    attempts: int = 0
+    alone: bool = False
+    """It has left its block and has a timer of its own (`sms_messages.due_at`)."""
+
+
+@dataclass(slots=True)
+class _Block:
+    unanswered: int
+    open: int
+
+
+class HandOver:
+    """Queues of pending messages by carrier, and what is left to do in each block this process holds."""
+
+    def __init__(self, *, limit: int = 20_000, remembered_blocks: int = 100_000) -> None:
+        self._limit = limit
+        self._remembered_blocks = remembered_blocks
+        self._queues: dict[str, deque[Pending]] = {}
+        self._rings: dict[str, Callable[[], None]] = {}
+        self._in_hand: dict[UUID, Pending] = {}
+        self._blocks: OrderedDict[UUID, _Block] = OrderedDict()
+        self._answered: dict[UUID, datetime] = {}
+        self._finished: list[UUID] = []
+        self.on_awaiting: Callable[[datetime], None] = _nobody
+        """Called with the instant at which a block that is all answered wants to be looked at."""
+
+    def serve(self, carrier: str, ring: Callable[[], None]) -> None:
+        """`carrier` exists in this process; `ring` wakes whoever submits to it."""
+        self._queues[carrier] = deque()
+        self._rings[carrier] = ring
+
+    def has_room(self) -> bool:
+        """Whether more messages may be taken; otherwise they are left in the database as backlog."""
+        return len(self._in_hand) < self._limit
+
+    def may_hold(self, carriers: Iterable[str]) -> bool:
+        """Whether this process has room for more messages and reaches all of `carriers`."""
+        return self.has_room() and all(carrier in self._queues for carrier in carriers)
+
+    def take(self, block: UUID, pending: list[Pending], *, awaiting: int = 0) -> None:
+        """Look after `block`: hand over `pending`; `awaiting` more of its messages have only their reports to come."""
+        if not pending and not awaiting:
+            self._finished.append(block)
+            return
+        self._blocks[block] = _Block(len(pending), len(pending) + awaiting)
+        self._queue(pending)
+
+    def take_alone(self, pending: list[Pending]) -> None:
+        """Hand over messages that have left their blocks."""
+        self._queue(pending)
+
+    def _queue(self, pending: list[Pending]) -> None:
+        for message in pending:
+            self._in_hand[message.submission.key] = message
+            self._queues[message.carrier].append(message)
+        for carrier in {message.carrier for message in pending}:
+            self._rings[carrier]()
+
+    def next(self, carrier: str, count: int) -> list[Pending]:
+        """Take up to `count` messages off the carrier's queue, oldest first; they stay in hand until answered."""
+        queue = self._queues[carrier]
+        return [queue.popleft() for _ in range(min(count, len(queue)))]
+
+    def put_back(self, carrier: str, pending: list[Pending]) -> None:
+        """The carrier did not take them: they are next again."""
+        self._queues[carrier].extendleft(reversed(pending))
+
+    def in_hand(self, key: UUID) -> Pending | None:
+        """The message of `key` when its answer is awaited here."""
+        return self._in_hand.get(key)
+
+    def answered(self, keys: Iterable[UUID]) -> None:
+        """The carrier's answers to `keys` are stored."""
+        for key in keys:
+            message = self._in_hand.pop(key, None)
+            if message is None or message.alone:
+                continue
+            block = self._blocks.get(message.block)
+            if block is not None:
+                block.unanswered -= 1
+                self._settle(message.block, block, message.report_by)
+
+    def ended(self, blocks: Iterable[UUID]) -> None:
+        """One message of each of `blocks` (repeated as often as it applies) has ended or left its block."""
+        for block_id in blocks:
+            block = self._blocks.get(block_id)
+            if block is not None:
+                block.open -= 1
+                self._settle(block_id, block, None)
+
+    def _settle(self, block_id: UUID, block: _Block, report_by: datetime | None) -> None:
+        if block.unanswered > 0:
+            return
+        if block.open <= 0:
+            self._answered.pop(block_id, None)
+            del self._blocks[block_id]
+            self._finished.append(block_id)
+        elif report_by is not None:
+            self._answered[block_id] = report_by
+            self.on_awaiting(report_by)
+
+    def finished(self) -> list[UUID]:
+        """Blocks with nothing left to do since the last call: to be closed."""
+        finished, self._finished = self._finished, []
+        return finished
+
+    def awaiting(self) -> dict[UUID, datetime]:
+        """Blocks all of whose messages are answered since the last call, by when they want to be looked at: to be
+        released. They are remembered, so that they can be closed early when their reports come here."""
+        answered, self._answered = self._answered, {}
+        while len(self._blocks) > self._remembered_blocks:
+            oldest, block = next(iter(self._blocks.items()))
+            if block.unanswered > 0:
+                break
+            del self._blocks[oldest]
+        return answered
+
+    @property
+    def count(self) -> int:
+        """Messages in hand."""
+        return len(self._in_hand)
+
+
+def _nobody(_at: datetime) -> None:
+    return None

@@ -1,0 +1,146 @@
+"""Texts from phones: stored, told as events, and their keywords obeyed and answered, in one transaction."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from landline.core import phone
+from landline.core.ids import time_ordered
+from landline.ports.clock import Clock
+from landline.ports.sms_carrier import Arrival
+from landline.protocols.smstext import segments
+from landline.services.events.model import Event
+from landline.services.events.service import Events
+from landline.services.numbers.model import OwnedNumber
+from landline.services.numbers.service import Numbers
+from landline.services.sms import notices, records, records_inbound
+from landline.services.sms.accept import pending_of
+from landline.services.sms.handover import HandOver
+from landline.services.sms.keywords import Keywords
+from landline.services.sms.model import details, messages
+from landline.services.sms.model.keywords import Action, Language, find
+from landline.services.sms.model.messages import Plan, Recipient
+from landline.services.sms.records import Row
+from landline.store.database import Connection, Database
+
+log = structlog.get_logger()
+REPLY_VALIDITY = timedelta(hours=12)
+
+
+@dataclass(slots=True)
+class _Received:
+    """What one transaction took in."""
+
+    events: list[Event] = field(default_factory=list[Event])
+    replies: list[Row] = field(default_factory=list[Row])
+
+
+class Inbound:
+    """Receives texts. A text the carrier brings again changes nothing."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        numbers: Numbers,
+        events: Events,
+        keywords: Keywords,
+        handover: HandOver,
+        owner: UUID,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._numbers = numbers
+        self._events = events
+        self._keywords = keywords
+        self._handover = handover
+        self._owner = owner
+
+    async def receive(self, carrier: str, arrivals: Sequence[Arrival]) -> None:
+        """Take `arrivals` in; returns after commit. Texts to numbers that nobody owns are dropped and logged."""
+        owned = [(arrival, await self._numbers.owner(arrival.recipient)) for arrival in arrivals]
+        languages = {
+            number.number: await self._keywords.languages(number.resource, number.number)
+            for _, number in owned
+            if number is not None
+        }
+        now = self._clock.now()
+        taken = _Received()
+        block = time_ordered(now, os.urandom(10))
+        async with self._database.transaction() as connection:
+            for arrival, number in owned:
+                if number is None or not number.sms_inbound:
+                    log.warning("sms.arrived_for_nobody", number=phone.redacted(arrival.recipient), carrier=carrier)
+                    continue
+                await self._take(connection, carrier, arrival, number, languages[number.number], now, taken)
+            emitted = await self._events.emit(connection, taken.events)
+            carriers = {reply.plan.carrier for reply in taken.replies}
+            held = self._owner if self._handover.may_hold(carriers) else None
+            if taken.replies:
+                await records.insert(connection, block, held, now, taken.replies, details.OPTED_OUT)
+        self._events.committed(emitted)
+        if taken.replies and held is not None:
+            self._handover.take(block, pending_of(block, taken.replies, {}))
+
+    async def _take(
+        self,
+        connection: Connection,
+        carrier: str,
+        arrival: Arrival,
+        number: OwnedNumber,
+        languages: tuple[Language, ...],
+        now: datetime,
+        taken: _Received,
+    ) -> None:
+        message_id = time_ordered(arrival.at, os.urandom(10))
+        found = find(arrival.text, languages)
+        word = found[0].value if found else None
+        if not await records_inbound.receive(connection, number.resource, message_id, carrier, arrival, word):
+            return
+        taken.events.append(
+            notices.received(
+                resource=number.resource,
+                message_id=message_id,
+                sender=arrival.sender,
+                recipient=number.number,
+                text=arrival.text,
+                segments=arrival.segments,
+                at=arrival.at,
+            )
+        )
+        if found is None:
+            return
+        action, language = found
+        if action is Action.STOP:
+            await records_inbound.opt_out(connection, number.resource, number.number, [arrival.sender], now, "keyword")
+        elif action is Action.START:
+            await records_inbound.opt_in(connection, number.resource, number.number, [arrival.sender])
+        reply = _reply(number, arrival, language.reply(action), carrier, now)
+        if reply is not None:
+            taken.replies.append(reply)
+
+
+def _reply(number: OwnedNumber, arrival: Arrival, text: str, carrier: str, now: datetime) -> Row | None:
+    """The answer to a keyword; it alone may pass the opt-out it confirms."""
+    recipient = phone.parse(arrival.sender)
+    if not text or recipient is None or not number.sms_outbound:
+        return None
+    planned = Recipient(0, recipient, messages.new_ids(now, 1, os.urandom(10))[0], None)
+    plan = Plan(
+        resource=number.resource,
+        sender=number.number,
+        body=text,
+        tag=None,
+        segments=segments(text).count,
+        report_wanted=False,
+        accepted_at=now,
+        report_by=now + REPLY_VALIDITY,
+        carrier=number.carrier or carrier,
+        recipients=[planned],
+        heeds_opt_outs=False,
+    )
+    return Row(plan, planned, blocked=False)

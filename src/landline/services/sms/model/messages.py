@@ -1,0 +1,138 @@
+"""Outgoing messages as values: their states as one table, their public ids, and what becomes of each recipient."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from enum import IntEnum
+from uuid import UUID
+
+from landline.core import ids
+from landline.core.errors import Invalid
+from landline.core.ids import ResourceId
+
+
+class State(IntEnum):
+    """Where a message is. The final states are the two that a delivery report can tell (acs-wire.md 4.7)."""
+
+    QUEUED = 0
+    SUBMITTED = 1
+    """Taken by a carrier; derived from its row in `sms_submissions`, so that taking it costs no update."""
+    DELIVERED = 8
+    FAILED = 9
+
+
+FINAL = frozenset({State.DELIVERED, State.FAILED})
+
+NEXT = {
+    (State.QUEUED, "block"): State.FAILED,
+    (State.QUEUED, "submit"): State.SUBMITTED,
+    (State.QUEUED, "defer"): State.QUEUED,
+    (State.QUEUED, "refuse"): State.FAILED,
+    (State.QUEUED, "expire"): State.FAILED,
+    (State.SUBMITTED, "deliver"): State.DELIVERED,
+    (State.SUBMITTED, "fail"): State.FAILED,
+    (State.SUBMITTED, "expire"): State.FAILED,
+}
+"""Every change a message may make; an absent key is a change that does not happen (a repeated or late receipt).
+
+`block`: the recipient opted out (4007). `defer`: a carrier asked for a later try. `expire`: no report came in time
+(5002), or no carrier took it in time (5001). A receipt that precedes the carrier's answer waits for that answer.
+"""
+
+
+@dataclass(slots=True)
+class Recipient:
+    """One planned message of a request. `index` is its place in the request."""
+
+    index: int
+    to: str
+    message_id: UUID
+    repeatability_id: UUID | None
+
+
+@dataclass(slots=True)
+class Plan:
+    """A checked request, ready to commit. All recipients share what stands here."""
+
+    resource: ResourceId
+    sender: str
+    body: str
+    tag: str | None
+    segments: int
+    report_wanted: bool
+    accepted_at: datetime
+    report_by: datetime
+    carrier: str
+    recipients: list[Recipient]
+    heeds_opt_outs: bool = True
+    """False for the replies to keywords themselves, and for senders that cannot be answered (acs-wire.md 4.5)."""
+
+
+class Refused(IntEnum):
+    """Why a recipient of an accepted request got no new message."""
+
+    REPLAYED = 0
+    """Not refused at all: the same message was accepted before, and keeps its id."""
+    REUSED = 1
+    """Its repeatability id was used for another message."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a recipient is answered. Values, not exceptions, because the others' messages go on."""
+
+    to: str
+    status: int
+    message_id: str | None = None
+    repeatable: bool | None = None
+    """Whether its repeatability id was honoured; None when it had none."""
+    error: str | None = None
+
+
+_PUBLIC_ID = re.compile(r"(?:Outgoing|Incoming)_[0-9]{12}([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.ASCII)
+
+
+def outgoing_id(message_id: UUID, at: datetime) -> str:
+    """The public id of an outgoing message: `Outgoing_`, its minute (UTC), its guid (acs-wire.md 4.1)."""
+    return f"Outgoing_{at.astimezone(UTC):%Y%m%d%H%M}{message_id}"
+
+
+def incoming_id(message_id: UUID, at: datetime) -> str:
+    """The public id of a received message."""
+    return f"Incoming_{at.astimezone(UTC):%Y%m%d%H%M}{message_id}"
+
+
+def parse_public_id(text: str) -> UUID | None:
+    """The guid of a public message id, or None when `text` is not one."""
+    found = _PUBLIC_ID.fullmatch(text)
+    return UUID(found.group(1)) if found else None
+
+
+def new_ids(at: datetime, count: int, entropy: bytes) -> list[UUID]:
+    """`count` time-ordered ids of instant `at` from 10 bytes of `entropy` for each."""
+    return [ids.time_ordered(at, entropy[start : start + 10]) for start in range(0, 10 * count, 10)]
+
+
+def repeatability(request_id: str | None, first_sent: str | None, now: datetime, window: timedelta) -> UUID | None:
+    """The repeatability id of a recipient, None when it has none (acs-wire.md 4.1; OASIS Repeatable Requests 1.0).
+
+    `first_sent` is an RFC 1123 date. Raises `Invalid` when the id is no guid, the date is none, or the first sending
+    lies further back than `window`: then a repeat could not be recognised any more.
+    """
+    if request_id is None:
+        return None
+    try:
+        found = UUID(request_id)
+    except ValueError:
+        raise Invalid("repeatabilityRequestId is not a guid.", target="repeatabilityRequestId") from None
+    if first_sent is not None:
+        try:
+            at = parsedate_to_datetime(first_sent)
+        except ValueError:
+            raise Invalid("repeatabilityFirstSent is not an RFC 1123 date.", target="repeatabilityFirstSent") from None
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=UTC)
+        if now - at > window:
+            raise Invalid("repeatabilityFirstSent lies too far back.", target="repeatabilityFirstSent")
+    return found

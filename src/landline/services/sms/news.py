@@ -1,0 +1,224 @@
+"""What carriers bring back: answers to submissions, receipts, texts from phones. Fills the port `CarrierEvents`.
+
+All news goes through one lane of group commit: a receipt and the answer it belongs to can then not pass each other
+inside one process (between processes `records.unpark` mends it).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from landline.ports.clock import Clock
+from landline.ports.sms_carrier import Arrival, Receipt, Submitted
+from landline.services.events.model import Emitted
+from landline.services.events.service import Events
+from landline.services.sms import notices, records
+from landline.services.sms.handover import HandOver, Pending
+from landline.services.sms.inbound import Inbound
+from landline.services.sms.model import details
+from landline.services.sms.model.messages import State
+from landline.services.sms.records import Ending
+from landline.store.blocks import Blocks
+from landline.store.database import Connection, Database, Record
+from landline.store.group_commit import GroupCommit
+
+log = structlog.get_logger()
+_RETRY_FIRST_S = 5.0
+_RETRY_MOST_S = 600.0
+
+
+@dataclass(slots=True)
+class _News:
+    carrier: str = ""
+    answers: Sequence[Submitted] = ()
+    endings: Sequence[tuple[str, Ending]] = ()
+    given_up: Sequence[tuple[UUID, UUID, int]] = ()
+
+
+@dataclass(slots=True)
+class _Done:
+    """What one commit changed, to be told to this process's memory after it."""
+
+    answered: list[UUID] = field(default_factory=list[UUID])
+    left: list[UUID] = field(default_factory=list[UUID])
+    """Blocks, once for each of their messages that left them."""
+    ended: list[Record] = field(default_factory=list[Record])
+    deferred: bool = False
+
+
+class News:
+    """Stores the carriers' news. Every method returns after commit and may be repeated."""
+
+    def __init__(
+        self, database: Database, clock: Clock, events: Events, handover: HandOver, blocks: Blocks, inbound: Inbound
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._events = events
+        self._handover = handover
+        self._blocks = blocks
+        self._inbound = inbound
+        self._group: GroupCommit[_News, None] = GroupCommit(self._commit, lanes=1, batch_limit=128)
+        self.on_deferred: Callable[[], None] = _nobody
+        """Called when messages were deferred: the worker's wait may be too long now."""
+
+    async def submitted(self, carrier: str, answers: Sequence[Submitted]) -> None:
+        """The carrier answered submissions."""
+        await self._group.submit(_News(carrier=carrier, answers=answers))
+
+    async def reported(self, carrier: str, receipts: Sequence[Receipt]) -> None:
+        """The carrier brought delivery receipts."""
+        endings = [(receipt.carrier_message_id, _ending(receipt)) for receipt in receipts]
+        await self._group.submit(_News(carrier=carrier, endings=endings))
+
+    async def arrived(self, carrier: str, arrivals: Sequence[Arrival]) -> None:
+        """The carrier brought texts from phones."""
+        await self._inbound.receive(carrier, arrivals)
+
+    async def give_up(self, messages: Sequence[tuple[UUID, UUID, int]]) -> None:
+        """Fail (resource, message, detail code) for which nothing will come any more."""
+        await self._group.submit(_News(given_up=messages))
+
+    async def unpark(self) -> int:
+        """Apply receipts that were parked by this process while another stored their submission; how many."""
+        async with self._database.transaction() as connection:
+            parked = await records.unpark(connection, 500)
+            done = _Done()
+            emitted: list[Emitted] = []
+            for carrier in sorted({row["carrier"] for row in parked}):
+                endings = [_parked(row) for row in parked if row["carrier"] == carrier]
+                await self._end_reported(connection, done, emitted, carrier, endings)
+        self._committed(done, emitted)
+        return len(parked)
+
+    async def _commit(self, news: list[_News]) -> list[None]:
+        done = _Done()
+        emitted: list[Emitted] = []
+        async with self._database.transaction() as connection:
+            for carrier in dict.fromkeys(item.carrier for item in news):
+                own = [item for item in news if item.carrier == carrier]
+                endings = await self._store_answers(
+                    connection, done, emitted, carrier, [answer for item in own for answer in item.answers]
+                )
+                endings += [ending for item in own for ending in item.endings]
+                await self._end_reported(connection, done, emitted, carrier, endings)
+            given_up = [message for item in news for message in item.given_up]
+            await self._end(connection, done, emitted, given_up)
+            finished = self._handover.finished()
+            if finished:
+                await self._blocks.close(connection, finished)
+        self._committed(done, emitted)
+        return [None] * len(news)
+
+    def _committed(self, done: _Done, emitted: list[Emitted]) -> None:
+        for part in emitted:
+            self._events.committed(part)
+        self._handover.answered(done.answered)
+        self._handover.ended(done.left)
+        # A message that was deferred has left its block already.
+        self._handover.ended(record["block_id"] for record in done.ended if not record["attempts"])
+        if done.deferred:
+            self.on_deferred()
+
+    async def _store_answers(
+        self,
+        connection: Connection,
+        done: _Done,
+        emitted: list[Emitted],
+        carrier: str,
+        answers: Sequence[Submitted],
+    ) -> list[tuple[str, Ending]]:
+        """Store the answers; the receipts that had come before them."""
+        known = [(answer, pending) for answer in answers if (pending := self._handover.in_hand(answer.key))]
+        done.answered.extend(answer.key for answer, _ in known)
+        refused = [(answer, pending) for answer, pending in known if answer.carrier_message_id is None]
+        if refused:
+            await self._store_refusals(connection, done, emitted, carrier, refused)
+        taken = [(answer, pending) for answer, pending in known if answer.carrier_message_id is not None]
+        if not taken:
+            return []
+        alone = [pending for _, pending in taken if pending.alone]
+        if alone:
+            keys = [(pending.resource, pending.submission.key) for pending in alone]
+            await records.defer(connection, keys, [pending.report_by for pending in alone])
+        parked = await records.submitted(
+            connection,
+            carrier,
+            [(answer, pending.resource, pending.block) for answer, pending in taken],
+            self._clock.now(),
+        )
+        return [_parked(row) for row in parked]
+
+    async def _store_refusals(
+        self,
+        connection: Connection,
+        done: _Done,
+        emitted: list[Emitted],
+        carrier: str,
+        refused: Sequence[tuple[Submitted, Pending]],
+    ) -> None:
+        """Defer what may be tried again in time, end the rest."""
+        now = self._clock.now()
+        await records.attempted(connection, carrier, [(answer, pending.resource) for answer, pending in refused], now)
+        final: list[tuple[UUID, UUID, int]] = []
+        deferred: list[tuple[UUID, UUID]] = []
+        due: list[datetime] = []
+        for answer, pending in refused:
+            again_at = now + _retry_after(pending.attempts)
+            if not answer.temporary or again_at >= pending.report_by:
+                final.append((pending.resource, answer.key, details.known(answer.code)))
+                continue
+            deferred.append((pending.resource, answer.key))
+            due.append(again_at)
+            if not pending.alone:
+                done.left.append(pending.block)
+        await self._end(connection, done, emitted, final)
+        if deferred:
+            await records.defer(connection, deferred, due)
+            done.deferred = True
+
+    async def _end_reported(
+        self,
+        connection: Connection,
+        done: _Done,
+        emitted: list[Emitted],
+        carrier: str,
+        endings: Sequence[tuple[str, Ending]],
+    ) -> None:
+        if endings:
+            ended = await records.report(connection, carrier, endings, self._clock.now())
+            await self._tell(connection, done, emitted, ended)
+
+    async def _end(
+        self, connection: Connection, done: _Done, emitted: list[Emitted], messages: Sequence[tuple[UUID, UUID, int]]
+    ) -> None:
+        if messages:
+            keys = [(resource, message) for resource, message, _ in messages]
+            ended = await records.end(connection, keys, [code for _, _, code in messages], self._clock.now())
+            await self._tell(connection, done, emitted, ended)
+
+    async def _tell(self, connection: Connection, done: _Done, emitted: list[Emitted], ended: Sequence[Record]) -> None:
+        done.ended.extend(ended)
+        reports = [notices.ended(record) for record in ended if record["report_wanted"]]
+        if reports:
+            emitted.append(await self._events.emit(connection, reports))
+
+
+def _ending(receipt: Receipt) -> Ending:
+    state = State.DELIVERED if receipt.delivered else State.FAILED
+    return Ending(state, details.known(receipt.code), receipt.at, receipt.segments_delivered)
+
+
+def _parked(row: Record) -> tuple[str, Ending]:
+    return row["carrier_message_id"], Ending(State(row["state"]), row["code"], row["at"], row["segments_delivered"])
+
+
+def _retry_after(attempts: int) -> timedelta:
+    return timedelta(seconds=min(_RETRY_FIRST_S * 2**attempts, _RETRY_MOST_S))
+
+
+def _nobody() -> None:
+    return None

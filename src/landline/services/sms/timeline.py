@@ -1,0 +1,131 @@
+"""Where is my message: everything that happened to one message, in order, from its rows and its events' deliveries."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from landline.core.errors import NotFound
+from landline.core.ids import ResourceId
+from landline.services.events.model import Try
+from landline.services.events.service import Events
+from landline.services.sms import records, records_inbound
+from landline.services.sms.model import details, messages
+from landline.services.sms.model.messages import State
+from landline.store.database import Connection, Database, Record
+
+Step = dict[str, Any]
+"""`{"at": datetime, "what": str, ...}`: what happened and its particulars."""
+
+
+class Timelines:
+    """Reads timelines for the admin API."""
+
+    def __init__(self, database: Database, events: Events) -> None:
+        self._database = database
+        self._events = events
+
+    async def timeline(self, resources: Sequence[ResourceId], public_id: str) -> dict[str, Any]:
+        """The message that `public_id` names, outgoing or received, with its steps. Raises `NotFound`."""
+        message_id = messages.parse_public_id(public_id)
+        if message_id is None:
+            raise _unknown()
+        async with self._database.connection() as connection:
+            row = await records.find(connection, resources, message_id)
+            if row is not None:
+                steps = await _outgoing_steps(connection, row)
+                head = _outgoing_head(row, steps)
+            else:
+                row = await records_inbound.find(connection, message_id)
+                if row is None:
+                    raise _unknown()
+                steps = _inbound_steps(row)
+                head = _inbound_head(row)
+        steps += [_webhook_step(attempt) for attempt in await self._events.tries(row["resource_id"], message_id)]
+        steps.sort(key=lambda step: step["at"])
+        return {**head, "messageId": public_id, "steps": steps}
+
+
+def _unknown() -> NotFound:
+    return NotFound("There is no message with this id.", target="messageId")
+
+
+def _outgoing_head(row: Record, steps: Sequence[Step]) -> dict[str, Any]:
+    state = State(row["state"])
+    if state is State.QUEUED and any(step["what"] == "submitted" for step in steps):
+        state = State.SUBMITTED
+    return {
+        "direction": "outgoing",
+        "state": state.name.lower(),
+        "from": row["sender"],
+        "to": row["recipient"],
+        "segments": row["segments"],
+        "tag": row["tag"],
+        "carrier": row["carrier"],
+        "code": row["code"],
+    }
+
+
+def _inbound_head(row: Record) -> dict[str, Any]:
+    return {
+        "direction": "incoming",
+        "state": "received",
+        "from": row["sender"],
+        "to": row["recipient"],
+        "segments": row["segments"],
+        "carrier": row["carrier"],
+    }
+
+
+def _inbound_steps(row: Record) -> list[Step]:
+    steps = [_step(row["received_at"], "received", carrier=row["carrier"])]
+    if row["keyword"]:
+        steps.append(_step(row["received_at"], "keyword", action=row["keyword"]))
+    return steps
+
+
+async def _outgoing_steps(connection: Connection, row: Record) -> list[Step]:
+    steps = [_step(row["accepted_at"], "accepted")]
+    if row["code"] == details.OPTED_OUT and row["ended_at"] == row["accepted_at"]:
+        steps.append(_step(row["ended_at"], "blocked", code=row["code"], details=details.words(row["code"])))
+        return steps
+    steps.append(_step(row["accepted_at"], "queued", carrier=row["carrier"]))
+    steps += [
+        _step(
+            attempt["at"],
+            "refused",
+            carrier=attempt["carrier"],
+            code=attempt["code"],
+            temporary=attempt["temporary"],
+            reason=attempt["reason"],
+        )
+        for attempt in await records.attempts_of(connection, row["resource_id"], row["message_id"])
+    ]
+    steps += [
+        _step(
+            taken["submitted_at"], "submitted", carrier=taken["carrier"], carrierMessageId=taken["carrier_message_id"]
+        )
+        for taken in await records.submissions_of(connection, row["block_id"], row["message_id"])
+    ]
+    if row["ended_at"] is not None:
+        state = State(row["state"]).name.lower()
+        steps.append(
+            _step(row["ended_at"], "reported", status=state, code=row["code"], details=details.words(row["code"]))
+        )
+    elif row["due_at"] is not None and not any(step["what"] == "submitted" for step in steps):
+        steps.append(_step(row["due_at"], "next try due"))
+    return steps
+
+
+def _step(at: datetime, what: str, **particulars: object) -> Step:
+    return {"at": at, "what": what, **particulars}
+
+
+def _webhook_step(attempt: Try) -> Step:
+    step = _step(attempt.at, "webhook", subscription=attempt.subscription, attempt=attempt.attempt)
+    if attempt.status is not None:
+        step["status"] = attempt.status
+    if attempt.error is not None:
+        step["error"] = attempt.error
+    if attempt.next_at is not None:
+        step["nextTryAt"] = attempt.next_at
+    return step

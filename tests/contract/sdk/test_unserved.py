@@ -1,0 +1,98 @@
+"""The SDK clients of services not served yet: each is told so, in ACS's error shape, and does not retry."""
+
+import json
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+from azure.communication.callautomation import CallAutomationClient, PhoneNumberIdentifier
+from azure.communication.chat import ChatClient, CommunicationTokenCredential
+from azure.communication.email import EmailClient
+from azure.communication.identity import CommunicationIdentityClient
+from azure.communication.jobrouter import JobRouterAdministrationClient, JobRouterClient
+from azure.communication.messages import MessageTemplateClient, NotificationMessagesClient
+from azure.communication.messages.models import TextNotificationContent
+from azure.communication.phonenumbers import PhoneNumbersClient
+from azure.communication.phonenumbers.siprouting import SipRoutingClient
+from azure.communication.rooms import RoomsClient
+from azure.core.exceptions import HttpResponseError
+
+from landline.testing import Server
+
+GUID = "11111111-2222-4333-8444-555555555555"
+EMAIL: Any = {
+    "senderAddress": "a@example.org",
+    "recipients": {"to": [{"address": "b@example.org"}]},
+    "content": {"subject": "s", "plainText": "p"},
+}
+
+
+def whatsapp(client: Any) -> None:
+    client.send(TextNotificationContent(channel_registration_id=GUID, to=["+14255550123"], content="x"))
+
+
+OPERATIONS: list[tuple[Any, Callable[[Any], Any]]] = [
+    (PhoneNumbersClient, lambda client: list(client.list_purchased_phone_numbers())),
+    (PhoneNumbersClient, lambda client: client.get_purchased_phone_number("+14255550123")),
+    (PhoneNumbersClient, lambda client: list(client.list_available_countries())),
+    (SipRoutingClient, lambda client: client.get_trunk("sbc.example.org")),
+    (RoomsClient, lambda client: client.create_room()),
+    (RoomsClient, lambda client: client.delete_room("99999999999999999")),
+    (RoomsClient, lambda client: list(client.list_rooms())),
+    (CallAutomationClient, lambda client: client.answer_call("context", "https://example.org/callback")),
+    (
+        CallAutomationClient,
+        lambda client: client.create_call(PhoneNumberIdentifier("+14255550123"), "https://example.org/callback"),
+    ),
+    (CallAutomationClient, lambda client: client.get_call_connection(GUID).hang_up(is_for_everyone=True)),
+    (EmailClient, lambda client: client.begin_send(EMAIL)),
+    (NotificationMessagesClient, whatsapp),
+    (MessageTemplateClient, lambda client: list(client.list_templates(GUID))),
+    (JobRouterClient, lambda client: client.get_job("a-job")),
+    (JobRouterAdministrationClient, lambda client: list(client.list_queues())),
+]
+
+
+def assert_not_served(refused: HttpResponseError) -> None:
+    assert refused.status_code == 501, refused
+    response: Any = refused.response
+    text = response.text  # a method in azure-core's older transport types, a property in the newer
+    body = json.loads(cast("str", text() if callable(text) else text))
+    assert body["error"]["code"] == "NotImplemented"
+    assert body["error"]["message"]
+    assert response.headers["x-ms-error-code"] == body["error"]["code"]
+
+
+@pytest.mark.parametrize(
+    ("client_class", "operation"), OPERATIONS, ids=[f"{one[0].__name__}-{at}" for at, one in enumerate(OPERATIONS)]
+)
+def test_an_operation_not_served_is_answered_501(
+    landline: Server, client_class: Any, operation: Callable[[Any], Any]
+) -> None:
+    with client_class.from_connection_string(landline.connection_string) as client:
+        with pytest.raises(HttpResponseError) as refused:
+            operation(client)
+        assert_not_served(refused.value)
+
+
+def test_chat_with_a_users_token_is_answered_501(landline: Server) -> None:
+    identity = CommunicationIdentityClient.from_connection_string(landline.connection_string)
+    _, token = identity.create_user_and_token(["chat"])
+    with ChatClient(landline.endpoint, CommunicationTokenCredential(token.token)) as client:
+        operations: list[Callable[[], Any]] = [
+            lambda: client.create_chat_thread("A topic"),
+            lambda: list(client.list_chat_threads()),
+            lambda: client.delete_chat_thread("19:0123456789abcdef0123456789abcdef@thread.v2"),
+        ]
+        for operation in operations:
+            with pytest.raises(HttpResponseError) as refused:
+                operation()
+            assert_not_served(refused.value)
+
+
+def test_chat_with_a_token_of_nobody_is_answered_401(landline: Server) -> None:
+    forged = "eyJhbGciOiJub25lIn0.eyJleHAiOjQxMDI0NDQ4MDAsInNreXBlaWQiOiJhY3M6YV9iIn0."
+    with ChatClient(landline.endpoint, CommunicationTokenCredential(forged)) as client:
+        with pytest.raises(HttpResponseError) as refused:
+            list(client.list_chat_threads())
+        assert refused.value.status_code == 401

@@ -1,0 +1,76 @@
+"""Blocks: who looks after what, when leases end, and that two claimants never share one."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from landline.store.blocks import LEASE, Blocks
+from landline.store.database import Database
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+@pytest.fixture
+async def table(database: Database) -> str:
+    await database.execute(
+        "CREATE TABLE work_blocks (block_id uuid PRIMARY KEY, owner uuid, due_at timestamptz NOT NULL)"
+    )
+    return "work_blocks"
+
+
+async def opened(database: Database, blocks: Blocks, *, held: bool) -> UUID:
+    block = uuid4()
+    async with database.transaction() as connection:
+        await blocks.open(connection, block, NOW, held=held)
+    return block
+
+
+async def test_a_held_block_is_claimed_only_after_its_lease(database: Database, table: str):
+    ours, theirs = Blocks(database, table, uuid4()), Blocks(database, table, uuid4())
+    block = await opened(database, ours, held=True)
+    assert await theirs.claim(NOW, 10) == []
+    assert await ours.claim(NOW + LEASE, 10) == []
+    assert await theirs.claim(NOW + LEASE, 10) == [block]
+
+
+async def test_a_heartbeat_keeps_a_lease(database: Database, table: str):
+    ours, theirs = Blocks(database, table, uuid4()), Blocks(database, table, uuid4())
+    await opened(database, ours, held=True)
+    await ours.extend(NOW + timedelta(seconds=10))
+    assert await theirs.claim(NOW + LEASE, 10) == []
+
+
+async def test_the_backlog_is_shared_without_overlap(database: Database, table: str):
+    workers = [Blocks(database, table, uuid4()) for _ in range(4)]
+    expected = {await opened(database, workers[0], held=False) for _ in range(40)}
+    claims = await asyncio.gather(*(worker.claim(NOW, 5) for worker in workers for _ in range(3)))
+    claimed = [block for claim in claims for block in claim]
+    assert len(claimed) == len(set(claimed)) == 40
+    assert set(claimed) == expected
+
+
+async def test_a_released_block_is_due_when_it_said(database: Database, table: str):
+    ours = Blocks(database, table, uuid4())
+    block = await opened(database, ours, held=True)
+    later = NOW + timedelta(hours=1)
+    await ours.release({block: later})
+    assert await ours.next_due() == later
+    assert await ours.claim(NOW + LEASE, 10) == []
+    assert await ours.claim(later, 10) == [block]
+
+
+async def test_whoever_is_alone_takes_over_at_once(database: Database, table: str):
+    dead, ours = Blocks(database, table, uuid4()), Blocks(database, table, uuid4())
+    block = await opened(database, dead, held=True)
+    await ours.inherit(NOW)
+    assert await ours.claim(NOW, 10) == [block]
+
+
+async def test_a_closed_block_is_gone(database: Database, table: str):
+    ours = Blocks(database, table, uuid4())
+    block = await opened(database, ours, held=True)
+    async with database.transaction() as connection:
+        await ours.close(connection, [block])
+    assert await Blocks(database, table, uuid4()).claim(NOW + timedelta(days=1), 10) == []

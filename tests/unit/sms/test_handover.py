@@ -1,0 +1,91 @@
+"""The bookkeeping of blocks in memory: when they are finished, when they wait for reports."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landline.core.ids import ResourceId
+from landline.ports.sms_carrier import Submission
+from landline.services.sms.handover import HandOver, Pending
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+BLOCK = uuid4()
+
+
+def pending(block: UUID = BLOCK, *, alone: bool = False) -> Pending:
+    submission = Submission(UUID(bytes=os.urandom(16)), "+18005550100", "+14255550123", "hi", 1, report_wanted=True)
+    resource = ResourceId(uuid4())
+    return Pending(resource, block, "simulated", submission, NOW, NOW + timedelta(hours=12), alone=alone)
+
+
+def handover(limit: int = 100) -> HandOver:
+    made = HandOver(limit=limit)
+    made.serve("simulated", lambda: None)
+    return made
+
+
+def test_a_block_is_finished_when_its_last_message_ended():
+    hands = handover()
+    first, second = pending(), pending()
+    hands.take(BLOCK, [first, second])
+    hands.answered([first.submission.key, second.submission.key])
+    assert hands.finished() == []
+    assert list(hands.awaiting()) == [BLOCK]
+    hands.ended([BLOCK])
+    assert hands.finished() == []
+    hands.ended([BLOCK])
+    assert hands.finished() == [BLOCK]
+
+
+def test_a_receipt_before_the_answer_does_not_finish_the_block_early():
+    hands = handover()
+    message = pending()
+    hands.take(BLOCK, [message])
+    hands.ended([BLOCK])
+    assert hands.finished() == []
+    hands.answered([message.submission.key])
+    assert hands.finished() == [BLOCK]
+
+
+def test_a_block_without_messages_is_finished_at_once():
+    hands = handover()
+    hands.take(BLOCK, [])
+    assert hands.finished() == [BLOCK]
+
+
+def test_what_a_carrier_did_not_take_is_next_again_in_the_same_order():
+    hands = handover()
+    messages = [pending() for _ in range(5)]
+    hands.take(BLOCK, messages)
+    batch = hands.next("simulated", 3)
+    hands.put_back("simulated", batch)
+    assert hands.next("simulated", 5) == messages
+
+
+def test_there_is_no_room_beyond_the_limit_nor_for_an_unknown_carrier():
+    hands = handover(limit=2)
+    assert hands.may_hold({"simulated"})
+    assert not hands.may_hold({"elsewhere"})
+    hands.take(BLOCK, [pending(), pending()])
+    assert not hands.may_hold({"simulated"})
+
+
+@given(st.lists(st.sampled_from(["answer", "end"]), max_size=20), st.integers(1, 6))
+def test_a_block_is_finished_exactly_once_whatever_the_order(steps: list[str], count: int):
+    hands = handover()
+    messages = [pending() for _ in range(count)]
+    hands.take(BLOCK, messages)
+    answers, ends = list(messages), count
+    finished = 0
+    for step in [*steps, *(["answer", "end"] * count)]:
+        if step == "answer" and answers:
+            hands.answered([answers.pop().submission.key])
+        elif step == "end" and ends:
+            ends -= 1
+            hands.ended([BLOCK])
+        finished += len(hands.finished())
+    assert finished == 1
+    assert hands.count == 0

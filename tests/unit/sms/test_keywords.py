@@ -1,0 +1,74 @@
+"""Which texts are keywords, and which only look like them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landline.services.sms.model.keywords import ENGLISH, PRESETS, Action, find, plain
+
+SURROUNDINGS = st.text(alphabet=" \t\n\r.,!?;:-\"'()[]\u00a0\u200b*", max_size=4)
+ENGLISH_KEYWORDS = [
+    *((word, Action.STOP) for word in ENGLISH.stop),
+    *((word, Action.START) for word in ENGLISH.start),
+    *((word, Action.HELP) for word in ENGLISH.help),
+]
+
+
+@given(st.sampled_from(ENGLISH_KEYWORDS), SURROUNDINGS, SURROUNDINGS, st.randoms(use_true_random=False))
+def test_a_keyword_is_found_whatever_its_case_and_surroundings(keyword, before, after, random):
+    word, action = keyword
+    shouted = "".join(random.choice((letter.upper(), letter.lower())) for letter in word)
+    found = find(before + shouted + after, (ENGLISH,))
+    assert found is not None
+    assert found[0] is action
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "  ",
+        "...",
+        "please stop",
+        "STOP PLEASE",
+        "stop it",
+        "nonstop",
+        "st op",
+        "don't stop",
+        "start now",
+        "stopstart",
+    ],
+)
+def test_a_keyword_inside_a_longer_text_is_no_keyword(text):
+    assert find(text, (ENGLISH,)) is None
+
+
+def test_full_width_letters_count_as_their_plain_ones():
+    assert plain("ＳＴＯＰ") == "stop"
+
+
+def test_each_preset_answers_in_its_own_language():
+    for language in PRESETS.values():
+        found = find(language.stop[0].upper(), (language, ENGLISH))
+        assert found == (Action.STOP, language)
+
+
+def test_the_first_language_listed_wins_a_shared_keyword():
+    spanish, portuguese = PRESETS["es"], PRESETS["pt"]
+    assert find("parar", (spanish, portuguese)) == (Action.STOP, spanish)
+    assert find("parar", (portuguese, spanish)) == (Action.STOP, portuguese)
+
+
+def test_the_default_replies_are_the_documented_ones():
+    assert ENGLISH.reply(Action.STOP) == (
+        "You have successfully been unsubscribed to messages from this number. Reply START to resubscribe"
+    )
+    assert ENGLISH.reply(Action.START) == (
+        "You have successfully been re-subscribed to messages from this number. Reply STOP to unsubscribe."
+    )
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_judged_without_failing_and_stays_what_it_was(text):
+    assert plain(plain(text)) == plain(text)
+    assert find(text, (ENGLISH,)) == find(plain(text), (ENGLISH,))
