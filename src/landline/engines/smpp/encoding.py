@@ -64,7 +64,7 @@ class Encoder:
 
 
 def address_of(number: str, *, plus_sign: bool = False) -> tuple[int, int, str]:
-    """TON, NPI and address of a number by its kind (SMPP 3.4 §5.2.5, §5.2.6; short codes as most carriers take them)."""
+    """TON, NPI and address of a number by its kind (SMPP 3.4 §5.2.5, §5.2.6; short codes as is usual)."""
     kind = phone.sender_kind(number)
     if kind is SenderKind.ALPHANUMERIC:
         return Ton.ALPHANUMERIC, Npi.UNKNOWN, number

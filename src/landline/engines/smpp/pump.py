@@ -84,6 +84,13 @@ class Pump(asyncio.Protocol):
             else:
                 transport.close()
 
+    def abort(self) -> None:
+        """Close at once; what was written may not leave."""
+        transport, self._transport = self._transport, None
+        self.writable = False
+        if transport is not None:
+            transport.abort()
+
     def pause_reading(self) -> None:
         if self._transport is not None and self._transport.is_reading():
             self._transport.pause_reading()
