@@ -29,6 +29,10 @@ class Application(Protocol):
         """Start the workers. Raises `Refusal` in one line when the configuration cannot work."""
         ...
 
+    async def failed(self) -> None:
+        """Wait until a worker ends by itself, which only a bug makes it do; raises what it raised."""
+        ...
+
     async def close(self) -> None:
         """Stop the workers and let go of the database. Called after the last request has ended, and once at most."""
         ...

@@ -54,6 +54,10 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
     certificate_key: Annotated[Path | None, _says("PEM file of the certificate's private key.")] = None
 
+    plain_http_port: Annotated[
+        Port | None, _says("dev only: the public API without TLS too, on this port of the loopback addresses.")
+    ] = None
+
     admin_host: Annotated[str, _says("Address of the admin API (plain HTTP), metrics and health.")] = "127.0.0.1"
     admin_port: Annotated[
         Port | None, _says("Port of the admin API. Default: `port` + 1000, and in dev any free one when that is taken.")

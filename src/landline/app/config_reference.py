@@ -1,6 +1,7 @@
 """Writes docs/reference/configuration.md from `config.Config`: `python -m landline.app.config_reference > FILE`."""
 
 import sys
+from typing import cast
 
 import msgspec
 from msgspec import inspect
@@ -10,9 +11,9 @@ from landline.app import config
 _HEAD = """# Configuration
 
 Made by `make docs` from `src/landline/app/config.py`. `landline dev` and `landline serve` take each setting from, later
-ones over earlier ones: its default, the TOML file given by `--config`, the environment variable `LANDLINE_` and its name
-in capitals, the command's flags. In the environment a list is parted by commas and a table is a JSON object. Paths in
-the file are relative to the file. Settings there are not are refused.
+ones over earlier ones: its default, the TOML file given by `--config`, the environment variable named `LANDLINE_` and
+the setting in capitals, the command's flags. In the environment a list is parted by commas and a table is a
+JSON object. Paths in the file are relative to the file. Settings there are not are refused.
 """
 
 
@@ -29,7 +30,8 @@ def document() -> str:
 
 def _description(kind: inspect.Type) -> str:
     assert isinstance(kind, inspect.Metadata)
-    return str((kind.extra_json_schema or {})["description"])
+    schema = cast(dict[str, str], kind.extra_json_schema)  # pyright: ignore[reportUnknownMemberType]
+    return schema["description"]
 
 
 def _kind(kind: inspect.Type) -> str:

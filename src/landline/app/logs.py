@@ -1,4 +1,4 @@
-"""Logs go to standard error, one event a line, with what is bound to the request; the libraries' logs go the same way."""
+"""Logs go to standard error, one event a line with what is bound to its request; those of the libraries too."""
 
 import logging
 import sys

@@ -59,16 +59,13 @@ class DevIssuer:
         def open_route(method: str, template: str, handler: Callable[[Request], Any], name: str) -> Route:
             return Route(method, template, handler, access=Access.NONE, versioned=False, name=name)
 
+        discovery = ".well-known/openid-configuration"
         return [
             open_route("POST", "/devissuer/token", self._token, "devIssuer_token"),
             open_route("POST", "/devissuer/{tenant}/oauth2/v2.0/token", self._token, "devIssuer_token"),
-            open_route("GET", "/devissuer/.well-known/openid-configuration", self._discovery, "devIssuer_discovery"),
-            open_route(
-                "GET",
-                "/devissuer/{tenant}/v2.0/.well-known/openid-configuration",
-                self._discovery,
-                "devIssuer_discovery",
-            ),
+            open_route("GET", f"/devissuer/{discovery}", self._discovery, "devIssuer_discovery"),
+            open_route("GET", f"/devissuer/v2.0/{discovery}", self._discovery, "devIssuer_discovery"),
+            open_route("GET", f"/devissuer/{{tenant}}/v2.0/{discovery}", self._discovery, "devIssuer_discovery"),
             open_route("GET", "/devissuer/jwks", self._jwks, "devIssuer_jwks"),
         ]
 

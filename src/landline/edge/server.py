@@ -55,9 +55,12 @@ def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.set_ciphers(_CIPHERS)
     try:
         context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        reason = error.strerror or "they do not belong together, or are no PEM files"
-        raise CannotListen(f"cannot use the certificate {certificate} with the key {key}: {reason}") from error
+    except ssl.SSLError as error:
+        raise CannotListen(
+            f"the certificate {certificate} and the key {key} do not belong together, or are no PEM files: correct them"
+        ) from error
+    except OSError as error:
+        raise CannotListen(f"cannot read the certificate {certificate} and the key {key}: {error.strerror}") from error
     return context
 
 

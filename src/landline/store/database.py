@@ -37,15 +37,14 @@ class Connection(Protocol):
 LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
     ConnectionError,
     OSError,
     TimeoutError,
 )
-"""Failures that time will mend: the server is away, restarting, or was killed in the middle."""
+"""Failures that time will mend: the server is away, restarting, full, or made us give way to another transaction."""
 
 
 class Database:
@@ -62,7 +61,7 @@ class Database:
             pool: Any = await asyncpg.create_pool(
                 dsn, min_size=2, max_size=size, command_timeout=timeout_s, server_settings={"jit": "off"}
             )
-        except LOST as error:
+        except (*LOST, asyncpg.PostgresError) as error:
             raise Unavailable(f"cannot reach PostgreSQL: {error}") from error
         return cls(pool)
 

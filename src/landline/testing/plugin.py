@@ -31,14 +31,16 @@ def landline_trust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trust]:
 
 @pytest.fixture(scope="session")
 def landline(landline_trust: Trust) -> Iterator[Server]:
-    """One server for the whole run."""
+    """One server for the whole run; its connection string is in COMMUNICATION_SERVICES_CONNECTION_STRING."""
     from landline.testing.server import Server
 
     server = Server()
     try:
         server.start()
         landline_trust.add(server.ca_bundle)
-        yield server
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("COMMUNICATION_SERVICES_CONNECTION_STRING", server.connection_string)
+            yield server
     finally:
         server.close()
 

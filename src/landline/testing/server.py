@@ -61,8 +61,6 @@ class Server:
         self.start_s = 0.0
         """How long the last start took, in seconds."""
 
-    # -- the process ----------------------------------------------------------------------------------------------
-
     def start(self, *, timeout: float = START_TIMEOUT_S) -> Self:
         """Start and wait until it serves. Raises `ServerFailed`."""
         began = time.monotonic()
@@ -124,8 +122,6 @@ class Server:
         """The last lines it wrote, standard output and error together, over all its starts."""
         with self._changed:
             return "".join(self._log)
-
-    # -- what it serves -------------------------------------------------------------------------------------------
 
     @property
     def connection_string(self) -> str:
@@ -189,8 +185,6 @@ class Server:
         self._inboxes.append(inbox)
         inbox.on_close(lambda: self._unsubscribe(inbox, f"{path}/{name}"))
         return inbox
-
-    # -- inside ---------------------------------------------------------------------------------------------------
 
     def _unsubscribe(self, inbox: Inbox, path: str) -> None:
         if inbox in self._inboxes:

@@ -1,5 +1,5 @@
-"""Event envelopes (Event Grid schema, CloudEvents 1.0), the data of ACS's events, Event Grid's validation handshake, and
-the JSON of event subscriptions on the admin API (acs-wire.md 10; specs/eventgrid/acs-events.json)."""
+"""Event envelopes (Event Grid schema, CloudEvents 1.0), the data of ACS's events, Event Grid's validation handshake,
+and the JSON of event subscriptions on the admin API (acs-wire.md 10; specs/eventgrid/acs-events.json)."""
 
 from typing import Annotated
 

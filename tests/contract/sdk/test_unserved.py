@@ -16,6 +16,7 @@ from azure.communication.phonenumbers import PhoneNumbersClient
 from azure.communication.phonenumbers.siprouting import SipRoutingClient
 from azure.communication.rooms import RoomsClient
 from azure.core.exceptions import HttpResponseError
+from tests.contract.sdk.conftest import closed
 
 from landline.testing import Server
 
@@ -66,13 +67,14 @@ def assert_not_served(refused: HttpResponseError) -> None:
 @pytest.mark.parametrize(
     ("client_class", "operation"), OPERATIONS, ids=[f"{one[0].__name__}-{at}" for at, one in enumerate(OPERATIONS)]
 )
-def test_an_operation_not_served_is_answered_501(
+async def test_an_operation_not_served_is_answered_501(
     landline: Server, client_class: Any, operation: Callable[[Any], Any]
 ) -> None:
-    with client_class.from_connection_string(landline.connection_string) as client:
-        with pytest.raises(HttpResponseError) as refused:
-            operation(client)
-        assert_not_served(refused.value)
+    client = client_class.from_connection_string(landline.connection_string)
+    with pytest.raises(HttpResponseError) as refused:
+        operation(client)
+    assert_not_served(refused.value)
+    await closed(client)
 
 
 def test_chat_with_a_users_token_is_answered_501(landline: Server) -> None:

@@ -91,7 +91,7 @@ class Subscription:
     validating_until: datetime | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Delivery:
     """One event on its way to one subscription."""
 
@@ -179,6 +179,14 @@ def matches(settings: Settings, event_type: str, subject: str) -> bool:
     if not settings.case_sensitive:
         begins, ends, subject = begins.lower(), ends.lower(), subject.lower()
     return subject.startswith(begins) and subject.endswith(ends)
+
+
+def state_at(subscription: Subscription, now: datetime) -> tuple[State, str | None]:
+    """Where a subscription stands at `now`, and why: the time to consent may have passed."""
+    until = subscription.validating_until
+    if subscription.state is State.VALIDATING and until is not None and until <= now:
+        return State.FAILED, "The endpoint did not consent in time."
+    return subscription.state, subscription.reason
 
 
 def verdict(delivery: Delivery, outcome: Outcome, settings: Settings) -> Verdict:

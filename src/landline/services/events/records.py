@@ -17,7 +17,8 @@ Row = Mapping[str, Any]
 _INSERT = """
 INSERT INTO events_deliveries
     (resource_id, about, event_id, subscription_id, block_id, since, next_at, at, type, subject, data)
-SELECT resource_id, about, event_id, subscription_id, block_id, $1, CASE WHEN block_id IS NULL THEN $1 END,
+SELECT resource_id, about, event_id, subscription_id, block_id, $1::timestamptz,
+    CASE WHEN block_id IS NULL THEN $1::timestamptz END,
     at, type, subject, data
 FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::timestamptz[], $8::text[], $9::text[],
     $10::bytea[])
@@ -108,12 +109,12 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a try of `delivery` came to. `kept_as` is a fresh time-ordered id, for a delivery that has no block."""
+    """What a try of `delivery` came to. `kept_as`: a time-ordered id, for a delivery without a block that is done."""
 
     delivery: Delivery
     outcome: Outcome
     verdict: Verdict
-    kept_as: UUID
+    kept_as: UUID | None
 
 
 _FAILURES = msgspec.json.Decoder(list[Failure])
@@ -210,11 +211,12 @@ async def prune_delivered(database: Database, before: UUID, limit: int) -> int:
 
 
 async def prune_dead(database: Database, before: datetime, limit: int) -> int:
-    """Delete up to `limit` dead letters that died before; how many it were."""
+    """Delete up to `limit` rows that died, or came due and found no enabled subscription, before; how many it were."""
     return _count(
         await database.execute(
-            "DELETE FROM events_deliveries WHERE ctid = ANY(ARRAY(SELECT ctid FROM events_deliveries"
-            " WHERE dead_at < $1 LIMIT $2))",
+            "DELETE FROM events_deliveries WHERE ctid = ANY("
+            "ARRAY(SELECT ctid FROM events_deliveries WHERE dead_at < $1 LIMIT $2)"
+            " || ARRAY(SELECT ctid FROM events_deliveries WHERE next_at < $1 LIMIT $2))",
             before,
             limit,
         )

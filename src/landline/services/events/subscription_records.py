@@ -46,13 +46,11 @@ async def insert(connection: Connection, subscription: Subscription, secrets: by
     return row is not None
 
 
-async def update(
-    connection: Connection, subscription: Subscription, secrets: bytes | None, token: bytes | None
-) -> bool:
-    """Write settings, state and token (and the sealed secrets unless None); False when the subscription is gone."""
+async def update(connection: Connection, subscription: Subscription, secrets: bytes, token: bytes | None) -> bool:
+    """Write settings, state, secrets and (unless None) token; False when the subscription is gone."""
     row = await connection.fetchrow(
         "UPDATE events_subscriptions SET settings = $3, state = $4, reason = $5, validating_until = $6,"
-        " validation_token = $7, secrets = coalesce($8, secrets)"
+        " validation_token = coalesce($7, validation_token), secrets = $8"
         " WHERE resource_id = $1 AND subscription_id = $2 RETURNING name",
         subscription.resource,
         subscription.subscription_id,
@@ -70,17 +68,30 @@ async def consent(
     connection: Connection, subscription: UUID, token: bytes, now: datetime, rate_per_minute: int | None
 ) -> ResourceId | None:
     """Enable a subscription that waits for this token; its resource, or None when none does (any more)."""
-    rate = "" if rate_per_minute is None else f", settings = settings || '{{\"rate_per_minute\": {rate_per_minute}}}'"
     resource = await connection.fetchval(
-        f"UPDATE events_subscriptions SET state = 'enabled', reason = NULL, validation_token = NULL,"
-        f" validating_until = NULL{rate}"
+        "UPDATE events_subscriptions SET state = 'enabled', reason = NULL, validation_token = NULL,"
+        " validating_until = NULL, settings = jsonb_set(settings, '{rate_per_minute}', coalesce(to_jsonb($4::int),"
+        " 'null'::jsonb))"
         " WHERE subscription_id = $1 AND validation_token = $2 AND state = 'validating' AND validating_until > $3"
         " RETURNING resource_id",
         subscription,
         token,
         now,
+        rate_per_minute,
     )
     return None if resource is None else ResourceId(resource)
+
+
+async def not_consented(connection: Connection, subscription: UUID, token: bytes, state: State, reason: str) -> None:
+    """The handshake of this token ended without consent, unless consent has come by another way meanwhile."""
+    await connection.execute(
+        "UPDATE events_subscriptions SET state = $3, reason = $4"
+        " WHERE subscription_id = $1 AND validation_token = $2 AND state = 'validating'",
+        subscription,
+        token,
+        state.value,
+        reason,
+    )
 
 
 async def delete(connection: Connection, resource: ResourceId, name: str) -> UUID | None:
@@ -130,17 +141,24 @@ async def by_id(database: Database, subscription: UUID) -> tuple[Subscription, b
     return None if row is None else (_subscription(row), row["secrets"])
 
 
+Position = tuple[datetime, UUID, UUID]
+"""Where a page of dead letters begins: after this death, event and subscription."""
+
+
 async def dead_letters(
-    database: Database, resource: ResourceId, subscription: UUID, after: tuple[datetime, UUID] | None, limit: int
+    database: Database, resource: ResourceId, name: str | None, after: Position | None, limit: int
 ) -> list[Row]:
-    """Up to `limit` dead letters of a subscription, the oldest first, after the position `after`."""
-    position = "" if after is None else " AND (dead_at, event_id) > ($4, $5)"
+    """Up to `limit` dead letters (of the subscription `name`, or of all), the oldest first, after a position."""
+    conditions = "d.resource_id = $1 AND d.dead_at IS NOT NULL AND ($2::text IS NULL OR s.name = $2)"
+    if after is not None:
+        conditions += " AND (d.dead_at, d.event_id, d.subscription_id) > ($4, $5, $6)"
     return await database.fetch(
-        "SELECT about, event_id, subscription_id, type, subject, at, dead_at, reason, attempts, status, error, data"
-        f" FROM events_deliveries WHERE resource_id = $1 AND subscription_id = $2 AND dead_at IS NOT NULL{position}"
-        " ORDER BY dead_at, event_id LIMIT $3",
+        "SELECT s.name, d.about, d.event_id, d.subscription_id, d.type, d.subject, d.at, d.dead_at, d.reason,"
+        " d.attempts, d.status, d.error, d.data FROM events_deliveries d"
+        " LEFT JOIN events_subscriptions s ON s.subscription_id = d.subscription_id"
+        f" WHERE {conditions} ORDER BY d.dead_at, d.event_id, d.subscription_id LIMIT $3",
         resource,
-        subscription,
+        name,
         limit,
         *(after or ()),
     )
@@ -166,17 +184,14 @@ async def revive(database: Database, resource: ResourceId, keys: Sequence[DeadKe
     return int(tag.rpartition(" ")[2])
 
 
-async def revive_all(
-    database: Database, resource: ResourceId, subscription: UUID, now: datetime, before: datetime, limit: int
-) -> int:
-    """Make up to `limit` dead letters of a subscription that died until `before` due again; how many there were."""
+async def revive_all(database: Database, resource: ResourceId, subscription: UUID, now: datetime, limit: int) -> int:
+    """Make up to `limit` dead letters of a subscription that died until `now` due again; how many there were."""
     tag = await database.execute(
         f"{_REVIVE} WHERE ctid = ANY(ARRAY(SELECT ctid FROM events_deliveries WHERE resource_id = $1"
-        " AND subscription_id = $3 AND dead_at <= $4 ORDER BY dead_at LIMIT $5))",
+        " AND subscription_id = $3 AND dead_at <= $2 ORDER BY dead_at LIMIT $4))",
         resource,
         now,
         subscription,
-        before,
         limit,
     )
     return int(tag.rpartition(" ")[2])

@@ -141,6 +141,14 @@ class HandOver:
             del self._blocks[oldest]
         return answered
 
+    def overdue(self, now: datetime) -> list[Pending]:
+        """Messages taken off the queues whose reports should have come by now; they stay in hand."""
+        late = [message for message in self._in_hand.values() if message.report_by <= now]
+        if not late:
+            return []
+        queued = {message.submission.key for queue in self._queues.values() for message in queue}
+        return [message for message in late if message.submission.key not in queued]
+
     @property
     def count(self) -> int:
         """Messages in hand."""

@@ -40,8 +40,9 @@ class Timelines:
                     raise _unknown()
                 steps = _inbound_steps(row)
                 head = _inbound_head(row)
-        steps += [_webhook_step(attempt) for attempt in await self._events.tries(row["resource_id"], message_id)]
-        steps.sort(key=lambda step: step["at"])
+        # The carrier's clock is not ours: what follows from what decides the order, then the time.
+        tries = [_webhook_step(attempt) for attempt in await self._events.tries(row["resource_id"], message_id)]
+        steps += sorted(tries, key=lambda step: step["at"])
         return {**head, "messageId": public_id, "steps": steps}
 
 
@@ -89,7 +90,7 @@ async def _outgoing_steps(connection: Connection, row: Record) -> list[Step]:
         steps.append(_step(row["ended_at"], "blocked", code=row["code"], details=details.words(row["code"])))
         return steps
     steps.append(_step(row["accepted_at"], "queued", carrier=row["carrier"]))
-    steps += [
+    handed = [
         _step(
             attempt["at"],
             "refused",
@@ -100,12 +101,13 @@ async def _outgoing_steps(connection: Connection, row: Record) -> list[Step]:
         )
         for attempt in await records.attempts_of(connection, row["resource_id"], row["message_id"])
     ]
-    steps += [
+    handed += [
         _step(
             taken["submitted_at"], "submitted", carrier=taken["carrier"], carrierMessageId=taken["carrier_message_id"]
         )
         for taken in await records.submissions_of(connection, row["block_id"], row["message_id"])
     ]
+    steps += sorted(handed, key=lambda step: step["at"])
     if row["ended_at"] is not None:
         state = State(row["state"]).name.lower()
         steps.append(

@@ -64,8 +64,12 @@ class Worker:
                 for name, carrier in self._carriers.items():
                     group.create_task(self._submit(name, carrier))
         finally:
-            for alarm in (self._due, *self._alarms.values()):
-                alarm.close()
+            self.close()
+
+    def close(self) -> None:
+        """The worker has ended, or will never run."""
+        for alarm in (self._due, *self._alarms.values()):
+            alarm.close()
 
     async def _beat(self) -> None:
         while True:
@@ -73,9 +77,20 @@ class Worker:
             try:
                 await self._blocks.extend(self._clock.now())
                 await self._news.unpark()
+                await self._give_up_overdue()
             except Unavailable as error:
                 log.warning("sms.beat_missed", reason=error.message)
             self._due.ring()
+
+    async def _give_up_overdue(self) -> None:
+        """Fail what a carrier took and never answered, although its port promises an answer."""
+        overdue = self._handover.overdue(self._clock.now())
+        if overdue:
+            log.error("sms.never_answered", messages=len(overdue))
+            await self._news.give_up(
+                [(message.resource, message.submission.key, details.NO_REPORT) for message in overdue]
+            )
+            self._handover.answered(message.submission.key for message in overdue)
 
     async def _submit(self, name: str, carrier: SmsCarrier) -> None:
         alarm = self._alarms[name]

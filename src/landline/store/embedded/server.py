@@ -116,6 +116,12 @@ class EmbeddedServer:
             self._lock.release()
             self._lock = None
 
+    def abandon(self) -> None:
+        """Have the server end by itself, at once and without writing anything out; the next start recovers."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            sockets.remove(self._note)
+
     def _prepare(self) -> None:
         """What blocks before the first launch: find the programs, make the database, have a place for the socket."""
         found = binaries.find(self._choice)

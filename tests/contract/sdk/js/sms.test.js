@@ -49,16 +49,6 @@ test("100 recipients in one request are 100 messages", async () => {
   assert.equal(new Set(sent.map((one) => one.messageId)).size, 100);
 });
 
-test("a timeout for the delivery report is taken, and one out of range refused", async () => {
-  const request = { from: phoneNumber, to: [freshNumber()], message: "x" };
-  const options = { enableDeliveryReport: true, deliveryReportTimeoutInSeconds: 60 };
-  assert.equal((await beta.send(request, options))[0].successful, true);
-  await assert.rejects(
-    () => beta.send(request, { ...options, deliveryReportTimeoutInSeconds: 59 }),
-    (error) => error.statusCode === 400,
-  );
-});
-
 test("opt-outs are added, checked and removed", async () => {
   const [to, other] = [freshNumber(), freshNumber()];
   const check = async () => (await beta.optOuts.check(phoneNumber, [to, other])).map((one) => one.isOptedOut);

@@ -50,5 +50,5 @@ CREATE TABLE events_deliveries (
 CREATE INDEX events_deliveries_block ON events_deliveries (block_id);
 CREATE INDEX events_deliveries_due ON events_deliveries (resource_id, subscription_id, next_at)
     WHERE next_at IS NOT NULL;
-CREATE INDEX events_deliveries_dead ON events_deliveries (resource_id, subscription_id, dead_at, event_id)
+CREATE INDEX events_deliveries_dead ON events_deliveries (resource_id, dead_at, event_id, subscription_id)
     WHERE dead_at IS NOT NULL;

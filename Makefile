@@ -1,0 +1,67 @@
+# Each command sets up what it needs; `make` alone lists them. What is installed is remembered by what was asked for, in
+# files named for the checksum of the requirements: when those are unchanged nothing is done.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+JS := tests/contract/sdk/js
+PYTEST_ARGS ?= -n 2
+ARGS ?=
+
+sum = $(shell cat $(1) 2>/dev/null | cksum | tr -d ' ')
+RUN_READY := $(VENV)/.run-$(call sum,requirements/run.txt requirements/build.txt pyproject.toml)
+DEV_READY := $(VENV)/.dev-$(call sum,requirements/dev.txt requirements/build.txt pyproject.toml)
+JS_READY := $(if $(wildcard $(JS)/package-lock.json),$(JS)/node_modules/.ready-$(call sum,$(JS)/package-lock.json))
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SOURCES := src tests bench
+
+.PHONY: help run test check sim bench docs clean
+
+help:
+	@echo "Landline. Commands:"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+run: $(RUN_READY) ## start a server for development (options: make run ARGS="--port 9000")
+	@exec $(BIN)/landline dev $(ARGS)
+
+test: $(DEV_READY) $(JS_READY) ## run all tests (some of them: make test PYTEST_ARGS="tests/unit")
+	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+check: $(DEV_READY) ## lint, types, import contracts, tidiness
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/lint-imports
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+	$(BIN)/python -m pytest -q -p no:xdist tests/tidy
+
+sim: $(DEV_READY) ## run the simulations: the whole system under kills and faults
+	$(BIN)/python -m pytest -q tests/sim $(ARGS)
+
+bench: $(DEV_READY) ## answer the questions of bench/ with numbers
+	@for question in $$(grep -l '^def main' bench/*.py); do \
+		$(BIN)/python -m $$(echo "$${question%.py}" | tr / .) || exit 1; \
+	done
+
+docs: $(DEV_READY) ## write the pages that are made from code
+	$(BIN)/python -m landline.app.config_reference > docs/reference/configuration.md
+
+clean: ## remove what these commands made
+	rm -rf $(VENV) $(JS)/node_modules dist build .hypothesis .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	tools/make-venv $(VENV)
+
+$(RUN_READY): | $(BIN)/python
+	$(INSTALL) --require-hashes -r requirements/build.txt -r requirements/run.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.run-*; touch $@
+
+$(DEV_READY): | $(BIN)/python
+	$(INSTALL) --require-hashes -r requirements/build.txt -r requirements/dev.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.dev-* $(VENV)/.run-*; touch $@ $(RUN_READY)
+
+$(JS)/node_modules/.ready-%: $(JS)/package-lock.json
+	cd $(JS) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@ $(JS)/node_modules/.package-lock.json

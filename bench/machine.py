@@ -1,0 +1,72 @@
+"""What every result is printed with: the machine, the commit, the memory of the server; and the server itself."""
+
+import platform
+import socket
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.load import Outcome, Target
+from tests.support import processes
+
+from landline.testing import Server
+
+ROOT = Path(__file__).parent.parent
+
+
+def header(question: str) -> None:
+    """Print what is asked, of which commit, on which machine."""
+    told = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in told if line.startswith("model name")]
+    cores = sum(line.startswith("processor") for line in told)
+    memory_kb = int(Path("/proc/meminfo").read_text().split("MemTotal:")[1].split()[0])
+    commit = _git("rev-parse", "--short", "HEAD") + (" and changes" if _git("status", "--porcelain", "src") else "")
+    print(f"\n## {question}")
+    print(
+        f"machine: {models[0] if models else platform.machine()}, {cores} cores, {memory_kb / 2**20:.1f} GiB;", end=" "
+    )
+    print(f"Python {platform.python_version()}; commit {commit}; the load generator runs beside the server")
+
+
+def result(what: str, value: float, unit: str, load: str, outcome: Outcome | None = None) -> None:
+    """Print one figure with the load that gave it, and the latencies if they belong to it."""
+    latencies = ""
+    if outcome is not None:
+        latencies = f"; p50 {outcome.percentile_ms(50):.1f} ms, p99 {outcome.percentile_ms(99):.1f} ms"
+        if outcome.failures:
+            latencies += f"; FAILURES {dict(outcome.failures.most_common(3))}"
+    print(f"{what}: {value:,.0f} {unit} ({load}{latencies})", flush=True)
+
+
+def memory_mb(server: Server) -> float:
+    """Resident memory of the server's processes without PostgreSQL's, in MB."""
+    ours = [process for process in processes.tree(server.pid) if not process.name.startswith("postgres")]
+    return sum(processes.resident_bytes(process) for process in ours) / 1e6
+
+
+@contextmanager
+def server_under_test() -> Generator[tuple[Server, dict[str, Target]]]:
+    """A fresh `landline dev`, and the ways to it: over TLS as users get it, and without."""
+    port = _free_port()
+    with Server(arguments=["--plain-http-port", str(port)]) as server:
+        print(f"started in {server.start_s:.1f} s, {memory_mb(server):.0f} MB resident without PostgreSQL")
+        key = server.access_key
+        yield (
+            server,
+            {
+                "TLS": Target.of(server.endpoint, key, server.ca_bundle),
+                "plain http": Target.of(f"http://localhost:{port}", key, None),
+            },
+        )
+
+
+def _git(*arguments: str) -> str:
+    run = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+    return run.stdout.strip()
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]

@@ -1,0 +1,260 @@
+"""Builds the product from its parts: the only place where slices, engines and the edge meet, by plain constructors."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from landline.app import clock_admin
+from landline.app import config as configuration
+from landline.app.application import DevInfo
+from landline.app.config import Config
+from landline.core.ids import ResourceId, time_ordered
+from landline.core.phone import SenderKind
+from landline.edge.admin import admin_app
+from landline.edge.app import Edge, Limits
+from landline.edge.bearer import Issuer, RemoteKeys, ServiceTokens
+from landline.edge.cors import Cors
+from landline.edge.dev_issuer import DevIssuer
+from landline.edge.gate import Gate
+from landline.edge.hmac import Signatures
+from landline.edge.metrics import RequestMetrics
+from landline.edge.routes import Route
+from landline.edge.unserved import unserved
+from landline.engines.callout import HttpCallout
+from landline.engines.simulated import admin as simulated_admin
+from landline.engines.simulated.carrier import SimulatedCarrier
+from landline.ports.clock import Clock
+from landline.ports.sms_carrier import SmsCarrier
+from landline.services.events import admin as events_admin
+from landline.services.events import api as events_api
+from landline.services.events.service import Events
+from landline.services.events.subscriptions import Subscriptions
+from landline.services.events.worker import EventsWorker
+from landline.services.identity import admin as identity_admin
+from landline.services.identity import api as identity_api
+from landline.services.identity.service import Identity
+from landline.services.numbers import admin as numbers_admin
+from landline.services.numbers.service import Numbers
+from landline.services.resources import admin as resources_admin
+from landline.services.resources.service import Resources
+from landline.services.sms import admin as sms_admin
+from landline.services.sms import api as sms_api
+from landline.services.sms.accept import Accepts
+from landline.services.sms.handover import HandOver
+from landline.services.sms.inbound import Inbound
+from landline.services.sms.keywords import Keywords
+from landline.services.sms.news import News
+from landline.services.sms.service import Sms
+from landline.services.sms.timeline import Timelines
+from landline.services.sms.worker import Worker
+from landline.store.blocks import Blocks
+from landline.store.changes import Changes
+from landline.store.database import Database
+from landline.store.migrations import migrate
+from landline.store.sealing import Sealer
+
+log = structlog.get_logger()
+DEFAULT_RESOURCE = "local"
+
+
+class Product:
+    """Everything above the database and below the sockets. Fills `application.Application`."""
+
+    def __init__(self, config: Config, database: Database, changes: Changes, clock: Clock) -> None:
+        """Join the parts; nothing runs yet."""
+        self._config = config
+        self._database = database
+        self._changes = changes
+        self._clock = clock
+        self._alone = config.dsn is None
+        """The data directory's lock says that no other process is on this database."""
+        self._owner = time_ordered(clock.now(), os.urandom(10))
+        secret = configuration.sealing_secret(config)
+        assert secret is not None, "the supervisor settles the sealing secret"
+        self._sealer = Sealer(secret.encode())
+        self._callout = HttpCallout(allowed_hosts=config.webhook_allow, loopback_open=config.open_webhooks)
+        self._build_base()
+        self._build_sms()
+        self._build_edge()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._dev_info: DevInfo | None = None
+
+    def _build_base(self) -> None:
+        self._resources = Resources(
+            self._database,
+            self._sealer,
+            self._clock,
+            self._changes,
+            self._endpoint,
+            default=DEFAULT_RESOURCE,
+            base_hosts=[self._config.domain],
+        )
+        self._identity = Identity(self._database, self._sealer, self._clock, self._changes, self._resources)
+        self._events = Events(
+            self._database,
+            self._clock,
+            self._changes,
+            self._callout,
+            self._sealer,
+            self._owner,
+            public_base_url=self._endpoint(DEFAULT_RESOURCE),
+            resource_name=self._resource_name,
+            resource_id=self._resource_id,
+        )
+        self._subscriptions = Subscriptions(self._events)
+        self._events_worker = EventsWorker(self._events, alone=self._alone)
+        self._numbers = Numbers(self._database, self._clock, self._changes)
+
+    def _build_sms(self) -> None:
+        database, clock, events = self._database, self._clock, self._events
+        handover = HandOver()
+        self._sms_blocks = Blocks(database, "sms_blocks", self._owner)
+        self._keywords = Keywords(database, self._changes)
+        inbound = Inbound(database, clock, self._numbers, events, self._keywords, handover, self._owner)
+        self._news = News(database, clock, events, handover, self._sms_blocks, inbound)
+        self._simulated = (
+            SimulatedCarrier(database, clock, self._config.seed) if self._config.simulated_carrier else None
+        )
+        self._carriers: dict[str, SmsCarrier] = {}
+        if self._simulated is not None:
+            self._carriers[self._simulated.name] = self._simulated
+        self._sms_worker = Worker(database, clock, self._carriers, handover, self._sms_blocks, self._news)
+        self._sms = Sms(
+            database,
+            clock,
+            self._numbers,
+            events,
+            Accepts(database, clock, events, handover, self._owner),
+            wall=lambda: datetime.now(UTC),
+            default_carrier=next(iter(self._carriers), "default"),
+        )
+        self._timelines = Timelines(database, events)
+
+    def _build_edge(self) -> None:
+        config = self._config
+        registry = CollectorRegistry()
+        dev_issuer = self._dev_issuer()
+        served = [
+            *identity_api.routes(self._identity, self._endpoint(DEFAULT_RESOURCE)),
+            *sms_api.routes(self._sms),
+            *events_api.routes(self._subscriptions),
+            *(dev_issuer.routes() if dev_issuer else ()),
+        ]
+        gate = Gate(
+            tenants=self._resources,
+            signatures=Signatures(),
+            service_tokens=self._service_tokens(dev_issuer),
+            user_tokens=self._identity,
+        )
+        limits = Limits(body_bytes=config.body_limit_bytes)
+        self.public_app = Edge(
+            [*served, *unserved(served)],
+            gate,
+            metrics=RequestMetrics(registry),
+            cors=Cors(config.cors_origins),
+            limits=limits,
+        )
+        assert config.admin_token is not None, "the supervisor settles the admin token"
+        self.admin_app = admin_app(
+            self._admin_routes(),
+            token=config.admin_token,
+            registry=registry,
+            checks={"database": self._database_answers},
+        )
+
+    def _admin_routes(self) -> Sequence[Route]:
+        return [
+            *resources_admin.routes(self._resources),
+            *identity_admin.routes(self._identity),
+            *events_admin.routes(self._subscriptions, self._clock),
+            *numbers_admin.routes(self._numbers, self._resource_id),
+            *sms_admin.routes(self._timelines, self._keywords, self._numbers, self._resource_id, self._all_resources),
+            *clock_admin.routes(self._clock),
+            *(simulated_admin.routes(self._simulated) if self._simulated else ()),
+        ]
+
+    def _dev_issuer(self) -> DevIssuer | None:
+        if not self._config.dev_issuer:
+            return None
+        assert self._config.admin_token is not None
+        secret = hashlib.sha256(b"dev issuer" + self._config.admin_token.encode()).hexdigest()
+        return DevIssuer(secret, f"{self._endpoint(DEFAULT_RESOURCE).rstrip('/')}/devissuer")
+
+    def _service_tokens(self, dev_issuer: DevIssuer | None) -> ServiceTokens | None:
+        issuers = [dev_issuer.issuer] if dev_issuer else []
+        if self._config.oidc_issuer:
+            keys = RemoteKeys(self._config.oidc_issuer)
+            issuers.append(Issuer(self._config.oidc_issuer, keys, (self._config.oidc_audience,)))
+        return ServiceTokens(issuers) if issuers else None
+
+    async def start(self) -> None:
+        """Start the workers; from now on the applications may be served."""
+        await self._changes.start()
+        await self._identity.start()
+        resource = await self._resources.ensure(DEFAULT_RESOURCE)
+        if self._config.mode == "dev":
+            await self._prepare_dev(resource.resource_id)
+        if self._alone:
+            await self._sms_blocks.inherit(self._clock.now())
+        for carrier in self._carriers.values():
+            await carrier.start(self._news)
+        self._tasks = [
+            asyncio.create_task(self._events_worker.run(), name="events"),
+            asyncio.create_task(self._sms_worker.run(), name="sms"),
+        ]
+
+    async def _prepare_dev(self, resource: ResourceId) -> None:
+        owned = await self._numbers.ensure_dev_numbers(resource)
+        toll_free = next(number.number for number in owned if number.kind is SenderKind.TOLL_FREE)
+        keys = await self._resources.keys(DEFAULT_RESOURCE)
+        self._dev_info = DevInfo(self._resources.connection_string(DEFAULT_RESOURCE, keys[0]), toll_free)
+
+    async def failed(self) -> None:
+        """Wait until a worker ends by itself, which only a bug makes it do; raises what it raised."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            await task
+
+    async def close(self) -> None:
+        """Stop the workers and let go of the database."""
+        for carrier in self._carriers.values():
+            await carrier.close()
+        await self._events_worker.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._callout.close()
+        await self._changes.close()
+        await self._database.close()
+
+    def dev_info(self) -> DevInfo | None:
+        """After `start`; None in `serve`."""
+        return self._dev_info
+
+    def _endpoint(self, name: str) -> str:
+        host = self._config.domain if name == DEFAULT_RESOURCE else f"{name}.{self._config.domain}"
+        return f"https://{host}:{self._config.clients_port}/"
+
+    async def _resource_id(self, name: str) -> ResourceId:
+        return (await self._resources.get(name)).resource_id
+
+    async def _resource_name(self, resource: ResourceId) -> str:
+        return (await self._resources.by_id(resource)).name
+
+    async def _all_resources(self) -> list[ResourceId]:
+        return [resource.resource_id for resource in await self._resources.list_all()]
+
+    async def _database_answers(self) -> None:
+        await self._database.fetchval("SELECT 1")
+
+
+async def build(config: Config, dsn: str, clock: Clock) -> Product:
+    """The product on the database of `dsn`, which is migrated first. Raises `Unavailable`, `SchemaMismatch`."""
+    database = await Database.connect(dsn, size=config.database_connections)
+    await migrate(database)
+    return Product(config, database, Changes(dsn), clock)

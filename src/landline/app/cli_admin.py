@@ -1,0 +1,237 @@
+"""The commands that ask a running server: `resource`, `number`, `handset`, `subscription`, `env`."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from cyclopts import App, Parameter
+
+from landline.core.errors import Refusal
+
+if TYPE_CHECKING:
+    from landline.app.client import AdminClient
+
+DEFAULT_RESOURCE = "local"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Which server to ask."""
+
+    data: Path | None = None
+    """Data directory of a server on this machine."""
+    admin_url: str | None = None
+    """Its admin API's address; or LANDLINE_ADMIN_URL."""
+    admin_token: str | None = None
+    """Its admin API's token; or LANDLINE_ADMIN_TOKEN."""
+
+
+HERE = Server()
+Json: TypeAlias = Annotated[bool, Parameter(name="--json", negative=(), help="Print the list as JSON.")]
+Resource: TypeAlias = Annotated[str, Parameter(help="Name of the communication resource.")]
+
+resource = App(name="resource", help="Communication resources and their access keys.")
+number = App(name="number", help="The numbers and sender names that a resource owns.")
+handset = App(name="handset", help="The simulated carrier's handsets: read and send texts.")
+subscription = App(name="subscription", help="Webhooks that get a resource's events.")
+
+
+def add_to(app: App) -> None:
+    """Add these commands."""
+    for group in (resource, number, handset, subscription):
+        app.command(group)
+    app.command(env)
+
+
+@resource.command(name="list")
+def list_resources(*, json: Json = False, server: Server = HERE) -> None:
+    """List the resources."""
+    found = _ask(server).get("resources")["value"]
+    _show(found, ("name", "resourceId", "location", "createdAt"), json)
+
+
+@resource.command(name="create")
+def create_resource(name: str, *, server: Server = HERE) -> None:
+    """Create a resource; its endpoint is the server's with the name before it."""
+    client = _ask(server)
+    client.call("POST", "/resources", {"name": name})
+    print(client.get("resources", name, "keys")["primaryConnectionString"])
+
+
+@resource.command(name="keys")
+def show_keys(name: Resource = DEFAULT_RESOURCE, *, json: Json = False, server: Server = HERE) -> None:
+    """Print a resource's connection strings, primary first."""
+    found = _ask(server).get("resources", name, "keys")
+    shown = [found["primaryConnectionString"], found["secondaryConnectionString"]]
+    print(jsonlib.dumps(found, indent=2) if json else "\n".join(shown))
+
+
+@resource.command(name="rotate")
+def rotate_key(
+    name: Resource = DEFAULT_RESOURCE, *, slot: Literal["primary", "secondary"] = "primary", server: Server = HERE
+) -> None:
+    """Replace an access key. The old one, and user tokens made with it, stop working at once."""
+    print(_ask(server).call("POST", f"{_resource(name)}/keys/{slot}:rotate")["connectionString"])
+
+
+@number.command(name="list")
+def list_numbers(*, resource: Resource = DEFAULT_RESOURCE, json: Json = False, server: Server = HERE) -> None:
+    """List a resource's numbers."""
+    found = _ask(server).get("resources", resource, "numbers")["value"]
+    rows = [{**each, "sms": each.get("capabilities", {}).get("sms")} for each in found]
+    _show(found if json else rows, ("number", "kind", "sms", "carrier"), json)
+
+
+@number.command(name="add")
+def add_number(
+    number: str, *, resource: Resource = DEFAULT_RESOURCE, kind: str | None = None, server: Server = HERE
+) -> None:
+    """Give a resource a number, a short code or a sender name.
+
+    Parameters
+    ----------
+    kind
+        What it is, where its form leaves that open.
+    """
+    body = {"number": number, **({"kind": kind} if kind else {})}
+    added = _ask(server).call("POST", f"{_resource(resource)}/numbers", body)
+    print(f"{added['number']} ({added['kind']}) is a number of {resource} now")
+
+
+@number.command(name="remove")
+def remove_number(number: str, *, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
+    """Take a number away from a resource."""
+    from landline.app.client import quoted
+
+    _ask(server).call("DELETE", _resource(resource) + "/numbers" + quoted(number))
+    print(f"{number} is no number of {resource} any more")
+
+
+@handset.command(name="inbox")
+def show_inbox(number: str, *, json: Json = False, server: Server = HERE) -> None:
+    """List the texts on the handset at a number."""
+    _show(_ask(server).get("handsets", number, "inbox")["value"], ("id", "receivedAt", "from", "text"), json)
+
+
+@handset.command(name="text")
+def send_text(number: str, text: str, *, to: str | None = None, server: Server = HERE) -> None:
+    """Send a text from the handset at a number.
+
+    Parameters
+    ----------
+    to
+        The number to text. Default: the server's toll-free number.
+    """
+    from landline.app.client import quoted
+
+    client = _ask(server)
+    to = to or (client.found.phone_number if client.found else None)
+    if to is None:
+        raise Refusal("say which number to text: give --to")
+    client.call("POST", f"{quoted('handsets', number)}:text", {"to": to, "text": text})
+    print(f"sent from {number} to {to}")
+
+
+@subscription.command(name="list")
+def list_subscriptions(*, resource: Resource = DEFAULT_RESOURCE, json: Json = False, server: Server = HERE) -> None:
+    """List a resource's webhooks."""
+    _show(
+        _ask(server).get("resources", resource, "subscriptions")["value"],
+        ("name", "endpoint", "schema", "status"),
+        json,
+    )
+
+
+@subscription.command(name="add")
+def add_subscription(
+    *,
+    name: str,
+    endpoint: str,
+    connection_string: str | None = None,
+    resource: str | None = None,
+    cloud_events: Annotated[bool, Parameter(negative=())] = False,
+    server: Server = HERE,
+) -> None:
+    """Have a resource's events posted to a webhook, which must answer the handshake.
+
+    Parameters
+    ----------
+    name
+        Name of the subscription.
+    endpoint
+        The webhook's URL.
+    connection_string
+        Chooses the resource by a connection string of it.
+    resource
+        Chooses the resource by name. Default: local.
+    cloud_events
+        CloudEvents 1.0 instead of the Event Grid schema.
+    """
+    client = _ask(server)
+    chosen = resource or (_resource_of(client, connection_string) if connection_string else DEFAULT_RESOURCE)
+    schema = "CloudEventSchemaV1_0" if cloud_events else "EventGridSchema"
+    body = {"name": name, "endpoint": endpoint, "schema": schema}
+    client.call("POST", f"{_resource(chosen)}/subscriptions", body)
+    print(f"{name}: events of {chosen} go to {endpoint}")
+
+
+@subscription.command(name="remove")
+def remove_subscription(name: str, *, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
+    """Take a webhook away from a resource."""
+    from landline.app.client import quoted
+
+    _ask(server).call("DELETE", _resource(resource) + "/subscriptions" + quoted(name))
+    print(f"{name} gets no more events of {resource}")
+
+
+def env(*, server: Server = HERE) -> None:
+    """Print the variables for a shell: `eval "$(landline env)"`."""
+    from landline.app.cli_server import exports
+
+    found = _ask(server).found
+    if found is None:
+        raise Refusal("these are known on the server's own machine only: give its --data instead of --admin-url")
+    if found.connection_string is None:
+        raise Refusal("this is no `landline dev`: see `landline resource keys` for connection strings")
+    print("\n".join(exports(found)))
+
+
+def _ask(server: Server) -> AdminClient:
+    from landline.app import client
+
+    return client.find(server.data, server.admin_url, server.admin_token)
+
+
+def _resource(name: str) -> str:
+    from landline.app.client import quoted
+
+    return quoted("resources", name)
+
+
+def _resource_of(client: AdminClient, connection_string: str) -> str:
+    """The resource a connection string belongs to: by the host name in it, or by its key, which the server knows."""
+    fields = dict(part.split("=", 1) for part in connection_string.split(";") if "=" in part)
+    host = urlsplit(fields.get("endpoint", "")).hostname or ""
+    if host.endswith(".localhost"):
+        return host.removesuffix(".localhost")
+    return client.call("POST", "/resources:resolve", {"connectionString": connection_string})["name"]
+
+
+def _show(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
+    if as_json:
+        print(jsonlib.dumps(rows, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*(str(row.get(column) if row.get(column) is not None else "-") for column in columns))
+    # Into a file or a pipe nothing is folded: one row is one line.
+    Console(width=None if sys.stdout.isatty() else 1000, highlight=False, markup=False).print(table)

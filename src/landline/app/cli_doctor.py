@@ -1,0 +1,186 @@
+"""The command `doctor`: what is in the way of a server here, before it is started or while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
+
+if TYPE_CHECKING:
+    from landline.app.config import Config, Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check. `detail` says what is well, or what to do."""
+
+    check: str
+    ok: bool
+    detail: str
+
+
+def add_to(app: App) -> None:
+    """Add this command."""
+    app.command(doctor)
+
+
+def doctor(
+    *,
+    config: Path | None = None,
+    data: Path | None = None,
+    port: int | None = None,
+    mode: Literal["dev", "serve"] | None = None,
+    json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> int:
+    """Look for what would keep a server from running here. Ends with status 1 when there is something.
+
+    Parameters
+    ----------
+    config
+        TOML file of settings; with it the checks are those of `serve`.
+    data
+        Directory of everything kept.
+    port
+        HTTPS port of the API.
+    mode
+        Which command's settings to check.
+    """
+    findings = check(mode or ("serve" if config else "dev"), config, data, port)
+    if json:
+        import json as jsonlib
+
+        print(jsonlib.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            print(f"{'ok  ' if finding.ok else 'BAD '} {finding.check}: {finding.detail}")
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+def check(mode: Mode, file: Path | None, data: Path | None, port: int | None) -> list[Finding]:
+    """All checks, the later ones left out when the configuration cannot be read."""
+    from landline.app.config import CannotConfigure, load
+
+    try:
+        config = load(mode, file=file, flags={"data": str(data) if data else None, "port": port})
+    except CannotConfigure as error:
+        return [_python(), Finding("configuration", ok=False, detail=error.message)]
+    running = _running(config)
+    findings = [_python(), Finding("configuration", ok=True, detail=str(file) if file else "defaults"), _data(config)]
+    if running is not None:
+        findings.append(running)
+    else:
+        findings += _ports(config)
+    findings += _certificates(config)
+    findings += [_database(config)] if config.dsn else [_programs(config)]
+    return findings
+
+
+def _python() -> Finding:
+    import platform
+    import sys
+
+    return Finding("Python", ok=True, detail=f"{platform.python_version()} at {sys.executable}")
+
+
+def _data(config: Config) -> Finding:
+    import os
+
+    place = config.data
+    while not place.exists():
+        place = place.parent
+    if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+        return Finding("data directory", ok=False, detail=f"{place} cannot be written: choose another with --data")
+    return Finding("data directory", ok=True, detail=str(config.data) + ("" if place == config.data else " (new)"))
+
+
+def _running(config: Config) -> Finding | None:
+    from landline.app import ready
+    from landline.app.client import AdminClient, CannotAsk
+
+    found = ready.read(config.data / ready.IN_DATA)
+    if found is None:
+        return None
+    try:
+        AdminClient(found.admin_url, found.admin_token).get("healthz")
+    except CannotAsk as error:
+        return Finding("server", ok=False, detail=f"one was left here or is not well: {error.message}")
+    return Finding("server", ok=True, detail=f"runs at {found.url}, admin API at {found.admin_url}")
+
+
+def _ports(config: Config) -> list[Finding]:
+    from landline.edge.server import CannotListen, bind
+
+    findings: list[Finding] = []
+    admin = config.admin_port if config.admin_port is not None else (config.port + 1000) % 65536
+    for name, host, port in (("API port", config.host, config.port), ("admin port", config.admin_host, admin)):
+        try:
+            for each in bind(host, port):
+                each.close()
+            findings.append(Finding(name, ok=True, detail=f"{port} on {host} is free"))
+        except CannotListen as error:
+            findings.append(Finding(name, ok=False, detail=error.message))
+    return findings
+
+
+def _certificates(config: Config) -> list[Finding]:
+    from datetime import UTC, datetime
+
+    from landline.app import certificates, production
+
+    now = datetime.now(UTC)
+    if config.mode == "serve":
+        wrong = [Finding("settings of serve", ok=False, detail=problem) for problem in production.problems(config, now)]
+        if wrong:
+            return wrong
+    certificate = config.certificate or config.data / "certificates" / "certificate.pem"
+    if not certificate.exists():
+        return [Finding("certificate", ok=True, detail="made at the first start")]
+    days = (certificates.ends(certificate) - now).days
+    ok = days > 0 or config.certificate is None  # dev renews its own
+    detail = f"{days} days left" if ok else f"{certificate} has ended: renew it"
+    return [Finding("certificate", ok=ok, detail=detail)]
+
+
+def _programs(config: Config) -> Finding:
+    from landline.core.errors import Refusal
+    from landline.store.embedded import account, binaries, cluster
+
+    data = config.data / "postgresql" / "data"
+    try:
+        found = binaries.find(config.postgres_binaries)
+        chosen = cluster.matching(data, found)
+        who = account.choose(data)
+    except (Refusal, OSError) as error:
+        return Finding("PostgreSQL", ok=False, detail=str(error))
+    run_as = f", run as user {who.uid}" if who.switch else ""
+    return Finding("PostgreSQL", ok=True, detail=f"{chosen.major} from {chosen.directory}{run_as}")
+
+
+def _database(config: Config) -> Finding:
+    import asyncio
+
+    from landline.core.errors import Refusal, Unavailable
+
+    try:
+        waiting = asyncio.run(_pending(config.dsn or ""))
+    except (Refusal, Unavailable) as error:
+        return Finding("database", ok=False, detail=error.message)
+    if waiting:
+        return Finding("database", ok=True, detail=f"reached; {waiting} migrations wait for the next start")
+    return Finding("database", ok=True, detail="reached; its schema is this version's")
+
+
+async def _pending(dsn: str) -> int:
+    from landline.store.database import Database
+    from landline.store.migrations import available, pending
+
+    database = await Database.connect(dsn, size=2)
+    try:
+        async with database.connection() as connection:
+            if await connection.fetchval("SELECT to_regclass('store_migrations')") is None:
+                return len(available())
+            return len(await pending(connection))
+    finally:
+        await database.close()

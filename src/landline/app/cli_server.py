@@ -1,0 +1,176 @@
+"""The commands that run a server, or prepare its database: `dev`, `serve`, `migrate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclopts import App
+
+if TYPE_CHECKING:
+    from landline.app.config import Config, Mode
+    from landline.app.ready import Ready
+
+
+def add_to(app: App) -> None:
+    """Add these commands."""
+    app.command(dev)
+    app.command(serve)
+    app.command(migrate)
+
+
+def dev(
+    *,
+    data: Path | None = None,
+    port: int | None = None,
+    admin_port: int | None = None,
+    plain_http_port: int | None = None,
+    ready_file: Path | None = None,
+    seed: int | None = None,
+    config: Path | None = None,
+) -> None:
+    """Run a server for development and tests: its own certificates, virtual numbers, handsets, time that can be driven.
+
+    Parameters
+    ----------
+    data
+        Directory of everything kept; another one is another server.
+    port
+        HTTPS port of the API; 0 takes any free one. Default 8443.
+    admin_port
+        HTTP port of the admin API. Default: port + 1000, or any free one.
+    plain_http_port
+        Port of the API without TLS, for clients that cannot have it. Default: none.
+    ready_file
+        JSON file to write once it serves, and to remove at its end.
+    seed
+        Makes the simulated carrier's choices the same in every run.
+    config
+        TOML file of settings.
+    """
+    flags: dict[str, object] = {
+        "data": _text(data),
+        "port": port,
+        "admin_port": admin_port,
+        "plain_http_port": plain_http_port,
+        "ready_file": _text(ready_file),
+        "seed": seed,
+    }
+    _run("dev", config, flags)
+
+
+def serve(*, config: Path | None = None, data: Path | None = None, ready_file: Path | None = None) -> None:
+    """Run a server for production: real certificates, a sealing secret of your own, nothing simulated.
+
+    Parameters
+    ----------
+    config
+        TOML file of settings; docs/reference/configuration.md lists them, docs/guides/production.md shows one.
+    data
+        Directory of everything kept.
+    ready_file
+        JSON file to write once it serves, and to remove at its end.
+    """
+    _run("serve", config, {"data": _text(data), "ready_file": _text(ready_file)})
+
+
+def migrate(*, config: Path | None = None, dsn: str | None = None, data: Path | None = None) -> None:
+    """Bring the database to this version's schema and print what was applied. A server does so itself when it starts.
+
+    Parameters
+    ----------
+    config
+        TOML file of settings.
+    dsn
+        The database, as postgresql://user:password@host/database.
+    data
+        Directory of an embedded database.
+    """
+    import asyncio
+
+    from landline.app.config import load
+
+    settings = load("serve", file=config, flags={"dsn": dsn, "data": _text(data)})
+    applied = asyncio.run(_migrate(settings))
+    print("\n".join(applied) if applied else "nothing to do: the database has this version's schema")
+
+
+async def _migrate(config: Config) -> list[str]:
+    from contextlib import AsyncExitStack
+
+    from landline.store.database import Database
+    from landline.store.embedded import EmbeddedServer
+    from landline.store.migrations import migrate as apply
+
+    async with AsyncExitStack() as stack:
+        dsn = config.dsn
+        if dsn is None:
+            server = EmbeddedServer(config.data / "postgresql", choice=config.postgres_binaries)
+            dsn = await server.start()
+            stack.push_async_callback(server.close)
+        database = await Database.connect(dsn, size=2)
+        stack.push_async_callback(database.close)
+        return await apply(database)
+
+
+def _run(mode: Mode, file: Path | None, flags: dict[str, object]) -> None:
+    from landline.app import logs, supervisor
+    from landline.app.build import build
+    from landline.app.config import load
+
+    config = load(mode, file=file, flags=flags)
+    if mode == "serve":
+        _refuse_unready(config)
+    logs.configure(config.log_level, config.log_format)
+    supervisor.run(config, build, _announce if mode == "dev" else _announce_nothing)
+
+
+def _refuse_unready(config: Config) -> None:
+    from datetime import UTC, datetime
+
+    from landline.app.production import problems
+    from landline.core.errors import Refusal
+
+    found = problems(config, datetime.now(UTC))
+    if found:
+        raise Refusal("cannot serve as configured:\n" + "\n".join(f"  - {problem}" for problem in found))
+
+
+def _announce(ready: Ready, seconds: float) -> None:
+    """What the user of `dev` needs, to copy and paste."""
+    from rich.console import Console
+
+    lines = [
+        f"[bold]Landline[/] serves since {seconds:.2f} s after its start. Ctrl-C ends it.",
+        "",
+        f"  API      {ready.url}",
+        f"  Admin    {ready.admin_url}",
+        *([f"  Portal   {ready.portal_url}"] if ready.portal_url else []),
+        f"  Number   {ready.phone_number}",
+        "",
+        "[dim]# for your shell; `landline env` prints these again[/]",
+        *exports(ready),
+        "",
+    ]
+    Console(soft_wrap=True, highlight=False).print("\n".join(lines))
+
+
+def _announce_nothing(ready: Ready, seconds: float) -> None:
+    """`serve` says so in its log."""
+
+
+def exports(ready: Ready) -> list[str]:
+    """Lines for a shell: where the SDKs find their connection string and whom they trust."""
+    import shlex
+
+    named = {
+        "COMMUNICATION_SERVICES_CONNECTION_STRING": ready.connection_string,
+        "REQUESTS_CA_BUNDLE": ready.ca_bundle,
+        "SSL_CERT_FILE": ready.ca_bundle,
+        "NODE_EXTRA_CA_CERTS": ready.ca_bundle,
+    }
+    return [f"export {name}={shlex.quote(value)}" for name, value in named.items() if value is not None]
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path.expanduser().absolute()) if path is not None else None

@@ -1,0 +1,102 @@
+"""The admin API of a running server, as Landline's own commands use it: found by its data directory, spoken to with
+the standard library."""
+
+import json
+import os
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from landline.app import ready
+from landline.app.config import default_data
+from landline.app.ready import Ready
+from landline.core.errors import Refusal
+
+TIMEOUT_S = 70.0
+
+
+class CannotAsk(Refusal):
+    """There is no server to ask, or it refused."""
+
+    code = "CannotAsk"
+
+
+class AdminClient:
+    """One server's admin API."""
+
+    def __init__(self, url: str, token: str, found: Ready | None = None) -> None:
+        """`found` is what the server wrote about itself, when it was found by that."""
+        self.url = url
+        self.found = found
+        self._token = token
+
+    def get(self, *path: str) -> Any:
+        """The answer to GET; `path` is the segments, unquoted."""
+        return self.call("GET", _path(path))
+
+    def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
+        """The decoded answer; `path` is quoted. Raises `CannotAsk`, saying in one line what to do."""
+        try:
+            status, answer = self._exchange(method, path, json.dumps(body) if body is not None else None)
+        except (OSError, HTTPException) as error:
+            raise CannotAsk(
+                f"no server answers at {self.url} ({error or type(error).__name__}): start one with `landline dev`"
+            ) from error
+        try:
+            decoded: Any = json.loads(answer) if answer else None
+        except ValueError as error:
+            raise CannotAsk(f"what answers at {self.url} is no Landline: correct the admin URL") from error
+        if status >= 400:
+            raise CannotAsk(_refusal(status, decoded))
+        return decoded
+
+    def _exchange(self, method: str, path: str, body: str | None) -> tuple[int, bytes]:
+        parts = urlsplit(self.url)
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        connection = kind(parts.hostname or "127.0.0.1", parts.port, timeout=TIMEOUT_S)
+        try:
+            headers = {"authorization": f"Bearer {self._token}", "content-type": "application/json"}
+            connection.request(method, path, body.encode() if body is not None else None, headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+
+def find(data: Path | None, url: str | None, token: str | None) -> AdminClient:
+    """The server at `url` with `token` (or LANDLINE_ADMIN_URL, LANDLINE_ADMIN_TOKEN), else the one that runs on `data`
+    (or LANDLINE_DATA, or a default directory). Raises `CannotAsk`."""
+    url = url or os.environ.get("LANDLINE_ADMIN_URL")
+    token = token or os.environ.get("LANDLINE_ADMIN_TOKEN")
+    if url:
+        if not token:
+            raise CannotAsk("an admin URL needs its token: give --admin-token or LANDLINE_ADMIN_TOKEN")
+        return AdminClient(url.rstrip("/"), token)
+    named = data or (Path(os.environ["LANDLINE_DATA"]) if os.environ.get("LANDLINE_DATA") else None)
+    places = [named] if named else [default_data("dev"), default_data("serve")]
+    for place in places:
+        found = ready.read(place / ready.IN_DATA)
+        if found is not None:
+            return AdminClient(found.admin_url, token or found.admin_token, found)
+    shown = " or ".join(str(place) for place in places)
+    raise CannotAsk(f"no server runs on {shown}: start one with `landline dev`, or give its --data or --admin-url")
+
+
+def quoted(*segments: str) -> str:
+    """A path of these segments, each percent-encoded."""
+    return _path(segments)
+
+
+def _path(segments: tuple[str, ...]) -> str:
+    return "".join("/" + quote(segment, safe="") for segment in segments)
+
+
+def _refusal(status: int, answer: Any) -> str:
+    if status == 401:
+        return "the server does not take this admin token: give the one in its data directory's server.json"
+    try:
+        return str(answer["error"]["message"])
+    except (TypeError, KeyError):
+        return f"the server answered with status {status}"

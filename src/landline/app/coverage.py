@@ -1,0 +1,53 @@
+"""Writes docs/reference/operations.md, which operations of the official SDKs are served:
+`python -m landline.app.coverage > docs/reference/operations.md`."""
+
+import sys
+from collections.abc import Iterable
+
+from landline.edge.routes import Route
+from landline.edge.unserved import place
+from landline.services.identity import api as identity_api
+from landline.services.identity.service import Identity
+from landline.services.sms import api as sms_api
+from landline.services.sms.service import Sms
+from landline.wire.operations import SERVICES, USER_SERVICES
+
+_HEAD = """# Operations
+
+Made by `make docs` from `src/landline/wire/operations.py` and the routes of the services. Every operation that an
+official SDK can call is listed. One that is not served answers 501 `NotImplemented`, once it is authenticated. Any
+api-version from 2021-03-07 on is taken; a request without one is refused.
+
+| service | served | of |
+|---|---|---|
+"""
+
+_COLUMNS = "| operation | method and path | served |\n|---|---|---|\n"
+
+
+def served() -> list[Route]:
+    """The public routes of all services; they are listed here, not called, so the services behind them stay unmade."""
+    return [
+        *identity_api.routes(Identity.__new__(Identity), ""),
+        *sms_api.routes(Sms.__new__(Sms)),
+    ]
+
+
+def document(routes: Iterable[Route]) -> str:
+    """The whole page, `routes` being what is served."""
+    there = {place(route.method, route.template) for route in routes}
+    parts = [_HEAD]
+    for service, operations in SERVICES.items():
+        count = sum(place(operation.method, operation.template) in there for operation in operations)
+        parts.append(f"| {service} | {count} | {len(operations)} |\n")
+    for service, operations in SERVICES.items():
+        proof = "a communication user's token" if service in USER_SERVICES else "an access key or a service token"
+        parts.append(f"\n## {service}\n\nCalled with {proof}.\n\n{_COLUMNS}")
+        for operation in operations:
+            mark = "yes" if place(operation.method, operation.template) in there else "no"
+            parts.append(f"| {operation.name} | `{operation.method} {operation.template}` | {mark} |\n")
+    return "".join(parts)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(document(served()))

@@ -1,0 +1,88 @@
+"""What `serve` will not start with: each problem is one line that says what to do."""
+
+from datetime import datetime
+from pathlib import Path
+
+from landline.app import certificates
+from landline.app.config import CannotConfigure, Config, sealing_secret
+from landline.edge.server import CannotListen, tls_context
+
+LEAST_SECRET_BYTES = 32
+_LEAST_DIFFERENT = 10
+_PLACEHOLDERS = ("changeme", "change-me", "change me", "placeholder", "example", "your-secret", "secret-here", "xxxx")
+_DEV_ONLY = {
+    "simulated_carrier": "texts would reach nobody",
+    "driven_clock": "time could be moved",
+    "open_webhooks": "webhooks could reach this machine's own network",
+    "dev_issuer": "anyone could get a service token",
+}
+
+
+def problems(config: Config, now: datetime) -> list[str]:
+    """Everything that keeps `config` from production at the instant `now`; nothing when it may serve."""
+    found = [*_certificate(config, now), *_secret(config)]
+    found += [f"set {name} to false: {why}" for name, why in _DEV_ONLY.items() if getattr(config, name)]
+    if config.seed is not None:
+        found.append("remove seed: it belongs to the simulated carrier")
+    return found
+
+
+def _certificate(config: Config, now: datetime) -> list[str]:
+    certificate, key = config.certificate, config.certificate_key
+    if certificate is None or key is None:
+        return ["set certificate and certificate_key to the PEM files of a certificate for your domain"]
+    missing = [
+        f"{file} cannot be read: correct the setting {name}" for name, file in _files(config) if not _readable(file)
+    ]
+    if missing:
+        return missing
+    try:
+        tls_context(certificate, key)
+        ends, issuer = certificates.ends(certificate), certificates.issuer(certificate)
+    except CannotListen as error:
+        return [error.message]
+    except ValueError:
+        return [f"{certificate} holds no certificate in PEM: correct the setting certificate"]
+    if issuer == certificates.AUTHORITY_NAME:
+        return [f"{certificate} was made by `landline dev`: get one that your clients' machines trust"]
+    if ends <= now:
+        return [f"{certificate} ended on {ends:%Y-%m-%d}: renew it"]
+    return []
+
+
+def _files(config: Config) -> list[tuple[str, Path]]:
+    named = [("certificate", config.certificate), ("certificate_key", config.certificate_key)]
+    return [(name, file) for name, file in named if file is not None]
+
+
+def _readable(file: Path) -> bool:
+    try:
+        file.read_bytes()
+    except OSError:
+        return False
+    return True
+
+
+def _secret(config: Config) -> list[str]:
+    try:
+        secret = sealing_secret(config)
+    except CannotConfigure as error:
+        return [error.message]
+    advice = "make one with `openssl rand -base64 32`, keep it safe, and name its file in sealing_secret_file"
+    if secret is None:
+        return [f"there is no sealing secret: {advice}"]
+    if len(secret.encode()) < LEAST_SECRET_BYTES:
+        return [f"the sealing secret is shorter than {LEAST_SECRET_BYTES} bytes: {advice}"]
+    guessable = len(set(secret)) < _LEAST_DIFFERENT or any(word in secret.lower() for word in _PLACEHOLDERS)
+    if guessable or _of_dev(secret):
+        return [f"the sealing secret is a placeholder or the one of `landline dev`: {advice}"]
+    return []
+
+
+def _of_dev(secret: str) -> bool:
+    from landline.app.config import default_data
+
+    try:
+        return (default_data("dev") / "sealing-secret").read_text("utf-8").strip() == secret
+    except OSError:
+        return False

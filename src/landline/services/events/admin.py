@@ -1,0 +1,226 @@
+"""Event subscriptions and dead letters on the admin API."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from datetime import datetime
+from urllib.parse import quote, urlencode
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET
+
+from landline.core.errors import Invalid
+from landline.edge.http import Request, Response, json_response
+from landline.edge.routes import Access, Handler, Route
+from landline.ports.clock import Clock
+from landline.services.events import delivery_headers
+from landline.services.events.model import Schema, Secrets, Settings, Subscription, state_at
+from landline.services.events.subscription_records import DeadKey, Position, Row
+from landline.services.events.subscriptions import Edit, Subscriptions
+from landline.wire import base, events
+from landline.wire.events import DeadLettersToReplay, DeliveryHeader, Replayed, SubscriptionToAdd, SubscriptionToChange
+
+_TO_ADD = msgspec.json.Decoder(SubscriptionToAdd)
+_TO_CHANGE = msgspec.json.Decoder(SubscriptionToChange)
+_TO_REPLAY = msgspec.json.Decoder(DeadLettersToReplay)
+_PAGE = 100
+_LARGEST_PAGE = 1000
+
+
+def routes(subscriptions: Subscriptions, clock: Clock) -> list[Route]:
+    """Paths below `/resources/{name}`."""
+    admin = _Admin(subscriptions, clock)
+    one = "/resources/{name}/subscriptions/{subscription}"
+    table: list[tuple[str, str, Handler, str]] = [
+        ("GET", "/resources/{name}/subscriptions", admin.list, "Subscriptions_List"),
+        ("POST", "/resources/{name}/subscriptions", admin.add, "Subscriptions_Add"),
+        ("GET", one, admin.get, "Subscriptions_Get"),
+        ("PATCH", one, admin.change, "Subscriptions_Change"),
+        ("DELETE", one, admin.remove, "Subscriptions_Remove"),
+        ("POST", f"{one}:validate", admin.validate, "Subscriptions_Validate"),
+        ("POST", f"{one}:replay", admin.replay_all, "Subscriptions_Replay"),
+        ("GET", "/resources/{name}/deadletters", admin.dead_letters, "DeadLetters_List"),
+        ("POST", "/resources/{name}/deadletters:replay", admin.replay, "DeadLetters_Replay"),
+    ]
+    return [
+        Route(method, path, handler, access=Access.ADMIN, versioned=False, name=name)
+        for method, path, handler, name in table
+    ]
+
+
+class _Admin:
+    def __init__(self, subscriptions: Subscriptions, clock: Clock) -> None:
+        self._subscriptions = subscriptions
+        self._clock = clock
+
+    async def list(self, request: Request) -> Response:
+        found = await self._subscriptions.list(request.params["name"])
+        return json_response(200, events.SubscriptionList([self._shown(one) for one in found]))
+
+    async def get(self, request: Request) -> Response:
+        found = await self._subscriptions.get(request.params["name"], request.params["subscription"])
+        return json_response(200, self._shown(found))
+
+    async def add(self, request: Request) -> Response:
+        body = request.decode(_TO_ADD)
+        if body.name is UNSET or body.endpoint is UNSET:
+            raise Invalid(
+                "A subscription needs a name and an endpoint.", target="name" if body.name is UNSET else "endpoint"
+            )
+        added = await self._subscriptions.add(request.params["name"], body.name, edit(body), validation=body.validation)
+        return json_response(201, self._shown(added))
+
+    async def change(self, request: Request) -> Response:
+        body = request.decode(_TO_CHANGE)
+        changed = await self._subscriptions.change(
+            request.params["name"],
+            request.params["subscription"],
+            edit(body),
+            enabled=None if body.enabled is UNSET else body.enabled,
+            validation=body.validation,
+        )
+        return json_response(200, self._shown(changed))
+
+    async def remove(self, request: Request) -> Response:
+        await self._subscriptions.remove(request.params["name"], request.params["subscription"])
+        return Response(204)
+
+    async def validate(self, request: Request) -> Response:
+        found = await self._subscriptions.validate(request.params["name"], request.params["subscription"])
+        return json_response(200, self._shown(found))
+
+    async def replay_all(self, request: Request) -> Response:
+        count = await self._subscriptions.replay_all(request.params["name"], request.params["subscription"])
+        return json_response(200, Replayed(count))
+
+    async def replay(self, request: Request) -> Response:
+        keys = [_dead_key(text) for text in request.decode(_TO_REPLAY).ids]
+        return json_response(200, Replayed(await self._subscriptions.replay(request.params["name"], keys)))
+
+    async def dead_letters(self, request: Request) -> Response:
+        resource, name = request.params["name"], request.query.get("subscription")
+        limit = _limit(request.query.get("limit"))
+        after = _position(request.query["after"]) if "after" in request.query else None
+        rows = await self._subscriptions.dead_letters(resource, name, after, limit)
+        link = None
+        if len(rows) == limit:
+            query = {"limit": str(limit), "after": _after(rows[-1])} | ({"subscription": name} if name else {})
+            link = f"/resources/{quote(resource, safe='')}/deadletters?{urlencode(query)}"
+        return json_response(200, events.DeadLetterList([_dead_letter(row) for row in rows], link))
+
+    def _shown(self, subscription: Subscription) -> events.Subscription:
+        state, reason = state_at(subscription, self._clock.now())
+        settings = subscription.settings
+        return events.Subscription(
+            name=subscription.name,
+            endpoint=settings.endpoint,
+            schema=settings.schema.value,
+            state=state.value,
+            reason=reason,
+            included_event_types=None if settings.types is None else [*settings.types],
+            subject_begins_with=settings.subject_begins,
+            subject_ends_with=settings.subject_ends,
+            is_subject_case_sensitive=settings.case_sensitive,
+            max_delivery_attempts=settings.max_attempts,
+            event_time_to_live_in_minutes=settings.ttl_minutes,
+            max_events_per_batch=settings.batch_events,
+            preferred_batch_size_in_kilobytes=settings.batch_kilobytes,
+            delivery_headers=[DeliveryHeader(name, value) for name, value in settings.headers]
+            + [DeliveryHeader(name, is_secret=True) for name in settings.secret_headers],
+            signed=settings.signed,
+            allowed_rate_per_minute=settings.rate_per_minute,
+            created_at=base.timestamp(subscription.created_at),
+        )
+
+
+def edit(body: SubscriptionToChange) -> Edit:
+    """The change that `body` asks for; it raises `Invalid` when a schema or a header cannot be."""
+    wanted: dict[str, object] = {
+        "endpoint": body.endpoint,
+        "schema": UNSET if body.schema is UNSET else _schema(body.schema),
+        "types": tuple(body.included_event_types)
+        if isinstance(body.included_event_types, Sequence)
+        else body.included_event_types,
+        "subject_begins": body.subject_begins_with,
+        "subject_ends": body.subject_ends_with,
+        "case_sensitive": body.is_subject_case_sensitive,
+        "max_attempts": body.max_delivery_attempts,
+        "ttl_minutes": body.event_time_to_live_in_minutes,
+        "batch_events": body.max_events_per_batch,
+        "batch_kilobytes": body.preferred_batch_size_in_kilobytes,
+    }
+    given = {name: value for name, value in wanted.items() if value is not UNSET}
+
+    def change(settings: Settings, secrets: Secrets) -> tuple[Settings, Secrets]:
+        settings = msgspec.structs.replace(settings, **given)
+        if body.signature_secrets is not UNSET:
+            secrets = msgspec.structs.replace(secrets, signatures=tuple(body.signature_secrets))
+            settings = msgspec.structs.replace(settings, signed=bool(body.signature_secrets))
+        if body.delivery_headers is not UNSET:
+            settings, secrets = delivery_headers.applied(body.delivery_headers, settings, secrets)
+        return settings, secrets
+
+    return change
+
+
+def _schema(text: str) -> Schema:
+    try:
+        return Schema(text)
+    except ValueError:
+        known = " or ".join(schema.value for schema in Schema)
+        raise Invalid(f"The schema must be {known}.", target="schema") from None
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return _PAGE
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= _LARGEST_PAGE):
+        raise Invalid(f"The limit must be from 1 to {_LARGEST_PAGE}.", target="limit")
+    return int(text)
+
+
+def _dead_letter(row: Row) -> events.DeadLetter:
+    key = row["about"].bytes + row["event_id"].bytes + row["subscription_id"].bytes
+    return events.DeadLetter(
+        id=base64.urlsafe_b64encode(key).decode(),
+        subscription=row["name"] or "(deleted)",
+        event_id=str(row["event_id"]),
+        event_type=row["type"],
+        subject=row["subject"],
+        event_time=base.timestamp(row["at"]),
+        dead_at=base.timestamp(row["dead_at"]),
+        reason=row["reason"],
+        attempts=row["attempts"],
+        last_status=row["status"],
+        last_error=row["error"],
+        data=msgspec.Raw(row["data"]),
+    )
+
+
+def _dead_key(text: str) -> DeadKey:
+    raw = _decoded(text)
+    if len(raw) != 48:
+        raise Invalid("There is no dead letter with this id.", target="ids")
+    return DeadKey(UUID(bytes=raw[:16]), UUID(bytes=raw[16:32]), UUID(bytes=raw[32:]))
+
+
+def _after(row: Row) -> str:
+    key = row["event_id"].bytes + row["subscription_id"].bytes + row["dead_at"].isoformat().encode()
+    return base64.urlsafe_b64encode(key).decode()
+
+
+def _position(text: str) -> Position:
+    raw = _decoded(text)
+    try:
+        dead_at = datetime.fromisoformat(raw[32:].decode())
+        return dead_at, UUID(bytes=raw[:16]), UUID(bytes=raw[16:32])
+    except ValueError:
+        raise Invalid("This is not where a page begins.", target="after") from None
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(text)
+    except (binascii.Error, ValueError):
+        return b""

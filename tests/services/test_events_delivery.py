@@ -1,0 +1,342 @@
+"""Delivery of events: from the transaction that emits them to the webhook, through failures and crashes."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from uuid import uuid4
+
+import pytest
+from aiohttp import web
+from azure.core.messaging import CloudEvent
+from azure.eventgrid import EventGridEvent, SystemEventNames
+from tests.services.webhooks import REPORT, Slice, process, webhook, working
+
+from landline.services.events import lanes
+from landline.services.events.model import Schema, Secrets, State, verify_signature
+from landline.store.blocks import LEASE
+
+
+@pytest.fixture
+async def here(dsn: str, database: object) -> AsyncGenerator[Slice]:
+    async with process(dsn) as slice_:
+        yield slice_
+
+
+async def test_an_event_reaches_the_subscription_that_wants_it(here: Slice) -> None:
+    async with webhook() as hook, working(here.events):
+        await here.subscribe("Reports", hook.url, types=(REPORT,))
+        event = here.event()
+        await here.emit(event, here.event(type="Microsoft.Communication.SMSReceived"))
+        (call,) = await hook.wait_for(1)
+        await here.settle()
+        assert len(hook.calls) == 1
+        parsed = EventGridEvent.from_dict(call.json[0])
+        assert parsed.id == str(event.event_id)
+        assert parsed.event_type == SystemEventNames.AcsSmsDeliveryReportReceivedEventName
+        assert parsed.subject == event.subject
+        assert parsed.data == {"messageId": "m"}
+        assert parsed.topic is not None
+        assert parsed.topic.endswith("/providers/Microsoft.Communication/communicationServices/local")
+        assert call.headers["content-type"] == "application/json; charset=utf-8"
+        assert call.headers["aeg-event-type"] == "Notification"
+        assert call.headers["aeg-subscription-name"] == "REPORTS"
+        assert call.headers["aeg-delivery-count"] == "0"
+        assert call.headers["aeg-data-version"] == "1.0"
+        assert call.headers["aeg-metadata-version"] == "1"
+        (row,) = await here.rows()
+        assert row["delivered_at"] is not None
+        assert row["attempts"] == 1
+        assert row["status"] == 200
+        assert await here.blocks() == 0
+
+
+async def test_cloud_events_come_one_by_one_or_in_batches(here: Slice) -> None:
+    async with webhook() as hook, webhook() as batched, working(here.events):
+        await here.subscribe("one", hook.url, schema=Schema.CLOUD_EVENTS)
+        await here.subscribe("many", batched.url, schema=Schema.CLOUD_EVENTS, batch_events=10)
+        sent = [here.event() for _ in range(7)]
+        await here.emit(*sent)
+        await hook.wait_for(7)
+        await here.settle()
+        ids = {CloudEvent.from_json(call.body).id for call in hook.calls}
+        assert ids == {str(event.event_id) for event in sent}
+        assert hook.calls[0].headers["content-type"] == "application/cloudevents+json; charset=utf-8"
+        assert hook.calls[0].headers["webhook-request-origin"] == "landline.example"
+        (call,) = batched.calls
+        assert call.headers["content-type"] == "application/cloudevents-batch+json; charset=utf-8"
+        assert {CloudEvent.from_dict(one).id for one in call.json} == ids
+        assert {one["specversion"] for one in call.json} == {"1.0"}
+
+
+async def test_a_batch_keeps_both_its_limits(here: Slice) -> None:
+    async with webhook() as hook, working(here.events):
+        await here.subscribe("many", hook.url, batch_events=50, batch_kilobytes=4)
+        await here.emit(*(here.event(data=b'"' + b"x" * 900 + b'"') for _ in range(40)))
+        await here.settle()
+        assert len(set(hook.event_ids)) == 40
+        assert all(len(call.body) <= 4096 for call in hook.calls)
+        assert sum(len(call.json) == 1 for call in hook.calls) <= 1
+
+
+async def test_a_signed_delivery_proves_itself_with_either_secret(here: Slice) -> None:
+    secrets = Secrets(("old-secret-0123456789", "new-secret-0123456789"), (("authorization", "Bearer t"),))
+    async with webhook() as hook, working(here.events):
+        await here.subscribe("signed", hook.url, secrets=secrets, signed=True)
+        await here.emit(here.event())
+        (call,) = await hook.wait_for(1)
+        header = call.headers["x-landline-signature"]
+        assert call.headers["authorization"] == "Bearer t"
+        for secret in secrets.signatures:
+            assert verify_signature(header, call.body, secret, datetime.now(UTC))
+        assert not verify_signature(header, call.body + b" ", secrets.signatures[0], datetime.now(UTC))
+
+
+async def test_a_rolled_back_transaction_sends_nothing(here: Slice) -> None:
+    async with webhook() as hook, working(here.events):
+        await here.subscribe("all", hook.url)
+        try:
+            async with here.database.transaction() as connection:
+                await here.events.emit(connection, [here.event()])
+                raise ZeroDivisionError
+        except ZeroDivisionError:
+            pass
+        await here.settle()
+        assert not hook.calls
+        assert not await here.rows()
+        assert await here.blocks() == 0
+
+
+async def test_a_whole_retry_ladder_runs_in_driven_time(here: Slice) -> None:
+    async with webhook(lambda _call: web.Response(status=500)) as hook, working(here.events):
+        await here.subscribe("broken", hook.url)
+        about = uuid4()
+        event = here.event(about=about)
+        await here.emit(event)
+        await here.settle()
+        began = time.perf_counter()
+        await here.clock.advance(timedelta(hours=24))
+        assert time.perf_counter() - began < 1
+        # 10 s, 30 s, 1, 5, 10, 30 min, 1, 3, 6, 12 h after each other; the next would be after 24 h.
+        assert [call.headers["aeg-delivery-count"] for call in hook.calls] == [str(n) for n in range(11)]
+        assert set(hook.event_ids) == {str(event.event_id)}
+        tries = await here.events.tries(event.resource, about)
+        assert [one.attempt for one in tries] == list(range(1, 12))
+        gaps = [(b.at - a.at).total_seconds() for a, b in pairwise(tries)]
+        steps = (10, 30, 60, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600)
+        for gap, step in zip(gaps, steps, strict=True):
+            assert step <= gap <= step * 1.1 + 1
+        assert {one.status for one in tries} == {500}
+        assert tries[-1].next_at is None
+        (row,) = await here.rows()
+        assert row["reason"] == "TimeToLiveExceeded"
+        assert row["dead_at"] is not None
+
+
+async def test_the_timeline_says_when_the_next_try_is(here: Slice) -> None:
+    async with webhook(lambda _call: web.Response(status=503)) as hook, working(here.events):
+        await here.subscribe("broken", hook.url)
+        event = here.event()
+        await here.emit(event)
+        await here.settle()
+        assert event.about is not None
+        (one,) = await here.events.tries(event.resource, event.about)
+        assert (one.subscription, one.attempt, one.status) == ("broken", 1, 503)
+        assert one.next_at is not None
+        hook.answer = lambda _call: web.Response(status=202)
+        await here.clock.advance(timedelta(seconds=12))
+        first, second = await here.events.tries(event.resource, event.about)
+        assert (first.status, first.next_at) == (503, None)
+        assert (second.status, second.attempt, second.next_at) == (202, 2, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(400, "BadRequest"), (401, "Unauthorized"), (403, "Forbidden"), (413, "RequestEntityTooLarge")],
+)
+async def test_a_hopeless_answer_ends_a_delivery_at_once(here: Slice, status: int, reason: str) -> None:
+    async with webhook(lambda _call: web.Response(status=status)) as hook, working(here.events):
+        await here.subscribe("picky", hook.url)
+        await here.emit(here.event())
+        await here.clock.advance(timedelta(hours=24))
+        assert len(hook.calls) == 1
+        (row,) = await here.rows()
+        assert (row["reason"], row["attempts"], row["status"]) == (reason, 1, status)
+
+
+async def test_attempts_and_time_to_live_can_be_less(here: Slice) -> None:
+    async with webhook(lambda _call: web.Response(status=500)) as few, working(here.events):
+        await here.subscribe("few", few.url, max_attempts=3)
+        await here.subscribe("short", few.url, ttl_minutes=1)
+        await here.emit(here.event())
+        await here.clock.advance(timedelta(hours=24))
+        rows = {row["reason"]: row["attempts"] for row in await here.rows()}
+        assert rows == {"MaxDeliveryAttemptsExceeded": 3, "TimeToLiveExceeded": 3}
+
+
+async def test_an_endpoint_that_hangs_does_not_hold_up_another(here: Slice) -> None:
+    async with webhook() as hanging, webhook() as quick, working(here.events):
+        await here.subscribe("hanging", hanging.url)
+        await here.subscribe("quick", quick.url)
+        hanging.gate.clear()
+        for _ in range(10):
+            await here.emit(*(here.event() for _ in range(30)))
+        await quick.wait_for(300)
+        assert len(hanging.calls) <= 64
+        hanging.gate.set()
+
+
+async def test_what_does_not_fit_in_memory_is_delivered_from_the_database(
+    here: Slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "LANE_LIMIT", 20)
+    async with webhook() as hook, working(here.events):
+        await here.subscribe("all", hook.url)
+        sent = [here.event() for _ in range(700)]
+        await here.emit(*sent)
+        waiting = [row for row in await here.rows() if row["next_at"] is not None]
+        assert len(waiting) >= 600
+        await here.settle()
+        assert sorted(hook.event_ids) == sorted(str(event.event_id) for event in sent)
+        assert all(row["delivered_at"] and row["next_at"] is None for row in await here.rows())
+
+
+async def test_events_of_a_crashed_process_are_delivered_by_another(here: Slice, dsn: str) -> None:
+    async with webhook() as hook:
+        await here.subscribe("all", hook.url)
+        async with working(here.events):
+            done = here.event()
+            await here.emit(done)
+            await here.settle()
+        here.events.sender = Forgetful()
+        lost = [here.event() for _ in range(50)]
+        await here.emit(*lost)  # committed, and gone from memory
+        async with process(dsn, here.clock) as other:
+            async with working(other.events):
+                await other.settle()
+                assert len(hook.calls) == 1  # the lease of the dead process still runs
+            await here.clock.advance(LEASE + timedelta(seconds=1))
+            async with working(other.events):
+                await other.settle()
+        assert sorted(hook.event_ids[1:]) == sorted(str(event.event_id) for event in lost)
+        assert await here.blocks() == 0
+        assert all(row["delivered_at"] for row in await here.rows())
+
+
+async def test_a_lone_process_takes_over_at_once(here: Slice, dsn: str) -> None:
+    async with webhook() as hook:
+        await here.subscribe("all", hook.url)
+        here.events.sender = Forgetful()
+        lost = here.event()
+        await here.emit(lost)
+        async with process(dsn, here.clock) as other, working(other.events, alone=True):
+            await hook.wait_for(1)
+        assert hook.event_ids == [str(lost.event_id)]
+
+
+async def test_a_closing_process_leaves_its_work_to_the_next(here: Slice, dsn: str) -> None:
+    async with webhook() as hook:
+        await here.subscribe("all", hook.url)
+        hook.gate.clear()
+        async with working(here.events) as worker:
+            events = [here.event() for _ in range(200)]
+            await here.emit(*events)
+            await hook.wait_for(1)
+            closing = asyncio.create_task(worker.close())
+            while here.events.sender is not None:  # noqa: ASYNC110 - a few turns of the loop
+                await asyncio.sleep(0)
+            hook.gate.set()
+            await closing
+        first = len(hook.calls)
+        assert first < 200
+        async with process(dsn, here.clock) as other, working(other.events):
+            await other.settle()
+        assert sorted(hook.event_ids) == sorted(str(event.event_id) for event in events)
+
+
+async def test_a_block_whose_commit_nobody_heard_of_is_found_again(here: Slice) -> None:
+    async with webhook() as hook, working(here.events) as worker:
+        await here.subscribe("all", hook.url)
+        async with here.database.transaction() as connection:
+            await here.events.emit(connection, [here.event()])
+        for _ in range(2):
+            worker._poll = True
+            worker.wake()
+            await here.settle()
+        assert len(hook.calls) == 1
+
+
+async def test_a_disabled_subscription_keeps_what_waits_until_it_is_enabled(here: Slice) -> None:
+    keep = lambda settings, secrets: (settings, secrets)  # noqa: E731
+    async with webhook(lambda _call: web.Response(status=500)) as hook, working(here.events):
+        await here.subscribe("on-off", hook.url)
+        await here.emit(here.event())
+        await here.settle()
+        await here.subscriptions.change("local", "on-off", keep, enabled=False, validation=False)
+        await here.emit(here.event())  # not wanted by anyone
+        await here.clock.advance(timedelta(hours=1))
+        assert len(hook.calls) == 1
+        hook.answer = lambda _call: web.Response(status=200)
+        changed = await here.subscriptions.change("local", "on-off", keep, enabled=True, validation=False)
+        assert changed.state is State.ENABLED
+        await here.settle()
+        assert len(hook.calls) == 2
+        assert len(await here.rows()) == 1
+
+
+async def test_a_removed_subscription_takes_its_deliveries_with_it(here: Slice) -> None:
+    async with webhook(lambda _call: web.Response(status=500)) as hook, working(here.events):
+        await here.subscribe("gone", hook.url)
+        await here.emit(here.event())
+        await here.settle()
+        await here.subscriptions.remove("local", "gone")
+        await here.clock.advance(timedelta(hours=24))
+        assert len(hook.calls) == 1
+        assert not await here.rows()
+
+
+async def test_an_allowed_rate_is_kept(here: Slice) -> None:
+    async with webhook() as hook, working(here.events):
+        await here.subscribe("slow", hook.url, rate_per_minute=6)
+        await here.emit(*(here.event() for _ in range(5)))
+        await here.settle()
+        assert len(hook.calls) == 1
+        await here.clock.advance(timedelta(seconds=21))
+        assert len(hook.calls) == 3
+        await here.clock.advance(timedelta(seconds=60))
+        assert len(hook.calls) == 5
+
+
+async def test_old_rows_are_pruned(here: Slice) -> None:
+    answers = {"ok": 200, "refused": 400, "late": 500}
+    async with webhook() as hook, working(here.events):
+        for name in answers:
+            await here.subscribe(name, f"{hook.url}/{name}", max_attempts=2)
+
+        def answer(call: object) -> web.Response:
+            name = call.headers["aeg-subscription-name"].lower()  # type: ignore[attr-defined]
+            if name == "late" and call.headers["aeg-delivery-count"] == "1":  # type: ignore[attr-defined]
+                return web.Response(status=200)
+            return web.Response(status=answers[name])
+
+        hook.answer = answer
+        await here.emit(here.event())
+        await here.clock.advance(timedelta(hours=71))
+        assert len(await here.rows()) == 3
+        await here.clock.advance(timedelta(hours=3))
+        (dead,) = await here.rows()
+        assert dead["reason"] == "BadRequest"
+        await here.clock.advance(timedelta(days=30))
+        assert not await here.rows()
+
+
+class Forgetful:
+    """The sender of a process that is about to die: it takes everything and does nothing."""
+
+    def room(self, subscription: object) -> int:
+        return 1000
+
+    def take(self, deliveries: object) -> None: ...
+
+    def wake(self) -> None: ...

@@ -1,0 +1,99 @@
+"""The SMS slice of one process in a test: real database, real events table, a carrier of the test's choice."""
+
+import asyncio
+import os
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from landline.core.ids import ResourceId
+from landline.engines.callout import HttpCallout
+from landline.engines.clock import DrivenClock
+from landline.ports.sms_carrier import SmsCarrier
+from landline.services.events.service import Events
+from landline.services.numbers.service import Numbers
+from landline.services.sms.accept import Accepts
+from landline.services.sms.handover import HandOver
+from landline.services.sms.inbound import Inbound
+from landline.services.sms.keywords import Keywords
+from landline.services.sms.news import News
+from landline.services.sms.service import Sms
+from landline.services.sms.timeline import Timelines
+from landline.services.sms.worker import Worker
+from landline.store.blocks import LEASE, Blocks
+from landline.store.changes import Changes
+from landline.store.database import Database
+from landline.store.sealing import Sealer
+
+DEFAULT_CARRIER = "carrier"
+
+
+class Gateway:
+    """One process. `start` runs its worker, `crash` drops everything it holds in memory."""
+
+    def __init__(self, dsn: str, database: Database, clock: DrivenClock, carrier: SmsCarrier) -> None:
+        owner = uuid4()
+        self.database = database
+        self.clock = clock
+        self.carrier = carrier
+        self.changes = Changes(dsn)
+        self.numbers = Numbers(database, clock, self.changes)
+        self.keywords = Keywords(database, self.changes)
+        self.events = Events(
+            database,
+            clock,
+            self.changes,
+            HttpCallout(loopback_open=True),
+            Sealer(os.urandom(32)),
+            owner,
+            public_base_url="https://localhost",
+            resource_name=_name,
+            resource_id=_no_resource,
+        )
+        self.handover = HandOver()
+        self.blocks = Blocks(database, "sms_blocks", owner)
+        inbound = Inbound(database, clock, self.numbers, self.events, self.keywords, self.handover, owner)
+        self.news = News(database, clock, self.events, self.handover, self.blocks, inbound)
+        self.worker = Worker(database, clock, {carrier.name: carrier}, self.handover, self.blocks, self.news)
+        self.sms = Sms(
+            database,
+            clock,
+            self.numbers,
+            self.events,
+            Accepts(database, clock, self.events, self.handover, owner),
+            wall=lambda: datetime.now(UTC),
+            default_carrier=carrier.name,
+        )
+        self.timelines = Timelines(database, self.events)
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self, *, alone: bool = False) -> "Gateway":
+        await self.changes.start()
+        if alone:
+            await self.blocks.inherit(self.clock.now())
+        await self.carrier.start(self.news)
+        self._running = asyncio.create_task(self.worker.run())
+        return self
+
+    async def crash(self) -> None:
+        """End without finishing anything; leases of what it held have ended when this returns."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+        self.worker.close()
+        await self.changes.close()
+        await self.events.callout.close()
+        await self.clock.advance(LEASE + timedelta(seconds=1))
+
+    async def own(self) -> ResourceId:
+        """A resource with the numbers of `landline dev`."""
+        resource = ResourceId(uuid4())
+        await self.numbers.ensure_dev_numbers(resource)
+        return resource
+
+
+async def _name(_resource: ResourceId) -> str:
+    return "local"
+
+
+async def _no_resource(_name: str) -> ResourceId:
+    raise AssertionError("these tests name no resource")

@@ -1,0 +1,96 @@
+"""Texts sent by unmodified SDK clients in several threads while a server dies and comes back."""
+
+import json
+import logging
+import threading
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from azure.communication.sms import SmsClient
+from azure.core.exceptions import AzureError
+
+SINGLE, BATCH = 1, 25
+
+
+@dataclass(slots=True)
+class Sent:
+    """One request: its body as it was on the wire, and what was answered, if an answer came."""
+
+    body: bytes
+    items: list[Any] = field(default_factory=list[Any])
+    error: str = ""
+
+    @property
+    def acknowledged(self) -> dict[tuple[str, str], str]:
+        """(recipient, text) of every message that a 202 took, with its message id."""
+        text = json.loads(self.body)["message"]
+        return {(item.to, text): item.message_id for item in self.items if item.successful}
+
+
+class Load:
+    """Sends to `numbers` from `threads` threads until `stop`; the SDK's own retries bridge a restart."""
+
+    def __init__(self, connection_string: str, sender: str, numbers: list[str], *, seed: int, threads: int = 3) -> None:
+        self._connection_string = connection_string
+        self._sender = sender
+        self._numbers = numbers
+        self._stopping = False
+        self._changed = threading.Condition()
+        self._sent: list[Sent] = []
+        self._acknowledged = 0
+        self._threads = [threading.Thread(target=self._run, args=(seed, at)) for at in range(threads)]
+        logging.getLogger("azure").setLevel(logging.ERROR)
+
+    def start(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def wait_acknowledged(self, more: int, *, timeout_s: float = 60.0) -> None:
+        """Return when `more` messages beyond those of now are acknowledged. Raises `TimeoutError`."""
+        with self._changed:
+            wanted = self._acknowledged + more
+            if not self._changed.wait_for(lambda: self._acknowledged >= wanted, timeout_s):
+                last = self._sent[-1].error if self._sent else "nothing was sent"
+                raise TimeoutError(f"{self._acknowledged} of {wanted} were acknowledged; last: {last}")
+
+    def stop(self) -> list[Sent]:
+        """Let each thread end what it is at; everything that was sent."""
+        self._stopping = True
+        for thread in self._threads:
+            thread.join()
+        return self._sent
+
+    def _run(self, seed: int, thread: int) -> None:
+        random = Random(seed * 100 + thread)
+        bodies: list[bytes] = []
+        client = SmsClient.from_connection_string(
+            self._connection_string,
+            raw_request_hook=lambda request: bodies.append(_bytes(request.http_request.body)),
+            retry_backoff_factor=0.1,
+            retry_connect=8,
+            retry_status=8,
+        )
+        number = 0
+        while not self._stopping:
+            number += 1
+            recipients = random.sample(self._numbers, random.choice([SINGLE, SINGLE, BATCH]))
+            try:
+                items = client.send(
+                    self._sender, recipients, f"load {seed} {thread} {number}", enable_delivery_report=True
+                )
+                self._note(Sent(bodies[-1], items))
+            except AzureError as error:
+                self._note(Sent(bodies[-1], error=str(error)))
+            bodies.clear()
+
+    def _note(self, sent: Sent) -> None:
+        with self._changed:
+            self._sent.append(sent)
+            self._acknowledged += len(sent.acknowledged)
+            self._changed.notify_all()
+
+
+def _bytes(body: Any) -> bytes:
+    return body.encode() if isinstance(body, str) else bytes(body)

@@ -1,0 +1,95 @@
+"""What `serve` refuses to start with."""
+
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trustme
+
+from landline.app import certificates, production
+from landline.app.config import load
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+Problems = Callable[..., list[str]]
+
+
+@pytest.fixture
+def problems(tmp_path: Path) -> Problems:
+    """What is wrong with settings that are right but for those given."""
+    leaf = trustme.CA(organization_name="A real one").issue_cert("sms.example.com", not_after=NOW + timedelta(days=90))
+    leaf.private_key_pem.write_to_path(tmp_path / "key.pem")
+    for blob in leaf.cert_chain_pems:
+        blob.write_to_path(tmp_path / "chain.pem", append=True)
+    right = {
+        "certificate": str(tmp_path / "chain.pem"),
+        "certificate_key": str(tmp_path / "key.pem"),
+        "sealing_secret": secrets.token_urlsafe(32),
+    }
+
+    def check(now: datetime = NOW, **settings: object) -> list[str]:
+        return production.problems(load("serve", environment={}, flags={**right, **settings}), now)
+
+    return check
+
+
+def test_right_settings_have_no_problem(problems: Problems) -> None:
+    assert problems() == []
+
+
+@pytest.mark.parametrize("name", ["simulated_carrier", "driven_clock", "open_webhooks", "dev_issuer"])
+def test_each_thing_of_dev_is_refused_by_name(name: str, problems: Problems) -> None:
+    [problem] = problems(**{name: True})
+    assert f"set {name} to false" in problem
+
+
+def test_a_seed_is_refused(problems: Problems) -> None:
+    assert len(problems(seed=1)) == 1
+
+
+@pytest.mark.parametrize(
+    "secret", ["too-short-Zq7", "changeme" * 5, "x" * 40, "please-change-me-before-you-go-live-123"]
+)
+def test_a_weak_sealing_secret_is_refused(secret: str, problems: Problems) -> None:
+    [problem] = problems(sealing_secret=secret)
+    assert "openssl rand" in problem
+    assert secret not in problem
+
+
+def test_the_secret_of_dev_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problems: Problems) -> None:
+    secret = secrets.token_urlsafe(32)
+    (tmp_path / "sealing-secret").write_text(secret + "\n")
+    monkeypatch.setattr("landline.app.config.default_data", lambda mode: tmp_path)
+    assert len(problems(sealing_secret=secret)) == 1
+
+
+def test_the_secret_may_be_in_a_file_but_not_in_both(tmp_path: Path, problems: Problems) -> None:
+    (tmp_path / "secret").write_text(secrets.token_urlsafe(32) + "\n")
+    assert problems(sealing_secret=None, sealing_secret_file=str(tmp_path / "secret")) == []
+    assert len(problems(sealing_secret_file=str(tmp_path / "secret"))) == 1
+    assert len(problems(sealing_secret=None, sealing_secret_file=str(tmp_path / "none"))) == 1
+
+
+def test_a_certificate_of_dev_is_refused(tmp_path: Path, problems: Problems) -> None:
+    files = certificates.ensure(tmp_path / "dev", NOW)
+    [problem] = problems(certificate=str(files.certificate), certificate_key=str(files.key))
+    assert "was made by `landline dev`" in problem
+
+
+def test_a_certificate_that_has_ended_is_refused(problems: Problems) -> None:
+    [problem] = problems(now=NOW + timedelta(days=91))
+    assert problem.endswith("ended on 2026-05-30: renew it")
+
+
+def test_a_key_of_another_certificate_is_refused(tmp_path: Path, problems: Problems) -> None:
+    other = certificates.ensure(tmp_path / "other", NOW)
+    [problem] = problems(certificate_key=str(other.key))
+    assert "do not belong together" in problem
+
+
+def test_files_that_are_missing_or_no_certificates_are_refused(tmp_path: Path, problems: Problems) -> None:
+    [problem] = problems(certificate=str(tmp_path / "none.pem"))
+    assert "correct the setting certificate" in problem
+    (tmp_path / "text.pem").write_text("hello")
+    assert len(problems(certificate=str(tmp_path / "text.pem"))) == 1
