@@ -214,14 +214,22 @@ class Inbox:
         at = datetime.fromtimestamp(now, UTC)
         parts = [item.part for item in items if item.part is not None]
         wholes = await self._records.keep_parts(parts, at) if parts else []
-        arrivals = [_arrival_of(whole, at) for whole in wholes]
-        arrivals += await self._keyed([item for item in items if item.arrival is not None], now)
+        await self._give_keys([item for item in items if item.arrival is not None], now)
+        whole_of = {whole.joined.key: whole for whole in wholes}
+        arrivals: list[Arrival] = []
+        for item in reversed(items):  # a text stands where its last part came
+            whole = whole_of.pop(item.part.key, None) if item.part is not None else None
+            if whole is not None:
+                arrivals.append(_arrival_of(whole, at))
+            elif item.arrival is not None:
+                arrivals.append(item.arrival)
+        arrivals.reverse()
         if arrivals:
             await events.arrived(carrier, arrivals)
         await self._records.finish([whole.joined.key for whole in wholes])
 
-    async def _keyed(self, items: list[_Item], now: float) -> list[Arrival]:
-        """The single texts of `items` with their keys: a text brought again keeps the one it had."""
+    async def _give_keys(self, items: list[_Item], now: float) -> None:
+        """Give single texts their keys: a text brought again keeps the one it had."""
         fresh: list[_Item] = []
         for item in items:
             assert item.arrival is not None
@@ -244,7 +252,6 @@ class Inbox:
                 self._recent[item.fingerprint] = _Recent(key, item.pump.session, now)
             while len(self._recent) > _RECENT_LIMIT:
                 del self._recent[next(iter(self._recent))]
-        return [item.arrival for item in items if item.arrival is not None]
 
     async def _attempt(self, items: list[_Item], pass_on: Callable[[list[_Item]], Awaitable[None]]) -> None:
         """Pass `items` on; those the service does not take get a status that has the SMSC bring them again."""
