@@ -48,7 +48,7 @@ class SmppCarrier:
         self._random = random or Random()  # noqa: S311 - jitter, not a secret
         self._records = Records(database, config.name, uuid4(), config.default_alphabet)
         self._outbox = Outbox(config)
-        self._inbox = Inbox(config, self._records, self._ring, self._sleep)
+        self._inbox = Inbox(config, self._records, self._outbox.in_part, self._ring, self._sleep)
         self._links: list[Link] = []
         self._events: CarrierEvents | None = None
         self._tasks: list[asyncio.Task[None]] = []

@@ -1,7 +1,7 @@
 """What a carrier's deliver_sm bring: receipts and texts, gathered per wake-up, passed on, then acknowledged."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -45,6 +45,7 @@ class _Item:
     part: TextPart | None = None
     fingerprint: bytes = b""
     status: int = status.ESME_ROK
+    waits_until: float | None = None
 
 
 @dataclass(slots=True)
@@ -75,17 +76,19 @@ class InboxCounters:
 
 
 class Inbox:
-    """See the module. `ring` is called when there is something to `bring`; `sleep` waits by the clock."""
+    """See the module. `in_part` has the ids of parts whose messages are still on their way; `ring` is called when there is something to `bring`; `sleep` waits by the clock."""
 
     def __init__(
         self,
         config: SmppConfig,
         records: Records,
+        in_part: Set[str],
         ring: Callable[[], None],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._config = config
         self._records = records
+        self._in_part = in_part
         self._ring = ring
         self._sleep = sleep
         self._items: list[_Item] = []
@@ -119,7 +122,7 @@ class Inbox:
 
     def deadline(self) -> float | None:
         """When `bring` has something to do by itself."""
-        early = min((item.at + _EARLY_S for item in self._early), default=None)
+        early = min((item.waits_until or item.at for item in self._early), default=None)
         return self._sweep_at if early is None else min(early, self._sweep_at)
 
     async def bring(self, carrier: str, events: CarrierEvents, now: float) -> bool:
@@ -187,17 +190,20 @@ class Inbox:
         """Those of `items` and of the early receipts whose submission is stored or that have waited long enough."""
         due: list[_Item] = []
         early: list[_Item] = []
-        for item in self._early:
+        for item in [*self._early, *items]:
             assert item.receipt is not None
-            ready = item.receipt.carrier_message_id in self._known or now >= item.at + _EARLY_S
-            (due if ready else early).append(item)
-        for item in items:
-            assert item.receipt is not None
-            if item.receipt.carrier_message_id in self._known or now >= item.at + _EARLY_S:
+            message_id = item.receipt.carrier_message_id
+            if message_id in self._known:
                 due.append(item)
-            else:
-                self.counters.receipts_early += 1
+            elif message_id in self._in_part:
+                item.waits_until = now + _EARLY_S
                 early.append(item)
+            elif item.waits_until is None:
+                self.counters.receipts_early += 1
+                item.waits_until = item.at + _EARLY_S
+                early.append(item)
+            else:
+                (due if now >= item.waits_until else early).append(item)
         self._early = early
         return due
 

@@ -79,6 +79,8 @@ class Outbox:
         self.open = 0
         """Messages taken whose answer the service has not stored."""
         self.answers: list[Answer] = []
+        self.in_part: set[str] = set()
+        """Ids of parts the carrier took of messages whose other parts it has not answered yet."""
         self.counters = OutboxCounters()
 
     @property
@@ -161,6 +163,8 @@ class Outbox:
             outgoing.waiting -= 1
             if not outgoing.waiting:
                 self._accept(outgoing)
+            else:
+                self.in_part.add(outgoing.ids[index])
         elif event.status in status.SLOW_DOWN and now - outgoing.since < self._config.throttle_patience_s:
             self.counters.throttled += 1
             link.counters.throttled += 1
@@ -207,12 +211,14 @@ class Outbox:
 
     def _accept(self, outgoing: Outgoing) -> None:
         outgoing.done = True
+        self.in_part.difference_update(outgoing.ids)
         self.counters.accepted += 1
         several = outgoing.ids if len(outgoing.ids) > 1 and outgoing.report_wanted else None
         self.answers.append(Answer(Submitted(outgoing.key, outgoing.ids[0]), several))
 
     def _refuse(self, outgoing: Outgoing, code: int, reason: str, *, temporary: bool, unknown: bool = False) -> None:
         outgoing.done = True
+        self.in_part.difference_update(outgoing.ids)
         self.counters.refused += 1
         answer = Submitted(outgoing.key, None, code, temporary=temporary, reason=reason, unknown=unknown)
         self.answers.append(Answer(answer))

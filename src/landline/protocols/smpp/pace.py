@@ -21,6 +21,7 @@ class Pace:
         self._paused_until = now
         self._tokens = 1.0
         self._filled_at = self._grown_at = self._counted_at = now
+        self._slowed_at = now - 1.0
         self._count = 0
         self._recent = 0.0
 
@@ -53,17 +54,21 @@ class Pace:
         self._count += count
 
     def throttled(self, now: float) -> None:
-        """The SMSC asked for patience. Several answers from one pause count once."""
+        """The SMSC asked for patience: a pause, and a slower rate at most once a second."""
         if now < self._paused_until:
             return
+        self._paused_until = now + self._pause_s
+        self._filled_at = self._paused_until
+        self._tokens = 1.0
+        if now < self._slowed_at + 1.0:
+            return  # what was learnt a moment ago has not shown its effect yet
+        self._slowed_at = now
         elapsed = max(now - self._counted_at, 1.0)
         measured = max(self._recent, self._count / elapsed)
         given = measured if self._learnt is None else min(self._learnt, measured or self._learnt)
         self._highest = max(self._highest, given)
         self._learnt = max(given * _SLOWER, 1.0)
-        self._paused_until = now + self._pause_s
-        self._filled_at = self._grown_at = self._paused_until
-        self._tokens = 1.0
+        self._grown_at = self._paused_until
 
     def resumes_at(self, now: float) -> float | None:
         """When `allowance` becomes positive again, if it is not now."""
