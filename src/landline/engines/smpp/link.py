@@ -114,12 +114,13 @@ class Link:
 
     def wanted(self, now: float) -> None:
         """A request was sent: its timer may end before what the worker waits for."""
-        if now + self._config.response_s < self._armed:
-            self._alarm.ring()
+        self._wake_by(now + self._config.response_s)
 
-    def wake(self) -> None:
-        """The pace has changed."""
-        self._alarm.ring()
+    def held_back(self, now: float) -> None:
+        """The pace allows less than there is to send: the worker is to come back when it allows more."""
+        resumes_at = self.pace.resumes_at(now)
+        if resumes_at is not None:
+            self._wake_by(resumes_at)
 
     def close(self) -> None:
         """Unbind and end `run`."""
@@ -138,6 +139,10 @@ class Link:
         """Cut the connection as a crash would."""
         if self.pump is not None:
             self.pump.abort()
+
+    def _wake_by(self, instant: float) -> None:
+        if instant < self._armed:
+            self._alarm.ring()
 
     async def _serve(self) -> None:
         """One connection from its beginning to its end."""

@@ -135,7 +135,7 @@ class Outbox:
         allowed = link.pace.allowance(now) if count > 0 else 0
         if allowed is not None and allowed < count:
             count = allowed
-            link.wake()  # it has to come back when the pace allows more
+            link.held_back(now)
         queue = self._queue
         sent = 0
         while sent < count and queue:
@@ -169,7 +169,7 @@ class Outbox:
             self.counters.throttled += 1
             link.counters.throttled += 1
             link.pace.throttled(now)
-            link.wake()
+            link.held_back(now)
             self._queue.appendleft(part)
         else:
             meaning = status.meaning(event.status)
