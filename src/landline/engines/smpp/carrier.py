@@ -19,9 +19,9 @@ from landline.engines.smpp.records import Records
 from landline.ports.clock import Alarm, Clock
 from landline.ports.sms_carrier import CarrierEvents, Submission, Submitted
 from landline.protocols.smpp import status
-from landline.protocols.smpp.commands import BindKind, Command, MessageState, Tag
+from landline.protocols.smpp.commands import BindKind, Command, MessageState
 from landline.protocols.smpp.events import Answered, Event, MessageArrived, RequestArrived, Unanswered
-from landline.protocols.smpp.pdu import DataSm, QueryAnswer, QuerySm, ShortMessage, tlv
+from landline.protocols.smpp.pdu import DataSm, QueryAnswer, QuerySm
 from landline.protocols.smpp.session import Session
 from landline.store.database import Database
 
@@ -200,21 +200,10 @@ class SmppCarrier:
 
     def _requested(self, pump: Pump, event: RequestArrived, now: float) -> None:
         """A data_sm from the SMSC is a deliver_sm in other clothes (§4.7)."""
-        if not isinstance(event.body, DataSm):
+        if isinstance(event.body, DataSm):
+            self._inbox.add(pump, MessageArrived(event.sequence, event.body.as_short_message()), now)
+        else:
             pump.session.answer(event.sequence, status.ESME_RINVCMDID)
-            return
-        body = event.body
-        message = ShortMessage(
-            source_addr_ton=body.source_addr_ton,
-            source_addr=body.source_addr,
-            dest_addr_ton=body.dest_addr_ton,
-            destination_addr=body.destination_addr,
-            esm_class=body.esm_class,
-            data_coding=body.data_coding,
-            short_message=tlv(body.tlvs, Tag.MESSAGE_PAYLOAD) or b"",
-            tlvs=body.tlvs,
-        )
-        self._inbox.add(pump, MessageArrived(event.sequence, message), now)
 
     async def _tell(self) -> None:
         """The worker that calls the service: answers first, so that a receipt never comes before its answer."""

@@ -76,7 +76,8 @@ class InboxCounters:
 
 
 class Inbox:
-    """See the module. `in_part` has the ids of parts whose messages are still on their way; `ring` is called when there is something to `bring`; `sleep` waits by the clock."""
+    """See the module. `in_part` has the ids of parts whose messages are still on their way; `ring` is called when there
+    is something to `bring`; `sleep` waits by the clock."""
 
     def __init__(
         self,

@@ -45,7 +45,7 @@ class Records:
         self._default = default
 
     async def keep_parts(self, parts: Sequence[TextPart], now: datetime) -> list[Whole]:
-        """Store `parts`; the texts among theirs that are whole now, each until `finish` is told of it."""
+        """Store `parts`; the texts among theirs that are whole now, again each time until `finish` is told of them."""
         columns = [*_group_columns([part.key for part in parts]), *_part_columns(parts)]
         async with self._database.connection() as connection:
             # A reference used again: other octets in the same place of a text that is done begin a new text.
@@ -107,8 +107,11 @@ class Records:
         )
         groups: dict[GroupKey, dict[int, TextPart]] = {}
         since: dict[GroupKey, datetime] = {}
+        done = {_group_of(row) for row in rows if row["done"]}
         for row in rows:
             key = _group_of(row)
+            if key in done:
+                continue
             groups.setdefault(key, {})[row["sequence"]] = TextPart(
                 key, row["sequence"], row["data_coding"], row["octets"]
             )

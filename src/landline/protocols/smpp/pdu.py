@@ -94,6 +94,22 @@ class DataSm(Struct, frozen=True):
     data_coding: int = 0
     tlvs: Tlvs = ()
 
+    def as_short_message(self) -> ShortMessage:
+        """The submit_sm or deliver_sm that says the same; its text stays in the message_payload TLV."""
+        return ShortMessage(
+            service_type=self.service_type,
+            source_addr_ton=self.source_addr_ton,
+            source_addr_npi=self.source_addr_npi,
+            source_addr=self.source_addr,
+            dest_addr_ton=self.dest_addr_ton,
+            dest_addr_npi=self.dest_addr_npi,
+            destination_addr=self.destination_addr,
+            esm_class=self.esm_class,
+            registered_delivery=self.registered_delivery,
+            data_coding=self.data_coding,
+            tlvs=self.tlvs,
+        )
+
 
 class QuerySm(Struct, frozen=True):
     """query_sm (§4.8.1)."""
