@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 import structlog
 
@@ -42,8 +43,7 @@ class Pump(asyncio.Protocol):
         return str(name[0]) if name else ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
         self.writable = True
 
     def data_received(self, data: bytes) -> None:
