@@ -4,6 +4,7 @@ written, for the SMSC side.
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -126,7 +127,7 @@ def write(
 ) -> bytes:
     """Appendix B's text of a receipt for one message; `text` is cut to its first 20 octets."""
     delivered = 1 if state is MessageState.DELIVERED else 0
-    submitted, done = submitted_at.strftime("%y%m%d%H%M"), done_at.strftime("%y%m%d%H%M")
+    submitted, done = _minute(submitted_at), _minute(done_at)
     return (
         f"id:{message_id} sub:001 dlvrd:{delivered:03} submit date:{submitted} done date:{done}"
         f" stat:{_WORDS[state]} err:{error:03} text:"
@@ -134,7 +135,7 @@ def write(
 
 
 def tlvs(message_id: str, state: MessageState) -> Tlvs:
-    """The TLVs that say the same as `write` (§4.7.3... §5.3.2.12, §5.3.2.35)."""
+    """The TLVs that say the same as `write` (§5.3.2.12, §5.3.2.35)."""
     return (
         (Tag.RECEIPTED_MESSAGE_ID, message_id.encode("latin-1") + b"\0"),
         (Tag.MESSAGE_STATE, bytes((state,))),
@@ -150,6 +151,11 @@ def matching_id(message_id: str, *, hexadecimal: bool) -> str:
         return str(int(message_id, 16 if hexadecimal else 10))
     except ValueError:
         return message_id
+
+
+@lru_cache(maxsize=64)
+def _minute(at: datetime) -> str:
+    return at.strftime("%y%m%d%H%M")
 
 
 def _fields(text: bytes) -> dict[str, str]:
@@ -196,6 +202,7 @@ def _date(digits: str) -> datetime | None:
         return None
     numbers = [int(digits[:4]), *(int(digits[index : index + 2]) for index in range(4, len(digits), 2))]
     try:
-        return datetime(*numbers[:5], second=numbers[5] if len(numbers) > 5 else 0, tzinfo=UTC)  # type: ignore[arg-type, misc]
+        year, month, day, hour, minute, second = [*numbers, 0][:6]
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         return None

@@ -119,6 +119,7 @@ class Connection:
         smsc = self._smsc
         conduct = smsc.conduct
         now = smsc.now()
+        at = datetime.fromtimestamp(now, UTC)
         reports: list[bytes] = []
         for event in events:
             smsc.counts.submits += 1
@@ -129,14 +130,14 @@ class Connection:
             elif rule.status != status.ESME_ROK:
                 self._answer_later(event.sequence, rule.status, "")
             else:
-                self._accept(event, rule, now, reports)
+                self._accept(event, rule, at, reports)
         if reports:
             self._report(reports)
         self._submits += len(events)
         if conduct.unbind_after is not None and self._submits >= conduct.unbind_after and self.is_bound:
             self.session.unbind(now)
 
-    def _accept(self, event: MessageArrived, rule: Rule, now: float, reports: list[bytes]) -> None:
+    def _accept(self, event: MessageArrived, rule: Rule, at: datetime, reports: list[bytes]) -> None:
         smsc = self._smsc
         conduct = smsc.conduct
         smsc.counts.accepted += 1
@@ -146,10 +147,10 @@ class Connection:
             smsc.remember(self.system_id, message_id, event.message)
         report: list[bytes] = []
         if event.message.registered_delivery & 0x03 and conduct.receipts is not ReceiptTime.NONE:
-            report = [self._receipt(event.message, number, rule, now)] * conduct.receipt_copies
+            report = [self._receipt(event.message, number, rule, at)] * conduct.receipt_copies
         if conduct.receipts is ReceiptTime.BEFORE:
             smsc.deliver(self.system_id, report)
-            # Two turns of the clock's worker: the receipt is on the wire before the response is written.
+            # By the clock's worker, so that the receipt is on the wire before the response is written.
             smsc.later(conduct.response_delay_s, partial(self._answer, event.sequence, 0, message_id))
             return
         if not rule.silent:
@@ -196,12 +197,11 @@ class Connection:
                     return rule
         return _DELIVERED
 
-    def _receipt(self, message: ShortMessage, number: int, rule: Rule, now: float) -> bytes:
+    def _receipt(self, message: ShortMessage, number: int, rule: Rule, at: datetime) -> bytes:
         conduct = self._smsc.conduct
         message_id = str(number) if conduct.receipt_id == "{id}" else conduct.receipt_id.format(id=number)
         text = b""
         if conduct.receipt_text:
-            at = datetime.fromtimestamp(now, UTC)
             text = receipts.write(message_id, rule.state, submitted_at=at, done_at=at, error=rule.error)
         return pdu.encode_body(
             ShortMessage(
