@@ -44,6 +44,7 @@ bench: $(DEV_READY) ## answer the questions of bench/ with numbers
 
 docs: $(DEV_READY) ## write the pages that are made from code
 	$(BIN)/python -m landline.app.config_reference > docs/reference/configuration.md
+	$(BIN)/python -m landline.app.coverage > docs/reference/operations.md
 
 clean: ## remove what these commands made
 	rm -rf $(VENV) $(JS)/node_modules dist build .hypothesis .pytest_cache .ruff_cache .import_linter_cache

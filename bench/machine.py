@@ -13,6 +13,7 @@ from tests.support import processes
 from landline.testing import Server
 
 ROOT = Path(__file__).parent.parent
+TLS, PLAIN = "TLS", "plain http"
 
 
 def header(question: str) -> None:
@@ -46,19 +47,15 @@ def memory_mb(server: Server) -> float:
 
 
 @contextmanager
-def server_under_test() -> Generator[tuple[Server, dict[str, Target]]]:
-    """A fresh `landline dev`, and the ways to it: over TLS as users get it, and without."""
+def server_under_test(transport: str) -> Generator[tuple[Server, Target]]:
+    """A fresh `landline dev`, so that no run carries what an earlier one left to do, and the way to it: over TLS as
+    users get it, or by plain http."""
     port = _free_port()
     with Server(arguments=["--plain-http-port", str(port)]) as server:
-        print(f"started in {server.start_s:.1f} s, {memory_mb(server):.0f} MB resident without PostgreSQL")
-        key = server.access_key
-        yield (
-            server,
-            {
-                "TLS": Target.of(server.endpoint, key, server.ca_bundle),
-                "plain http": Target.of(f"http://localhost:{port}", key, None),
-            },
-        )
+        if transport == TLS:
+            yield server, Target.of(server.endpoint, server.access_key, server.ca_bundle)
+        else:
+            yield server, Target.of(f"http://localhost:{port}", server.access_key, None)
 
 
 def _git(*arguments: str) -> str:

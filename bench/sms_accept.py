@@ -19,15 +19,15 @@ _seeds = count()
 def main(seconds: float = 8.0) -> None:
     """Print the figures, over TLS and without."""
     machine.header("How many recipients are accepted per second, and how fast?")
-    with machine.server_under_test() as (server, targets):
-        for name, target in targets.items():
-            paced(target, server.phone_number, name, seconds=min(seconds, 5.0))
-        for name, target in targets.items():
-            saturated(target, server.phone_number, name, recipients=1, seconds=seconds)
-            machine.result("memory without PostgreSQL", machine.memory_mb(server), "MB", "after the run above")
-        for name, target in targets.items():
-            saturated(target, server.phone_number, name, recipients=100, seconds=seconds)
-            machine.result("memory without PostgreSQL", machine.memory_mb(server), "MB", "after the run above")
+    for transport in (machine.TLS, machine.PLAIN):
+        with machine.server_under_test(transport) as (server, target):
+            before_mb = machine.memory_mb(server)
+            paced(target, server.phone_number, transport, seconds=min(seconds, 5.0))
+        for recipients in (1, 100):
+            with machine.server_under_test(transport) as (server, target):
+                saturated(target, server.phone_number, transport, recipients=recipients, seconds=seconds)
+                said = f"right after it; {before_mb:.0f} MB when started"
+                machine.result("memory without PostgreSQL", machine.memory_mb(server), "MB", said)
 
 
 def paced(target: Target, sender: str, name: str, *, seconds: float) -> None:

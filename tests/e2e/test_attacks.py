@@ -156,7 +156,7 @@ def decoded(part: str) -> Any:
 
 def forged(token: str, key: Any, algorithm: str, **header: Any) -> str:
     """The same claims under a signature of ours."""
-    head = {**decoded(token.split(".")[0]), **header}
+    head = {**decoded(token.split(".")[0]), "alg": algorithm, **header}
     return jwt.encode(decoded(token.split(".")[1]), key, algorithm=algorithm, headers=head)
 
 

@@ -1,6 +1,6 @@
 """What was acknowledged survives: the server, or its PostgreSQL, is killed under load again and again (rules 1 and 2).
 
-LANDLINE_CRASH_ROUNDS sets how often; LANDLINE_CRASH_SEED repeats a run's choices of when.
+CRASH_ROUNDS sets how often; CRASH_SEED repeats a run's choices of when.
 """
 
 import json
@@ -18,8 +18,8 @@ from tests.support.signed import Raw
 
 from landline.testing import Event, Inbox, Server
 
-ROUNDS = int(os.environ.get("LANDLINE_CRASH_ROUNDS", "3"))
-SEED = int(os.environ.get("LANDLINE_CRASH_SEED") or Random().randrange(10**6))
+ROUNDS = int(os.environ.get("CRASH_ROUNDS", "3"))
+SEED = int(os.environ.get("CRASH_SEED") or Random().randrange(10**6))
 REPORT = "Microsoft.Communication.SMSDeliveryReportReceived"
 NUMBERS = [f"+1206555{number:04d}" for number in range(60)]
 FINAL = {"delivered", "failed"}
@@ -41,7 +41,7 @@ def kill_postgresql(server: Server) -> None:
 def test_every_acknowledged_message_is_found_once_in_one_final_state(
     landline_server: Callable[..., Server], kill: Callable[[Server], None]
 ) -> None:
-    print(f"LANDLINE_CRASH_SEED={SEED}")
+    print(f"CRASH_SEED={SEED}")
     random = Random(SEED)
     server = landline_server()
     inbox = server.inbox()
@@ -50,6 +50,7 @@ def test_every_acknowledged_message_is_found_once_in_one_final_state(
         for _ in range(ROUNDS):
             load.wait_acknowledged(random.randrange(5, 200))
             kill(server)
+            load.resume()
         load.wait_acknowledged(20)
     finally:
         sent = load.stop()

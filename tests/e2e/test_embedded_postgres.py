@@ -263,3 +263,24 @@ async def test_closing_leaves_no_process_and_no_socket(tmp_path: Path) -> None:
     await server.close()
     assert gone(pid, 0)
     assert not socket.exists()
+
+
+async def test_socket_directories_that_nobody_can_use_any_more_are_swept_away(
+    tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    first = EmbeddedServer(tmp_path / "first")
+    await first.start()
+    place = Path((tmp_path / "first" / "socket").read_text())
+    owner = _owner(place)
+    await first.close()
+    for name, content in (("left", None), ("used", ".s.PGSQL.5432")):
+        path = place.with_name(f"{place.name}{name}")
+        path.mkdir()
+        stack.callback(shutil.rmtree, path, ignore_errors=True)
+        if content:
+            (path / content).touch()
+        os.chown(path, *owner)
+        os.utime(path, (0, 0))
+    await started(stack, EmbeddedServer(tmp_path / "second"))
+    assert not place.with_name(f"{place.name}left").exists()
+    assert place.with_name(f"{place.name}used").exists()

@@ -30,8 +30,8 @@ SCRIPTS = [
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_script_of_a_page_runs(landline: Server, tmp_path: Path, script: str) -> None:
-    environment = {**os.environ, "LANDLINE_PHONE_NUMBER": landline.phone_number}
-    run = python(["-"], tmp_path, script=script, environment=environment)
+    assert landline.connection_string == os.environ["COMMUNICATION_SERVICES_CONNECTION_STRING"]
+    run = python(["-"], tmp_path, script=script)
     assert run.returncode == 0, run.stdout
 
 
@@ -41,7 +41,7 @@ def test_the_tests_in_the_guides_pass(tmp_path: Path) -> None:
         for number, block in enumerate(blocks(page)):
             if "def test_" in block:
                 (tmp_path / f"test_{page.stem}_{number}.py").write_text(block)
-    arguments = ["-m", "pytest", "-q", *plugin_arguments(), str(tmp_path)]
+    arguments = ["-m", "pytest", "-q", "--durations=5", *plugin_arguments(), str(tmp_path)]
     run = python(arguments, tmp_path)
     print(run.stdout)
     assert run.returncode == 0
@@ -54,14 +54,11 @@ def plugin_arguments() -> list[str]:
     return [] if known else ["-p", "landline.testing.plugin"]
 
 
-def python(
-    arguments: list[str], directory: Path, *, script: str = "", environment: dict[str, str] | None = None
-) -> "subprocess.CompletedProcess[str]":
+def python(arguments: list[str], directory: Path, *, script: str = "") -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=directory,
         input=script,
-        env=environment,
         text=True,
         timeout=120,
         stdout=subprocess.PIPE,

@@ -13,6 +13,7 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from tests.support.gateway import Gateway
 
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
@@ -22,7 +23,6 @@ from landline.ports.sms_carrier import Arrival, CarrierEvents, Receipt, Submissi
 from landline.services.sms.model import messages
 from landline.services.sms.service import Options, To
 from landline.store.database import Database
-from tests.support.gateway import Gateway
 
 TOLL_FREE = "+18005550100"
 HANDSETS = [f"+1425555{number:04}" for number in range(12)]

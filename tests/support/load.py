@@ -11,6 +11,7 @@ from azure.communication.sms import SmsClient
 from azure.core.exceptions import AzureError
 
 SINGLE, BATCH = 1, 25
+PATIENCE_S = 2.0
 
 
 @dataclass(slots=True)
@@ -29,7 +30,7 @@ class Sent:
 
 
 class Load:
-    """Sends to `numbers` from `threads` threads until `stop`; the SDK's own retries bridge a restart."""
+    """Sends to `numbers` from `threads` threads until `stop`. An error makes a thread wait for `resume`."""
 
     def __init__(self, connection_string: str, sender: str, numbers: list[str], *, seed: int, threads: int = 3) -> None:
         self._connection_string = connection_string
@@ -39,6 +40,7 @@ class Load:
         self._changed = threading.Condition()
         self._sent: list[Sent] = []
         self._acknowledged = 0
+        self._resumed = 0
         self._threads = [threading.Thread(target=self._run, args=(seed, at)) for at in range(threads)]
         logging.getLogger("azure").setLevel(logging.ERROR)
 
@@ -55,9 +57,16 @@ class Load:
                 last = self._sent[-1].error if self._sent else "nothing was sent"
                 raise TimeoutError(f"{self._acknowledged} of {wanted} were acknowledged; last: {last}")
 
+    def resume(self) -> None:
+        """The server is back."""
+        with self._changed:
+            self._resumed += 1
+            self._changed.notify_all()
+
     def stop(self) -> list[Sent]:
         """Let each thread end what it is at; everything that was sent."""
         self._stopping = True
+        self.resume()
         for thread in self._threads:
             thread.join()
         return self._sent
@@ -68,14 +77,12 @@ class Load:
         client = SmsClient.from_connection_string(
             self._connection_string,
             raw_request_hook=lambda request: bodies.append(_bytes(request.http_request.body)),
-            retry_backoff_factor=0.1,
-            retry_connect=8,
-            retry_status=8,
         )
         number = 0
         while not self._stopping:
             number += 1
             recipients = random.sample(self._numbers, random.choice([SINGLE, SINGLE, BATCH]))
+            resumed = self._resumed
             try:
                 items = client.send(
                     self._sender, recipients, f"load {seed} {thread} {number}", enable_delivery_report=True
@@ -83,6 +90,8 @@ class Load:
                 self._note(Sent(bodies[-1], items))
             except AzureError as error:
                 self._note(Sent(bodies[-1], error=str(error)))
+                with self._changed:
+                    self._changed.wait_for(lambda seen=resumed: self._stopping or self._resumed > seen, PATIENCE_S)
             bodies.clear()
 
     def _note(self, sent: Sent) -> None:

@@ -1,7 +1,6 @@
 """Builds the product from its parts: the only place where slices, engines and the edge meet, by plain constructors."""
 
 import asyncio
-import hashlib
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -182,8 +181,7 @@ class Product:
         if not self._config.dev_issuer:
             return None
         assert self._config.admin_token is not None
-        secret = hashlib.sha256(b"dev issuer" + self._config.admin_token.encode()).hexdigest()
-        return DevIssuer(secret, f"{self._endpoint(DEFAULT_RESOURCE).rstrip('/')}/devissuer")
+        return DevIssuer(self._config.admin_token, f"{self._endpoint(DEFAULT_RESOURCE).rstrip('/')}/devissuer")
 
     def _service_tokens(self, dev_issuer: DevIssuer | None) -> ServiceTokens | None:
         issuers = [dev_issuer.issuer] if dev_issuer else []

@@ -97,6 +97,7 @@ def _refusal(status: int, answer: Any) -> str:
     if status == 401:
         return "the server does not take this admin token: give the one in its data directory's server.json"
     try:
-        return str(answer["error"]["message"])
-    except (TypeError, KeyError):
+        error = answer["error"]
+        return f"{error['target']}: {error['message']}" if error.get("target") else str(error["message"])
+    except (TypeError, KeyError, AttributeError):
         return f"the server answered with status {status}"

@@ -13,8 +13,17 @@ from msgspec import Meta, Struct
 from landline.core.errors import Refusal
 
 PREFIX = "LANDLINE_"
-NOT_SETTINGS = frozenset({"LANDLINE_ADMIN_URL", "LANDLINE_TEST_DSN"})
-"""Variables of the same prefix that other commands read; `LANDLINE_ADMIN_TOKEN` is both's."""
+NOT_SETTINGS = frozenset(
+    {
+        "LANDLINE_ADMIN_URL",
+        "LANDLINE_CONNECTION_STRING",
+        "LANDLINE_PHONE_NUMBER",
+        "LANDLINE_TEST_DSN",
+        "LANDLINE_CRASH_ROUNDS",
+        "LANDLINE_CRASH_SEED",
+    }
+)
+"""Variables of the same prefix that commands and tests read. `LANDLINE_ADMIN_TOKEN` is theirs and a setting."""
 
 Mode: TypeAlias = Literal["dev", "serve"]
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]

@@ -7,7 +7,7 @@ that changes its answer between check and use gains nothing.
 import asyncio
 import ssl
 from collections.abc import Iterable
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from socket import AddressFamily
 
@@ -26,7 +26,10 @@ _URLS_REMEMBERED = 1024
 
 
 class HttpCallout:
-    """Fills the port `Callout`. A kept connection found dead is replaced once, so a request may arrive twice."""
+    """Fills the port `Callout`. A kept connection found dead is replaced once, so a request may arrive twice.
+
+    `allowed_hosts`: names, addresses, and networks (`10.1.0.0/16`) that may be called although they are not public.
+    """
 
     def __init__(
         self,
@@ -37,8 +40,7 @@ class HttpCallout:
         connections: int = 1024,
         resolver: AbstractResolver | None = None,
     ) -> None:
-        hosts = frozenset(host.lower().strip("[]").rstrip(".") for host in allowed_hosts)
-        self._policy = Policy(hosts, loopback_open)
+        self._policy = _policy(allowed_hosts, loopback_open)
         self._tls = ssl.create_default_context()
         if ca_bundle is not None:
             self._tls.load_verify_locations(ca_bundle)
@@ -143,6 +145,12 @@ class CheckedResolver(AbstractResolver):
 
     async def close(self) -> None:
         await self._resolver.close()
+
+
+def _policy(allowed: Iterable[str], loopback_open: bool) -> Policy:
+    entries = [entry.lower().strip("[]").rstrip(".") for entry in allowed]
+    networks = tuple(ip_network(entry, strict=False) for entry in entries if "/" in entry)
+    return Policy(frozenset(entry for entry in entries if "/" not in entry), networks, loopback_open)
 
 
 def _failure(error: Exception) -> CalloutFailed:

@@ -6,13 +6,14 @@ address inside an IPv6 one (RFC 4291 §2.5.5, RFC 3056, RFC 4380, RFC 6052).
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from yarl import URL
 
 from landline.core.errors import Invalid
 
 Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 """The well-known prefix of NAT64: as good or bad as the IPv4 address in it (RFC 6052 §2.1)."""
@@ -26,9 +27,11 @@ _ENDS_IN_A_NUMBER = re.compile(r"(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)\.?$", re.IGNOREC
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Where callouts may go. `allowed_hosts`: names (or literal addresses) that may be anything, also without TLS;
-    `loopback_open`: this machine may be called without TLS (`dev` only)."""
+    `allowed_networks`: addresses that names may resolve to; `loopback_open`: this machine may be called without TLS
+    (`dev` only)."""
 
     allowed_hosts: frozenset[str] = frozenset()
+    allowed_networks: tuple[Network, ...] = ()
     loopback_open: bool = False
 
     def allows_by_name(self, host: str) -> bool:
@@ -38,6 +41,8 @@ class Policy:
     def refuses(self, address: Address) -> bool:
         """Whether a connection to `address` is refused to a host that is not allowed by name."""
         if self.loopback_open and is_loopback(address):
+            return False
+        if any(address in network for network in self.allowed_networks):
             return False
         return is_internal(address)
 

@@ -4,7 +4,7 @@ A process that commits work opens its block already held by itself and goes on f
 row by row. When it dies, its blocks' leases end and any process claims them (docs/design/blocks.md).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -37,6 +37,8 @@ class Blocks:
         )
         self._inherit = f"UPDATE {table} SET owner = NULL, due_at = $2 WHERE owner <> $1"
         self._close = f"DELETE FROM {table} WHERE block_id = ANY($1)"
+        self._owned = f"SELECT block_id FROM {table} WHERE owner = $1"
+        self._unknown: frozenset[UUID] = frozenset()
         self._next = f"SELECT min(due_at) FROM {table} WHERE owner IS DISTINCT FROM $1"
 
     async def open(self, connection: Connection, block: UUID, now: datetime, *, held: bool) -> None:
@@ -56,6 +58,18 @@ class Blocks:
         """Give held blocks back, each to be looked at by anyone at its instant."""
         if blocks:
             await self._database.execute(self._release, self._owner, list(blocks), list(blocks.values()))
+
+    async def forgotten(self, known: Set[UUID]) -> list[UUID]:
+        """Blocks that this process holds and was not found to know, at this look and at the one before.
+
+        Their commit was made and its answer was lost, or whoever waited for it is gone. Two looks, because a block may
+        be committed and on its way into memory during one.
+        """
+        rows = await self._database.fetch(self._owned, self._owner)
+        unknown = frozenset(row["block_id"] for row in rows) - known
+        forgotten = unknown & self._unknown
+        self._unknown = unknown - forgotten
+        return list(forgotten)
 
     async def inherit(self, now: datetime) -> None:
         """Make every other owner's blocks due now. Only for a process that knows all others on this database dead."""

@@ -5,6 +5,7 @@ It answers both handshakes (Event Grid's validation event and CloudEvents' OPTIO
 
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -62,6 +63,11 @@ class Inbox:
         """Answer the next `times` posts of events with `status` and keep nothing of them."""
         with self._changed:
             self._failures.extend([status] * times)
+
+    def recover(self) -> None:
+        """Fail no more, however often it still was to."""
+        with self._changed:
+            self._failures.clear()
 
     def wait_for(
         self, event_type: str, *, where: Callable[[dict[str, Any]], bool] | None = None, timeout: float = 10.0
@@ -149,6 +155,11 @@ class _Receiver(ThreadingHTTPServer):
     def shutdown_request(self, request: Any) -> None:
         self._open.discard(request)
         super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A sender that goes away (it may be killed by the test) is no news; anything else is shown."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def server_close(self) -> None:
         """Also ends the connections a sender keeps open, so that nothing more is taken."""

@@ -15,7 +15,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from landline.core.errors import Invalid
-from landline.engines.callout import HttpCallout
+from landline.engines.callout import CheckedResolver, HttpCallout
 from landline.engines.callout_addresses import is_internal
 from landline.ports.callout import CalloutFailed
 
@@ -69,10 +69,8 @@ async def test_a_request_arrives_as_it_was_given_and_the_answer_comes_back(callo
         return web.Response(status=418, text="short", headers={"X-Odd": "yes", "Set-Cookie": "a=b"})
 
     async with server(handle) as port:
-        for _ in range(2):
-            answer = await callout.request(
-                "POST", f"http://127.0.0.1:{port}/a%2Fb?c=d%20e", headers={"content-type": "x/y"}, body=b"{}"
-            )
+        url, sent = f"http://127.0.0.1:{port}/a%2Fb?c=d%20e", {"content-type": "x/y"}
+        answer = [await callout.request("POST", url, headers=sent, body=b"{}") for _ in range(2)][1]
         assert (answer.status, answer.body, answer.headers["x-odd"]) == (418, b"short", "yes")
         method, path, headers, body = seen[1]
         assert (method, path, body) == ("POST", "/a%2Fb?c=d%20e", b"{}")
@@ -217,7 +215,6 @@ async def test_a_name_with_an_internal_answer_is_refused_unless_it_is_allowed() 
 
 
 INTERNAL = [
-]
     "0.0.0.0",
     "0.1.2.3",
     "10.0.0.1",
@@ -334,3 +331,17 @@ def test_an_allowed_host_may_be_anything() -> None:
         callout.check(url)
     with pytest.raises(Invalid):
         callout.check("http://10.1.2.4/")
+
+
+async def test_an_allowed_network_is_open_by_address_and_by_name_but_only_with_tls() -> None:
+    names = Names(hook_example=["10.1.2.3"], other_example=["10.2.2.3"])
+    callout = HttpCallout(allowed_hosts=["10.1.0.0/16", "fd00::/8"], resolver=names)
+    callout.check("https://10.1.9.9/")
+    callout.check("https://[fd00::7]/")
+    for url in ("https://10.2.0.1/", "http://10.1.9.9/"):
+        with pytest.raises(Invalid):
+            callout.check(url)
+    checked = CheckedResolver(names, callout._policy)
+    assert [found["host"] for found in await checked.resolve("hook.example", 443)] == ["10.1.2.3"]
+    with pytest.raises(CalloutFailed):
+        await checked.resolve("other.example", 443)

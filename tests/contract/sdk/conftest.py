@@ -1,8 +1,11 @@
 """One running `landline dev` for the SDK contract, the official clients in both styles, and raw access beside them."""
 
 import inspect
+import shutil
+import subprocess
 from collections.abc import AsyncGenerator, Callable
 from itertools import count
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -16,6 +19,7 @@ from tests.support.signed import Raw
 
 from landline.testing import Server
 
+HERE = Path(__file__).parent / "js"
 _numbers = count(Random().randrange(10_000) * 100)
 
 
@@ -89,3 +93,16 @@ def raw(landline: Server) -> Raw:
 def fresh_number() -> Callable[[], str]:
     """Numbers that no other test of this run uses."""
     return lambda: f"+1425{2_000_000 + next(_numbers) % 8_000_000:07d}"
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """The packages of package-lock.json, installed when they are not yet, or are of an older lock."""
+    installed = HERE / "node_modules" / ".package-lock.json"
+    lock = HERE / "package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        npm = shutil.which("npm")
+        assert npm, "npm is needed for the JavaScript SDKs"
+        subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=HERE, check=True, timeout=300)
+        installed.touch()
+    return installed.parent

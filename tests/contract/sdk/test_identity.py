@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -39,18 +40,19 @@ async def test_a_user_can_be_created_however_the_client_was_given_the_resource(
 async def test_a_service_token_of_the_dev_issuer_serves_in_place_of_a_key(style: Style, landline: Server) -> None:
     credential_class: Any = AsyncClientSecretCredential if style.name == "async" else ClientSecretCredential
     authority = landline.endpoint.rstrip("/") + "/devissuer"
-    credential = credential_class(
-        "common-tenant",
-        "an-application",
-        landline.ready["adminToken"],
-        authority=authority,
-        disable_instance_discovery=True,
-    )
-    client = style.identity_client(landline.endpoint, credential)
-    user, token = await result(client.create_user_and_token(["chat"]))
+    async with AsyncExitStack() as stack:
+        credential = credential_class(
+            "common-tenant",
+            "an-application",
+            landline.ready["adminToken"],
+            authority=authority,
+            disable_instance_discovery=True,
+        )
+        stack.push_async_callback(closed, credential)
+        client = style.identity_client(landline.endpoint, credential)
+        stack.push_async_callback(closed, client)
+        user, token = await result(client.create_user_and_token(["chat"]))
     assert claims(token.token)["skypeid"] == user.raw_id.removeprefix("8:")
-    await closed(client)
-    await closed(credential)
 
 
 async def test_two_users_are_two_ids_of_one_resource(identity: Any) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from random import Random
@@ -13,19 +12,6 @@ from landline.protocols import smstext
 from landline.testing import Server
 
 HERE = Path(__file__).parent / "js"
-
-
-@pytest.fixture(scope="session")
-def node_modules() -> Path:
-    """The packages of package-lock.json, installed when they are not yet, or are of an older lock."""
-    installed = HERE / "node_modules" / ".package-lock.json"
-    lock = HERE / "package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        npm = shutil.which("npm")
-        assert npm, "npm is needed for the JavaScript SDKs"
-        subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=HERE, check=True, timeout=300)
-        installed.touch()
-    return installed.parent
 
 
 @pytest.mark.parametrize("file", ["identity.test.js", "sms.test.js"])

@@ -246,6 +246,17 @@ async def test_putting_a_seed_begins_a_run_that_repeats(world: World) -> None:
     assert await world.call("GET", "/carrier/seed") == (200, {"seed": 43})
 
 
+async def test_a_seed_that_was_put_holds_after_a_restart_unless_the_start_names_one(
+    world: World, database: Database
+) -> None:
+    await world.call("PUT", "/carrier/seed", {"seed": 42})
+    for given, found in ((None, 42), (7, 7)):
+        carrier = SimulatedCarrier(database, world.clock, seed=given)
+        await carrier.start(world.events)
+        assert await carrier.desk.seed() == found
+        await carrier.close()
+
+
 async def test_handsets_answer_by_themselves_and_their_answers_survive(world: World) -> None:
     answering = {"behaviour": "answers", "autoReplies": ["yes", "STOP"], "autoReplyAfter": 60}
     await world.call("PUT", f"/handsets/{A}", answering)
@@ -284,8 +295,8 @@ async def test_waiting_for_a_text_ends_with_the_text_or_empty(world: World) -> N
 
 async def test_waiting_ends_when_the_server_stops(world: World) -> None:
     waiting = asyncio.create_task(world.texts(A, "?wait=60"))
-    while not world.carrier.desk._watchers:
-        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert world.carrier.desk._watchers
     world.carrier.desk.end_waits()
     assert await asyncio.wait_for(waiting, 5) == []
 

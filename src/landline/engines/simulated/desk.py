@@ -27,7 +27,7 @@ MESSAGES_LIMIT = 500_000
 """Messages kept in all, give or take a tenth."""
 RULES_LIMIT = 1_000
 PAGE_LIMIT = 1_000
-GROWN_LIMIT = 100_000
+GROWN_LIMIT = 20_000
 """Handsets whose growth is watched; beyond, only `MESSAGES_LIMIT` bounds them."""
 
 

@@ -16,7 +16,8 @@ UNREACHABLE = 4006
 CODES = frozenset({2000, *range(4000, 4011), 5000, 5001, 5002, 9999})
 """acs-wire.md 4.7."""
 
-_ORDINALS_LIMIT = 100_000
+_ORDINALS_LIMIT = 50_000
+"""Recipients whose messages are counted for the seed; of more, the one seen first begins anew."""
 
 
 class Conduct(Enum):
@@ -212,8 +213,8 @@ class Turn:
         self._script.handsets.update(self.handsets)
         ordinals = self._script.ordinals
         ordinals.update(self._ordinals)
-        for recipient in list(ordinals)[: max(len(ordinals) - _ORDINALS_LIMIT, 0)]:
-            del ordinals[recipient]
+        while len(ordinals) > _ORDINALS_LIMIT:
+            del ordinals[next(iter(ordinals))]
 
     def _fires(self, rule: Rule, place: int, recipient: str, ordinal: int) -> bool:
         if not rule.chooses(rule.seen + 1, rule.fired):

@@ -126,7 +126,7 @@ class Lanes:
         return min((lane.next_slot for lane in waiting if lane.next_slot and lane.next_slot > now), default=None)
 
     def _start(self, lane: Lane) -> None:
-        while self._tasks is not None and len(lane.waiting) > lane.starting and lane.pumps < lane.width:
+        while self._tasks is not None and len(lane.waiting) > lane.starting and lane.pumps < self._width(lane):
             if len(self._pumps) >= IN_FLIGHT_LIMIT:
                 if not lane.starved:
                     lane.starved = True
@@ -139,6 +139,10 @@ class Lanes:
             pump = self._tasks.create_task(self._pump(lane))
             self._pumps.add(pump)
             pump.add_done_callback(lambda ended, lane=lane, busy=busy: self._ended(ended, lane, busy))
+
+    def _width(self, lane: Lane) -> float:
+        # When half of all requests are under way, nobody takes many more: some must be left for everybody.
+        return lane.width if len(self._pumps) < IN_FLIGHT_LIMIT / 2 else min(lane.width, _NARROWEST)
 
     def _ended(self, pump: "asyncio.Task[None]", lane: Lane, busy: ExitStack) -> None:
         self._pumps.discard(pump)

@@ -165,7 +165,8 @@ Verdict = Delivered | Again | Dead
 _SUCCESS = frozenset({200, 201, 202, 203, 204})
 _HOPELESS = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 413: "RequestEntityTooLarge"}
 _LADDER_S = (10, 30, 60, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600)
-_JITTER = 0.1
+_JITTER = 0.05
+"""Of a step, at most: with it the ladder's 82,000 s to the 11th try still fit in the 24 h of time to live."""
 SIGNATURE_HEADER = "x-landline-signature"
 
 
@@ -210,7 +211,7 @@ def expires_at(delivery: Delivery, settings: Settings) -> datetime:
 
 
 def retry_delay(attempts: int, event_id: UUID, subscription: UUID) -> timedelta:
-    """How long to wait after the failed try number `attempts` (from 1): the ladder's step and up to a tenth more.
+    """How long to wait after the failed try number `attempts` (from 1): the ladder's step and up to a twentieth more.
 
     The addition is drawn from the ids, so that a crowd of events does not come back all at once and a run repeats.
     """

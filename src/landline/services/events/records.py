@@ -143,12 +143,6 @@ async def of_blocks(database: Database, blocks: Sequence[UUID]) -> list[Delivery
     return [_delivery(row) for row in await database.fetch(_OF_BLOCKS, blocks)]
 
 
-async def blocks_of(database: Database, owner: UUID) -> set[UUID]:
-    """The blocks that `owner` holds."""
-    rows = await database.fetch("SELECT block_id FROM events_blocks WHERE owner = $1", owner)
-    return {row["block_id"] for row in rows}
-
-
 async def claim(
     database: Database, now: datetime, lease_until: datetime, limit: int, without: Collection[UUID]
 ) -> list[Delivery]:

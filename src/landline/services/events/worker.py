@@ -55,7 +55,6 @@ class EventsWorker:
         self._poll = True
         self._rows_due: datetime | None = None
         self._prune_at: datetime | None = None
-        self._strays: set[UUID] = set()
         self._closing = False
         self._ended = asyncio.Event()
 
@@ -129,10 +128,7 @@ class EventsWorker:
             await events.blocks.inherit(now)
             self._alone = False
         await events.blocks.extend(now)
-        unknown = await records.blocks_of(events.database, events.owner) - self._results.blocks
-        adopted = unknown & self._strays
-        self._strays = unknown - adopted
-        await self._adopt(list(adopted))
+        await self._adopt(await events.blocks.forgotten(self._results.blocks))
         while not self._lanes.full:
             claimed = await events.blocks.claim(now, _BLOCKS_AT_ONCE)
             await self._adopt(claimed)

@@ -125,6 +125,10 @@ class HandOver:
             self._answered[block_id] = report_by
             self.on_awaiting(report_by)
 
+    def known(self) -> set[UUID]:
+        """The blocks this process has something to do about."""
+        return {*self._blocks, *self._finished}
+
     def finished(self) -> list[UUID]:
         """Blocks with nothing left to do since the last call: to be closed."""
         finished, self._finished = self._finished, []

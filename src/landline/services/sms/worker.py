@@ -50,6 +50,7 @@ class Worker:
         self._due = clock.alarm()
         self._alarms = {name: clock.alarm() for name in carriers}
         self._until: datetime | None = None
+        self._resuming: set[UUID] = set()
         news.on_deferred = self._due.ring
         handover.on_awaiting = self._awaits
         for name, alarm in self._alarms.items():
@@ -76,11 +77,19 @@ class Worker:
             await asyncio.sleep(_BEAT_S)
             try:
                 await self._blocks.extend(self._clock.now())
+                await self._release_forgotten()
                 await self._news.unpark()
                 await self._give_up_overdue()
             except Unavailable as error:
                 log.warning("sms.beat_missed", reason=error.message)
             self._due.ring()
+
+    async def _release_forgotten(self) -> None:
+        """Have blocks looked at whose commit we made without learning of it."""
+        forgotten = await self._blocks.forgotten(self._handover.known() | self._resuming)
+        if forgotten:
+            log.warning("sms.blocks_forgotten", blocks=len(forgotten))
+            await self._blocks.release(dict.fromkeys(forgotten, self._clock.now()))
 
     async def _give_up_overdue(self) -> None:
         """Fail what a carrier took and never answered, although its port promises an answer."""
@@ -159,10 +168,14 @@ class Worker:
 
     async def _claim_blocks(self) -> int:
         claimed = await self._blocks.claim(self._clock.now(), _BLOCKS_AT_ONCE)
-        for block in claimed:
-            async with self._database.connection() as connection:
-                rows = await records.unfinished(connection, block)
-            await self._resume(block, rows)
+        self._resuming = set(claimed)
+        try:
+            for block in claimed:
+                async with self._database.connection() as connection:
+                    rows = await records.unfinished(connection, block)
+                await self._resume(block, rows)
+        finally:
+            self._resuming = set()
         return len(claimed)
 
     async def _resume(self, block: UUID, rows: Sequence[Record]) -> None:

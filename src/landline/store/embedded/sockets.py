@@ -3,11 +3,14 @@
 import os
 import shutil
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from landline.store.embedded.account import Account
 
 _PREFIX = "landline-pg-"
+_ABANDONED_S = 3600
 _LONGEST = 107 - len("/.s.PGSQL.5432.lock")
 
 
@@ -15,7 +18,9 @@ def make(account: Account, note: Path) -> Path:
     """A new directory (0700) owned by `account`. Its path is kept in the file `note`, by which the next start removes
     what a killed one left behind."""
     remove(note)
-    path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_place(account)))
+    place = _place(account)
+    _sweep(Path(place), account)
+    path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
     note.write_text(str(path), "utf-8")
     account.own(path)
     return path
@@ -28,6 +33,16 @@ def remove(note: Path) -> None:
         if path.name.startswith(_PREFIX):
             shutil.rmtree(path, ignore_errors=True)
         note.unlink()
+
+
+def _sweep(place: Path, account: Account) -> None:
+    """Remove what servers left whose data directory, and with it their note, is gone: empty for an hour, and the same
+    user's. One that has a socket in it is never touched."""
+    for path in place.glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # not empty, or gone already
+            stat = path.stat()
+            if stat.st_uid == account.uid and time.time() - stat.st_mtime > _ABANDONED_S:
+                path.rmdir()
 
 
 def _place(account: Account) -> str:

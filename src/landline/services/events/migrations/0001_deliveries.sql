@@ -19,7 +19,8 @@ CREATE TABLE events_blocks (
 );
 
 -- One row for each event and subscription. A delivery that succeeds at once is inserted and updated once, in place:
--- every index is over columns that this update leaves alone.
+-- every index is over columns that this update leaves alone, and pages are filled by half, so that the new version of
+-- each row fits beside the old one (measured: all updates HOT, and less space in all than at 85, where a fifth are).
 --   under way   block_id is the block that is worked off (events_blocks)
 --   on the ladder   block_id null, next_at when it is due (a claim moves it ahead: the lease)
 --   dead        block_id and next_at null, dead_at and reason set
@@ -45,7 +46,7 @@ CREATE TABLE events_deliveries (
     reason text,
     failures jsonb,
     PRIMARY KEY (resource_id, about, event_id, subscription_id)
-) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.2);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.2);
 
 CREATE INDEX events_deliveries_block ON events_deliveries (block_id);
 CREATE INDEX events_deliveries_due ON events_deliveries (resource_id, subscription_id, next_at)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import IntEnum
+from functools import lru_cache
 from uuid import UUID
 
 from landline.core import ids
@@ -90,17 +91,22 @@ class Outcome:
     error: str | None = None
 
 
+_NO_SIGNS = str.maketrans("", "", "-T:")
 _PUBLIC_ID = re.compile(r"(?:Outgoing|Incoming)_[0-9]{12}([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.ASCII)
 
 
 def outgoing_id(message_id: UUID, at: datetime) -> str:
     """The public id of an outgoing message: `Outgoing_`, its minute (UTC), its guid (acs-wire.md 4.1)."""
-    return f"Outgoing_{at.astimezone(UTC):%Y%m%d%H%M}{message_id}"
+    return f"Outgoing_{_minute(at)}{message_id}"
 
 
 def incoming_id(message_id: UUID, at: datetime) -> str:
     """The public id of a received message."""
-    return f"Incoming_{at.astimezone(UTC):%Y%m%d%H%M}{message_id}"
+    return f"Incoming_{_minute(at)}{message_id}"
+
+
+def _minute(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat()[:16].translate(_NO_SIGNS)
 
 
 def parse_public_id(text: str) -> UUID | None:
@@ -126,13 +132,16 @@ def repeatability(request_id: str | None, first_sent: str | None, now: datetime,
         found = UUID(request_id)
     except ValueError:
         raise Invalid("repeatabilityRequestId is not a guid.", target="repeatabilityRequestId") from None
-    if first_sent is not None:
-        try:
-            at = parsedate_to_datetime(first_sent)
-        except ValueError:
-            raise Invalid("repeatabilityFirstSent is not an RFC 1123 date.", target="repeatabilityFirstSent") from None
-        if at.tzinfo is None:
-            at = at.replace(tzinfo=UTC)
-        if now - at > window:
-            raise Invalid("repeatabilityFirstSent lies too far back.", target="repeatabilityFirstSent")
+    if first_sent is not None and now - _instant(first_sent) > window:
+        raise Invalid("repeatabilityFirstSent lies too far back.", target="repeatabilityFirstSent")
     return found
+
+
+@lru_cache(maxsize=256)
+def _instant(date: str) -> datetime:
+    """The instant of an RFC 1123 date; the recipients of a request all carry the same one."""
+    try:
+        at = parsedate_to_datetime(date)
+    except ValueError:
+        raise Invalid("repeatabilityFirstSent is not an RFC 1123 date.", target="repeatabilityFirstSent") from None
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)

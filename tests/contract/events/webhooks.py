@@ -181,7 +181,7 @@ async def working(events: Events, **options: Any) -> AsyncGenerator[EventsWorker
     worker = EventsWorker(events, **options)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(worker.run())
-        while events.sender is None:  # noqa: ASYNC110 - a few turns of the loop
+        while events.sender is None:
             await asyncio.sleep(0)
         try:
             yield worker

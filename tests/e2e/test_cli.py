@@ -1,0 +1,104 @@
+"""The commands that ask a running server, and the README's own example."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from landline.testing import Server
+from landline.testing.server import COMMAND
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def cli(server: Server, *arguments: str) -> str:
+    """What the command prints about `server`. Raises with what it says instead."""
+    command = [*COMMAND, *arguments, "--data", str(server.data)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise LookupError(done.stderr)
+    return done.stdout.strip()
+
+
+def listed(server: Server, *arguments: str) -> list[dict[str, object]]:
+    return json.loads(cli(server, *arguments, "--json"))
+
+
+def test_the_readmes_example_is_short_and_its_text_arrives_on_the_handset(landline: Server) -> None:
+    [example] = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    assert len(example.splitlines()) < 20
+    env = {
+        **os.environ,
+        "COMMUNICATION_SERVICES_CONNECTION_STRING": landline.connection_string,
+        "REQUESTS_CA_BUNDLE": landline.ca_bundle,
+    }
+    handset = landline.handset("+14255550199")
+    sent = subprocess.run([sys.executable, "-c", example], env=env, capture_output=True, text=True, check=True)
+    assert "202" in sent.stdout
+    assert handset.wait_for_sms().text == "Hello from Landline"
+    inbox = listed(landline, "handset", "inbox", "+14255550199")
+    assert inbox[-1]["text"] == "Hello from Landline"
+
+
+def test_a_resource_is_created_listed_and_its_key_rotated(landline: Server) -> None:
+    first = cli(landline, "resource", "create", "shop")
+    assert "https://shop.localhost:" in first
+    assert {"local", "shop"} <= {resource["name"] for resource in listed(landline, "resource", "list")}
+    assert cli(landline, "resource", "keys", "shop").splitlines()[0] == first
+    second = cli(landline, "resource", "rotate", "shop")
+    assert second != first
+    assert cli(landline, "resource", "keys", "shop").splitlines()[0] == second
+
+
+def test_a_number_is_added_listed_and_removed(landline: Server) -> None:
+    cli(landline, "number", "add", "+18005550111")
+    assert "+18005550111" in {number["number"] for number in listed(landline, "number", "list")}
+    assert "+18005550111" in cli(landline, "number", "list")
+    cli(landline, "number", "remove", "+18005550111")
+    assert "+18005550111" not in {number["number"] for number in listed(landline, "number", "list")}
+
+
+def test_a_handset_texts_a_number(landline: Server) -> None:
+    handset = landline.handset("+14255550187")
+    cli(landline, "handset", "text", "+14255550187", "STOP")
+    assert "unsubscribed" in handset.wait_for_sms().text
+
+
+@pytest.mark.parametrize("host", ["localhost", "other.localhost"])
+def test_a_subscription_belongs_to_the_resource_of_the_connection_string(landline: Server, host: str) -> None:
+    name = "local" if host == "localhost" else "other"
+    if name not in {resource["name"] for resource in listed(landline, "resource", "list")}:
+        cli(landline, "resource", "create", name)
+    connection_string = cli(landline, "resource", "keys", name).splitlines()[0]
+    inbox = landline.inbox()
+    added = ["--name", "by-cli", "--endpoint", inbox.url, "--connection-string", connection_string]
+    cli(landline, "subscription", "add", *added)
+    assert "by-cli" in {each["name"] for each in listed(landline, "subscription", "list", "--resource", name)}
+    cli(landline, "subscription", "remove", "by-cli", "--resource", name)
+    assert "by-cli" not in {each["name"] for each in listed(landline, "subscription", "list", "--resource", name)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["resource", "create", "Not A Name"], "name"),
+        (["resource", "keys", "nowhere"], "nowhere"),
+        (["number", "add", "12"], "number: A sender is"),
+        (["subscription", "remove", "none"], "none"),
+        (["handset", "inbox", "abc"], "number: "),
+    ],
+)
+def test_refusals_are_one_line(landline: Server, arguments: list[str], said: str) -> None:
+    with pytest.raises(LookupError, match=r"^landline: ") as refused:
+        cli(landline, *arguments)
+    assert said in str(refused.value)
+    assert str(refused.value).count("\n") == 1
+
+
+def test_a_wrong_admin_token_is_refused(landline: Server) -> None:
+    with pytest.raises(LookupError, match="does not take this admin token"):
+        cli(landline, "resource", "list", "--admin-token", "wrong")

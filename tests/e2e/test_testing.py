@@ -1,0 +1,86 @@
+"""What `landline.testing` promises by itself: a webhook that speaks both handshakes, a plugin that costs nothing."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from http.client import HTTPConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from landline.testing import Inbox, Server, ServerFailed
+
+RECEIVED = "Microsoft.Communication.SMSReceived"
+
+
+@pytest.fixture
+def alone() -> Generator[Inbox]:
+    """An inbox that is subscribed to nothing."""
+    inbox = Inbox()
+    yield inbox
+    inbox.close()
+
+
+def post(inbox: Inbox, body: Any, method: str = "POST", **headers: str) -> tuple[int, dict[str, str], bytes]:
+    parts = urlsplit(inbox.url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, parts.path, json.dumps(body) if body is not None else None, sent)
+    answer = connection.getresponse()
+    found = answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    connection.close()
+    return found
+
+
+def event(identifier: str, **data: Any) -> dict[str, Any]:
+    return {"id": identifier, "eventType": RECEIVED, "subject": "s", "data": data}
+
+
+def test_an_inbox_answers_event_grids_handshake(alone: Inbox) -> None:
+    asked = {"eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "data": {"validationCode": "c-1"}}
+    status, _, body = post(alone, [asked])
+    assert (status, json.loads(body)) == (200, {"validationResponse": "c-1"})
+    assert alone.events == []
+
+
+def test_an_inbox_answers_the_handshake_of_cloud_events(alone: Inbox) -> None:
+    status, headers, _ = post(alone, None, "OPTIONS", webhook_request_origin="landline.example")
+    assert (status, headers["webhook-allowed-origin"]) == (200, "landline.example")
+
+
+def test_an_inbox_fails_as_often_as_told_and_then_keeps_what_comes(alone: Inbox) -> None:
+    alone.fail(2, status=500)
+    assert [post(alone, [event("e-1", n=1)])[0] for _ in range(3)] == [500, 500, 200]
+    assert alone.tries == 3
+    assert alone.wait_for(RECEIVED).data == {"n": 1}
+
+
+def test_an_event_is_waited_for_by_its_data_and_given_once(alone: Inbox) -> None:
+    post(alone, [event("e-1", n=1), event("e-2", n=2)])
+    assert alone.wait_for(RECEIVED, where=lambda data: data["n"] == 2).id == "e-2"
+    assert alone.wait_for(RECEIVED).id == "e-1"
+    post(alone, [event("e-1", n=1)])
+    with pytest.raises(TimeoutError):
+        alone.wait_for(RECEIVED, timeout=0)
+    assert [one.id for one in alone.events] == ["e-1", "e-2", "e-1"]
+
+
+def test_what_is_no_event_is_refused(alone: Inbox) -> None:
+    assert post(alone, 7)[0] == 400
+    assert alone.events == []
+
+
+def test_the_plugin_imports_nothing_but_pytest() -> None:
+    told = (
+        "import sys, pytest; before = set(sys.modules); import landline.testing.plugin;"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    run = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["landline", "landline.testing", "landline.testing.plugin"]
+
+
+def test_a_server_that_cannot_start_says_why(landline_server: Callable[..., Server]) -> None:
+    with pytest.raises(ServerFailed, match="no-such-option"):
+        landline_server(arguments=["--no-such-option"])
