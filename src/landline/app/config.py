@@ -112,7 +112,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _says("Host names, addresses and networks (`10.1.0.0/16`) that webhooks may call although they are private."),
     ] = ()
     open_webhooks: Annotated[
-        bool, _says("dev only: webhooks may call loopback, private and link-local addresses, also by plain HTTP.")
+        bool,
+        _says("dev only: webhooks may call loopback addresses, also by plain HTTP; private ones need `webhook_allow`."),
     ] = False
     simulated_carrier: Annotated[
         bool, _says("dev only: texts go to simulated handsets, with faults set over the admin API.")
