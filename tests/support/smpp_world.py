@@ -5,14 +5,15 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
+from tests.support.carrier_events import Recorder
+from tests.support.smpp import Network
+
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import SmppConfig
 from landline.ports.sms_carrier import Submission
 from landline.store.database import Database
 from landline.testing.smsc import Smsc
-from tests.support.carrier_events import Recorder
-from tests.support.smpp import Network
 
 OURS = "+18005550100"
 PHONE = "+14255550199"
@@ -62,7 +63,7 @@ class World:
 async def until(true: Callable[[], bool]) -> None:
     """Let the loop run until `true`, at most 10 s."""
     async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110 - what it waits for tells nobody
+        while not true():
             await asyncio.sleep(0.001)
 
 

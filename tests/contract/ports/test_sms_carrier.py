@@ -10,6 +10,8 @@ from typing import Protocol
 from uuid import uuid4
 
 import pytest
+from tests.support.carrier_events import Recorder
+from tests.support.smpp import crash
 
 from landline.core.errors import Unavailable
 from landline.engines.clock import SystemClock
@@ -20,8 +22,6 @@ from landline.engines.smpp.config import SmppConfig
 from landline.ports.sms_carrier import SmsCarrier, Submission
 from landline.store.database import Database
 from landline.testing.smsc import Smsc
-from tests.support.carrier_events import Recorder
-from tests.support.smpp import crash
 
 OURS = "+18005550100"
 PHONE = "+14255550199"

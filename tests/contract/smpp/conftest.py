@@ -3,9 +3,9 @@
 from collections.abc import AsyncGenerator
 
 import pytest
+from tests.support.smpp_world import World
 
 from landline.store.database import Database
-from tests.support.smpp_world import World
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from uuid import uuid4
 
 import pytest
 import trustme
+from tests.support.carrier_events import Recorder
+from tests.support.smpp_world import OURS, PHONE, World, until, until_bound
 
 from landline.core.errors import Unavailable
 from landline.engines.clock import DrivenClock
@@ -17,8 +19,6 @@ from landline.ports.sms_carrier import Submission
 from landline.protocols.smpp import status
 from landline.store.database import Database
 from landline.testing.smsc import Rule, Smsc
-from tests.support.carrier_events import Recorder
-from tests.support.smpp_world import OURS, PHONE, World, until, until_bound
 
 
 async def test_a_cut_connection_leaves_messages_unknown_and_is_made_again(world: World) -> None:

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
+from tests.support.smpp import crash
+from tests.support.smpp_world import OURS, PHONE, World
 
 from landline.core.errors import Unavailable
 from landline.ports.sms_carrier import Arrival
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import Tag
 from landline.protocols.smpp.texts import Alphabet, LongStyle
-from tests.support.smpp import crash
-from tests.support.smpp_world import OURS, PHONE, World
 
 
 async def test_nothing_is_acknowledged_before_the_service_has_it(world: World) -> None:

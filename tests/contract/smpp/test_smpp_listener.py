@@ -7,6 +7,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from tests.support.carrier_events import Recorder
+from tests.support.smpp_world import OURS, PHONE, until
 
 from landline.core.errors import TooMany, Unavailable
 from landline.core.ids import ResourceId
@@ -31,8 +33,6 @@ from landline.protocols.smpp.session import Session
 from landline.protocols.smpp.states import Role
 from landline.protocols.smpp.texts import LongStyle
 from landline.store.database import Database
-from tests.support.carrier_events import Recorder
-from tests.support.smpp_world import OURS, PHONE, until
 
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 

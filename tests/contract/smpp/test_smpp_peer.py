@@ -3,12 +3,15 @@
 import asyncio
 import socket
 from collections.abc import AsyncGenerator
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import smpp34
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.carrier_events import Recorder
+from tests.support.smpp_world import OURS, PHONE
 
 from landline.engines.clock import SystemClock
 from landline.engines.smpp.carrier import SmppCarrier
@@ -19,8 +22,6 @@ from landline.protocols.smpp.commands import ESM_RECEIPT, Command, MessageState
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.store.database import Database
 from landline.testing.smsc import Smsc
-from tests.support.carrier_events import Recorder
-from tests.support.smpp_world import OURS, PHONE
 
 FIELDS = [name for name in ShortMessage.__struct_fields__ if name != "tlvs"]
 
@@ -47,7 +48,7 @@ _messages = st.builds(
 )
 @given(message=_messages)
 def test_both_codecs_agree(command: Command, kind: type, message: ShortMessage) -> None:
-    theirs = smpp34.decode(pdu.encode(command, message, 7))
+    theirs: Any = smpp34.decode(pdu.encode(command, message, 7))
     assert isinstance(theirs, kind)
     for name in FIELDS:
         assert getattr(theirs, name) == getattr(message, name), name

@@ -5,6 +5,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from tests.support.smpp import crash
+from tests.support.smpp_world import OURS, PHONE, World, until
 
 from landline.core.errors import Invalid
 from landline.engines.smpp.config import Binding, CrashPolicy, MessageIds, SmppConfig
@@ -14,8 +16,6 @@ from landline.protocols.smpp.commands import MessageState
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.texts import LongStyle
 from landline.testing.smsc import Conduct, ReceiptTime, Rule
-from tests.support.smpp import crash
-from tests.support.smpp_world import OURS, PHONE, World, until
 
 
 @pytest.mark.parametrize("style", LongStyle)
