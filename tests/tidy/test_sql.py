@@ -13,6 +13,7 @@ PREFIXES = {
     "services/numbers": "numbers",
     "services/sms": "sms",
     "engines/simulated": "handset",
+    "engines/smpp": "smpp",
     "store": "store",
 }
 """What the tables of each part begin with."""

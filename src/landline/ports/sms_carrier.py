@@ -31,6 +31,9 @@ class Submitted:
     temporary: bool = False
     """Whether the refused message may be handed over again later."""
     reason: str = ""
+    unknown: bool = False
+    """The carrier may have taken the message all the same: it was handed over and never answered. Handing it over again
+    may double it; not doing so may lose it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,74 +4,38 @@ An engine joins by a class like `SimulatedSetting` and a line in `SETTINGS`.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime
 from typing import Protocol
 from uuid import uuid4
 
 import pytest
+from tests.support.carrier_events import Recorder
+from tests.support.smpp import crash
 
 from landline.core.errors import Unavailable
 from landline.engines.clock import SystemClock
 from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.engines.simulated.intake import WINDOW
-from landline.ports.sms_carrier import Arrival, Receipt, SmsCarrier, Submission, Submitted
+from landline.engines.smpp.carrier import SmppCarrier
+from landline.engines.smpp.config import SmppConfig
+from landline.ports.sms_carrier import SmsCarrier, Submission
 from landline.store.database import Database
+from landline.testing.smsc import Smsc
 
 OURS = "+18005550100"
 PHONE = "+14255550199"
 
 
-class Recorder:
-    """The service's side of the port: keeps what it is told, and refuses it while `away` or holds it while shut."""
-
-    def __init__(self) -> None:
-        self.answers: list[Submitted] = []
-        self.receipts: list[Receipt] = []
-        self.arrivals: list[Arrival] = []
-        self.order: list[str] = []
-        """Carrier message ids as they were first heard of: answered ones plain, reported ones with `!`."""
-        self.away = False
-        self.refused = 0
-        self.open = asyncio.Event()
-        self.open.set()
-        self._news = asyncio.Condition()
-
-    async def submitted(self, carrier: str, answers: Sequence[Submitted]) -> None:
-        await self._enter()
-        self.answers.extend(answers)
-        self.order.extend(answer.carrier_message_id or "" for answer in answers)
-        await self._tell()
-
-    async def reported(self, carrier: str, receipts: Sequence[Receipt]) -> None:
-        await self._enter()
-        self.receipts.extend(receipts)
-        self.order.extend(f"{receipt.carrier_message_id}!" for receipt in receipts)
-        await self._tell()
-
-    async def arrived(self, carrier: str, arrivals: Sequence[Arrival]) -> None:
-        await self._enter()
-        self.arrivals.extend(arrivals)
-        await self._tell()
-
-    async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10), self._news:
-            await self._news.wait_for(true)
-
-    async def _enter(self) -> None:
-        await self.open.wait()
-        if self.away:
-            self.refused += 1
-            await self._tell()
-            raise Unavailable("the service is away")
-
-    async def _tell(self) -> None:
-        async with self._news:
-            self._news.notify_all()
-
-
 class Setting(Protocol):
     """One engine with the world around it, which outlives the engine's process."""
+
+    window: int
+    """How many messages `submit` takes while the service answers none, give or take one call."""
+
+    def unstarted(self) -> SmsCarrier:
+        """The engine before its start."""
+        ...
 
     async def start(self, events: Recorder) -> SmsCarrier:
         """The engine as a new process starts it."""
@@ -85,13 +49,22 @@ class Setting(Protocol):
         """A phone texts one of our numbers."""
         ...
 
+    async def close(self) -> None:
+        """The test is over."""
+        ...
+
 
 class SimulatedSetting:
     """The simulated carrier on a database of its own."""
 
+    window = WINDOW
+
     def __init__(self, database: Database) -> None:
         self._database = database
         self._carrier: SimulatedCarrier | None = None
+
+    def unstarted(self) -> SmsCarrier:
+        return SimulatedCarrier(self._database, SystemClock(), seed=1)
 
     async def start(self, events: Recorder) -> SmsCarrier:
         self._carrier = SimulatedCarrier(self._database, SystemClock(), seed=1)
@@ -114,7 +87,45 @@ class SimulatedSetting:
             await self._carrier.close()
 
 
-SETTINGS: dict[str, Callable[[Database], SimulatedSetting]] = {"simulated": SimulatedSetting}
+class SmppSetting:
+    """The SMPP engine bound twice to an SMSC that goes on when the engine's process is gone."""
+
+    window = 750  # 500, and what the call that passes it brings
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._smsc: Smsc | None = None
+        self._carrier: SmppCarrier | None = None
+
+    def unstarted(self) -> SmsCarrier:
+        return SmppCarrier(SmppConfig("smpp", "127.0.0.1", 2775, "landline", "secret"), self._database, SystemClock())
+
+    async def start(self, events: Recorder) -> SmsCarrier:
+        if self._smsc is None:
+            self._smsc = Smsc({"landline": "secret"})
+            await self._smsc.start()
+        config = SmppConfig("smpp", "127.0.0.1", self._smsc.port, "landline", "secret", binds=2, backoff_first_s=0.01)
+        self._carrier = SmppCarrier(config, self._database, SystemClock())
+        await self._carrier.start(events)
+        return self._carrier
+
+    async def crash(self) -> None:
+        assert self._carrier is not None
+        await crash(self._carrier)
+        self._carrier = None
+
+    async def phone_texts(self, sender: str, recipient: str, text: str) -> None:
+        assert self._smsc is not None
+        self._smsc.text(sender, recipient, text)
+
+    async def close(self) -> None:
+        if self._carrier is not None:
+            await self._carrier.close()
+        if self._smsc is not None:
+            await self._smsc.close()
+
+
+SETTINGS: dict[str, Callable[[Database], Setting]] = {"simulated": SimulatedSetting, "smpp": SmppSetting}
 
 
 @pytest.fixture(params=SETTINGS)
@@ -206,7 +217,7 @@ async def test_submit_waits_while_the_window_is_full(setting: Setting) -> None:
 
     async def submit_for_ever() -> None:
         nonlocal taken
-        while taken < 2 * WINDOW:
+        while taken < 2 * setting.window:
             await carrier.submit([submission(report_wanted=False) for _ in range(250)])
             taken += 250
 
@@ -214,7 +225,7 @@ async def test_submit_waits_while_the_window_is_full(setting: Setting) -> None:
     for _ in range(1000):
         await asyncio.sleep(0)
     assert not submitting.done()
-    assert 0 < taken <= WINDOW
+    assert 0 < taken <= setting.window
     events.open.set()
     await asyncio.wait_for(submitting, 20)
     await events.until(lambda: len(events.answers) == taken)
@@ -241,6 +252,6 @@ async def test_closing_answers_what_was_taken_and_takes_no_more(setting: Setting
         await carrier.submit([submission()])
 
 
-async def test_before_the_start_nothing_is_taken(database: Database) -> None:
+async def test_before_the_start_nothing_is_taken(setting: Setting) -> None:
     with pytest.raises(Unavailable):
-        await SimulatedCarrier(database, SystemClock(), seed=1).submit([submission()])
+        await setting.unstarted().submit([submission()])

@@ -1,0 +1,289 @@
+"""The SMPP carrier: fills the port `SmsCarrier` over one or more binds to an SMSC."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from random import Random
+from uuid import uuid4
+
+import structlog
+
+from landline.core.errors import Unavailable
+from landline.engines.smpp.config import Binding, CrashPolicy, SmppConfig
+from landline.engines.smpp.inbox import Inbox
+from landline.engines.smpp.link import Link
+from landline.engines.smpp.outbox import Answer, Outbox
+from landline.engines.smpp.pump import Pump
+from landline.engines.smpp.records import Records
+from landline.ports.clock import Alarm, Clock
+from landline.ports.sms_carrier import CarrierEvents, Submission, Submitted
+from landline.protocols.smpp import status
+from landline.protocols.smpp.commands import BindKind, Command, MessageState
+from landline.protocols.smpp.events import Answered, Event, MessageArrived, RequestArrived, Unanswered
+from landline.protocols.smpp.pdu import DataSm, QueryAnswer, QuerySm
+from landline.protocols.smpp.session import Session
+from landline.store.database import Database
+
+log = structlog.get_logger()
+
+_BATCH = 1000
+"""Answers told to the service at once."""
+
+
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """The context of a query_sm."""
+
+    answer: asyncio.Future[Answered]
+
+
+class SmppCarrier:
+    """Fills the port `SmsCarrier`. A message sent and never answered, because its response timer ran out or the
+    connection broke, is answered as refused for now and `unknown`; `crash_policy` says what the operator wants done."""
+
+    def __init__(self, config: SmppConfig, database: Database, clock: Clock, random: Random | None = None) -> None:
+        self._config = config
+        self._clock = clock
+        self._random = random or Random()  # noqa: S311 - jitter, not a secret
+        self._records = Records(database, config.name, uuid4(), config.default_alphabet)
+        self._outbox = Outbox(config)
+        self._inbox = Inbox(config, self._records, self._outbox.in_part, self._ring, self._sleep)
+        self._links: list[Link] = []
+        self._events: CarrierEvents | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._telling: asyncio.Task[None] | None = None
+        self._alarm: Alarm | None = None
+        self._closing = False
+
+    @property
+    def name(self) -> str:
+        return self._config.name
+
+    @property
+    def crash_policy(self) -> CrashPolicy:
+        """What is to become of messages answered as `unknown`, and of those a crash left unanswered."""
+        return self._config.crash_policy
+
+    @property
+    def bound(self) -> int:
+        """How many binds are up."""
+        return sum(1 for link in self._links if link.session is not None)
+
+    async def start(self, events: CarrierEvents) -> None:
+        """See the port. Returns when each bind was tried once; one that failed goes on trying."""
+        config = self._config
+        self._events = events
+        self._alarm = self._clock.alarm()
+        tls = None if config.tls is None else config.tls.context()
+        kinds = [BindKind.TRANSCEIVER]
+        if config.binding is Binding.PAIR:
+            kinds = [BindKind.TRANSMITTER, BindKind.RECEIVER]
+        for number in range(config.binds):
+            for kind in kinds:
+                name = f"{config.name}/{number}/{kind.name.lower()}"
+                self._links.append(Link(config, kind, name, self._clock, self, self._random, tls))
+        self._tasks = [asyncio.create_task(link.run()) for link in self._links]
+        self._telling = asyncio.create_task(self._tell())
+        await asyncio.gather(*(link.attempted.wait() for link in self._links))
+
+    async def submit(self, submissions: Sequence[Submission]) -> None:
+        """See the port. Messages that wait for a window when the last bind is lost are answered as refused for now."""
+        self._check()
+        await self._outbox.room()
+        try:
+            self._check()
+            now = self._now()
+            self._outbox.take(submissions, now)
+            self._outbox.fill(self._links, now)
+        finally:
+            self._outbox.pass_on()
+        if self._outbox.answers:
+            self._ring()
+
+    async def query(self, carrier_message_id: str, sender: str) -> MessageState | None:
+        """What the SMSC says has become of a message (query_sm); None when it does not know it.
+
+        Raises `Unavailable` when it cannot be asked.
+        """
+        link = next((link for link in self._links if link.usable), None)
+        session = link.session if link is not None else None
+        if link is None or session is None or link.pump is None or not session.free:
+            raise Unavailable("the carrier cannot be asked now")
+        ton, npi, address = self._outbox.source(sender)
+        asked = _Asked(asyncio.get_running_loop().create_future())
+        now = self._now()
+        session.request(Command.QUERY_SM, QuerySm(carrier_message_id, ton, npi, address), asked, now)
+        link.wanted(now)
+        link.pump.flush()
+        answered = await asked.answer
+        if answered.status != status.ESME_ROK or not isinstance(answered.body, QueryAnswer):
+            return None
+        known = {state.value: state for state in MessageState}
+        return known.get(answered.body.message_state, MessageState.UNKNOWN)
+
+    async def close(self) -> None:
+        """See the port: what is in flight is awaited for as long as a response may take, then every bind is ended."""
+        if self._closing:
+            return
+        self._closing = True
+        self._outbox.give_back("the carrier is being closed")
+        self._ring()
+        for link in self._links:
+            if link.session is None or not link.session.in_flight:
+                link.close()
+        if self._telling is not None:
+            await asyncio.wait([self._telling], timeout=self._config.response_s)
+        await self._stop()
+
+    def counters(self) -> dict[str, int]:
+        """Figures for the metrics, since the start; `bound`, `queued` and `open` are of this moment."""
+        figures: dict[str, int] = {"bound": self.bound, "queued": self._outbox.queued, "open": self._outbox.open}
+        figures |= {f"outbox_{name}": value for name, value in asdict(self._outbox.counters).items()}
+        figures |= {f"inbox_{name}": value for name, value in asdict(self._inbox.counters).items()}
+        for link in self._links:
+            for name, value in asdict(link.counters).items():
+                figures[f"link_{name}"] = figures.get(f"link_{name}", 0) + value
+        return figures
+
+    def happened(self, link: Link, events: list[Event]) -> None:
+        """See `LinkOwner`."""
+        pump = link.pump
+        if pump is None:
+            return
+        now = self._now()
+        for event in events:
+            if isinstance(event, Answered):
+                self._answered(link, event, now)
+            elif isinstance(event, MessageArrived):
+                self._inbox.add(pump, event, now)
+            elif isinstance(event, Unanswered):
+                self._unanswered(event)
+            elif isinstance(event, RequestArrived):
+                self._requested(pump, event, now)
+        self._go_on(link, now)
+
+    def changed(self, link: Link) -> None:
+        """See `LinkOwner`."""
+        self._go_on(link, self._now())
+
+    def lost(self, link: Link, session: Session) -> None:
+        """See `LinkOwner`."""
+        for unanswered in session.close():
+            self._unanswered(unanswered)
+        self._inbox.drop(session)
+        if not any(other.usable for other in self._links):
+            self._outbox.give_back("no bind to the carrier is up")
+        else:
+            self._outbox.fill(self._links, self._now())
+        self._ring()
+
+    def _go_on(self, link: Link, now: float) -> None:
+        if not self._closing:
+            self._outbox.fill(self._links, now)
+        elif link.session is not None and not link.session.in_flight:
+            link.close()
+        if self._outbox.answers:
+            self._ring()
+
+    def _answered(self, link: Link, event: Answered, now: float) -> None:
+        if event.command == Command.SUBMIT_SM:
+            self._outbox.answered(link, event, now)
+        elif isinstance(event.context, _Asked) and not event.context.answer.done():
+            event.context.answer.set_result(event)
+
+    def _unanswered(self, event: Unanswered) -> None:
+        if event.command == Command.SUBMIT_SM:
+            self._outbox.unanswered(event.context)
+        elif isinstance(event.context, _Asked) and not event.context.answer.done():
+            event.context.answer.set_exception(Unavailable("the carrier did not answer"))
+
+    def _requested(self, pump: Pump, event: RequestArrived, now: float) -> None:
+        """A data_sm from the SMSC is a deliver_sm in other clothes (§4.7)."""
+        if isinstance(event.body, DataSm):
+            self._inbox.add(pump, MessageArrived(event.sequence, event.body.as_short_message()), now)
+        else:
+            pump.session.answer(event.sequence, status.ESME_RINVCMDID)
+
+    async def _tell(self) -> None:
+        """The worker that calls the service: answers first, so that a receipt never comes before its answer."""
+        assert self._alarm is not None
+        assert self._events is not None
+        try:
+            while True:
+                answers = self._outbox.answers[:_BATCH]
+                del self._outbox.answers[:_BATCH]
+                if answers:
+                    await self._tell_answers(self._events, answers)
+                busy = await self._inbox.bring(self.name, self._events, self._now())
+                if answers or busy or self._outbox.answers:
+                    continue
+                if self._closing and not self._outbox.open:
+                    return
+                await self._alarm.wait(_instant(self._inbox.deadline()))
+        finally:
+            self._alarm.close()
+
+    async def _tell_answers(self, events: CarrierEvents, answers: list[Answer]) -> None:
+        long = [answer.ids for answer in answers if answer.ids is not None]
+        while long:
+            try:
+                await self._records.remember_sent(long, self._clock.now())
+                break
+            except Unavailable as error:
+                await self._sleep(error.retry_after_s)
+        await self._submitted(events, [answer.submitted for answer in answers])
+        for answer in answers:
+            if answer.ids is not None:
+                self._inbox.submitted(answer.ids, several=True)
+        single = [answer.submitted.carrier_message_id for answer in answers if answer.ids is None]
+        self._inbox.submitted([message_id for message_id in single if message_id])
+        self._outbox.told(len(answers))
+
+    async def _submitted(self, events: CarrierEvents, answers: list[Submitted]) -> None:
+        while True:
+            try:
+                await events.submitted(self.name, answers)
+                return
+            except Unavailable as error:
+                log.warning("smpp.answers_put_off", carrier=self.name, count=len(answers), reason=error.message)
+                await self._sleep(error.retry_after_s)
+            except Exception:
+                log.exception("smpp.answers_refused", carrier=self.name, count=len(answers))
+                if len(answers) > 1:  # one bad answer must not keep its neighbours
+                    for answer in answers:
+                        await self._submitted(events, [answer])
+                return
+
+    async def _sleep(self, seconds: float) -> None:
+        assert self._alarm is not None
+        until = self._now() + seconds
+        while self._now() < until:
+            await self._alarm.wait(_instant(until))
+
+    async def _stop(self) -> None:
+        for link in self._links:
+            link.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._config.connect_s)
+        tasks = [*self._tasks, *([self._telling] if self._telling is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _check(self) -> None:
+        if self._closing or self._events is None:
+            raise Unavailable("the carrier is closed")
+        if not any(link.usable for link in self._links):
+            raise Unavailable("no bind to the carrier is up")
+
+    def _ring(self) -> None:
+        if self._alarm is not None:
+            self._alarm.ring()
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+
+def _instant(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,129 @@
+"""What an operator sets for one SMPP carrier."""
+
+import ssl
+from dataclasses import dataclass, field
+from enum import Enum
+
+from landline.core.errors import Invalid
+from landline.protocols.smpp.texts import Alphabet, LongStyle
+
+
+class Binding(Enum):
+    """Which binds one connection to the carrier consists of."""
+
+    TRANSCEIVER = "transceiver"
+    PAIR = "pair"
+    """A transmitter and a receiver, for carriers without transceivers."""
+
+
+class MessageIds(Enum):
+    """How the message ids of a carrier's receipts relate to those of its responses."""
+
+    AS_IS = "as-is"
+    DEC_HEX = "dec-hex"
+    """Responses in hexadecimal, receipts in decimal."""
+    HEX_DEC = "hex-dec"
+    """Responses in decimal, receipts in hexadecimal."""
+
+
+class CrashPolicy(Enum):
+    """What becomes of a message that was handed over and never answered (sms.md 2): the service's choice to carry out.
+
+    SMPP 3.4 lets no one ask for a message whose id never came (query_sm §4.8.1 names it by id), so QUERY asks for those
+    whose id is known and treats the others as UNKNOWN.
+    """
+
+    RESEND = "resend"
+    """At least once."""
+    UNKNOWN = "unknown"
+    """At most once: one-time codes, payments."""
+    QUERY = "query"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """TLS towards a carrier. Without a CA file the system's roots count; certificate and key are for mutual TLS."""
+
+    ca_file: str | None = None
+    certificate_file: str | None = None
+    key_file: str | None = None
+    server_name: str | None = None
+    """The name the carrier's certificate must bear; the host when None."""
+
+    def context(self) -> ssl.SSLContext:
+        """Raises `Invalid` when a file cannot be read."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+            if self.certificate_file is not None:
+                context.load_cert_chain(self.certificate_file, self.key_file)
+        except OSError as error:  # ssl.SSLError is one
+            raise Invalid(f"the carrier's TLS files cannot be used: {error}", target="tls") from error
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        return context
+
+
+@dataclass(frozen=True, slots=True)
+class SmppConfig:
+    """One carrier. Durations in seconds; raises `Invalid` for what cannot work."""
+
+    name: str
+    host: str
+    port: int
+    system_id: str
+    password: str = field(repr=False)
+    system_type: str = ""
+    binding: Binding = Binding.TRANSCEIVER
+    binds: int = 1
+    """How many transceivers or pairs."""
+    tls: Tls | None = None
+    window: int = 50
+    """Requests unanswered on each bind."""
+    enquire_link_s: float = 30.0
+    response_s: float = 10.0
+    connect_s: float = 10.0
+    backoff_first_s: float = 1.0
+    backoff_limit_s: float = 60.0
+    source_ton: int | None = None
+    """None for what suits the kind of sender; likewise `source_npi`."""
+    source_npi: int | None = None
+    destination_ton: int = 1
+    destination_npi: int = 1
+    plus_sign: bool = False
+    """Whether international numbers are sent with their `+`."""
+    service_type: str = ""
+    alphabet: Alphabet = Alphabet.GSM
+    """How texts are sent where they can be; the rest goes as UCS-2."""
+    default_alphabet: Alphabet = Alphabet.GSM
+    """What data_coding 0 means in texts that arrive."""
+    registered_delivery: int = 1
+    """For messages whose report is wanted (§5.2.17)."""
+    validity_s: float | None = None
+    """validity_period, relative; None leaves it to the carrier."""
+    long_style: LongStyle = LongStyle.UDH8
+    message_ids: MessageIds = MessageIds.AS_IS
+    rate_per_s: float | None = None
+    """At most so many submit_sm a second on each bind; None for no limit."""
+    throttle_pause_s: float = 1.0
+    throttle_patience_s: float = 60.0
+    """After this long of throttling a message is given back as refused for now."""
+    join_patience_s: float = 3600.0
+    """How long the missing parts of a text are waited for before it is passed on without them."""
+    receipt_utc_offset_minutes: int | None = None
+    """The zone of the receipts' `done date`; None takes the instant a receipt arrives instead."""
+    error_codes: dict[str, int] = field(default_factory=dict[str, int])
+    """ACS detail codes for the carrier's own `err:` values in receipts of failure."""
+    crash_policy: CrashPolicy = CrashPolicy.RESEND
+    trace: bool = False
+    """Log every PDU's header (never a body)."""
+
+    def __post_init__(self) -> None:
+        for name, lowest in (("binds", 1), ("window", 1), ("port", 1)):
+            if getattr(self, name) < lowest:
+                raise Invalid(f"{name} must be at least {lowest}", target=name)
+        for name, size in (("system_id", 15), ("password", 8), ("system_type", 12), ("service_type", 5)):
+            value: str = getattr(self, name)
+            if len(value) > size or not value.isascii():  # SMPP 3.4 §5.2
+                raise Invalid(f"{name} has at most {size} ASCII characters", target=name)
+        for name in ("response_s", "enquire_link_s", "connect_s", "backoff_first_s", "throttle_pause_s"):
+            if not getattr(self, name) > 0:
+                raise Invalid(f"{name} must be positive", target=name)

@@ -1,0 +1,91 @@
+"""Submissions as submit_sm bodies, encoded once before they are queued: addresses, options, the parts of long texts."""
+
+from functools import lru_cache
+
+from landline.core import phone
+from landline.core.phone import SenderKind
+from landline.engines.smpp.config import SmppConfig
+from landline.ports.sms_carrier import Submission
+from landline.protocols.smpp import texts
+from landline.protocols.smpp.commands import Npi, Ton
+from landline.protocols.smpp.pdu import ShortMessage, SubmitTemplate
+
+_Key = tuple[str, bool, int, int]
+
+
+class Encoder:
+    """Encodes for one carrier. Templates are kept per sender, as one sender's messages differ only in their end."""
+
+    def __init__(self, config: SmppConfig) -> None:
+        self._config = config
+        self._validity = "" if config.validity_s is None else relative_time(config.validity_s)
+        self._reference = 0
+        self._template = lru_cache(maxsize=1024)(self._make_template)
+
+    def bodies(self, submission: Submission) -> list[bytes]:
+        """The submit_sm bodies of `submission`, in order. Raises `LocalProtocolError` when SMPP cannot carry it."""
+        config = self._config
+        self._reference = (self._reference + 1) & 0xFFFF
+        parts = texts.write(submission.text, config.long_style, config.alphabet, self._reference)
+        recipient = submission.recipient if config.plus_sign else submission.recipient.removeprefix("+")
+        return [
+            self._template(submission.sender, submission.report_wanted, part.esm_class, part.data_coding).body(
+                recipient, part.short_message, part.tlvs
+            )
+            for part in parts
+        ]
+
+    def source(self, sender: str) -> tuple[int, int, str]:
+        """TON, NPI and address of a sender."""
+        ton, npi, address = address_of(sender, plus_sign=self._config.plus_sign)
+        config = self._config
+        return (
+            ton if config.source_ton is None else config.source_ton,
+            npi if config.source_npi is None else config.source_npi,
+            address,
+        )
+
+    def _make_template(self, sender: str, report: bool, esm_class: int, data_coding: int) -> SubmitTemplate:
+        ton, npi, address = self.source(sender)
+        return SubmitTemplate(
+            ShortMessage(
+                service_type=self._config.service_type,
+                source_addr_ton=ton,
+                source_addr_npi=npi,
+                source_addr=address,
+                dest_addr_ton=self._config.destination_ton,
+                dest_addr_npi=self._config.destination_npi,
+                esm_class=esm_class,
+                validity_period=self._validity,
+                registered_delivery=self._config.registered_delivery if report else 0,
+                data_coding=data_coding,
+            )
+        )
+
+
+def address_of(number: str, *, plus_sign: bool = False) -> tuple[int, int, str]:
+    """TON, NPI and address of a number by its kind (SMPP 3.4 §5.2.5, §5.2.6; short codes as is usual)."""
+    kind = phone.sender_kind(number)
+    if kind is SenderKind.ALPHANUMERIC:
+        return Ton.ALPHANUMERIC, Npi.UNKNOWN, number
+    if kind is SenderKind.SHORT_CODE:
+        return Ton.NETWORK_SPECIFIC, Npi.UNKNOWN, number
+    if number.startswith("+"):
+        return Ton.INTERNATIONAL, Npi.ISDN, number if plus_sign else number[1:]
+    return Ton.UNKNOWN, Npi.UNKNOWN, number
+
+
+def number_of(ton: int, address: str) -> str:
+    """The number that an address of a deliver_sm is: international ones get their `+` (E.164)."""
+    if ton == Ton.INTERNATIONAL and address.isdigit():
+        return "+" + address
+    # SMSCs that leave the TON unknown still send full international numbers, which are longer than short codes.
+    if ton == Ton.UNKNOWN and address.isdigit() and len(address) >= 10 and not address.startswith("0"):
+        return "+" + address
+    return address
+
+
+def relative_time(seconds: float) -> str:
+    """A relative SMPP time (§7.1.1): YYMMDDhhmmss000R, with days that carry the whole span (up to 99)."""
+    days, rest = divmod(min(int(seconds), 99 * 86400), 86400)
+    return f"0000{days:02}{rest // 3600:02}{rest % 3600 // 60:02}{rest % 60:02}000R"

@@ -1,0 +1,325 @@
+"""What a carrier's deliver_sm bring: receipts and texts, gathered per wake-up, passed on, then acknowledged."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence, Set
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import structlog
+
+from landline.core.errors import Unavailable
+from landline.engines.smpp.config import MessageIds, SmppConfig
+from landline.engines.smpp.encoding import number_of
+from landline.engines.smpp.pump import Pump
+from landline.engines.smpp.records import REPEAT, Records, Whole, fingerprint
+from landline.ports.sms_carrier import Arrival, CarrierEvents, Receipt
+from landline.protocols.smpp import receipts, status, texts
+from landline.protocols.smpp.commands import MessageState
+from landline.protocols.smpp.events import MessageArrived
+from landline.protocols.smpp.joiner import GroupKey, TextPart, part_of
+from landline.protocols.smpp.pdu import ShortMessage
+from landline.protocols.smpp.receipts import DeliveryReceipt
+from landline.protocols.smpp.session import Session
+from landline.protocols.smstext import segments
+
+log = structlog.get_logger()
+
+_EARLY_S = 1.0
+"""How long a receipt waits for the response of its submission, which some SMSCs send after it."""
+_KNOWN_LIMIT = 100_000
+_RECENT_LIMIT = 10_000
+_TRIES = 3
+"""How often the service is asked before the SMSC is told to bring it again."""
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    """One deliver_sm that is not answered yet."""
+
+    pump: Pump
+    sequence: int
+    at: float
+    receipt: Receipt | None = None
+    arrival: Arrival | None = None
+    part: TextPart | None = None
+    fingerprint: bytes = b""
+    status: int = status.ESME_ROK
+    waits_until: float | None = None
+
+
+@dataclass(slots=True)
+class _Recent:
+    """A text taken in lately."""
+
+    key: str
+    session: Session
+    at: float
+    acknowledged: bool = False
+
+
+@dataclass(slots=True)
+class InboxCounters:
+    """Since the start."""
+
+    receipts: int = 0
+    receipts_early: int = 0
+    receipts_unreadable: int = 0
+    receipts_passing: int = 0
+    """Receipts of states that are not final."""
+    texts: int = 0
+    parts: int = 0
+    incomplete: int = 0
+    repeated: int = 0
+    put_off: int = 0
+    """deliver_sm answered with a temporary error."""
+
+
+class Inbox:
+    """See the module. `in_part` has the ids of parts whose messages are still on their way; `ring` is called when there
+    is something to `bring`; `sleep` waits by the clock."""
+
+    def __init__(
+        self,
+        config: SmppConfig,
+        records: Records,
+        in_part: Set[str],
+        ring: Callable[[], None],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._config = config
+        self._records = records
+        self._in_part = in_part
+        self._ring = ring
+        self._sleep = sleep
+        self._items: list[_Item] = []
+        self._early: list[_Item] = []
+        self._known: dict[str, bool] = {}
+        self._recent: dict[bytes, _Recent] = {}
+        self._sweep_at = 0.0
+        self.counters = InboxCounters()
+
+    def add(self, pump: Pump, event: MessageArrived, now: float) -> None:
+        """A deliver_sm came."""
+        item = _Item(pump, event.sequence, now)
+        if receipts.is_receipt(event.message):
+            self._read_receipt(item, event.message)
+        else:
+            self._read_text(item, event.message)
+        if item.receipt is None and item.arrival is None and item.part is None:
+            pump.session.answer(item.sequence)  # the pump flushes after the read
+            return
+        self._items.append(item)
+        self._ring()
+
+    def submitted(self, ids: Sequence[str], *, several: bool = False) -> None:
+        """The service has stored the answers with these ids: their receipts may be passed on. `several`: the ids of one
+        long message's parts, whose receipts are folded."""
+        known = self._known
+        for message_id in ids:
+            known[message_id] = several
+        while len(known) > _KNOWN_LIMIT:
+            del known[next(iter(known))]
+
+    def deadline(self) -> float | None:
+        """When `bring` has something to do by itself."""
+        early = min((item.waits_until or item.at for item in self._early), default=None)
+        return self._sweep_at if early is None else min(early, self._sweep_at)
+
+    async def bring(self, carrier: str, events: CarrierEvents, now: float) -> bool:
+        """Pass on what has come and acknowledge it; whether there was anything."""
+        if now >= self._sweep_at:
+            await self._sweep(carrier, events, now)
+        items, self._items = self._items, []
+        reports = self._due([item for item in items if item.receipt is not None], now)
+        found = [item for item in items if item.receipt is None]
+        if not reports and not found:
+            return False
+        if reports:
+            await self._attempt(reports, lambda batch: self._report(carrier, events, batch))
+        if found:
+            await self._attempt(found, lambda batch: self._arrive(carrier, events, batch, now))
+        self._acknowledge([*reports, *found])
+        return True
+
+    def drop(self, session: Session) -> None:
+        """The connection is gone: what came by it and was not passed on will be brought again."""
+        self._early = [item for item in self._early if item.pump.session is not session]
+        self._items = [item for item in self._items if item.pump.session is not session]
+
+    def _read_receipt(self, item: _Item, message: ShortMessage) -> None:
+        read = receipts.read(message)
+        if read is None:
+            self.counters.receipts_unreadable += 1
+            log.warning("smpp.receipt_unreadable", carrier=self._config.name, size_bytes=len(message.short_message))
+        elif not read.state.final:
+            self.counters.receipts_passing += 1
+        else:
+            self.counters.receipts += 1
+            item.receipt = self._receipt(read, item.at)
+
+    def _receipt(self, read: DeliveryReceipt, now: float) -> Receipt:
+        config = self._config
+        message_id = read.message_id
+        if config.message_ids is not MessageIds.AS_IS:
+            message_id = receipts.matching_id(message_id, hexadecimal=config.message_ids is MessageIds.HEX_DEC)
+        delivered = read.state is MessageState.DELIVERED
+        code = status.state_code(read.state, read.network_error)
+        if not delivered and read.error is not None:
+            code = config.error_codes.get(read.error, code)
+        at = datetime.fromtimestamp(now, UTC)
+        if read.done_at is not None and config.receipt_utc_offset_minutes is not None:
+            at = min(read.done_at - timedelta(minutes=config.receipt_utc_offset_minutes), at)
+        return Receipt(message_id, delivered, code, at)
+
+    def _read_text(self, item: _Item, message: ShortMessage) -> None:
+        sender = number_of(message.source_addr_ton, message.source_addr)
+        recipient = number_of(message.dest_addr_ton, message.destination_addr)
+        piece = texts.read(message)
+        if piece.concatenation is not None:
+            self.counters.parts += 1
+            item.part = part_of(sender, recipient, piece.concatenation, piece.data_coding, piece.octets)
+            return
+        self.counters.texts += 1
+        # PostgreSQL's text holds no NUL, and none is ever meant: SMSCs leave one at the end.
+        text = texts.decode(piece.data_coding, piece.octets, self._config.default_alphabet).replace("\0", "")
+        item.fingerprint = fingerprint(sender, recipient, text)
+        at = datetime.fromtimestamp(item.at, UTC)
+        item.arrival = Arrival("", sender, recipient, text, segments(text).count, at)
+
+    def _due(self, items: list[_Item], now: float) -> list[_Item]:
+        """Those of `items` and of the early receipts whose submission is stored or that have waited long enough."""
+        due: list[_Item] = []
+        early: list[_Item] = []
+        for item in [*self._early, *items]:
+            assert item.receipt is not None
+            message_id = item.receipt.carrier_message_id
+            if message_id in self._known:
+                due.append(item)
+            elif message_id in self._in_part:
+                item.waits_until = now + _EARLY_S
+                early.append(item)
+            elif item.waits_until is None:
+                self.counters.receipts_early += 1
+                item.waits_until = item.at + _EARLY_S
+                early.append(item)
+            else:
+                (due if now >= item.waits_until else early).append(item)
+        self._early = early
+        return due
+
+    async def _report(self, carrier: str, events: CarrierEvents, items: list[_Item]) -> None:
+        ours = [item.receipt for item in items if item.receipt is not None]
+        single = [receipt for receipt in ours if self._known.get(receipt.carrier_message_id) is False]
+        if len(single) < len(ours):
+            others = [receipt for receipt in ours if self._known.get(receipt.carrier_message_id) is not False]
+            single += await self._records.fold(others)
+        if single:
+            await events.reported(carrier, single)
+
+    async def _arrive(self, carrier: str, events: CarrierEvents, items: list[_Item], now: float) -> None:
+        at = datetime.fromtimestamp(now, UTC)
+        parts = [item.part for item in items if item.part is not None]
+        wholes = await self._records.keep_parts(parts, at) if parts else []
+        await self._give_keys([item for item in items if item.arrival is not None], now)
+        whole_of = {whole.joined.key: whole for whole in wholes}
+        arrivals: list[Arrival] = []
+        for item in reversed(items):  # a text stands where its last part came
+            whole = whole_of.pop(item.part.key, None) if item.part is not None else None
+            if whole is not None:
+                arrivals.append(_arrival_of(whole, at))
+            elif item.arrival is not None:
+                arrivals.append(item.arrival)
+        arrivals.reverse()
+        if arrivals:
+            await events.arrived(carrier, arrivals)
+        await self._records.finish([whole.joined.key for whole in wholes])
+
+    async def _give_keys(self, items: list[_Item], now: float) -> None:
+        """Give single texts their keys: a text brought again keeps the one it had."""
+        fresh: list[_Item] = []
+        for item in items:
+            assert item.arrival is not None
+            recent = self._recent.get(item.fingerprint)
+            doubtful = recent is not None and (recent.session.ended or not recent.acknowledged)
+            if recent is not None and doubtful and now - recent.at < REPEAT.total_seconds():
+                self.counters.repeated += 1
+                item.arrival = _with_key(item.arrival, recent.key)
+                recent.session, recent.acknowledged = item.pump.session, False
+            else:
+                fresh.append(item)
+        if fresh:
+            wanted = [(item.fingerprint, uuid4().hex) for item in fresh]
+            keys = await self._records.arrival_keys(wanted, datetime.fromtimestamp(now, UTC))
+            for item, key, (_, new) in zip(fresh, keys, wanted, strict=True):
+                assert item.arrival is not None
+                self.counters.repeated += key != new
+                item.arrival = _with_key(item.arrival, key)
+                self._recent.pop(item.fingerprint, None)
+                self._recent[item.fingerprint] = _Recent(key, item.pump.session, now)
+            while len(self._recent) > _RECENT_LIMIT:
+                del self._recent[next(iter(self._recent))]
+
+    async def _attempt(self, items: list[_Item], pass_on: Callable[[list[_Item]], Awaitable[None]]) -> None:
+        """Pass `items` on; those the service does not take get a status that has the SMSC bring them again."""
+        for attempt in range(_TRIES):
+            try:
+                await pass_on(items)
+            except Unavailable as error:
+                log.warning("smpp.put_off", carrier=self._config.name, count=len(items), reason=error.message)
+                if attempt + 1 < _TRIES:
+                    await self._sleep(error.retry_after_s)
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                log.exception("smpp.not_passed_on", carrier=self._config.name, count=len(items))
+                if len(items) > 1:  # one bad item must not keep its neighbours
+                    for item in items:
+                        await self._attempt([item], pass_on)
+                    return
+                break
+            else:
+                return
+        self.counters.put_off += len(items)
+        for item in items:
+            item.status = status.ESME_RX_T_APPN
+
+    def _acknowledge(self, items: list[_Item]) -> None:
+        pumps: set[Pump] = set()
+        for item in items:
+            if item.pump.session.ended:
+                continue
+            item.pump.session.answer(item.sequence, item.status)
+            pumps.add(item.pump)
+            if item.fingerprint and item.status == status.ESME_ROK:
+                recent = self._recent.get(item.fingerprint)
+                if recent is not None:
+                    recent.acknowledged = True
+            elif item.receipt is not None and item.status == status.ESME_ROK:
+                self._known.pop(item.receipt.carrier_message_id, None)
+        for pump in pumps:
+            pump.flush()
+
+    async def _sweep(self, carrier: str, events: CarrierEvents, now: float) -> None:
+        """Pass on the texts whose missing parts are waited for no more."""
+        patience_s = self._config.join_patience_s
+        self._sweep_at = now + min(patience_s, 60.0)
+        at = datetime.fromtimestamp(now, UTC)
+        try:
+            wholes = await self._records.overdue(at, timedelta(seconds=patience_s))
+            if wholes:
+                self.counters.incomplete += len(wholes)
+                await events.arrived(carrier, [_arrival_of(whole, at) for whole in wholes])
+                await self._records.finish([whole.joined.key for whole in wholes])
+        except Unavailable as error:
+            log.warning("smpp.sweep_put_off", carrier=carrier, reason=error.message)
+
+
+def _arrival_of(whole: Whole, at: datetime) -> Arrival:
+    key: GroupKey = whole.joined.key
+    text = whole.joined.text.replace("\0", "")
+    return Arrival(whole.key, key.sender, key.recipient, text, whole.joined.parts, at)
+
+
+def _with_key(arrival: Arrival, key: str) -> Arrival:
+    return Arrival(key, arrival.sender, arrival.recipient, arrival.text, arrival.segments, arrival.at)

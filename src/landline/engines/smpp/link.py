@@ -1,0 +1,246 @@
+"""One bind of a carrier, kept up: connects, binds, and connects again with growing pauses when it is lost."""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Protocol
+
+import structlog
+
+from landline.engines.smpp.config import SmppConfig
+from landline.engines.smpp.pump import Pump
+from landline.ports.clock import Clock
+from landline.protocols.smpp import pdu, status
+from landline.protocols.smpp.commands import BindKind
+from landline.protocols.smpp.events import BindRefused, Bound, Event
+from landline.protocols.smpp.pace import Pace
+from landline.protocols.smpp.session import Limits, Session
+from landline.protocols.smpp.states import Role
+
+log = structlog.get_logger()
+
+_UNBIND_S = 3.0
+"""How long an unbind is waited for."""
+
+
+class LinkOwner(Protocol):
+    """What a link tells the carrier."""
+
+    def happened(self, link: "Link", events: list[Event]) -> None:
+        """Events of the session; an empty list when the peer reads again."""
+        ...
+
+    def changed(self, link: "Link") -> None:
+        """It is bound now, or its pace allows more."""
+        ...
+
+    def lost(self, link: "Link", session: Session) -> None:
+        """Its connection is gone; the session still holds what is unanswered."""
+        ...
+
+
+@dataclass(slots=True)
+class LinkCounters:
+    """Since the start."""
+
+    connects: int = 0
+    connects_failed: int = 0
+    binds: int = 0
+    binds_refused: int = 0
+    losses: int = 0
+    throttled: int = 0
+
+
+class Link:
+    """See the module. `run` is its worker."""
+
+    def __init__(
+        self,
+        config: SmppConfig,
+        kind: BindKind,
+        name: str,
+        clock: Clock,
+        owner: LinkOwner,
+        random: Random,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.counters = LinkCounters()
+        self.pump: Pump | None = None
+        self.attempted = asyncio.Event()
+        """Set once the first attempt to bind has succeeded or failed."""
+        self._config = config
+        self._clock = clock
+        self._owner = owner
+        self._random = random
+        self._tls = tls
+        self._alarm = clock.alarm()
+        self._armed = 0.0
+        self._closing = False
+        self._gone = False
+        self._bound = False
+        self._failures = 0
+        self.pace = self._new_pace()
+
+    @property
+    def session(self) -> Session | None:
+        """The session while it is bound."""
+        return self.pump.session if self.pump is not None and self._bound and not self.pump.session.ended else None
+
+    @property
+    def usable(self) -> bool:
+        """Whether a submit_sm may be sent here when the window and the pace allow it."""
+        session = self.session
+        return session is not None and session.can_submit and not self._closing
+
+    def now(self) -> float:
+        return self._clock.now().timestamp()
+
+    async def run(self) -> None:
+        """Until `close`."""
+        try:
+            while not self._closing:
+                await self._serve()
+                self.attempted.set()
+                if not self._closing:
+                    await self._pause()
+        finally:
+            self.attempted.set()
+            self.abort()
+            self._alarm.close()
+
+    def wanted(self, now: float) -> None:
+        """A request was sent: its timer may end before what the worker waits for."""
+        self._wake_by(now + self._config.response_s)
+
+    def held_back(self, now: float) -> None:
+        """The pace allows less than there is to send: the worker is to come back when it allows more."""
+        resumes_at = self.pace.resumes_at(now)
+        if resumes_at is not None:
+            self._wake_by(resumes_at)
+
+    def close(self) -> None:
+        """Unbind and end `run`."""
+        if self._closing:
+            return
+        self._closing = True
+        session = self.session
+        if session is not None and self.pump is not None:
+            session.unbind(self.now())
+            self.pump.flush()
+        elif self.pump is not None:
+            self.abort()
+        self._alarm.ring()
+
+    def abort(self) -> None:
+        """Cut the connection as a crash would."""
+        if self.pump is not None:
+            self.pump.abort()
+
+    def _wake_by(self, instant: float) -> None:
+        if instant < self._armed:
+            self._alarm.ring()
+
+    async def _serve(self) -> None:
+        """One connection from its beginning to its end."""
+        session = Session(Role.ESME, self.now(), self._limits())
+        trace = self.name if self._config.trace else None
+        pump = Pump(session, self.now, self._happened, self._lost, trace=trace)
+        self._gone = self._bound = False
+        if not await self._connect(pump):
+            self._failures += 1
+            return
+        if self._closing:
+            pump.abort()
+            return
+        self.pump = pump
+        self.pace = self._new_pace()
+        config = self._config
+        session.bind(self.kind, pdu.Bind(config.system_id, config.password, config.system_type), self.now())
+        pump.flush()
+        ends_at: float | None = None
+        while not self._gone:
+            if self._closing and ends_at is None:
+                ends_at = self.now() + _UNBIND_S
+            await self._sleep(self._deadline(session, ends_at))
+            pump.expire()
+            if ends_at is not None and self.now() >= ends_at:
+                pump.abort()
+            elif not self._gone:
+                self._owner.changed(self)
+        self.pump = None
+        self._failures = 0 if self._bound else self._failures + 1
+        self._bound = False
+        self.counters.losses += 1
+        self._owner.lost(self, session)
+
+    async def _connect(self, pump: Pump) -> bool:
+        config = self._config
+        name = None
+        if self._tls is not None:
+            name = (config.tls.server_name if config.tls is not None else None) or config.host
+        try:
+            async with asyncio.timeout(config.connect_s):
+                await asyncio.get_running_loop().create_connection(
+                    lambda: pump, config.host, config.port, ssl=self._tls, server_hostname=name
+                )
+        except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
+            self.counters.connects_failed += 1
+            log.warning("smpp.connect_failed", link=self.name, error=type(error).__name__, reason=str(error))
+            return False
+        self.counters.connects += 1
+        return True
+
+    def _happened(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, Bound):
+                self._bound = True
+                self.counters.binds += 1
+                self.attempted.set()
+                log.info("smpp.bound", link=self.name, system_id=event.system_id)
+                self._alarm.ring()
+            elif isinstance(event, BindRefused):
+                self.counters.binds_refused += 1
+                reason = status.meaning(event.status).name
+                log.warning("smpp.bind_refused", link=self.name, status=event.status, reason=reason)
+                if self.pump is not None:
+                    self.pump.close()
+        self._owner.happened(self, events)
+
+    def _lost(self) -> None:
+        self._gone = True
+        self._alarm.ring()
+
+    def _limits(self) -> Limits:
+        config = self._config
+        return Limits(response_s=config.response_s, enquire_link_s=config.enquire_link_s, window=config.window)
+
+    def _new_pace(self) -> Pace:
+        config = self._config
+        return Pace(self.now(), rate_per_s=config.rate_per_s, pause_s=config.throttle_pause_s)
+
+    def _deadline(self, session: Session, ends_at: float | None) -> float | None:
+        instants = (session.deadline(), self.pace.resumes_at(self.now()), ends_at)
+        return min((instant for instant in instants if instant is not None), default=None)
+
+    async def _pause(self) -> None:
+        config = self._config
+        pause_s = backoff(self._failures, config.backoff_first_s, config.backoff_limit_s)
+        until = self.now() + pause_s * (0.5 + self._random.random() / 2)  # jitter: not all binds at the same instant
+        while not self._closing and self.now() < until:
+            await self._sleep(until)
+
+    async def _sleep(self, until: float | None) -> None:
+        self._armed = float("inf") if until is None else until
+        # Rounded up: a datetime has microseconds only, and waking before the deadline would wake again at once.
+        await self._alarm.wait(
+            None if until is None else datetime.fromtimestamp(until, UTC) + timedelta(microseconds=1)
+        )
+
+
+def backoff(failures: int, first_s: float, limit_s: float) -> float:
+    """The pause in seconds after `failures` failed attempts in a row, doubling up to `limit_s`."""
+    return min(first_s * 2 ** min(failures, 20), limit_s)

@@ -1,0 +1,230 @@
+"""Messages a carrier has taken: queued by part, sent as windows and paces allow, each answered once."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from msgspec import Struct
+
+from landline.core.errors import Unavailable
+from landline.engines.smpp.config import MessageIds, SmppConfig
+from landline.engines.smpp.encoding import Encoder
+from landline.engines.smpp.link import Link
+from landline.ports.sms_carrier import Submission, Submitted
+from landline.protocols.smpp import receipts, status
+from landline.protocols.smpp.errors import LocalProtocolError
+from landline.protocols.smpp.events import Answered
+
+_UNAVAILABLE = 5001
+_NOT_TO_BE_SENT = 5000
+
+
+class Outgoing:
+    """One message on its way."""
+
+    __slots__ = ("bodies", "done", "ids", "key", "report_wanted", "sent", "since", "waiting")
+
+    def __init__(self, submission: Submission, bodies: list[bytes], now: float) -> None:
+        self.key: UUID = submission.key
+        self.report_wanted = submission.report_wanted
+        self.bodies = bodies
+        self.ids = [""] * len(bodies)
+        self.waiting = len(bodies)
+        self.sent = False
+        """Whether any part of it may have reached the carrier."""
+        self.done = False
+        self.since = now
+
+
+class Part(Struct, frozen=True):
+    """The context of a submit_sm: which part of which message."""
+
+    outgoing: Outgoing
+    index: int
+
+
+@dataclass(slots=True)
+class OutboxCounters:
+    """Since the start."""
+
+    taken: int = 0
+    submitted: int = 0
+    """submit_sm sent, repeats after throttling included."""
+    accepted: int = 0
+    refused: int = 0
+    throttled: int = 0
+    unanswered: int = 0
+
+
+@dataclass(slots=True)
+class Answer:
+    """What is to be told about one message; `ids` has all its parts' ids when it has several and a report is wanted."""
+
+    submitted: Submitted
+    ids: list[str] | None = None
+
+
+class Outbox:
+    """See the module. Not told answers count as taken, so that a slow service holds `room` back."""
+
+    def __init__(self, config: SmppConfig) -> None:
+        self._config = config
+        self._encoder = Encoder(config)
+        self._queue: deque[Part] = deque()
+        self._limit = max(4 * config.window * config.binds, 500)
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._first = 0
+        self.open = 0
+        """Messages taken whose answer the service has not stored."""
+        self.answers: list[Answer] = []
+        self.in_part: set[str] = set()
+        """Ids of parts the carrier took of messages whose other parts it has not answered yet."""
+        self.counters = OutboxCounters()
+
+    @property
+    def queued(self) -> int:
+        """Parts waiting for a place in a window."""
+        return len(self._queue)
+
+    def source(self, sender: str) -> tuple[int, int, str]:
+        """TON, NPI and address of a sender, as they are sent."""
+        return self._encoder.source(sender)
+
+    async def room(self) -> None:
+        """Wait until messages may be taken. Raises `Unavailable` when no bind is left meanwhile."""
+        while self.open >= self._limit:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    def take(self, submissions: Sequence[Submission], now: float) -> None:
+        """Queue `submissions`; one that SMPP cannot carry is answered as refused."""
+        self.open += len(submissions)
+        self.counters.taken += len(submissions)
+        for submission in submissions:
+            try:
+                bodies = self._encoder.bodies(submission)
+            except LocalProtocolError as error:
+                reason = f"cannot be sent over SMPP: {error}"
+                self.answers.append(Answer(Submitted(submission.key, None, _NOT_TO_BE_SENT, reason=reason)))
+                continue
+            outgoing = Outgoing(submission, bodies, now)
+            self._queue.extend([Part(outgoing, index) for index in range(len(bodies))])
+
+    def fill(self, links: Sequence[Link], now: float) -> None:
+        """Send what windows and paces allow, the queue's share for each link, in one write a link."""
+        if not self._queue:
+            return
+        usable = [link for link in links if link.usable]
+        self._first += 1
+        for number in range(len(usable)):
+            left = len(self._queue)
+            if not left:
+                return
+            link = usable[(number + self._first) % len(usable)]
+            share = -(-left // (len(usable) - number))
+            self._fill(link, share, now)
+
+    def _fill(self, link: Link, share: int, now: float) -> None:
+        session, pump = link.session, link.pump
+        if session is None or pump is None or not pump.writable:
+            return
+        count = min(session.free, share)
+        allowed = link.pace.allowance(now) if count > 0 else 0
+        if allowed is not None and allowed < count:
+            count = allowed
+            link.held_back(now)
+        queue = self._queue
+        sent = 0
+        while sent < count and queue:
+            part = queue.popleft()
+            outgoing = part.outgoing
+            if not outgoing.done:
+                outgoing.sent = True
+                session.submit(outgoing.bodies[part.index], part, now)
+                sent += 1
+        if sent:
+            self.counters.submitted += sent
+            link.pace.sent(sent, now)
+            link.wanted(now)
+            pump.flush()
+
+    def answered(self, link: Link, event: Answered, now: float) -> None:
+        """The carrier's response to a part."""
+        part = event.context
+        assert isinstance(part, Part)
+        outgoing, index = part.outgoing, part.index
+        if outgoing.done:
+            return
+        if event.status == status.ESME_ROK:
+            outgoing.ids[index] = _canonical(event.message_id, self._config.message_ids)
+            outgoing.waiting -= 1
+            if not outgoing.waiting:
+                self._accept(outgoing)
+            else:
+                self.in_part.add(outgoing.ids[index])
+        elif event.status in status.SLOW_DOWN and now - outgoing.since < self._config.throttle_patience_s:
+            self.counters.throttled += 1
+            link.counters.throttled += 1
+            link.pace.throttled(now)
+            link.held_back(now)
+            self._queue.appendleft(part)
+        else:
+            meaning = status.meaning(event.status)
+            self._refuse(outgoing, meaning.code, meaning.name, temporary=meaning.temporary)
+
+    def unanswered(self, context: object) -> None:
+        """A part's response did not come: whether the carrier has it is unknown."""
+        assert isinstance(context, Part)
+        outgoing = context.outgoing
+        if not outgoing.done:
+            self.counters.unanswered += 1
+            self._refuse(outgoing, _UNAVAILABLE, "no answer from the carrier", temporary=True, unknown=True)
+
+    def give_back(self, reason: str) -> None:
+        """Nothing can be sent now: the queue goes back to the service, and whoever waits for room is refused."""
+        queue, self._queue = self._queue, deque()
+        for part in queue:
+            outgoing = part.outgoing
+            if not outgoing.done:
+                in_part = outgoing.waiting < len(outgoing.bodies)
+                self._refuse(outgoing, _UNAVAILABLE, reason, temporary=True, unknown=in_part)
+        waiters, self._waiters = self._waiters, deque()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(Unavailable(reason))
+
+    def told(self, count: int) -> None:
+        """The service has stored `count` answers."""
+        self.open -= count
+        while self._waiters and self.open < self._limit:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return  # it takes its own before the next is let in
+
+    def pass_on(self) -> None:
+        """Let the next waiter look, after one has taken its messages."""
+        self.told(0)
+
+    def _accept(self, outgoing: Outgoing) -> None:
+        outgoing.done = True
+        self.in_part.difference_update(outgoing.ids)
+        self.counters.accepted += 1
+        several = outgoing.ids if len(outgoing.ids) > 1 and outgoing.report_wanted else None
+        self.answers.append(Answer(Submitted(outgoing.key, outgoing.ids[0]), several))
+
+    def _refuse(self, outgoing: Outgoing, code: int, reason: str, *, temporary: bool, unknown: bool = False) -> None:
+        outgoing.done = True
+        self.in_part.difference_update(outgoing.ids)
+        self.counters.refused += 1
+        answer = Submitted(outgoing.key, None, code, temporary=temporary, reason=reason, unknown=unknown)
+        self.answers.append(Answer(answer))
+
+
+def _canonical(message_id: str, style: MessageIds) -> str:
+    if style is MessageIds.AS_IS:
+        return message_id
+    return receipts.matching_id(message_id, hexadecimal=style is MessageIds.DEC_HEX)

@@ -1,0 +1,139 @@
+"""The dumb pump between a socket and an SMPP session: reads in, events up, one write per wake-up."""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import structlog
+
+from landline.protocols.smpp.events import Event, PeerLost
+from landline.protocols.smpp.framing import HEADER, Framer
+from landline.protocols.smpp.session import Session
+
+log = structlog.get_logger()
+
+
+class Pump(asyncio.Protocol):
+    """Owns one connection. `on_events` is called with what each read brought; what it makes the session say is written
+    after it in one piece. `on_lost` is called once, when the connection is gone."""
+
+    def __init__(
+        self,
+        session: Session,
+        now: Callable[[], float],
+        on_events: Callable[[list[Event]], None],
+        on_lost: Callable[[], None],
+        *,
+        trace: str | None = None,
+    ) -> None:
+        self.session = session
+        self.writable = False
+        """Whether the peer reads fast enough for more to be sent."""
+        self._now = now
+        self._on_events = on_events
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+        self._flushing = False
+        self._trace = None if trace is None else (trace, Framer())
+
+    @property
+    def peer(self) -> str:
+        """The peer's address, for the log."""
+        name = self._transport.get_extra_info("peername") if self._transport is not None else None
+        return str(name[0]) if name else ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
+        self.writable = True
+
+    def data_received(self, data: bytes) -> None:
+        if self._trace is not None:
+            trace_pdus(self._trace[0], "in", [] if self._trace[1].fault else self._trace[1].receive(data))
+        self._pass_on(self.session.receive(data, self._now()))
+
+    def expire(self) -> None:
+        """Let the session act on the time."""
+        self._pass_on(self.session.expire(self._now()))
+
+    def flush(self) -> None:
+        """Write what the session has to say; close once it has ended."""
+        transport = self._transport
+        if transport is None:
+            return
+        octets = self.session.outgoing()
+        if octets:
+            if self._trace is not None:
+                trace_pdus(self._trace[0], "out", Framer().receive(octets))
+            transport.write(octets)
+        if self.session.ended:
+            self.close()
+
+    def flush_soon(self) -> None:
+        """`flush` once in this turn of the loop, however often it is asked for."""
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush_now)
+
+    def close(self) -> None:
+        """Close after what was written has left; at once when the peer does not read."""
+        transport, self._transport = self._transport, None
+        self.writable = False
+        if transport is not None:
+            if transport.get_write_buffer_size():
+                transport.abort()
+            else:
+                transport.close()
+
+    def abort(self) -> None:
+        """Close at once; what was written may not leave."""
+        transport, self._transport = self._transport, None
+        self.writable = False
+        if transport is not None:
+            transport.abort()
+
+    def pause_reading(self) -> None:
+        if self._transport is not None and self._transport.is_reading():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_reading():
+            self._transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        self._on_events([])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self.writable = False
+        self._on_lost()
+
+    def _pass_on(self, events: list[Event]) -> None:
+        if events:
+            self._on_events(events)
+            for event in events:
+                if isinstance(event, PeerLost):
+                    log.warning("smpp.peer_lost", peer=self.peer, reason=event.reason)
+        self.flush()
+
+    def _flush_now(self) -> None:
+        self._flushing = False
+        self.flush()
+
+
+def trace_pdus(link: str, direction: str, frames: list[bytes]) -> None:
+    """Log the headers of `frames`."""
+    for frame in frames:
+        size, command, status, sequence = HEADER.unpack_from(frame)
+        log.info(
+            "smpp.pdu",
+            link=link,
+            direction=direction,
+            command=f"{command:08x}",
+            status=status,
+            sequence=sequence,
+            size_bytes=size,
+        )

@@ -1,0 +1,238 @@
+"""The SMPP engine's own tables: parts of long texts in both directions, and fingerprints of texts that arrived."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from uuid import UUID
+
+from landline.ports.sms_carrier import Receipt
+from landline.protocols.smpp.joiner import GroupKey, Joined, TextPart, join
+from landline.protocols.smpp.texts import Alphabet
+from landline.store.database import Connection, Database, Record
+
+REPEAT = timedelta(minutes=2)
+"""How long after its arrival in one process a text that comes to another counts as the same."""
+KEPT = timedelta(minutes=10)
+"""How long whole texts' parts and fingerprints are kept."""
+SENT_KEPT = timedelta(days=8)
+"""How long receipts of a long message's parts are waited for."""
+
+_GROUP = ("sender", "recipient", "reference", "total", "wide")
+_MATCH = " AND ".join(f"p.{column} = n.{column}" for column in _GROUP)
+_GROUP_ARRAYS = "$2::text[], $3::text[], $4::int[], $5::smallint[], $6::boolean[]"
+_NEW_PARTS = (
+    f"unnest({_GROUP_ARRAYS}, $7::smallint[], $8::smallint[], $9::bytea[])"
+    " AS n (sender, recipient, reference, total, wide, sequence, data_coding, octets)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A text made of parts. `key` stays the same when it is made again."""
+
+    key: str
+    joined: Joined
+
+
+class Records:
+    """One carrier's rows. Every method is durable when it returns and may be repeated; all raise `Unavailable`."""
+
+    def __init__(self, database: Database, carrier: str, owner: UUID, default: Alphabet) -> None:
+        self._database = database
+        self._carrier = carrier
+        self._owner = owner
+        self._default = default
+
+    async def keep_parts(self, parts: Sequence[TextPart], now: datetime) -> list[Whole]:
+        """Store `parts`; the texts among theirs that are whole now, again each time until `finish` is told of them."""
+        columns = [*_group_columns([part.key for part in parts]), *_part_columns(parts)]
+        async with self._database.connection() as connection:
+            # A reference used again: other octets in the same place of a text that is done begin a new text.
+            await connection.execute(
+                "DELETE FROM smpp_inbound_parts p USING smpp_inbound_parts o,"
+                f" {_NEW_PARTS} WHERE o.carrier = $1 AND p.carrier = $1 AND o.done AND {_MATCH}"
+                f" AND {_MATCH.replace('p.', 'o.')} AND o.sequence = n.sequence AND o.octets <> n.octets",
+                self._carrier,
+                *columns,
+            )
+            await connection.execute(
+                "INSERT INTO smpp_inbound_parts (carrier, sender, recipient, reference, total, wide, sequence,"
+                f" data_coding, octets, at) SELECT DISTINCT ON ({', '.join(f'n.{c}' for c in _GROUP)}, n.sequence)"
+                f" $1, n.*, $10::timestamptz FROM {_NEW_PARTS} ON CONFLICT DO NOTHING",
+                self._carrier,
+                *columns,
+                now,
+            )
+            # Its own statement, after the commit of the first: of two processes that store a text's last parts at the
+            # same time at least one sees all of them.
+            return await self._wholes(connection, list({part.key for part in parts}))
+
+    async def finish(self, keys: Sequence[GroupKey]) -> None:
+        """The texts of `keys` were passed on."""
+        if keys:
+            async with self._database.connection() as connection:
+                await connection.execute(
+                    "UPDATE smpp_inbound_parts p SET done = true FROM"
+                    f" unnest({_GROUP_ARRAYS}) AS n ({', '.join(_GROUP)}) WHERE p.carrier = $1 AND {_MATCH}",
+                    self._carrier,
+                    *_group_columns(keys),
+                )
+
+    async def overdue(self, now: datetime, patience: timedelta) -> list[Whole]:
+        """Texts whose missing parts are waited for no more; what is kept no longer is deleted on the way."""
+        async with self._database.connection() as connection:
+            for sql, until in (
+                ("DELETE FROM smpp_inbound_parts WHERE carrier = $1 AND done AND at < $2", now - KEPT),
+                ("DELETE FROM smpp_arrivals WHERE carrier = $1 AND at < $2", now - KEPT),
+                ("DELETE FROM smpp_sent_parts WHERE carrier = $1 AND sent_at < $2", now - SENT_KEPT),
+            ):
+                await connection.execute(sql, self._carrier, until)
+            rows = await connection.fetch(
+                f"SELECT {', '.join(_GROUP)} FROM smpp_inbound_parts WHERE carrier = $1 AND NOT done"
+                f" GROUP BY {', '.join(_GROUP)} HAVING min(at) <= $2 LIMIT 100",
+                self._carrier,
+                now - patience,
+            )
+            return await self._wholes(connection, [_group_of(row) for row in rows], missing=True)
+
+    async def _wholes(self, connection: Connection, keys: list[GroupKey], *, missing: bool = False) -> list[Whole]:
+        if not keys:
+            return []
+        rows = await connection.fetch(
+            f"SELECT p.* FROM smpp_inbound_parts p JOIN unnest({_GROUP_ARRAYS}) AS n ({', '.join(_GROUP)})"
+            f" ON {_MATCH} WHERE p.carrier = $1 ORDER BY p.at, p.sequence",
+            self._carrier,
+            *_group_columns(keys),
+        )
+        groups: dict[GroupKey, dict[int, TextPart]] = {}
+        since: dict[GroupKey, datetime] = {}
+        done = {_group_of(row) for row in rows if row["done"]}
+        for row in rows:
+            key = _group_of(row)
+            if key in done:
+                continue
+            groups.setdefault(key, {})[row["sequence"]] = TextPart(
+                key, row["sequence"], row["data_coding"], row["octets"]
+            )
+            since.setdefault(key, row["at"])
+        return [
+            self._whole(key, parts, since[key]) for key, parts in groups.items() if missing or len(parts) == key.total
+        ]
+
+    def _whole(self, key: GroupKey, parts: dict[int, TextPart], since: datetime) -> Whole:
+        joined = join(parts, key, self._default)
+        stamp = f"{key.reference}:{len(parts)}:{since.timestamp()}"
+        return Whole(fingerprint(key.sender, key.recipient, joined.text + stamp).hex(), joined)
+
+    async def arrival_keys(self, arrivals: Sequence[tuple[bytes, str]], now: datetime) -> list[str]:
+        """The key of each (fingerprint, new key): that of the same text lately taken in by another process, or else the
+        new one, which is remembered."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT fingerprint, key FROM smpp_arrivals WHERE carrier = $1 AND fingerprint = ANY($2)"
+                " AND owner <> $3 AND at >= $4",
+                self._carrier,
+                [print_ for print_, _ in arrivals],
+                self._owner,
+                now - REPEAT,
+            )
+            known = {row["fingerprint"]: row["key"] for row in rows}
+            await connection.execute(
+                "INSERT INTO smpp_arrivals (carrier, fingerprint, owner, at, key)"
+                " SELECT $1, f, $2, $3, k FROM unnest($4::bytea[], $5::text[]) AS n (f, k) ON CONFLICT DO NOTHING",
+                self._carrier,
+                self._owner,
+                now,
+                [print_ for print_, _ in arrivals if print_ not in known],
+                [key for print_, key in arrivals if print_ not in known],
+            )
+            return [known.get(print_, key) for print_, key in arrivals]
+
+    async def remember_sent(self, messages: Sequence[Sequence[str]], now: datetime) -> None:
+        """The part ids of long messages whose receipts will come; the first of each names the message."""
+        rows = [(part, ids[0], len(ids)) for ids in messages for part in ids]
+        async with self._database.connection() as connection:
+            await connection.execute(
+                "INSERT INTO smpp_sent_parts (carrier, part_id, message_id, total, sent_at)"
+                " SELECT $1, p, m, t, $5 FROM unnest($2::text[], $3::text[], $4::smallint[]) AS n (p, m, t)"
+                " ON CONFLICT DO NOTHING",
+                self._carrier,
+                [part for part, _, _ in rows],
+                [message for _, message, _ in rows],
+                [total for _, _, total in rows],
+                now,
+            )
+
+    async def fold(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+        """`receipts` with those of parts folded: a long message's single receipt is there once all its parts' are."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                "WITH news AS (SELECT DISTINCT ON (part_id) * FROM unnest($2::text[], $3::int[]) AS n (part_id, code)),"
+                " folded AS (UPDATE smpp_sent_parts s SET code = coalesce(s.code, n.code) FROM news n"
+                "  WHERE s.carrier = $1 AND s.part_id = n.part_id RETURNING s.part_id, s.message_id)"
+                " SELECT part_id, message_id FROM folded",
+                self._carrier,
+                [receipt.carrier_message_id for receipt in receipts],
+                [receipt.code for receipt in receipts],
+            )
+            if not rows:
+                return list(receipts)
+            ended = await connection.fetch(
+                "SELECT message_id, array_agg(code ORDER BY part_id) AS codes FROM smpp_sent_parts"
+                " WHERE carrier = $1 AND message_id = ANY($2) GROUP BY message_id HAVING count(code) = min(total)",
+                self._carrier,
+                list({row["message_id"] for row in rows}),
+            )
+        return _folded(receipts, {row["part_id"]: row["message_id"] for row in rows}, ended)
+
+
+def fingerprint(sender: str, recipient: str, text: str) -> bytes:
+    """16 octets that stand for a text between two numbers."""
+    whole = f"{sender}\n{recipient}\n{text}".encode("utf-8", "surrogatepass")
+    return blake2b(whole, digest_size=16).digest()
+
+
+def _folded(receipts: Sequence[Receipt], part_of: dict[str, str], ended: Sequence[Record]) -> list[Receipt]:
+    codes_of: dict[str, list[int]] = {row["message_id"]: row["codes"] for row in ended}
+    passed: list[Receipt] = []
+    for receipt in receipts:
+        message = part_of.get(receipt.carrier_message_id)
+        if message is None:
+            passed.append(receipt)
+            continue
+        codes = codes_of.pop(message, None)
+        if codes is not None:
+            failures = [code for code in codes if code != 2000]
+            passed.append(
+                replace(
+                    receipt,
+                    carrier_message_id=message,
+                    delivered=not failures,
+                    code=failures[0] if failures else 2000,
+                    segments_delivered=len(codes) - len(failures),
+                )
+            )
+    return passed
+
+
+def _group_of(row: Record) -> GroupKey:
+    return GroupKey(row["sender"], row["recipient"], row["reference"], row["total"], row["wide"])
+
+
+def _group_columns(keys: Sequence[GroupKey]) -> list[list[object]]:
+    return [
+        [key.sender for key in keys],
+        [key.recipient for key in keys],
+        [key.reference for key in keys],
+        [key.total for key in keys],
+        [key.wide for key in keys],
+    ]
+
+
+def _part_columns(parts: Sequence[TextPart]) -> list[list[object]]:
+    return [
+        [part.sequence for part in parts],
+        [part.data_coding for part in parts],
+        [part.octets for part in parts],
+    ]

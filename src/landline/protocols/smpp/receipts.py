@@ -1,0 +1,208 @@
+"""Delivery receipts: read from TLVs first, then from the text that SMPP 3.4 Appendix B describes and SMSCs vary; and
+written, for the SMSC side.
+"""
+
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from msgspec import Struct
+
+from landline.protocols.smpp.commands import ESM_INTERMEDIATE, ESM_RECEIPT, ESM_TYPE, MessageState, Tag
+from landline.protocols.smpp.pdu import ShortMessage, Tlvs, tlv
+
+_TEXT_STATES: dict[str, MessageState] = {
+    "DELIVRD": MessageState.DELIVERED,
+    "EXPIRED": MessageState.EXPIRED,
+    "DELETED": MessageState.DELETED,
+    "UNDELIV": MessageState.UNDELIVERABLE,
+    "ACCEPTD": MessageState.ACCEPTED,
+    "UNKNOWN": MessageState.UNKNOWN,
+    "REJECTD": MessageState.REJECTED,
+    "ENROUTE": MessageState.ENROUTE,
+    # What SMSCs write beside Appendix B's words:
+    "DELIVERED": MessageState.DELIVERED,
+    "EXPIRD": MessageState.EXPIRED,
+    "UNDELIVERED": MessageState.UNDELIVERABLE,
+    "UNDELIVERABLE": MessageState.UNDELIVERABLE,
+    "FAILED": MessageState.UNDELIVERABLE,
+    "ACCEPTED": MessageState.ACCEPTED,
+    "BUFFERED": MessageState.ENROUTE,
+    "BUFFRED": MessageState.ENROUTE,
+    "REJECTED": MessageState.REJECTED,
+}
+
+_WORDS = {
+    MessageState.DELIVERED: "DELIVRD",
+    MessageState.EXPIRED: "EXPIRED",
+    MessageState.DELETED: "DELETED",
+    MessageState.UNDELIVERABLE: "UNDELIV",
+    MessageState.ACCEPTED: "ACCEPTD",
+    MessageState.UNKNOWN: "UNKNOWN",
+    MessageState.REJECTED: "REJECTD",
+    MessageState.ENROUTE: "ENROUTE",
+}
+
+_STRICT = re.compile(
+    rb"id:(\S+) sub:(\d{1,3}) dlvrd:(\d{1,3}) submit date:(\d{10,12}) done date:(\d{10,12}) stat:(\w+) err:(\w+)",
+)
+"""Appendix B to the letter: what most receipts look like, read in one step."""
+
+_NAMES = r"(?:id|sub|dlvrd|submit[ _]?date|done[ _]?date|stat|err|text)"
+_FIELD = re.compile(
+    rf"(?:^|[\s,;])({_NAMES})\s*:[ \t]*(?!{_NAMES}\s*:)\"?([^\s\",;]*)",
+    re.IGNORECASE,
+)
+
+
+class DeliveryReceipt(Struct, frozen=True):
+    """What one receipt says. None is what it leaves out."""
+
+    message_id: str
+    state: MessageState
+    delivered: int | None = None
+    """How many messages were delivered (`dlvrd`)."""
+    done_at: datetime | None = None
+    """The `done date` read as UTC; SMSCs write their local time, so it is shifted by who knows the SMSC's zone."""
+    error: str | None = None
+    """`err:` as written, the SMSC's own code."""
+    network_error: bytes | None = None
+    """The network_error_code TLV (§5.3.2.31)."""
+
+
+def is_receipt(message: ShortMessage) -> bool:
+    """Whether a deliver_sm is about a message of ours, not a text from a phone (§5.2.12)."""
+    kind = message.esm_class & ESM_TYPE
+    if kind in (ESM_RECEIPT, ESM_INTERMEDIATE):
+        return True
+    return bool(message.tlvs) and kind == 0 and tlv(message.tlvs, Tag.RECEIPTED_MESSAGE_ID) is not None
+
+
+def read(message: ShortMessage) -> DeliveryReceipt | None:
+    """The receipt in a deliver_sm for which `is_receipt` holds; None when it names no message or no state."""
+    tlvs = message.tlvs
+    if not tlvs:
+        return parse(message.short_message)
+    text = message.short_message or tlv(tlvs, Tag.MESSAGE_PAYLOAD) or b""
+    written = parse(text) or _partial(text)
+    identifier = tlv(tlvs, Tag.RECEIPTED_MESSAGE_ID)
+    message_id = identifier.split(b"\0")[0].decode("latin-1").strip() if identifier else ""
+    state = _state(tlv(tlvs, Tag.MESSAGE_STATE))
+    message_id = message_id or written.message_id
+    if not message_id or (state is None and written.state is MessageState.UNKNOWN and not text):
+        return None
+    return DeliveryReceipt(
+        message_id,
+        state or written.state,
+        written.delivered,
+        written.done_at,
+        written.error,
+        tlv(tlvs, Tag.NETWORK_ERROR_CODE),
+    )
+
+
+def parse(text: bytes) -> DeliveryReceipt | None:
+    """The receipt that `text` is, in Appendix B's form or one near to it; None when it lacks the id or the state."""
+    match = _STRICT.match(text)
+    if match is not None:
+        message_id, _, delivered, _, done, stat, error = match.groups()
+        state = _TEXT_STATES.get(stat.decode().upper(), MessageState.UNKNOWN)
+        return DeliveryReceipt(
+            message_id.decode("latin-1"), state, int(delivered), _date(done.decode()), error.decode("latin-1")
+        )
+    fields = _fields(text)
+    if not fields.get("id") or not fields.get("stat"):
+        return None
+    return _of_fields(fields)
+
+
+def write(
+    message_id: str,
+    state: MessageState,
+    *,
+    submitted_at: datetime,
+    done_at: datetime,
+    error: int = 0,
+    text: bytes = b"",
+) -> bytes:
+    """Appendix B's text of a receipt for one message; `text` is cut to its first 20 octets."""
+    delivered = 1 if state is MessageState.DELIVERED else 0
+    submitted, done = _minute(submitted_at), _minute(done_at)
+    return (
+        f"id:{message_id} sub:001 dlvrd:{delivered:03} submit date:{submitted} done date:{done}"
+        f" stat:{_WORDS[state]} err:{error:03} text:"
+    ).encode("latin-1") + text[:20]
+
+
+def tlvs(message_id: str, state: MessageState) -> Tlvs:
+    """The TLVs that say the same as `write` (§5.3.2.12, §5.3.2.35)."""
+    return (
+        (Tag.RECEIPTED_MESSAGE_ID, message_id.encode("latin-1") + b"\0"),
+        (Tag.MESSAGE_STATE, bytes((state,))),
+    )
+
+
+def matching_id(message_id: str, *, hexadecimal: bool) -> str:
+    """One form for ids that an SMSC writes in hexadecimal in one place and in decimal in the other.
+
+    Returns the number in decimal, or `message_id` unchanged when it is not one.
+    """
+    try:
+        return str(int(message_id, 16 if hexadecimal else 10))
+    except ValueError:
+        return message_id
+
+
+@lru_cache(maxsize=64)
+def _minute(at: datetime) -> str:
+    return at.strftime("%y%m%d%H%M")
+
+
+def _fields(text: bytes) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for name, value in _FIELD.findall(text.decode("latin-1")):
+        key = name.lower().replace("_", "").replace(" ", "")
+        if key == "text":  # what follows is the message itself
+            break
+        fields.setdefault(key, value)
+    return fields
+
+
+def _partial(text: bytes) -> DeliveryReceipt:
+    return _of_fields(_fields(text))
+
+
+def _of_fields(fields: dict[str, str]) -> DeliveryReceipt:
+    delivered = fields.get("dlvrd", "")
+    return DeliveryReceipt(
+        fields.get("id", ""),
+        _TEXT_STATES.get(fields.get("stat", "").upper(), MessageState.UNKNOWN),
+        int(delivered) if delivered.isascii() and delivered.isdigit() and len(delivered) < 6 else None,
+        _date(fields.get("donedate", "")),
+        fields.get("err") or None,
+    )
+
+
+def _state(value: bytes | None) -> MessageState | None:
+    if value is None or len(value) != 1:
+        return None
+    try:
+        return MessageState(value[0])
+    except ValueError:
+        return MessageState.UNKNOWN
+
+
+def _date(digits: str) -> datetime | None:
+    """YYMMDDhhmm, with seconds or with the century as well."""
+    if not digits.isascii() or not digits.isdigit():
+        return None
+    if len(digits) in (10, 12):
+        digits = "20" + digits
+    if len(digits) not in (12, 14):
+        return None
+    numbers = [int(digits[:4]), *(int(digits[index : index + 2]) for index in range(4, len(digits), 2))]
+    try:
+        year, month, day, hour, minute, second = [*numbers, 0][:6]
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        return None

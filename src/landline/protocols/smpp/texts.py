@@ -1,0 +1,164 @@
+"""Texts as short messages carry them: encoding by data_coding, the ways to send a long one, and reading them back.
+
+Long texts (SMPP 3.4 has three ways): a header in the user data (3GPP TS 23.040 §9.2.3.24), the sar_* TLVs (§5.3.2.22 to
+§5.3.2.24), or one message with the whole text in message_payload (§5.3.2.32).
+"""
+
+from enum import Enum
+
+from msgspec import Struct
+
+from landline.protocols.smpp.commands import ESM_UDH, Tag
+from landline.protocols.smpp.pdu import ShortMessage, Tlvs, tlv
+from landline.protocols.smstext import Concatenation, MalformedHeader, decode_gsm, encode_gsm, parse_header, split
+
+_LATIN1_SINGLE, _LATIN1_PART = 140, 134
+
+
+class LongStyle(Enum):
+    """How a text of several segments is sent."""
+
+    UDH8 = "udh8"
+    UDH16 = "udh16"
+    SAR = "sar"
+    PAYLOAD = "payload"
+
+
+class Alphabet(Enum):
+    """What data_coding 0, the SMSC's default alphabet, is with an SMSC; LATIN1 sends data_coding 3 instead."""
+
+    GSM = "gsm"
+    LATIN1 = "latin1"
+    UCS2 = "ucs2"
+
+
+class Part(Struct, frozen=True):
+    """What one submit_sm of a text carries."""
+
+    esm_class: int
+    data_coding: int
+    short_message: bytes
+    tlvs: Tlvs = ()
+
+
+class Piece(Struct, frozen=True):
+    """What one deliver_sm carries of a text."""
+
+    data_coding: int
+    octets: bytes
+    concatenation: Concatenation | None
+    """None when this is the whole text."""
+
+
+def write(text: str, style: LongStyle, alphabet: Alphabet, reference: int) -> list[Part]:
+    """The parts that carry `text`, in order. `reference` (16 bits) tells texts to one recipient apart."""
+    coding, pieces = _encoded(text, alphabet)
+    if len(pieces) == 1:
+        return [Part(0, coding, pieces[0])]
+    if style is LongStyle.PAYLOAD:
+        return [Part(0, coding, b"", ((Tag.MESSAGE_PAYLOAD, b"".join(pieces)),))]
+    if style is LongStyle.SAR:
+        return [
+            Part(0, coding, piece, _sar(reference, len(pieces), number)) for number, piece in enumerate(pieces, start=1)
+        ]
+    wide = style is LongStyle.UDH16
+    reference = reference if wide else reference & 0xFF
+    return [
+        Part(ESM_UDH, coding, Concatenation(reference, len(pieces), number, wide).header() + piece)
+        for number, piece in enumerate(pieces, start=1)
+    ]
+
+
+def read(message: ShortMessage) -> Piece:
+    """What `message` carries; a header that cannot be read counts as text, so that nothing is lost."""
+    octets = message.short_message
+    if not octets and message.tlvs:
+        octets = tlv(message.tlvs, Tag.MESSAGE_PAYLOAD) or b""
+    if message.esm_class & ESM_UDH:
+        try:
+            header = parse_header(octets)
+        except MalformedHeader:
+            return Piece(message.data_coding, octets, None)
+        return Piece(message.data_coding, octets[header.size_bytes :], _several(header.concatenation))
+    return Piece(message.data_coding, octets, _several(_sar_of(message.tlvs)) if message.tlvs else None)
+
+
+def decode(data_coding: int, octets: bytes, default: Alphabet = Alphabet.GSM) -> str:
+    """The text of `octets` (§5.2.19); `default` is the SMSC's own alphabet. Binary data is shown as Latin-1."""
+    if data_coding & 0xF0 == 0xF0:  # GSM message class (3GPP TS 23.038 §4): bit 2 says octets
+        return octets.decode("latin-1") if data_coding & 0x04 else decode_gsm(octets)
+    if data_coding & 0xF0 == 0xE0 or data_coding == 0x08:
+        return octets.decode("utf-16-be", "replace")
+    if data_coding & 0xF0 in (0xC0, 0xD0):
+        return decode_gsm(octets)
+    if data_coding == 0x00:
+        return _default(octets, default)
+    if data_coding == 0x01:
+        return octets.decode("ascii", "replace")
+    return octets.decode(_CHARSETS.get(data_coding, "latin-1"), "replace")
+
+
+_CHARSETS = {0x03: "latin-1", 0x05: "shift_jis", 0x06: "iso8859_5", 0x07: "iso8859_8", 0x0D: "euc_jp", 0x0E: "euc_kr"}
+
+
+def _default(octets: bytes, default: Alphabet) -> str:
+    if default is Alphabet.GSM:
+        return decode_gsm(octets)
+    return octets.decode("latin-1" if default is Alphabet.LATIN1 else "utf-16-be", "replace")
+
+
+def _encoded(text: str, alphabet: Alphabet) -> tuple[int, list[bytes]]:
+    if alphabet is Alphabet.GSM:
+        whole = encode_gsm(text)
+        if whole is not None:
+            if len(whole) <= 160:
+                return 0x00, [whole]
+            return 0x00, [encode_gsm(part) or b"" for part in split(text)]
+    if alphabet is Alphabet.LATIN1:
+        try:
+            octets = text.encode("latin-1")
+        except UnicodeEncodeError:
+            pass
+        else:
+            size = _LATIN1_PART if len(octets) > _LATIN1_SINGLE else _LATIN1_SINGLE
+            return 0x03, [octets[start : start + size] for start in range(0, len(octets), size)] or [b""]
+    return 0x08, _ucs2(text)
+
+
+def _ucs2(text: str) -> list[bytes]:
+    octets = text.encode("utf-16-be", "surrogatepass")
+    if len(octets) <= 140:
+        return [octets]
+    pieces: list[bytes] = []
+    start = 0
+    while start < len(octets):
+        end = start + 134
+        if end < len(octets) and 0xD8 <= octets[end - 2] <= 0xDB and 0xDC <= octets[end] <= 0xDF:
+            end -= 2  # a surrogate pair is not cut in two
+        pieces.append(octets[start:end])
+        start = end
+    return pieces
+
+
+def _sar(reference: int, total: int, number: int) -> Tlvs:
+    return (
+        (Tag.SAR_MSG_REF_NUM, (reference & 0xFFFF).to_bytes(2, "big")),
+        (Tag.SAR_TOTAL_SEGMENTS, bytes((total,))),
+        (Tag.SAR_SEGMENT_SEQNUM, bytes((number,))),
+    )
+
+
+def _sar_of(tlvs: Tlvs) -> Concatenation | None:
+    reference, total, number = (
+        tlv(tlvs, tag) for tag in (Tag.SAR_MSG_REF_NUM, Tag.SAR_TOTAL_SEGMENTS, Tag.SAR_SEGMENT_SEQNUM)
+    )
+    if not reference or not total or not number:
+        return None
+    count, sequence = total[-1], number[-1]
+    # §5.3.2.22: out of range values make a receiver ignore all three
+    valid = 1 <= sequence <= count
+    return Concatenation(int.from_bytes(reference, "big"), count, sequence, wide=True) if valid else None
+
+
+def _several(concatenation: Concatenation | None) -> Concatenation | None:
+    return concatenation if concatenation is not None and concatenation.total > 1 else None

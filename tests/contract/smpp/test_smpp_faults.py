@@ -1,0 +1,175 @@
+"""The SMPP engine when networks and SMSCs fail: cut, silent, down, throttling, all at once from a seed; and TLS."""
+
+import random
+import ssl
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import trustme
+from tests.support.carrier_events import Recorder
+from tests.support.smpp_world import OURS, PHONE, World, until, until_bound
+
+from landline.core.errors import Unavailable
+from landline.engines.clock import DrivenClock
+from landline.engines.smpp.carrier import SmppCarrier
+from landline.engines.smpp.config import SmppConfig, Tls
+from landline.ports.sms_carrier import Submission
+from landline.protocols.smpp import status
+from landline.store.database import Database
+from landline.testing.smsc import Rule, Smsc
+
+
+async def test_a_cut_connection_leaves_messages_unknown_and_is_made_again(world: World) -> None:
+    world.smsc.conduct.rules = [Rule(silent=True)]
+    carrier = await world.start(window=5)
+    await world.send(carrier, *(f"message {number}" for number in range(8)))
+    await world.smsc.until(lambda: world.smsc.counts.submits == 5)
+    world.network.cut()
+    await world.answered(8)
+    assert sorted(answer.unknown for answer in world.events.answers) == [False] * 3 + [True] * 5
+    assert all(answer.temporary and answer.code == 5001 for answer in world.events.answers)
+    world.smsc.conduct.rules = []
+    await until_bound(carrier)
+    await world.send(carrier, "again")
+    await world.answered(9)
+    assert world.events.answers[8].carrier_message_id
+
+
+async def test_one_lost_bind_of_two_leaves_its_queue_to_the_other(world: World) -> None:
+    carrier = await world.start(binds=2, window=1)
+    world.smsc.conduct.response_delay_s = 0.02
+    await world.send(carrier, *(f"message {number}" for number in range(20)))
+    await world.smsc.until(lambda: world.smsc.counts.submits >= 4)
+    next(iter(world.smsc._connections)).pump.abort()
+    await world.answered(20)
+    failed = [answer for answer in world.events.answers if answer.carrier_message_id is None]
+    assert len(failed) <= 1
+    assert all(answer.unknown for answer in failed)
+
+
+async def test_a_silent_network_is_found_out_by_enquire_link(world: World) -> None:
+    carrier = await world.start(enquire_link_s=30, response_s=10)
+    world.network.swallows = True
+    await world.send(carrier, "into the void")
+    await world.clock.advance(timedelta(seconds=15))
+    await world.answered(1)
+    assert world.events.answers[0].unknown, "its response timer ended"
+    assert carrier.bound == 1
+    await world.clock.advance(timedelta(seconds=30))
+    await until(lambda: carrier.counters()["link_losses"] == 1)
+    world.network.swallows = False
+    await world.clock.advance(timedelta(seconds=60))
+    await until_bound(carrier)
+    await world.send(carrier, "hello")
+    await world.reported(1)
+
+
+async def test_a_quiet_connection_is_kept_by_enquire_link(world: World) -> None:
+    carrier = await world.start(enquire_link_s=30)
+    pump = carrier._links[0].pump
+    assert pump is not None
+    for _ in range(10):
+        await world.clock.advance(timedelta(seconds=31))
+        await until(lambda: pump.session._enquired_at is None)
+    assert carrier.counters()["link_losses"] == 0
+
+
+async def test_an_smsc_that_unbinds_is_bound_again(world: World) -> None:
+    world.smsc.conduct.unbind_after = 1
+    carrier = await world.start()
+    await world.send(carrier, "hello")
+    await world.answered(1)
+    await world.smsc.until(lambda: world.smsc.counts.binds == 2)
+
+
+async def test_a_carrier_that_is_down_at_the_start_is_bound_later(world: World) -> None:
+    world.network.refuses = True
+    carrier = await world.start()
+    with pytest.raises(Unavailable):
+        await world.send(carrier, "hello")
+    world.network.refuses = False
+    await until_bound(carrier)
+    await world.send(carrier, "hello")
+    await world.reported(1)
+
+
+async def test_a_refused_bind_is_tried_again(world: World) -> None:
+    world.smsc.conduct.bind_status = status.ESME_RINVPASWD
+    carrier = await world.start()
+    with pytest.raises(Unavailable):
+        await world.send(carrier, "hello")
+    world.smsc.conduct.bind_status = status.ESME_ROK
+    await until_bound(carrier)
+    assert carrier.counters()["link_binds_refused"] >= 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_fails_each_message_is_answered_once_and_none_is_lost(world: World, seed: int) -> None:
+    chance = random.Random(seed)
+    world.smsc.conduct.rules = [
+        Rule("1425", every=40, status=status.ESME_RTHROTTLED),
+        Rule("1425", every=17, status=status.ESME_RSYSERR),
+    ]
+    world.smsc.conduct.deliver_retry_s = 0.01
+    carrier = await world.start(binds=2, window=10, backoff_limit_s=0.02)
+    wanted = {uuid4(): f"message {number} " + "long " * chance.choice([0, 50]) for number in range(150)}
+    left = dict(wanted)
+    rounds = 0
+    while left:
+        rounds += 1
+        answered = len(world.events.answers)
+        batch = [Submission(key, OURS, PHONE, text, 1, True) for key, text in list(left.items())[:40]]
+        try:
+            await carrier.submit(batch)
+        except Unavailable:
+            await until_bound(carrier, 2)
+            continue
+        if rounds % 2:
+            submits = world.smsc.counts.submits + chance.randint(1, len(batch))
+            await world.smsc.until(lambda submits=submits: world.smsc.counts.submits >= submits)
+            world.network.cut()
+        await world.answered(answered + len(batch))
+        answers = world.events.answers[answered:]
+        assert sorted(answer.key for answer in answers) == sorted(given.key for given in batch)
+        for answer in answers:
+            assert answer.carrier_message_id or answer.temporary
+            if answer.carrier_message_id:
+                del left[answer.key]
+        await until_bound(carrier, 2)
+    assert set(wanted.values()) <= {text.text for text in world.smsc.texts}
+    ids = {answer.carrier_message_id for answer in world.events.answers if answer.carrier_message_id}
+    await world.smsc.until(lambda: world.smsc.counts.deliveries >= len(ids))
+    await world.clock.advance(timedelta(seconds=2))
+    await world.events.until(lambda: ids <= {receipt.carrier_message_id for receipt in world.events.receipts})
+
+
+def _contexts(folder: Path, name: str) -> tuple[ssl.SSLContext, Tls]:
+    ca = trustme.CA()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert(name).configure_cert(server)
+    server.verify_mode = ssl.CERT_REQUIRED
+    ca.configure_trust(server)
+    ca.cert_pem.write_to_path(str(folder / "ca.pem"))
+    ca.issue_cert("landline.example").private_key_and_cert_chain_pem.write_to_path(str(folder / "ours.pem"))
+    return server, Tls(str(folder / "ca.pem"), str(folder / "ours.pem"), server_name="smsc.example")
+
+
+@pytest.mark.parametrize(("name", "bound"), [("smsc.example", 1), ("other.example", 0)])
+async def test_tls_with_an_own_ca_and_a_certificate_of_ours(
+    database: Database, tmp_path: Path, name: str, bound: int
+) -> None:
+    server, tls = _contexts(tmp_path, name)
+    smsc = Smsc({"landline": "secret"})
+    await smsc.start(tls=server)
+    events = Recorder()
+    config = SmppConfig("smpp", "127.0.0.1", smsc.port, "landline", "secret", tls=tls)
+    carrier = SmppCarrier(config, database, DrivenClock())
+    await carrier.start(events)
+    assert carrier.bound == bound
+    if bound:
+        await carrier.submit([Submission(uuid4(), OURS, PHONE, "hello", 1, True)])
+        await events.until(lambda: len(events.receipts) == 1)
+    await carrier.close()
+    await smsc.close()

@@ -1,0 +1,166 @@
+"""The SMPP engine's way in: texts of phones, joined, acknowledged after the service has them, never doubled."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+from tests.support.smpp import crash
+from tests.support.smpp_world import OURS, PHONE, World
+
+from landline.core.errors import Unavailable
+from landline.ports.sms_carrier import Arrival
+from landline.protocols.smpp import pdu, status
+from landline.protocols.smpp.commands import Tag
+from landline.protocols.smpp.texts import Alphabet, LongStyle
+
+
+async def test_nothing_is_acknowledged_before_the_service_has_it(world: World) -> None:
+    await world.start()
+    world.events.open.clear()
+    world.smsc.text(PHONE, OURS, "hello")
+    await world.smsc.until(lambda: world.smsc.counts.deliveries == 1)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert world.smsc.counts.delivered == 0
+    world.events.open.set()
+    await world.smsc.until(lambda: world.smsc.counts.delivered == 1)
+    assert [arrival.text for arrival in world.events.arrivals] == ["hello"]
+
+
+async def test_what_the_service_does_not_take_is_brought_again_with_its_key(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.smsc.conduct.deliver_retry_s = 0.01
+    await world.start()
+    keys: list[str] = []
+
+    async def refuse(_carrier: str, arrivals: Sequence[Arrival]) -> None:
+        keys.extend(arrival.key for arrival in arrivals)
+        raise Unavailable("away", retry_after_s=0.01)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.events, "arrived", refuse)
+        world.smsc.text(PHONE, OURS, "hello")
+        await world.smsc.until(lambda: status.ESME_RX_T_APPN in world.smsc.counts.delivery_refusals)
+    await world.arrived(1)
+    assert {arrival.key for arrival in world.events.arrivals} == set(keys)
+
+
+@pytest.mark.parametrize("style", LongStyle)
+@pytest.mark.parametrize("alphabet", [Alphabet.GSM, Alphabet.UCS2])
+async def test_a_long_text_is_joined_over_binds_and_in_any_order(
+    world: World, style: LongStyle, alphabet: Alphabet
+) -> None:
+    await world.start(binds=3)
+    text = "Grüße {von} hier. " * 20
+    world.smsc.text(PHONE, OURS, text, style=style, alphabet=alphabet, order=reversed)
+    world.smsc.text(PHONE, OURS, text.upper(), style=style, alphabet=alphabet)
+    await world.arrived(2)
+    assert {arrival.text for arrival in world.events.arrivals} == {text, text.upper()}
+
+
+async def test_parts_taken_before_a_crash_are_joined_after_it(world: World) -> None:
+    kept: list[bytes] = []
+
+    def two(bodies: list[bytes]) -> list[bytes]:
+        kept.extend(bodies)
+        return bodies[:2]
+
+    carrier = await world.start()
+    world.smsc.text(PHONE, OURS, "x" * 400, order=two)
+    await world.smsc.until(lambda: world.smsc.counts.delivered == 2)
+    await crash(carrier)
+    await world.start()
+    world.smsc.deliver("landline", kept[2:])
+    await world.arrived(1)
+    assert (world.events.arrivals[0].text, world.events.arrivals[0].segments) == ("x" * 400, 3)
+
+
+async def test_a_part_brought_again_after_its_text_is_no_new_text(world: World) -> None:
+    kept: list[bytes] = []
+
+    def all_of(bodies: list[bytes]) -> list[bytes]:
+        kept.extend(bodies)
+        return bodies
+
+    await world.start()
+    world.smsc.text(PHONE, OURS, "x" * 400, order=all_of)
+    await world.arrived(1)
+    world.smsc.deliver("landline", kept[1:2])
+    await world.smsc.until(lambda: world.smsc.counts.delivered == 4)
+    assert len({arrival.key for arrival in world.events.arrivals}) == 1
+
+
+async def test_a_reference_used_again_begins_another_text(world: World) -> None:
+    await world.start()
+    for text in ("x" * 400, "y" * 400):
+        bodies: list[bytes] = []
+        world.smsc.text(PHONE, OURS, text, order=lambda made, bodies=bodies: bodies.extend(made) or ())
+        same = [body.replace(b"\x05\x00\x03\x02", b"\x05\x00\x03\x01") for body in bodies]
+        world.smsc.deliver("landline", same)
+        await world.arrived(1 if text[0] == "x" else 2)
+    assert [arrival.text[0] for arrival in world.events.arrivals] == ["x", "y"]
+    assert len({arrival.key for arrival in world.events.arrivals}) == 2
+
+
+async def test_a_text_whose_part_never_comes_is_passed_on_without_it(world: World) -> None:
+    await world.start(join_patience_s=600)
+    world.smsc.text(PHONE, OURS, "x" * 153 + "y" * 100, order=lambda bodies: bodies[1:])
+    await world.smsc.until(lambda: world.smsc.counts.delivered == 1)
+    await world.clock.advance(timedelta(seconds=20))
+    assert world.events.arrivals == []
+    for _ in range(35):
+        await world.clock.advance(timedelta(seconds=20))
+    await world.arrived(1)
+    assert [arrival.text for arrival in world.events.arrivals] == ["y" * 100]
+
+
+async def test_a_text_said_twice_arrives_twice(world: World) -> None:
+    await world.start()
+    for count in (1, 2):
+        world.smsc.text(PHONE, OURS, "yes")
+        await world.smsc.until(lambda count=count: world.smsc.counts.delivered == count)
+    first, second = world.events.arrivals
+    assert first.key != second.key
+
+
+async def test_a_text_whose_acknowledgement_was_lost_keeps_its_key(world: World) -> None:
+    carrier = await world.start()
+    held = world.smsc._connections
+    world.smsc.text(PHONE, OURS, "yes")
+    for connection in held:
+        connection.pump.pause_reading()  # the acknowledgement is on the wire and never read
+    await world.arrived(1)
+    world.smsc.cut()
+    await world.arrived(2)
+    assert len({arrival.key for arrival in world.events.arrivals}) == 1
+    assert carrier.counters()["inbox_repeated"] == 1
+
+
+async def test_a_text_in_hand_at_a_crash_has_the_same_key_after_it(world: World) -> None:
+    carrier = await world.start()
+    world.events.open.clear()
+    world.smsc.text(PHONE, OURS, "no")
+    keys: list[str] = []
+    while not keys:
+        keys = [row["key"] for row in await world.database.fetch("SELECT key FROM smpp_arrivals")]
+    await crash(carrier)
+    world.events.open.set()
+    await world.start()
+    await world.arrived(1)
+    assert [arrival.key for arrival in world.events.arrivals] == keys
+
+
+async def test_a_data_sm_is_a_text_too(world: World) -> None:
+    await world.start()
+    (connection,) = world.smsc._connections
+    payload = ((Tag.MESSAGE_PAYLOAD, b"by another road"),)
+    body = pdu.DataSm(
+        source_addr_ton=1, source_addr=PHONE[1:], dest_addr_ton=1, destination_addr=OURS[1:], tlvs=payload
+    )
+    connection.session.request(0x103, body, b"", world.smsc.now())
+    connection.pump.flush()
+    await world.smsc.until(lambda: world.smsc.counts.delivered == 1)
+    (arrival,) = world.events.arrivals
+    assert (arrival.sender, arrival.recipient, arrival.text) == (PHONE, OURS, "by another road")

@@ -1,0 +1,367 @@
+"""The SMPP server for customers, with our own SMPP engine as the customer, and raw sessions for what it never does."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from tests.support.carrier_events import Recorder
+from tests.support.smpp_world import OURS, PHONE, until
+
+from landline.core.errors import TooMany, Unavailable
+from landline.core.ids import ResourceId
+from landline.engines.clock import DrivenClock
+from landline.engines.smpp.carrier import SmppCarrier
+from landline.engines.smpp.config import Binding, SmppConfig
+from landline.engines.smpp.listener import (
+    Account,
+    CustomerSubmission,
+    ListenerConfig,
+    ReportOut,
+    SmppListener,
+    TextOut,
+)
+from landline.engines.smpp.pump import Pump
+from landline.ports.sms_carrier import Submission
+from landline.protocols.smpp import pdu, status
+from landline.protocols.smpp.commands import BindKind, Command, MessageState
+from landline.protocols.smpp.events import Answered, BindRefused, Bound, Event, MessageArrived
+from landline.protocols.smpp.pdu import ShortMessage
+from landline.protocols.smpp.session import Session
+from landline.protocols.smpp.states import Role
+from landline.protocols.smpp.texts import LongStyle
+from landline.store.database import Database
+
+AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+class Product:
+    """The gateway behind the listener."""
+
+    def __init__(self) -> None:
+        self.account = Account("customer", ResourceId(uuid4()))
+        self.taken: list[CustomerSubmission] = []
+        self.failure: Exception | None = None
+        self.state_of_all = MessageState.ENROUTE
+        self.receivers = 0
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def authenticate(self, system_id: str, password: str, address: str) -> Account | None:
+        if self.failure is not None:
+            raise self.failure
+        return self.account if (system_id, password) == ("customer", "secret") else None
+
+    async def submit(self, account: Account, submissions: Sequence[CustomerSubmission]) -> list[int]:
+        await self.open.wait()
+        if self.failure is not None:
+            raise self.failure
+        self.taken += [given for given in submissions if given.text != "refuse me"]
+        return [status.ESME_RX_R_APPN if given.text == "refuse me" else 0 for given in submissions]
+
+    async def state(self, account: Account, message_id: UUID) -> MessageState | None:
+        return self.state_of_all if any(given.message_id == message_id for given in self.taken) else None
+
+    def receiving(self, account: Account) -> None:
+        self.receivers += 1
+
+
+class Client:
+    """A bare ESME that does as it is told."""
+
+    def __init__(self) -> None:
+        self.session = Session(Role.ESME, 0.0)
+        self.events: list[Event] = []
+        self.closed = False
+        self.pump = Pump(self.session, lambda: 0.0, self.events.extend, self._lost)
+
+    async def connect(self, port: int) -> None:
+        await asyncio.get_running_loop().create_connection(lambda: self.pump, "127.0.0.1", port)
+
+    async def bind(self, password: str = "secret", kind: BindKind = BindKind.TRANSCEIVER) -> Event:
+        self.session.bind(kind, pdu.Bind("customer", password), 0.0)
+        self.pump.flush()
+        return await self.next()
+
+    def submit(self, text: bytes = b"hello", source: str = OURS[1:], destination: str = PHONE[1:]) -> None:
+        message = ShortMessage(
+            source_addr_ton=1, source_addr=source, dest_addr_ton=1, destination_addr=destination, short_message=text
+        )
+        self.session.submit(pdu.encode_body(message), None, 0.0)
+        self.pump.flush()
+
+    async def next(self) -> Event:
+        await until(lambda: bool(self.events))
+        return self.events.pop(0)
+
+    async def status(self) -> int:
+        answer = await self.next()
+        assert isinstance(answer, Answered)
+        return answer.status
+
+    def _lost(self) -> None:
+        self.closed = True
+
+
+class World:
+    """A listener and its product; customers that are our own engine."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.clock = DrivenClock()
+        self.product = Product()
+        self.listener = SmppListener(ListenerConfig(port=0, connections=20), self.product, database, self.clock)
+        self.events = Recorder()
+        self.carriers: list[SmppCarrier] = []
+        self.clients: list[Client] = []
+
+    async def customer(self, **options: Any) -> SmppCarrier:
+        config = SmppConfig("theirs", "127.0.0.1", self.listener.port, "customer", "secret", **options)
+        carrier = SmppCarrier(config, self.database, self.clock)
+        self.carriers.append(carrier)
+        await carrier.start(self.events)
+        return carrier
+
+    async def client(self) -> Client:
+        client = Client()
+        await client.connect(self.listener.port)
+        self.clients.append(client)
+        return client
+
+    async def close(self) -> None:
+        for carrier in self.carriers:
+            await carrier.close()
+        for client in self.clients:
+            client.pump.abort()
+        await self.listener.close()
+
+
+@pytest.fixture
+async def world(database: Database) -> AsyncGenerator[World]:
+    world = World(database)
+    await world.listener.start()
+    yield world
+    await world.close()
+
+
+def submission(text: str, report: bool = True) -> Submission:
+    return Submission(uuid4(), OURS, PHONE, text, 1, report)
+
+
+def report(given: CustomerSubmission, state: MessageState = MessageState.DELIVERED) -> ReportOut:
+    return ReportOut(given.message_id, given.sender, given.recipient, state, AT, AT, given.parts)
+
+
+@pytest.mark.parametrize("style", LongStyle)
+async def test_what_a_customer_submits_is_taken_whole_and_reported(world: World, style: LongStyle) -> None:
+    customer = await world.customer(long_style=style, binds=2)
+    texts = ["hello", "Grüße {x} " * 40, "мир " * 60]
+    await customer.submit([submission(text) for text in texts])
+    await world.events.until(lambda: len(world.events.answers) == 3)
+    assert {given.text for given in world.product.taken} == set(texts)
+    assert all(given.sender == OURS and given.recipient == PHONE for given in world.product.taken)
+    assert await world.listener.deliver("customer", [report(given) for given in world.product.taken]) == [True] * 3
+    await world.events.until(lambda: len(world.events.receipts) == 3)
+    assert {receipt.carrier_message_id for receipt in world.events.receipts} == {
+        answer.carrier_message_id for answer in world.events.answers
+    }
+
+
+async def test_a_failed_message_is_reported_as_failed(world: World) -> None:
+    customer = await world.customer()
+    await customer.submit([submission("hello")])
+    await world.events.until(lambda: len(world.events.answers) == 1)
+    await world.listener.deliver("customer", [report(world.product.taken[0], MessageState.REJECTED)])
+    await world.events.until(lambda: len(world.events.receipts) == 1)
+    assert world.events.receipts[0].code == 4005
+
+
+async def test_a_text_of_a_phone_is_brought_to_the_receiver(world: World) -> None:
+    await world.customer(binding=Binding.PAIR)
+    assert world.product.receivers == 1
+    long = TextOut(PHONE, OURS, "Grüße " * 60)
+    assert await world.listener.deliver("customer", [TextOut(PHONE, OURS, "hi"), long]) == [True, True]
+    assert {arrival.text for arrival in world.events.arrivals} == {"hi", "Grüße " * 60}
+
+
+async def test_nothing_is_delivered_to_whoever_is_not_bound_to_receive(world: World) -> None:
+    assert await world.listener.deliver("customer", [TextOut(PHONE, OURS, "hi")]) == [False]
+    client = await world.client()
+    assert isinstance(await client.bind(kind=BindKind.TRANSMITTER), Bound)
+    assert world.product.receivers == 0
+    assert await world.listener.deliver("customer", [TextOut(PHONE, OURS, "hi")]) == [False]
+
+
+async def test_a_delivery_that_is_refused_for_now_is_brought_again(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    delivering = asyncio.create_task(world.listener.deliver("customer", [TextOut(PHONE, OURS, "hi")]))
+    for state in (status.ESME_RX_T_APPN, 0):
+        arrived = await client.next()
+        assert isinstance(arrived, MessageArrived)
+        client.session.answer(arrived.sequence, state)
+        client.pump.flush()
+    assert await delivering == [True]
+
+
+async def test_a_delivery_under_way_when_the_connection_ends_goes_to_the_next(world: World) -> None:
+    first = await world.client()
+    await first.bind()
+    delivering = asyncio.create_task(world.listener.deliver("customer", [TextOut(PHONE, OURS, "hi")]))
+    await first.next()
+    second = await world.client()
+    await second.bind()
+    first.pump.abort()
+    arrived = await second.next()
+    assert isinstance(arrived, MessageArrived)
+    second.session.answer(arrived.sequence)
+    second.pump.flush()
+    assert await delivering == [True]
+
+
+async def test_a_submission_is_answered_only_once_it_is_durable(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    world.product.open.clear()
+    client.submit()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert client.events == []
+    world.product.open.set()
+    assert await client.status() == 0
+
+
+@pytest.mark.parametrize(
+    ("failure", "state"),
+    [
+        (Unavailable("away"), status.ESME_RSYSERR),
+        (TooMany("slowly"), status.ESME_RTHROTTLED),
+        (ValueError("a bug"), status.ESME_RSYSERR),
+    ],
+)
+async def test_what_the_product_does_not_take_is_refused(world: World, failure: Exception, state: int) -> None:
+    client = await world.client()
+    await client.bind()
+    world.product.failure = failure
+    client.submit()
+    assert await client.status() == state
+
+
+async def test_refusals_have_statuses_of_their_own(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    for source, destination, text, state in (
+        ("", PHONE[1:], b"x", status.ESME_RINVSRCADR),
+        (OURS[1:], "12", b"x", status.ESME_RINVDSTADR),
+        (OURS[1:], PHONE[1:], b"refuse me", status.ESME_RX_R_APPN),
+    ):
+        client.submit(text, source, destination)
+        assert await client.status() == state
+
+
+@pytest.mark.parametrize("password", ["", "wrong"])
+async def test_a_wrong_password_is_refused_and_the_third_time_the_connection_ends(world: World, password: str) -> None:
+    client = await world.client()
+    for _ in range(3):
+        refused = await client.bind(password)
+        assert refused == BindRefused(status.ESME_RINVPASWD)
+    await until(lambda: client.closed)
+
+
+async def test_an_account_has_so_many_binds(world: World) -> None:
+    world.product.account = Account("customer", ResourceId(uuid4()), binds=1)
+    first, second = await world.client(), await world.client()
+    assert isinstance(await first.bind(), Bound)
+    assert await second.bind() == BindRefused(status.ESME_RALYBND)
+    first.session.unbind(0.0)
+    first.pump.flush()
+    await until(lambda: first.closed)
+    assert isinstance(await second.bind(), Bound)
+
+
+async def test_an_account_has_a_window(world: World) -> None:
+    world.product.account = Account("customer", ResourceId(uuid4()), window=2)
+    client = await world.client()
+    await client.bind()
+    world.product.open.clear()
+    for _ in range(3):
+        client.submit()
+    assert await client.status() == status.ESME_RTHROTTLED
+    world.product.open.set()
+    assert [await client.status(), await client.status()] == [0, 0]
+
+
+async def test_an_account_has_a_rate(world: World) -> None:
+    world.product.account = Account("customer", ResourceId(uuid4()), rate_per_s=1.0)
+    client = await world.client()
+    await client.bind()
+    client.submit()
+    client.submit()
+    assert sorted([await client.status(), await client.status()]) == [0, status.ESME_RTHROTTLED]
+    await world.clock.advance(timedelta(seconds=2))
+    client.submit()
+    assert await client.status() == 0
+
+
+async def test_a_connection_that_does_not_bind_is_cut(world: World) -> None:
+    client = await world.client()
+    await until(lambda: len(world.listener._connections) == 1)
+    await world.clock.advance(timedelta(seconds=11))
+    await until(lambda: client.closed)
+
+
+async def test_more_connections_than_allowed_are_cut(world: World) -> None:
+    clients = [await world.client() for _ in range(21)]
+    await until(lambda: clients[20].closed)
+    assert not any(client.closed for client in clients[:20])
+
+
+async def test_a_message_can_be_asked_for_but_not_cancelled(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    client.submit()
+    taken = await client.next()
+    assert isinstance(taken, Answered)
+    client.session.request(Command.QUERY_SM, pdu.QuerySm(taken.message_id), None, 0.0)
+    client.session.request(Command.QUERY_SM, pdu.QuerySm("nonsense"), None, 0.0)
+    client.session.request(Command.CANCEL_SM, pdu.CancelSm(message_id=taken.message_id), None, 0.0)
+    client.pump.flush()
+    known, unknown, cancelled = [await client.next() for _ in range(3)]
+    assert isinstance(known, Answered)
+    assert known.body == pdu.QueryAnswer(taken.message_id, "", MessageState.ENROUTE)
+    assert isinstance(unknown, Answered)
+    assert unknown.status == status.ESME_RQUERYFAIL
+    assert isinstance(cancelled, Answered)
+    assert cancelled.status == 0x11
+
+
+async def test_a_part_sent_again_does_not_send_its_text_twice(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    parts = [b"\x05\x00\x03\x01\x02\x01" + b"x" * 100, b"\x05\x00\x03\x01\x02\x02" + b"y" * 100]
+
+    async def send(part: bytes) -> int:
+        message = ShortMessage(
+            source_addr_ton=1, source_addr=OURS[1:], dest_addr_ton=1, destination_addr=PHONE[1:], esm_class=0x40,
+            short_message=part,
+        )  # fmt: skip
+        client.session.submit(pdu.encode_body(message), None, 0.0)
+        client.pump.flush()
+        return await client.status()
+
+    assert [await send(part) for part in [*parts, parts[1]]] == [0, 0, 0]
+    assert [given.text for given in world.product.taken] == ["x" * 100 + "y" * 100]
+    other = [part.replace(b"x", b"z") for part in parts]
+    assert [await send(part) for part in other] == [0, 0]
+    assert [given.text[0] for given in world.product.taken] == ["x", "z"]
+    assert len({given.message_id for given in world.product.taken}) == 2
+
+
+async def test_closing_unbinds_the_customers(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    await world.listener.close()
+    await until(lambda: client.closed)
+    assert client.session.ended

@@ -1,0 +1,221 @@
+"""The SMPP engine's way out, against the project's own SMSC: long texts, throttling, refusals, receipts."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from tests.support.smpp import crash
+from tests.support.smpp_world import OURS, PHONE, World, until
+
+from landline.core.errors import Invalid
+from landline.engines.smpp.config import Binding, CrashPolicy, MessageIds, SmppConfig
+from landline.ports.sms_carrier import Submission
+from landline.protocols.smpp import pdu, status
+from landline.protocols.smpp.commands import MessageState
+from landline.protocols.smpp.pdu import ShortMessage
+from landline.protocols.smpp.texts import LongStyle
+from landline.testing.smsc import Conduct, ReceiptTime, Rule
+
+
+@pytest.mark.parametrize("style", LongStyle)
+@pytest.mark.parametrize("text", ["x€" * 200, "Grüße, мир 😀 " * 20])
+async def test_a_long_text_arrives_whole_and_is_reported_once(world: World, style: LongStyle, text: str) -> None:
+    carrier = await world.start(long_style=style)
+    await world.send(carrier, text, "short")
+    await world.reported(2)
+    assert {received.text for received in world.smsc.texts} == {text, "short"}
+    assert {receipt.carrier_message_id for receipt in world.events.receipts} == {
+        answer.carrier_message_id for answer in world.events.answers
+    }
+    parts = len(world.smsc.received) - 1
+    folded = [receipt.segments_delivered for receipt in world.events.receipts if receipt.segments_delivered]
+    assert folded == ([parts] if parts > 1 else [])
+
+
+async def test_a_long_text_of_which_a_part_fails_has_failed(world: World) -> None:
+    world.smsc.conduct.rules = [Rule(every=2, state=MessageState.UNDELIVERABLE, error=11)]
+    carrier = await world.start(error_codes={"011": 4005})
+    await world.send(carrier, "x" * 400)
+    await world.reported(1)
+    (receipt,) = world.events.receipts
+    assert (receipt.delivered, receipt.code, receipt.segments_delivered) == (False, 4005, 2)
+
+
+async def test_a_long_text_sent_before_a_crash_is_reported_after_it(world: World) -> None:
+    carrier = await world.start()
+    world.smsc.conduct.receipt_delay_s = 0.2
+    await world.send(carrier, "x" * 400)
+    await world.answered(1)
+    await crash(carrier)
+    await world.start()
+    await world.reported(1)
+    (receipt,) = world.events.receipts
+    assert receipt.carrier_message_id == world.events.answers[0].carrier_message_id
+    assert receipt.segments_delivered == 3
+
+
+async def test_what_is_throttled_is_sent_again_more_slowly(world: World) -> None:
+    world.smsc.conduct.rules = [
+        Rule(every=7, status=status.ESME_RTHROTTLED),
+        Rule(every=9, status=status.ESME_RMSGQFUL),
+    ]
+    carrier = await world.start()
+    texts = [f"message {number}" for number in range(60)]
+    await world.send(carrier, *texts)
+    await world.answered(60)
+    assert all(answer.carrier_message_id for answer in world.events.answers)
+    assert sorted(text.text for text in world.smsc.texts) == sorted(texts)
+    assert carrier.counters()["outbox_throttled"] > 0
+
+
+async def test_throttling_without_end_is_answered_as_refused_for_now(world: World) -> None:
+    world.smsc.conduct.rules = [Rule(status=status.ESME_RTHROTTLED)]
+    carrier = await world.start(throttle_patience_s=10, throttle_pause_s=6)
+    await world.send(carrier, "hello")
+    for throttled in (1, 2):
+        await until(lambda throttled=throttled: carrier.counters()["outbox_throttled"] == throttled)
+        await world.clock.advance(timedelta(seconds=7))
+    await world.answered(1)
+    (answer,) = world.events.answers
+    assert (answer.code, answer.temporary, answer.unknown) == (4008, True, False)
+
+
+REFUSALS = [
+    (status.ESME_RINVDSTADR, 4002, False),
+    (status.ESME_RINVSRCADR, 4001, False),
+    (status.ESME_RSYSERR, 5001, True),
+    (0x400, 9999, False),
+]
+
+
+@pytest.mark.parametrize(("state", "code", "temporary"), REFUSALS)
+async def test_a_refusal_has_the_detail_code_of_its_status(
+    world: World, state: int, code: int, temporary: bool
+) -> None:
+    world.smsc.conduct.rules = [Rule(status=state)]
+    carrier = await world.start()
+    await world.send(carrier, "hello", "x" * 400)
+    await world.answered(2)
+    assert len(world.events.answers) == 2
+    for answer in world.events.answers:
+        assert (answer.carrier_message_id, answer.code, answer.temporary) == (None, code, temporary)
+
+
+async def test_what_smpp_cannot_carry_is_refused(world: World) -> None:
+    carrier = await world.start()
+    await carrier.submit([Submission(uuid4(), OURS, "+" + "1" * 30, "hello", 1, True)])
+    await world.answered(1)
+    assert world.events.answers[0].code == 5000
+
+
+@pytest.mark.parametrize(
+    "conduct",
+    [
+        Conduct(receipts=ReceiptTime.BEFORE),
+        Conduct(receipt_copies=3),
+        Conduct(receipts_backwards=True),
+        Conduct(receipt_tlvs=False),
+        Conduct(receipt_text=False),
+    ],
+)
+async def test_receipts_may_come_early_again_backwards_and_in_either_form(world: World, conduct: Conduct) -> None:
+    world.smsc.conduct = conduct
+    carrier = await world.start()
+    await world.send(carrier, *(f"message {number}" for number in range(20)), "x" * 200)
+    await world.answered(21)
+    ids = {answer.carrier_message_id for answer in world.events.answers}
+    await world.events.until(lambda: {receipt.carrier_message_id for receipt in world.events.receipts} == ids)
+    for message_id in ids:
+        assert world.events.order.index(str(message_id)) < world.events.order.index(f"{message_id}!")
+    assert all(receipt.delivered for receipt in world.events.receipts)
+
+
+@pytest.mark.parametrize(
+    ("style", "response", "receipt"),
+    [(MessageIds.DEC_HEX, "{id:08X}", "{id:010}"), (MessageIds.HEX_DEC, "{id:010}", "{id:x}")],
+)
+async def test_ids_in_another_base_are_matched(world: World, style: MessageIds, response: str, receipt: str) -> None:
+    world.smsc.conduct = Conduct(response_id=response, receipt_id=receipt)
+    carrier = await world.start(message_ids=style)
+    await world.send(carrier, *(f"message {number}" for number in range(20)))
+    await world.reported(20)
+    assert {receipt.carrier_message_id for receipt in world.events.receipts} == {
+        answer.carrier_message_id for answer in world.events.answers
+    }
+
+
+async def test_a_receipt_for_a_message_nobody_knows_is_passed_on_all_the_same(world: World) -> None:
+    world.smsc.conduct = Conduct(receipt_id="other-{id}")
+    carrier = await world.start()
+    await world.send(carrier, "hello")
+    await world.answered(1)
+    await world.smsc.until(lambda: world.smsc.counts.deliveries == 1)
+    await world.clock.advance(timedelta(seconds=2))
+    await world.reported(1)
+    assert world.events.receipts[0].carrier_message_id == "other-1"
+
+
+async def test_passing_and_unreadable_receipts_are_acknowledged_and_not_passed_on(world: World) -> None:
+    carrier = await world.start()
+    bodies = [
+        pdu.encode_body(ShortMessage(source_addr="1", destination_addr="2", esm_class=4, short_message=text))
+        for text in (b"id:1 stat:ENROUTE", b"what?")
+    ]
+    world.smsc.deliver("landline", bodies)
+    await world.smsc.until(lambda: world.smsc.counts.delivered == 2)
+    assert world.events.receipts == []
+    counters = carrier.counters()
+    assert (counters["inbox_receipts_passing"], counters["inbox_receipts_unreadable"]) == (1, 1)
+
+
+async def test_a_pair_sends_on_one_bind_and_hears_on_the_other(world: World) -> None:
+    carrier = await world.start(binding=Binding.PAIR)
+    assert carrier.bound == 2
+    await world.send(carrier, "hello")
+    await world.reported(1)
+
+
+@pytest.mark.parametrize(
+    ("sender", "ton", "npi", "address"),
+    [(OURS, 1, 1, "18005550100"), ("12345", 3, 0, "12345"), ("Contoso", 5, 0, "Contoso")],
+)
+async def test_senders_have_the_type_of_their_kind(world: World, sender: str, ton: int, npi: int, address: str) -> None:
+    carrier = await world.start(service_type="VMA", validity_s=93784)
+    await world.send(carrier, "hello", sender=sender, report=False)
+    await world.answered(1)
+    (received,) = world.smsc.received
+    assert (received.source_ton, received.source_npi, received.sender) == (ton, npi, address)
+    assert (received.recipient, received.registered_delivery) == (PHONE[1:], 0)
+    assert (received.service_type, received.validity_period) == ("VMA", "000001020304000R")
+
+
+async def test_a_message_can_be_asked_for(world: World) -> None:
+    carrier = await world.start(crash_policy=CrashPolicy.QUERY)
+    await world.send(carrier, "hello")
+    await world.answered(1)
+    assert carrier.crash_policy is CrashPolicy.QUERY
+    assert await carrier.query("1", OURS) is MessageState.DELIVERED
+    assert await carrier.query("99", OURS) is None
+
+
+async def test_the_trace_has_headers_and_no_bodies(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    carrier = await world.start(trace=True)
+    await world.send(carrier, "a-secret-code")
+    await world.reported(1)
+    shown = capsys.readouterr().out
+    assert "00000004" in shown
+    assert "a-secret-code" not in shown
+    assert PHONE not in shown
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"system_id": "x" * 16}, {"password": "123456789"}, {"window": 0}, {"binds": 0}, {"response_s": 0.0}]
+)
+def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(Invalid):
+        SmppConfig(**{"name": "x", "host": "h", "port": 1, "system_id": "a", "password": "b", **wrong})
+
+
+def test_the_password_is_not_shown() -> None:
+    assert "secret" not in repr(SmppConfig("x", "h", 1, "a", "secret"))

@@ -1,0 +1,120 @@
+"""Delivery receipts as SMSCs write them."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landline.protocols.smpp import receipts, status
+from landline.protocols.smpp.commands import MessageState, Tag
+from landline.protocols.smpp.pdu import ShortMessage
+
+AT = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
+
+
+@given(st.from_regex(r"[0-9A-Za-z\-]{1,64}", fullmatch=True), st.sampled_from(MessageState), st.integers(0, 999))
+def test_what_is_written_is_read_back(message_id: str, state: MessageState, error: int) -> None:
+    text = receipts.write(message_id, state, submitted_at=AT, done_at=AT, error=error, text=b"stat:EXPIRED id:9")
+    receipt = receipts.parse(text)
+    assert receipt is not None
+    assert (receipt.message_id, receipt.state, receipt.done_at) == (message_id, state, AT)
+    assert receipt.error == f"{error:03}"
+    assert receipt.delivered == (1 if state is MessageState.DELIVERED else 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message_id", "state"),
+    [
+        ("id:77 stat:DELIVRD", "77", MessageState.DELIVERED),
+        ("ID:77 Sub:001 Dlvrd:000 Stat:undeliv Err:011 Text:none", "77", MessageState.UNDELIVERABLE),
+        ("id:77 sub: dlvrd: submit date: done date: stat:EXPIRED err:", "77", MessageState.EXPIRED),
+        ('id:"77" stat:"REJECTD" text:"id:88 stat:DELIVRD"', "77", MessageState.REJECTED),
+        ("id: 77 submit_date:261120140512 done_date:261120140559 stat: DELIVRD", "77", MessageState.DELIVERED),
+        ("sub:001, id:77, stat:DELETED, err:0", "77", MessageState.DELETED),
+        ("id:77 stat:Delivered err:000", "77", MessageState.DELIVERED),
+        ("id:77 stat:WHATEVER", "77", MessageState.UNKNOWN),
+        ("id:77 stat:ENROUTE text:stat:DELIVRD", "77", MessageState.ENROUTE),
+    ],
+)
+def test_variants_are_read(text: str, message_id: str, state: MessageState) -> None:
+    receipt = receipts.parse(text.encode())
+    assert receipt is not None
+    assert (receipt.message_id, receipt.state) == (message_id, state)
+
+
+@pytest.mark.parametrize("text", [b"", b"hello", b"stat:DELIVRD", b"id:7", b"id: stat:DELIVRD", b"\x00\xff\x80"])
+def test_what_names_no_message_or_state_is_no_receipt(text: bytes) -> None:
+    assert receipts.parse(text) is None
+
+
+@pytest.mark.parametrize(
+    ("digits", "at"),
+    [
+        ("2611201405", AT),
+        ("261120140559", AT.replace(second=59)),
+        ("20261120140559", AT.replace(second=59)),
+        ("9999999999", None),
+        ("26112014", None),
+        ("now", None),
+    ],
+)
+def test_dates_have_several_lengths(digits: str, at: datetime | None) -> None:
+    receipt = receipts.parse(f"id:1 done date:{digits} stat:DELIVRD".encode())
+    assert receipt is not None
+    assert receipt.done_at == at
+
+
+def test_tlvs_come_before_the_text() -> None:
+    message = ShortMessage(
+        esm_class=4,
+        short_message=b"id:1 stat:EXPIRED err:027",
+        tlvs=(*receipts.tlvs("abc", MessageState.DELIVERED), (Tag.NETWORK_ERROR_CODE, b"\x03\x00\x00")),
+    )
+    receipt = receipts.read(message)
+    assert receipt is not None
+    assert (receipt.message_id, receipt.state, receipt.error) == ("abc", MessageState.DELIVERED, "027")
+    assert receipt.network_error == b"\x03\x00\x00"
+
+
+def test_a_receipt_of_tlvs_alone_is_one() -> None:
+    message = ShortMessage(tlvs=receipts.tlvs("abc", MessageState.REJECTED))
+    assert receipts.is_receipt(message)
+    receipt = receipts.read(message)
+    assert receipt is not None
+    assert receipt.state is MessageState.REJECTED
+
+
+def test_the_text_may_be_in_the_payload() -> None:
+    receipt = receipts.read(ShortMessage(esm_class=4, tlvs=((Tag.MESSAGE_PAYLOAD, b"id:5 stat:DELIVRD"),)))
+    assert receipt is not None
+    assert receipt.message_id == "5"
+
+
+def test_a_text_from_a_phone_is_no_receipt() -> None:
+    assert not receipts.is_receipt(ShortMessage(short_message=b"id:1 stat:DELIVRD"))
+    assert not receipts.is_receipt(ShortMessage(esm_class=0x40))
+
+
+@given(st.binary(max_size=300), st.lists(st.tuples(st.sampled_from(Tag), st.binary(max_size=20)), max_size=4))
+def test_reading_never_raises(text: bytes, tlvs: list[tuple[int, bytes]]) -> None:
+    receipts.read(ShortMessage(esm_class=4, short_message=text, tlvs=tuple(tlvs)))
+
+
+def test_ids_in_either_base_meet_in_one_form() -> None:
+    assert receipts.matching_id("00ff", hexadecimal=True) == receipts.matching_id("255", hexadecimal=False)
+    assert receipts.matching_id("not-a-number", hexadecimal=True) == "not-a-number"
+
+
+def test_states_and_network_errors_become_detail_codes() -> None:
+    assert status.state_code(MessageState.DELIVERED) == 2000
+    assert status.state_code(MessageState.UNDELIVERABLE) == 4006
+    assert status.state_code(MessageState.UNDELIVERABLE, b"\x03\x00\x01") == 4004
+    assert status.state_code(MessageState.UNDELIVERABLE, b"\x01\x00\x01") == 4006
+    assert status.state_code(MessageState.UNKNOWN) == 9999
+
+
+def test_statuses_become_detail_codes() -> None:
+    assert status.meaning(0x0B) == status.Meaning("ESME_RINVDSTADR", 4002)
+    assert status.meaning(0x58).temporary
+    assert status.meaning(0x0401) == status.Meaning("0x00000401", 9999)

@@ -1,0 +1,327 @@
+"""Two SMPP sessions wired back to back, with time stepped by hand; and one fed with whatever octets."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landline.protocols.smpp import pdu, status
+from landline.protocols.smpp.commands import RESPONSE, BindKind, Command
+from landline.protocols.smpp.errors import LocalProtocolError
+from landline.protocols.smpp.events import (
+    AlertArrived,
+    Answered,
+    BindArrived,
+    BindRefused,
+    Bound,
+    Event,
+    MessageArrived,
+    OutbindArrived,
+    PduRefused,
+    PeerLost,
+    RequestArrived,
+    Unanswered,
+    Unbound,
+)
+from landline.protocols.smpp.pdu import ShortMessage
+from landline.protocols.smpp.session import SEQUENCE_LIMIT, Limits, Session
+from landline.protocols.smpp.states import Role, State
+
+BODY = pdu.encode_body(ShortMessage(source_addr="1", destination_addr="2", short_message=b"hi"))
+E = TypeVar("E", bound=Event)
+
+
+def only(kind: type[E], events: Sequence[Event]) -> E:
+    (event,) = events
+    assert isinstance(event, kind)
+    return event
+
+
+class Pair:
+    """An ESME and an SMSC on one perfect wire."""
+
+    def __init__(self, kind: BindKind | None = BindKind.TRANSCEIVER, **limits: float | None) -> None:
+        self.now = 1000.0
+        self.esme = Session(Role.ESME, self.now, Limits(**limits))  # type: ignore[arg-type]
+        self.smsc = Session(Role.SMSC, self.now, Limits(**limits))  # type: ignore[arg-type]
+        if kind is not None:
+            self.esme.bind(kind, pdu.Bind("me", "secret"), self.now)
+            assert only(BindArrived, self.to_smsc()).bind.password == "secret"
+            self.smsc.accept_bind("them")
+            assert only(Bound, self.to_esme()).system_id == "them"
+
+    def to_smsc(self) -> list[Event]:
+        return self.smsc.receive(self.esme.outgoing(), self.now)
+
+    def to_esme(self) -> list[Event]:
+        return self.esme.receive(self.smsc.outgoing(), self.now)
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [
+        (BindKind.TRANSMITTER, State.BOUND_TX),
+        (BindKind.RECEIVER, State.BOUND_RX),
+        (BindKind.TRANSCEIVER, State.BOUND_TRX),
+    ],
+)
+def test_a_bind_leaves_both_sides_in_the_same_state(kind: BindKind, state: State) -> None:
+    pair = Pair(kind)
+    assert pair.esme.state is pair.smsc.state is state
+
+
+def test_a_refused_bind_leaves_the_session_open_for_another() -> None:
+    pair = Pair(None)
+    pair.esme.bind(BindKind.TRANSCEIVER, pdu.Bind("me", "wrong"), pair.now)
+    pair.to_smsc()
+    pair.smsc.refuse_bind(status.ESME_RINVPASWD)
+    assert only(BindRefused, pair.to_esme()).status == status.ESME_RINVPASWD
+    pair.esme.bind(BindKind.TRANSCEIVER, pdu.Bind("me", "right"), pair.now)
+    only(BindArrived, pair.to_smsc())
+
+
+def test_a_submission_is_answered_with_the_message_id() -> None:
+    pair = Pair()
+    pair.esme.submit(BODY, "mine", pair.now)
+    arrived = only(MessageArrived, pair.to_smsc())
+    pair.smsc.answer(arrived.sequence, message_id="42")
+    assert only(Answered, pair.to_esme()) == Answered(Command.SUBMIT_SM, "mine", 0, "42")
+    assert pair.esme.in_flight == 0
+
+
+def test_a_refused_submission_has_the_status() -> None:
+    pair = Pair()
+    pair.esme.submit(BODY, "mine", pair.now)
+    pair.smsc.answer(only(MessageArrived, pair.to_smsc()).sequence, status.ESME_RTHROTTLED)
+    assert only(Answered, pair.to_esme()).status == status.ESME_RTHROTTLED
+
+
+def test_a_delivery_is_answered_when_we_say_so() -> None:
+    pair = Pair()
+    pair.smsc.deliver(BODY, "theirs", pair.now)
+    arrived = only(MessageArrived, pair.to_esme())
+    assert pair.to_smsc() == []
+    pair.esme.answer(arrived.sequence)
+    assert only(Answered, pair.to_smsc()).context == "theirs"
+
+
+def test_other_requests_and_their_answers() -> None:
+    pair = Pair()
+    pair.esme.request(Command.QUERY_SM, pdu.QuerySm("42"), "q", pair.now)
+    asked = only(RequestArrived, pair.to_smsc())
+    assert asked.body == pdu.QuerySm("42")
+    pair.smsc.answer(asked.sequence, body=pdu.QueryAnswer("42", "", 2, 0))
+    assert only(Answered, pair.to_esme()).body == pdu.QueryAnswer("42", "", 2, 0)
+    pair.smsc.notify(pdu.AlertNotification(source_addr="1"))
+    assert only(AlertArrived, pair.to_esme()).alert.source_addr == "1"
+
+
+def test_an_outbind_invites_a_receiver() -> None:
+    pair = Pair(None)
+    pair.smsc.notify(pdu.Outbind("them", "pw"))
+    assert only(OutbindArrived, pair.to_esme()) == OutbindArrived("them", "pw")
+
+
+def test_the_window_bounds_what_is_unanswered() -> None:
+    pair = Pair(window=2)
+    pair.esme.submit(BODY, 1, pair.now)
+    pair.esme.submit(BODY, 2, pair.now)
+    assert pair.esme.free == 0
+    with pytest.raises(LocalProtocolError):
+        pair.esme.submit(BODY, 3, pair.now)
+
+
+def test_more_requests_than_the_peer_may_leave_open_are_refused() -> None:
+    pair = Pair(peer_window=1)
+    pair.esme.submit(BODY, 1, pair.now)
+    pair.esme.submit(BODY, 2, pair.now)
+    events = pair.to_smsc()
+    assert [type(event) for event in events] == [MessageArrived, PduRefused]
+    assert only(Answered, pair.to_esme()).status == status.ESME_RTHROTTLED
+
+
+def test_sequence_numbers_begin_again_and_skip_those_in_flight() -> None:
+    pair = Pair()
+    first = pair.esme.submit(BODY, "old", pair.now)
+    pair.esme._sequence = SEQUENCE_LIMIT - 1
+    assert pair.esme.submit(BODY, "last", pair.now) == SEQUENCE_LIMIT
+    wrapped = [pair.esme.submit(BODY, n, pair.now) for n in range(3)]
+    assert wrapped[0] == 1
+    assert first not in wrapped
+
+
+@pytest.mark.parametrize("kind", [None, BindKind.RECEIVER])
+def test_we_cannot_submit_unless_bound_to_transmit(kind: BindKind | None) -> None:
+    with pytest.raises(LocalProtocolError):
+        Pair(kind).esme.submit(BODY, None, 0.0)
+
+
+def test_a_peer_that_submits_unbound_is_told_its_bind_status_is_wrong() -> None:
+    pair = Pair(None)
+    events = pair.smsc.receive(pdu.encode(Command.SUBMIT_SM, ShortMessage(), 9), pair.now)
+    assert events == [PduRefused(Command.SUBMIT_SM, status.ESME_RINVBNDSTS)]
+    answer = pair.smsc.outgoing()
+    assert answer[4:16] == bytes.fromhex("80000004 00000004 00000009")
+
+
+def test_a_second_bind_is_told_that_it_is_bound() -> None:
+    pair = Pair()
+    pair.smsc.receive(pdu.encode(Command.BIND_TRANSMITTER, pdu.Bind("me"), 9), pair.now)
+    assert pair.smsc.outgoing()[4:12] == bytes.fromhex("80000002 00000005")
+
+
+def test_an_unknown_command_gets_a_generic_nack() -> None:
+    pair = Pair()
+    pair.smsc.receive(pdu.encode(0x21, None, 9), pair.now)
+    assert pair.smsc.outgoing()[4:16] == bytes.fromhex("80000000 00000003 00000009")
+
+
+def test_an_unreadable_request_is_refused_and_the_session_goes_on() -> None:
+    pair = Pair()
+    pair.smsc.receive(pdu.encode(Command.SUBMIT_SM, None, 9), pair.now)
+    assert pair.smsc.outgoing()[4:16] == bytes.fromhex("80000004 00000002 00000009")
+    pair.esme.submit(BODY, None, pair.now)
+    only(MessageArrived, pair.to_smsc())
+
+
+def test_a_generic_nack_answers_the_request_it_names() -> None:
+    pair = Pair()
+    sequence = pair.esme.submit(BODY, "mine", pair.now)
+    events = pair.esme.receive(pdu.encode(Command.GENERIC_NACK, None, sequence, 3), pair.now)
+    assert only(Answered, events) == Answered(Command.SUBMIT_SM, "mine", 3)
+
+
+def test_answers_to_nothing_we_asked_are_ignored() -> None:
+    pair = Pair()
+    sequence = pair.esme.submit(BODY, "mine", pair.now)
+    assert pair.esme.receive(pdu.encode(Command.DELIVER_SM | RESPONSE, None, sequence), pair.now) == []
+    assert pair.esme.receive(pdu.encode(Command.SUBMIT_SM | RESPONSE, None, 999), pair.now) == []
+    assert pair.esme.in_flight == 1
+
+
+def test_octets_that_are_no_smpp_end_the_session_with_a_generic_nack() -> None:
+    pair = Pair()
+    events = pair.smsc.receive(b"GET / HTTP/1.1\r\n\r\n", pair.now)
+    only(PeerLost, events)
+    assert pair.smsc.outgoing()[4:8] == bytes.fromhex("80000000")
+    assert pair.smsc.receive(b"more", pair.now) == []
+
+
+def test_answers_in_front_of_garbage_are_not_lost() -> None:
+    pair = Pair()
+    sequence = pair.esme.submit(BODY, "mine", pair.now)
+    good = pdu.encode(Command.SUBMIT_SM | RESPONSE, pdu.MessageAnswer("1"), sequence)
+    assert [type(event) for event in pair.esme.receive(good + b"\0\0\0\0", pair.now)] == [Answered, PeerLost]
+
+
+def test_a_silent_peer_is_asked_and_then_given_up() -> None:
+    pair = Pair(enquire_link_s=30, response_s=10)
+    assert pair.esme.deadline() == 1030
+    assert pair.esme.expire(1029.9) == []
+    assert pair.esme.expire(1030) == []
+    assert pair.esme.outgoing()[4:8] == bytes.fromhex("00000015")
+    assert pair.esme.deadline() == 1040
+    only(PeerLost, pair.esme.expire(1040))
+    assert pair.esme.deadline() is None
+
+
+def test_an_answered_enquire_link_keeps_the_session() -> None:
+    pair = Pair(enquire_link_s=30, response_s=10)
+    pair.now = 1030.0
+    pair.esme.expire(pair.now)
+    assert pair.to_smsc() == []
+    assert pair.to_esme() == []
+    assert pair.esme.deadline() == 1060
+    assert pair.esme.expire(1040) == []
+
+
+def test_any_octets_prove_the_peer_alive() -> None:
+    pair = Pair(enquire_link_s=30, response_s=10)
+    pair.esme.expire(1030)
+    pair.smsc.deliver(BODY, None, 1035)
+    pair.now = 1035.0
+    pair.to_esme()
+    assert pair.esme.expire(1040) == []
+    assert pair.esme.state is State.BOUND_TRX
+
+
+def test_a_request_that_is_not_answered_in_time_is_told() -> None:
+    pair = Pair(enquire_link_s=None, response_s=10)
+    pair.esme.submit(BODY, "first", 1000)
+    pair.esme.submit(BODY, "second", 1004)
+    assert pair.esme.deadline() == 1010
+    assert pair.esme.expire(1010) == [Unanswered(Command.SUBMIT_SM, "first")]
+    assert pair.esme.deadline() == 1014
+    assert pair.esme.close() == [Unanswered(Command.SUBMIT_SM, "second")]
+
+
+def test_a_bind_that_is_not_answered_ends_the_session() -> None:
+    pair = Pair(None, init_s=None)
+    pair.esme.bind(BindKind.TRANSMITTER, pdu.Bind("me"), 1000)
+    only(PeerLost, pair.esme.expire(1010))
+
+
+def test_a_connection_without_a_bind_is_given_up() -> None:
+    pair = Pair(None, init_s=5)
+    assert pair.smsc.deadline() == 1005
+    only(PeerLost, pair.smsc.expire(1005))
+
+
+def test_an_inactive_session_is_given_up_though_enquire_link_is_answered() -> None:
+    pair = Pair(inactivity_s=60, enquire_link_s=30)
+    pair.now = 1030.0
+    pair.esme.enquire(1030)
+    pair.to_smsc()
+    only(PeerLost, pair.smsc.expire(1060))
+
+
+@pytest.mark.parametrize("by_esme", [True, False])
+def test_unbinding_ends_both_sides(by_esme: bool) -> None:
+    pair = Pair()
+    (pair.esme if by_esme else pair.smsc).unbind(pair.now)
+    first, second = (pair.to_smsc, pair.to_esme) if by_esme else (pair.to_esme, pair.to_smsc)
+    assert only(Unbound, first()).by_peer
+    assert not only(Unbound, second()).by_peer
+    assert pair.esme.ended
+    assert pair.smsc.ended
+
+
+def test_an_unbind_that_is_not_answered_ends_all_the_same() -> None:
+    pair = Pair()
+    pair.esme.unbind(1000)
+    assert pair.esme.deadline() == 1010
+    only(Unbound, pair.esme.expire(1010))
+
+
+def test_answers_still_count_while_unbinding() -> None:
+    pair = Pair()
+    sequence = pair.esme.submit(BODY, "mine", pair.now)
+    pair.esme.unbind(pair.now)
+    answer = pdu.encode(Command.SUBMIT_SM | RESPONSE, pdu.MessageAnswer("1"), sequence)
+    assert only(Answered, pair.esme.receive(answer, pair.now)).message_id == "1"
+
+
+@given(st.lists(st.binary(max_size=200), max_size=10), st.booleans())
+def test_no_octets_make_a_session_raise(chunks: list[bytes], smsc: bool) -> None:
+    pair = Pair()
+    session = pair.smsc if smsc else pair.esme
+    for chunk in chunks:
+        session.receive(chunk, 1000)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([*Command, 0x80000004, 0x21]), st.integers(0, 5), st.binary(max_size=60))),
+    st.booleans(),
+    st.booleans(),
+)
+def test_no_framed_octets_make_a_session_raise(frames: list[tuple[int, int, bytes]], bound: bool, smsc: bool) -> None:
+    pair = Pair(BindKind.TRANSCEIVER if bound else None)
+    if bound:
+        pair.esme.submit(BODY, None, 1000)
+    session = pair.smsc if smsc else pair.esme
+    for command, sequence, body in frames:
+        head = b"".join(n.to_bytes(4, "big") for n in (16 + len(body), command, 0, sequence))
+        session.receive(head + body, 1000)
+        session.deadline()

@@ -1,0 +1,154 @@
+"""Texts in short messages: written in each style and read back, parts joined in any order; and pacing."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landline.protocols.smpp import texts
+from landline.protocols.smpp.commands import ESM_UDH
+from landline.protocols.smpp.joiner import Joined, Joiner, part_of
+from landline.protocols.smpp.pace import Pace
+from landline.protocols.smpp.pdu import ShortMessage
+from landline.protocols.smpp.texts import Alphabet, LongStyle
+from landline.protocols.smstext import segments
+
+
+def message(part: texts.Part) -> ShortMessage:
+    return ShortMessage(
+        source_addr="49151", destination_addr="12345", esm_class=part.esm_class, data_coding=part.data_coding,
+        short_message=part.short_message, tlvs=part.tlvs,
+    )  # fmt: skip
+
+
+def read_back(parts: list[texts.Part], default: Alphabet, seed: int = 0) -> list[str]:
+    joiner = Joiner(default=default)
+    whole: list[str] = []
+    for part in random.Random(seed).sample(parts, len(parts)):
+        got = texts.read(message(part))
+        if got.concatenation is None:
+            whole.append(texts.decode(got.data_coding, got.octets, default))
+        else:
+            add = part_of("49151", "12345", got.concatenation, got.data_coding, got.octets)
+            whole += [joined.text for joined in joiner.add(add, 0)]
+    return whole
+
+
+GSM_TEXT = st.text("abc €{}[]äöü@£ \n", max_size=700)
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x1b"), max_size=400)
+
+
+@pytest.mark.parametrize("style", LongStyle)
+@pytest.mark.parametrize("alphabet", Alphabet)
+@given(text=GSM_TEXT | ANY_TEXT, seed=st.integers(0, 99))
+def test_a_text_comes_back_whole(style: LongStyle, alphabet: Alphabet, text: str, seed: int) -> None:
+    default = Alphabet.GSM if alphabet is not Alphabet.UCS2 else alphabet
+    parts = texts.write(text, style, alphabet, 0xABCD)
+    assert read_back(parts, default, seed) == [text]
+    assert all(len(part.short_message) <= 254 for part in parts)
+
+
+@given(GSM_TEXT | ANY_TEXT)
+def test_a_text_has_as_many_parts_as_segments(text: str) -> None:
+    assert len(texts.write(text, LongStyle.UDH8, Alphabet.GSM, 1)) == segments(text).count
+
+
+def test_a_header_that_cannot_be_read_counts_as_text() -> None:
+    piece = texts.read(ShortMessage(esm_class=ESM_UDH, short_message=b"\xff\x00abc"))
+    assert (piece.octets, piece.concatenation) == (b"\xff\x00abc", None)
+
+
+@pytest.mark.parametrize(
+    ("coding", "octets", "text"),
+    [
+        (0x00, b"\x00\x1be", "@€"),
+        (0x01, b"@", "@"),
+        (0x03, b"\xe9", "é"),
+        (0x08, b"\x00\xe9", "é"),
+        (0x06, b"\xb0", "А"),
+        (0xF0, b"\x00", "@"),
+        (0xF5, b"\x80", "\x80"),
+        (0x02, b"\x80", "\x80"),
+    ],
+)
+def test_data_codings(coding: int, octets: bytes, text: str) -> None:
+    assert texts.decode(coding, octets) == text
+
+
+def parts(text: str, reference: int = 7) -> list[texts.Part]:
+    return texts.write(text, LongStyle.UDH8, Alphabet.GSM, reference)
+
+
+def add(joiner: Joiner, part: texts.Part, now: float) -> list[Joined]:
+    piece = texts.read(message(part))
+    assert piece.concatenation is not None
+    return joiner.add(part_of("a", "b", piece.concatenation, piece.data_coding, piece.octets), now)
+
+
+def test_a_repeated_part_changes_nothing() -> None:
+    joiner = Joiner()
+    first, second = parts("x" * 200)
+    assert add(joiner, first, 0) == []
+    assert add(joiner, first, 0) == []
+    (joined,) = add(joiner, second, 0)
+    assert (joined.text, joined.parts, joined.missing) == ("x" * 200, 2, 0)
+
+
+def test_what_is_not_whole_in_time_is_given_up_as_it_is() -> None:
+    joiner = Joiner(patience_s=60)
+    add(joiner, parts("x" * 153 + "y" * 20)[1], 100)
+    assert joiner.deadline() == 160
+    assert joiner.expire(159) == []
+    (joined,) = joiner.expire(160)
+    assert (joined.text, joined.missing) == ("y" * 20, 1)
+    assert joiner.deadline() is None
+
+
+def test_the_oldest_group_gives_way_when_there_are_too_many_parts() -> None:
+    joiner = Joiner(limit=2)
+    for reference in (1, 2):
+        assert add(joiner, parts("x" * 200, reference)[0], reference) == []
+    (pushed,) = add(joiner, parts("x" * 200, 3)[0], 3)
+    assert (pushed.key.reference, pushed.missing) == (1, 1)
+
+
+def test_pace_is_free_until_it_is_throttled() -> None:
+    pace = Pace(0.0)
+    assert pace.allowance(0.0) is None
+    assert pace.resumes_at(0.0) is None
+
+
+def test_throttling_pauses_then_slows_then_recovers() -> None:
+    pace = Pace(0.0, pause_s=1.0)
+    pace.sent(100, 0.0)
+    pace.throttled(0.5)
+    assert pace.allowance(0.6) == 0
+    assert pace.rate_per_s == pytest.approx(70)
+    assert pace.resumes_at(0.6) == pytest.approx(1.5, abs=0.01)
+    pace.throttled(0.7)
+    assert pace.rate_per_s == pytest.approx(70), "answers within one pause count once"
+    assert pace.allowance(1.6) == 7, "at most a tenth of a second's messages at once"
+    pace.sent(7, 1.6)
+    assert pace.allowance(1.6) == 0
+    assert pace.allowance(2.6) == 7
+    pace.throttled(3.0)
+    slower = pace.rate_per_s
+    assert slower is not None
+    assert slower < 70
+    for second in range(5, 60):
+        pace.allowance(float(second))
+    assert pace.rate_per_s is None
+
+
+def test_a_fixed_rate_is_kept() -> None:
+    pace = Pace(0.0, rate_per_s=10.0)
+    sent = 0
+    now = 0.0
+    while now < 10.0:
+        allowed = pace.allowance(now)
+        assert allowed is not None
+        pace.sent(allowed, now)
+        sent += allowed
+        now = pace.resumes_at(now) or now
+    assert 95 <= sent <= 101
