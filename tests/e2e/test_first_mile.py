@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from azure.communication.identity import CommunicationIdentityClient
 from azure.communication.sms import SmsClient
@@ -70,3 +71,18 @@ def report_of(inbox: Inbox, message_id: str) -> dict[str, str]:
 
 def timeline(server: Server, message_id: str) -> object:
     return server.admin.call("GET", f"/messages/{message_id}/timeline")
+
+
+def test_the_timeline_tells_every_step_and_every_try_of_the_webhook(landline: Server) -> None:
+    inbox, phone = landline.inbox(), landline.handset("+14255550241")
+    inbox.fail(1, status=503)
+    client = SmsClient.from_connection_string(landline.connection_string)
+    sent = client.send(landline.phone_number, phone.number, "where am I?", enable_delivery_report=True)[0]
+    phone.wait_for_sms()
+    landline.clock.advance(minutes=1)
+    inbox.wait_for("Microsoft.Communication.SMSDeliveryReportReceived", where=lambda data: data["to"] == sent.to)
+    told: Any = landline.admin.call("GET", f"/messages/{sent.message_id}/timeline")
+    assert [step["what"] for step in told["steps"]][:4] == ["accepted", "queued", "submitted", "reported"]
+    assert [step["status"] for step in told["steps"] if step["what"] == "webhook"][:1] == [503]
+    assert told["state"] == "delivered"
+    inbox.close()
