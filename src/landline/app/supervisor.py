@@ -148,8 +148,8 @@ class Supervisor:
         self._files = [config.data / ready.IN_DATA, *([config.ready_file] if config.ready_file else [])]
         for file in self._files:
             stack.callback(file.unlink, missing_ok=True)
+        self._announce(told, seconds_of_life())  # before the files: whoever waits for them has been told all
         ready.write(told, *self._files)
-        self._announce(told, seconds_of_life())
         log.info("server.ready", url=told.url, admin_url=told.admin_url)
 
 

@@ -24,6 +24,7 @@ from landline.testing.inbox import Inbox
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 LOG_LINES = 5000
+LOG_TIMEOUT_S = 1.0
 LOOK_EVERY_S = 0.02
 COMMAND = (sys.executable, "-c", "from landline.app.cli import main; main()")
 RESOURCE = "local"
@@ -53,6 +54,7 @@ class Server:
         self._arguments = list(arguments)
         self._env = env or {}
         self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
         self._changed = threading.Condition()
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._inboxes: list[Inbox] = []
@@ -66,7 +68,8 @@ class Server:
         began = time.monotonic()
         self._ready_file.unlink(missing_ok=True)
         self._process = self._spawn()
-        threading.Thread(target=self._read_log, args=(self._process,), daemon=True, name="landline-log").start()
+        self._reader = threading.Thread(target=self._read_log, args=(self._process,), daemon=True, name="landline-log")
+        self._reader.start()
         self._wait_ready(self._process, began + timeout)
         self.start_s = time.monotonic() - began
         self._port = urlsplit(self.endpoint).port or 443
@@ -82,13 +85,16 @@ class Server:
         except subprocess.TimeoutExpired:
             self._kill_group(process)
             raise ServerFailed(f"it did not end within {timeout} s\n{self.log[-4000:]}") from None
-        return time.monotonic() - began
+        took_s = time.monotonic() - began
+        self._read_to_the_end()
+        return took_s
 
     def kill(self) -> None:
         """SIGKILL the supervisor process alone, as a crash would; its children are left to themselves."""
         process = self._running()
         process.kill()
         process.wait()
+        self._read_to_the_end()
 
     def restart(self) -> Self:
         """Start again on the same data and port, after `stop` or `kill`."""
@@ -119,7 +125,8 @@ class Server:
 
     @property
     def log(self) -> str:
-        """The last lines it wrote, standard output and error together, over all its starts."""
+        """The last lines it wrote, standard output and error together, over all its starts. While it runs they arrive a
+        moment after they were written; after `stop` and `kill` they are all there."""
         with self._changed:
             return "".join(self._log)
 
@@ -214,10 +221,15 @@ class Server:
                     self._log.append(line)
                     self._changed.notify_all()
 
+    def _read_to_the_end(self) -> None:
+        if self._reader is not None:
+            self._reader.join(LOG_TIMEOUT_S)  # a child that outlives a kill may hold the pipe open
+
     def _wait_ready(self, process: "subprocess.Popen[str]", deadline: float) -> None:
         # A file system tells nobody portably that a file came: look at each line logged, and often.
         while not self._ready_file.exists():
             if process.poll() is not None:
+                self._read_to_the_end()
                 raise ServerFailed(f"it ended with {process.returncode}\n{self.log[-4000:]}")
             if time.monotonic() > deadline:
                 self._kill_group(process)

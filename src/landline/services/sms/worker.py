@@ -22,10 +22,6 @@ _BATCH = 200
 _BLOCKS_AT_ONCE = 20
 _DEFERRED_AT_ONCE = 500
 _DEFERRED_LEASE = timedelta(minutes=10)
-_BUSY = 64
-_GATHER_S = 0.008
-"""With more than `_BUSY` messages in hand, how long further ones are gathered, in real seconds: a carrier's and our
-own transactions then serve many."""
 _BEAT_S = 2.0
 """Real seconds between two heartbeats: leases are renewed, other processes' backlog is noticed."""
 _CARRIER_PAUSE = timedelta(seconds=1)
@@ -111,8 +107,6 @@ class Worker:
             batch = self._handover.next(name, _BATCH)
             if not batch:
                 await alarm.wait()
-                if self._handover.count > _BUSY:
-                    await asyncio.sleep(_GATHER_S)
                 continue
             try:
                 await carrier.submit([message.submission for message in batch])
