@@ -164,34 +164,6 @@ def test_the_compiled_decision_is_what_reading_the_rules_in_order_says(
         assert routes.route(*message).rule == explained.route.rule == (decided[0] if decided else "default")
 
 
-def test_an_impossible_number_does_not_teach_its_neighbours_country() -> None:
-    routes = router(rule("us", countries=("US",)))
-    assert country("+14251111111") is None
-    assert routes.route(SHOP, OURS, "+14251111111").rule == "default"
-    assert routes.route(SHOP, OURS, SEATTLE).rule == "us"
-
-
-def test_the_digits_that_tell_a_country_are_enough() -> None:
-    """For an example number of every kind in every region, and its neighbours."""
-    kinds = (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE)
-    for region in sorted(phonenumbers.SUPPORTED_REGIONS):
-        for kind in kinds:
-            example = phonenumbers.example_number_for_type(region, kind)
-            if example is None:
-                continue
-            number = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)
-            neighbours = [number[:-1] + last for last in "0123456789"]
-            routes = router()
-            assert [routes.country(each) for each in neighbours] == [
-                country(each) or routes.country(each) for each in neighbours
-            ]
-
-
-def test_the_calling_codes_of_several_countries_are_known() -> None:
-    shared = {str(code) for code, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items() if len(regions) > 1}
-    assert shared == {"1", "7"} | routing._SHARED_TWO | routing._SHARED_THREE
-
-
 @pytest.mark.parametrize(
     ("change", "field"),
     [

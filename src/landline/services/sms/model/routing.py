@@ -23,7 +23,8 @@ DEFAULT_RULE = "default"
 RESERVED = frozenset({NUMBER_RULE, DEFAULT_RULE})
 
 Country = Callable[[str], str | None]
-"""The ISO 3166 code of an E.164 number's country, None when it has none."""
+"""The ISO 3166 code of an E.164 number's country, quickly: it is asked for each message that a country's rule may
+match. None, or a code of no country, for a number that has none."""
 
 
 class Choice(Struct, frozen=True):
@@ -206,7 +207,6 @@ class Router:
         self._senders = {sender for rule in kept for sender in rule.senders}
         self._tags: set[str | None] = {tag for rule in kept for tag in rule.tags}
         self._candidates: dict[tuple[ResourceId | None, str | None, str | None], _Candidates] = {}
-        self._countries: dict[str, str] = {}
 
     def route(
         self,
@@ -229,7 +229,7 @@ class Router:
         for length in found.lengths:
             index = min(found.by_prefix.get(recipient[:length], index), index)
         if found.by_country:
-            index = min(found.by_country.get(self.country(recipient) or "", index), index)
+            index = min(found.by_country.get(self._country(recipient) or "", index), index)
         if index == len(found.spreads):
             return self._default if owned_carrier is None else Route(NUMBER_RULE, (owned_carrier,))
         spread = found.spreads[index]
@@ -239,18 +239,6 @@ class Router:
     def next_after(carriers: Sequence[str], tried: Collection[str], up: Callable[[str], bool]) -> str | None:
         """The first of a route's `carriers` that was not tried and is up; None when there is none now."""
         return next((name for name in carriers if name not in tried and up(name)), None)
-
-    def country(self, recipient: str) -> str | None:
-        """The country of an E.164 number, remembered for its leading digits."""
-        leading = recipient[: _digits_that_tell(recipient)]
-        known = self._countries.get(leading)
-        if known is None:
-            known = self._country(recipient)
-            if known is not None:  # an impossible number says nothing of its neighbours
-                if len(self._countries) >= self._remembered:
-                    self._countries.clear()
-                self._countries[leading] = known
-        return known
 
     def explain(
         self,
@@ -270,7 +258,7 @@ class Router:
             if why is None:
                 break
         route = self.route(resource, sender, recipient, tag, owned_carrier)
-        return Explanation(route, self.country(recipient), tuple(steps))
+        return Explanation(route, self._country(recipient), tuple(steps))
 
     def _passed_over(self, rule: Rule, resource: ResourceId | None, sender: str | None, tag: str | None) -> str | None:
         """Why the rule does not match, whatever the recipient is; None when it may."""
@@ -286,7 +274,7 @@ class Router:
 
     def _leads_to(self, rule: Rule, recipient: str) -> bool:
         anywhere = not rule.prefixes and not rule.countries
-        return anywhere or recipient.startswith(rule.prefixes) or self.country(recipient) in rule.countries
+        return anywhere or recipient.startswith(rule.prefixes) or self._country(recipient) in rule.countries
 
     def _gather(self, resource: ResourceId | None, sender: str | None, tag: str | None) -> _Candidates:
         matching = [spread for spread in self._spreads if self._passed_over(spread.rule, resource, sender, tag) is None]
@@ -298,20 +286,3 @@ class Router:
 
 def _present(rule: Rule, carriers: Collection[str]) -> list[Choice]:
     return [choice for choice in rule.carriers if choice.carrier in carriers]
-
-
-_SHARED_TWO = frozenset({"39", "44", "47", "61"})
-_SHARED_THREE = frozenset({"212", "262", "290", "358", "590", "599"})
-"""Calling codes of several countries, beside 1 and 7 (ITU-T E.164 Annex D; a test compares the phonenumbers tables)."""
-
-
-def _digits_that_tell(number: str) -> int:
-    """How many characters of an E.164 number decide its country: the calling code, with the area where it is shared."""
-    first = number[1:2]
-    if first == "1":
-        return 5  # the area code (NANP)
-    if first == "7":
-        return 7
-    if number[1:3] in _SHARED_TWO:
-        return 8
-    return 10 if number[1:4] in _SHARED_THREE else 4
