@@ -50,6 +50,10 @@ class FaultyCarrier:
         self._events: CarrierEvents | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def up(self) -> bool:
+        return self._events is not None
+
     async def start(self, events: CarrierEvents) -> None:
         self._events = events
 

@@ -82,6 +82,12 @@ class SmsCarrier(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def up(self) -> bool:
+        """Whether the carrier can be reached at this moment, as far as is known here: while it is False `submit` raises
+        `Unavailable`. Between `start` and `close` it may change at any time, and nothing announces it."""
+        ...
+
     async def start(self, events: CarrierEvents) -> None:
         """Connect; from now on `events` is called."""
         ...

@@ -41,6 +41,11 @@ class SimulatedCarrier:
     def name(self) -> str:
         return self._name
 
+    @property
+    def up(self) -> bool:
+        """See the port: from its start to its close."""
+        return self._intake is not None and self._intake.open
+
     async def start(self, events: CarrierEvents) -> None:
         """See the port. Raises `Unavailable` when the database is away."""
         last = await self.desk.load()

@@ -66,6 +66,11 @@ class SmppCarrier:
         return self._config.crash_policy
 
     @property
+    def up(self) -> bool:
+        """See the port: one bind at least can submit."""
+        return not self._closing and any(link.usable for link in self._links)
+
+    @property
     def bound(self) -> int:
         """How many binds are up."""
         return sum(1 for link in self._links if link.session is not None)
@@ -274,7 +279,7 @@ class SmppCarrier:
     def _check(self) -> None:
         if self._closing or self._events is None:
             raise Unavailable("the carrier is closed")
-        if not any(link.usable for link in self._links):
+        if not self.up:
             raise Unavailable("no bind to the carrier is up")
 
     def _ring(self) -> None:
