@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from landline.engines.smpp.config import Binding, CrashPolicy, MessageIds
+from landline.engines.smpp.config import Binding, MessageIds
 from landline.protocols.smpp.texts import Alphabet, LongStyle
 
 Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
@@ -64,12 +64,12 @@ class SmppTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
     cost: Annotated[Cost | None, _says("What a segment costs, in the currency you reckon in.")] = None
     crash_policy: Annotated[
-        CrashPolicy,
+        Literal["resend", "unknown", "query"],
         _says(
             "What becomes of a message handed over and never answered: `resend` hands it over once more (at least "
             "once), `unknown` ends it (at most once: codes, payments), `query` asks the carrier where it can be asked."
         ),
-    ] = CrashPolicy.RESEND
+    ] = "resend"
     enquire_link_s: Annotated[Seconds, _says("A silent connection is asked whether it lives after this long.")] = 30.0
     response_s: Annotated[Seconds, _says("How long the carrier may take to answer a request.")] = 10.0
     connect_s: Annotated[Seconds, _says("How long connecting and binding may take.")] = 10.0

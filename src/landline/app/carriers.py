@@ -12,8 +12,8 @@ from landline.core.phone import SenderKind
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import SmppConfig, Tls
 from landline.ports.clock import Clock
-from landline.ports.sms_carrier import SmsCarrier
-from landline.services.sms.model.routing import CarrierPolicy, Choice, Rule, checked
+from landline.ports.sms_carrier import CrashPolicy, SmsCarrier
+from landline.services.sms.model.routing import Choice, Rule, checked
 from landline.store.database import Database
 
 SIMULATED = "simulated"
@@ -35,12 +35,14 @@ def default_carriers(config: Config) -> tuple[str, ...]:
     return (SIMULATED,) if config.simulated_carrier else tuple(table.name for table in config.carriers)
 
 
-def policies(config: Config) -> dict[str, CarrierPolicy]:
-    """What the service obeys for each configured carrier."""
-    return {
-        table.name: CarrierPolicy(table.carrier_rate_per_s, table.cost, table.crash_policy.value)
-        for table in config.carriers
-    }
+def carrier_rates(config: Config) -> dict[str, float]:
+    """Segments a second of each carrier that has a rate over all its binds."""
+    return {table.name: rate for table in config.carriers if (rate := table.carrier_rate_per_s) is not None}
+
+
+def costs(config: Config) -> dict[str, float]:
+    """What a segment costs through each carrier of which that is known."""
+    return {table.name: cost for table in config.carriers if (cost := table.cost) is not None}
 
 
 def rules(config: Config) -> list[Rule]:
@@ -108,7 +110,7 @@ def smpp_config(table: SmppTable) -> SmppConfig:
 
 def _smpp_config(table: SmppTable, password: str) -> SmppConfig:
     values: dict[str, Any] = {field.name: getattr(table, field.name) for field in fields(SmppConfig)}
-    values["password"], values["tls"] = password, _tls(table.tls)
+    values |= {"password": password, "tls": _tls(table.tls), "crash_policy": CrashPolicy(table.crash_policy)}
     try:
         return SmppConfig(**values)
     except Invalid as error:

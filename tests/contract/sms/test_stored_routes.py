@@ -52,7 +52,9 @@ class Process:
             country=country,
         )
         defaults = {SenderKind.TOLL_FREE: 3.0}
-        self.rates = Rates(database, self.changes, clock, defaults=defaults, share=lambda: self.processes)
+        self.rates = Rates(
+            database, self.changes, clock, defaults=defaults, carriers={"north": 100.0}, share=lambda: self.processes
+        )
         carrier = SimulatedCarrier(database, clock, seed=1, name="north")
         admin = admin_routing.routes(self.routing, self.rates, self.numbers, {"north": carrier}, self._resolve)
         self._router = edge.Router(admin)
@@ -254,13 +256,18 @@ async def test_a_changed_rate_retunes_the_bucket_of_every_process(here: Process,
     assert (bucket.rate_per_s, changed.is_set()) == (0.5, True)
 
 
-async def test_processes_share_a_senders_rate(here: Process) -> None:
+async def test_processes_share_a_senders_rate_and_a_carriers(here: Process) -> None:
     await here.rates.refresh()
+    north = here.rates.carrier_bucket("north")
+    assert here.rates.carrier_bucket("south") is None
+    assert north is not None
+    assert north.rate_per_s == 100
     bucket = here.rates.bucket((SHOP, OURS))
     here.processes = 4
     await here.rates.refresh()
     assert bucket is not None
-    assert bucket.rate_per_s == 0.75
+    assert (bucket.rate_per_s, north.rate_per_s) == (0.75, 25)
+    assert here.rates.carrier_bucket("north") is north
 
 
 async def test_without_news_rates_are_read_once_a_second(

@@ -13,9 +13,10 @@ from landline.app import carriers, config_reference
 from landline.app.carrier_settings import SmppTable, TlsTable
 from landline.app.config import CannotConfigure, Config, load
 from landline.core.phone import SenderKind
-from landline.engines.smpp.config import Binding, CrashPolicy, MessageIds, SmppConfig, Tls
+from landline.engines.smpp.config import Binding, MessageIds, SmppConfig, Tls
+from landline.ports.sms_carrier import CrashPolicy
 from landline.protocols.smpp.texts import Alphabet, LongStyle
-from landline.services.sms.model.routing import CarrierPolicy, Choice, Rule
+from landline.services.sms.model.routing import Choice, Rule
 
 NORTH = """
 [[carriers]]
@@ -43,6 +44,8 @@ def test_every_field_of_the_engine_can_be_set_and_has_its_default() -> None:
     for name, field in engine.items():
         if name == "error_codes":
             assert table.error_codes == {}
+        elif name == "crash_policy":
+            assert CrashPolicy(table.crash_policy) is field.default
         elif field.default is not MISSING:
             assert getattr(table, name) == field.default, name
 
@@ -102,7 +105,7 @@ server_name = "smpp.example"
         crash_policy=CrashPolicy.UNKNOWN,
         trace=True,
     )
-    assert carriers.policies(settings) == {"north": CarrierPolicy(60.5, 0.004, "unknown")}
+    assert (carriers.carrier_rates(settings), carriers.costs(settings)) == ({"north": 60.5}, {"north": 0.004})
 
 
 def test_carriers_come_from_the_environment_as_json_with_their_passwords(tmp_path: Path) -> None:
@@ -137,6 +140,7 @@ def test_the_environments_password_wins_over_the_files(tmp_path: Path) -> None:
         (NORTH.replace('"north"', '"simulated"'), "carrier simulated: name: "),
         (NORTH.replace('name = "north"\n', ""), "carrier 1: .*`name`"),
         (NORTH + 'binding = "twice"', "carrier north: binding: "),
+        (NORTH + 'crash_policy = "repeatable"', "carrier north: crash_policy: "),
         (NORTH + "binds = 0", "carrier north: binds: "),
         (NORTH + "window = 0", "carrier north: window: "),
         (NORTH + "response_s = 0", "carrier north: response_s: "),
@@ -215,6 +219,17 @@ def test_rates_of_senders_are_by_kind(tmp_path: Path) -> None:
     text = "[sender_rates]\ntollFree = 3.3\nshortCode = 100\n"
     found = carriers.sender_rates(configured(tmp_path, text))
     assert found == {SenderKind.TOLL_FREE: 3.3, SenderKind.SHORT_CODE: 100.0}
+
+
+def test_the_guides_configuration_is_right(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "guides" / "carriers.md").read_text("utf-8")
+    text = guide.partition("```toml\n")[2].partition("```")[0]
+    for name in ("north", "south"):
+        (tmp_path / f"{name}.password").write_text("secret")
+    settings = configured(tmp_path, text, "serve")
+    assert carriers.problems(settings) == []
+    assert [rule.name for rule in carriers.rules(settings)] == ["codes", "europe"]
+    assert carriers.carrier_rates(settings) == {"north": 100}
 
 
 def test_the_configurations_page_has_every_field_of_the_tables() -> None:

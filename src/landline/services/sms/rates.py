@@ -27,8 +27,9 @@ Sender = tuple[ResourceId, str]
 
 
 class Rates:
-    """Senders' buckets, in memory. `defaults` are rates by kind of sender, none for the kinds left out; a phone number
-    counts as toll-free or geographic, as its form tells. `share` is how many processes share a rate."""
+    """Buckets of senders and carriers, in memory. `defaults` are rates by kind of sender, none for the kinds left out;
+    a phone number counts as toll-free or geographic, as its form tells. `carriers` are the rates of those carriers
+    that have one, in segments a second. `share` is how many processes share a rate."""
 
     def __init__(
         self,
@@ -37,14 +38,18 @@ class Rates:
         clock: Clock,
         *,
         defaults: Mapping[SenderKind, float],
+        carriers: Mapping[str, float],
         share: Callable[[], int],
     ) -> None:
         self._database = database
         self._changes = changes
         self._clock = clock
         self._defaults = dict(defaults)
+        self._carrier_rates = dict(carriers)
         self._share = share
-        self._shared_by = 1
+        self._shared_by = max(share(), 1)
+        now = clock.now().timestamp()
+        self._carriers = {name: TokenBucket(rate / self._shared_by, now=now) for name, rate in carriers.items()}
         self._rates: dict[Sender, float] = {}
         self._buckets: dict[Sender, TokenBucket | None] = {}
         self._version = 0
@@ -83,6 +88,10 @@ class Rates:
             return self._buckets[sender]
         except KeyError:
             return self._make(sender)
+
+    def carrier_bucket(self, carrier: str) -> TokenBucket | None:
+        """The bucket of a carrier, always the same; None when it has no rate. For `Lanes(bucket=...)`."""
+        return self._carriers.get(carrier)
 
     def default(self, sender: str) -> float | None:
         """Messages a second of a sender for which nothing was set."""
@@ -133,9 +142,11 @@ class Rates:
         return bucket
 
     def _retune(self, share: int) -> None:
-        self._shared_by = share
         now = self._clock.now().timestamp()
-        changed = False
+        changed = share != self._shared_by
+        self._shared_by = share
+        for carrier, bucket in self._carriers.items():
+            bucket.retune(self._carrier_rates[carrier] / share, now=now)
         for sender, bucket in list(self._buckets.items()):
             rate = self._rate_here(sender)
             if rate == (None if bucket is None else bucket.rate_per_s):

@@ -8,7 +8,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from itertools import accumulate
-from typing import Literal
 from zlib import crc32
 
 from msgspec import Struct
@@ -57,17 +56,6 @@ class Rule(Struct, frozen=True, kw_only=True):
     def sort_key(self) -> tuple[int, str]:
         """The order in which rules are looked at."""
         return self.priority, self.name
-
-
-class CarrierPolicy(Struct, frozen=True):
-    """What the operator wants kept to with one carrier."""
-
-    rate_per_s: float | None = None
-    """Segments a second over all binds and processes; None for no limit."""
-    cost: float | None = None
-    """Of a segment, in the operator's currency."""
-    crash_policy: Literal["resend", "unknown", "query"] = "resend"
-    """What becomes of a message handed over and never answered."""
 
 
 class Route(Struct, frozen=True):
