@@ -105,6 +105,9 @@ class SmppTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = {}
     trace: Annotated[bool, _says("Log every PDU's header, never a text.")] = False
 
+    def __repr__(self) -> str:
+        return f"SmppTable(name={self.name!r})"  # a configuration that is shown somewhere shows no password
+
 
 class RouteCarrierTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A carrier of a rule."""

@@ -126,6 +126,7 @@ def test_the_environments_password_wins_over_the_files(tmp_path: Path) -> None:
     text = NORTH + 'password_file = "nowhere"\n'
     settings = configured(tmp_path, text, LANDLINE_CARRIER_NORTH_PASSWORD="one")
     assert carriers.smpp_config(settings.carriers[0]).password == "one"
+    assert "'one'" not in repr(settings)
 
 
 @pytest.mark.parametrize(
