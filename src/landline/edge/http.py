@@ -75,8 +75,9 @@ class Response:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict[str, str])
     stream: AsyncGenerator[bytes] | None = None
-    """What follows `body`, for answers that would be too large in one piece. It is begun (so that closing it runs its
-    `finally`), and always closed; when it raises, the connection is cut, and the client sees that its end is missing."""
+    """What follows `body`, for answers that would be too large in one piece: a generator that has begun (so that
+    closing it runs its `finally`), and that is always closed. When it raises, the connection is cut, and the client
+    sees that the end is missing."""
 
 
 def json_response(status: int, value: Any, headers: dict[str, str] | None = None) -> Response:
