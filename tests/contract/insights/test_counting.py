@@ -91,6 +91,19 @@ async def test_what_is_rolled_back_was_never_counted(
     assert await totals(insights, around(midnight)) == Figures()
 
 
+async def test_hundreds_of_millions_are_counted_to_the_last(
+    database: Database, insights: Insights, midnight: datetime
+) -> None:
+    for hour in range(24):
+        tally = Tally()
+        tally.accepted(OURS, midnight + hour * HOUR, "SHOP", "spring", US, "north", 3, 100_000_000)
+        await store(database, insights, tally, sent(midnight + hour * HOUR, tag="spring", pending=1))
+        await insights.fold()
+    for by in ((), (Dimension.HOUR,), (Dimension.DAY,)):
+        figures = await totals(insights, replace(around(midnight), by=by))
+        assert (figures.accepted, figures.segments) == (2_400_000_024, 7_200_000_048)
+
+
 async def test_an_empty_tally_costs_nothing(database: Database, insights: Insights) -> None:
     await store(database, insights, Tally())
     assert await unfolded(database) == 0

@@ -261,37 +261,37 @@ async def test_a_token_continues_its_own_question_only(
     assert elsewhere.status == 400
 
 
-@pytest.mark.parametrize(
-    ("query", "target"),
-    [
-        ({"by": "campaign"}, "by"),
-        ({"by": "tag,,hour"}, "by"),
-        ({"by": "tag,tag"}, "by"),
-        ({"from": "yesterday"}, "from"),
-        ({"from": "2026-02-30"}, "from"),
-        ({"from": "0001-01-01"}, "from"),
-        ({"to": "9999-12-31T23:59:59Z"}, "to"),
-        ("from=2026-03-01T10:00:00+01:00", "from"),  # its + is a space by the time it is read
-        ({"from": "2026-03-02", "to": "2026-03-01"}, "from"),
-        ({"from": "2026-03-01", "to": "2026-03-01"}, "from"),
-        ({"from": "2001-01-01"}, "from"),
-        ({"country": "USA"}, "country"),
-        ({"country": "ß1"}, "country"),
-        ({"number": ""}, "number"),
-        ({"carrier": ""}, "carrier"),
-        ({"pageSize": 0}, "pageSize"),
-        ({"pageSize": 1001}, "pageSize"),
-        ({"pageSize": "ten"}, "pageSize"),
-        ({"pageSize": "²"}, "pageSize"),
-        ({"format": "xml"}, "format"),
-        ({"group": "tag"}, "group"),
-    ],
-)
-async def test_what_cannot_be_asked_is_refused_by_name(app: Edge, query: Any, target: str) -> None:
-    reply = await get(app, query)
-    error = reply.json()["error"]
-    assert (reply.status, error["target"]) == (400, target)
-    assert len(error["message"]) > 15
+REFUSED: list[tuple[Any, str]] = [
+    ({"by": "campaign"}, "by"),
+    ({"by": "tag,,hour"}, "by"),
+    ({"by": "tag,tag"}, "by"),
+    ({"from": "yesterday"}, "from"),
+    ({"from": "2026-02-30"}, "from"),
+    ({"from": "0001-01-01"}, "from"),
+    ({"to": "9999-12-31T23:59:59Z"}, "to"),
+    ("from=2026-03-01T10:00:00+01:00", "from"),  # its + is a space by the time it is read
+    ({"from": "2026-03-02", "to": "2026-03-01"}, "from"),
+    ({"from": "2026-03-01", "to": "2026-03-01"}, "from"),
+    ({"from": "2001-01-01"}, "from"),
+    ({"country": "USA"}, "country"),
+    ({"country": "ß1"}, "country"),
+    ({"number": ""}, "number"),
+    ({"carrier": ""}, "carrier"),
+    ({"pageSize": 0}, "pageSize"),
+    ({"pageSize": 1001}, "pageSize"),
+    ({"pageSize": "ten"}, "pageSize"),
+    ({"pageSize": "²"}, "pageSize"),
+    ({"format": "xml"}, "format"),
+    ({"group": "tag"}, "group"),
+]
+
+
+async def test_what_cannot_be_asked_is_refused_by_name(app: Edge) -> None:
+    for query, target in REFUSED:
+        reply = await get(app, query)
+        error = reply.json()["error"]
+        assert (reply.status, error["target"]) == (400, target), query
+        assert len(error["message"]) > 15
 
 
 async def test_only_an_operator_asks_and_only_for_resources_there_are(app: Edge) -> None:
@@ -338,32 +338,32 @@ def _as_json(head: Sequence[str], line: Sequence[str]) -> dict[str, Any]:
     return row | ({"deliverySeconds": seconds} if seconds else {})
 
 
-@pytest.mark.parametrize(
-    ("tag", "cell"),
-    [
-        ("=1+1", "'=1+1"),
-        ("@SUM(A1)", "'@SUM(A1)"),
-        ("-2+3", "'-2+3"),
-        ("+2+3", "'+2+3"),
-        ("\t=1", "'\t=1"),
-        ("\r=1", "'\r=1"),
-        ("\n=1", "'\n=1"),
-        ("＝1", "'＝1"),
-        ("+14255550100", "+14255550100"),
-        ('say "hi", you;=1', 'say "hi", you;=1'),
-        ("two\r\nlines", "two\r\nlines"),
-        ("Frühling 🌷", "Frühling 🌷"),
-        ("", ""),
-    ],
-)
+CELLS = {
+    "=1+1": "'=1+1",
+    "@SUM(A1)": "'@SUM(A1)",
+    "-2+3": "'-2+3",
+    "+2+3": "'+2+3",
+    "\t=1": "'\t=1",
+    "\r=1": "'\r=1",
+    "\n=1": "'\n=1",
+    "＝1": "'＝1",
+    "+14255550100": "+14255550100",
+    'say "hi", you;=1': 'say "hi", you;=1',
+    "two\r\nlines": "two\r\nlines",
+    "Frühling 🌷": "Frühling 🌷",
+    "": "",
+}
+
+
 async def test_csv_holds_tags_as_text_and_never_as_formulas(
-    app: Edge, database: Database, insights: Insights, midnight: datetime, tag: str, cell: str
+    app: Edge, database: Database, insights: Insights, midnight: datetime
 ) -> None:
-    await store(database, insights, sent(midnight, tag=tag, delivered=1))
-    reply = await get(app, yesterday(midnight, by="tag,number", format="csv"))
-    _, line = parsed(reply)
-    assert line[:2] == [cell, "SHOP"]
-    assert reply.body.split(b"\r\n", 1)[1].startswith(b'"')  # quoted, whatever other programs part cells by
+    await store(database, insights, *(sent(midnight, tag=tag, delivered=1) for tag in CELLS))
+    for tag, cell in CELLS.items():
+        reply = await get(app, yesterday(midnight, by="tag,number", tag=tag, format="csv"))
+        _, line = parsed(reply)
+        assert line[:2] == [cell, "SHOP"]
+        assert reply.body.split(b"\r\n", 1)[1].startswith(b'"')  # quoted, whatever other programs part cells by
 
 
 async def test_csv_comes_whole_however_long(

@@ -3,6 +3,7 @@
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from math import ceil
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -43,10 +44,10 @@ NATIONS = {"+14255550199": "US", "+4915112345678": "DE", "12345": "ZZ"}
 
 
 @given(st.lists(messages, max_size=60))
-def test_a_tally_counts_what_happened(happened: list[dict]) -> None:
+def test_a_tally_counts_what_happened(happened: list[dict[str, Any]]) -> None:
     tally, wanted = Tally(), Counter()
     for each in happened:
-        where = [each[name] for name in ("sender", "tag", "recipient", "carrier")]
+        where = (each["sender"], each["tag"], each["recipient"], each["carrier"])
         begun = each["at"].replace(minute=0, second=0, microsecond=0)
         key = (each["resource"], begun, each["sender"], each["tag"] or "", NATIONS[each["recipient"]], each["carrier"])
         if each["what"] == "accepted":
