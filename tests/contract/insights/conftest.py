@@ -4,14 +4,20 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from prometheus_client.registry import CollectorRegistry
 
+from landline.core.errors import NotFound
 from landline.core.ids import ResourceId
+from landline.edge.admin import admin_app
+from landline.edge.app import Edge
 from landline.engines.clock import DrivenClock
+from landline.services.insights import admin
 from landline.services.insights.model import Figures, Tally
 from landline.services.insights.questions import Question
 from landline.services.insights.service import Insights
 from landline.store.database import Database
 
+TOKEN = "the admin token"
 OURS, THEIRS = ResourceId(UUID(int=1)), ResourceId(UUID(int=2))
 US, DE = "+14255550199", "+4915112345678"
 
@@ -24,6 +30,20 @@ def clock() -> DrivenClock:
 @pytest.fixture
 def insights(database: Database, clock: DrivenClock) -> Insights:
     return Insights(database, clock)
+
+
+@pytest.fixture
+def app(insights: Insights, clock: DrivenClock) -> Edge:
+    """The admin port, with the resources `local` (OURS) and `shop` (THEIRS)."""
+    names = {"local": OURS, "shop": THEIRS}
+
+    async def resource_named(name: str) -> ResourceId:
+        if name not in names:
+            raise NotFound("There is no such resource.")
+        return names[name]
+
+    routes = admin.routes(insights, clock, resource_named)
+    return admin_app(routes, token=TOKEN, registry=CollectorRegistry(), checks={})
 
 
 @pytest.fixture

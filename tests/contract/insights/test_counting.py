@@ -236,6 +236,19 @@ async def test_a_range_reads_whole_days_and_the_hours_around_them(
         await insights.fold()
 
 
+async def test_a_message_that_another_carrier_takes_over_leaves_the_first_with_nothing(
+    database: Database, insights: Insights, midnight: datetime
+) -> None:
+    tally = sent(midnight, pending=2)
+    for _ in range(2):
+        tally.moved(OURS, midnight, "SHOP", None, US, "north", "south", 2)
+    await store(database, insights, sent(midnight, tally=tally, carrier="south", delivered=1))
+    await insights.fold()
+    (group,) = await groups(insights, replace(around(midnight), by=(Dimension.CARRIER,)))
+    assert group.place == ("south",)
+    assert (group.figures.accepted, group.figures.delivered, group.figures.pending) == (3, 1, 2)
+
+
 async def test_resources_do_not_see_each_other(database: Database, insights: Insights, midnight: datetime) -> None:
     tally = sent(midnight, delivered=1)
     await store(database, insights, sent(midnight, tally=tally, resource=THEIRS, delivered=5))

@@ -8,35 +8,16 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from prometheus_client.registry import CollectorRegistry
-from tests.contract.insights.conftest import DE, OURS, THEIRS, US, sent, store
+from tests.contract.insights.conftest import DE, OURS, TOKEN, US, sent, store
 from tests.support.front import Reply, call
 
-from landline.core.errors import NotFound
-from landline.core.ids import ResourceId
-from landline.edge.admin import admin_app
 from landline.edge.app import Edge
 from landline.engines.clock import DrivenClock
-from landline.services.insights import admin
 from landline.services.insights.model import Tally
 from landline.services.insights.service import Insights
 from landline.store.database import Database
 
-TOKEN = "the admin token"
-NAMES = {"local": OURS, "shop": THEIRS}
 HOUR = timedelta(hours=1)
-
-
-async def resource_named(name: str) -> ResourceId:
-    if name not in NAMES:
-        raise NotFound("There is no such resource.")
-    return NAMES[name]
-
-
-@pytest.fixture
-def app(insights: Insights, clock: DrivenClock) -> Edge:
-    routes = admin.routes(insights, clock, resource_named)
-    return admin_app(routes, token=TOKEN, registry=CollectorRegistry(), checks={})
 
 
 async def get(app: Edge, query: dict[str, Any] | str = "", *, name: str = "local", **headers: str) -> Reply:

@@ -61,7 +61,7 @@ summed AS MATERIALIZED (
         t.sender, t.country, t.carrier, c.cell, sum(c.count)::bigint AS count
     FROM taken t LEFT JOIN placed p USING (resource_id, hour, tag)
     CROSS JOIN LATERAL unnest(t.cells, t.counts) AS c (cell, count)
-    GROUP BY 1, 2, 3, 4, 5, 6, 7
+    GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(c.count) <> 0
 ),
 hours AS (
     INSERT INTO insights_hours AS kept (resource_id, hour, tag, sender, country, carrier, cells, counts)
