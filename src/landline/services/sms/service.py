@@ -15,12 +15,14 @@ from landline.core.phone import SenderKind
 from landline.ports.clock import Clock
 from landline.protocols.smstext import segments, smart
 from landline.services.events.service import Events
+from landline.services.insights.model import Tally
+from landline.services.insights.service import Insights
 from landline.services.numbers.model import OwnedNumber
 from landline.services.numbers.service import Numbers
 from landline.services.sms import records, records_inbound
 from landline.services.sms.accept import Accepts
-from landline.services.sms.model import messages
-from landline.services.sms.model.messages import Outcome, Plan, Recipient, Refused
+from landline.services.sms.model import details, messages
+from landline.services.sms.model.messages import Blocked, Outcome, Plan, Recipient, Refused
 from landline.services.sms.model.pools import pool_name
 from landline.services.sms.model.routing import Router
 from landline.services.sms.pools import Pools
@@ -59,6 +61,7 @@ class Options:
     """Whether typographic characters may be replaced so that the text fits GSM 7-bit; None as the resource has it."""
 
 
+NO_CARRIER = Blocked(details.TEMPORARILY_UNAVAILABLE, "no carrier is configured for it")
 RouterNow = Callable[[], Awaitable[Router]]
 """The routing rules in force."""
 
@@ -73,6 +76,7 @@ class Sms:
         numbers: Numbers,
         events: Events,
         accepts: Accepts,
+        insights: Insights,
         *,
         wall: Callable[[], datetime],
         router: RouterNow,
@@ -84,6 +88,7 @@ class Sms:
         self._numbers = numbers
         self._events = events
         self._accepts = accepts
+        self._insights = insights
         self._wall = wall
         self._router = router
         self._pools = pools
@@ -134,7 +139,11 @@ class Sms:
         router = await self._router()
         for recipient in recipients:
             route = router.route(resource, sender, recipient.to, options.tag, owned.carrier)
-            recipient.carrier, recipient.route = route.carriers[0], route.rule
+            recipient.route = route.rule
+            if route.carriers:
+                recipient.carrier = route.carriers[0]
+            else:
+                recipient.blocked = NO_CARRIER
         if options.smart_encoding:
             body = smart(body)
         begins = options.send_at or now
@@ -187,7 +196,11 @@ class Sms:
         """`recipients` (E.164) get nothing more from `sender`. Raises as `send` does for the sender."""
         await self._opt_out_sender(resource, sender)
         async with self._database.transaction() as connection:
-            await records_inbound.opt_out(connection, resource, sender, recipients, self._clock.now(), "api")
+            now = self._clock.now()
+            tally = Tally()
+            for recipient in await records_inbound.opt_out(connection, resource, sender, recipients, now, "api"):
+                tally.opted_out(resource, now, sender, None, recipient, "")
+            await self._insights.count(connection, tally)
 
     async def opt_in(self, resource: ResourceId, sender: str, recipients: Sequence[str]) -> None:
         """`recipients` get messages from `sender` again."""
