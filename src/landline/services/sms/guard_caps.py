@@ -45,12 +45,14 @@ class Allowances:
         self._share = share
         self._accounts: dict[ResourceId, _Account] = {}
         self._alarm: Alarm | None = None
+        self._closed = False
 
     async def prepare(self, resource: ResourceId, caps: Caps, units: int, now: datetime) -> None:
         """See that `units` may be spent, or as much as there is. What `room` says stands until the next await.
 
-        Raises `Unavailable` when the database has to be asked and is away.
+        Raises `Unavailable` when the database has to be asked and is away, or after `close`.
         """
+        self._still_open()
         account = self._accounts.get(resource)
         if account is None:
             account = self._accounts[resource] = _Account(caps, now.date(), model.purses(caps, now), now)
@@ -60,6 +62,7 @@ class Allowances:
         if _fits(account, caps, now) and all(purse.left >= units for purse in account.purses):
             return
         async with account.lock:
+            self._still_open()
             if not _fits(account, caps, now):
                 await self._replace(resource, account, caps, now)
             lacking = [purse for purse in account.purses if purse.left < units and _askable(purse, now)]
@@ -80,18 +83,22 @@ class Allowances:
         self._alarm = alarm = self._clock.alarm()
         try:
             while True:
-                await self._give_back_idle()
-                await alarm.wait(min((each.touched + IDLE for each in self._accounts.values()), default=None))
+                await alarm.wait(await self._give_back_idle())
         finally:
             self._alarm = None
             alarm.close()
 
     async def close(self) -> None:
-        """Give back everything; nothing may be prepared any more."""
-        held = [(resource, account.purses) for resource, account in self._accounts.items()]
+        """Give back everything, once those who are preparing have spent; nothing may be prepared any more."""
+        self._closed = True
+        for resource, account in list(self._accounts.items()):
+            async with account.lock:
+                await self._give_back_if_there(resource, account.purses)
         self._accounts.clear()
-        for resource, purses in held:
-            await self._give_back_if_there(resource, purses)
+
+    def _still_open(self) -> None:
+        if self._closed:
+            raise Unavailable("the server is stopping")
 
     async def _replace(self, resource: ResourceId, account: _Account, caps: Caps, now: datetime) -> None:
         """The caps have changed, or the day: hold nothing of what was before."""
@@ -112,12 +119,16 @@ class Allowances:
             purse.left += part
             purse.dry_until = now + ASK_AGAIN if purse.left < units else None
 
-    async def _give_back_idle(self) -> None:
+    async def _give_back_idle(self) -> datetime | None:
+        """When to look again."""
         now = self._clock.now()
         for resource, account in list(self._accounts.items()):
-            if account.touched + IDLE <= now and not account.lock.locked():
+            if account.lock.locked():
+                account.touched = now
+            elif account.touched + IDLE <= now:
                 del self._accounts[resource]
                 await self._give_back_if_there(resource, account.purses)
+        return min((account.touched + IDLE for account in self._accounts.values()), default=None)
 
     async def _give_back_if_there(self, resource: ResourceId, purses: Sequence[Purse]) -> None:
         try:
@@ -126,10 +137,13 @@ class Allowances:
             log.warning("sms.cap_kept", resource=str(resource), error=error.message)
 
     async def _give_back(self, resource: ResourceId, purses: Sequence[Purse]) -> None:
-        if any(purse.left for purse in purses):
+        amounts = [(purse, purse.left) for purse in purses if purse.left]
+        for purse, _ in amounts:
+            purse.left = 0  # before it is given back: if the server is lost meanwhile, it may have been
+        if amounts:
             async with self._database.transaction() as connection:
-                for purse in purses:
-                    await _use(connection, resource, purse, -purse.left)
+                for purse, amount in amounts:
+                    await _use(connection, resource, purse, -amount)
 
 
 async def _use(connection: Connection, resource: ResourceId, purse: Purse, amount: int) -> None:

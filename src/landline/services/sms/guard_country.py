@@ -33,9 +33,10 @@ class Countries:
             code = int(number[1 : 1 + digits])
             regions = COUNTRY_CODE_TO_REGION_CODE.get(code)
             if regions is not None:
-                if len(regions) > 1:
-                    return self._shared(number, code, regions[0])
-                return NO_COUNTRY if regions[0] == REGION_CODE_FOR_NON_GEO_ENTITY else regions[0]
+                best_known, *others = regions
+                if others:
+                    return self._shared(number, code, best_known)
+                return NO_COUNTRY if best_known == REGION_CODE_FOR_NON_GEO_ENTITY else best_known
         return NO_COUNTRY
 
     def _shared(self, number: str, code: int, best_known: str) -> str:

@@ -21,6 +21,7 @@ KEY_BYTES = 130
 ARRAY_BYTES = 100
 EVENT_BYTES = 8
 _TRIM_EVERY = 64
+_NEVER = float("-inf")
 
 Country = Callable[[str], str]
 """The ISO 3166-1 code of an E.164 number's country, `ZZ` when its calling code is no country's."""
@@ -134,12 +135,12 @@ class Memory(Generic[K]):
         self._since = now
 
     def last(self, key: K) -> float:
-        """When `key` was last sent to or asked for; 0 when that was never."""
+        """When `key` was last sent to or asked for; before all time when that was never."""
         log = self._young.get(key)
         if log is None:
             log = self._old.get(key)
             if log is None:
-                return 0.0
+                return _NEVER
         return log[-1] if isinstance(log, array) else abs(log)
 
     def fetch(self, key: K) -> "Log | None":
@@ -197,7 +198,7 @@ def exceeded(log: Log, limits: tuple[Limit, ...], now: float) -> Limit | None:
 
 
 class Watch:
-    """What one resource sent lately. `now` never goes back."""
+    """What one resource sent lately. `now` is above 0 and never goes back."""
 
     def __init__(self, now: float) -> None:
         self._recipients: Memory[int] = Memory(now)
