@@ -49,18 +49,18 @@ IN_A_ROW = rules(velocity={"enabled": False}, sequential={"run": 4, "windowSecon
 def test_a_destination_that_is_not_allowed_is_unsupported() -> None:
     by = rules(allowedCountries=["US", "DE"])
     numbers = ["+14255550100", "+4915112345678", "+18765550100", "+447911123456", "+870773111632", "+9991234567"]
-    verdicts = judge(Watch(START), numbers, by)
+    verdicts = judge(Watch(START, 1 << 20), numbers, by)
     assert [verdict.code if verdict else None for verdict in verdicts] == [None, None, 4003, 4003, 4003, 4003]
     assert verdicts[2] is not None
     assert "JM" in verdicts[2].reason
 
 
 def test_numbers_of_no_country_can_be_allowed() -> None:
-    assert blocked(judge(Watch(START), ["+870773111632"], rules(allowedCountries=["ZZ"]))) == [None]
+    assert blocked(judge(Watch(START, 1 << 20), ["+870773111632"], rules(allowedCountries=["ZZ"]))) == [None]
 
 
 def test_no_country_allowed_lets_nothing_through() -> None:
-    assert blocked(judge(Watch(START), ["+14255550100"], rules(allowedCountries=[]))) == [Rule.COUNTRY]
+    assert blocked(judge(Watch(START, 1 << 20), ["+14255550100"], rules(allowedCountries=[]))) == [Rule.COUNTRY]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_the_country_of_a_number(number: str, expected: str) -> None:
 
 
 def test_each_window_of_a_recipient_lets_through_what_it_says() -> None:
-    watch = Watch(START)
+    watch = Watch(START, 1 << 20)
     instants = [0, 1, 2, 59.75, 60, 61, 3_599.75, 3_600, DAY_S - 1, DAY_S]
     passed = [at for at in instants if judge(watch, ["+14255550100"], PER_RECIPIENT, START + at) == [None]]
     # two in the first minute, one more in the first hour, one more in the first day, one when the first is a day old
@@ -96,7 +96,9 @@ def test_each_window_of_a_recipient_lets_through_what_it_says() -> None:
 
 
 def test_a_prefix_is_slowed_and_says_so() -> None:
-    verdicts = judge(Watch(START), [f"+1425555{line}" for line in ("0100", "0207", "0399", "0501", "1501")], PER_PREFIX)
+    verdicts = judge(
+        Watch(START, 1 << 20), [f"+1425555{line}" for line in ("0100", "0207", "0399", "0501", "1501")], PER_PREFIX
+    )
     assert blocked(verdicts) == [None, None, None, Rule.PREFIX, None]
     assert verdicts[3] is not None
     assert (verdicts[3].code, verdicts[3].reason) == (
@@ -108,7 +110,7 @@ def test_a_prefix_is_slowed_and_says_so() -> None:
 @given(st.lists(st.tuples(st.integers(0, 400).map(lambda eighths: eighths / 8), st.integers(0, 5)), max_size=80))
 def test_no_window_of_a_prefix_has_more_than_its_limit(sends: list[tuple[float, int]]) -> None:
     by = rules(velocity={"perPrefix": {"minute": 3, "hour": 7, "day": 9}}, sequential=NO_SEQUENCES)
-    watch, now = Watch(START), START
+    watch, now = Watch(START, 1 << 20), START
     passed: list[float] = []
     for pause_s, line in sends:
         now += pause_s * (1 + 40 * line)
@@ -124,11 +126,11 @@ def test_no_window_of_a_prefix_has_more_than_its_limit(sends: list[tuple[float, 
 
 @given(st.permutations([f"+1425555{line:04d}" for line in range(0, 60, 7)]))
 def test_how_many_of_a_prefix_pass_does_not_depend_on_their_order(numbers: list[str]) -> None:
-    assert blocked(judge(Watch(START), numbers, PER_PREFIX)).count(None) == 3
+    assert blocked(judge(Watch(START, 1 << 20), numbers, PER_PREFIX)).count(None) == 3
 
 
 def test_who_is_blocked_costs_the_others_nothing() -> None:
-    watch = Watch(START)
+    watch = Watch(START, 1 << 20)
     by = rules(
         velocity={"perRecipient": rates(1), "perPrefix": rates(3)}, sequential=NO_SEQUENCES, allowedCountries=["US"]
     )
@@ -138,14 +140,14 @@ def test_who_is_blocked_costs_the_others_nothing() -> None:
 
 
 def test_the_fourth_number_in_a_row_is_fraud_and_so_is_the_rest_of_the_row() -> None:
-    verdicts = judge(Watch(START), [f"+1425555{line:04d}" for line in range(100, 110)], IN_A_ROW)
+    verdicts = judge(Watch(START, 1 << 20), [f"+1425555{line:04d}" for line in range(100, 110)], IN_A_ROW)
     assert blocked(verdicts) == [None] * 3 + [Rule.SEQUENCE] * 7
     assert {verdict.code for verdict in verdicts if verdict} == {4000}
 
 
 @given(st.permutations(list(range(20))), st.lists(st.integers(0, 3), min_size=20, max_size=20))
 def test_no_row_is_ever_sent_to_in_any_order(lines: list[int], pauses_s: list[int]) -> None:
-    watch, now, passed = Watch(START), START, set[int]()
+    watch, now, passed = Watch(START, 1 << 20), START, set[int]()
     for line, pause_s in zip(lines, pauses_s, strict=True):
         now += pause_s  # all of it within the window
         if judge(watch, [f"+1425555{line:04d}"], IN_A_ROW, now) == [None]:
@@ -155,7 +157,7 @@ def test_no_row_is_ever_sent_to_in_any_order(lines: list[int], pauses_s: list[in
 
 
 def test_a_row_is_forgotten_when_its_window_is_over() -> None:
-    watch = Watch(START)
+    watch = Watch(START, 1 << 20)
     numbers = [f"+1425555{line:04d}" for line in range(8)]
     assert blocked(judge(watch, numbers, IN_A_ROW, START)) == [None] * 3 + [Rule.SEQUENCE] * 5
     assert blocked(judge(watch, numbers, IN_A_ROW, START + 59.75))[3:] == [Rule.SEQUENCE] * 5
@@ -163,20 +165,22 @@ def test_a_row_is_forgotten_when_its_window_is_over() -> None:
 
 
 def test_one_number_again_and_again_is_no_row() -> None:
-    watch = Watch(START)
+    watch = Watch(START, 1 << 20)
     assert blocked(judge(watch, ["+14255550100", "+14255550101"] * 20, IN_A_ROW)) == [None] * 40
 
 
 def test_full_blocks_what_is_left_in_order() -> None:
     full = Verdict(Rule.CAP, 4008, "the cap")
-    verdicts = Watch(START).judge(["+14255550100", "+14255550107", "+14255550114"], OFF, START, country, 2, full)
+    verdicts = Watch(START, 1 << 20).judge(
+        ["+14255550100", "+14255550107", "+14255550114"], OFF, START, country, 2, full
+    )
     assert verdicts == [None, None, full]
 
 
 def test_processes_share_velocity_but_never_block_the_first() -> None:
     by = rules(share=40, velocity={"perRecipient": rates(5, 20, 80)}, sequential=NO_SEQUENCES)
     assert [limit.messages for limit in by.per_recipient] == [1, 1, 2]
-    watch = Watch(START)
+    watch = Watch(START, 1 << 20)
     assert blocked(judge(watch, ["+14255550100"] * 2, by)) == [None, Rule.RECIPIENT]
 
 
@@ -185,7 +189,7 @@ def test_processes_share_velocity_but_never_block_the_first() -> None:
     st.sampled_from([PER_RECIPIENT, PER_PREFIX, IN_A_ROW, guard.rules(DEFAULTS, 1)]),
 )
 def test_the_same_calls_decide_the_same(calls: list[tuple[int, list[int]]], by: Rules) -> None:
-    first, second, now = Watch(START), Watch(START), START
+    first, second, now = Watch(START, 1 << 20), Watch(START, 1 << 20), START
     for pause_s, lines in calls:
         now += pause_s
         numbers = [f"+1425555{line:04d}" for line in lines]
@@ -194,7 +198,7 @@ def test_the_same_calls_decide_the_same(calls: list[tuple[int, list[int]]], by: 
 
 
 def test_what_is_older_than_a_day_is_forgotten_in_time() -> None:
-    watch = Watch(START)
+    watch = Watch(START, 1 << 20)
     by = guard.rules(DEFAULTS, 1)
     for line in range(0, 10_000, 20):
         judge(watch, [f"+1425555{line:04d}"], by, START)
@@ -205,7 +209,7 @@ def test_what_is_older_than_a_day_is_forgotten_in_time() -> None:
 
 
 def test_a_busy_prefix_keeps_no_more_than_its_limits_look_at() -> None:
-    watch = Watch(START)
+    watch = Watch(START, 1 << 20)
     by = rules(velocity={"perPrefix": rates(100_000, 100_000, 200)}, sequential=NO_SEQUENCES)
     sent = Counter[Rule | None]()
     for step in range(20_000):
@@ -215,19 +219,19 @@ def test_a_busy_prefix_keeps_no_more_than_its_limits_look_at() -> None:
     assert by_prefix <= 10 * (guard.KEY_BYTES + guard.ARRAY_BYTES + 2 * 264 * guard.EVENT_BYTES)
 
 
-def test_what_is_shortened_lets_more_through_and_never_less() -> None:
-    watch = Watch(START)
-    judge(watch, ["+14255550100"] * 2, PER_RECIPIENT)
-    assert blocked(judge(watch, ["+14255550100"], PER_RECIPIENT)) == [Rule.RECIPIENT]
-    watch.shorten(START)
-    assert blocked(judge(watch, ["+14255550100"], PER_RECIPIENT)) == [Rule.RECIPIENT]  # the younger half is kept
-    watch.shorten(START)
-    watch.shorten(START)
-    assert blocked(judge(watch, ["+14255550100"], PER_RECIPIENT)) == [None]
+def test_what_there_is_no_room_for_is_forgotten_the_older_half_first() -> None:
+    watch = Watch(START, 100 * guard.KEY_BYTES)
+    by = rules(velocity={"perRecipient": rates(1), "perPrefix": rates(100_000)}, sequential=NO_SEQUENCES)
+    numbers = [f"+49151{10 * line:08d}" for line in range(200)]
+    for number in numbers:
+        assert blocked(judge(watch, [number], by)) == [None]
+        assert watch.size_bytes <= 110 * guard.KEY_BYTES
+    assert blocked(judge(watch, numbers[-25:], by)) == [Rule.RECIPIENT] * 25
+    assert blocked(judge(watch, numbers[:25], by)) == [None] * 25
 
 
 def test_raised_limits_hold_from_the_next_message_on() -> None:
-    watch = Watch(START)
+    watch = Watch(START, 1 << 20)
     assert blocked(judge(watch, ["+14255550100"] * 3, PER_RECIPIENT)) == [None, None, Rule.RECIPIENT]
     raised = rules(velocity={"perRecipient": rates(5)}, sequential=NO_SEQUENCES)
     assert blocked(judge(watch, ["+14255550100"] * 4, raised)) == [None, None, None, Rule.RECIPIENT]

@@ -14,7 +14,9 @@ from landline.services.sms.model.settings import SmsSettings
 from landline.store.database import Database
 
 _WATCHED = 10_000
-"""Resources that are remembered at once; beyond it the one that was quiet longest begins anew."""
+"""Resources that are remembered at once, at most."""
+_PARTS = 4
+"""How much of the memory one resource may take."""
 
 
 @dataclass(slots=True)
@@ -28,8 +30,9 @@ class _Watched:
 class Guard:
     """One process's guard. `share` tells how many processes share the limits, `country` where a number belongs.
 
-    What it remembers takes about `memory_bytes` at most. Beyond that the resource that takes the most forgets the older
-    half of what it sent: velocity and sequences then see less of the past. Caps forget nothing.
+    What it remembers takes about `memory_bytes` at most. A resource has a quarter of that and forgets the older half of
+    what it sent beyond it; when all is taken, the resource that was quiet longest is forgotten. Velocity and sequences
+    then see less of the past and block less. Caps forget nothing.
     """
 
     def __init__(
@@ -75,8 +78,8 @@ class Guard:
         before_bytes = watched.watch.size_bytes
         verdicts = self._judge(resource, watched, recipients, segments, now.timestamp())
         self._size_bytes += watched.watch.size_bytes - before_bytes
-        if self._size_bytes > self._memory_bytes:
-            self._shorten(now.timestamp())
+        while self._size_bytes > self._memory_bytes and len(self._watched) > 1:
+            self._forget_quietest()
         return verdicts
 
     def counters(self) -> dict[str, int]:
@@ -118,19 +121,17 @@ class Guard:
 
     def _begin(self, resource: ResourceId, settings: SmsSettings, now: datetime) -> _Watched:
         if len(self._watched) >= _WATCHED:
-            _, gone = self._watched.popitem(last=False)
-            self._size_bytes -= gone.watch.size_bytes
+            self._forget_quietest()
         share = self._share()
-        watched = _Watched(settings, share, model.rules(settings, share), Watch(now.timestamp()))
+        watched = _Watched(
+            settings, share, model.rules(settings, share), Watch(now.timestamp(), self._memory_bytes // _PARTS)
+        )
         self._watched[resource] = watched
         return watched
 
-    def _shorten(self, now: float) -> None:
-        while self._size_bytes > self._memory_bytes:
-            largest = max((each.watch for each in self._watched.values()), key=lambda watch: watch.size_bytes)
-            self._size_bytes -= largest.size_bytes
-            largest.shorten(now)
-            self._size_bytes += largest.size_bytes
+    def _forget_quietest(self) -> None:
+        _, gone = self._watched.popitem(last=False)
+        self._size_bytes -= gone.watch.size_bytes
 
 
 def _units(settings: SmsSettings, segments: int) -> int:

@@ -106,12 +106,13 @@ asked for and not sent to, which counts for sequences alone."""
 
 
 class Memory(Generic[K]):
-    """What was sent to each key in the last day at least, unless it had to be shortened: then in the last part of it.
-    Keys are kept in two generations; to forget is to drop the older one."""
+    """What was sent to each key in the last day at least, or as much of it as `most_bytes` hold. Keys are kept in two
+    generations; to forget is to drop the older one, so that the younger half is always remembered."""
 
-    __slots__ = ("_old", "_old_bytes", "_since", "_young", "_young_bytes")
+    __slots__ = ("_most_young_bytes", "_old", "_old_bytes", "_since", "_young", "_young_bytes")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, most_bytes: int) -> None:
+        self._most_young_bytes = most_bytes // 2
         self._young: dict[K, Log] = {}
         self._old: dict[K, Log] = {}
         self._young_bytes = 0
@@ -124,15 +125,11 @@ class Memory(Generic[K]):
         return self._young_bytes + self._old_bytes
 
     def age(self, now: float) -> None:
-        """Forget what is more than a day old, now and then."""
-        if now - self._since >= DAY_S:
-            self.shorten(now)
-
-    def shorten(self, now: float) -> None:
-        """Forget the older generation; the younger one is now the older."""
-        self._old, self._old_bytes = self._young, self._young_bytes
-        self._young, self._young_bytes = {}, 0
-        self._since = now
+        """Forget what is more than a day old, now and then, or what there is no room for."""
+        if now - self._since >= DAY_S or self._young_bytes >= self._most_young_bytes:
+            self._old, self._old_bytes = self._young, self._young_bytes
+            self._young, self._young_bytes = {}, 0
+            self._since = now
 
     def last(self, key: K) -> float:
         """When `key` was last sent to or asked for; before all time when that was never."""
@@ -198,21 +195,17 @@ def exceeded(log: Log, limits: tuple[Limit, ...], now: float) -> Limit | None:
 
 
 class Watch:
-    """What one resource sent lately. `now` is above 0 and never goes back."""
+    """What one resource sent lately, in about `most_bytes`; velocity and sequences see no further back. `now` is above
+    0 and never goes back."""
 
-    def __init__(self, now: float) -> None:
-        self._recipients: Memory[int] = Memory(now)
-        self._prefixes: Memory[str] = Memory(now)
+    def __init__(self, now: float, most_bytes: int) -> None:
+        self._recipients: Memory[int] = Memory(now, most_bytes // 2)
+        self._prefixes: Memory[str] = Memory(now, most_bytes // 2)
 
     @property
     def size_bytes(self) -> int:
         """What it takes, roughly."""
         return self._recipients.size_bytes + self._prefixes.size_bytes
-
-    def shorten(self, now: float) -> None:
-        """Forget the older half of what is known: velocity lets more through for it, never less."""
-        self._recipients.shorten(now)
-        self._prefixes.shorten(now)
 
     def judge(
         self, recipients: Sequence[str], rules: Rules, now: float, country: Country, room: int, full: Verdict | None
