@@ -93,3 +93,23 @@ def test_files_that_are_missing_or_no_certificates_are_refused(tmp_path: Path, p
     assert "correct the setting certificate" in problem
     (tmp_path / "text.pem").write_text("hello")
     assert len(problems(certificate=str(tmp_path / "text.pem"))) == 1
+
+
+def test_countries_that_are_none_are_refused_by_name(problems: Problems) -> None:
+    [problem] = problems(sms_countries=["US", "UK"])
+    assert "sms_countries" in problem
+    assert "UK" in problem
+
+
+def test_no_country_is_allowed_and_warned_of(problems: Problems) -> None:
+    assert problems(sms_countries=[]) == []
+    [warning] = production.warnings(load("serve", environment={}))
+    assert "every text is refused" in warning
+    assert production.warnings(load("serve", environment={"LANDLINE_SMS_COUNTRIES": "US,CA"})) == []
+    assert production.warnings(load("dev", environment={})) == []
+
+
+def test_serve_guards_and_dev_does_not() -> None:
+    dev, serve = load("dev", environment={}), load("serve", environment={})
+    assert (dev.sms_countries, dev.sms_guard, dev.acs_limits) == (("*",), False, False)
+    assert (serve.sms_countries, serve.sms_guard, serve.acs_limits) == ((), True, False)
