@@ -72,7 +72,7 @@ def test_a_busy_resource_takes_its_part_and_leaves_the_others_theirs() -> None:
     passed(guard, THEIRS, ["+14255550100"] * 5)
     for start in range(0, 50_000, 100):
         passed(guard, OURS, far_apart(100, start))
-        assert guard.size_bytes <= 150_000
+        assert guard.size_bytes <= 230_000
     assert passed(guard, THEIRS, ["+14255550100"]) == 0
 
 

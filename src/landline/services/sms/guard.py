@@ -15,8 +15,8 @@ from landline.store.database import Database
 
 _WATCHED = 10_000
 """Resources that are remembered at once, at most."""
-_PARTS = 4
-"""How much of the memory one resource may take."""
+_PARTS = 2
+"""One resource takes at most the memory by this."""
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class _Watched:
 class Guard:
     """One process's guard. `share` tells how many processes share the limits, `country` where a number belongs.
 
-    What it remembers takes about `memory_bytes` at most. A resource has a quarter of that and forgets the older half of
+    What it remembers takes about `memory_bytes` at most. A resource has half of that and forgets the older half of
     what it sent beyond it; when all is taken, the resource that was quiet longest is forgotten. Velocity and sequences
     then see less of the past and block less. Caps forget nothing.
     """

@@ -199,8 +199,8 @@ class Watch:
     0 and never goes back."""
 
     def __init__(self, now: float, most_bytes: int) -> None:
-        self._recipients: Memory[int] = Memory(now, most_bytes // 2)
-        self._prefixes: Memory[str] = Memory(now, most_bytes // 2)
+        self._recipients: Memory[int] = Memory(now, most_bytes * 3 // 4)
+        self._prefixes: Memory[str] = Memory(now, most_bytes // 4)
 
     @property
     def size_bytes(self) -> int:
