@@ -143,7 +143,7 @@ def _warnings(config: Config) -> list[Finding]:
     from landline.app import production
 
     found = production.warnings(config) if config.mode == "serve" else []
-    return [Finding("warning", ok=True, detail=warning) for warning in found]
+    return [Finding("note", ok=True, detail=warning) for warning in found]
 
 
 def _certificate(config: Config, now: datetime) -> list[Finding]:
