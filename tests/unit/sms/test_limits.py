@@ -154,3 +154,12 @@ def test_more_senders_than_are_remembered_are_no_more_memory(clock: StoodClock) 
     for number in range(20_000):
         kept.take(OURS, f"+1800555{number:04d}", SenderKind.TOLL_FREE, 1)
     assert len(kept._windows) == 10_000
+
+
+def test_a_request_of_several_senders_is_taken_whole_or_not_at_all(clock: StoodClock) -> None:
+    kept = Limits(True, clock, lambda: 1)
+    free, busy = "+18005550100", "+18005550101"
+    kept.take(OURS, busy, SenderKind.TOLL_FREE, 150)
+    with pytest.raises(TooMany):
+        kept.take_all(OURS, [(free, SenderKind.TOLL_FREE, 50), (busy, SenderKind.TOLL_FREE, 51)])
+    kept.take_all(OURS, [(free, SenderKind.TOLL_FREE, 200), (busy, SenderKind.TOLL_FREE, 50)])

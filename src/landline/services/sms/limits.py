@@ -1,7 +1,7 @@
 """ACS's own sending limits as a policy that can be switched: over them a request is refused whole, with 429."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from landline.core.errors import TooMany
 from landline.core.ids import ResourceId
@@ -29,15 +29,27 @@ class Limits:
         """Count a request for `count` recipients from `number`. Raises `TooMany`, having counted nothing, when they
         are more than the sender may still send this minute. `policy_on` is the resource's own choice, if it has one.
         """
-        per_minute = PER_MINUTE.get(kind)
-        if per_minute is None or not (self._policy_on if policy_on is None else policy_on):
+        self.take_all(resource, [(number, kind, count)], policy_on=policy_on)
+
+    def take_all(
+        self, resource: ResourceId, wanted: Sequence[tuple[str, SenderKind, int]], *, policy_on: bool | None = None
+    ) -> None:
+        """`take` for a request that several senders share, each once: either all of it is counted or nothing."""
+        if not (self._policy_on if policy_on is None else policy_on):
             return
-        limit = max(1, per_minute // self._share())
-        wait_s = self._window((resource, number)).take(count, limit, self._clock.now().timestamp())
-        if wait_s > 0:
-            raise TooMany(
-                f"A sender of kind {kind.value} may send to {per_minute} recipients a minute.", retry_after_s=wait_s
-            )
+        now, share = self._clock.now().timestamp(), self._share()
+        limited = [
+            (self._window((resource, number)), kind, count, max(1, PER_MINUTE[kind] // share))
+            for number, kind, count in wanted
+            if kind in PER_MINUTE
+        ]
+        for window, kind, count, limit in limited:
+            wait_s = window.wait_s(count, limit, now)
+            if wait_s > 0:
+                message = f"A sender of kind {kind.value} may send to {PER_MINUTE[kind]} recipients a minute."
+                raise TooMany(message, retry_after_s=wait_s)
+        for window, _, count, limit in limited:
+            window.take(count, limit, now)
 
     def _window(self, key: tuple[ResourceId, str]) -> SlidingWindow:
         window = self._windows.get(key)

@@ -39,12 +39,16 @@ class SlidingWindow:
         More than `limit` at once is taken by an empty window alone, which then stays closed for as many windows as
         `count` fills: that is how a request of a hundred passes where several processes share a small limit.
         """
+        wait_s = self.wait_s(count, limit, now)
+        if wait_s == 0:
+            self._hold(count, limit, now)
+        return wait_s
+
+    def wait_s(self, count: int, limit: int, now: float) -> float:
+        """What `take` would return. Nothing is taken."""
         self._let_go(now)
         lacking = self._held + min(count, limit) - limit
-        if lacking > 0:
-            return self._frees(lacking) - now
-        self._hold(count, limit, now)
-        return 0.0
+        return self._frees(lacking) - now if lacking > 0 else 0.0
 
     def _let_go(self, now: float) -> None:
         while self._taken and self._taken[0].until <= now:
