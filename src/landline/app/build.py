@@ -16,7 +16,8 @@ from landline.core.countries import country
 from landline.core.ids import ResourceId, time_ordered
 from landline.core.phone import SenderKind
 from landline.edge.admin import admin_app
-from landline.edge.app import Edge, Limits
+from landline.edge.app import Edge
+from landline.edge.app import Limits as RequestLimits
 from landline.edge.bearer import Issuer, RemoteKeys, ServiceTokens
 from landline.edge.cors import Cors
 from landline.edge.dev_issuer import DevIssuer
@@ -46,18 +47,23 @@ from landline.services.numbers.service import Numbers
 from landline.services.resources import admin as resources_admin
 from landline.services.resources.service import Resources
 from landline.services.sms import admin as sms_admin
-from landline.services.sms import admin_routing
+from landline.services.sms import admin_guard, admin_routing
 from landline.services.sms import api as sms_api
 from landline.services.sms.accept import Accepts
 from landline.services.sms.failover import Failover
+from landline.services.sms.guard import Guard
+from landline.services.sms.guard_metrics import GuardMetrics
 from landline.services.sms.handover import HandOver
 from landline.services.sms.inbound import Inbound
 from landline.services.sms.keywords import Keywords
+from landline.services.sms.limits import Limits
+from landline.services.sms.model import settings
 from landline.services.sms.news import News
 from landline.services.sms.pools import Pools
 from landline.services.sms.rates import Rates
 from landline.services.sms.routing import Routing
 from landline.services.sms.service import Sms
+from landline.services.sms.settings import Settings
 from landline.services.sms.timeline import Timelines
 from landline.services.sms.worker import Worker
 from landline.store.blocks import Blocks
@@ -136,11 +142,15 @@ class Product:
             clock,
             defaults=carriers.sender_rates(config),
             carriers=carriers.carrier_rates(config),
-            share=lambda: 1,
+            share=self._share,
         )
         self._sms_worker = Worker(
             database, clock, self._carriers, handover, self._sms_blocks, self._news, failover, self._rates
         )
+        self._settings = Settings(
+            database, changes, settings.defaults(guarded=config.sms_guard, countries=config.sms_countries)
+        )
+        self._guard = Guard(database, clock, country=country, share=self._share)
         self._pools = Pools(database, changes, self._numbers)
         self._sms = Sms(
             database,
@@ -152,6 +162,9 @@ class Product:
             wall=lambda: datetime.now(UTC),
             router=self._routing.router,
             pools=self._pools,
+            settings=self._settings,
+            limits=Limits(config.acs_limits, clock, self._share),
+            guard=self._guard,
         )
         self._timelines = Timelines(database, events)
 
@@ -174,6 +187,7 @@ class Product:
     def _build_edge(self) -> None:
         config = self._config
         registry = CollectorRegistry()
+        GuardMetrics(registry, self._guard)
         dev_issuer = self._dev_issuer()
         served = [
             *identity_api.routes(self._identity, self._endpoint(DEFAULT_RESOURCE)),
@@ -187,7 +201,7 @@ class Product:
             service_tokens=self._service_tokens(dev_issuer),
             user_tokens=self._identity,
         )
-        limits = Limits(body_bytes=config.body_limit_bytes)
+        limits = RequestLimits(body_bytes=config.body_limit_bytes)
         self.public_app = Edge(
             [*served, *unserved(served)],
             gate,
@@ -211,6 +225,7 @@ class Product:
             *numbers_admin.routes(self._numbers, self._resource_id),
             *sms_admin.routes(self._timelines, self._keywords, self._numbers, self._resource_id, self._all_resources),
             *admin_routing.routes(self._routing, self._rates, self._numbers, self._carriers, self._resource_id),
+            *admin_guard.routes(self._settings, self._resource_id),
             *insights_admin.routes(self._insights, self._clock, self._resource_id),
             *clock_admin.routes(self._clock),
             *(simulated_admin.routes(self._simulated) if self._simulated else ()),
@@ -244,6 +259,7 @@ class Product:
             asyncio.create_task(self._events_worker.run(), name="events"),
             asyncio.create_task(self._sms_worker.run(), name="sms"),
             asyncio.create_task(self._folder.run(), name="insights"),
+            asyncio.create_task(self._guard.run(), name="guard"),
         ]
 
     async def _prepare_dev(self, resource: ResourceId) -> None:
@@ -266,6 +282,7 @@ class Product:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._guard.close()
         await self._callout.close()
         await self._changes.close()
         await self._database.close()
@@ -285,8 +302,11 @@ class Product:
         router = await self._routing.router()
         return router.route(resource, sender, recipient, tag, owned.carrier if owned else None).carriers
 
-    async def _wants_failover(self, _resource: ResourceId) -> bool:
-        return False
+    async def _wants_failover(self, resource: ResourceId) -> bool:
+        return (await self._settings.of(resource)).failover_on_receipt
+
+    def _share(self) -> int:
+        return 1
 
     async def _resource_id(self, name: str) -> ResourceId:
         return (await self._resources.get(name)).resource_id
