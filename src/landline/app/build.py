@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from random import Random
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -25,6 +26,7 @@ from landline.edge.metrics import RequestMetrics
 from landline.edge.routes import Route
 from landline.edge.unserved import unserved
 from landline.engines.callout import HttpCallout
+from landline.engines.numbering_plans import NumberingPlans
 from landline.engines.simulated import admin as simulated_admin
 from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.ports.clock import Clock
@@ -38,7 +40,14 @@ from landline.services.identity import admin as identity_admin
 from landline.services.identity import api as identity_api
 from landline.services.identity.service import Identity
 from landline.services.numbers import admin as numbers_admin
+from landline.services.numbers import admin_stock as stock_admin
+from landline.services.numbers import api as numbers_api
+from landline.services.numbers.inventory import Inventory
+from landline.services.numbers.lookup import Lookup
+from landline.services.numbers.purchases import Purchases
+from landline.services.numbers.reservations import Reservations
 from landline.services.numbers.service import Numbers
+from landline.services.numbers.worker import NumbersWorker
 from landline.services.resources import admin as resources_admin
 from landline.services.resources.service import Resources
 from landline.services.sms import admin as sms_admin
@@ -107,7 +116,22 @@ class Product:
         )
         self._subscriptions = Subscriptions(self._events)
         self._events_worker = EventsWorker(self._events, alone=self._alone)
-        self._numbers = Numbers(self._database, self._clock, self._changes)
+        self._build_numbers()
+
+    def _build_numbers(self) -> None:
+        database, clock, config = self._database, self._clock, self._config
+        self._numbers = Numbers(database, clock, self._changes)
+        # Made-up numbers are only for handsets that are made up, too.
+        self._inventory = Inventory(
+            database,
+            clock,
+            virtual_stock=config.simulated_carrier,
+            random=Random(config.seed),  # noqa: S311
+        )
+        self._purchases = Purchases(database, clock, self._numbers, self._inventory)
+        self._reservations = Reservations(database, clock, self._inventory, self._purchases)
+        self._lookup = Lookup(NumberingPlans())
+        self._numbers_worker = NumbersWorker(database, clock)
 
     def _build_sms(self) -> None:
         database, clock, events = self._database, self._clock, self._events
@@ -142,6 +166,7 @@ class Product:
             *identity_api.routes(self._identity, self._endpoint(DEFAULT_RESOURCE)),
             *sms_api.routes(self._sms),
             *events_api.routes(self._subscriptions),
+            *numbers_api.routes(self._purchases, self._reservations, self._inventory, self._lookup),
             *(dev_issuer.routes() if dev_issuer else ()),
         ]
         gate = Gate(
@@ -172,6 +197,7 @@ class Product:
             *identity_admin.routes(self._identity),
             *events_admin.routes(self._subscriptions, self._clock),
             *numbers_admin.routes(self._numbers, self._resource_id),
+            *stock_admin.routes(self._inventory, self._resource_name),
             *sms_admin.routes(self._timelines, self._keywords, self._numbers, self._resource_id, self._all_resources),
             *clock_admin.routes(self._clock),
             *(simulated_admin.routes(self._simulated) if self._simulated else ()),
@@ -204,6 +230,7 @@ class Product:
         self._tasks = [
             asyncio.create_task(self._events_worker.run(), name="events"),
             asyncio.create_task(self._sms_worker.run(), name="sms"),
+            asyncio.create_task(self._numbers_worker.run(), name="numbers"),
         ]
 
     async def _prepare_dev(self, resource: ResourceId) -> None:
