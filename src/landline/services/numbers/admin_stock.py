@@ -1,5 +1,6 @@
 """Admin routes of the numbers for sale: import, ranges, list, take off sale."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -18,23 +19,26 @@ _RANGE = msgspec.json.Decoder(NumberRange)
 
 
 def routes(inventory: Inventory, resource_name: Callable[[ResourceId], Awaitable[str]]) -> list[Route]:
-    """`resource_name` finds a resource's name."""
+    """`resource_name` finds a resource's name. Reading thousands of numbers takes seconds: it is done in a thread."""
 
     async def take(request: Request) -> Response:
         try:
             text = request.body.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise Invalid("The file is not UTF-8.", target="csv") from None
-        return await _added(inventory, stock_csv.read(text))
+        return await _added(inventory, await asyncio.to_thread(stock_csv.read, text))
 
     async def take_range(request: Request) -> Response:
         body = request.decode(_RANGE)
-        return await _added(inventory, stock_csv.read_range(body.first, body.last, body.values))
+        numbers = await asyncio.to_thread(stock_csv.read_range, body.first, body.last, body.values)
+        return await _added(inventory, numbers)
 
     async def show(request: Request) -> Response:
         _, size = parameters.page_of(request.query, size="top")
         found = await inventory.listed(request.query.get("after", ""), size + 1)
-        shown = [_shape(row, await _owner(row, resource_name)) for row in found[:size]]
+        owners = {row["owner"] for row in found if row["owner"]}
+        names = {owner: await resource_name(owner) for owner in owners}
+        shown = [_shape(row, names.get(row["owner"])) for row in found[:size]]
         return json_response(200, Stock(shown, shown[-1].number if len(found) > size else None))
 
     async def remove(request: Request) -> Response:
@@ -60,10 +64,6 @@ def _route(method: str, template: str, handler: Handler, name: str) -> Route:
 async def _added(inventory: Inventory, numbers: list[stock_csv.StockNumber]) -> Response:
     added = await inventory.add(numbers)
     return json_response(200, Imported(added=added, known=len(numbers) - added))
-
-
-async def _owner(row: Record, resource_name: Callable[[ResourceId], Awaitable[str]]) -> str | None:
-    return await resource_name(row["owner"]) if row["owner"] else None
 
 
 def _shape(row: Record, owner: str | None) -> StockNumber:

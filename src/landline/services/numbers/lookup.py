@@ -25,8 +25,9 @@ class Looked:
 class Lookup:
     """Looks numbers up. Formats come from the numbering plans, everything else from `operators`."""
 
-    def __init__(self, operators: OperatorLookup) -> None:
+    def __init__(self, operators: OperatorLookup, *, timeout_s: float = TIMEOUT_S) -> None:
         self._operators = operators
+        self._timeout_s = timeout_s
 
     async def look_up(self, number: str, *, details: bool) -> Looked:
         """`number` in its formats; with `details` also what is known of it. Raises `InvalidInput`, `Unavailable`."""
@@ -37,7 +38,7 @@ class Lookup:
         operator = None
         if details:
             try:
-                async with asyncio.timeout(TIMEOUT_S):
+                async with asyncio.timeout(self._timeout_s):
                     operator = await self._operators.look_up(parsed)
             except TimeoutError:
                 raise Unavailable("Who knows the operators of numbers did not answer in time.") from None

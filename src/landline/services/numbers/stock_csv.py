@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 def read(text: str) -> list[StockNumber]:
     """The numbers of a CSV file, all of them or none: raises `Invalid`, by line, for up to 20 bad lines."""
+    if "\0" in text:
+        raise Invalid("The file may not hold the character NUL.", target="csv")
     rows = csv.DictReader(StringIO(text), strict=True)
     names = [name.strip() for name in rows.fieldnames or ()]
     unknown = sorted(set(names) - set(COLUMNS))

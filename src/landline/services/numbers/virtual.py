@@ -185,12 +185,18 @@ def _written(area: Area, digits: str) -> str:
 
 
 def _planned(area: Area, number: str) -> bool:
-    """Whether the country's numbering plan knows such numbers."""
+    """Whether the country's numbering plan knows such numbers, as numbers of this kind."""
     if area.kind is SenderKind.SHORT_CODE:
         return True
     import phonenumbers  # its tables are only needed when numbers are sold
 
-    return phonenumbers.is_valid_number(phonenumbers.parse(number))
+    kinds = phonenumbers.PhoneNumberType
+    allowed = {
+        SenderKind.TOLL_FREE: (kinds.TOLL_FREE,),
+        SenderKind.MOBILE: (kinds.MOBILE, kinds.FIXED_LINE_OR_MOBILE),
+        SenderKind.GEOGRAPHIC: (kinds.FIXED_LINE, kinds.FIXED_LINE_OR_MOBILE),
+    }
+    return phonenumbers.number_type(phonenumbers.parse(number)) in allowed[area.kind]
 
 
 def _offer(number: str, terms: Terms) -> Offer:
