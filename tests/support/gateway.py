@@ -18,6 +18,7 @@ from landline.services.sms.inbound import Inbound
 from landline.services.sms.keywords import Keywords
 from landline.services.sms.model.routing import Router, Rule
 from landline.services.sms.news import News
+from landline.services.sms.pools import Pools
 from landline.services.sms.service import Sms
 from landline.services.sms.timeline import Timelines
 from landline.services.sms.worker import Worker
@@ -57,6 +58,7 @@ class Gateway:
         self.handover = HandOver()
         self.blocks = Blocks(database, "sms_blocks", owner)
         inbound = Inbound(database, clock, self.numbers, self.events, self.keywords, self.handover, owner)
+        self.pools = Pools(database, self.changes, self.numbers)
         failover = Failover(self.carriers, self._route, self._wants_failover)
         self.news = News(database, clock, self.events, self.handover, self.blocks, inbound, failover)
         self.worker = Worker(database, clock, self.carriers, self.handover, self.blocks, self.news, failover)
@@ -68,6 +70,7 @@ class Gateway:
             Accepts(database, clock, self.events, self.handover, owner),
             wall=lambda: datetime.now(UTC),
             router=self._router,
+            pools=self.pools,
         )
         self.timelines = Timelines(database, self.events)
         self._running: asyncio.Task[None] | None = None

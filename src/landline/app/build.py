@@ -59,6 +59,7 @@ from landline.services.sms.inbound import Inbound
 from landline.services.sms.keywords import Keywords
 from landline.services.sms.model.routing import Router
 from landline.services.sms.news import News
+from landline.services.sms.pools import Pools
 from landline.services.sms.service import Sms
 from landline.services.sms.timeline import Timelines
 from landline.services.sms.worker import Worker
@@ -146,6 +147,7 @@ class Product:
         self._carriers: dict[str, SmsCarrier] = {}
         if self._simulated is not None:
             self._carriers[self._simulated.name] = self._simulated
+        self._pools = Pools(database, self._changes, self._numbers)
         failover = Failover(self._carriers, self._carriers_for, self._wants_failover)
         inbound = Inbound(database, clock, self._numbers, events, self._keywords, handover, self._owner)
         self._news = News(database, clock, events, handover, self._sms_blocks, inbound, failover)
@@ -158,6 +160,7 @@ class Product:
             Accepts(database, clock, events, handover, self._owner),
             wall=lambda: datetime.now(UTC),
             router=self._router,
+            pools=self._pools,
         )
         self._timelines = Timelines(database, events)
 
