@@ -68,6 +68,8 @@ async def test_a_file_says_all_about_numbers_or_only_the_numbers(market: World) 
         ("number,division\n+12062345678,WA\n", "division"),
         ("number\n+12062345678,more\n", "more values"),
         ('number\n"+12062345678\n', "not CSV"),
+        ('"number', "not CSV"),
+        ("number\r+12062345678\r", "not CSV"),
         ("number,locality\n+12062345678,\0\n", "NUL"),
     ],
 )

@@ -2,7 +2,7 @@
 the number."""
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from io import StringIO
 from typing import TypeVar
@@ -31,14 +31,10 @@ def read(text: str) -> list[StockNumber]:
     if "\0" in text:
         raise Invalid("The file may not hold the character NUL.", target="csv")
     rows = csv.DictReader(StringIO(text), strict=True)
-    names = [name.strip() for name in rows.fieldnames or ()]
-    unknown = sorted(set(names) - set(COLUMNS))
-    if unknown or "number" not in names or len(set(names)) != len(names):
-        raise Invalid(f"The first line names the columns: number, and any of {', '.join(COLUMNS[1:])}.", target="csv")
-    rows.fieldnames = names
     found: list[StockNumber] = []
     errors: dict[str, list[str]] = {}
     try:
+        rows.fieldnames = _columns(rows.fieldnames)
         for row in rows:
             try:
                 found.append(_number(row))
@@ -47,7 +43,7 @@ def read(text: str) -> list[StockNumber]:
             if len(errors) >= _SHOWN or len(found) > AT_MOST:
                 break
     except csv.Error as error:
-        raise Invalid(f"Line {rows.line_num} is not CSV: {error}.", target="csv") from None
+        raise Invalid(f"Line {rows.line_num or 1} is not CSV: {error}.", target="csv") from None
     if len(found) > AT_MOST:
         raise Invalid(f"At most {AT_MOST} numbers at once.", target="csv")
     if errors:
@@ -58,6 +54,9 @@ def read(text: str) -> list[StockNumber]:
 
 def read_range(first: str, last: str, values: Mapping[str, str]) -> list[StockNumber]:
     """All numbers from `first` to `last`, of equal length, with the same `values`. Raises `Invalid`."""
+    unknown = sorted(values.keys() - (set(COLUMNS) - {"number"}))
+    if unknown:
+        raise Invalid(f"There is no such value: {unknown[0]}.", target="values")
     plus = "+" if first.startswith("+") else ""
     low, high = first.removeprefix("+"), last.removeprefix("+")
     digits = (low + high).isascii() and (low + high).isdigit()
@@ -67,6 +66,13 @@ def read_range(first: str, last: str, values: Mapping[str, str]) -> list[StockNu
         raise Invalid(f"At most {AT_MOST} numbers at once.", target="last")
     width = len(low)
     return [_number({**values, "number": f"{plus}{each:0{width}d}"}) for each in range(int(low), int(high) + 1)]
+
+
+def _columns(first_line: Sequence[str] | None) -> list[str]:
+    names = [name.strip() for name in first_line or ()]
+    if set(names) - set(COLUMNS) or "number" not in names or len(set(names)) != len(names):
+        raise Invalid(f"The first line names the columns: number, and any of {', '.join(COLUMNS[1:])}.", target="csv")
+    return names
 
 
 def _number(row: Mapping[str | None, object] | Mapping[str, str]) -> StockNumber:
@@ -109,6 +115,8 @@ def _assignments(text: str | None, kind: SenderKind) -> tuple[Assignment, ...]:
         geographic = kind is SenderKind.GEOGRAPHIC
         return (Assignment.APPLICATION, Assignment.PERSON) if geographic else (Assignment.APPLICATION,)
     found = [parameters.assignment_of(part.strip()) for part in _parts(text)]
+    if not found:
+        raise Invalid("Must be application, person, or application|person.", target="assignments")
     return tuple(dict.fromkeys(each for each in found if each is not None))
 
 
