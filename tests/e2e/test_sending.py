@@ -11,7 +11,7 @@ PHONE = "+14255550177"
 
 
 def test_a_scheduled_text_comes_at_its_time_and_is_smartly_encoded(landline: Server) -> None:
-    inbox = landline.inbox()
+    inbox, handset = landline.inbox(), landline.handset(PHONE)
     now = datetime.fromisoformat(landline.admin.call("GET", "/clock")["now"])
     answer = landline.admin.call(
         "POST",
@@ -28,7 +28,7 @@ def test_a_scheduled_text_comes_at_its_time_and_is_smartly_encoded(landline: Ser
     [sent] = answer["value"]
     assert (sent["httpStatusCode"], sent["successful"]) == (202, True)
     landline.clock.advance(hours=3)
-    assert landline.handset(PHONE).wait_for_sms().text == '"Good morning"'
+    assert handset.wait_for_sms().text == '"Good morning"'
     report = inbox.wait_for("Microsoft.Communication.SMSDeliveryReportReceived")
     assert report.data["messageId"] == sent["messageId"]
     landline.admin.call("POST", f"/messages/{sent['messageId']}/report:push")
