@@ -79,8 +79,8 @@ class Blocks:
         self._passed.clear()
 
     async def end(self, now: datetime) -> None:
-        """This process ends: the leases of all it still holds end now. As after a crash, `claim` calls such blocks held:
-        some of their work may be half done."""
+        """This process ends: the leases of all it still holds end now. As after a crash, `claim` calls such blocks
+        held: some of their work may be half done."""
         await self._database.execute(self._end, self._owner, now)
 
     async def forgotten(self, known: Set[UUID]) -> list[UUID]:

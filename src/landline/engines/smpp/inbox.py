@@ -25,8 +25,11 @@ from landline.protocols.smstext import segments
 
 log = structlog.get_logger()
 
-_EARLY_S = 1.0
+EARLY_S = 1.0
 """How long a receipt waits for the response of its submission, which some SMSCs send after it."""
+EARLY_SHARED_S = 0.02
+"""The same where other processes submit too: most of what is not known here is theirs, and only a long message of which
+a part is reported at once needs the time."""
 _KNOWN_LIMIT = 100_000
 _RECENT_LIMIT = 10_000
 _TRIES = 3
@@ -86,12 +89,14 @@ class Inbox:
         in_part: Set[str],
         ring: Callable[[], None],
         sleep: Callable[[float], Awaitable[None]],
+        early_s: float = EARLY_S,
     ) -> None:
         self._config = config
         self._records = records
         self._in_part = in_part
         self._ring = ring
         self._sleep = sleep
+        self._early_s = early_s
         self._items: list[_Item] = []
         self._early: list[_Item] = []
         self._known: dict[str, bool] = {}
@@ -197,11 +202,11 @@ class Inbox:
             if message_id in self._known:
                 due.append(item)
             elif message_id in self._in_part:
-                item.waits_until = now + _EARLY_S
+                item.waits_until = now + self._early_s
                 early.append(item)
             elif item.waits_until is None:
                 self.counters.receipts_early += 1
-                item.waits_until = item.at + _EARLY_S
+                item.waits_until = item.at + self._early_s
                 early.append(item)
             else:
                 (due if now >= item.waits_until else early).append(item)
