@@ -12,7 +12,7 @@ import structlog
 from landline.core.errors import Unavailable
 from landline.engines.smpp.binds import Binds
 from landline.engines.smpp.config import SmppConfig
-from landline.engines.smpp.inbox import EARLY_S, EARLY_SHARED_S, Inbox
+from landline.engines.smpp.inbox import Inbox, Known
 from landline.engines.smpp.link import Link
 from landline.engines.smpp.outbox import Answer, Outbox
 from landline.engines.smpp.pump import Pump
@@ -45,6 +45,7 @@ class SmppCarrier:
     connection broke, is answered as refused for now and `unknown`; `crash_policy` says what the operator wants done.
 
     `slots` says which of the configured binds are this process's; None: all, no other process has this carrier.
+    `known` belongs to `slots`: receipts come over any bind, whichever process submitted.
     """
 
     def __init__(
@@ -54,13 +55,13 @@ class SmppCarrier:
         clock: Clock,
         random: Random | None = None,
         slots: Slots | None = None,
+        known: Known | None = None,
     ) -> None:
         self._config = config
         self._clock = clock
         self._records = Records(database, config.name, uuid4(), config.default_alphabet)
         self._outbox = Outbox(config)
-        early_s = EARLY_S if slots is None else EARLY_SHARED_S
-        self._inbox = Inbox(config, self._records, self._outbox.in_part, self._ring, self._sleep, early_s)
+        self._inbox = Inbox(config, self._records, self._outbox.in_part, self._ring, self._sleep, known)
         jitter = random or Random()  # noqa: S311 - not a secret
         self._binds = Binds(config, clock, jitter, self, slots or AllMine(config.binds))
         self._binds.on_reachable = self._reached
