@@ -31,6 +31,7 @@ log = structlog.get_logger()
 
 _BATCH = 1000
 """Answers told to the service at once."""
+_AT_ONCE = 200
 
 
 @dataclass(slots=True, eq=False)
@@ -92,6 +93,13 @@ class SmppCarrier:
         """Whether handing over to the carrier is for this process: it has a slot, be its bind up or being made. While
         it has none the carrier is not down, as `up` might make one think: other processes have it."""
         return self._binds.reachable
+
+    @property
+    def at_once(self) -> int:
+        """See the port. What waits in the outbox is in doubt after a crash, though it was never sent."""
+        config = self._config
+        window = config.window * config.binds
+        return _AT_ONCE if config.crash_policy is CrashPolicy.RESEND else max(1, min(_AT_ONCE, window // 4))
 
     @property
     def bound(self) -> int:
