@@ -100,8 +100,9 @@ def _python_kind(name: str) -> str:
 
 def javascript_models(package: Path, node: str) -> dict[str, dict[str, Property]]:
     """The models in a JavaScript SDK's mappers, by name, then their properties by JSON name."""
-    mappers = next(file for file in _javascript(package) if file.name == "mappers.js")
-    script = f"import({json.dumps(mappers.as_uri())}).then(m => console.log(JSON.stringify(m)))"
+    files = [file.as_uri() for file in _javascript(package) if file.name == "mappers.js"]
+    imported = ", ".join(f"import({json.dumps(uri)})" for uri in files)
+    script = f"Promise.all([{imported}]).then(all => console.log(JSON.stringify(Object.assign({{}}, ...all))))"
     output = subprocess.run([node, "-e", script], capture_output=True, check=True, timeout=60).stdout
     return {
         mapper["type"]["className"]: {
