@@ -41,6 +41,9 @@ from landline.services.numbers import admin as numbers_admin
 from landline.services.numbers.service import Numbers
 from landline.services.resources import admin as resources_admin
 from landline.services.resources.service import Resources
+from landline.services.siprouting import admin as siprouting_admin
+from landline.services.siprouting import api as siprouting_api
+from landline.services.siprouting.service import SipRouting
 from landline.services.sms import admin as sms_admin
 from landline.services.sms import api as sms_api
 from landline.services.sms.accept import Accepts
@@ -108,6 +111,7 @@ class Product:
         self._subscriptions = Subscriptions(self._events)
         self._events_worker = EventsWorker(self._events, alone=self._alone)
         self._numbers = Numbers(self._database, self._clock, self._changes)
+        self._sip_routing = SipRouting(self._database, self._clock, self._numbers)
 
     def _build_sms(self) -> None:
         database, clock, events = self._database, self._clock, self._events
@@ -141,6 +145,7 @@ class Product:
         served = [
             *identity_api.routes(self._identity, self._endpoint(DEFAULT_RESOURCE)),
             *sms_api.routes(self._sms),
+            *siprouting_api.routes(self._sip_routing),
             *events_api.routes(self._subscriptions),
             *(dev_issuer.routes() if dev_issuer else ()),
         ]
@@ -173,6 +178,7 @@ class Product:
             *events_admin.routes(self._subscriptions, self._clock),
             *numbers_admin.routes(self._numbers, self._resource_id),
             *sms_admin.routes(self._timelines, self._keywords, self._numbers, self._resource_id, self._all_resources),
+            *siprouting_admin.routes(self._sip_routing, self._resource_id),
             *clock_admin.routes(self._clock),
             *(simulated_admin.routes(self._simulated) if self._simulated else ()),
         ]

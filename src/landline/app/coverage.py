@@ -8,6 +8,8 @@ from landline.edge.routes import Route
 from landline.edge.unserved import place
 from landline.services.identity import api as identity_api
 from landline.services.identity.service import Identity
+from landline.services.siprouting import api as siprouting_api
+from landline.services.siprouting.service import SipRouting
 from landline.services.sms import api as sms_api
 from landline.services.sms.service import Sms
 from landline.wire.operations import SERVICES, USER_SERVICES
@@ -30,6 +32,7 @@ def served() -> list[Route]:
     return [
         *identity_api.routes(Identity.__new__(Identity), ""),
         *sms_api.routes(Sms.__new__(Sms)),
+        *siprouting_api.routes(SipRouting.__new__(SipRouting)),
     ]
 
 

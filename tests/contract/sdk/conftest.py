@@ -28,6 +28,11 @@ async def result(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
+async def listed(pages: Any) -> list[Any]:
+    """Everything a listing gives, whether the client is sync or async."""
+    return [item async for item in pages] if hasattr(pages, "__aiter__") else list(pages)
+
+
 class Style:
     """The official Python clients in one of their two styles."""
 
