@@ -17,7 +17,14 @@ _URL = re.compile(r'_url = (?:kwargs\.pop\("template_url", )?"([^"]+)"')
 _METHOD = re.compile(r'method="([A-Z]+)"')
 _SPEC = re.compile(r'path: "([^"]+)",\s*httpMethod: "([A-Z]+)"')
 _KINDS = {"str": "string", "int": "number", "float": "number", "bool": "boolean", "iso-8601": "string", "object": "any"}
-_JS_KINDS = {"String": "string", "Number": "number", "Boolean": "boolean", "DateTime": "string", "any": "any"}
+_JS_KINDS = {
+    "String": "string",
+    "Number": "number",
+    "Boolean": "boolean",
+    "DateTime": "string",
+    "Enum": "string",
+    "any": "any",
+}
 
 
 class Property(NamedTuple):
@@ -142,6 +149,8 @@ def _our_kind(kind: shapes.Type) -> tuple[str, dict[str, int]]:
             return _our_kind(kind.type)
         case shapes.UnionType():
             return _our_kind(next(each for each in kind.types if not isinstance(each, shapes.NoneType)))
+        case shapes.DateTimeType():
+            return "string", {}
         case shapes.StrType():
             return "string", _limits(kind, "max_length", "min_length")
         case shapes.IntType() | shapes.FloatType():
