@@ -12,6 +12,7 @@ PREFIXES = {
     "services/events": "events",
     "services/numbers": "numbers",
     "services/siprouting": "siprouting",
+    "services/rooms": "rooms",
     "services/sms": "sms",
     "engines/simulated": "handset",
     "engines/smpp": "smpp",

@@ -41,6 +41,9 @@ from landline.services.numbers import admin as numbers_admin
 from landline.services.numbers.service import Numbers
 from landline.services.resources import admin as resources_admin
 from landline.services.resources.service import Resources
+from landline.services.rooms import api as rooms_api
+from landline.services.rooms.service import Rooms
+from landline.services.rooms.worker import RoomsWorker
 from landline.services.siprouting import admin as siprouting_admin
 from landline.services.siprouting import api as siprouting_api
 from landline.services.siprouting.service import SipRouting
@@ -112,6 +115,7 @@ class Product:
         self._events_worker = EventsWorker(self._events, alone=self._alone)
         self._numbers = Numbers(self._database, self._clock, self._changes)
         self._sip_routing = SipRouting(self._database, self._clock, self._numbers)
+        self._rooms = Rooms(self._database, self._clock)
 
     def _build_sms(self) -> None:
         database, clock, events = self._database, self._clock, self._events
@@ -146,6 +150,7 @@ class Product:
             *identity_api.routes(self._identity, self._endpoint(DEFAULT_RESOURCE)),
             *sms_api.routes(self._sms),
             *siprouting_api.routes(self._sip_routing),
+            *rooms_api.routes(self._rooms),
             *events_api.routes(self._subscriptions),
             *(dev_issuer.routes() if dev_issuer else ()),
         ]
@@ -210,6 +215,7 @@ class Product:
         self._tasks = [
             asyncio.create_task(self._events_worker.run(), name="events"),
             asyncio.create_task(self._sms_worker.run(), name="sms"),
+            asyncio.create_task(RoomsWorker(self._rooms, self._clock).run(), name="rooms"),
         ]
 
     async def _prepare_dev(self, resource: ResourceId) -> None:

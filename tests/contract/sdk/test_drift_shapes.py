@@ -12,7 +12,7 @@ from tests.support import drift
 
 from landline.edge.scopes import ALL
 from landline.services.identity.model import DEFAULT_MINUTES, MINUTES
-from landline.wire import identity, sip, sms
+from landline.wire import identity, rooms, sip, sms
 
 REQUESTS: list[tuple[Any, Any, tuple[str, ...]]] = [
     (identity.CommunicationIdentityCreateRequest, identity_sdk.CommunicationIdentityCreateRequest, ()),
@@ -50,6 +50,10 @@ JAVASCRIPT_REQUESTS: list[tuple[str, Any, tuple[str, ...]]] = [
     ("communication-phone-numbers", sip.SipConfigurationUpdate, ()),
     ("communication-phone-numbers", sip.TrunkUpdate, ()),
     ("communication-phone-numbers", sip.SipTrunkRoute, ()),
+    ("communication-rooms", rooms.CreateRoomRequest, ()),
+    ("communication-rooms", rooms.UpdateRoomRequest, ()),
+    ("communication-rooms", rooms.UpdateParticipantsRequest, ()),
+    ("communication-rooms", rooms.ParticipantProperties, ()),
 ]
 JAVASCRIPT_RESPONSES: list[tuple[str, Any]] = [
     ("communication-identity", identity.CommunicationIdentityAccessTokenResult),
@@ -60,6 +64,10 @@ JAVASCRIPT_RESPONSES: list[tuple[str, Any]] = [
     ("communication-phone-numbers", sip.SipConfiguration),
     ("communication-phone-numbers", sip.SipTrunk),
     ("communication-phone-numbers", sip.SipTrunkRoute),
+    ("communication-rooms", rooms.RoomModel),
+    ("communication-rooms", rooms.RoomsCollection),
+    ("communication-rooms", rooms.RoomParticipant),
+    ("communication-rooms", rooms.ParticipantsCollection),
 ]
 
 
