@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from landline.app import clock_admin
 from landline.app import config as configuration
+from landline.app import relay as relaying
 from landline.app.application import DevInfo
 from landline.app.config import Config
 from landline.core.ids import ResourceId, time_ordered
@@ -28,6 +29,7 @@ from landline.engines.callout import HttpCallout
 from landline.engines.simulated import admin as simulated_admin
 from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.ports.clock import Clock
+from landline.ports.relay import Relay
 from landline.ports.sms_carrier import SmsCarrier
 from landline.services.events import admin as events_admin
 from landline.services.events import api as events_api
@@ -39,6 +41,8 @@ from landline.services.identity import api as identity_api
 from landline.services.identity.service import Identity
 from landline.services.numbers import admin as numbers_admin
 from landline.services.numbers.service import Numbers
+from landline.services.relay import api as relay_api
+from landline.services.relay.service import Relays
 from landline.services.resources import admin as resources_admin
 from landline.services.resources.service import Resources
 from landline.services.rooms import api as rooms_api
@@ -70,9 +74,10 @@ DEFAULT_RESOURCE = "local"
 class Product:
     """Everything above the database and below the sockets. Fills `application.Application`."""
 
-    def __init__(self, config: Config, database: Database, changes: Changes, clock: Clock) -> None:
+    def __init__(self, config: Config, database: Database, changes: Changes, clock: Clock, relay: Relay | None) -> None:
         """Join the parts; nothing runs yet."""
         self._config = config
+        self._relay = relay
         self._database = database
         self._changes = changes
         self._clock = clock
@@ -116,6 +121,9 @@ class Product:
         self._numbers = Numbers(self._database, self._clock, self._changes)
         self._sip_routing = SipRouting(self._database, self._clock, self._numbers)
         self._rooms = Rooms(self._database, self._clock)
+        self._relays = Relays(
+            self._relay, wall=lambda: datetime.now(UTC), longest_ttl_s=self._config.relay_longest_ttl_s
+        )
 
     def _build_sms(self) -> None:
         database, clock, events = self._database, self._clock, self._events
@@ -151,6 +159,7 @@ class Product:
             *sms_api.routes(self._sms),
             *siprouting_api.routes(self._sip_routing),
             *rooms_api.routes(self._rooms),
+            *relay_api.routes(self._relays),
             *events_api.routes(self._subscriptions),
             *(dev_issuer.routes() if dev_issuer else ()),
         ]
@@ -173,7 +182,7 @@ class Product:
             self._admin_routes(),
             token=config.admin_token,
             registry=registry,
-            checks={"database": self._database_answers},
+            checks={"database": self._database_answers, **({"relay": self._relay.check} if self._relay else {})},
         )
 
     def _admin_routes(self) -> Sequence[Route]:
@@ -203,6 +212,8 @@ class Product:
 
     async def start(self) -> None:
         """Start the workers; from now on the applications may be served."""
+        if self._relay is not None:
+            await self._relay.start()
         await self._changes.start()
         await self._identity.start()
         resource = await self._resources.ensure(DEFAULT_RESOURCE)
@@ -232,6 +243,8 @@ class Product:
 
     async def close(self) -> None:
         """Stop the workers and let go of the database."""
+        if self._relay is not None:
+            await self._relay.close()
         for carrier in self._carriers.values():
             await carrier.close()
         await self._events_worker.close()
@@ -265,6 +278,7 @@ class Product:
 
 async def build(config: Config, dsn: str, clock: Clock) -> Product:
     """The product on the database of `dsn`, which is migrated first. Raises `Unavailable`, `SchemaMismatch`."""
+    relay = relaying.engine(config)
     database = await Database.connect(dsn, size=config.database_connections)
     await migrate(database)
-    return Product(config, database, Changes(dsn), clock)
+    return Product(config, database, Changes(dsn), clock, relay)

@@ -8,6 +8,8 @@ from landline.edge.routes import Route
 from landline.edge.unserved import place
 from landline.services.identity import api as identity_api
 from landline.services.identity.service import Identity
+from landline.services.relay import api as relay_api
+from landline.services.relay.service import Relays
 from landline.services.rooms import api as rooms_api
 from landline.services.rooms.service import Rooms
 from landline.services.siprouting import api as siprouting_api
@@ -36,6 +38,7 @@ def served() -> list[Route]:
         *sms_api.routes(Sms.__new__(Sms)),
         *siprouting_api.routes(SipRouting.__new__(SipRouting)),
         *rooms_api.routes(Rooms.__new__(Rooms)),
+        *relay_api.routes(Relays.__new__(Relays)),
     ]
 
 

