@@ -23,6 +23,7 @@ _JS_KINDS = {
     "Boolean": "boolean",
     "DateTime": "string",
     "Enum": "string",
+    "Uuid": "string",
     "any": "any",
 }
 

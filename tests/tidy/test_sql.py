@@ -13,6 +13,7 @@ PREFIXES = {
     "services/numbers": "numbers",
     "services/siprouting": "siprouting",
     "services/rooms": "rooms",
+    "services/insights": "insights",
     "services/sms": "sms",
     "engines/simulated": "handset",
     "engines/smpp": "smpp",

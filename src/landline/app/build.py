@@ -4,19 +4,22 @@ import asyncio
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from random import Random
 
 import structlog
 from prometheus_client import CollectorRegistry
 
-from landline.app import clock_admin
+from landline.app import carriers, clock_admin
 from landline.app import config as configuration
 from landline.app import relay as relaying
 from landline.app.application import DevInfo
 from landline.app.config import Config
+from landline.core.countries import country
 from landline.core.ids import ResourceId, time_ordered
 from landline.core.phone import SenderKind
 from landline.edge.admin import admin_app
-from landline.edge.app import Edge, Limits
+from landline.edge.app import Edge
+from landline.edge.app import Limits as RequestLimits
 from landline.edge.bearer import Issuer, RemoteKeys, ServiceTokens
 from landline.edge.cors import Cors
 from landline.edge.dev_issuer import DevIssuer
@@ -26,6 +29,7 @@ from landline.edge.metrics import RequestMetrics
 from landline.edge.routes import Route
 from landline.edge.unserved import unserved
 from landline.engines.callout import HttpCallout
+from landline.engines.numbering_plans import NumberingPlans
 from landline.engines.simulated import admin as simulated_admin
 from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.ports.clock import Clock
@@ -39,8 +43,18 @@ from landline.services.events.worker import EventsWorker
 from landline.services.identity import admin as identity_admin
 from landline.services.identity import api as identity_api
 from landline.services.identity.service import Identity
+from landline.services.insights import admin as insights_admin
+from landline.services.insights.service import Insights
+from landline.services.insights.worker import Folder
 from landline.services.numbers import admin as numbers_admin
+from landline.services.numbers import admin_stock as stock_admin
+from landline.services.numbers import api as numbers_api
+from landline.services.numbers.inventory import Inventory
+from landline.services.numbers.lookup import Lookup
+from landline.services.numbers.purchases import Purchases
+from landline.services.numbers.reservations import Reservations
 from landline.services.numbers.service import Numbers
+from landline.services.numbers.worker import NumbersWorker
 from landline.services.relay import api as relay_api
 from landline.services.relay.service import Relays
 from landline.services.resources import admin as resources_admin
@@ -52,13 +66,23 @@ from landline.services.siprouting import admin as siprouting_admin
 from landline.services.siprouting import api as siprouting_api
 from landline.services.siprouting.service import SipRouting
 from landline.services.sms import admin as sms_admin
+from landline.services.sms import admin_guard, admin_routing
 from landline.services.sms import api as sms_api
 from landline.services.sms.accept import Accepts
+from landline.services.sms.failover import Failover
+from landline.services.sms.guard import Guard
+from landline.services.sms.guard_metrics import GuardMetrics
 from landline.services.sms.handover import HandOver
 from landline.services.sms.inbound import Inbound
 from landline.services.sms.keywords import Keywords
+from landline.services.sms.limits import Limits
+from landline.services.sms.model import settings
 from landline.services.sms.news import News
+from landline.services.sms.pools import Pools
+from landline.services.sms.rates import Rates
+from landline.services.sms.routing import Routing
 from landline.services.sms.service import Sms
+from landline.services.sms.settings import Settings
 from landline.services.sms.timeline import Timelines
 from landline.services.sms.worker import Worker
 from landline.store.blocks import Blocks
@@ -118,7 +142,24 @@ class Product:
         )
         self._subscriptions = Subscriptions(self._events)
         self._events_worker = EventsWorker(self._events, alone=self._alone)
-        self._numbers = Numbers(self._database, self._clock, self._changes)
+        self._insights = Insights(self._database, self._clock)
+        self._folder = Folder(self._insights, self._clock)
+        self._build_numbers()
+
+    def _build_numbers(self) -> None:
+        database, clock, config = self._database, self._clock, self._config
+        self._numbers = Numbers(database, clock, self._changes)
+        # Made-up numbers are only for handsets that are made up, too.
+        self._inventory = Inventory(
+            database,
+            clock,
+            virtual_stock=config.simulated_carrier,
+            random=Random(config.seed),  # noqa: S311
+        )
+        self._purchases = Purchases(database, clock, self._numbers, self._inventory)
+        self._reservations = Reservations(database, clock, self._inventory, self._purchases)
+        self._lookup = Lookup(NumberingPlans())
+        self._numbers_worker = NumbersWorker(database, clock)
         self._sip_routing = SipRouting(self._database, self._clock, self._numbers)
         self._rooms = Rooms(self._database, self._clock)
         self._relays = Relays(
@@ -126,33 +167,67 @@ class Product:
         )
 
     def _build_sms(self) -> None:
-        database, clock, events = self._database, self._clock, self._events
+        database, clock, events, changes = self._database, self._clock, self._events, self._changes
+        config = self._config
         handover = HandOver()
         self._sms_blocks = Blocks(database, "sms_blocks", self._owner)
-        self._keywords = Keywords(database, self._changes)
-        inbound = Inbound(database, clock, self._numbers, events, self._keywords, handover, self._owner)
-        self._news = News(database, clock, events, handover, self._sms_blocks, inbound)
-        self._simulated = (
-            SimulatedCarrier(database, clock, self._config.seed) if self._config.simulated_carrier else None
+        self._keywords = Keywords(database, changes)
+        self._build_carriers()
+        failover = Failover(self._carriers, self._carriers_for, self._wants_failover)
+        inbound = Inbound(database, clock, self._numbers, events, self._keywords, handover, self._insights, self._owner)
+        self._news = News(database, clock, events, handover, self._sms_blocks, inbound, failover, self._insights)
+        self._rates = Rates(
+            database,
+            changes,
+            clock,
+            defaults=carriers.sender_rates(config),
+            carriers=carriers.carrier_rates(config),
+            share=self._share,
         )
-        self._carriers: dict[str, SmsCarrier] = {}
-        if self._simulated is not None:
-            self._carriers[self._simulated.name] = self._simulated
-        self._sms_worker = Worker(database, clock, self._carriers, handover, self._sms_blocks, self._news)
+        self._sms_worker = Worker(
+            database, clock, self._carriers, handover, self._sms_blocks, self._news, failover, self._rates
+        )
+        self._settings = Settings(
+            database, changes, settings.defaults(guarded=config.sms_guard, countries=config.sms_countries)
+        )
+        self._guard = Guard(database, clock, country=country, share=self._share)
+        self._pools = Pools(database, changes, self._numbers)
         self._sms = Sms(
             database,
             clock,
             self._numbers,
             events,
-            Accepts(database, clock, events, handover, self._owner),
+            Accepts(database, clock, events, self._insights, handover, self._owner),
+            self._insights,
             wall=lambda: datetime.now(UTC),
-            default_carrier=next(iter(self._carriers), "default"),
+            router=self._routing.router,
+            pools=self._pools,
+            settings=self._settings,
+            limits=Limits(config.acs_limits, clock, self._share),
+            guard=self._guard,
         )
         self._timelines = Timelines(database, events)
+
+    def _build_carriers(self) -> None:
+        config, database, clock = self._config, self._database, self._clock
+        self._simulated = SimulatedCarrier(database, clock, config.seed) if config.simulated_carrier else None
+        self._carriers: dict[str, SmsCarrier] = carriers.carriers(config, database, clock)
+        if self._simulated is not None:
+            self._carriers[self._simulated.name] = self._simulated
+        self._routing = Routing(
+            database,
+            self._changes,
+            carriers=self._carriers,
+            defaults=carriers.default_carriers(config),
+            configured=carriers.rules(config),
+            resources=self._resource_ids,
+            country=country,
+        )
 
     def _build_edge(self) -> None:
         config = self._config
         registry = CollectorRegistry()
+        GuardMetrics(registry, self._guard)
         dev_issuer = self._dev_issuer()
         served = [
             *identity_api.routes(self._identity, self._endpoint(DEFAULT_RESOURCE)),
@@ -161,6 +236,7 @@ class Product:
             *rooms_api.routes(self._rooms),
             *relay_api.routes(self._relays),
             *events_api.routes(self._subscriptions),
+            *numbers_api.routes(self._purchases, self._reservations, self._inventory, self._lookup),
             *(dev_issuer.routes() if dev_issuer else ()),
         ]
         gate = Gate(
@@ -169,7 +245,7 @@ class Product:
             service_tokens=self._service_tokens(dev_issuer),
             user_tokens=self._identity,
         )
-        limits = Limits(body_bytes=config.body_limit_bytes)
+        limits = RequestLimits(body_bytes=config.body_limit_bytes)
         self.public_app = Edge(
             [*served, *unserved(served)],
             gate,
@@ -191,8 +267,12 @@ class Product:
             *identity_admin.routes(self._identity),
             *events_admin.routes(self._subscriptions, self._clock),
             *numbers_admin.routes(self._numbers, self._resource_id),
+            *stock_admin.routes(self._inventory, self._resource_name),
             *sms_admin.routes(self._timelines, self._keywords, self._numbers, self._resource_id, self._all_resources),
             *siprouting_admin.routes(self._sip_routing, self._resource_id),
+            *admin_routing.routes(self._routing, self._rates, self._numbers, self._carriers, self._resource_id),
+            *admin_guard.routes(self._settings, self._resource_id),
+            *insights_admin.routes(self._insights, self._clock, self._resource_id),
             *clock_admin.routes(self._clock),
             *(simulated_admin.routes(self._simulated) if self._simulated else ()),
         ]
@@ -227,6 +307,9 @@ class Product:
             asyncio.create_task(self._events_worker.run(), name="events"),
             asyncio.create_task(self._sms_worker.run(), name="sms"),
             asyncio.create_task(RoomsWorker(self._rooms, self._clock).run(), name="rooms"),
+            asyncio.create_task(self._numbers_worker.run(), name="numbers"),
+            asyncio.create_task(self._folder.run(), name="insights"),
+            asyncio.create_task(self._guard.run(), name="guard"),
         ]
 
     async def _prepare_dev(self, resource: ResourceId) -> None:
@@ -251,6 +334,7 @@ class Product:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._guard.close()
         await self._callout.close()
         await self._changes.close()
         await self._database.close()
@@ -263,11 +347,27 @@ class Product:
         host = self._config.domain if name == DEFAULT_RESOURCE else f"{name}.{self._config.domain}"
         return f"https://{host}:{self._config.clients_port}/"
 
+    async def _carriers_for(
+        self, resource: ResourceId, sender: str, recipient: str, tag: str | None
+    ) -> tuple[str, ...]:
+        owned = await self._numbers.sender(resource, sender)
+        router = await self._routing.router()
+        return router.route(resource, sender, recipient, tag, owned.carrier if owned else None).carriers
+
+    async def _wants_failover(self, resource: ResourceId) -> bool:
+        return (await self._settings.of(resource)).failover_on_receipt
+
+    def _share(self) -> int:
+        return 1
+
     async def _resource_id(self, name: str) -> ResourceId:
         return (await self._resources.get(name)).resource_id
 
     async def _resource_name(self, resource: ResourceId) -> str:
         return (await self._resources.by_id(resource)).name
+
+    async def _resource_ids(self) -> dict[str, ResourceId]:
+        return {resource.name: resource.resource_id for resource in await self._resources.list_all()}
 
     async def _all_resources(self) -> list[ResourceId]:
         return [resource.resource_id for resource in await self._resources.list_all()]

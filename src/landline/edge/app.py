@@ -42,6 +42,8 @@ _ENUM_NAME = "ApiVersion.V"
 """azure-communication-rooms 1.2.0, from Python 3.11 on, follows a nextLink with the name of its enum's member for the
 version: `ApiVersion.V2025_03_13`."""
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_PIECE_TIMEOUT_S = 30.0
+"""How long a client may take to read a piece of a streamed answer."""
 _UNKNOWN = Route("", "", lambda _: _nowhere(), access=Access.NONE, versioned=False, name="unknown")
 
 
@@ -267,6 +269,8 @@ async def _send(send: Send, request: Request, response: Response, cors: Cors) ->
     ]
     headers += request_ids.headers(request)
     headers += cors.headers(request.headers.get("origin"))
+    if response.stream is not None:
+        return await _send_stream(send, request, response, headers)
     if response.status != 204:  # RFC 9110 §8.6
         headers.append((b"content-length", str(len(response.body)).encode()))
     body = b"" if request.method == "HEAD" else response.body
@@ -275,6 +279,30 @@ async def _send(send: Send, request: Request, response: Response, cors: Cors) ->
         await send({"type": "http.response.body", "body": body})
     except OSError as error:
         raise Disconnected from error
+
+
+async def _send_stream(send: Send, request: Request, response: Response, headers: RawHeaders) -> None:
+    """The answer in pieces, each given to a reader that took the one before in time."""
+    assert response.stream is not None
+    try:
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        if request.method != "HEAD":
+            await _send_piece(send, response.body)
+            async for piece in response.stream:
+                await _send_piece(send, piece)
+        await send({"type": "http.response.body", "body": b""})
+    except OSError as error:
+        raise Disconnected from error
+    except Exception as error:  # too late for another status
+        log.exception("edge.stream_cut", request_id=request.request_id)
+        raise Disconnected from error
+    finally:
+        await response.stream.aclose()
+
+
+async def _send_piece(send: Send, piece: bytes) -> None:
+    async with asyncio.timeout(_PIECE_TIMEOUT_S):
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -4,14 +4,15 @@ A block is looked after here from the commit that wrote it until all its message
 database for its reports (docs/design/blocks.md). Losing this memory loses nothing: the blocks' leases end.
 """
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from landline.core.ids import ResourceId
 from landline.ports.sms_carrier import Submission
+from landline.services.sms.model.pacing import Lanes
 
 
 @dataclass(slots=True)
@@ -24,9 +25,25 @@ class Pending:
     submission: Submission
     accepted_at: datetime
     report_by: datetime
+    tag: str | None = None
     attempts: int = 0
     alone: bool = False
     """It has left its block and has a timer of its own (`sms_messages.due_at`)."""
+    doubt: int = 0
+    """How often a carrier may have got it without our knowing (docs/design/gateway.md)."""
+    marked: bool = False
+    """Whether `doubt` counts the present hand-over already, in the database too."""
+
+    @property
+    def until(self) -> datetime:
+        """When it is tried no more."""
+        valid_until = self.submission.valid_until
+        return self.report_by if valid_until is None else min(valid_until, self.report_by)
+
+
+Sender = tuple[ResourceId, str]
+"""Sender names may belong to several resources."""
+Queue = Lanes[Sender, Pending]
 
 
 @dataclass(slots=True)
@@ -41,7 +58,7 @@ class HandOver:
     def __init__(self, *, limit: int = 20_000, remembered_blocks: int = 100_000) -> None:
         self._limit = limit
         self._remembered_blocks = remembered_blocks
-        self._queues: dict[str, deque[Pending]] = {}
+        self._queues: dict[str, Queue] = {}
         self._rings: dict[str, Callable[[], None]] = {}
         self._in_hand: dict[UUID, Pending] = {}
         self._blocks: OrderedDict[UUID, _Block] = OrderedDict()
@@ -49,19 +66,29 @@ class HandOver:
         self._finished: list[UUID] = []
         self.on_awaiting: Callable[[datetime], None] = _nobody
         """Called with the instant at which a block that is all answered wants to be looked at."""
+        self._wanted = False
+        self.on_room: Callable[[], None] = _no_room
+        """Called when there is room again, after there was none."""
 
-    def serve(self, carrier: str, ring: Callable[[], None]) -> None:
-        """`carrier` exists in this process; `ring` wakes whoever submits to it."""
-        self._queues[carrier] = deque()
+    def serve(self, carrier: str, ring: Callable[[], None], queue: Queue | None = None) -> None:
+        """`carrier` exists in this process; `ring` wakes whoever submits to it; `queue` says how fast."""
+        self._queues[carrier] = Lanes() if queue is None else queue
         self._rings[carrier] = ring
 
     def has_room(self) -> bool:
-        """Whether more messages may be taken; otherwise they are left in the database as backlog."""
-        return len(self._in_hand) < self._limit
+        """Whether more messages may be taken; otherwise they are left in the database as backlog, until `on_room`."""
+        if len(self._in_hand) < self._limit:
+            return True
+        self._wanted = True
+        return False
+
+    def reaches(self, carriers: Iterable[str]) -> bool:
+        """Whether all of `carriers` are this process's."""
+        return all(carrier in self._queues for carrier in carriers)
 
     def may_hold(self, carriers: Iterable[str]) -> bool:
         """Whether this process has room for more messages and reaches all of `carriers`."""
-        return self.has_room() and all(carrier in self._queues for carrier in carriers)
+        return self.has_room() and self.reaches(carriers)
 
     def take(self, block: UUID, pending: list[Pending], *, awaiting: int = 0) -> None:
         """Look after `block`: hand over `pending`; `awaiting` more of its messages have only their reports to come."""
@@ -72,24 +99,35 @@ class HandOver:
         self._queue(pending)
 
     def take_alone(self, pending: list[Pending]) -> None:
-        """Hand over messages that have left their blocks."""
-        self._queue(pending)
+        """Hand over messages that have left their blocks; those already in hand stay as they are."""
+        self._queue([message for message in pending if message.submission.key not in self._in_hand])
 
     def _queue(self, pending: list[Pending]) -> None:
         for message in pending:
             self._in_hand[message.submission.key] = message
-            self._queues[message.carrier].append(message)
+            self._queues[message.carrier].push((message.resource, message.submission.sender), message)
         for carrier in {message.carrier for message in pending}:
             self._rings[carrier]()
 
-    def next(self, carrier: str, count: int) -> list[Pending]:
-        """Take up to `count` messages off the carrier's queue, oldest first; they stay in hand until answered."""
-        queue = self._queues[carrier]
-        return [queue.popleft() for _ in range(min(count, len(queue)))]
+    def next(self, carrier: str, count: int, now: datetime) -> list[Pending]:
+        """Take up to `count` messages off the carrier's queue, as many as its pace and its senders' allow; they stay in
+        hand until answered."""
+        return self._queues[carrier].take(count, now.timestamp())
+
+    def next_at(self, carrier: str, now: datetime) -> datetime | None:
+        """When `next` may give something, after it gave nothing; None when the queue is empty."""
+        at = self._queues[carrier].next_at(now.timestamp())
+        return None if at is None else datetime.fromtimestamp(at, UTC)
 
     def put_back(self, carrier: str, pending: list[Pending]) -> None:
         """The carrier did not take them: they are next again."""
-        self._queues[carrier].extendleft(reversed(pending))
+        queue = self._queues[carrier]
+        for message in reversed(pending):
+            queue.push_front((message.resource, message.submission.sender), message)
+
+    def alone(self) -> list[Pending]:
+        """Messages in hand that have timers of their own: the timers are their leases."""
+        return [message for message in self._in_hand.values() if message.alone]
 
     def in_hand(self, key: UUID) -> Pending | None:
         """The message of `key` when its answer is awaited here."""
@@ -105,6 +143,9 @@ class HandOver:
             if block is not None:
                 block.unanswered -= 1
                 self._settle(message.block, block, message.report_by)
+        if self._wanted and len(self._in_hand) < self._limit // 2:
+            self._wanted = False
+            self.on_room()
 
     def ended(self, blocks: Iterable[UUID]) -> None:
         """One message of each of `blocks` (repeated as often as it applies) has ended or left its block."""
@@ -157,6 +198,10 @@ class HandOver:
     def count(self) -> int:
         """Messages in hand."""
         return len(self._in_hand)
+
+
+def _no_room() -> None:
+    return None
 
 
 def _nobody(_at: datetime) -> None:
