@@ -1,7 +1,7 @@
 """What carriers bring back: answers to submissions, receipts, texts from phones. Fills the port `CarrierEvents`.
 
-All news goes through one lane of group commit: a receipt and the answer it belongs to can then not pass each other
-inside one process (between processes `records.unpark` mends it).
+A receipt may be on its way into the database beside the answer it belongs to (engines keep it back until they were told
+that the answer is stored, but other processes may bring it): it is parked then, and `records.unpark` mends it.
 """
 
 from collections.abc import Callable, Sequence
@@ -74,7 +74,7 @@ class News:
         self._inbound = inbound
         self._failover = failover
         self._insights = insights
-        self._group: GroupCommit[_News, None] = GroupCommit(self._commit, lanes=1, batch_limit=128)
+        self._group: GroupCommit[_News, None] = GroupCommit(self._commit, lanes=2, batch_limit=128)
         self.on_deferred: Callable[[], None] = _nobody
         """Called when messages were deferred: the worker's wait may be too long now."""
 
