@@ -10,20 +10,22 @@ import pytest
 from tests.support.carrier_events import Recorder
 from tests.support.smpp_world import OURS, PHONE, until
 
-from landline.core.errors import TooMany, Unavailable
+from landline.core.errors import Invalid, Refusal, TooMany, Unavailable
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import Binding, SmppConfig
-from landline.engines.smpp.listener import (
+from landline.engines.smpp.listener import ListenerConfig, SmppListener
+from landline.engines.smpp.pump import Pump
+from landline.ports.esme_gateway import (
     Account,
     CustomerSubmission,
-    ListenerConfig,
+    Delivered,
+    MessageStatus,
     ReportOut,
-    SmppListener,
+    ReportWish,
     TextOut,
 )
-from landline.engines.smpp.pump import Pump
 from landline.ports.sms_carrier import Submission
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import BindKind, Command, MessageState
@@ -44,8 +46,8 @@ class Product:
         self.account = Account("customer", ResourceId(uuid4()))
         self.taken: list[CustomerSubmission] = []
         self.failure: Exception | None = None
-        self.state_of_all = MessageState.ENROUTE
-        self.receivers = 0
+        self.status_of_all = MessageStatus(MessageState.ENROUTE)
+        self.binds = 0
         self.open = asyncio.Event()
         self.open.set()
 
@@ -54,18 +56,23 @@ class Product:
             raise self.failure
         return self.account if (system_id, password) == ("customer", "secret") else None
 
-    async def submit(self, account: Account, submissions: Sequence[CustomerSubmission]) -> list[int]:
+    def new_ids(self, count: int) -> list[UUID]:
+        return [uuid4() for _ in range(count)]
+
+    async def submit(
+        self, account: Account, submissions: Sequence[CustomerSubmission]
+    ) -> list[Refusal | Unavailable | None]:
         await self.open.wait()
         if self.failure is not None:
             raise self.failure
-        self.taken += [given for given in submissions if given.text != "refuse me"]
-        return [status.ESME_RX_R_APPN if given.text == "refuse me" else 0 for given in submissions]
+        self.taken += [given for given in submissions if "refuse me" not in given.text]
+        return [Refusal("no") if "refuse me" in given.text else None for given in submissions]
 
-    async def state(self, account: Account, message_id: UUID) -> MessageState | None:
-        return self.state_of_all if any(given.message_id == message_id for given in self.taken) else None
+    async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:
+        return self.status_of_all if any(given.message_id == message_id for given in self.taken) else None
 
-    def receiving(self, account: Account) -> None:
-        self.receivers += 1
+    def bound(self, account: Account) -> None:
+        self.binds += 1
 
 
 class Client:
@@ -85,10 +92,9 @@ class Client:
         self.pump.flush()
         return await self.next()
 
-    def submit(self, text: bytes = b"hello", source: str = OURS[1:], destination: str = PHONE[1:]) -> None:
-        message = ShortMessage(
-            source_addr_ton=1, source_addr=source, dest_addr_ton=1, destination_addr=destination, short_message=text
-        )
+    def submit(self, text: bytes = b"hello", **fields: Any) -> None:
+        given = {"source_addr_ton": 1, "source_addr": OURS[1:], "dest_addr_ton": 1, "destination_addr": PHONE[1:]}
+        message = ShortMessage(**{**given, "short_message": text, **fields})
         self.session.submit(pdu.encode_body(message), None, 0.0)
         self.pump.flush()
 
@@ -150,6 +156,14 @@ def submission(text: str, report: bool = True) -> Submission:
     return Submission(uuid4(), OURS, PHONE, text, 1, report)
 
 
+async def deliver(world: "World", *deliveries: ReportOut | TextOut) -> list[Delivered]:
+    return await world.listener.deliver("customer", deliveries, world.clock.now() + timedelta(seconds=30))
+
+
+def text(words: str) -> TextOut:
+    return TextOut(uuid4(), PHONE, OURS, words)
+
+
 def report(given: CustomerSubmission, state: MessageState = MessageState.DELIVERED) -> ReportOut:
     return ReportOut(given.message_id, given.sender, given.recipient, state, AT, AT, given.parts)
 
@@ -162,7 +176,7 @@ async def test_what_a_customer_submits_is_taken_whole_and_reported(world: World,
     await world.events.until(lambda: len(world.events.answers) == 3)
     assert {given.text for given in world.product.taken} == set(texts)
     assert all(given.sender == OURS and given.recipient == PHONE for given in world.product.taken)
-    assert await world.listener.deliver("customer", [report(given) for given in world.product.taken]) == [True] * 3
+    assert await deliver(world, *map(report, world.product.taken)) == [Delivered.TAKEN] * 3
     await world.events.until(lambda: len(world.events.receipts) == 3)
     assert {receipt.carrier_message_id for receipt in world.events.receipts} == {
         answer.carrier_message_id for answer in world.events.answers
@@ -173,43 +187,61 @@ async def test_a_failed_message_is_reported_as_failed(world: World) -> None:
     customer = await world.customer()
     await customer.submit([submission("hello")])
     await world.events.until(lambda: len(world.events.answers) == 1)
-    await world.listener.deliver("customer", [report(world.product.taken[0], MessageState.REJECTED)])
+    await deliver(world, report(world.product.taken[0], MessageState.REJECTED))
     await world.events.until(lambda: len(world.events.receipts) == 1)
     assert world.events.receipts[0].code == 4005
 
 
 async def test_a_text_of_a_phone_is_brought_to_the_receiver(world: World) -> None:
     await world.customer(binding=Binding.PAIR)
-    assert world.product.receivers == 1
-    long = TextOut(PHONE, OURS, "Grüße " * 60)
-    assert await world.listener.deliver("customer", [TextOut(PHONE, OURS, "hi"), long]) == [True, True]
+    assert world.product.binds == 2
+    assert await deliver(world, text("hi"), text("Grüße " * 60)) == [Delivered.TAKEN] * 2
     assert {arrival.text for arrival in world.events.arrivals} == {"hi", "Grüße " * 60}
 
 
 async def test_nothing_is_delivered_to_whoever_is_not_bound_to_receive(world: World) -> None:
-    assert await world.listener.deliver("customer", [TextOut(PHONE, OURS, "hi")]) == [False]
+    assert await deliver(world, text("hi")) == [Delivered.GONE]
     client = await world.client()
     assert isinstance(await client.bind(kind=BindKind.TRANSMITTER), Bound)
-    assert world.product.receivers == 0
-    assert await world.listener.deliver("customer", [TextOut(PHONE, OURS, "hi")]) == [False]
+    assert await deliver(world, text("hi")) == [Delivered.GONE]
 
 
-async def test_a_delivery_that_is_refused_for_now_is_brought_again(world: World) -> None:
+@pytest.mark.parametrize(
+    ("state", "outcome"),
+    [
+        (status.ESME_ROK, Delivered.TAKEN),
+        (status.ESME_RX_T_APPN, Delivered.LATER),
+        (status.ESME_RX_P_APPN, Delivered.TAKEN),
+    ],
+)
+async def test_the_customers_answer_says_what_came_of_a_delivery(world: World, state: int, outcome: Delivered) -> None:
     client = await world.client()
     await client.bind()
-    delivering = asyncio.create_task(world.listener.deliver("customer", [TextOut(PHONE, OURS, "hi")]))
-    for state in (status.ESME_RX_T_APPN, 0):
-        arrived = await client.next()
-        assert isinstance(arrived, MessageArrived)
-        client.session.answer(arrived.sequence, state)
+    delivering = asyncio.create_task(deliver(world, text("hi")))
+    arrived = await client.next()
+    assert isinstance(arrived, MessageArrived)
+    client.session.answer(arrived.sequence, state)
+    client.pump.flush()
+    assert await delivering == [outcome]
+
+
+async def test_a_customer_that_answers_nothing_is_left_alone_after_a_while(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    more_than_the_window = [text("hi")] * 60
+    delivering = asyncio.create_task(deliver(world, *more_than_the_window))
+    await until(lambda: len(client.events) == 50)
+    for _ in range(5):
+        client.session.enquire(0.0)
         client.pump.flush()
-    assert await delivering == [True]
+        await world.clock.advance(timedelta(seconds=11))
+    assert await delivering == [Delivered.LATER] * 60
 
 
 async def test_a_delivery_under_way_when_the_connection_ends_goes_to_the_next(world: World) -> None:
     first = await world.client()
     await first.bind()
-    delivering = asyncio.create_task(world.listener.deliver("customer", [TextOut(PHONE, OURS, "hi")]))
+    delivering = asyncio.create_task(deliver(world, text("hi")))
     await first.next()
     second = await world.client()
     await second.bind()
@@ -218,7 +250,7 @@ async def test_a_delivery_under_way_when_the_connection_ends_goes_to_the_next(wo
     assert isinstance(arrived, MessageArrived)
     second.session.answer(arrived.sequence)
     second.pump.flush()
-    assert await delivering == [True]
+    assert await delivering == [Delivered.TAKEN]
 
 
 async def test_a_submission_is_answered_only_once_it_is_durable(world: World) -> None:
@@ -238,6 +270,7 @@ async def test_a_submission_is_answered_only_once_it_is_durable(world: World) ->
     [
         (Unavailable("away"), status.ESME_RSYSERR),
         (TooMany("slowly"), status.ESME_RTHROTTLED),
+        (Invalid("long", target="message"), status.ESME_RINVMSGLEN),
         (ValueError("a bug"), status.ESME_RSYSERR),
     ],
 )
@@ -249,16 +282,58 @@ async def test_what_the_product_does_not_take_is_refused(world: World, failure: 
     assert await client.status() == state
 
 
-async def test_refusals_have_statuses_of_their_own(world: World) -> None:
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({"source_addr": ""}, status.ESME_RINVSRCADR),
+        ({"source_addr_ton": 2, "source_addr": "4255550199"}, status.ESME_RINVSRCADR),
+        ({"destination_addr": "12"}, status.ESME_RINVDSTADR),
+        ({"text": b"refuse me"}, status.ESME_RSUBMITFAIL),
+        ({"data_coding": 4}, status.ESME_RSUBMITFAIL),
+        ({"data_coding": 0xF5}, status.ESME_RSUBMITFAIL),
+        ({"schedule_delivery_time": "000001000000000R"}, 0x61),
+        ({"validity_period": "tomorrow"}, 0x62),
+        ({"validity_period": "200101000000000+"}, 0x62),
+        ({"sm_default_msg_id": 1}, 0x63),
+    ],
+)
+async def test_refusals_have_statuses_of_their_own(world: World, fields: dict[str, Any], state: int) -> None:
     client = await world.client()
     await client.bind()
-    for source, destination, text, state in (
-        ("", PHONE[1:], b"x", status.ESME_RINVSRCADR),
-        (OURS[1:], "12", b"x", status.ESME_RINVDSTADR),
-        (OURS[1:], PHONE[1:], b"refuse me", status.ESME_RX_R_APPN),
-    ):
-        client.submit(text, source, destination)
-        assert await client.status() == state
+    client.submit(**fields)
+    assert await client.status() == state
+
+
+@pytest.mark.parametrize(
+    ("fields", "sender", "words"),
+    [
+        ({"source_addr_ton": 5, "source_addr": "LANDLINE"}, "LANDLINE", "hello"),
+        ({"source_addr_ton": 3, "source_addr": "55501"}, "55501", "hello"),
+        ({"source_addr_ton": 0}, OURS, "hello"),
+        ({"text": "Grüße".encode("latin-1"), "data_coding": 3}, OURS, "Grüße"),
+        ({"text": "мир".encode("utf-16-be"), "data_coding": 8}, OURS, "мир"),
+        ({"text": b"", "tlvs": ((0x0424, b"x" * 500),)}, OURS, "x" * 500),
+        ({"text": b"", "tlvs": ()}, OURS, ""),
+    ],
+)
+async def test_senders_and_codings_are_read(world: World, fields: dict[str, Any], sender: str, words: str) -> None:
+    client = await world.client()
+    await client.bind()
+    client.submit(**fields)
+    assert await client.status() == 0
+    assert [(given.sender, given.recipient, given.text) for given in world.product.taken] == [(sender, PHONE, words)]
+
+
+async def test_the_wish_for_a_receipt_and_the_validity_are_passed_on(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    for wish in ReportWish:
+        client.submit(registered_delivery=0x10 | wish, validity_period="000000000500000R")
+        assert await client.status() == 0
+    assert [given.wish for given in world.product.taken] == list(ReportWish)
+    for given in world.product.taken:
+        assert given.valid_until is not None
+        assert timedelta(minutes=4) < given.valid_until - world.clock.now() <= timedelta(minutes=5)
 
 
 @pytest.mark.parametrize("password", ["", "wrong"])
