@@ -7,7 +7,7 @@ from typing import Protocol
 
 import structlog
 
-from landline.core.errors import Unavailable
+from landline.core.errors import Refusal, Unavailable
 from landline.engines.smpp.listener import intake
 from landline.engines.smpp.listener.intake import Desk, Taken
 from landline.engines.smpp.pump import Pump
@@ -146,7 +146,8 @@ class Connection:
         address = self.pump.peer
         try:
             account = await self._owner.gateway.authenticate(event.bind.system_id, event.bind.password, address)
-        except Unavailable:
+        except (Refusal, Unavailable) as error:
+            log.error("smpp.cannot_authenticate", reason=error.message)
             self._refuse_bind(status.ESME_RSYSERR, event.bind.system_id)
             return
         if self.session.ended:

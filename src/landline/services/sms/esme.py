@@ -1,0 +1,309 @@
+"""Customers who speak SMPP, behind the same service as the REST API: what they submit, and what they are to be brought.
+
+Fills the port `Gateway`. Receipts and texts for them are written in the transaction of the message's end or the text's
+arrival, and brought by `esme_worker`.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+
+from landline.core import phone
+from landline.core.errors import Conflict, Forbidden, Invalid, Refusal, Unauthorized, Unavailable
+from landline.core.ids import ResourceId, time_ordered
+from landline.core.phone import SenderKind
+from landline.ports.clock import Clock
+from landline.ports.esme_gateway import Account, CustomerSubmission, MessageStatus, ReportWish
+from landline.protocols.smpp.commands import MessageState
+from landline.protocols.smstext import segments
+from landline.services.numbers.service import Numbers
+from landline.services.sms import records_esme as records
+from landline.services.sms.accept import Accepts
+from landline.services.sms.accounts import Accounts
+from landline.services.sms.model import details, esme
+from landline.services.sms.model.messages import FINAL, Outcome, Plan, Recipient, Refused, State
+from landline.services.sms.records import Row
+from landline.services.sms.records_esme import Ended, Origin
+from landline.store.changes import Changes
+from landline.store.database import Connection, Database, Record
+from landline.store.group_commit import GroupCommit
+
+log = structlog.get_logger()
+
+WAITING = "sms_esme_out"
+"""The subject of changes by which processes tell each other that something waits for a system id."""
+_TEXT_LIMIT = 2048  # as `wire.sms.SendMessageRequest`
+_VALIDITY_LEAST = timedelta(seconds=60)
+
+Woken = frozenset[str]
+"""System ids for which a transaction wrote something."""
+_NOBODY: Woken = frozenset()
+
+
+class Sends(Protocol):
+    """Sending one message whose id is given. Repeating it changes nothing."""
+
+    async def submit(
+        self,
+        resource: ResourceId,
+        sender: str,
+        recipient: str,
+        text: str,
+        *,
+        message_id: UUID,
+        report_wanted: bool,
+        tag: str | None,
+        valid_until: datetime | None,
+    ) -> Outcome:
+        """Accept and commit. `valid_until` ends the waiting for a report early. Raises `Refusal`, `Unavailable`."""
+        ...
+
+
+class Esme:
+    """See the module. `on_waiting` and `receives` are set by the worker of this process, if it has one."""
+
+    def __init__(self, database: Database, clock: Clock, changes: Changes, accounts: Accounts, sends: Sends) -> None:
+        self._database = database
+        self._clock = clock
+        self._changes = changes
+        self._accounts = accounts
+        self._sends = sends
+        self._remembering: GroupCommit[list[Origin], None] = GroupCommit(self._remember, lanes=2)
+        self.on_bound: Callable[[str], None] = _nothing
+        self.on_waiting: Callable[[str], None] = _nothing
+        self.receives: Callable[[str], int] = _nobody
+
+    async def authenticate(self, system_id: str, password: str, address: str) -> Account | None:
+        """See `ports.esme_gateway.Gateway`."""
+        found = await self._accounts.authenticate(system_id, password, address)
+        return found.right if found is not None else None
+
+    def bound(self, account: Account) -> None:
+        """See `ports.esme_gateway.Gateway`."""
+        self.on_bound(account.system_id)
+
+    def new_ids(self, count: int) -> list[UUID]:
+        """See `ports.esme_gateway.Gateway`."""
+        return esme.new_ids(self._clock.now(), count, os.urandom(10 * count))
+
+    async def submit(
+        self, account: Account, submissions: Sequence[CustomerSubmission]
+    ) -> Sequence[Refusal | Unavailable | None]:
+        """See `ports.esme_gateway.Gateway`."""
+        assert all(esme.is_customers(submission.message_id) for submission in submissions)
+        origins = [Origin(account.resource, account.system_id, submission) for submission in submissions]
+        await self._remembering.submit(origins)
+        errors = await asyncio.gather(*(self._send(account, submission) for submission in submissions))
+        refused = [
+            submission.message_id
+            for submission, error in zip(submissions, errors, strict=True)
+            if isinstance(error, Refusal)
+        ]
+        if refused:
+            await self._forget(account.resource, refused)
+        return errors
+
+    async def _send(self, account: Account, submission: CustomerSubmission) -> Refusal | Unavailable | None:
+        try:
+            outcome = await self._sends.submit(
+                account.resource,
+                submission.sender,
+                submission.recipient,
+                submission.text,
+                message_id=submission.message_id,
+                report_wanted=submission.wish is not ReportWish.NEVER,
+                tag=None,
+                valid_until=submission.valid_until,
+            )
+        except (Refusal, Unavailable) as error:
+            return error
+        if outcome.status == 202:
+            return None
+        if outcome.status == 400:
+            return Invalid(outcome.error or "The recipient cannot be sent to.", target="smsRecipients")
+        return Conflict(outcome.error or "The message was not accepted.")
+
+    async def _remember(self, batches: list[list[Origin]]) -> list[None]:
+        async with self._database.connection() as connection:
+            await records.remember(connection, [origin for batch in batches for origin in batch])
+        return [None] * len(batches)
+
+    async def _forget(self, resource: ResourceId, messages: Sequence[UUID]) -> None:
+        try:
+            async with self._database.connection() as connection:
+                await records.forget(connection, resource, messages)
+        except Unavailable:  # they stand for nothing, and the sweep finds them
+            log.warning("sms.esme_not_forgotten", count=len(messages))
+
+    async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:
+        """See `ports.esme_gateway.Gateway`."""
+        if not esme.is_customers(message_id):
+            return None
+        async with self._database.connection() as connection:
+            row = await records.status(connection, account.resource, account.system_id, message_id)
+        if row is None:
+            return None
+        if row["state"] not in FINAL:
+            return MessageStatus(MessageState.ENROUTE)
+        return MessageStatus(esme.receipt_state(row["state"] == State.DELIVERED, row["code"]), row["ended_at"])
+
+    async def ended(self, connection: Connection, rows: Sequence[Record]) -> Woken:
+        """In the transaction that ends messages: write the receipts customers wait for. `rows` are the ended ones as
+        `records` returns them; what is returned goes to `committed`. Messages of others cost nothing."""
+        return await self._report(
+            connection,
+            [
+                (
+                    row["resource_id"],
+                    row["message_id"],
+                    row["accepted_at"],
+                    row["ended_at"],
+                    row["state"] == State.DELIVERED,
+                    row["code"],
+                    row["sender"],
+                    row["recipient"],
+                )
+                for row in rows
+                if esme.is_customers(row["message_id"])
+            ],
+        )
+
+    async def blocked(self, connection: Connection, rows: Sequence[Row], code: int = details.OPTED_OUT) -> Woken:
+        """As `ended`, for messages that ended with `code` as they were accepted."""
+        return await self._report(
+            connection,
+            [
+                (
+                    row.plan.resource,
+                    row.recipient.message_id,
+                    row.plan.accepted_at,
+                    row.plan.accepted_at,
+                    False,
+                    code,
+                    row.plan.sender,
+                    row.recipient.to,
+                )
+                for row in rows
+                if esme.is_customers(row.recipient.message_id)
+            ],
+        )
+
+    async def _report(
+        self,
+        connection: Connection,
+        ended: Sequence[tuple[ResourceId, UUID, datetime, datetime, bool, int, str, str]],
+    ) -> Woken:
+        if not ended:
+            return _NOBODY
+        now = self._clock.now()
+        told = [Ended(each[0], each[1], time_ordered(now, os.urandom(10)), *each[2:]) for each in ended]
+        return await self._announce(connection, await records.report(connection, told, now))
+
+    async def arrived(
+        self,
+        connection: Connection,
+        *,
+        resource: ResourceId,
+        message_id: UUID,
+        sender: str,
+        recipient: str,
+        text: str,
+    ) -> Woken:
+        """In the transaction that stores a received text: write it for the accounts that get the texts to `recipient`,
+        a number of `resource`. What is returned goes to `committed`. No statement when there is no such account."""
+        accounts = await self._accounts.wanting_texts(connection, resource, recipient)
+        if not accounts:
+            return _NOBODY
+        now = self._clock.now()
+        outs = [(account.system_id, time_ordered(now, os.urandom(10))) for account in accounts]
+        await records.bring_text(connection, resource, outs, message_id, sender, recipient, text, now)
+        return await self._announce(connection, {system_id for system_id, _ in outs})
+
+    async def _announce(self, connection: Connection, system_ids: set[str]) -> Woken:
+        """Have the processes told that the accounts are bound to, unless it is this one."""
+        for system_id in sorted(system_ids):
+            if not self.receives(system_id):
+                await self._changes.publish(connection, WAITING, system_id)
+        return frozenset(system_ids)
+
+    def committed(self, woken: Woken) -> None:
+        """The transaction in which `ended`, `blocked` or `arrived` returned this has committed."""
+        for system_id in woken:
+            self.on_waiting(system_id)
+
+
+class PlannedSends:
+    """`Sends` by way of `Accepts`: checks the sender as `Sms.send` does."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        numbers: Numbers,
+        accepts: Accepts,
+        *,
+        default_carrier: str,
+        report_timeout_s: int = 43_200,
+    ) -> None:
+        self._clock = clock
+        self._numbers = numbers
+        self._accepts = accepts
+        self._default_carrier = default_carrier
+        self._report_timeout = timedelta(seconds=report_timeout_s)
+
+    async def submit(
+        self,
+        resource: ResourceId,
+        sender: str,
+        recipient: str,
+        text: str,
+        *,
+        message_id: UUID,
+        report_wanted: bool,
+        tag: str | None,
+        valid_until: datetime | None,
+    ) -> Outcome:
+        """See `Sends`."""
+        number = phone.parse(recipient)
+        if number is None:
+            return Outcome(recipient, 400, error="The recipient is not a phone number in E.164 format.")
+        if len(text) > _TEXT_LIMIT:
+            raise Invalid(f"A text has at most {_TEXT_LIMIT} characters.", target="message")
+        owned = await self._numbers.sender(resource, sender)
+        if owned is None:
+            raise Unauthorized("The sender does not belong to this resource.", target="from")
+        if not owned.sms_outbound:
+            raise Forbidden("The sender cannot send text messages.", target="from")
+        now = self._clock.now()
+        report_by = now + self._report_timeout
+        if valid_until is not None:
+            report_by = min(report_by, max(valid_until, now + _VALIDITY_LEAST))
+        plan = Plan(
+            resource=resource,
+            sender=sender,
+            body=text,
+            tag=tag,
+            segments=segments(text).count,
+            report_wanted=report_wanted,
+            accepted_at=now,
+            report_by=report_by,
+            carrier=owned.carrier or self._default_carrier,
+            recipients=[Recipient(0, number, message_id, message_id)],
+            heeds_opt_outs=owned.kind is not SenderKind.ALPHANUMERIC,
+        )
+        exception = (await self._accepts.submit(plan)).get(0)
+        if exception is not None and exception[0] is Refused.REUSED:
+            return Outcome(recipient, 409, error="The message id was used for another message.")
+        return Outcome(recipient, 202, exception[1] if exception else None)
+
+
+def _nothing(_system_id: str) -> None:
+    return None
+
+
+def _nobody(_system_id: str) -> int:
+    return 0
