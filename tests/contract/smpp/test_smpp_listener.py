@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from tests.support.carrier_events import Recorder
+from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE, until
 
 from landline.core.errors import Invalid, Refusal, TooMany, Unavailable
@@ -16,7 +17,6 @@ from landline.engines.clock import DrivenClock
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import Binding, SmppConfig
 from landline.engines.smpp.listener import ListenerConfig, SmppListener
-from landline.engines.smpp.pump import Pump
 from landline.ports.esme_gateway import (
     Account,
     CustomerSubmission,
@@ -29,10 +29,8 @@ from landline.ports.esme_gateway import (
 from landline.ports.sms_carrier import Submission
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import BindKind, Command, MessageState
-from landline.protocols.smpp.events import Answered, BindRefused, Bound, Event, MessageArrived
+from landline.protocols.smpp.events import Answered, BindRefused, Bound, MessageArrived
 from landline.protocols.smpp.pdu import ShortMessage
-from landline.protocols.smpp.session import Session
-from landline.protocols.smpp.states import Role
 from landline.protocols.smpp.texts import LongStyle
 from landline.store.database import Database
 
@@ -73,42 +71,6 @@ class Product:
 
     def bound(self, account: Account) -> None:
         self.binds += 1
-
-
-class Client:
-    """A bare ESME that does as it is told."""
-
-    def __init__(self) -> None:
-        self.session = Session(Role.ESME, 0.0)
-        self.events: list[Event] = []
-        self.closed = False
-        self.pump = Pump(self.session, lambda: 0.0, self.events.extend, self._lost)
-
-    async def connect(self, port: int) -> None:
-        await asyncio.get_running_loop().create_connection(lambda: self.pump, "127.0.0.1", port)
-
-    async def bind(self, password: str = "secret", kind: BindKind = BindKind.TRANSCEIVER) -> Event:
-        self.session.bind(kind, pdu.Bind("customer", password), 0.0)
-        self.pump.flush()
-        return await self.next()
-
-    def submit(self, text: bytes = b"hello", **fields: Any) -> None:
-        given = {"source_addr_ton": 1, "source_addr": OURS[1:], "dest_addr_ton": 1, "destination_addr": PHONE[1:]}
-        message = ShortMessage(**{**given, "short_message": text, **fields})
-        self.session.submit(pdu.encode_body(message), None, 0.0)
-        self.pump.flush()
-
-    async def next(self) -> Event:
-        await until(lambda: bool(self.events))
-        return self.events.pop(0)
-
-    async def status(self) -> int:
-        answer = await self.next()
-        assert isinstance(answer, Answered)
-        return answer.status
-
-    def _lost(self) -> None:
-        self.closed = True
 
 
 class World:

@@ -21,7 +21,7 @@ class AccountChange(Wire):
     addresses: list[str] | None = None
     binds: int | None = None
     window: int | None = None
-    rate_per_s: float | None | UnsetType = UNSET
+    rate_per_s: float | UnsetType | None = UNSET
     receipts: bool | None = None
     texts: list[str] | None = None
 

@@ -276,10 +276,9 @@ async def give_up(connection: Connection, before: UUID, kept: int) -> dict[str, 
     rows = await connection.fetch(
         "DELETE FROM sms_esme_out o USING sms_esme_accounts a, LATERAL ("
         " SELECT out_id FROM sms_esme_out w WHERE w.resource_id = a.resource_id AND w.system_id = a.system_id"
-        " ORDER BY out_id DESC OFFSET $2 LIMIT 1) AS last"
+        " ORDER BY out_id DESC OFFSET $1 LIMIT 1) AS last"
         " WHERE o.resource_id = a.resource_id AND o.system_id = a.system_id AND o.out_id <= last.out_id"
         " RETURNING o.system_id",
-        before,
         kept,
     )
     rows += await connection.fetch(

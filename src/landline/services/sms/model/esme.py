@@ -15,7 +15,7 @@ from landline.services.sms.model import details
 
 ALL_NUMBERS = "*"
 LETTERS = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
-"""What passwords are made of, without those that are mistaken for one another: 57 letters and digits, so 46.7 bits in 8 of them."""
+"""What passwords are made of, without those mistaken for one another: 57, so 46.7 bits in 8 of them."""
 LENGTH = 8
 """SMPP 3.4 §5.2.2: at most 9 octets with the NUL."""
 BINDS_MOST, WINDOW_MOST, RATE_MOST, LIST_MOST = 100, 1000, 100_000.0, 1000
