@@ -3,7 +3,7 @@
 from datetime import datetime
 from pathlib import Path
 
-from landline.app import certificates
+from landline.app import carriers, certificates
 from landline.app.config import CannotConfigure, Config, sealing_secret
 from landline.edge.server import CannotListen, tls_context
 
@@ -24,7 +24,7 @@ def problems(config: Config, now: datetime) -> list[str]:
     found += [f"set {name} to false: {why}" for name, why in _DEV_ONLY.items() if getattr(config, name)]
     if config.seed is not None:
         found.append("remove seed: it belongs to the simulated carrier")
-    return found
+    return found + carriers.problems(config)
 
 
 def _certificate(config: Config, now: datetime) -> list[str]:
