@@ -15,13 +15,13 @@ from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.engines.smpp.listener import ListenerConfig, SmppListener
 from landline.ports.sms_carrier import Submitted
 from landline.protocols.smpp.events import Bound
-from landline.services.sms import records
+from landline.services.sms import records_progress as records
 from landline.services.sms.accept import Accepts
 from landline.services.sms.accounts import Accounts, Settings
 from landline.services.sms.esme import Esme, PlannedSends
 from landline.services.sms.esme_worker import EsmeWorker
 from landline.services.sms.model.messages import State
-from landline.services.sms.records import Ending
+from landline.services.sms.records_progress import Ending
 from landline.store.database import Database, Record
 from landline.store.sealing import Sealer
 
@@ -40,8 +40,8 @@ class Process:
         self.changes = self.gateway.changes
         self.numbers = self.gateway.numbers
         self.accounts = Accounts(database, clock, self.changes, Sealer(SECRET), self.numbers)
-        accepts = Accepts(database, clock, self.gateway.events, self.gateway.handover, owner)
-        sends = PlannedSends(clock, self.numbers, accepts, default_carrier="carrier")
+        accepts = Accepts(database, clock, self.gateway.events, self.gateway.insights, self.gateway.handover, owner)
+        sends = PlannedSends(clock, self.numbers, accepts, self.gateway._router)
         self.esme = Esme(database, clock, self.changes, self.accounts, sends)
         self.listener = SmppListener(ListenerConfig(**{"port": 0, **listener}), self.esme, database, clock)
         self.worker = EsmeWorker(database, clock, self.changes, self.accounts, self.esme, self.listener, owner)
@@ -124,8 +124,8 @@ class EsmeWorld:
         ]
         endings = [(f"theirs-{row['message_id']}", Ending(state, code, now, None)) for row in messages]
         async with self.database.transaction() as connection:
-            await records.submitted(connection, "carrier", taken, now)
-            ended = await records.report(connection, "carrier", endings, now)
+            await records.submitted(connection, "simulated", taken, now)
+            ended = await records.report(connection, "simulated", endings, now)
             assert len(ended) == len(messages)
             woken = await process.esme.ended(connection, ended)
         process.esme.committed(woken)

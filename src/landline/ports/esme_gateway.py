@@ -51,6 +51,8 @@ class CustomerSubmission:
     wish: ReportWish = ReportWish.NEVER
     parts: tuple[int, ...] = ()
     """Of a text that came in parts: those whose receipts are wanted, each under an id of its own."""
+    send_at: datetime | None = None
+    """Not before this instant; None for now."""
     valid_until: datetime | None = None
     """When its validity ends; None for what is usual."""
 

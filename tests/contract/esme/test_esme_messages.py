@@ -16,17 +16,9 @@ from landline.protocols.smpp.commands import BindKind, Command, MessageState
 from landline.protocols.smpp.events import Answered
 from landline.protocols.smpp.texts import Alphabet, LongStyle
 from landline.services.sms import records_inbound
-from landline.services.sms.model.messages import Plan, Recipient
+from landline.services.sms.model.messages import Blocked, Plan, Recipient
 from landline.services.sms.records import Row
 from landline.services.sms.service import Options, To
-
-
-class NoConnection:
-    """Stands for a connection that must not be used."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise AssertionError(name)
-
 
 ALWAYS, ON_FAILURE, ON_SUCCESS = 1, 2, 3
 
@@ -143,8 +135,10 @@ async def test_an_opted_out_recipient_gets_nothing_and_the_customer_learns_it(wo
     told = await client.accepted()
     (message,) = await world.messages()
     assert message["code"] == 4007
-    plan = Plan(world.resource, OURS, "hello", None, 1, True, world.clock.now(), world.clock.now(), "carrier", [])
-    row = Row(plan, Recipient(0, PHONE, message["message_id"], None), blocked=True)
+    now = world.clock.now()
+    plan = Plan(world.resource, OURS, "hello", None, 1, True, now, now, [])
+    blocked = Blocked(4007, "the recipient opted out")
+    row = Row(plan, Recipient(0, PHONE, message["message_id"], None, "", "", None), blocked)
     async with world.database.transaction() as connection:
         woken = await process.esme.blocked(connection, [row])
     process.esme.committed(woken)
@@ -157,11 +151,11 @@ async def test_messages_of_others_cost_no_statement(world: EsmeWorld) -> None:
     outcomes = await process.gateway.sms.send(world.resource, OURS, [To(PHONE)], "hello", Options(report_wanted=True))
     assert outcomes[0].status == 202
     messages = await world.messages()
-    assert await process.esme.ended(NoConnection(), messages) == frozenset()
-    world.database = process.database
-    await process.esme._accounts.find("nobody")
+    nothing: Any = None  # no statement could be made on it
+    assert await process.esme.ended(nothing, messages) == frozenset()
+    await process.accounts.find("nobody")
     arrived = process.esme.arrived(
-        NoConnection(), resource=world.resource, message_id=uuid4(), sender=PHONE, recipient=OURS, text="hi"
+        nothing, resource=world.resource, message_id=uuid4(), sender=PHONE, recipient=OURS, text="hi"
     )
     assert await arrived == frozenset()
 
@@ -274,14 +268,19 @@ async def test_a_joined_text_that_is_refused_is_forgotten(world: EsmeWorld) -> N
         assert states == [0, status.ESME_RINVSRCADR]
 
 
-async def test_the_validity_period_ends_the_waiting(world: EsmeWorld) -> None:
+async def test_a_message_may_be_scheduled_and_its_validity_end(world: EsmeWorld) -> None:
     process = await world.process()
     client = await world.client(process, await world.account(process))
     client.submit(validity_period="000000001000000R")
-    await client.accepted()
-    (message,) = await world.messages()
-    left = message["report_by"] - world.clock.now()
-    assert timedelta(minutes=9) < left <= timedelta(minutes=10)
+    client.submit(schedule_delivery_time="000001000000000R", validity_period="000002000000000R")
+    client.submit(schedule_delivery_time="010001000000000R")
+    assert sorted([await client.status() for _ in range(3)]) == [0, 0, 0x61]  # it is over 35 days ahead
+    first, second = await world.messages()
+    little = timedelta(seconds=5)
+    assert abs(first["valid_until"] - world.clock.now() - timedelta(minutes=10)) < little
+    assert first["due_at"] is None
+    assert abs(second["valid_until"] - world.clock.now() - timedelta(days=2)) < little
+    assert abs(second["due_at"] - world.clock.now() - timedelta(days=1)) < little
 
 
 async def test_receipts_wait_for_a_receiver_and_come_by_whichever_process_has_it(world: EsmeWorld) -> None:

@@ -85,8 +85,13 @@ class World:
         self.carriers: list[SmppCarrier] = []
         self.clients: list[Client] = []
 
+    @property
+    def port(self) -> int:
+        assert self.listener.port is not None
+        return self.listener.port
+
     async def customer(self, **options: Any) -> SmppCarrier:
-        config = SmppConfig("theirs", "127.0.0.1", self.listener.port, "customer", "secret", **options)
+        config = SmppConfig("theirs", "127.0.0.1", self.port, "customer", "secret", **options)
         carrier = SmppCarrier(config, self.database, self.clock)
         self.carriers.append(carrier)
         await carrier.start(self.events)
@@ -94,7 +99,7 @@ class World:
 
     async def client(self) -> Client:
         client = Client()
-        await client.connect(self.listener.port)
+        await client.connect(self.port)
         self.clients.append(client)
         return client
 
@@ -253,7 +258,9 @@ async def test_what_the_product_does_not_take_is_refused(world: World, failure: 
         ({"text": b"refuse me"}, status.ESME_RSUBMITFAIL),
         ({"data_coding": 4}, status.ESME_RSUBMITFAIL),
         ({"data_coding": 0xF5}, status.ESME_RSUBMITFAIL),
-        ({"schedule_delivery_time": "000001000000000R"}, 0x61),
+        ({"schedule_delivery_time": "200101000000000+"}, 0x61),
+        ({"schedule_delivery_time": "soon"}, 0x61),
+        ({"schedule_delivery_time": "000001000000000R", "validity_period": "000000010000000R"}, 0x62),
         ({"validity_period": "tomorrow"}, 0x62),
         ({"validity_period": "200101000000000+"}, 0x62),
         ({"sm_default_msg_id": 1}, 0x63),

@@ -21,14 +21,22 @@ from landline.ports.clock import Clock
 from landline.ports.esme_gateway import Account, CustomerSubmission, MessageStatus, ReportWish
 from landline.protocols.smpp.commands import MessageState
 from landline.protocols.smstext import segments
+from landline.services.numbers.model import OwnedNumber
 from landline.services.numbers.service import Numbers
 from landline.services.sms import records_esme as records
 from landline.services.sms.accept import Accepts
 from landline.services.sms.accounts import Accounts
-from landline.services.sms.model import details, esme
+from landline.services.sms.model import esme
 from landline.services.sms.model.messages import FINAL, Outcome, Plan, Recipient, Refused, State
 from landline.services.sms.records import Row
 from landline.services.sms.records_esme import Ended, Origin
+from landline.services.sms.service import (
+    FURTHEST,
+    LONGEST_VALIDITY_S,
+    NO_CARRIER,
+    SHORTEST_VALIDITY_S,
+    RouterNow,
+)
 from landline.store.changes import Changes
 from landline.store.database import Connection, Database, Record
 from landline.store.group_commit import GroupCommit
@@ -38,7 +46,6 @@ log = structlog.get_logger()
 WAITING = "sms_esme_out"
 """The subject of changes by which processes tell each other that something waits for a system id."""
 _TEXT_LIMIT = 2048  # as `wire.sms.SendMessageRequest`
-_VALIDITY_LEAST = timedelta(seconds=60)
 
 Woken = frozenset[str]
 """System ids for which a transaction wrote something."""
@@ -58,9 +65,10 @@ class Sends(Protocol):
         message_id: UUID,
         report_wanted: bool,
         tag: str | None,
+        send_at: datetime | None,
         valid_until: datetime | None,
     ) -> Outcome:
-        """Accept and commit. `valid_until` ends the waiting for a report early. Raises `Refusal`, `Unavailable`."""
+        """Accept and commit. `send_at` and `valid_until` are those of `Plan`. Raises `Refusal`, `Unavailable`."""
         ...
 
 
@@ -118,6 +126,7 @@ class Esme:
                 message_id=submission.message_id,
                 report_wanted=submission.wish is not ReportWish.NEVER,
                 tag=None,
+                send_at=submission.send_at,
                 valid_until=submission.valid_until,
             )
         except (Refusal, Unavailable) as error:
@@ -173,8 +182,8 @@ class Esme:
             ],
         )
 
-    async def blocked(self, connection: Connection, rows: Sequence[Row], code: int = details.OPTED_OUT) -> Woken:
-        """As `ended`, for messages that ended with `code` as they were accepted."""
+    async def blocked(self, connection: Connection, rows: Sequence[Row]) -> Woken:
+        """As `ended`, for messages that end as they are accepted: those of `rows` that are blocked."""
         return await self._report(
             connection,
             [
@@ -184,12 +193,12 @@ class Esme:
                     row.plan.accepted_at,
                     row.plan.accepted_at,
                     False,
-                    code,
+                    row.blocked.code,
                     row.plan.sender,
                     row.recipient.to,
                 )
                 for row in rows
-                if esme.is_customers(row.recipient.message_id)
+                if row.blocked is not None and esme.is_customers(row.recipient.message_id)
             ],
         )
 
@@ -238,21 +247,15 @@ class Esme:
 
 
 class PlannedSends:
-    """`Sends` by way of `Accepts`: checks the sender as `Sms.send` does."""
+    """`Sends` by way of `Accepts`: checks the sender and finds the route as `Sms.send` does."""
 
     def __init__(
-        self,
-        clock: Clock,
-        numbers: Numbers,
-        accepts: Accepts,
-        *,
-        default_carrier: str,
-        report_timeout_s: int = 43_200,
+        self, clock: Clock, numbers: Numbers, accepts: Accepts, router: RouterNow, *, report_timeout_s: int = 43_200
     ) -> None:
         self._clock = clock
         self._numbers = numbers
         self._accepts = accepts
-        self._default_carrier = default_carrier
+        self._router = router
         self._report_timeout = timedelta(seconds=report_timeout_s)
 
     async def submit(
@@ -265,23 +268,18 @@ class PlannedSends:
         message_id: UUID,
         report_wanted: bool,
         tag: str | None,
+        send_at: datetime | None,
         valid_until: datetime | None,
     ) -> Outcome:
         """See `Sends`."""
         number = phone.parse(recipient)
         if number is None:
             return Outcome(recipient, 400, error="The recipient is not a phone number in E.164 format.")
-        if len(text) > _TEXT_LIMIT:
-            raise Invalid(f"A text has at most {_TEXT_LIMIT} characters.", target="message")
-        owned = await self._numbers.sender(resource, sender)
-        if owned is None:
-            raise Unauthorized("The sender does not belong to this resource.", target="from")
-        if not owned.sms_outbound:
-            raise Forbidden("The sender cannot send text messages.", target="from")
         now = self._clock.now()
-        report_by = now + self._report_timeout
-        if valid_until is not None:
-            report_by = min(report_by, max(valid_until, now + _VALIDITY_LEAST))
+        _check(text, send_at, now)
+        owned = await self._sender(resource, sender)
+        route = (await self._router()).route(resource, sender, number, tag, owned.carrier)
+        carrier, blocked = (route.carriers[0], None) if route.carriers else ("", NO_CARRIER)
         plan = Plan(
             resource=resource,
             sender=sender,
@@ -290,15 +288,37 @@ class PlannedSends:
             segments=segments(text).count,
             report_wanted=report_wanted,
             accepted_at=now,
-            report_by=report_by,
-            carrier=owned.carrier or self._default_carrier,
-            recipients=[Recipient(0, number, message_id, message_id)],
+            report_by=(send_at or now) + self._report_timeout,
+            recipients=[Recipient(0, number, message_id, message_id, carrier, route.rule, blocked)],
             heeds_opt_outs=owned.kind is not SenderKind.ALPHANUMERIC,
+            valid_until=None if valid_until is None else _within_bounds(valid_until, send_at or now),
+            send_at=send_at,
         )
         exception = (await self._accepts.submit(plan)).get(0)
         if exception is not None and exception[0] is Refused.REUSED:
             return Outcome(recipient, 409, error="The message id was used for another message.")
         return Outcome(recipient, 202, exception[1] if exception else None)
+
+    async def _sender(self, resource: ResourceId, sender: str) -> OwnedNumber:
+        owned = await self._numbers.sender(resource, sender)
+        if owned is None:
+            raise Unauthorized("The sender does not belong to this resource.", target="from")
+        if not owned.sms_outbound:
+            raise Forbidden("The sender cannot send text messages.", target="from")
+        return owned
+
+
+def _check(text: str, send_at: datetime | None, now: datetime) -> None:
+    if len(text) > _TEXT_LIMIT:
+        raise Invalid(f"A text has at most {_TEXT_LIMIT} characters.", target="message")
+    if send_at is not None and send_at > now + FURTHEST:
+        raise Invalid(f"It is not within the next {FURTHEST.days} days.", target="sendAt")
+
+
+def _within_bounds(valid_until: datetime, begins: datetime) -> datetime:
+    """As REST bounds it; but an SMSC may shorten or lengthen what it is asked for (SMPP 3.4 §5.2.16)."""
+    least, most = timedelta(seconds=SHORTEST_VALIDITY_S), timedelta(seconds=LONGEST_VALIDITY_S)
+    return min(max(valid_until, begins + least), begins + most)
 
 
 def _nothing(_system_id: str) -> None:

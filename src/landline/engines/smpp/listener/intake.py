@@ -40,6 +40,7 @@ class Taken:
     text: str = ""
     part: TextPart | None = None
     wish: ReportWish = ReportWish.NEVER
+    send_at: datetime | None = None
     valid_until: datetime | None = None
 
 
@@ -87,19 +88,27 @@ def take(desk: Desk, account: Account, sequence: int, message: ShortMessage) -> 
         taken.status = status.ESME_RINVSRCADR
     elif phone.parse(recipient) is None:
         taken.status = status.ESME_RINVDSTADR
-    elif message.schedule_delivery_time:
-        taken.status = refusals.RINVSCHED
     elif message.sm_default_msg_id:
         taken.status = refusals.RINVDFTMSGID
     elif _is_binary(message.data_coding):
         taken.status = status.ESME_RSUBMITFAIL
-    elif message.validity_period:
-        taken.valid_until = times.read(message.validity_period, now)
-        if taken.valid_until is None or taken.valid_until <= now:
-            taken.status = refusals.RINVEXPIRY
+    elif message.schedule_delivery_time or message.validity_period:
+        _read_times(taken, message, now)
     if taken.status == status.ESME_ROK:
         _read_text(taken, message)
     return taken
+
+
+def _read_times(taken: Taken, message: ShortMessage, now: datetime) -> None:
+    if message.schedule_delivery_time:
+        taken.send_at = times.read(message.schedule_delivery_time, now)
+        if taken.send_at is None or taken.send_at <= now:
+            taken.status = refusals.RINVSCHED
+            return
+    if message.validity_period:
+        taken.valid_until = times.read(message.validity_period, now)
+        if taken.valid_until is None or taken.valid_until <= (taken.send_at or now):
+            taken.status = refusals.RINVEXPIRY
 
 
 def _is_binary(coding: int) -> bool:
@@ -144,7 +153,7 @@ async def _submit(desk: Desk, account: Account, items: Sequence[Taken]) -> None:
         for text in joined:
             key = text.joined.key
             of_it = [item for item, part in parts if part.key == key]
-            submission = _joined(text, begun[key], of_it[-1].valid_until)
+            submission = _joined(text, begun[key], of_it[-1])
             made.append((submission, of_it))
             finished.append((key, submission.message_id))
     if not made:
@@ -187,14 +196,15 @@ def _ids(desk: Desk, count: int) -> list[UUID]:
 def _whole(item: Taken, message_id: UUID) -> CustomerSubmission:
     item.message_id = message_id.hex
     return CustomerSubmission(
-        message_id, item.sender, item.recipient, item.text, item.wish, valid_until=item.valid_until
+        message_id, item.sender, item.recipient, item.text, item.wish, (), item.send_at, item.valid_until
     )
 
 
-def _joined(whole: Whole, begun: Begun, valid_until: datetime | None) -> CustomerSubmission:
-    key = whole.joined.key
+def _joined(whole: Whole, begun: Begun, last: Taken) -> CustomerSubmission:
+    """Its times are those of the part that came last."""
+    key, text = whole.joined.key, _storable(whole.joined.text)
     return CustomerSubmission(
-        begun.message_id, key.sender, key.recipient, _storable(whole.joined.text), begun.wish, begun.parts, valid_until
+        begun.message_id, key.sender, key.recipient, text, begun.wish, begun.parts, last.send_at, last.valid_until
     )
 
 

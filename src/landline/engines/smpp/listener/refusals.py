@@ -14,6 +14,8 @@ _BY_TARGET = {
     "from": status.ESME_RINVSRCADR,
     "smsRecipients": status.ESME_RINVDSTADR,
     "message": status.ESME_RINVMSGLEN,
+    "sendAt": RINVSCHED,
+    "validitySeconds": RINVEXPIRY,
 }
 """By the field of the REST API's send that the service refuses: both go through the same service."""
 
