@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from random import Random
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -16,7 +17,8 @@ from landline.core.countries import country
 from landline.core.ids import ResourceId, time_ordered
 from landline.core.phone import SenderKind
 from landline.edge.admin import admin_app
-from landline.edge.app import Edge, Limits
+from landline.edge.app import Edge
+from landline.edge.app import Limits as RequestLimits
 from landline.edge.bearer import Issuer, RemoteKeys, ServiceTokens
 from landline.edge.cors import Cors
 from landline.edge.dev_issuer import DevIssuer
@@ -26,6 +28,7 @@ from landline.edge.metrics import RequestMetrics
 from landline.edge.routes import Route
 from landline.edge.unserved import unserved
 from landline.engines.callout import HttpCallout
+from landline.engines.numbering_plans import NumberingPlans
 from landline.engines.simulated import admin as simulated_admin
 from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.ports.clock import Clock
@@ -42,22 +45,34 @@ from landline.services.insights import admin as insights_admin
 from landline.services.insights.service import Insights
 from landline.services.insights.worker import Folder
 from landline.services.numbers import admin as numbers_admin
+from landline.services.numbers import admin_stock as stock_admin
+from landline.services.numbers import api as numbers_api
+from landline.services.numbers.inventory import Inventory
+from landline.services.numbers.lookup import Lookup
+from landline.services.numbers.purchases import Purchases
+from landline.services.numbers.reservations import Reservations
 from landline.services.numbers.service import Numbers
+from landline.services.numbers.worker import NumbersWorker
 from landline.services.resources import admin as resources_admin
 from landline.services.resources.service import Resources
 from landline.services.sms import admin as sms_admin
-from landline.services.sms import admin_routing
+from landline.services.sms import admin_guard, admin_routing
 from landline.services.sms import api as sms_api
 from landline.services.sms.accept import Accepts
 from landline.services.sms.failover import Failover
+from landline.services.sms.guard import Guard
+from landline.services.sms.guard_metrics import GuardMetrics
 from landline.services.sms.handover import HandOver
 from landline.services.sms.inbound import Inbound
 from landline.services.sms.keywords import Keywords
+from landline.services.sms.limits import Limits
+from landline.services.sms.model import settings
 from landline.services.sms.news import News
 from landline.services.sms.pools import Pools
 from landline.services.sms.rates import Rates
 from landline.services.sms.routing import Routing
 from landline.services.sms.service import Sms
+from landline.services.sms.settings import Settings
 from landline.services.sms.timeline import Timelines
 from landline.services.sms.worker import Worker
 from landline.store.blocks import Blocks
@@ -116,9 +131,24 @@ class Product:
         )
         self._subscriptions = Subscriptions(self._events)
         self._events_worker = EventsWorker(self._events, alone=self._alone)
-        self._numbers = Numbers(self._database, self._clock, self._changes)
         self._insights = Insights(self._database, self._clock)
         self._folder = Folder(self._insights, self._clock)
+        self._build_numbers()
+
+    def _build_numbers(self) -> None:
+        database, clock, config = self._database, self._clock, self._config
+        self._numbers = Numbers(database, clock, self._changes)
+        # Made-up numbers are only for handsets that are made up, too.
+        self._inventory = Inventory(
+            database,
+            clock,
+            virtual_stock=config.simulated_carrier,
+            random=Random(config.seed),  # noqa: S311
+        )
+        self._purchases = Purchases(database, clock, self._numbers, self._inventory)
+        self._reservations = Reservations(database, clock, self._inventory, self._purchases)
+        self._lookup = Lookup(NumberingPlans())
+        self._numbers_worker = NumbersWorker(database, clock)
 
     def _build_sms(self) -> None:
         database, clock, events, changes = self._database, self._clock, self._events, self._changes
@@ -136,11 +166,15 @@ class Product:
             clock,
             defaults=carriers.sender_rates(config),
             carriers=carriers.carrier_rates(config),
-            share=lambda: 1,
+            share=self._share,
         )
         self._sms_worker = Worker(
             database, clock, self._carriers, handover, self._sms_blocks, self._news, failover, self._rates
         )
+        self._settings = Settings(
+            database, changes, settings.defaults(guarded=config.sms_guard, countries=config.sms_countries)
+        )
+        self._guard = Guard(database, clock, country=country, share=self._share)
         self._pools = Pools(database, changes, self._numbers)
         self._sms = Sms(
             database,
@@ -152,6 +186,9 @@ class Product:
             wall=lambda: datetime.now(UTC),
             router=self._routing.router,
             pools=self._pools,
+            settings=self._settings,
+            limits=Limits(config.acs_limits, clock, self._share),
+            guard=self._guard,
         )
         self._timelines = Timelines(database, events)
 
@@ -174,11 +211,13 @@ class Product:
     def _build_edge(self) -> None:
         config = self._config
         registry = CollectorRegistry()
+        GuardMetrics(registry, self._guard)
         dev_issuer = self._dev_issuer()
         served = [
             *identity_api.routes(self._identity, self._endpoint(DEFAULT_RESOURCE)),
             *sms_api.routes(self._sms),
             *events_api.routes(self._subscriptions),
+            *numbers_api.routes(self._purchases, self._reservations, self._inventory, self._lookup),
             *(dev_issuer.routes() if dev_issuer else ()),
         ]
         gate = Gate(
@@ -187,7 +226,7 @@ class Product:
             service_tokens=self._service_tokens(dev_issuer),
             user_tokens=self._identity,
         )
-        limits = Limits(body_bytes=config.body_limit_bytes)
+        limits = RequestLimits(body_bytes=config.body_limit_bytes)
         self.public_app = Edge(
             [*served, *unserved(served)],
             gate,
@@ -209,8 +248,10 @@ class Product:
             *identity_admin.routes(self._identity),
             *events_admin.routes(self._subscriptions, self._clock),
             *numbers_admin.routes(self._numbers, self._resource_id),
+            *stock_admin.routes(self._inventory, self._resource_name),
             *sms_admin.routes(self._timelines, self._keywords, self._numbers, self._resource_id, self._all_resources),
             *admin_routing.routes(self._routing, self._rates, self._numbers, self._carriers, self._resource_id),
+            *admin_guard.routes(self._settings, self._resource_id),
             *insights_admin.routes(self._insights, self._clock, self._resource_id),
             *clock_admin.routes(self._clock),
             *(simulated_admin.routes(self._simulated) if self._simulated else ()),
@@ -243,7 +284,9 @@ class Product:
         self._tasks = [
             asyncio.create_task(self._events_worker.run(), name="events"),
             asyncio.create_task(self._sms_worker.run(), name="sms"),
+            asyncio.create_task(self._numbers_worker.run(), name="numbers"),
             asyncio.create_task(self._folder.run(), name="insights"),
+            asyncio.create_task(self._guard.run(), name="guard"),
         ]
 
     async def _prepare_dev(self, resource: ResourceId) -> None:
@@ -266,6 +309,7 @@ class Product:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._guard.close()
         await self._callout.close()
         await self._changes.close()
         await self._database.close()
@@ -285,8 +329,11 @@ class Product:
         router = await self._routing.router()
         return router.route(resource, sender, recipient, tag, owned.carrier if owned else None).carriers
 
-    async def _wants_failover(self, _resource: ResourceId) -> bool:
-        return False
+    async def _wants_failover(self, resource: ResourceId) -> bool:
+        return (await self._settings.of(resource)).failover_on_receipt
+
+    def _share(self) -> int:
+        return 1
 
     async def _resource_id(self, name: str) -> ResourceId:
         return (await self._resources.get(name)).resource_id

@@ -146,6 +146,25 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dev_issuer: Annotated[bool, _says("dev only: this server issues service tokens itself.")] = False
     seed: Annotated[int | None, _says("dev only: makes the simulated carrier's choices the same in every run.")] = None
 
+    sms_countries: Annotated[
+        tuple[str, ...],
+        _says(
+            "Countries (ISO 3166-1 codes) that texts may go to where a resource sets none itself; `*` is every one, "
+            "`ZZ` numbers of no country. Empty: every text is refused as 4003."
+        ),
+    ] = ("*",)
+    sms_guard: Annotated[
+        bool,
+        _says("Velocity limits and detection of numbers in a row, where a resource does not switch them itself."),
+    ] = True
+    acs_limits: Annotated[
+        bool,
+        _says(
+            "Azure's own sending limits (200 recipients a minute from a toll-free number, 6,000 from a short code, 600 "
+            "from a sender name), answered 429, where a resource does not switch them itself."
+        ),
+    ] = False
+
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _says("Least level of what is logged, to standard error.")
     ] = "info"
@@ -168,10 +187,14 @@ DEV: dict[str, object] = {
     "dev_issuer": True,
     "log_format": "console",
     "log_level": "warning",
+    "sms_guard": False,
 }
 """Defaults of `dev` that differ; `serve` refuses the first four switched on."""
 
-SERVE: dict[str, object] = {"host": "0.0.0.0"}  # noqa: S104 - a server's business; its certificate is checked
+SERVE: dict[str, object] = {
+    "host": "0.0.0.0",  # noqa: S104 - a server's business; its certificate is checked
+    "sms_countries": (),
+}
 
 
 def load(

@@ -1,5 +1,6 @@
 """What `serve` refuses to start with."""
 
+import json
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -95,6 +96,29 @@ def test_files_that_are_missing_or_no_certificates_are_refused(tmp_path: Path, p
     assert "correct the setting certificate" in problem
     (tmp_path / "text.pem").write_text("hello")
     assert len(problems(certificate=str(tmp_path / "text.pem"))) == 1
+
+
+def test_countries_that_are_none_are_refused_by_name(problems: Problems) -> None:
+    [problem] = problems(sms_countries=["US", "UK"])
+    assert "sms_countries" in problem
+    assert "UK" in problem
+
+
+def test_no_country_is_allowed_and_warned_of(problems: Problems) -> None:
+    assert problems(sms_countries=[]) == []
+    countries, carriers = production.warnings(load("serve", environment={}))
+    assert "every text is refused" in countries
+    assert "every text fails" in carriers
+    carrier = json.dumps([CARRIER])
+    allowed = {"LANDLINE_SMS_COUNTRIES": "US,CA", "LANDLINE_CARRIERS": carrier}
+    assert production.warnings(load("serve", environment=allowed)) == []
+    assert production.warnings(load("dev", environment={})) == []
+
+
+def test_serve_guards_and_dev_does_not() -> None:
+    dev, serve = load("dev", environment={}), load("serve", environment={})
+    assert (dev.sms_countries, dev.sms_guard, dev.acs_limits) == (("*",), False, False)
+    assert (serve.sms_countries, serve.sms_guard, serve.acs_limits) == ((), True, False)
 
 
 def test_a_server_may_do_without_carriers(problems: Problems) -> None:

@@ -21,11 +21,14 @@ from landline.services.numbers.model import OwnedNumber
 from landline.services.numbers.service import Numbers
 from landline.services.sms import records, records_inbound
 from landline.services.sms.accept import Accepts
+from landline.services.sms.guard import Guard
+from landline.services.sms.limits import Limits
 from landline.services.sms.model import details, messages
 from landline.services.sms.model.messages import Blocked, Outcome, Plan, Recipient, Refused
 from landline.services.sms.model.pools import pool_name
 from landline.services.sms.model.routing import Router
 from landline.services.sms.pools import Pools
+from landline.services.sms.settings import Settings
 from landline.store.database import Database, Record
 
 log = structlog.get_logger()
@@ -81,6 +84,9 @@ class Sms:
         wall: Callable[[], datetime],
         router: RouterNow,
         pools: Pools,
+        settings: Settings,
+        limits: Limits,
+        guard: Guard,
         report_timeout_s: int = 43_200,
     ) -> None:
         self._database = database
@@ -92,6 +98,9 @@ class Sms:
         self._wall = wall
         self._router = router
         self._pools = pools
+        self._settings = settings
+        self._limits = limits
+        self._guard = guard
         self._report_timeout_s = report_timeout_s
 
     async def send(
@@ -101,67 +110,78 @@ class Sms:
         `sender` written `pool:<name>` is one of that pool's, for each recipient its own.
 
         Raises `Unauthorized` when the resource does not own `sender` (acs-wire.md 4.1), `Forbidden` when it cannot
-        send texts, `Invalid` when no recipient is a phone number or an option will not do, `NotFound` for a pool that
-        is not there.
+        send texts, `TooMany` over ACS's limits where they are on, `Invalid` when no recipient is a phone number or an
+        option will not do, `NotFound` for a pool that is not there.
         """
         now = self._clock.now()
         _check_times(options, now)
         outcomes, planned = self._plan_recipients(now, recipients)
         if not planned:
             raise Invalid("No recipient is a phone number in E.164 format.", target="smsRecipients")
+        settings = await self._settings.of(resource)
+        if options.smart_encoding or (options.smart_encoding is None and settings.smart_encoding):
+            body = smart(body)
+        size = segments(body).count
+        shares = await self._shares(resource, sender, planned)
+        self._limits.take_all(
+            resource,
+            [(owned.number, owned.kind, len(recipients)) for owned, recipients in shares],
+            policy_on=settings.acs_limits,
+        )
+        verdicts = await self._guard.decide(resource, [recipient.to for recipient in planned], size, settings, now)
+        for recipient, verdict in zip(planned, verdicts, strict=True):
+            if verdict is not None:
+                recipient.blocked = Blocked(verdict.code, verdict.reason)
+        begins = options.send_at or now
+        valid_for_s = options.valid_for_s or settings.default_validity_seconds
+        plans = [
+            Plan(
+                resource=resource,
+                sender=owned.number,
+                body=body,
+                tag=options.tag,
+                segments=size,
+                report_wanted=options.report_wanted,
+                accepted_at=now,
+                report_by=begins + timedelta(seconds=options.report_timeout_s or self._report_timeout_s),
+                recipients=await self._routed(owned, recipients, options.tag),
+                heeds_opt_outs=owned.kind is not SenderKind.ALPHANUMERIC,
+                valid_until=None if valid_for_s is None else begins + timedelta(seconds=valid_for_s),
+                send_at=options.send_at,
+            )
+            for owned, recipients in shares
+        ]
+        return await self._accept(plans, outcomes, now)
+
+    async def _shares(
+        self, resource: ResourceId, sender: str, recipients: list[Recipient]
+    ) -> list[tuple[OwnedNumber, list[Recipient]]]:
+        """The senders for `recipients`: `sender`, or those of the pool it names."""
         pool = pool_name(sender)
         if pool is None:
-            senders = [sender] * len(planned)
-        else:
-            senders = await self._pools.choose(resource, pool, [recipient.to for recipient in planned])
-        plans = [
-            await self._plan(
-                resource, each, [to for to, by in zip(planned, senders, strict=True) if by == each], body, options, now
-            )
-            for each in dict.fromkeys(senders)
-        ]
-        for plan, exceptions in zip(plans, await asyncio.gather(*map(self._accepts.submit, plans)), strict=True):
-            for recipient in plan.recipients:
-                outcomes[recipient.index] = _outcome(recipient, now, exceptions.get(recipient.index))
-        return [outcome for outcome in outcomes if outcome is not None]
+            return [(await self._sender(resource, sender), recipients)]
+        shares: dict[str, list[Recipient]] = {}
+        chosen = await self._pools.choose(resource, pool, [recipient.to for recipient in recipients])
+        for recipient, by in zip(recipients, chosen, strict=True):
+            shares.setdefault(by, []).append(recipient)
+        return [(await self._sender(resource, by), share) for by, share in shares.items()]
 
-    async def _plan(
-        self,
-        resource: ResourceId,
-        sender: str,
-        recipients: list[Recipient],
-        body: str,
-        options: Options,
-        now: datetime,
-    ) -> Plan:
-        """What is committed for the `recipients` of one sender."""
-        owned = await self._sender(resource, sender)
+    async def _routed(self, owned: OwnedNumber, recipients: list[Recipient], tag: str | None) -> list[Recipient]:
         router = await self._router()
         for recipient in recipients:
-            route = router.route(resource, sender, recipient.to, options.tag, owned.carrier)
+            route = router.route(owned.resource, owned.number, recipient.to, tag, owned.carrier)
             recipient.route = route.rule
             if route.carriers:
                 recipient.carrier = route.carriers[0]
             else:
-                recipient.blocked = NO_CARRIER
-        if options.smart_encoding:
-            body = smart(body)
-        begins = options.send_at or now
-        valid_for_s = options.valid_for_s
-        return Plan(
-            resource=resource,
-            sender=sender,
-            body=body,
-            tag=options.tag,
-            segments=segments(body).count,
-            report_wanted=options.report_wanted,
-            accepted_at=now,
-            report_by=begins + timedelta(seconds=options.report_timeout_s or self._report_timeout_s),
-            recipients=recipients,
-            heeds_opt_outs=owned.kind is not SenderKind.ALPHANUMERIC,
-            valid_until=None if valid_for_s is None else begins + timedelta(seconds=valid_for_s),
-            send_at=options.send_at,
-        )
+                recipient.blocked = recipient.blocked or NO_CARRIER
+        return recipients
+
+    async def _accept(self, plans: list[Plan], outcomes: list[Outcome | None], now: datetime) -> list[Outcome]:
+        for plan, exceptions in zip(plans, await asyncio.gather(*map(self._accepts.submit, plans)), strict=True):
+            for recipient in plan.recipients:
+                outcomes[recipient.index] = _outcome(recipient, now, exceptions.get(recipient.index))
+        return [outcome for outcome in outcomes if outcome is not None]
 
     async def _sender(self, resource: ResourceId, sender: str) -> OwnedNumber:
         if phone.sender_kind(sender) is None:
