@@ -5,6 +5,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import structlog
 
@@ -47,6 +48,8 @@ class To:
     number: str
     repeatability_id: str | None = None
     first_sent: str | None = None
+    message_id: UUID | None = None
+    """The id its message is to have, which was told before; asked for again it is the same message."""
 
 
 @dataclass(slots=True)
@@ -201,6 +204,9 @@ class Sms:
             number = phone.parse(to.number)
             if number is None:
                 outcomes[index] = Outcome(to.number, 400, error="The recipient is not a phone number in E.164 format.")
+                continue
+            if to.message_id is not None:
+                planned.append(Recipient(index, number, to.message_id, to.message_id, "", ""))
                 continue
             try:
                 repeatability_id = messages.repeatability(
