@@ -16,7 +16,6 @@ from landline.engines.smpp.listener import ListenerConfig, SmppListener
 from landline.ports.sms_carrier import Submitted
 from landline.protocols.smpp.events import Bound
 from landline.services.sms import records_progress as records
-from landline.services.sms.accept import Accepts
 from landline.services.sms.accounts import Accounts, Settings
 from landline.services.sms.esme import Esme, PlannedSends
 from landline.services.sms.esme_worker import EsmeWorker
@@ -40,8 +39,7 @@ class Process:
         self.changes = self.gateway.changes
         self.numbers = self.gateway.numbers
         self.accounts = Accounts(database, clock, self.changes, Sealer(SECRET), self.numbers)
-        accepts = Accepts(database, clock, self.gateway.events, self.gateway.insights, self.gateway.handover, owner)
-        sends = PlannedSends(clock, self.numbers, accepts, self.gateway._router)
+        sends = PlannedSends(self.gateway.sms, clock)
         self.esme = Esme(database, clock, self.changes, self.accounts, sends)
         self.listener = SmppListener(ListenerConfig(**{"port": 0, **listener}), self.esme, database, clock)
         self.worker = EsmeWorker(database, clock, self.changes, self.accounts, self.esme, self.listener, owner)

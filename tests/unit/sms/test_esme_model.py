@@ -1,6 +1,7 @@
 """SMPP customers as values: passwords, ids, addresses, and how long who guesses wrong must wait."""
 
 from datetime import UTC, datetime, timedelta
+from os import urandom
 from typing import Any
 from uuid import uuid4
 
@@ -44,6 +45,8 @@ def test_a_customers_message_is_known_by_its_id() -> None:
     assert first < second
     assert not esme.is_customers(time_ordered(AT, bytes(range(10))))
     assert not esme.is_customers(uuid4())
+    many = esme.new_ids(AT, 100, urandom(1000))
+    assert many == sorted(set(many))
 
 
 @pytest.mark.parametrize(

@@ -7,36 +7,24 @@ arrival, and brought by `esme_worker`.
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 import structlog
 
-from landline.core import phone
-from landline.core.errors import Conflict, Forbidden, Invalid, Refusal, Unauthorized, Unavailable
+from landline.core.errors import Conflict, Invalid, Refusal, Unavailable
 from landline.core.ids import ResourceId, time_ordered
-from landline.core.phone import SenderKind
 from landline.ports.clock import Clock
 from landline.ports.esme_gateway import Account, CustomerSubmission, MessageStatus, ReportWish
 from landline.protocols.smpp.commands import MessageState
-from landline.protocols.smstext import segments
-from landline.services.numbers.model import OwnedNumber
-from landline.services.numbers.service import Numbers
 from landline.services.sms import records_esme as records
-from landline.services.sms.accept import Accepts
 from landline.services.sms.accounts import Accounts
 from landline.services.sms.model import esme
-from landline.services.sms.model.messages import FINAL, Outcome, Plan, Recipient, Refused, State
+from landline.services.sms.model.messages import FINAL, Outcome, State
 from landline.services.sms.records import Row
 from landline.services.sms.records_esme import Ended, Origin
-from landline.services.sms.service import (
-    FURTHEST,
-    LONGEST_VALIDITY_S,
-    NO_CARRIER,
-    SHORTEST_VALIDITY_S,
-    RouterNow,
-)
+from landline.services.sms.service import LONGEST_VALIDITY_S, SHORTEST_VALIDITY_S, Options, Sms, To
 from landline.store.changes import Changes
 from landline.store.database import Connection, Database, Record
 from landline.store.group_commit import GroupCommit
@@ -247,16 +235,11 @@ class Esme:
 
 
 class PlannedSends:
-    """`Sends` by way of `Accepts`: checks the sender and finds the route as `Sms.send` does."""
+    """`Sends` by way of `Sms.send`: the same rights, limits, guard and routes as REST."""
 
-    def __init__(
-        self, clock: Clock, numbers: Numbers, accepts: Accepts, router: RouterNow, *, report_timeout_s: int = 43_200
-    ) -> None:
+    def __init__(self, sms: Sms, clock: Clock) -> None:
+        self._sms = sms
         self._clock = clock
-        self._numbers = numbers
-        self._accepts = accepts
-        self._router = router
-        self._report_timeout = timedelta(seconds=report_timeout_s)
 
     async def submit(
         self,
@@ -272,53 +255,19 @@ class PlannedSends:
         valid_until: datetime | None,
     ) -> Outcome:
         """See `Sends`."""
-        number = phone.parse(recipient)
-        if number is None:
-            return Outcome(recipient, 400, error="The recipient is not a phone number in E.164 format.")
-        now = self._clock.now()
-        _check(text, send_at, now)
-        owned = await self._sender(resource, sender)
-        route = (await self._router()).route(resource, sender, number, tag, owned.carrier)
-        carrier, blocked = (route.carriers[0], None) if route.carriers else ("", NO_CARRIER)
-        plan = Plan(
-            resource=resource,
-            sender=sender,
-            body=text,
-            tag=tag,
-            segments=segments(text).count,
-            report_wanted=report_wanted,
-            accepted_at=now,
-            report_by=(send_at or now) + self._report_timeout,
-            recipients=[Recipient(0, number, message_id, message_id, carrier, route.rule, blocked)],
-            heeds_opt_outs=owned.kind is not SenderKind.ALPHANUMERIC,
-            valid_until=None if valid_until is None else _within_bounds(valid_until, send_at or now),
-            send_at=send_at,
-        )
-        exception = (await self._accepts.submit(plan)).get(0)
-        if exception is not None and exception[0] is Refused.REUSED:
-            return Outcome(recipient, 409, error="The message id was used for another message.")
-        return Outcome(recipient, 202, exception[1] if exception else None)
-
-    async def _sender(self, resource: ResourceId, sender: str) -> OwnedNumber:
-        owned = await self._numbers.sender(resource, sender)
-        if owned is None:
-            raise Unauthorized("The sender does not belong to this resource.", target="from")
-        if not owned.sms_outbound:
-            raise Forbidden("The sender cannot send text messages.", target="from")
-        return owned
+        if len(text) > _TEXT_LIMIT:
+            raise Invalid(f"A text has at most {_TEXT_LIMIT} characters.", target="message")
+        valid_for_s = None if valid_until is None else _valid_for_s(valid_until, send_at or self._clock.now())
+        options = Options(report_wanted=report_wanted, tag=tag, send_at=send_at, valid_for_s=valid_for_s)
+        to = To(recipient, message_id=message_id)
+        (outcome,) = await self._sms.send(resource, sender, [to], text, options)
+        return outcome
 
 
-def _check(text: str, send_at: datetime | None, now: datetime) -> None:
-    if len(text) > _TEXT_LIMIT:
-        raise Invalid(f"A text has at most {_TEXT_LIMIT} characters.", target="message")
-    if send_at is not None and send_at > now + FURTHEST:
-        raise Invalid(f"It is not within the next {FURTHEST.days} days.", target="sendAt")
-
-
-def _within_bounds(valid_until: datetime, begins: datetime) -> datetime:
-    """As REST bounds it; but an SMSC may shorten or lengthen what it is asked for (SMPP 3.4 §5.2.16)."""
-    least, most = timedelta(seconds=SHORTEST_VALIDITY_S), timedelta(seconds=LONGEST_VALIDITY_S)
-    return min(max(valid_until, begins + least), begins + most)
+def _valid_for_s(valid_until: datetime, begins: datetime) -> int:
+    """As REST bounds it, which refuses what is beyond: an SMSC may set its own bounds (SMPP 3.4 §5.2.16)."""
+    asked = int((valid_until - begins).total_seconds())
+    return min(max(asked, SHORTEST_VALIDITY_S), LONGEST_VALIDITY_S)
 
 
 def _nothing(_system_id: str) -> None:
