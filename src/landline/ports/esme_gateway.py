@@ -121,6 +121,11 @@ class Gateway(Protocol):
         again is the same text and changes nothing."""
         ...
 
+    async def expired(self, account: Account, reports: Sequence[ReportOut]) -> None:
+        """Have these receipts brought to the account: of long texts whose missing parts never came, so that they were
+        never submitted. Durable when it returns. Raises `Unavailable`."""
+        ...
+
     async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:
         """What has become of a message (query_sm); None when it is not the account's. Raises `Unavailable`."""
         ...

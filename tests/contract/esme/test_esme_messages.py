@@ -239,6 +239,22 @@ async def test_parts_may_come_to_several_processes_and_across_a_restart(world: E
     assert {(await third.receipt()).message_id for _ in parts} == set(told)
 
 
+async def test_a_long_text_that_never_becomes_whole_is_reported_as_expired(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    part = texts.write("x" * 300, LongStyle.UDH8, Alphabet.GSM, 7)[0]
+    client.submit(part.short_message, esm_class=part.esm_class, registered_delivery=ALWAYS)
+    told = await client.accepted()
+    for _ in range(63):  # the customer answers enquire_link all the while
+        await world.clock.advance(timedelta(seconds=59))
+        client.session.enquire(0.0)
+        client.pump.flush()
+        await until(lambda: client.session._enquired_at is None)
+    receipt = await client.receipt()
+    assert (receipt.message_id, receipt.state) == (told, MessageState.EXPIRED)
+    assert await world.messages() == []
+
+
 async def test_the_same_reference_may_begin_another_text(world: EsmeWorld) -> None:
     process = await world.process()
     client = await world.client(process, await world.account(process))

@@ -46,6 +46,7 @@ class Product:
         self.failure: Exception | None = None
         self.status_of_all = MessageStatus(MessageState.ENROUTE)
         self.binds = 0
+        self.expiries: list[ReportOut] = []
         self.open = asyncio.Event()
         self.open.set()
 
@@ -65,6 +66,9 @@ class Product:
             raise self.failure
         self.taken += [given for given in submissions if "refuse me" not in given.text]
         return [Refusal("no") if "refuse me" in given.text else None for given in submissions]
+
+    async def expired(self, account: Account, reports: Sequence[ReportOut]) -> None:
+        self.expiries += reports
 
     async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:
         return self.status_of_all if any(given.message_id == message_id for given in self.taken) else None

@@ -16,11 +16,11 @@ import structlog
 from landline.core.errors import Conflict, Invalid, Refusal, Unavailable
 from landline.core.ids import ResourceId, time_ordered
 from landline.ports.clock import Clock
-from landline.ports.esme_gateway import Account, CustomerSubmission, MessageStatus, ReportWish
+from landline.ports.esme_gateway import Account, CustomerSubmission, MessageStatus, ReportOut, ReportWish
 from landline.protocols.smpp.commands import MessageState
 from landline.services.sms import records_esme as records
 from landline.services.sms.accounts import Accounts
-from landline.services.sms.model import esme
+from landline.services.sms.model import details, esme
 from landline.services.sms.model.messages import FINAL, Outcome, State
 from landline.services.sms.records import Row
 from landline.services.sms.records_esme import Ended, Origin
@@ -136,6 +136,19 @@ class Esme:
                 await records.forget(connection, resource, messages)
         except Unavailable:  # they stand for nothing, and the sweep finds them
             log.warning("sms.esme_not_forgotten", count=len(messages))
+
+    async def expired(self, account: Account, reports: Sequence[ReportOut]) -> None:
+        """See `ports.esme_gateway.Gateway`."""
+        if not reports:
+            return
+        now = self._clock.now()
+        outs = [(time_ordered(now, os.urandom(10)), report) for report in reports]
+        async with self._database.transaction() as connection:
+            await records.bring_reports(
+                connection, account.resource, account.system_id, outs, details.TEMPORARILY_UNAVAILABLE, now
+            )
+            woken = await self._announce(connection, {account.system_id})
+        self.committed(woken)
 
     async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:
         """See `ports.esme_gateway.Gateway`."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from landline.core.ids import ResourceId
-from landline.ports.esme_gateway import CustomerSubmission
+from landline.ports.esme_gateway import CustomerSubmission, ReportOut
 from landline.services.sms.model.esme import EsmeAccount
 from landline.store.database import Connection, Record
 
@@ -165,6 +165,38 @@ async def report(connection: Connection, ended: Sequence[Ended], now: datetime) 
         [each.recipient for each in ended],
     )
     return {row["system_id"] for row in rows}
+
+
+async def bring_reports(
+    connection: Connection,
+    resource: ResourceId,
+    system_id: str,
+    outs: Sequence[tuple[UUID, ReportOut]],
+    code: int,
+    now: datetime,
+) -> None:
+    """Write receipts (out id, report) of messages that came to nothing before they were accepted, if the account still
+    is and wants any."""
+    await connection.execute(
+        "INSERT INTO sms_esme_out (resource_id, system_id, out_id, due_at, submitted_at, done_at, message_id, code,"
+        "  delivered, sender, recipient, parts)"
+        " SELECT a.resource_id, a.system_id, o.out_id, $3, o.submitted_at, o.done_at, o.message_id, $4, false,"
+        "  o.sender, o.recipient, string_to_array(o.parts, ',')::smallint[]"
+        " FROM unnest($5::uuid[], $6::timestamptz[], $7::timestamptz[], $8::uuid[], $9::text[], $10::text[],"
+        "  $11::text[]) AS o (out_id, submitted_at, done_at, message_id, sender, recipient, parts)"
+        " JOIN sms_esme_accounts a ON a.resource_id = $1 AND a.system_id = $2 AND a.receipts",
+        resource,
+        system_id,
+        now,
+        code,
+        [out_id for out_id, _ in outs],
+        [report.submitted_at for _, report in outs],
+        [report.done_at for _, report in outs],
+        [report.message_id for _, report in outs],
+        [report.sender for _, report in outs],
+        [report.recipient for _, report in outs],
+        [",".join(map(str, report.parts)) or None for _, report in outs],
+    )
 
 
 async def bring_text(

@@ -353,13 +353,18 @@ class SmppListener:
             self._sweep_at = now + _SWEEP_S
             for system_id, customer in list(self._customers.items()):
                 try:
-                    given_up = await customer.texts.give_up(datetime.fromtimestamp(now, UTC))
+                    await self._give_up(customer, datetime.fromtimestamp(now, UTC))
                 except Unavailable as error:
                     log.warning("smpp.sweep_put_off", system_id=system_id, reason=error.message)
-                    continue
-                if given_up:
-                    log.warning("smpp.incomplete_given_up", system_id=system_id, count=given_up)
         return self._sweep_at
+
+    async def _give_up(self, customer: _Customer, now: datetime) -> None:
+        overdue = await customer.texts.overdue(now)
+        if not overdue:
+            return
+        log.warning("smpp.incomplete_given_up", system_id=customer.account.system_id, count=len(overdue))
+        await self.gateway.expired(customer.account, [report for _, report in overdue if report is not None])
+        await customer.texts.finish([key for key, _ in overdue])
 
 
 class _Refused(asyncio.Protocol):

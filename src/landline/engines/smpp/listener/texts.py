@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from landline.engines.smpp.records import Records, Whole
-from landline.ports.esme_gateway import ReportWish
+from landline.ports.esme_gateway import ReportOut, ReportWish
+from landline.protocols.smpp.commands import MessageState
 from landline.protocols.smpp.joiner import GroupKey, TextPart
 from landline.protocols.smpp.texts import Alphabet
-from landline.store.database import Database
+from landline.store.database import Database, Record
 
 PATIENCE = timedelta(hours=1)
 """How long the missing parts of a text are waited for."""
@@ -45,6 +46,7 @@ _BEGIN = (
 _OF_KEYS = f"unnest({_ARRAYS}) AS n ({_COLUMNS}) WHERE t.system_id = $1 AND " + " AND ".join(
     f"t.{column} = n.{column}" for column in _GROUP
 )
+_BEGUN = f"SELECT t.* FROM smpp_customer_texts t, {_OF_KEYS}"
 _FINISH = f"UPDATE smpp_customer_texts t SET done = true FROM {_OF_KEYS}"
 _FORGET = (
     f"WITH forgotten AS (DELETE FROM smpp_customer_texts t USING {_OF_KEYS} RETURNING t.*)"
@@ -119,14 +121,12 @@ class Texts:
                 now,
             )
         return {
-            GroupKey(row["sender"], row["recipient"], row["reference"], row["total"], row["wide"]): Begun(
-                row["message_id"], ReportWish(row["wish"]), tuple(sorted(set(row["parts"])))
-            )
+            _key(row): Begun(row["message_id"], ReportWish(row["wish"]), tuple(sorted(set(row["parts"]))))
             for row in rows
         }
 
     async def finish(self, keys: Sequence[GroupKey]) -> None:
-        """The texts of `keys` were accepted."""
+        """The texts of `keys` were accepted, or given up."""
         if keys:
             await self._records.finish(keys)
             await self._database.execute(_FINISH, self._system_id, *_columns(keys))
@@ -136,12 +136,33 @@ class Texts:
         if keys:
             await self._database.execute(_FORGET, self._system_id, *_columns(keys), self._carrier)
 
-    async def give_up(self, now: datetime) -> int:
-        """Forget texts whose missing parts never came, and what is kept no longer; how many were given up."""
-        given_up = await self._records.overdue(now, PATIENCE)
-        await self._records.finish([whole.joined.key for whole in given_up])
-        await self._database.execute("DELETE FROM smpp_customer_texts WHERE begun_at < $1", now - _KEPT)
-        return len(given_up)
+    async def overdue(self, now: datetime) -> list[tuple[GroupKey, ReportOut | None]]:
+        """Texts whose missing parts are waited for no more, again each time until `finish` is told of them, and the
+        receipts of the parts that came. What is kept no longer is deleted on the way."""
+        given_up = [whole.joined.key for whole in await self._records.overdue(now, PATIENCE)]
+        async with self._database.connection() as connection:
+            await connection.execute("DELETE FROM smpp_customer_texts WHERE begun_at < $1", now - _KEPT)
+            rows = await connection.fetch(_BEGUN, self._system_id, *_columns(given_up)) if given_up else []
+        reports = {_key(row): _expired(row, now) for row in rows}
+        return [(key, reports.get(key)) for key in given_up]
+
+
+def _expired(row: Record, now: datetime) -> ReportOut | None:
+    if row["wish"] not in (ReportWish.ALWAYS, ReportWish.ON_FAILURE):
+        return None
+    return ReportOut(
+        row["message_id"],
+        row["sender"],
+        row["recipient"],
+        MessageState.EXPIRED,
+        submitted_at=row["begun_at"],
+        done_at=now,
+        parts=tuple(sorted(set(row["parts"]))),
+    )
+
+
+def _key(row: Record) -> GroupKey:
+    return GroupKey(row["sender"], row["recipient"], row["reference"], row["total"], row["wide"])
 
 
 def _columns(keys: Iterable[GroupKey]) -> list[list[object]]:
