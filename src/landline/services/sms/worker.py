@@ -20,7 +20,6 @@ from landline.store.blocks import Blocks
 from landline.store.database import Database, Record
 
 log = structlog.get_logger()
-_BATCH = 200
 _BLOCKS_AT_ONCE = 8
 """A block has at most some 6,400 messages; what was claimed is taken into memory, also beyond its limit."""
 _DEFERRED_AT_ONCE = 500
@@ -140,7 +139,7 @@ class Worker:
         while True:
             await self._rates.refresh()
             now = self._clock.now()
-            batch = self._handover.next(name, _BATCH, now)
+            batch = self._handover.next(name, carrier.at_once, now)
             if not batch:
                 await alarm.wait(self._handover.next_at(name, now))
                 continue
