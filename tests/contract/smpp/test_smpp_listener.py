@@ -1,6 +1,7 @@
 """The SMPP server for customers, with our own SMPP engine as the customer, and raw sessions for what it never does."""
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -413,3 +414,17 @@ async def test_closing_unbinds_the_customers(world: World) -> None:
     await world.listener.close()
     await until(lambda: client.closed)
     assert client.session.ended
+
+
+async def test_several_processes_listen_on_one_socket(database: Database) -> None:
+    bound = socket.create_server(("127.0.0.1", 0))
+    listeners = [SmppListener(ListenerConfig(port=None), Product(), database, DrivenClock()) for _ in range(2)]
+    for listener in listeners:
+        await listener.start([bound.dup()])
+        assert listener.port == bound.getsockname()[1]
+    await listeners[0].close()
+    client = Client()
+    await client.connect(bound.getsockname()[1])
+    assert isinstance(await client.bind(), Bound)
+    await listeners[1].close()
+    bound.close()

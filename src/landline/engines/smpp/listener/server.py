@@ -1,6 +1,7 @@
 """The listener: who may bind how often and how fast, and deliveries to whoever has bound a receiver."""
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from collections.abc import Sequence
@@ -111,28 +112,32 @@ class SmppListener:
         self._wakes_at = 0.0
         self._sweep_at = 0.0
 
-    async def start(self) -> None:
-        """Listen; `port` and `tls_port` tell where. Raises `Unavailable` when an address is taken."""
+    async def start(self, sockets: Sequence[socket.socket] = (), tls_sockets: Sequence[socket.socket] = ()) -> None:
+        """Listen; `port` and `tls_port` tell where. Bound `sockets` take the place of the configured host and ports, so
+        that several processes can serve them. Raises `Unavailable` when an address is taken."""
         config = self._config
-        if config.port is not None:
-            self.port = await self._listen(config.port, None)
-        if config.tls_port is not None:
+        if sockets or config.port is not None:
+            self.port = await self._listen(config.port or 0, None, sockets)
+        if tls_sockets or config.tls_port is not None:
             assert config.tls is not None, "a TLS port needs a certificate"
-            self.tls_port = await self._listen(config.tls_port, config.tls)
+            self.tls_port = await self._listen(config.tls_port or 0, config.tls, tls_sockets)
         self._alarm = self.clock.alarm()
         self._timer = asyncio.create_task(self._run_timer())
 
-    async def _listen(self, port: int, tls: ssl.SSLContext | None) -> int:
+    async def _listen(self, port: int, tls: ssl.SSLContext | None, bound: Sequence[socket.socket]) -> int:
         loop = asyncio.get_running_loop()
-        handshake_s = _HANDSHAKE_S if tls is not None else None
+        tls_s = _HANDSHAKE_S if tls is not None else None
         try:
-            server = await loop.create_server(
-                self._connected, self._config.host, port, ssl=tls, ssl_handshake_timeout=handshake_s
-            )
+            servers = [
+                await loop.create_server(self._connected, sock=each, ssl=tls, ssl_handshake_timeout=tls_s)
+                for each in bound
+            ] or [
+                await loop.create_server(self._connected, self._config.host, port, ssl=tls, ssl_handshake_timeout=tls_s)
+            ]
         except OSError as error:
             raise Unavailable(f"cannot listen on {self._config.host}:{port}: {error}") from error
-        self._servers.append(server)
-        return server.sockets[0].getsockname()[1]
+        self._servers += servers
+        return servers[0].sockets[0].getsockname()[1]
 
     async def close(self) -> None:
         """Stop listening, unbind every customer, and disconnect after their answers, at most 3 s later."""
