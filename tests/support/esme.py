@@ -18,6 +18,7 @@ from landline.protocols.smpp.events import Bound
 from landline.services.sms import records_progress as records
 from landline.services.sms.accounts import Accounts, Settings
 from landline.services.sms.esme import Esme, PlannedSends
+from landline.services.sms.esme_out import EsmeOut
 from landline.services.sms.esme_worker import EsmeWorker
 from landline.services.sms.model.messages import State
 from landline.services.sms.records_progress import Ending
@@ -40,9 +41,12 @@ class Process:
         self.numbers = self.gateway.numbers
         self.accounts = Accounts(database, clock, self.changes, Sealer(SECRET), self.numbers)
         sends = PlannedSends(self.gateway.sms, clock)
-        self.esme = Esme(database, clock, self.changes, self.accounts, sends)
+        self.out = EsmeOut(clock, self.changes, self.accounts)
+        self.esme = Esme(database, clock, self.accounts, self.out, sends)
         self.listener = SmppListener(ListenerConfig(**{"port": 0, **listener}), self.esme, database, clock)
-        self.worker = EsmeWorker(database, clock, self.changes, self.accounts, self.esme, self.listener, owner)
+        self.worker = EsmeWorker(
+            database, clock, self.changes, self.accounts, self.esme, self.out, self.listener, owner
+        )
         self._running: asyncio.Task[None] | None = None
 
     async def start(self) -> "Process":
@@ -125,13 +129,13 @@ class EsmeWorld:
             await records.submitted(connection, "simulated", taken, now)
             ended = await records.report(connection, "simulated", endings, now)
             assert len(ended) == len(messages)
-            woken = await process.esme.ended(connection, ended)
-        process.esme.committed(woken)
+            woken = await process.out.ended(connection, ended)
+        process.out.committed(woken)
 
     async def text(self, process: Process, words: str, number: str, sender: str) -> None:
         """A phone's text has arrived."""
         async with self.database.transaction() as connection:
-            woken = await process.esme.arrived(
+            woken = await process.out.arrived(
                 connection,
                 resource=self.resource,
                 message_id=new_id(self.clock),
@@ -139,7 +143,7 @@ class EsmeWorld:
                 recipient=number,
                 text=words,
             )
-        process.esme.committed(woken)
+        process.out.committed(woken)
 
     async def lease_ends(self) -> None:
         await self.clock.advance(timedelta(seconds=91))

@@ -140,8 +140,8 @@ async def test_an_opted_out_recipient_gets_nothing_and_the_customer_learns_it(wo
     blocked = Blocked(4007, "the recipient opted out")
     row = Row(plan, Recipient(0, PHONE, message["message_id"], None, "", "", None), blocked)
     async with world.database.transaction() as connection:
-        woken = await process.esme.blocked(connection, [row])
-    process.esme.committed(woken)
+        woken = await process.out.blocked(connection, [row])
+    process.out.committed(woken)
     receipt = await client.receipt()
     assert (receipt.message_id, receipt.state) == (told, MessageState.REJECTED)
 
@@ -152,9 +152,9 @@ async def test_messages_of_others_cost_no_statement(world: EsmeWorld) -> None:
     assert outcomes[0].status == 202
     messages = await world.messages()
     nothing: Any = None  # no statement could be made on it
-    assert await process.esme.ended(nothing, messages) == frozenset()
+    assert await process.out.ended(nothing, messages) == frozenset()
     await process.accounts.find("nobody")
-    arrived = process.esme.arrived(
+    arrived = process.out.arrived(
         nothing, resource=world.resource, message_id=uuid4(), sender=PHONE, recipient=OURS, text="hi"
     )
     assert await arrived == frozenset()

@@ -1,7 +1,5 @@
-"""Customers who speak SMPP, behind the same service as the REST API: what they submit, and what they are to be brought.
-
-Fills the port `Gateway`. Receipts and texts for them are written in the transaction of the message's end or the text's
-arrival, and brought by `esme_worker`.
+"""Customers who speak SMPP, behind the same service as the REST API: who may bind, and what they submit. Fills the port
+`Gateway`. What they are brought: `esme_out`, `esme_worker`.
 """
 
 import asyncio
@@ -14,30 +12,23 @@ from uuid import UUID
 import structlog
 
 from landline.core.errors import Conflict, Invalid, Refusal, Unavailable
-from landline.core.ids import ResourceId, time_ordered
+from landline.core.ids import ResourceId
 from landline.ports.clock import Clock
 from landline.ports.esme_gateway import Account, CustomerSubmission, MessageStatus, ReportOut, ReportWish
 from landline.protocols.smpp.commands import MessageState
 from landline.services.sms import records_esme as records
 from landline.services.sms.accounts import Accounts
-from landline.services.sms.model import details, esme
+from landline.services.sms.esme_out import EsmeOut
+from landline.services.sms.model import esme
 from landline.services.sms.model.messages import FINAL, Outcome, State
-from landline.services.sms.records import Row
-from landline.services.sms.records_esme import Ended, Origin
+from landline.services.sms.records_esme import Origin
 from landline.services.sms.service import LONGEST_VALIDITY_S, SHORTEST_VALIDITY_S, Options, Sms, To
-from landline.store.changes import Changes
-from landline.store.database import Connection, Database, Record
+from landline.store.database import Database
 from landline.store.group_commit import GroupCommit
 
 log = structlog.get_logger()
 
-WAITING = "sms_esme_out"
-"""The subject of changes by which processes tell each other that something waits for a system id."""
 _TEXT_LIMIT = 2048  # as `wire.sms.SendMessageRequest`
-
-Woken = frozenset[str]
-"""System ids for which a transaction wrote something."""
-_NOBODY: Woken = frozenset()
 
 
 class Sends(Protocol):
@@ -61,18 +52,16 @@ class Sends(Protocol):
 
 
 class Esme:
-    """See the module. `on_waiting` and `receives` are set by the worker of this process, if it has one."""
+    """See the module. `on_bound` is set by the worker of this process, if it has one."""
 
-    def __init__(self, database: Database, clock: Clock, changes: Changes, accounts: Accounts, sends: Sends) -> None:
+    def __init__(self, database: Database, clock: Clock, accounts: Accounts, out: EsmeOut, sends: Sends) -> None:
         self._database = database
         self._clock = clock
-        self._changes = changes
         self._accounts = accounts
+        self._out = out
         self._sends = sends
         self._remembering: GroupCommit[list[Origin], None] = GroupCommit(self._remember, lanes=2)
         self.on_bound: Callable[[str], None] = _nothing
-        self.on_waiting: Callable[[str], None] = _nothing
-        self.receives: Callable[[str], int] = _nobody
 
     async def authenticate(self, system_id: str, password: str, address: str) -> Account | None:
         """See `ports.esme_gateway.Gateway`."""
@@ -141,14 +130,9 @@ class Esme:
         """See `ports.esme_gateway.Gateway`."""
         if not reports:
             return
-        now = self._clock.now()
-        outs = [(time_ordered(now, os.urandom(10)), report) for report in reports]
         async with self._database.transaction() as connection:
-            await records.bring_reports(
-                connection, account.resource, account.system_id, outs, details.TEMPORARILY_UNAVAILABLE, now
-            )
-            woken = await self._announce(connection, {account.system_id})
-        self.committed(woken)
+            woken = await self._out.expired(connection, account.resource, account.system_id, reports)
+        self._out.committed(woken)
 
     async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:
         """See `ports.esme_gateway.Gateway`."""
@@ -161,90 +145,6 @@ class Esme:
         if row["state"] not in FINAL:
             return MessageStatus(MessageState.ENROUTE)
         return MessageStatus(esme.receipt_state(row["state"] == State.DELIVERED, row["code"]), row["ended_at"])
-
-    async def ended(self, connection: Connection, rows: Sequence[Record]) -> Woken:
-        """In the transaction that ends messages: write the receipts customers wait for. `rows` are the ended ones as
-        `records` returns them; what is returned goes to `committed`. Messages of others cost nothing."""
-        return await self._report(
-            connection,
-            [
-                (
-                    row["resource_id"],
-                    row["message_id"],
-                    row["accepted_at"],
-                    row["ended_at"],
-                    row["state"] == State.DELIVERED,
-                    row["code"],
-                    row["sender"],
-                    row["recipient"],
-                )
-                for row in rows
-                if esme.is_customers(row["message_id"])
-            ],
-        )
-
-    async def blocked(self, connection: Connection, rows: Sequence[Row]) -> Woken:
-        """As `ended`, for messages that end as they are accepted: those of `rows` that are blocked."""
-        return await self._report(
-            connection,
-            [
-                (
-                    row.plan.resource,
-                    row.recipient.message_id,
-                    row.plan.accepted_at,
-                    row.plan.accepted_at,
-                    False,
-                    row.blocked.code,
-                    row.plan.sender,
-                    row.recipient.to,
-                )
-                for row in rows
-                if row.blocked is not None and esme.is_customers(row.recipient.message_id)
-            ],
-        )
-
-    async def _report(
-        self,
-        connection: Connection,
-        ended: Sequence[tuple[ResourceId, UUID, datetime, datetime, bool, int, str, str]],
-    ) -> Woken:
-        if not ended:
-            return _NOBODY
-        now = self._clock.now()
-        told = [Ended(each[0], each[1], time_ordered(now, os.urandom(10)), *each[2:]) for each in ended]
-        return await self._announce(connection, await records.report(connection, told, now))
-
-    async def arrived(
-        self,
-        connection: Connection,
-        *,
-        resource: ResourceId,
-        message_id: UUID,
-        sender: str,
-        recipient: str,
-        text: str,
-    ) -> Woken:
-        """In the transaction that stores a received text: write it for the accounts that get the texts to `recipient`,
-        a number of `resource`. What is returned goes to `committed`. No statement when there is no such account."""
-        accounts = await self._accounts.wanting_texts(connection, resource, recipient)
-        if not accounts:
-            return _NOBODY
-        now = self._clock.now()
-        outs = [(account.system_id, time_ordered(now, os.urandom(10))) for account in accounts]
-        await records.bring_text(connection, resource, outs, message_id, sender, recipient, text, now)
-        return await self._announce(connection, {system_id for system_id, _ in outs})
-
-    async def _announce(self, connection: Connection, system_ids: set[str]) -> Woken:
-        """Have the processes told that the accounts are bound to, unless it is this one."""
-        for system_id in sorted(system_ids):
-            if not self.receives(system_id):
-                await self._changes.publish(connection, WAITING, system_id)
-        return frozenset(system_ids)
-
-    def committed(self, woken: Woken) -> None:
-        """The transaction in which `ended`, `blocked` or `arrived` returned this has committed."""
-        for system_id in woken:
-            self.on_waiting(system_id)
 
 
 class PlannedSends:
@@ -285,7 +185,3 @@ def _valid_for_s(valid_until: datetime, begins: datetime) -> int:
 
 def _nothing(_system_id: str) -> None:
     return None
-
-
-def _nobody(_system_id: str) -> int:
-    return 0

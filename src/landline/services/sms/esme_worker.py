@@ -16,10 +16,11 @@ from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId, time_ordered
 from landline.ports.clock import Clock
 from landline.ports.esme_gateway import Customers, Delivered, ReportOut, TextOut
-from landline.services.sms import accounts, esme
+from landline.services.sms import accounts
 from landline.services.sms import records_esme as records
 from landline.services.sms.accounts import Accounts
 from landline.services.sms.esme import Esme
+from landline.services.sms.esme_out import WAITING, EsmeOut
 from landline.services.sms.model import esme as model
 from landline.store.changes import Changes
 from landline.store.database import Database, Record
@@ -72,7 +73,8 @@ class EsmeWorker:
         clock: Clock,
         changes: Changes,
         accounts_: Accounts,
-        esme_: Esme,
+        esme: Esme,
+        out: EsmeOut,
         customers: Customers,
         owner: UUID,
         *,
@@ -93,11 +95,11 @@ class EsmeWorker:
         self._changed: set[str] = set()
         self._done: list[_Done] = []
         self._sweep_at = clock.now()
-        esme_.on_bound = self._bound
-        esme_.on_waiting = self._wake
-        esme_.receives = customers.receivers
+        esme.on_bound = self._bound
+        out.on_waiting = self._wake
+        out.receives = customers.receivers
         changes.watch(accounts.SUBJECT, self._account_changed)
-        changes.watch(esme.WAITING, self._heard)
+        changes.watch(WAITING, self._heard)
 
     async def inherit(self) -> None:
         """Every other process is dead: take over at once what they had in hand."""
@@ -192,7 +194,7 @@ class EsmeWorker:
                 put_off = [*gone, *later]
                 await records.put_off(connection, lane.resource, lane.system_id, self._owner, put_off)
             if gone:  # another process may have the account now
-                await self._changes.publish(connection, esme.WAITING, lane.system_id)
+                await self._changes.publish(connection, WAITING, lane.system_id)
         if taken:
             lane.failures = 0
         elif later:
