@@ -29,6 +29,7 @@ class AnswerReader:
         "_limit",
         "_parser",
         "_received",
+        "_status",
         "_whole",
         "reusable",
     )
@@ -44,7 +45,7 @@ class AnswerReader:
     def begin(self, limit_bytes: int) -> None:
         """The next answer is awaited, its body to be cut at `limit_bytes`."""
         self._limit = limit_bytes
-        self._received = self._interim = self._headers_bytes = self._body_bytes = 0
+        self._received = self._interim = self._headers_bytes = self._body_bytes = self._status = 0
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._headers_done = self._full = self._whole = self.reusable = False
@@ -80,7 +81,7 @@ class AnswerReader:
         """What has come."""
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers}
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        return Answer(self._parser.get_status_code(), headers, body[: self._limit])
+        return Answer(self._status, headers, body[: self._limit])
 
     def on_message_begin(self) -> None:
         if self._whole:
@@ -97,21 +98,23 @@ class AnswerReader:
         if self._whole:
             raise BadAnswer("a second answer came")
         self._headers_done = True
+        self._status = self._parser.get_status_code()
 
     def on_body(self, body: bytes) -> None:
-        if not self._full:
+        if not self._full and not self._whole:
             self._body.append(body)
             self._body_bytes += len(body)
             self._full = self._body_bytes >= self._limit
 
     def on_message_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if status >= 200:
+        if self._whole:
+            return
+        if self._status >= 200:
             self._whole = True
             self.reusable = self._parser.should_keep_alive()
             return
         self._interim += 1
-        if status == 101 or self._interim > _INTERIM_LIMIT:
+        if self._status == 101 or self._interim > _INTERIM_LIMIT:
             raise BadAnswer("the answer does not come to its point")
         self._headers.clear()  # RFC 9110 §15.2: the answer is still to come
         self._headers_done = False

@@ -17,6 +17,11 @@ class NothingCame(CalloutFailed):
         super().__init__("connection", why)
 
 
+def closing() -> CalloutFailed:
+    """What becomes of requests when the engine closes."""
+    return CalloutFailed("connection", "this server is closing")
+
+
 class Keeper(Protocol):
     """What keeps connections between their requests."""
 
@@ -80,7 +85,7 @@ class Connection(asyncio.Protocol):
         if self._future is None:
             self.close()
         else:
-            self.fail(CalloutFailed("connection", "this server is closing"))
+            self.fail(closing())
 
     def fail(self, failure: CalloutFailed) -> None:
         """Give up the request under way, and the connection with it."""

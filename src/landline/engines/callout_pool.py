@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from landline.engines.callout_connection import Connection, Origin
+from landline.engines.callout_connection import Connection, Origin, closing
 
 Connect = Callable[[Connection], Awaitable[None]]
 
@@ -33,6 +33,7 @@ class Pools:
         """For room among all."""
         self._sweep: asyncio.TimerHandle | None = None
         self._gone: asyncio.Future[None] | None = None
+        self._closed = False
 
     def take(self, origin: Origin) -> Connection | None:
         """An idle connection to `origin`, unless there is none or others wait for it already."""
@@ -41,7 +42,7 @@ class Pools:
 
     async def obtain(self, origin: Origin, connect: Connect, *, new: bool = False) -> Connection:
         """An idle connection to `origin`, or one that `connect` has made; a new one in any case when `new`."""
-        while True:
+        while not self._closed:
             pool = self._pools.setdefault(origin, Pool())
             if not new and (connection := self._idle(pool)) is not None:
                 return connection
@@ -54,9 +55,15 @@ class Pools:
                 await self._turn(self._waiting)
             else:
                 return await self._make(origin, pool, connect)
+        raise closing()
 
     async def close(self, within_s: float) -> None:
-        """End all connections, those with a request under way too; what has not said goodbye `within_s` is cut off."""
+        """End all connections, those with a request under way too, and make no more. What has not said goodbye
+        `within_s` is cut off."""
+        self._closed = True
+        for waiting in (self._waiting, *(pool.waiting for pool in self._pools.values())):
+            while _wake(waiting):
+                pass
         connections = [connection for pool in self._pools.values() for connection in pool.connections]
         for connection in connections:
             connection.leave()
@@ -104,6 +111,8 @@ class Pools:
         self._count += 1
         try:
             await connect(connection)
+            if self._closed:
+                raise closing()
         except BaseException:
             connection.abort()
             self.lost(connection)
