@@ -140,7 +140,10 @@ class Lanes:
         return min((lane.next_slot for lane in waiting if lane.next_slot and lane.next_slot > now), default=None)
 
     def _start(self, lane: Lane) -> None:
-        while self._tasks is not None and len(lane.waiting) > lane.starting and lane.pumps < self._width(lane):
+        together = 1 if lane.form is None else lane.form.together
+        while (
+            self._tasks is not None and len(lane.waiting) > lane.starting * together and lane.pumps < self._width(lane)
+        ):
             if len(self._pumps) >= IN_FLIGHT_LIMIT:
                 if not lane.starved:
                     lane.starved = True
@@ -208,6 +211,8 @@ class Lanes:
         if form is None or form.target is not target:
             form = lane.form = Form(target, self._origin)
         batch += self._pop(lane, form.first_batch(lane.waiting))
+        if form.together > 1 and lane.waiting:
+            self._start(lane)  # the batch was cut by its size, so more requests are needed than was thought
         if target.subscription.state is State.ENABLED:
             await self._send(lane, form, batch)
         else:

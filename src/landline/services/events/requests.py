@@ -23,6 +23,8 @@ class Form:
         """`origin`: see `origin_of`."""
         self.target = target
         settings = target.subscription.settings
+        self.together = settings.batch_events
+        """The most events of one request."""
         self._fixed = {
             **dict(settings.headers),
             **dict(target.secrets.headers),
@@ -37,14 +39,14 @@ class Form:
     def first_batch(self, waiting: Sequence[Delivery]) -> int:
         """How many of the first of `waiting` go into one request, at least one: equally often tried, in both limits."""
         topic, settings = self.target.topic, self.target.subscription.settings
-        if settings.batch_events == 1:
+        if self.together == 1:
             return 1
         room = settings.batch_kilobytes * 1024 - 2
         count = 0
         for delivery in waiting:
             event = delivery.event
             room -= len(event.data) + len(topic) + len(event.subject) + len(event.type) + _ENVELOPE_BYTES
-            if count and (count >= settings.batch_events or room < 0 or delivery.attempts != waiting[0].attempts):
+            if count and (count >= self.together or room < 0 or delivery.attempts != waiting[0].attempts):
                 break
             count += 1
         return count
