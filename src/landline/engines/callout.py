@@ -44,7 +44,7 @@ class HttpCallout:
         loopback_open: bool = False,
         ca_bundle: Path | None = None,
         connections: int = 1024,
-        connections_per_host: int = 128,
+        connections_per_host: int = 512,
         connect_s: float = _CONNECT_S,
         resolve: Resolve = system_resolve,
     ) -> None:
