@@ -113,6 +113,7 @@ class Product:
         assert secret is not None, "the supervisor settles the sealing secret"
         self._sealer = Sealer(secret.encode())
         self._callout = HttpCallout(allowed_hosts=config.webhook_allow, loopback_open=config.open_webhooks)
+        self._callouts = [self._callout]
         self._build_base()
         self._build_sms()
         self._build_edge()
@@ -289,7 +290,10 @@ class Product:
     def _service_tokens(self, dev_issuer: DevIssuer | None) -> ServiceTokens | None:
         issuers = [dev_issuer.issuer] if dev_issuer else []
         if self._config.oidc_issuer:
-            keys = RemoteKeys(self._config.oidc_issuer)
+            # The operator named the issuer, which may name any other host: every address is open, but only with TLS.
+            callout = HttpCallout(allowed_hosts=("0.0.0.0/0", "::/0"))
+            self._callouts.append(callout)
+            keys = RemoteKeys(self._config.oidc_issuer, callout)
             issuers.append(Issuer(self._config.oidc_issuer, keys, (self._config.oidc_audience,)))
         return ServiceTokens(issuers) if issuers else None
 
@@ -338,7 +342,8 @@ class Product:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._guard.close()
-        await self._callout.close()
+        for callout in self._callouts:
+            await callout.close()
         await self._changes.close()
         await self._database.close()
 
