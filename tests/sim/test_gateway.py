@@ -19,7 +19,7 @@ from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
 from landline.ports.clock import Clock
-from landline.ports.sms_carrier import Arrival, CarrierEvents, Receipt, Submission, Submitted
+from landline.ports.sms_carrier import Arrival, CarrierEvents, CrashPolicy, Receipt, Submission, Submitted
 from landline.services.sms.model import messages
 from landline.services.sms.service import Options, To
 from landline.store.database import Database
@@ -40,6 +40,7 @@ class FaultyCarrier:
     crashes, as a real SMSC would."""
 
     name = "carrier"
+    crash_policy = CrashPolicy.RESEND
 
     def __init__(self, dice: random.Random, clock: Clock) -> None:
         self.dice = dice
@@ -49,6 +50,10 @@ class FaultyCarrier:
         self.answers: list[Submitted] = []
         self._events: CarrierEvents | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def up(self) -> bool:
+        return self._events is not None
 
     async def start(self, events: CarrierEvents) -> None:
         self._events = events
@@ -62,6 +67,9 @@ class FaultyCarrier:
         self.answers.clear()
         for task in self._tasks:
             task.cancel()
+
+    async def query(self, carrier_message_id: str, sender: str) -> Receipt | None:
+        return None
 
     async def submit(self, submissions: Sequence[Submission]) -> None:
         if self.dice.random() < 0.1:

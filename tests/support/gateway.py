@@ -12,9 +12,11 @@ from landline.ports.sms_carrier import SmsCarrier
 from landline.services.events.service import Events
 from landline.services.numbers.service import Numbers
 from landline.services.sms.accept import Accepts
+from landline.services.sms.failover import Failover
 from landline.services.sms.handover import HandOver
 from landline.services.sms.inbound import Inbound
 from landline.services.sms.keywords import Keywords
+from landline.services.sms.model.routing import Router, Rule
 from landline.services.sms.news import News
 from landline.services.sms.service import Sms
 from landline.services.sms.timeline import Timelines
@@ -30,11 +32,14 @@ DEFAULT_CARRIER = "carrier"
 class Gateway:
     """One process. `start` runs its worker, `crash` drops everything it holds in memory."""
 
-    def __init__(self, dsn: str, database: Database, clock: DrivenClock, carrier: SmsCarrier) -> None:
+    def __init__(self, dsn: str, database: Database, clock: DrivenClock, *carriers: SmsCarrier) -> None:
+        """The first of `carriers` is the default one, the others are there for failover."""
         owner = uuid4()
         self.database = database
         self.clock = clock
-        self.carrier = carrier
+        self.carriers = {carrier.name: carrier for carrier in carriers}
+        self.rules: list[Rule] = []
+        self.fails_over_on_receipts = False
         self.changes = Changes(dsn)
         self.numbers = Numbers(database, clock, self.changes)
         self.keywords = Keywords(database, self.changes)
@@ -52,8 +57,9 @@ class Gateway:
         self.handover = HandOver()
         self.blocks = Blocks(database, "sms_blocks", owner)
         inbound = Inbound(database, clock, self.numbers, self.events, self.keywords, self.handover, owner)
-        self.news = News(database, clock, self.events, self.handover, self.blocks, inbound)
-        self.worker = Worker(database, clock, {carrier.name: carrier}, self.handover, self.blocks, self.news)
+        failover = Failover(self.carriers, self._route, self._wants_failover)
+        self.news = News(database, clock, self.events, self.handover, self.blocks, inbound, failover)
+        self.worker = Worker(database, clock, self.carriers, self.handover, self.blocks, self.news, failover)
         self.sms = Sms(
             database,
             clock,
@@ -61,7 +67,7 @@ class Gateway:
             self.events,
             Accepts(database, clock, self.events, self.handover, owner),
             wall=lambda: datetime.now(UTC),
-            default_carrier=carrier.name,
+            router=self._router,
         )
         self.timelines = Timelines(database, self.events)
         self._running: asyncio.Task[None] | None = None
@@ -70,7 +76,8 @@ class Gateway:
         await self.changes.start()
         if alone:
             await self.blocks.inherit(self.clock.now())
-        await self.carrier.start(self.news)
+        for carrier in self.carriers.values():
+            await carrier.start(self.news)
         self._running = asyncio.create_task(self.worker.run())
         return self
 
@@ -83,6 +90,16 @@ class Gateway:
         await self.changes.close()
         await self.events.callout.close()
         await self.clock.advance(LEASE + timedelta(seconds=1))
+
+    async def _router(self) -> Router:
+        names = list(self.carriers)
+        return Router(self.rules, carriers=names, defaults=names, resources={}, country=lambda _number: None)
+
+    async def _route(self, resource: ResourceId, sender: str, recipient: str, tag: str | None) -> tuple[str, ...]:
+        return (await self._router()).route(resource, sender, recipient, tag).carriers
+
+    async def _wants_failover(self, _resource: ResourceId) -> bool:
+        return self.fails_over_on_receipts
 
     async def own(self) -> ResourceId:
         """A resource with the numbers of `landline dev`."""

@@ -44,9 +44,11 @@ from landline.services.resources.service import Resources
 from landline.services.sms import admin as sms_admin
 from landline.services.sms import api as sms_api
 from landline.services.sms.accept import Accepts
+from landline.services.sms.failover import Failover
 from landline.services.sms.handover import HandOver
 from landline.services.sms.inbound import Inbound
 from landline.services.sms.keywords import Keywords
+from landline.services.sms.model.routing import Router
 from landline.services.sms.news import News
 from landline.services.sms.service import Sms
 from landline.services.sms.timeline import Timelines
@@ -114,15 +116,16 @@ class Product:
         handover = HandOver()
         self._sms_blocks = Blocks(database, "sms_blocks", self._owner)
         self._keywords = Keywords(database, self._changes)
-        inbound = Inbound(database, clock, self._numbers, events, self._keywords, handover, self._owner)
-        self._news = News(database, clock, events, handover, self._sms_blocks, inbound)
         self._simulated = (
             SimulatedCarrier(database, clock, self._config.seed) if self._config.simulated_carrier else None
         )
         self._carriers: dict[str, SmsCarrier] = {}
         if self._simulated is not None:
             self._carriers[self._simulated.name] = self._simulated
-        self._sms_worker = Worker(database, clock, self._carriers, handover, self._sms_blocks, self._news)
+        failover = Failover(self._carriers, self._carriers_for, self._wants_failover)
+        inbound = Inbound(database, clock, self._numbers, events, self._keywords, handover, self._owner)
+        self._news = News(database, clock, events, handover, self._sms_blocks, inbound, failover)
+        self._sms_worker = Worker(database, clock, self._carriers, handover, self._sms_blocks, self._news, failover)
         self._sms = Sms(
             database,
             clock,
@@ -130,7 +133,7 @@ class Product:
             events,
             Accepts(database, clock, events, handover, self._owner),
             wall=lambda: datetime.now(UTC),
-            default_carrier=next(iter(self._carriers), "default"),
+            router=self._router,
         )
         self._timelines = Timelines(database, events)
 
@@ -237,6 +240,20 @@ class Product:
     def _endpoint(self, name: str) -> str:
         host = self._config.domain if name == DEFAULT_RESOURCE else f"{name}.{self._config.domain}"
         return f"https://{host}:{self._config.clients_port}/"
+
+    async def _router(self) -> Router:
+        names = list(self._carriers) or ["default"]
+        return Router([], carriers=names, defaults=names, resources={}, country=lambda _number: None)
+
+    async def _carriers_for(
+        self, resource: ResourceId, sender: str, recipient: str, tag: str | None
+    ) -> tuple[str, ...]:
+        owned = await self._numbers.sender(resource, sender)
+        router = await self._router()
+        return router.route(resource, sender, recipient, tag, owned.carrier if owned else None).carriers
+
+    async def _wants_failover(self, _resource: ResourceId) -> bool:
+        return False
 
     async def _resource_id(self, name: str) -> ResourceId:
         return (await self._resources.get(name)).resource_id

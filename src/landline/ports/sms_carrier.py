@@ -3,8 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import Protocol
 from uuid import UUID
+
+
+class CrashPolicy(Enum):
+    """What becomes of a message that was handed over and whose answer never came (docs/design/gateway.md)."""
+
+    RESEND = "resend"
+    """At least once: it is handed over once more; after a second silence it ends as unknown (9999)."""
+    UNKNOWN = "unknown"
+    """At most once, for one-time codes and payments: it ends as unknown."""
+    QUERY = "query"
+    """As UNKNOWN; and what was taken and not reported in time is asked for (query_sm) before it fails. SMPP 3.4 §4.8.1
+    names a message by the id its answer brought, so a message without an answer cannot be asked for."""
+    REPEATABLE = "repeatable"
+    """The carrier knows a repeated `Submission.key`, so handing over again never doubles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +32,8 @@ class Submission:
     text: str
     segments: int
     report_wanted: bool
+    valid_until: datetime | None = None
+    """After this instant nobody should try any more; None leaves that to the carrier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +99,15 @@ class SmsCarrier(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def up(self) -> bool:
+        """Whether the carrier can be reached at this moment, as far as is known here: while it is False `submit` raises
+        `Unavailable`. Between `start` and `close` it may change at any time, and nothing announces it."""
+        ...
+
+    @property
+    def crash_policy(self) -> CrashPolicy: ...
+
     async def start(self, events: CarrierEvents) -> None:
         """Connect; from now on `events` is called."""
         ...
@@ -89,6 +115,11 @@ class SmsCarrier(Protocol):
     async def submit(self, submissions: Sequence[Submission]) -> None:
         """Take messages for handing over; waits while the carrier's window is full. Raises `Unavailable` when the
         carrier cannot take them now (none of them was taken)."""
+        ...
+
+    async def query(self, carrier_message_id: str, sender: str) -> Receipt | None:
+        """What became of a message it took, asked for now; None when it is not known, or not ended. Raises
+        `Unavailable` when the carrier cannot be asked."""
         ...
 
     async def close(self) -> None:

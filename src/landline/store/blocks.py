@@ -25,9 +25,10 @@ class Blocks:
         self._owner = owner
         self._open = f"INSERT INTO {table} (block_id, owner, due_at) VALUES ($1, $2, $3)"
         self._claim = (
-            f"UPDATE {table} SET owner = $1, due_at = $2 WHERE block_id IN ("
-            f" SELECT block_id FROM {table} WHERE due_at <= $3 AND owner IS DISTINCT FROM $1"
-            f" ORDER BY due_at, block_id LIMIT $4 FOR UPDATE SKIP LOCKED) RETURNING block_id"
+            f"WITH due AS (SELECT block_id, owner FROM {table} WHERE due_at <= $3 AND owner IS DISTINCT FROM $1"
+            f" ORDER BY due_at, block_id LIMIT $4 FOR UPDATE SKIP LOCKED)"
+            f" UPDATE {table} b SET owner = $1, due_at = $2 FROM due WHERE b.block_id = due.block_id"
+            f" RETURNING b.block_id, due.owner IS NOT NULL AS held"
         )
         self._extend = f"UPDATE {table} SET due_at = $2 WHERE owner = $1"
         self._release = (
@@ -35,7 +36,7 @@ class Blocks:
             f" FROM unnest($2::uuid[], $3::timestamptz[]) AS r (block_id, due_at)"
             f" WHERE b.block_id = r.block_id AND b.owner = $1"
         )
-        self._inherit = f"UPDATE {table} SET owner = NULL, due_at = $2 WHERE owner <> $1"
+        self._inherit = f"UPDATE {table} SET due_at = $2 WHERE owner <> $1"
         self._close = f"DELETE FROM {table} WHERE block_id = ANY($1)"
         self._owned = f"SELECT block_id FROM {table} WHERE owner = $1"
         self._unknown: frozenset[UUID] = frozenset()
@@ -45,10 +46,11 @@ class Blocks:
         """Open `block` in the transaction that writes its rows: held by this process, or due at once for any."""
         await connection.execute(self._open, block, *((self._owner, now + LEASE) if held else (None, now)))
 
-    async def claim(self, now: datetime, limit: int) -> list[UUID]:
-        """Up to `limit` due blocks, the longest due first, now held by this process."""
+    async def claim(self, now: datetime, limit: int) -> dict[UUID, bool]:
+        """Up to `limit` due blocks, the longest due first, now held by this process; for each, whether a process held
+        it that did not give it back: it may have died with the block's work half done."""
         rows = await self._database.fetch(self._claim, self._owner, now + LEASE, now, limit)
-        return [row["block_id"] for row in rows]
+        return {row["block_id"]: row["held"] for row in rows}
 
     async def extend(self, now: datetime) -> None:
         """Renew the lease of every block this process holds; call it at least every third of `LEASE`."""

@@ -255,3 +255,11 @@ async def test_closing_answers_what_was_taken_and_takes_no_more(setting: Setting
 async def test_before_the_start_nothing_is_taken(setting: Setting) -> None:
     with pytest.raises(Unavailable):
         await setting.unstarted().submit([submission()])
+
+
+async def test_a_carrier_is_up_from_its_start_to_its_close(setting: Setting) -> None:
+    assert not setting.unstarted().up
+    carrier = await setting.start(Recorder())
+    assert carrier.up
+    await carrier.close()
+    assert not carrier.up

@@ -9,8 +9,8 @@ from tests.support.smpp import crash
 from tests.support.smpp_world import OURS, PHONE, World, until
 
 from landline.core.errors import Invalid
-from landline.engines.smpp.config import Binding, CrashPolicy, MessageIds, SmppConfig
-from landline.ports.sms_carrier import Submission
+from landline.engines.smpp.config import Binding, MessageIds, SmppConfig
+from landline.ports.sms_carrier import CrashPolicy, Submission
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import MessageState
 from landline.protocols.smpp.pdu import ShortMessage
@@ -195,7 +195,9 @@ async def test_a_message_can_be_asked_for(world: World) -> None:
     await world.send(carrier, "hello")
     await world.answered(1)
     assert carrier.crash_policy is CrashPolicy.QUERY
-    assert await carrier.query("1", OURS) is MessageState.DELIVERED
+    found = await carrier.query("1", OURS)
+    assert found is not None
+    assert (found.carrier_message_id, found.delivered, found.code) == ("1", True, 2000)
     assert await carrier.query("99", OURS) is None
 
 

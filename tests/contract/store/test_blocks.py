@@ -30,16 +30,16 @@ async def opened(database: Database, blocks: Blocks, *, held: bool) -> UUID:
 async def test_a_held_block_is_claimed_only_after_its_lease(database: Database, table: str):
     ours, theirs = Blocks(database, table, uuid4()), Blocks(database, table, uuid4())
     block = await opened(database, ours, held=True)
-    assert await theirs.claim(NOW, 10) == []
-    assert await ours.claim(NOW + LEASE, 10) == []
-    assert await theirs.claim(NOW + LEASE, 10) == [block]
+    assert await theirs.claim(NOW, 10) == {}
+    assert await ours.claim(NOW + LEASE, 10) == {}
+    assert await theirs.claim(NOW + LEASE, 10) == {block: True}
 
 
 async def test_a_heartbeat_keeps_a_lease(database: Database, table: str):
     ours, theirs = Blocks(database, table, uuid4()), Blocks(database, table, uuid4())
     await opened(database, ours, held=True)
     await ours.extend(NOW + timedelta(seconds=10))
-    assert await theirs.claim(NOW + LEASE, 10) == []
+    assert await theirs.claim(NOW + LEASE, 10) == {}
 
 
 async def test_the_backlog_is_shared_without_overlap(database: Database, table: str):
@@ -57,15 +57,15 @@ async def test_a_released_block_is_due_when_it_said(database: Database, table: s
     later = NOW + timedelta(hours=1)
     await ours.release({block: later})
     assert await ours.next_due() == later
-    assert await ours.claim(NOW + LEASE, 10) == []
-    assert await ours.claim(later, 10) == [block]
+    assert await ours.claim(NOW + LEASE, 10) == {}
+    assert await ours.claim(later, 10) == {block: False}
 
 
 async def test_whoever_is_alone_takes_over_at_once(database: Database, table: str):
     dead, ours = Blocks(database, table, uuid4()), Blocks(database, table, uuid4())
     block = await opened(database, dead, held=True)
     await ours.inherit(NOW)
-    assert await ours.claim(NOW, 10) == [block]
+    assert await ours.claim(NOW, 10) == {block: True}
 
 
 async def test_a_closed_block_is_gone(database: Database, table: str):
@@ -73,4 +73,4 @@ async def test_a_closed_block_is_gone(database: Database, table: str):
     block = await opened(database, ours, held=True)
     async with database.transaction() as connection:
         await ours.close(connection, [block])
-    assert await Blocks(database, table, uuid4()).claim(NOW + timedelta(days=1), 10) == []
+    assert await Blocks(database, table, uuid4()).claim(NOW + timedelta(days=1), 10) == {}

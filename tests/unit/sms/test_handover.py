@@ -1,6 +1,7 @@
 """The bookkeeping of blocks in memory: when they are finished, when they wait for reports."""
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -56,13 +57,14 @@ def test_a_block_without_messages_is_finished_at_once():
     assert hands.finished() == [BLOCK]
 
 
-def test_what_a_carrier_did_not_take_is_next_again_in_the_same_order():
+def test_what_a_carrier_did_not_take_is_next_again_in_the_same_order_of_each_sender():
     hands = handover()
-    messages = [pending() for _ in range(5)]
+    resource = ResourceId(uuid4())
+    messages = [replace(pending(), resource=resource) for _ in range(5)]
     hands.take(BLOCK, messages)
-    batch = hands.next("simulated", 3)
+    batch = hands.next("simulated", 3, NOW)
     hands.put_back("simulated", batch)
-    assert hands.next("simulated", 5) == messages
+    assert hands.next("simulated", 5, NOW) == messages
 
 
 def test_there_is_no_room_beyond_the_limit_nor_for_an_unknown_carrier():

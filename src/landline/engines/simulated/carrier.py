@@ -13,7 +13,7 @@ from landline.engines.simulated.intake import Intake
 from landline.engines.simulated.model import Behaviour, Conduct
 from landline.engines.simulated.reporter import Reporter
 from landline.ports.clock import Clock
-from landline.ports.sms_carrier import Arrival, CarrierEvents, Submission
+from landline.ports.sms_carrier import Arrival, CarrierEvents, CrashPolicy, Receipt, Submission
 from landline.protocols import smstext
 from landline.store.database import Database
 
@@ -40,6 +40,20 @@ class SimulatedCarrier:
     @property
     def name(self) -> str:
         return self._name
+
+    @property
+    def up(self) -> bool:
+        """See the port: from its start to its close."""
+        return self._intake is not None and self._intake.open
+
+    @property
+    def crash_policy(self) -> CrashPolicy:
+        """See the port: what was handed over before is recognised by its key."""
+        return CrashPolicy.REPEATABLE
+
+    async def query(self, carrier_message_id: str, sender: str) -> Receipt | None:
+        """See the port. It reports everything by itself, so that there is nothing to ask for."""
+        return None
 
     async def start(self, events: CarrierEvents) -> None:
         """See the port. Raises `Unavailable` when the database is away."""

@@ -46,6 +46,11 @@ class Intake:
         self._room.set()
         self._closing = False
 
+    @property
+    def open(self) -> bool:
+        """Whether `submit` takes messages."""
+        return not self._closing
+
     async def submit(self, submissions: Sequence[Submission]) -> None:
         """See `ports.sms_carrier`."""
         while not self._closing and self._unanswered >= WINDOW:

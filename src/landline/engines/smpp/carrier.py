@@ -10,14 +10,14 @@ from uuid import uuid4
 import structlog
 
 from landline.core.errors import Unavailable
-from landline.engines.smpp.config import Binding, CrashPolicy, SmppConfig
+from landline.engines.smpp.config import Binding, SmppConfig
 from landline.engines.smpp.inbox import Inbox
 from landline.engines.smpp.link import Link
 from landline.engines.smpp.outbox import Answer, Outbox
 from landline.engines.smpp.pump import Pump
 from landline.engines.smpp.records import Records
 from landline.ports.clock import Alarm, Clock
-from landline.ports.sms_carrier import CarrierEvents, Submission, Submitted
+from landline.ports.sms_carrier import CarrierEvents, CrashPolicy, Receipt, Submission, Submitted
 from landline.protocols.smpp import status
 from landline.protocols.smpp.commands import BindKind, Command, MessageState
 from landline.protocols.smpp.events import Answered, Event, MessageArrived, RequestArrived, Unanswered
@@ -66,6 +66,11 @@ class SmppCarrier:
         return self._config.crash_policy
 
     @property
+    def up(self) -> bool:
+        """See the port: one bind at least can submit."""
+        return not self._closing and any(link.usable for link in self._links)
+
+    @property
     def bound(self) -> int:
         """How many binds are up."""
         return sum(1 for link in self._links if link.session is not None)
@@ -101,11 +106,8 @@ class SmppCarrier:
         if self._outbox.answers:
             self._ring()
 
-    async def query(self, carrier_message_id: str, sender: str) -> MessageState | None:
-        """What the SMSC says has become of a message (query_sm); None when it does not know it.
-
-        Raises `Unavailable` when it cannot be asked.
-        """
+    async def query(self, carrier_message_id: str, sender: str) -> Receipt | None:
+        """See the port (query_sm, SMPP 3.4 §4.8). Of a long message its first part is asked for."""
         link = next((link for link in self._links if link.usable), None)
         session = link.session if link is not None else None
         if link is None or session is None or link.pump is None or not session.free:
@@ -119,8 +121,11 @@ class SmppCarrier:
         answered = await asked.answer
         if answered.status != status.ESME_ROK or not isinstance(answered.body, QueryAnswer):
             return None
-        known = {state.value: state for state in MessageState}
-        return known.get(answered.body.message_state, MessageState.UNKNOWN)
+        state = next((state for state in MessageState if state.value == answered.body.message_state), None)
+        if state is None or not state.final:
+            return None
+        code = status.state_code(state)
+        return Receipt(carrier_message_id, state is MessageState.DELIVERED, code, self._clock.now())
 
     async def close(self) -> None:
         """See the port: what is in flight is awaited for as long as a response may take, then every bind is ended."""
@@ -274,7 +279,7 @@ class SmppCarrier:
     def _check(self) -> None:
         if self._closing or self._events is None:
             raise Unavailable("the carrier is closed")
-        if not any(link.usable for link in self._links):
+        if not self.up:
             raise Unavailable("no bind to the carrier is up")
 
     def _ring(self) -> None:

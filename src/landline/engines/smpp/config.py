@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from landline.core.errors import Invalid
+from landline.ports.sms_carrier import CrashPolicy
 from landline.protocols.smpp.texts import Alphabet, LongStyle
 
 
@@ -24,20 +25,6 @@ class MessageIds(Enum):
     """Responses in hexadecimal, receipts in decimal."""
     HEX_DEC = "hex-dec"
     """Responses in decimal, receipts in hexadecimal."""
-
-
-class CrashPolicy(Enum):
-    """What becomes of a message that was handed over and never answered (sms.md 2): the service's choice to carry out.
-
-    SMPP 3.4 lets no one ask for a message whose id never came (query_sm §4.8.1 names it by id), so QUERY asks for those
-    whose id is known and treats the others as UNKNOWN.
-    """
-
-    RESEND = "resend"
-    """At least once."""
-    UNKNOWN = "unknown"
-    """At most once: one-time codes, payments."""
-    QUERY = "query"
 
 
 @dataclass(frozen=True, slots=True)

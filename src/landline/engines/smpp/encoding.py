@@ -1,5 +1,6 @@
 """Submissions as submit_sm bodies, encoded once before they are queued: addresses, options, the parts of long texts."""
 
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from landline.core import phone
@@ -27,11 +28,12 @@ class Encoder:
         config = self._config
         self._reference = (self._reference + 1) & 0xFFFF
         parts = texts.write(submission.text, config.long_style, config.alphabet, self._reference)
+        validity = self._validity if submission.valid_until is None else absolute_time(submission.valid_until)
         recipient = submission.recipient if config.plus_sign else submission.recipient.removeprefix("+")
         return [
-            self._template(submission.sender, submission.report_wanted, part.esm_class, part.data_coding).body(
-                recipient, part.short_message, part.tlvs
-            )
+            self._template(
+                submission.sender, submission.report_wanted, part.esm_class, part.data_coding, validity
+            ).body(recipient, part.short_message, part.tlvs)
             for part in parts
         ]
 
@@ -45,7 +47,9 @@ class Encoder:
             address,
         )
 
-    def _make_template(self, sender: str, report: bool, esm_class: int, data_coding: int) -> SubmitTemplate:
+    def _make_template(
+        self, sender: str, report: bool, esm_class: int, data_coding: int, validity: str
+    ) -> SubmitTemplate:
         ton, npi, address = self.source(sender)
         return SubmitTemplate(
             ShortMessage(
@@ -56,7 +60,7 @@ class Encoder:
                 dest_addr_ton=self._config.destination_ton,
                 dest_addr_npi=self._config.destination_npi,
                 esm_class=esm_class,
-                validity_period=self._validity,
+                validity_period=validity,
                 registered_delivery=self._config.registered_delivery if report else 0,
                 data_coding=data_coding,
             )
@@ -83,6 +87,11 @@ def number_of(ton: int, address: str) -> str:
     if ton == Ton.UNKNOWN and address.isdigit() and len(address) >= 10 and not address.startswith("0"):
         return "+" + address
     return address
+
+
+def absolute_time(at: datetime) -> str:
+    """An absolute SMPP time in UTC (§7.1.1): YYMMDDhhmmsstnnp, a tenth of a second and an offset of 0 quarter hours."""
+    return at.astimezone(UTC).strftime("%y%m%d%H%M%S000+")
 
 
 def relative_time(seconds: float) -> str:

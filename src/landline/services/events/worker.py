@@ -131,7 +131,7 @@ class EventsWorker:
         await self._adopt(await events.blocks.forgotten(self._results.blocks))
         while not self._lanes.full:
             claimed = await events.blocks.claim(now, _BLOCKS_AT_ONCE)
-            await self._adopt(claimed)
+            await self._adopt(list(claimed))
             if len(claimed) < _BLOCKS_AT_ONCE:
                 return
 

@@ -13,7 +13,7 @@ from landline.services.events.service import Events
 from landline.services.sms import notices, records
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.model import details, messages
-from landline.services.sms.model.messages import Plan, Refused, State
+from landline.services.sms.model.messages import Blocked, Plan, Refused, State
 from landline.services.sms.records import Row
 from landline.store.database import Connection, Database
 from landline.store.group_commit import GroupCommit
@@ -49,13 +49,14 @@ class Accepts:
     async def _commit(self, plans: list[Plan]) -> list[Exceptions]:
         now = self._clock.now()
         block = time_ordered(now, os.urandom(10))
-        owner = self._owner if self._handover.may_hold({plan.carrier for plan in plans}) else None
+        carriers = {recipient.carrier for plan in plans for recipient in plan.recipients}
+        owner = self._owner if self._handover.may_hold(carriers) else None
         async with self._database.connection() as connection:
             rows = await _rows(connection, plans)
             if any(row.blocked for row in rows):
                 async with connection.transaction():
                     exceptions = await _write(connection, block, owner, now, rows)
-                    emitted = await self._report_blocked(connection, rows, exceptions)
+                    emitted = await self._end_blocked(connection, rows, exceptions)
                 self._events.committed(emitted)
             else:
                 exceptions = await _write(connection, block, owner, now, rows)
@@ -63,9 +64,11 @@ class Accepts:
             self._handover.take(block, pending_of(block, rows, exceptions))
         return [exceptions.get(id(plan), {}) for plan in plans]
 
-    async def _report_blocked(
+    async def _end_blocked(
         self, connection: Connection, rows: Sequence[Row], exceptions: dict[int, Exceptions]
     ) -> Emitted:
+        ended = [(row, row.blocked) for row in rows if row.blocked is not None and not _left_out(row, exceptions)]
+        await records.blocked(connection, [row for row, _ in ended])
         reports = [
             notices.delivery_report(
                 resource=row.plan.resource,
@@ -74,25 +77,34 @@ class Accepts:
                 sender=row.plan.sender,
                 recipient=row.recipient.to,
                 state=State.FAILED,
-                code=details.OPTED_OUT,
+                code=blocked.code,
                 ended_at=row.plan.accepted_at,
                 segments=row.plan.segments,
                 segments_delivered=0,
                 tag=row.plan.tag,
             )
-            for row in rows
-            if row.blocked and row.plan.report_wanted and not _left_out(row, exceptions)
+            for row, blocked in ended
+            if row.plan.report_wanted
         ]
         return await self._events.emit(connection, reports)
 
 
+_OPTED_OUT = Blocked(details.OPTED_OUT, "the recipient opted out")
+
+
 async def _rows(connection: Connection, plans: Sequence[Plan]) -> list[Row]:
     heeding = [(plan, recipient) for plan in plans if plan.heeds_opt_outs for recipient in plan.recipients]
-    blocked = await records.opted_out(connection, [(plan.resource, plan.sender, to.to) for plan, to in heeding])
-    if not blocked:
-        return [Row(plan, recipient, blocked=False) for plan in plans for recipient in plan.recipients]
+    opted_out = await records.opted_out(connection, [(plan.resource, plan.sender, to.to) for plan, to in heeding])
+    if not opted_out:
+        return [Row(plan, recipient, recipient.blocked) for plan in plans for recipient in plan.recipients]
     return [
-        Row(plan, recipient, plan.heeds_opt_outs and (plan.resource, plan.sender, recipient.to) in blocked)
+        Row(
+            plan,
+            recipient,
+            _OPTED_OUT
+            if plan.heeds_opt_outs and (plan.resource, plan.sender, recipient.to) in opted_out
+            else recipient.blocked,
+        )
         for plan in plans
         for recipient in plan.recipients
     ]
@@ -101,7 +113,7 @@ async def _rows(connection: Connection, plans: Sequence[Plan]) -> list[Row]:
 async def _write(
     connection: Connection, block: UUID, owner: UUID | None, now: datetime, rows: Sequence[Row]
 ) -> dict[int, Exceptions]:
-    count = await records.insert(connection, block, owner, now, rows, details.OPTED_OUT)
+    count = await records.insert(connection, block, owner, now, rows)
     if count == len(rows):
         return {}
     found = await records.by_repeatability(connection, rows)
@@ -127,12 +139,13 @@ def _left_out(row: Row, exceptions: dict[int, Exceptions]) -> bool:
 
 
 def pending_of(block: UUID, rows: Sequence[Row], exceptions: dict[int, Exceptions]) -> list[Pending]:
-    """The written `rows` as messages to hand over, without those that got no new message or end at once."""
+    """The written `rows` as messages to hand over now: without those that got no new message, end at once, or are sent
+    at a later time."""
     return [
         Pending(
             resource=row.plan.resource,
             block=block,
-            carrier=row.plan.carrier,
+            carrier=row.recipient.carrier,
             submission=Submission(
                 key=row.recipient.message_id,
                 sender=row.plan.sender,
@@ -140,10 +153,12 @@ def pending_of(block: UUID, rows: Sequence[Row], exceptions: dict[int, Exception
                 text=row.plan.body,
                 segments=row.plan.segments,
                 report_wanted=row.plan.report_wanted,
+                valid_until=row.plan.valid_until,
             ),
             accepted_at=row.plan.accepted_at,
             report_by=row.plan.report_by,
+            tag=row.plan.tag,
         )
         for row in rows
-        if not row.blocked and not _left_out(row, exceptions)
+        if row.blocked is None and row.plan.send_at is None and not _left_out(row, exceptions)
     ]

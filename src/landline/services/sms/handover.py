@@ -4,14 +4,15 @@ A block is looked after here from the commit that wrote it until all its message
 database for its reports (docs/design/blocks.md). Losing this memory loses nothing: the blocks' leases end.
 """
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from landline.core.ids import ResourceId
 from landline.ports.sms_carrier import Submission
+from landline.services.sms.model.pacing import Lanes
 
 
 @dataclass(slots=True)
@@ -24,9 +25,25 @@ class Pending:
     submission: Submission
     accepted_at: datetime
     report_by: datetime
+    tag: str | None = None
     attempts: int = 0
     alone: bool = False
     """It has left its block and has a timer of its own (`sms_messages.due_at`)."""
+    doubt: int = 0
+    """How often a carrier may have got it without our knowing (docs/design/gateway.md)."""
+    marked: bool = False
+    """Whether `doubt` counts the present hand-over already, in the database too."""
+
+    @property
+    def until(self) -> datetime:
+        """When it is tried no more."""
+        valid_until = self.submission.valid_until
+        return self.report_by if valid_until is None else min(valid_until, self.report_by)
+
+
+Sender = tuple[ResourceId, str]
+"""Sender names may belong to several resources."""
+Queue = Lanes[Sender, Pending]
 
 
 @dataclass(slots=True)
@@ -41,7 +58,7 @@ class HandOver:
     def __init__(self, *, limit: int = 20_000, remembered_blocks: int = 100_000) -> None:
         self._limit = limit
         self._remembered_blocks = remembered_blocks
-        self._queues: dict[str, deque[Pending]] = {}
+        self._queues: dict[str, Queue] = {}
         self._rings: dict[str, Callable[[], None]] = {}
         self._in_hand: dict[UUID, Pending] = {}
         self._blocks: OrderedDict[UUID, _Block] = OrderedDict()
@@ -50,9 +67,9 @@ class HandOver:
         self.on_awaiting: Callable[[datetime], None] = _nobody
         """Called with the instant at which a block that is all answered wants to be looked at."""
 
-    def serve(self, carrier: str, ring: Callable[[], None]) -> None:
-        """`carrier` exists in this process; `ring` wakes whoever submits to it."""
-        self._queues[carrier] = deque()
+    def serve(self, carrier: str, ring: Callable[[], None], queue: Queue | None = None) -> None:
+        """`carrier` exists in this process; `ring` wakes whoever submits to it; `queue` says how fast."""
+        self._queues[carrier] = Lanes() if queue is None else queue
         self._rings[carrier] = ring
 
     def has_room(self) -> bool:
@@ -72,24 +89,35 @@ class HandOver:
         self._queue(pending)
 
     def take_alone(self, pending: list[Pending]) -> None:
-        """Hand over messages that have left their blocks."""
-        self._queue(pending)
+        """Hand over messages that have left their blocks; those already in hand stay as they are."""
+        self._queue([message for message in pending if message.submission.key not in self._in_hand])
 
     def _queue(self, pending: list[Pending]) -> None:
         for message in pending:
             self._in_hand[message.submission.key] = message
-            self._queues[message.carrier].append(message)
+            self._queues[message.carrier].push((message.resource, message.submission.sender), message)
         for carrier in {message.carrier for message in pending}:
             self._rings[carrier]()
 
-    def next(self, carrier: str, count: int) -> list[Pending]:
-        """Take up to `count` messages off the carrier's queue, oldest first; they stay in hand until answered."""
-        queue = self._queues[carrier]
-        return [queue.popleft() for _ in range(min(count, len(queue)))]
+    def next(self, carrier: str, count: int, now: datetime) -> list[Pending]:
+        """Take up to `count` messages off the carrier's queue, as many as its pace and its senders' allow; they stay in
+        hand until answered."""
+        return self._queues[carrier].take(count, now.timestamp())
+
+    def next_at(self, carrier: str, now: datetime) -> datetime | None:
+        """When `next` may give something, after it gave nothing; None when the queue is empty."""
+        at = self._queues[carrier].next_at(now.timestamp())
+        return None if at is None else datetime.fromtimestamp(at, UTC)
 
     def put_back(self, carrier: str, pending: list[Pending]) -> None:
         """The carrier did not take them: they are next again."""
-        self._queues[carrier].extendleft(reversed(pending))
+        queue = self._queues[carrier]
+        for message in reversed(pending):
+            queue.push_front((message.resource, message.submission.sender), message)
+
+    def alone(self) -> list[Pending]:
+        """Messages in hand that have timers of their own: the timers are their leases."""
+        return [message for message in self._in_hand.values() if message.alone]
 
     def in_hand(self, key: UUID) -> Pending | None:
         """The message of `key` when its answer is awaited here."""

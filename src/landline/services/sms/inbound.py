@@ -21,7 +21,7 @@ from landline.services.sms import notices, records, records_inbound
 from landline.services.sms.accept import pending_of
 from landline.services.sms.handover import HandOver
 from landline.services.sms.keywords import Keywords
-from landline.services.sms.model import details, messages
+from landline.services.sms.model import messages
 from landline.services.sms.model.keywords import Action, Language, find
 from landline.services.sms.model.messages import Plan, Recipient
 from landline.services.sms.records import Row
@@ -78,10 +78,10 @@ class Inbound:
                     continue
                 await self._take(connection, carrier, arrival, number, languages[number.number], now, taken)
             emitted = await self._events.emit(connection, taken.events)
-            carriers = {reply.plan.carrier for reply in taken.replies}
+            carriers = {reply.recipient.carrier for reply in taken.replies}
             held = self._owner if self._handover.may_hold(carriers) else None
             if taken.replies:
-                await records.insert(connection, block, held, now, taken.replies, details.OPTED_OUT)
+                await records.insert(connection, block, held, now, taken.replies)
         self._events.committed(emitted)
         if taken.replies and held is not None:
             self._handover.take(block, pending_of(block, taken.replies, {}))
@@ -129,7 +129,9 @@ def _reply(number: OwnedNumber, arrival: Arrival, text: str, carrier: str, now: 
     recipient = phone.parse(arrival.sender)
     if not text or recipient is None or not number.sms_outbound:
         return None
-    planned = Recipient(0, recipient, messages.new_ids(now, 1, os.urandom(10))[0], None)
+    planned = Recipient(
+        0, recipient, messages.new_ids(now, 1, os.urandom(10))[0], None, number.carrier or carrier, "reply"
+    )
     plan = Plan(
         resource=number.resource,
         sender=number.number,
@@ -139,8 +141,7 @@ def _reply(number: OwnedNumber, arrival: Arrival, text: str, carrier: str, now: 
         report_wanted=False,
         accepted_at=now,
         report_by=now + REPLY_VALIDITY,
-        carrier=number.carrier or carrier,
         recipients=[planned],
         heeds_opt_outs=False,
     )
-    return Row(plan, planned, blocked=False)
+    return Row(plan, planned)

@@ -6,7 +6,7 @@ inside one process (between processes `records.unpark` mends it).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -15,19 +15,19 @@ from landline.ports.clock import Clock
 from landline.ports.sms_carrier import Arrival, Receipt, Submitted
 from landline.services.events.model import Emitted
 from landline.services.events.service import Events
-from landline.services.sms import notices, records
+from landline.services.sms import notices
+from landline.services.sms import records_progress as records
+from landline.services.sms.failover import Failover
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.inbound import Inbound
 from landline.services.sms.model import details
 from landline.services.sms.model.messages import State
-from landline.services.sms.records import Ending
+from landline.services.sms.records_progress import Deferral, Ending
 from landline.store.blocks import Blocks
 from landline.store.database import Connection, Database, Record
 from landline.store.group_commit import GroupCommit
 
 log = structlog.get_logger()
-_RETRY_FIRST_S = 5.0
-_RETRY_MOST_S = 600.0
 
 
 @dataclass(slots=True)
@@ -53,7 +53,14 @@ class News:
     """Stores the carriers' news. Every method returns after commit and may be repeated."""
 
     def __init__(
-        self, database: Database, clock: Clock, events: Events, handover: HandOver, blocks: Blocks, inbound: Inbound
+        self,
+        database: Database,
+        clock: Clock,
+        events: Events,
+        handover: HandOver,
+        blocks: Blocks,
+        inbound: Inbound,
+        failover: Failover,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -61,6 +68,7 @@ class News:
         self._handover = handover
         self._blocks = blocks
         self._inbound = inbound
+        self._failover = failover
         self._group: GroupCommit[_News, None] = GroupCommit(self._commit, lanes=1, batch_limit=128)
         self.on_deferred: Callable[[], None] = _nobody
         """Called when messages were deferred: the worker's wait may be too long now."""
@@ -81,6 +89,51 @@ class News:
     async def give_up(self, messages: Sequence[tuple[UUID, UUID, int]]) -> None:
         """Fail (resource, message, detail code) for which nothing will come any more."""
         await self._group.submit(_News(given_up=messages))
+
+    async def mark(self, messages: Sequence[Pending], *, taken_back: bool = False) -> None:
+        """Count a hand-over of `messages` that is about to be made as in doubt; or, when it was not made after all, no
+        more."""
+        step = -1 if taken_back else 1
+        async with self._database.connection() as connection:
+            keys = [(message.resource, message.submission.key) for message in messages]
+            await records.doubt(connection, keys, [message.doubt + step for message in messages])
+        for message in messages:
+            message.doubt += step
+            message.marked = not taken_back
+
+    async def reroute(self, messages: Sequence[Pending], reason: str) -> list[Pending]:
+        """Give `messages`, which their carrier could not take, to other carriers; those for which there is none."""
+        if not self._failover.possible:
+            return list(messages)
+        now = self._clock.now()
+        async with self._database.transaction() as connection:
+            keys = [(message.resource, message.submission.key) for message in messages]
+            tried = await records.tried(connection, keys)
+            moved: list[tuple[Pending, Deferral]] = []
+            for message in messages:
+                key = message.submission.key
+                elsewhere = await self._failover.instead(message, tried.get(key, {}))
+                if elsewhere is not None:
+                    moved.append((message, Deferral(message.resource, key, now, elsewhere, message.doubt)))
+            for carrier in {message.carrier for message, _ in moved}:
+                refusals = [
+                    (
+                        Submitted(
+                            message.submission.key, None, details.TEMPORARILY_UNAVAILABLE, temporary=True, reason=reason
+                        ),
+                        message.resource,
+                    )
+                    for message, _ in moved
+                    if message.carrier == carrier
+                ]
+                await records.attempted(connection, carrier, refusals, now)
+            await records.defer(connection, [deferral for _, deferral in moved])
+        gone = {message.submission.key for message, _ in moved}
+        self._handover.answered(gone)
+        self._handover.ended(message.block for message, _ in moved if not message.alone)
+        if moved:
+            self.on_deferred()
+        return [message for message in messages if message.submission.key not in gone]
 
     async def unpark(self) -> int:
         """Apply receipts that were parked by this process while another stored their submission; how many."""
@@ -143,7 +196,7 @@ class News:
         alone = [pending for _, pending in taken if pending.alone]
         if alone:
             keys = [(pending.resource, pending.submission.key) for pending in alone]
-            await records.defer(connection, keys, [pending.report_by for pending in alone])
+            await records.wait_alone(connection, keys, [pending.report_by for pending in alone])
         parked = await records.submitted(
             connection,
             carrier,
@@ -160,24 +213,24 @@ class News:
         carrier: str,
         refused: Sequence[tuple[Submitted, Pending]],
     ) -> None:
-        """Defer what may be tried again in time, end the rest."""
+        """Defer what may be tried again in time, or by another carrier; end the rest."""
         now = self._clock.now()
+        keys = [(pending.resource, answer.key) for answer, pending in refused]
+        tried = await records.tried(connection, keys) if self._failover.possible else {}
         await records.attempted(connection, carrier, [(answer, pending.resource) for answer, pending in refused], now)
         final: list[tuple[UUID, UUID, int]] = []
-        deferred: list[tuple[UUID, UUID]] = []
-        due: list[datetime] = []
+        deferred: list[Deferral] = []
         for answer, pending in refused:
-            again_at = now + _retry_after(pending.attempts)
-            if not answer.temporary or again_at >= pending.report_by:
-                final.append((pending.resource, answer.key, details.known(answer.code)))
+            after = await self._failover.after(answer, pending, tried.get(answer.key, {}), now)
+            if isinstance(after, int):
+                final.append((pending.resource, answer.key, after))
                 continue
-            deferred.append((pending.resource, answer.key))
-            due.append(again_at)
+            deferred.append(after)
             if not pending.alone:
                 done.left.append(pending.block)
         await self._end(connection, done, emitted, final)
         if deferred:
-            await records.defer(connection, deferred, due)
+            await records.defer(connection, deferred)
             done.deferred = True
 
     async def _end_reported(
@@ -190,7 +243,42 @@ class News:
     ) -> None:
         if endings:
             ended = await records.report(connection, carrier, endings, self._clock.now())
+            if self._failover.possible and any(record["state"] == State.FAILED for record in ended):
+                ended = await self._fail_over(connection, done, carrier, ended)
             await self._tell(connection, done, emitted, ended)
+
+    async def _fail_over(
+        self, connection: Connection, done: _Done, carrier: str, ended: Sequence[Record]
+    ) -> list[Record]:
+        """Give what just failed to other carriers where its resource wants that; what has ended for good."""
+        now = self._clock.now()
+        failed = [record for record in ended if await self._may_go_elsewhere(record, now)]
+        tried = await records.tried(connection, [(record["resource_id"], record["message_id"]) for record in failed])
+        deferred: list[Deferral] = []
+        receipts: list[tuple[Submitted, UUID]] = []
+        for record in failed:
+            resource, message = record["resource_id"], record["message_id"]
+            elsewhere = await self._failover.elsewhere(
+                resource, record["sender"], record["recipient"], record["tag"], {*tried.get(message, ()), carrier}
+            )
+            if elsewhere is not None:
+                deferred.append(Deferral(resource, message, now, elsewhere, 0))
+                receipts.append((Submitted(message, None, record["code"], reason="negative receipt"), resource))
+                if not record["attempts"]:
+                    done.left.append(record["block_id"])
+        if deferred:
+            await records.attempted(connection, carrier, receipts, now)
+            await records.defer(connection, deferred, reopened=True)
+            done.deferred = True
+        gone = {deferral.message for deferral in deferred}
+        return [record for record in ended if record["message_id"] not in gone]
+
+    async def _may_go_elsewhere(self, record: Record, now: datetime) -> bool:
+        if record["state"] != State.FAILED or record["code"] in details.OF_THE_MESSAGE:
+            return False
+        if now >= (record["valid_until"] or record["report_by"]):
+            return False
+        return await self._failover.wants_failover(record["resource_id"])
 
     async def _end(
         self, connection: Connection, done: _Done, emitted: list[Emitted], messages: Sequence[tuple[UUID, UUID, int]]
@@ -214,10 +302,6 @@ def _ending(receipt: Receipt) -> Ending:
 
 def _parked(row: Record) -> tuple[str, Ending]:
     return row["carrier_message_id"], Ending(State(row["state"]), row["code"], row["at"], row["segments_delivered"])
-
-
-def _retry_after(attempts: int) -> timedelta:
-    return timedelta(seconds=min(_RETRY_FIRST_S * 2**attempts, _RETRY_MOST_S))
 
 
 def _nobody() -> None:

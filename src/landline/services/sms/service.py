@@ -1,7 +1,7 @@
 """The use cases of SMS: send, receive, opt-outs and looking things up. What carriers bring back is in `news`."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,6 +20,7 @@ from landline.services.sms import records, records_inbound
 from landline.services.sms.accept import Accepts
 from landline.services.sms.model import messages
 from landline.services.sms.model.messages import Outcome, Plan, Recipient, Refused
+from landline.services.sms.model.routing import Router
 from landline.store.database import Database, Record
 
 log = structlog.get_logger()
@@ -45,6 +46,10 @@ class Options:
     report_timeout_s: int | None = None
 
 
+RouterNow = Callable[[], Awaitable[Router]]
+"""The routing rules in force."""
+
+
 class Sms:
     """Sending texts and looking at them. `wall` reads the machine's own time, which repeatability is judged by."""
 
@@ -57,7 +62,7 @@ class Sms:
         accepts: Accepts,
         *,
         wall: Callable[[], datetime],
-        default_carrier: str,
+        router: RouterNow,
         report_timeout_s: int = 43_200,
     ) -> None:
         self._database = database
@@ -66,7 +71,7 @@ class Sms:
         self._events = events
         self._accepts = accepts
         self._wall = wall
-        self._default_carrier = default_carrier
+        self._router = router
         self._report_timeout_s = report_timeout_s
 
     async def send(
@@ -82,6 +87,10 @@ class Sms:
         outcomes, planned = self._plan_recipients(now, recipients)
         if not planned:
             raise Invalid("No recipient is a phone number in E.164 format.", target="smsRecipients")
+        router = await self._router()
+        for recipient in planned:
+            route = router.route(resource, sender, recipient.to, options.tag, owned.carrier)
+            recipient.carrier, recipient.route = route.carriers[0], route.rule
         plan = Plan(
             resource=resource,
             sender=sender,
@@ -91,7 +100,6 @@ class Sms:
             report_wanted=options.report_wanted,
             accepted_at=now,
             report_by=now + timedelta(seconds=options.report_timeout_s or self._report_timeout_s),
-            carrier=owned.carrier or self._default_carrier,
             recipients=planned,
             heeds_opt_outs=owned.kind is not SenderKind.ALPHANUMERIC,
         )
@@ -126,7 +134,7 @@ class Sms:
             except Invalid as error:
                 outcomes[index] = Outcome(to.number, 400, repeatable=False, error=error.message)
                 continue
-            planned.append(Recipient(index, number, ids[index], repeatability_id))
+            planned.append(Recipient(index, number, ids[index], repeatability_id, "", ""))
         return outcomes, planned
 
     async def opt_out(self, resource: ResourceId, sender: str, recipients: Sequence[str]) -> None:

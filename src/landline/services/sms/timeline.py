@@ -86,20 +86,22 @@ def _inbound_steps(row: Record) -> list[Step]:
 
 async def _outgoing_steps(connection: Connection, row: Record) -> list[Step]:
     steps = [_step(row["accepted_at"], "accepted")]
-    if row["code"] == details.OPTED_OUT and row["ended_at"] == row["accepted_at"]:
-        steps.append(_step(row["ended_at"], "blocked", code=row["code"], details=details.words(row["code"])))
-        return steps
-    steps.append(_step(row["accepted_at"], "queued", carrier=row["carrier"]))
+    attempts = await records.attempts_of(connection, row["resource_id"], row["message_id"])
+    if attempts and not attempts[0]["carrier"]:
+        blocked = {"code": row["code"], "details": details.words(row["code"]), "reason": attempts[0]["reason"]}
+        return [*steps, _step(row["ended_at"], "blocked", **blocked)]
+    first = attempts[0]["carrier"] if attempts else row["carrier"]
+    steps.append(_step(row["accepted_at"], "queued", carrier=first, route=row["route"]))
     handed = [
         _step(
             attempt["at"],
-            "refused",
+            "unanswered" if attempt["unknown"] else "refused",
             carrier=attempt["carrier"],
             code=attempt["code"],
             temporary=attempt["temporary"],
             reason=attempt["reason"],
         )
-        for attempt in await records.attempts_of(connection, row["resource_id"], row["message_id"])
+        for attempt in attempts
     ]
     handed += [
         _step(
@@ -113,8 +115,11 @@ async def _outgoing_steps(connection: Connection, row: Record) -> list[Step]:
         steps.append(
             _step(row["ended_at"], "reported", status=state, code=row["code"], details=details.words(row["code"]))
         )
-    elif row["due_at"] is not None and not any(step["what"] == "submitted" for step in steps):
-        steps.append(_step(row["due_at"], "next try due"))
+    elif row["due_at"] is not None and not any(
+        step["what"] == "submitted" and step["carrier"] == row["carrier"] for step in steps
+    ):
+        what = "next try due" if handed else "to be sent"
+        steps.append(_step(row["due_at"], what, carrier=row["carrier"]))
     return steps
 
 

@@ -9,8 +9,9 @@ import structlog
 
 from landline.core.errors import Unavailable
 from landline.ports.clock import Clock
-from landline.ports.sms_carrier import SmsCarrier, Submission
-from landline.services.sms import records
+from landline.ports.sms_carrier import CrashPolicy, SmsCarrier, Submission
+from landline.services.sms import records_progress as records
+from landline.services.sms.failover import Failover
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.model import details
 from landline.services.sms.news import News
@@ -40,6 +41,7 @@ class Worker:
         handover: HandOver,
         blocks: Blocks,
         news: News,
+        failover: Failover,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -47,10 +49,12 @@ class Worker:
         self._handover = handover
         self._blocks = blocks
         self._news = news
+        self._failover = failover
         self._due = clock.alarm()
         self._alarms = {name: clock.alarm() for name in carriers}
         self._until: datetime | None = None
         self._resuming: set[UUID] = set()
+        self._renewed_at = clock.now()
         news.on_deferred = self._due.ring
         handover.on_awaiting = self._awaits
         for name, alarm in self._alarms.items():
@@ -77,12 +81,23 @@ class Worker:
             await asyncio.sleep(_BEAT_S)
             try:
                 await self._blocks.extend(self._clock.now())
+                await self._renew_deferred()
                 await self._release_forgotten()
                 await self._news.unpark()
                 await self._give_up_overdue()
             except Unavailable as error:
                 log.warning("sms.beat_missed", reason=error.message)
             self._due.ring()
+
+    async def _renew_deferred(self) -> None:
+        """Messages that wait in our queue for their turn, with timers of their own, are not due for others."""
+        now = self._clock.now()
+        if now - self._renewed_at >= _DEFERRED_LEASE / 4:
+            self._renewed_at = now
+            until = now + _DEFERRED_LEASE
+            await self._wait_alone(
+                [(message.resource, message.submission.key, until) for message in self._handover.alone()]
+            )
 
     async def _release_forgotten(self) -> None:
         """Have blocks looked at whose commit we made without learning of it."""
@@ -104,33 +119,47 @@ class Worker:
     async def _submit(self, name: str, carrier: SmsCarrier) -> None:
         alarm = self._alarms[name]
         while True:
-            batch = self._handover.next(name, _BATCH)
+            now = self._clock.now()
+            batch = self._handover.next(name, _BATCH, now)
             if not batch:
-                await alarm.wait()
+                await alarm.wait(self._handover.next_at(name, now))
                 continue
             try:
-                await carrier.submit([message.submission for message in batch])
+                await self._hand_over(carrier, batch)
             except Unavailable as error:
                 log.warning("sms.carrier_unavailable", carrier=name, reason=error.message, messages=len(batch))
-                await self._keep(name, batch)
+                await self._keep(name, batch, error.message)
                 again_at = self._clock.now() + _CARRIER_PAUSE
                 while self._clock.now() < again_at:
                     await alarm.wait(again_at)
 
-    async def _keep(self, carrier: str, batch: Sequence[Pending]) -> None:
-        """Put back what the carrier did not take, and give up what has waited for it too long."""
-        now = self._clock.now()
-        late = [message for message in batch if message.report_by <= now]
-        self._handover.put_back(carrier, [message for message in batch if message.report_by > now])
-        if not late:
-            return
+    async def _hand_over(self, carrier: SmsCarrier, batch: Sequence[Pending]) -> None:
+        """Raises `Unavailable` when none was taken."""
+        marked = [message for message in batch if self._failover.to_mark(message)]
+        if marked:
+            await self._news.mark(marked)
         try:
-            await self._news.give_up(
-                [(message.resource, message.submission.key, details.TEMPORARILY_UNAVAILABLE) for message in late]
-            )
-            self._handover.answered(message.submission.key for message in late)
+            await carrier.submit([message.submission for message in batch])
         except Unavailable:
-            self._handover.put_back(carrier, late)
+            if marked:
+                await self._news.mark(marked, taken_back=True)
+            raise
+
+    async def _keep(self, carrier: str, batch: Sequence[Pending], reason: str) -> None:
+        """Give what the carrier did not take to others, put back the rest, and give up what has waited too long."""
+        now = self._clock.now()
+        late = [message for message in batch if message.until <= now]
+        rest = [message for message in batch if message.until > now]
+        try:
+            rest = await self._news.reroute(rest, reason)
+            if late:
+                await self._news.give_up(
+                    [(message.resource, message.submission.key, details.TEMPORARILY_UNAVAILABLE) for message in late]
+                )
+                self._handover.answered(message.submission.key for message in late)
+        except Unavailable:
+            rest = [*rest, *late]
+        self._handover.put_back(carrier, rest)
 
     async def _look_after_due(self) -> None:
         while True:
@@ -170,21 +199,26 @@ class Worker:
         claimed = await self._blocks.claim(self._clock.now(), _BLOCKS_AT_ONCE)
         self._resuming = set(claimed)
         try:
-            for block in claimed:
+            for block, held in claimed.items():
                 async with self._database.connection() as connection:
                     rows = await records.unfinished(connection, block)
-                await self._resume(block, rows)
+                await self._resume(block, rows, held=held)
         finally:
             self._resuming = set()
         return len(claimed)
 
-    async def _resume(self, block: UUID, rows: Sequence[Record]) -> None:
-        """Go on with a claimed block: give up what is too late, hand over what was not, wait for the rest."""
+    async def _resume(self, block: UUID, rows: Sequence[Record], *, held: bool) -> None:
+        """Go on with a claimed block: end what is too late or too doubtful, hand over what was not, wait for the rest.
+        Of a block that was `held`, anything may have been handed over just before its holder died."""
         now = self._clock.now()
-        await self._give_up_late([row for row in rows if row["report_by"] <= now])
-        rest = [row for row in rows if row["report_by"] > now]
-        to_submit = [_pending(row, alone=False) for row in rest if not row["submitted"]]
-        awaiting = [row for row in rest if row["submitted"]]
+        pending = [_pending(row, alone=False) for row in rows if row["submitted"] is None]
+        awaiting = [row for row in rows if row["submitted"] is not None]
+        if held:
+            await self._suspect(pending)
+        to_submit = await self._without_hopeless(pending, now)
+        late = [row for row in awaiting if row["report_by"] <= now]
+        await self._give_up_late(late)
+        awaiting = [row for row in awaiting if row["report_by"] > now]
         if to_submit and not self._handover.may_hold({message.carrier for message in to_submit}):
             await self._blocks.release({block: now + _UNREACHED_PAUSE})
         elif to_submit or not awaiting:
@@ -192,33 +226,78 @@ class Worker:
         else:
             await self._blocks.release({block: min(row["report_by"] for row in awaiting)})
 
+    async def _suspect(self, pending: Sequence[Pending]) -> None:
+        """Say of what was in a dead process's hands that a carrier may have got it, where its hand-over was not written
+        down beforehand anyway."""
+        suspects = [
+            message
+            for message in pending
+            if message.doubt == 0 and self._failover.policy(message.carrier) is CrashPolicy.RESEND
+        ]
+        if suspects:
+            await self._news.mark(suspects)
+            for message in suspects:
+                message.marked = False  # that was the former hand-over
+
+    async def _without_hopeless(self, pending: Sequence[Pending], now: datetime) -> list[Pending]:
+        """`pending` without what is not handed over any more, which is ended."""
+        doubtful = [message for message in pending if self._failover.hopeless(message.carrier, message.doubt)]
+        gone = {message.submission.key for message in doubtful}
+        late = [message for message in pending if message.until <= now and message.submission.key not in gone]
+        ends = [(message.resource, message.submission.key, details.UNKNOWN) for message in doubtful]
+        ends += [(message.resource, message.submission.key, details.TEMPORARILY_UNAVAILABLE) for message in late]
+        if not ends:
+            return list(pending)
+        await self._news.give_up(ends)
+        gone |= {message.submission.key for message in late}
+        return [message for message in pending if message.submission.key not in gone]
+
     async def _claim_deferred(self) -> int:
         now = self._clock.now()
         async with self._database.connection() as connection:
             rows = await records.claim_deferred(connection, now, now + _DEFERRED_LEASE, _DEFERRED_AT_ONCE)
-        late = [row for row in rows if row["report_by"] <= now]
-        await self._give_up_late(late)
-        again = [_pending(row, alone=True) for row in rows if row["report_by"] > now and not row["submitted"]]
-        self._handover.take_alone([message for message in again if self._handover.may_hold({message.carrier})])
-        waiting = [row for row in rows if row["report_by"] > now and row["submitted"]]
-        if waiting:
-            async with self._database.connection() as connection:
-                keys = [(row["resource_id"], row["message_id"]) for row in waiting]
-                await records.defer(connection, keys, [row["report_by"] for row in waiting])
+        taken = [row for row in rows if row["submitted"] is not None]
+        await self._give_up_late([row for row in taken if row["report_by"] <= now])
+        again = await self._without_hopeless(
+            [_pending(row, alone=True) for row in rows if row["submitted"] is None], now
+        )
+        reached = [message for message in again if self._handover.may_hold({message.carrier})]
+        self._handover.take_alone(reached)
+        await self._wait_alone(
+            [(row["resource_id"], row["message_id"], row["report_by"]) for row in taken if row["report_by"] > now]
+        )
+        in_hand = {message.submission.key for message in reached}
+        left = [message for message in again if message.submission.key not in in_hand]
+        await self._wait_alone([(message.resource, message.submission.key, now + _UNREACHED_PAUSE) for message in left])
         return len(rows)
 
+    async def _wait_alone(self, messages: Sequence[tuple[UUID, UUID, datetime]]) -> None:
+        if messages:
+            async with self._database.connection() as connection:
+                keys = [(resource, message) for resource, message, _ in messages]
+                await records.wait_alone(connection, keys, [until for _, _, until in messages])
+
     async def _give_up_late(self, rows: Sequence[Record]) -> None:
-        if rows:
-            await self._news.give_up(
-                [
-                    (
-                        row["resource_id"],
-                        row["message_id"],
-                        details.NO_REPORT if row["submitted"] else details.TEMPORARILY_UNAVAILABLE,
-                    )
-                    for row in rows
-                ]
-            )
+        """End what was taken and not reported in time, as its carrier says when it can be asked."""
+        if not rows:
+            return
+        silent = [row for row in rows if not await self._ask(row)]
+        await self._news.give_up([(row["resource_id"], row["message_id"], details.NO_REPORT) for row in silent])
+
+    async def _ask(self, row: Record) -> bool:
+        """Whether the carrier of a message told what became of it."""
+        carrier = self._carriers.get(row["carrier"])
+        if carrier is None or carrier.crash_policy is not CrashPolicy.QUERY:
+            return False
+        try:
+            receipt = await carrier.query(row["submitted"], row["sender"])
+        except Unavailable as error:
+            log.warning("sms.query_failed", carrier=row["carrier"], reason=error.message)
+            return False
+        if receipt is None:
+            return False
+        await self._news.reported(row["carrier"], [receipt])
+        return True
 
 
 def _pending(row: Record, *, alone: bool) -> Pending:
@@ -233,9 +312,12 @@ def _pending(row: Record, *, alone: bool) -> Pending:
             text=row["body"],
             segments=row["segments"],
             report_wanted=row["report_wanted"],
+            valid_until=row["valid_until"],
         ),
         accepted_at=row["accepted_at"],
         report_by=row["report_by"],
+        tag=row["tag"],
         attempts=row["attempts"],
         alone=alone,
+        doubt=row["doubt"],
     )

@@ -6,6 +6,9 @@ TEMPORARILY_UNAVAILABLE = 5001
 NO_REPORT = 5002
 UNKNOWN = 9999
 
+OF_THE_MESSAGE = frozenset({4000, 4001, 4002, 4004, 4007, 4009, 4010})
+"""What is wrong with the message itself, so that no other carrier would do better."""
+
 _WORDS = {
     2000: "No Error",
     4000: "Message rejected as fraudulent.",

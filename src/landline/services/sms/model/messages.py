@@ -29,6 +29,7 @@ NEXT = {
     (State.QUEUED, "block"): State.FAILED,
     (State.QUEUED, "submit"): State.SUBMITTED,
     (State.QUEUED, "defer"): State.QUEUED,
+    (State.SUBMITTED, "fail over"): State.QUEUED,
     (State.QUEUED, "refuse"): State.FAILED,
     (State.QUEUED, "expire"): State.FAILED,
     (State.SUBMITTED, "deliver"): State.DELIVERED,
@@ -37,9 +38,19 @@ NEXT = {
 }
 """Every change a message may make; an absent key is a change that does not happen (a repeated or late receipt).
 
-`block`: the recipient opted out (4007). `defer`: a carrier asked for a later try. `expire`: no report came in time
-(5002), or no carrier took it in time (5001). A receipt that precedes the carrier's answer waits for that answer.
+`block`: the recipient opted out (4007), or the guard refused it. `defer`: a carrier asked for a later try, or another
+is tried at once. `fail over`: another carrier is tried after a negative receipt. `expire`: no report came in
+time (5002), or no carrier took it in time (5001). A receipt that precedes the carrier's answer waits for that answer.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Why a message ends before it comes to any carrier: the ACS detail code (acs-wire.md 4.7), and a line for the
+    timeline."""
+
+    code: int
+    reason: str
 
 
 @dataclass(slots=True)
@@ -50,6 +61,10 @@ class Recipient:
     to: str
     message_id: UUID
     repeatability_id: UUID | None
+    carrier: str
+    route: str
+    """The rule that chose the carrier."""
+    blocked: Blocked | None = None
 
 
 @dataclass(slots=True)
@@ -64,10 +79,13 @@ class Plan:
     report_wanted: bool
     accepted_at: datetime
     report_by: datetime
-    carrier: str
     recipients: list[Recipient]
     heeds_opt_outs: bool = True
     """False for the replies to keywords themselves, and for senders that cannot be answered (acs-wire.md 4.5)."""
+    valid_until: datetime | None = None
+    """After this instant no carrier is tried any more."""
+    send_at: datetime | None = None
+    """Not before this instant."""
 
 
 class Refused(IntEnum):

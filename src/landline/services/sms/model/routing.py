@@ -1,0 +1,288 @@
+"""Which carriers a message may go through, in which order: rules compiled so that deciding costs about a microsecond.
+
+Everything follows from the rules and the message alone: the same message is routed the same way again, in any process.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
+from itertools import accumulate
+from zlib import crc32
+
+from msgspec import Struct
+
+from landline.core import phone
+from landline.core.errors import Invalid
+from landline.core.ids import ResourceId
+
+NUMBER_RULE = "number"
+"""What decided when the sender's number is bound to a carrier."""
+DEFAULT_RULE = "default"
+"""What decided when no rule matched."""
+RESERVED = frozenset({NUMBER_RULE, DEFAULT_RULE})
+
+Country = Callable[[str], str | None]
+"""The ISO 3166 code of an E.164 number's country, quickly: it is asked for each message that a country's rule may
+match. None, or a code of no country, for a number that has none."""
+
+
+class Choice(Struct, frozen=True):
+    """A carrier of a rule. Of weights 3 and 1 the first carrier gets three messages of four; 0 is for failover only."""
+
+    carrier: str
+    weight: int = 1
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """Messages that it matches go through its carriers. An empty condition matches everything; a message's recipient
+    matches when its number begins with one of `prefixes` or belongs to one of `countries`."""
+
+    name: str
+    carriers: tuple[Choice, ...]
+    priority: int = 100
+    """The matching rule with the lowest number decides, of equal ones the first by name."""
+    countries: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    """With their `+`."""
+    senders: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    """By their names."""
+    failover: bool = True
+    """Whether the other carriers are tried when the first is down or refuses."""
+
+
+class Route(Struct, frozen=True):
+    """What decided, and the carriers to try in their order."""
+
+    rule: str
+    carriers: tuple[str, ...]
+
+
+class Step(Struct, frozen=True):
+    """One rule as it was looked at; `passed_over` says why it does not match, None when it decided."""
+
+    rule: str
+    passed_over: str | None
+
+
+class Explanation(Struct, frozen=True):
+    """A route, and how it was found."""
+
+    route: Route
+    country: str | None
+    steps: tuple[Step, ...]
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PREFIX = re.compile(r"\+[1-9][0-9]{0,14}")
+MOST_CARRIERS = 16
+MOST_CONDITIONS = 10_000
+HEAVIEST = 1_000
+
+
+def checked(rule: Rule) -> Rule:
+    """`rule` when it can be in force. Raises `Invalid`, naming the field."""
+    if not _NAME.fullmatch(rule.name) or rule.name in RESERVED:
+        raise Invalid(
+            "A route's name is 1 to 64 letters, digits, dots, hyphens and underscores, and neither of "
+            f"{', '.join(sorted(RESERVED))}.",
+            target="name",
+        )
+    names = [choice.carrier for choice in rule.carriers]
+    if not 1 <= len(names) <= MOST_CARRIERS or len(set(names)) < len(names):
+        raise Invalid(f"A route has 1 to {MOST_CARRIERS} carriers, each once.", target="carriers")
+    weights = [choice.weight for choice in rule.carriers]
+    if not all(0 <= weight <= HEAVIEST for weight in weights) or not any(weights):
+        raise Invalid(f"Weights are from 0 to {HEAVIEST}, and one of them at least 1.", target="carriers")
+    for field, values, valid, wanted in (
+        ("countries", rule.countries, _is_country, "is no country's ISO 3166 code of two letters"),
+        ("prefixes", rule.prefixes, _PREFIX.fullmatch, "is not a + and the first digits of phone numbers"),
+        ("senders", rule.senders, phone.sender_kind, "is not a phone number, short code or alphanumeric name"),
+        ("tags", rule.tags, bool, "is empty"),
+        ("resources", rule.resources, bool, "is empty"),
+    ):
+        wrong = next((value for value in values if not valid(value)), None)
+        if wrong is not None:
+            raise Invalid(f"{wrong!r} {wanted}.", target=field)
+        if len(values) > MOST_CONDITIONS:
+            raise Invalid(f"There are at most {MOST_CONDITIONS}.", target=field)
+    return rule
+
+
+def _is_country(code: str) -> bool:
+    return code in _countries()
+
+
+@cache
+def _countries() -> frozenset[str]:
+    import phonenumbers  # its tables are only needed where a rule names a country
+
+    return frozenset(phonenumbers.SUPPORTED_REGIONS)
+
+
+class _Spread:
+    """The routes of one rule: one for each carrier that may be first, chosen by the recipient's number."""
+
+    __slots__ = ("_bounds", "_owned", "_routes", "_seed", "_total", "rule")
+
+    def __init__(self, rule: Rule, choices: Sequence[Choice]) -> None:
+        self.rule = rule
+        ordered = sorted(choices, key=lambda choice: -choice.weight)
+        first = [choice for choice in ordered if choice.weight > 0] or ordered[:1]
+        names = tuple(choice.carrier for choice in ordered)
+        orders = [(choice.carrier, *(name for name in names if name != choice.carrier)) for choice in first]
+        self._routes = [Route(rule.name, order if rule.failover else order[:1]) for order in orders]
+        self._bounds = list(accumulate(max(choice.weight, 1) for choice in first))
+        self._total = self._bounds[-1]
+        self._seed = crc32(rule.name.encode())
+        self._owned: dict[str, Route] = {}
+
+    def route(self, recipient: str) -> Route:
+        if len(self._routes) == 1:
+            return self._routes[0]
+        # CRC alone would deal consecutive numbers out unevenly; the multiplication spreads it (Knuth, TAOCP 6.4).
+        spread = (crc32(recipient.encode(), self._seed) * 0x9E3779B1) & 0xFFFFFFFF
+        return self._routes[bisect_right(self._bounds, spread * self._total >> 32)]
+
+    def after(self, owned: str) -> Route:
+        """The route of a number bound to the carrier `owned`, the rule's carriers being its failover."""
+        route = self._owned.get(owned)
+        if route is None:
+            others = self._routes[0].carriers if self.rule.failover else ()
+            carriers = (owned, *(name for name in others if name != owned))
+            route = self._owned[owned] = Route(NUMBER_RULE, carriers)
+        return route
+
+
+class _Candidates:
+    """The rules that match a resource, sender and tag, by what they say of the recipient; the first index wins."""
+
+    __slots__ = ("by_country", "by_prefix", "lengths", "otherwise", "spreads")
+
+    def __init__(self, spreads: Sequence[_Spread]) -> None:
+        self.spreads = spreads
+        self.by_prefix: dict[str, int] = {}
+        self.by_country: dict[str, int] = {}
+        self.otherwise = len(spreads)
+        for index, spread in enumerate(spreads):
+            rule = spread.rule
+            if not rule.prefixes and not rule.countries:
+                self.otherwise = index
+                break
+            for prefix in rule.prefixes:
+                self.by_prefix.setdefault(prefix, index)
+            for country in rule.countries:
+                self.by_country.setdefault(country, index)
+        self.lengths = sorted({len(prefix) for prefix in self.by_prefix})
+
+
+class Router:
+    """Rules in force, decided on by `route`. Rules none of whose carriers are in `carriers` are passed over, as are
+    carriers that are not there; `defaults` are tried in their order where no rule matches."""
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        *,
+        carriers: Collection[str],
+        defaults: Sequence[str],
+        resources: Mapping[str, ResourceId],
+        country: Country,
+        remembered: int = 65_536,
+    ) -> None:
+        self._country = country
+        self._remembered = remembered
+        self._default = Route(DEFAULT_RULE, tuple(defaults))
+        self._ids = resources
+        self._spreads: list[_Spread] = []
+        self.rules = sorted(rules, key=lambda rule: (rule.priority, rule.name))
+        self._missing = {rule.name for rule in self.rules if not _present(rule, carriers)}
+        for rule in self.rules:
+            if rule.name not in self._missing:
+                self._spreads.append(_Spread(rule, _present(rule, carriers)))
+        kept = [spread.rule for spread in self._spreads]
+        self._resources = {resources[name] for rule in kept for name in rule.resources if name in resources}
+        self._senders = {sender for rule in kept for sender in rule.senders}
+        self._tags: set[str | None] = {tag for rule in kept for tag in rule.tags}
+        self._candidates: dict[tuple[ResourceId | None, str | None, str | None], _Candidates] = {}
+
+    def route(
+        self,
+        resource: ResourceId,
+        sender: str,
+        recipient: str,
+        tag: str | None = None,
+        owned_carrier: str | None = None,
+    ) -> Route:
+        """The carriers for a message. `owned_carrier`, to which the sender's number is bound, is the first of them."""
+        key = (
+            resource if resource in self._resources else None,
+            sender if sender in self._senders else None,
+            tag if tag in self._tags else None,
+        )
+        found = self._candidates.get(key)
+        if found is None:
+            found = self._gather(*key)
+        index = found.otherwise
+        for length in found.lengths:
+            index = min(found.by_prefix.get(recipient[:length], index), index)
+        if found.by_country:
+            index = min(found.by_country.get(self._country(recipient) or "", index), index)
+        if index == len(found.spreads):
+            return self._default if owned_carrier is None else Route(NUMBER_RULE, (owned_carrier,))
+        spread = found.spreads[index]
+        return spread.route(recipient) if owned_carrier is None else spread.after(owned_carrier)
+
+    @staticmethod
+    def next_after(carriers: Sequence[str], tried: Collection[str], up: Callable[[str], bool]) -> str | None:
+        """The first of a route's `carriers` that was not tried and is up; None when there is none now."""
+        return next((name for name in carriers if name not in tried and up(name)), None)
+
+    def explain(
+        self,
+        resource: ResourceId,
+        sender: str,
+        recipient: str,
+        tag: str | None = None,
+        owned_carrier: str | None = None,
+    ) -> Explanation:
+        """What `route` says, and of each rule it looked at why it was passed over."""
+        steps: list[Step] = []
+        for rule in self.rules:
+            why = self._passed_over(rule, resource, sender, tag)
+            if why is None and not self._leads_to(rule, recipient):
+                why = "it is for other destinations"
+            steps.append(Step(rule.name, why))
+            if why is None:
+                break
+        route = self.route(resource, sender, recipient, tag, owned_carrier)
+        return Explanation(route, self._country(recipient), tuple(steps))
+
+    def _passed_over(self, rule: Rule, resource: ResourceId | None, sender: str | None, tag: str | None) -> str | None:
+        """Why the rule does not match, whatever the recipient is; None when it may."""
+        if rule.name in self._missing:
+            return "this server has none of its carriers"
+        if rule.resources and (resource is None or resource not in {self._ids.get(name) for name in rule.resources}):
+            return "it is for other resources"
+        if rule.senders and sender not in rule.senders:
+            return "it is for other senders"
+        if rule.tags and tag not in rule.tags:
+            return "it is for other tags"
+        return None
+
+    def _leads_to(self, rule: Rule, recipient: str) -> bool:
+        anywhere = not rule.prefixes and not rule.countries
+        return anywhere or recipient.startswith(rule.prefixes) or self._country(recipient) in rule.countries
+
+    def _gather(self, resource: ResourceId | None, sender: str | None, tag: str | None) -> _Candidates:
+        matching = [spread for spread in self._spreads if self._passed_over(spread.rule, resource, sender, tag) is None]
+        if len(self._candidates) >= self._remembered:
+            self._candidates.clear()
+        found = self._candidates[resource, sender, tag] = _Candidates(matching)
+        return found
+
+
+def _present(rule: Rule, carriers: Collection[str]) -> list[Choice]:
+    return [choice for choice in rule.carriers if choice.carrier in carriers]

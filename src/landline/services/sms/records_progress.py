@@ -1,0 +1,250 @@
+"""The SQL of what becomes of accepted messages: handed over, refused, deferred, taken, reported, ended."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from landline.ports.sms_carrier import Submitted
+from landline.services.sms.model.messages import State
+from landline.store.database import Connection, Record
+
+Key = tuple[UUID, UUID]
+"""Resource and message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A message's end, to be written unless it has ended already."""
+
+    state: State
+    code: int
+    at: datetime
+    segments_delivered: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """A message to be tried again, alone, at `due`; by `carrier`."""
+
+    resource: UUID
+    message: UUID
+    due: datetime
+    carrier: str
+    doubt: int
+
+
+_ENDED = (
+    "RETURNING m.resource_id, m.message_id, m.block_id, m.accepted_at, m.sender, m.recipient, m.tag, m.segments,"
+    " m.segments_delivered, m.report_wanted, m.state, m.code, m.ended_at, m.attempts, m.carrier, m.report_by,"
+    " m.valid_until"
+)
+
+
+async def submitted(
+    connection: Connection, carrier: str, taken: Sequence[tuple[Submitted, UUID, UUID]], at: datetime
+) -> list[Record]:
+    """Store the carrier's ids of the (answer, resource, block) `taken`; the receipts that were parked for them.
+
+    A carrier that uses an id again means the newer message by it.
+    """
+    return await connection.fetch(
+        "WITH answer AS ("
+        " INSERT INTO sms_submissions (carrier, carrier_message_id, resource_id, message_id, block_id, submitted_at)"
+        " SELECT $1, a.carrier_message_id, a.resource_id, a.message_id, a.block_id, $2"
+        " FROM unnest($3::text[], $4::uuid[], $5::uuid[], $6::uuid[])"
+        "  AS a (carrier_message_id, resource_id, message_id, block_id)"
+        " ON CONFLICT (carrier, carrier_message_id) DO UPDATE SET resource_id = excluded.resource_id,"
+        "  message_id = excluded.message_id, block_id = excluded.block_id, submitted_at = excluded.submitted_at)"
+        " DELETE FROM sms_parked_receipts WHERE carrier = $1 AND carrier_message_id = ANY($3::text[])"
+        " RETURNING carrier_message_id, state, code, at, segments_delivered",
+        carrier,
+        at,
+        [answer.carrier_message_id for answer, _, _ in taken],
+        [resource for _, resource, _ in taken],
+        [answer.key for answer, _, _ in taken],
+        [block for _, _, block in taken],
+    )
+
+
+_REPORT = f"""
+WITH receipt AS (
+    SELECT DISTINCT ON (carrier_message_id) *
+    FROM unnest($3::text[], $4::smallint[], $5::integer[], $6::timestamptz[], $7::smallint[])
+        AS r (carrier_message_id, state, code, at, segments_delivered)
+),
+known AS (
+    SELECT r.*, s.resource_id, s.message_id FROM receipt r
+    JOIN sms_submissions s ON s.carrier = $1 AND s.carrier_message_id = r.carrier_message_id
+),
+parked AS (
+    INSERT INTO sms_parked_receipts (carrier, carrier_message_id, parked_at, at, state, code, segments_delivered)
+    SELECT $1, r.carrier_message_id, $2, r.at, r.state, r.code, r.segments_delivered FROM receipt r
+    WHERE NOT EXISTS (SELECT FROM known k WHERE k.carrier_message_id = r.carrier_message_id)
+    ON CONFLICT DO NOTHING
+)
+UPDATE sms_messages m SET state = k.state, code = k.code, ended_at = k.at, due_at = NULL,
+    segments_delivered = coalesce(k.segments_delivered, CASE WHEN k.state = {int(State.DELIVERED)} THEN m.segments
+    ELSE 0 END)
+FROM known k WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.state < {int(State.DELIVERED)}
+    AND (k.state = {int(State.DELIVERED)} OR m.carrier = $1)
+{_ENDED}
+"""
+
+
+async def report(
+    connection: Connection, carrier: str, endings: Sequence[tuple[str, Ending]], now: datetime
+) -> list[Record]:
+    """End the messages that `endings` name by the carrier's ids; those ended now. Unknown ids are parked. A failure
+    counts from the carrier that has the message now: that of one which was given up before does not end it."""
+    return await connection.fetch(
+        _REPORT,
+        carrier,
+        now,
+        [carrier_message_id for carrier_message_id, _ in endings],
+        [ending.state for _, ending in endings],
+        [ending.code for _, ending in endings],
+        [ending.at for _, ending in endings],
+        [ending.segments_delivered for _, ending in endings],
+    )
+
+
+async def end(connection: Connection, keys: Sequence[Key], codes: Sequence[int], at: datetime) -> list[Record]:
+    """Fail the (resource, message) `keys` with `codes`, those that have not ended; those ended now."""
+    return await connection.fetch(
+        f"UPDATE sms_messages m SET state = {int(State.FAILED)}, code = k.code, ended_at = $4, due_at = NULL,"
+        " segments_delivered = 0"
+        " FROM unnest($1::uuid[], $2::uuid[], $3::integer[]) AS k (resource_id, message_id, code)"
+        " WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id"
+        f" AND m.state < {int(State.DELIVERED)} {_ENDED}",
+        [resource for resource, _ in keys],
+        [message for _, message in keys],
+        codes,
+        at,
+    )
+
+
+async def attempted(
+    connection: Connection, carrier: str, refused: Sequence[tuple[Submitted, UUID]], at: datetime
+) -> None:
+    """Keep a try of each (answer, resource) that came to nothing, for the timeline and for whoever picks the next
+    carrier."""
+    await connection.execute(
+        "INSERT INTO sms_attempts (resource_id, message_id, at, carrier, code, temporary, reason, unknown)"
+        " SELECT a.resource_id, a.message_id, $2, $1, a.code, a.temporary, a.reason, a.unknown"
+        " FROM unnest($3::uuid[], $4::uuid[], $5::integer[], $6::boolean[], $7::text[], $8::boolean[])"
+        "  AS a (resource_id, message_id, code, temporary, reason, unknown) ON CONFLICT DO NOTHING",
+        carrier,
+        at,
+        [resource for _, resource in refused],
+        [answer.key for answer, _ in refused],
+        [answer.code for answer, _ in refused],
+        [answer.temporary for answer, _ in refused],
+        [answer.reason for answer, _ in refused],
+        [answer.unknown for answer, _ in refused],
+    )
+
+
+async def tried(connection: Connection, keys: Sequence[Key]) -> dict[UUID, dict[str, bool]]:
+    """The carriers that each message was tried with in vain, and whether for good."""
+    found = await connection.fetch(
+        "SELECT a.message_id, a.carrier, bool_or(NOT a.temporary) AS for_good FROM sms_attempts a"
+        " JOIN unnest($1::uuid[], $2::uuid[]) AS k (resource_id, message_id) USING (resource_id, message_id)"
+        " GROUP BY a.message_id, a.carrier",
+        [resource for resource, _ in keys],
+        [message for _, message in keys],
+    )
+    tried: dict[UUID, dict[str, bool]] = {}
+    for row in found:
+        tried.setdefault(row["message_id"], {})[row["carrier"]] = row["for_good"]
+    return tried
+
+
+async def defer(connection: Connection, deferrals: Sequence[Deferral], *, reopened: bool = False) -> None:
+    """Take messages out of their blocks, to be tried again. Those that have ended stay so, unless this transaction
+    itself ended them and they are `reopened`."""
+    await connection.execute(
+        f"UPDATE sms_messages m SET due_at = k.due_at, attempts = least(m.attempts + 1, 32767), carrier = k.carrier,"
+        f" doubt = k.doubt, state = {int(State.QUEUED)}, code = NULL, ended_at = NULL, segments_delivered = NULL"
+        " FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::smallint[])"
+        "  AS k (resource_id, message_id, due_at, carrier, doubt)"
+        f" WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id"
+        f" AND (m.state < {int(State.DELIVERED)} OR $6)",
+        [deferral.resource for deferral in deferrals],
+        [deferral.message for deferral in deferrals],
+        [deferral.due for deferral in deferrals],
+        [deferral.carrier for deferral in deferrals],
+        [deferral.doubt for deferral in deferrals],
+        reopened,
+    )
+
+
+async def wait_alone(connection: Connection, keys: Sequence[Key], until: Sequence[datetime]) -> None:
+    """Messages with timers of their own were taken by their carriers: their timers are their reports' now."""
+    await connection.execute(
+        "UPDATE sms_messages m SET due_at = k.due_at"
+        " FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS k (resource_id, message_id, due_at)"
+        f" WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.state < {int(State.DELIVERED)}",
+        [resource for resource, _ in keys],
+        [message for _, message in keys],
+        until,
+    )
+
+
+async def doubt(connection: Connection, keys: Sequence[Key], doubts: Sequence[int]) -> None:
+    """Say, before a hand-over, how often a carrier may have got each message without an answer once it is made."""
+    await connection.execute(
+        "UPDATE sms_messages m SET doubt = k.doubt"
+        " FROM unnest($1::uuid[], $2::uuid[], $3::smallint[]) AS k (resource_id, message_id, doubt)"
+        " WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id",
+        [resource for resource, _ in keys],
+        [message for _, message in keys],
+        doubts,
+    )
+
+
+_OPEN = (
+    "SELECT m.resource_id, m.message_id, m.block_id, m.sender, m.recipient, m.body, m.segments, m.carrier, m.attempts,"
+    " m.accepted_at, m.report_by, m.report_wanted, m.tag, m.valid_until, m.doubt,"
+    " s.carrier_message_id AS submitted FROM sms_messages m LEFT JOIN LATERAL ("
+    "  SELECT carrier_message_id FROM sms_submissions s WHERE s.block_id = m.block_id AND s.message_id = m.message_id"
+    "  AND s.carrier = m.carrier LIMIT 1) s ON true"
+)
+
+
+async def unfinished(connection: Connection, block: UUID) -> list[Record]:
+    """The messages of `block` that have not ended and are not deferred, oldest first; `submitted` is the id that
+    their present carrier gave them, if it did."""
+    return await connection.fetch(
+        f"{_OPEN} WHERE m.block_id = $1 AND m.state < {int(State.DELIVERED)} AND m.due_at IS NULL"
+        " ORDER BY m.message_id",
+        block,
+    )
+
+
+async def claim_deferred(connection: Connection, now: datetime, lease_until: datetime, limit: int) -> list[Record]:
+    """Deferred messages that are due, no longer due for others until `lease_until`."""
+    return await connection.fetch(
+        "WITH due AS (SELECT resource_id, message_id FROM sms_messages WHERE due_at <= $1 ORDER BY due_at LIMIT $3"
+        " FOR UPDATE SKIP LOCKED), claimed AS (UPDATE sms_messages m SET due_at = $2 FROM due"
+        " WHERE m.resource_id = due.resource_id AND m.message_id = due.message_id RETURNING m.*)"
+        f" {_OPEN.replace('FROM sms_messages m', 'FROM claimed m')}",
+        now,
+        lease_until,
+        limit,
+    )
+
+
+async def next_deferred(connection: Connection) -> datetime | None:
+    """When the next deferred message is due."""
+    return await connection.fetchval("SELECT min(due_at) FROM sms_messages WHERE due_at IS NOT NULL")
+
+
+async def unpark(connection: Connection, limit: int) -> list[Record]:
+    """Parked receipts whose submission is stored by now (another process stored it), taken out."""
+    return await connection.fetch(
+        "DELETE FROM sms_parked_receipts p USING sms_submissions s WHERE s.carrier = p.carrier"
+        " AND s.carrier_message_id = p.carrier_message_id AND p.ctid IN (SELECT ctid FROM sms_parked_receipts LIMIT $1)"
+        " RETURNING p.carrier, p.carrier_message_id, p.state, p.code, p.at, p.segments_delivered",
+        limit,
+    )

@@ -1,0 +1,168 @@
+"""Messages that may have reached a carrier which did not answer: handed over once more, or never, as its operator chose
+(docs/design/gateway.md)."""
+
+from datetime import timedelta
+
+import pytest
+from tests.support.gateway import Gateway
+from tests.support.scripted import Fate, ScriptedCarrier
+
+from landline.engines.clock import DrivenClock
+from landline.ports.sms_carrier import CrashPolicy, Receipt, Submission
+from landline.services.sms.service import Options, To
+from landline.store.database import Database
+
+SENDER, PHONE = "+18005550100", "+14255550142"
+
+
+class World:
+    """One message at a time through one process after another, over one carrier that outlives them."""
+
+    def __init__(self, dsn: str, database: Database) -> None:
+        self.dsn = dsn
+        self.database = database
+        self.clock = DrivenClock()
+
+    async def start(self, carrier: ScriptedCarrier) -> None:
+        self.carrier = carrier
+        self.gateway = await Gateway(self.dsn, self.database, self.clock, carrier).start()
+
+    async def send(self, options: Options | None = None) -> None:
+        resource = await self.gateway.own()
+        await self.gateway.sms.send(resource, SENDER, [To(PHONE)], "hello", options or Options(report_wanted=True))
+        await self.clock.advance(timedelta(milliseconds=1))
+
+    async def crash(self) -> None:
+        await self.gateway.crash()
+        self.gateway = await Gateway(self.dsn, self.database, self.clock, self.carrier).start()
+        await self.clock.advance(timedelta(seconds=1))
+
+    async def ends(self) -> list[tuple[int, int]]:
+        rows = await self.database.fetch("SELECT state, code FROM sms_messages")
+        return [(row["state"], row["code"]) for row in rows]
+
+
+@pytest.fixture
+async def world(dsn: str, database: Database):
+    world = World(dsn, database)
+    yield world
+    await world.gateway.crash()
+
+
+def in_turn(*fates: Fate):
+    """The first submission gets the first fate, and so on; further ones the last."""
+    left = list(fates)
+
+    def fate(_submission: Submission) -> Fate:
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return fate
+
+
+async def test_after_a_silence_it_is_handed_over_once_more(world: World):
+    await world.start(ScriptedCarrier(world.clock, in_turn(Fate.SILENCE, Fate.DELIVERED)))
+    await world.send()
+    await world.clock.advance(timedelta(minutes=1))
+    assert len(world.carrier.submissions) == 2
+    assert await world.ends() == [(8, 2000)]
+
+
+async def test_after_a_second_silence_it_ends_as_unknown(world: World):
+    await world.start(ScriptedCarrier(world.clock, Fate.SILENCE))
+    await world.send()
+    await world.clock.advance(timedelta(hours=13))
+    assert len(world.carrier.submissions) == 2
+    assert await world.ends() == [(9, 9999)]
+
+
+@pytest.mark.parametrize("policy", [CrashPolicy.UNKNOWN, CrashPolicy.QUERY])
+async def test_at_most_once_ends_at_the_first_silence(world: World, policy: CrashPolicy):
+    await world.start(ScriptedCarrier(world.clock, Fate.SILENCE, policy=policy))
+    await world.send()
+    await world.clock.advance(timedelta(hours=13))
+    assert len(world.carrier.submissions) == 1
+    assert await world.ends() == [(9, 9999)]
+
+
+async def test_a_refusal_is_no_silence(world: World):
+    """However often a carrier says that it is busy, nothing is in doubt."""
+    busy = [Fate.BUSY] * 5
+    await world.start(ScriptedCarrier(world.clock, in_turn(*busy, Fate.DELIVERED), policy=CrashPolicy.UNKNOWN))
+    await world.send()
+    await world.clock.advance(timedelta(hours=2))
+    assert await world.ends() == [(8, 2000)]
+
+
+async def test_a_crash_counts_as_a_silence(world: World):
+    await world.start(ScriptedCarrier(world.clock, in_turn(Fate.LOST, Fate.DELIVERED)))
+    await world.send()
+    await world.crash()
+    assert len(world.carrier.submissions) == 2
+    assert await world.ends() == [(8, 2000)]
+
+
+async def test_after_a_second_crash_it_ends_as_unknown(world: World):
+    await world.start(ScriptedCarrier(world.clock, Fate.LOST))
+    await world.send()
+    for _ in range(4):
+        await world.crash()
+    assert len(world.carrier.submissions) == 2
+    assert await world.ends() == [(9, 9999)]
+
+
+async def test_at_most_once_is_not_handed_over_again_after_a_crash(world: World):
+    await world.start(ScriptedCarrier(world.clock, Fate.LOST, policy=CrashPolicy.UNKNOWN))
+    await world.send()
+    await world.crash()
+    assert len(world.carrier.submissions) == 1
+    assert await world.ends() == [(9, 9999)]
+
+
+@pytest.mark.parametrize("policy", [CrashPolicy.RESEND, CrashPolicy.UNKNOWN])
+async def test_what_was_never_handed_over_is_sent_after_crashes(world: World, policy: CrashPolicy):
+    await world.start(ScriptedCarrier(world.clock, Fate.DELIVERED, policy=policy))
+    world.carrier.up = False
+    await world.send()
+    for _ in range(3):
+        await world.crash()
+    assert world.carrier.submissions == []
+    world.carrier.up = True
+    await world.clock.advance(timedelta(minutes=1))
+    assert len(world.carrier.submissions) == 1
+    assert await world.ends() == [(8, 2000)]
+
+
+async def test_a_carrier_that_knows_repeated_keys_is_given_them_again(world: World):
+    await world.start(
+        ScriptedCarrier(world.clock, in_turn(*[Fate.LOST] * 4, Fate.DELIVERED), policy=CrashPolicy.REPEATABLE)
+    )
+    await world.send()
+    for _ in range(4):
+        await world.crash()
+    assert len({submission.key for submission in world.carrier.submissions}) == 1
+    assert await world.ends() == [(8, 2000)]
+
+
+async def test_what_was_taken_is_not_handed_over_again(world: World):
+    await world.start(ScriptedCarrier(world.clock, Fate.TAKEN))
+    await world.send()
+    for _ in range(3):
+        await world.crash()
+    assert len(world.carrier.submissions) == 1
+    await world.clock.advance(timedelta(hours=13))
+    assert await world.ends() == [(9, 5002)]
+
+
+async def test_a_carrier_is_asked_for_what_it_never_reported(world: World):
+    await world.start(ScriptedCarrier(world.clock, Fate.TAKEN, policy=CrashPolicy.QUERY))
+    await world.send()
+    world.carrier.reports["carrier1"] = Receipt("carrier1", True, 2000, world.clock.now())
+    await world.clock.advance(timedelta(hours=13))
+    assert await world.ends() == [(8, 2000)]
+
+
+async def test_a_carrier_that_does_not_know_leaves_it_unreported(world: World):
+    await world.start(ScriptedCarrier(world.clock, Fate.TAKEN, policy=CrashPolicy.QUERY))
+    await world.send()
+    await world.clock.advance(timedelta(hours=13))
+    assert await world.ends() == [(9, 5002)]

@@ -1,0 +1,146 @@
+"""The next carrier of a route takes over: when the first is down, refuses, or, where that is wanted, fails."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.support.gateway import Gateway
+from tests.support.scripted import Fate, ScriptedCarrier
+
+from landline.core.ids import ResourceId
+from landline.engines.clock import DrivenClock
+from landline.services.sms.model.routing import Choice, Rule
+from landline.services.sms.service import Options, To
+from landline.store.database import Database
+
+SENDER, PHONE = "+18005550100", "+14255550142"
+
+
+class World:
+    """A first and a second carrier, and one resource."""
+
+    def __init__(self, dsn: str, database: Database) -> None:
+        self.database = database
+        self.clock = DrivenClock()
+        self.first = ScriptedCarrier(self.clock, name="first")
+        self.second = ScriptedCarrier(self.clock, name="second")
+        self.gateway = Gateway(dsn, database, self.clock, self.first, self.second)
+        self.resource: ResourceId
+
+    async def send(self, to: str = PHONE, tag: str | None = None) -> str:
+        options = Options(report_wanted=True, tag=tag)
+        (outcome,) = await self.gateway.sms.send(self.resource, SENDER, [To(to)], "hello", options)
+        await self.clock.advance(timedelta(milliseconds=1))
+        assert outcome.message_id is not None
+        return outcome.message_id
+
+    async def timeline(self, message_id: str) -> dict[str, Any]:
+        return await self.gateway.timelines.timeline([self.resource], message_id)
+
+
+@pytest.fixture
+async def world(dsn: str, database: Database):
+    world = World(dsn, database)
+    await world.gateway.start()
+    world.resource = await world.gateway.own()
+    yield world
+    await world.gateway.crash()
+
+
+def told(timeline: dict[str, Any]) -> list[tuple[str, str | None]]:
+    return [(step["what"], step.get("carrier")) for step in timeline["steps"]]
+
+
+async def test_a_refusal_sends_it_to_the_next_carrier_at_once(world: World):
+    world.first.fate = Fate.REFUSED
+    timeline = await world.timeline(await world.send())
+    assert told(timeline) == [
+        ("accepted", None),
+        ("queued", "first"),
+        ("refused", "first"),
+        ("submitted", "second"),
+        ("reported", None),
+    ]
+    assert (timeline["state"], timeline["carrier"]) == ("delivered", "second")
+
+
+async def test_what_is_wrong_with_the_message_is_not_tried_elsewhere(world: World):
+    world.first.fate, world.first.code = Fate.REFUSED, 4004
+    timeline = await world.timeline(await world.send())
+    assert (timeline["state"], timeline["code"]) == ("failed", 4004)
+    assert world.second.submissions == []
+
+
+async def test_a_carrier_that_is_down_is_gone_round(world: World):
+    world.first.up = False
+    message = await world.send()
+    await world.clock.advance(timedelta(seconds=1))
+    timeline = await world.timeline(message)
+    assert (timeline["state"], timeline["carrier"]) == ("delivered", "second")
+    assert world.first.submissions == []
+
+
+async def test_when_all_are_down_it_waits_for_the_first_that_comes_back(world: World):
+    world.first.up = world.second.up = False
+    message = await world.send()
+    await world.clock.advance(timedelta(minutes=5))
+    assert (await world.timeline(message))["state"] == "queued"
+    world.second.up = True
+    await world.clock.advance(timedelta(minutes=1))
+    assert (await world.timeline(message))["state"] == "delivered"
+    assert len(world.first.submissions + world.second.submissions) == 1
+
+
+async def test_when_both_are_busy_they_are_tried_in_turn_with_growing_pauses(world: World):
+    world.first.fate = world.second.fate = Fate.BUSY
+    message = await world.send()
+    await world.clock.advance(timedelta(minutes=10))
+    tries = len(world.first.submissions), len(world.second.submissions)
+    assert min(tries) >= 2
+    assert sum(tries) <= 12
+    world.first.fate = world.second.fate = Fate.DELIVERED
+    await world.clock.advance(timedelta(minutes=20))
+    assert (await world.timeline(message))["state"] == "delivered"
+
+
+async def test_when_all_refuse_it_ends_with_the_last_refusal(world: World):
+    world.first.fate = world.second.fate = Fate.REFUSED
+    world.second.code = 4005
+    timeline = await world.timeline(await world.send())
+    assert (timeline["state"], timeline["code"]) == ("failed", 4005)
+    assert len(world.first.submissions) == len(world.second.submissions) == 1
+
+
+async def test_a_negative_receipt_ends_it_unless_asked_otherwise(world: World):
+    world.first.fate = Fate.FAILED
+    timeline = await world.timeline(await world.send())
+    assert (timeline["state"], timeline["code"]) == ("failed", 5000)
+    assert world.second.submissions == []
+
+
+async def test_a_negative_receipt_sends_it_to_the_next_carrier_where_wanted(world: World):
+    world.gateway.fails_over_on_receipts = True
+    world.first.fate = Fate.FAILED
+    message = await world.send()
+    timeline = await world.timeline(message)
+    assert (timeline["state"], timeline["carrier"]) == ("delivered", "second")
+    assert ("refused", "first") in told(timeline)
+    events = await world.database.fetch("SELECT 1 FROM sms_messages WHERE state >= 8")
+    assert len(events) == 1
+
+
+async def test_after_every_carrier_failed_it_it_has_failed(world: World):
+    world.gateway.fails_over_on_receipts = True
+    world.first.fate = world.second.fate = Fate.FAILED
+    timeline = await world.timeline(await world.send())
+    assert timeline["state"] == "failed"
+    assert len(world.first.submissions) == len(world.second.submissions) == 1
+    await world.clock.advance(timedelta(seconds=1))
+    assert await world.database.fetchval("SELECT count(*) FROM sms_blocks") == 0
+
+
+async def test_the_rule_that_chose_is_in_the_timeline(world: World):
+    world.gateway.rules = [Rule(name="codes", tags=("otp",), carriers=(Choice("second"),))]
+    timeline = await world.timeline(await world.send(tag="otp"))
+    assert timeline["steps"][1]["route"] == "codes"
+    assert [len(world.first.submissions), len(world.second.submissions)] == [0, 1]
