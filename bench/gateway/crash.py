@@ -49,6 +49,7 @@ def run(rig: Rig, gateway: Gateway, figures: Figures, name: str, *, at_most_once
     missing = sum(1 for number in accepted if number not in reports)
     doubles = sum(submits.values()) - len(submits)
     twice = sum(reports.values()) - len(reports)
+    contradicted = sum(1 for number, count in failed.items() if count < reports[number])
     said = f"{CONNECTIONS} connections, window {smsc.WINDOW}, SMSC answers after {_SLOW_S} s, every process killed"
 
     def add(what: str, value: float, limit: float | None = None) -> None:
@@ -61,6 +62,7 @@ def run(rig: Rig, gateway: Gateway, figures: Figures, name: str, *, at_most_once
     add("reported twice", twice)
     print(
         f"  acknowledged {len(accepted):,}; the SMSC had taken {submitted:,} when it was killed; not sent and said so "
-        f"{len(unsent) - lost:,}; reported as failed {len(failed):,}; serving and bound again after {restart_s:.1f} s",
+        f"{len(unsent) - lost:,}; reported as failed {len(failed):,} "
+        f"(as delivered too: {contradicted:,}); serving and bound again after {restart_s:.1f} s",
         flush=True,
     )

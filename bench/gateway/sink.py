@@ -58,7 +58,7 @@ class Sink:
             "posts": lambda: self.posts,
             "last_s": lambda: self.last_s,
             "reports": lambda: Counter(number.decode() for number in self.numbers),
-            "failed": lambda: {number.decode() for number in self.failed},
+            "failed": lambda: Counter(number.decode() for number in self.failed),
             "seconds": lambda: dict(self.seconds),
         }
 
