@@ -20,6 +20,14 @@ def cpu_s(pids: Iterable[int]) -> float:
     return ticks / _TICKS_PER_S
 
 
+def machine_s() -> tuple[float, float]:
+    """Seconds all cores together have been busy since the machine started, and have waited for the disk with nothing
+    else to do."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    user, nice, system, _, iowait, irq, softirq, steal = fields[:8]
+    return (user + nice + system + irq + softirq + steal) / _TICKS_PER_S, iowait / _TICKS_PER_S
+
+
 def resident_mib(pids: Iterable[int]) -> float:
     """Memory in RAM, what processes share counted for each."""
     total = 0
