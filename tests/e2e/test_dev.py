@@ -251,6 +251,7 @@ def test_serve_starts_with_what_production_needs_and_reads_new_certificates(tmp_
     (tmp_path / "landline.toml").write_text(
         f'dsn = "{dsn}"\ndata = "data"\nhost = "127.0.0.1"\nport = 0\nadmin_port = 0\nready_file = "ready"\n'
         'certificate = "chain.pem"\ncertificate_key = "key.pem"\nsealing_secret_file = "secret"\n'
+        '[[carriers]]\nkind = "smpp"\nname = "north"\nhost = "127.0.0.1"\nport = 1\nsystem_id = "us"\npassword = "pw"\n'
     )
     command = [*COMMAND, "serve", "--config", str(tmp_path / "landline.toml")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -282,6 +283,7 @@ def test_serve_refuses_what_belongs_to_dev_with_one_line_for_each(tmp_path: Path
         ["there", "is"],
         ["set", "simulated_carrier"],
         ["set", "driven_clock"],
+        ["add", "a"],
     ]
 
 

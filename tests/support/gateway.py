@@ -5,20 +5,28 @@ import os
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+from landline.core.countries import country
 from landline.core.ids import ResourceId
 from landline.engines.callout import HttpCallout
 from landline.engines.clock import DrivenClock
 from landline.ports.sms_carrier import SmsCarrier
 from landline.services.events.service import Events
+from landline.services.insights.service import Insights
 from landline.services.numbers.service import Numbers
 from landline.services.sms.accept import Accepts
 from landline.services.sms.failover import Failover
+from landline.services.sms.guard import Guard
 from landline.services.sms.handover import HandOver
 from landline.services.sms.inbound import Inbound
 from landline.services.sms.keywords import Keywords
+from landline.services.sms.limits import Limits
+from landline.services.sms.model import settings
 from landline.services.sms.model.routing import Router, Rule
 from landline.services.sms.news import News
+from landline.services.sms.pools import Pools
+from landline.services.sms.rates import Rates
 from landline.services.sms.service import Sms
+from landline.services.sms.settings import Settings
 from landline.services.sms.timeline import Timelines
 from landline.services.sms.worker import Worker
 from landline.store.blocks import LEASE, Blocks
@@ -55,19 +63,32 @@ class Gateway:
             resource_id=_no_resource,
         )
         self.handover = HandOver()
+        self.insights = Insights(database, clock)
+        self.rates = Rates(database, self.changes, clock, defaults={}, carriers={}, share=lambda: 1)
         self.blocks = Blocks(database, "sms_blocks", owner)
-        inbound = Inbound(database, clock, self.numbers, self.events, self.keywords, self.handover, owner)
+        inbound = Inbound(
+            database, clock, self.numbers, self.events, self.keywords, self.handover, self.insights, owner
+        )
+        self.settings = Settings(database, self.changes, settings.defaults(guarded=False, countries=("*",)))
+        self.pools = Pools(database, self.changes, self.numbers)
         failover = Failover(self.carriers, self._route, self._wants_failover)
-        self.news = News(database, clock, self.events, self.handover, self.blocks, inbound, failover)
-        self.worker = Worker(database, clock, self.carriers, self.handover, self.blocks, self.news, failover)
+        self.news = News(database, clock, self.events, self.handover, self.blocks, inbound, failover, self.insights)
+        self.worker = Worker(
+            database, clock, self.carriers, self.handover, self.blocks, self.news, failover, self.rates
+        )
         self.sms = Sms(
             database,
             clock,
             self.numbers,
             self.events,
-            Accepts(database, clock, self.events, self.handover, owner),
+            Accepts(database, clock, self.events, self.insights, self.handover, owner),
+            self.insights,
             wall=lambda: datetime.now(UTC),
             router=self._router,
+            pools=self.pools,
+            settings=self.settings,
+            limits=Limits(False, clock, lambda: 1),
+            guard=Guard(database, clock, country=country, share=lambda: 1),
         )
         self.timelines = Timelines(database, self.events)
         self._running: asyncio.Task[None] | None = None

@@ -11,6 +11,7 @@ PREFIXES = {
     "services/identity": "identity",
     "services/events": "events",
     "services/numbers": "numbers",
+    "services/insights": "insights",
     "services/sms": "sms",
     "engines/simulated": "handset",
     "engines/smpp": "smpp",

@@ -8,14 +8,16 @@ from datetime import UTC, datetime
 import structlog
 from prometheus_client import CollectorRegistry
 
-from landline.app import clock_admin
+from landline.app import carriers, clock_admin
 from landline.app import config as configuration
 from landline.app.application import DevInfo
 from landline.app.config import Config
+from landline.core.countries import country
 from landline.core.ids import ResourceId, time_ordered
 from landline.core.phone import SenderKind
 from landline.edge.admin import admin_app
-from landline.edge.app import Edge, Limits
+from landline.edge.app import Edge
+from landline.edge.app import Limits as RequestLimits
 from landline.edge.bearer import Issuer, RemoteKeys, ServiceTokens
 from landline.edge.cors import Cors
 from landline.edge.dev_issuer import DevIssuer
@@ -37,20 +39,31 @@ from landline.services.events.worker import EventsWorker
 from landline.services.identity import admin as identity_admin
 from landline.services.identity import api as identity_api
 from landline.services.identity.service import Identity
+from landline.services.insights import admin as insights_admin
+from landline.services.insights.service import Insights
+from landline.services.insights.worker import Folder
 from landline.services.numbers import admin as numbers_admin
 from landline.services.numbers.service import Numbers
 from landline.services.resources import admin as resources_admin
 from landline.services.resources.service import Resources
 from landline.services.sms import admin as sms_admin
+from landline.services.sms import admin_guard, admin_routing
 from landline.services.sms import api as sms_api
 from landline.services.sms.accept import Accepts
 from landline.services.sms.failover import Failover
+from landline.services.sms.guard import Guard
+from landline.services.sms.guard_metrics import GuardMetrics
 from landline.services.sms.handover import HandOver
 from landline.services.sms.inbound import Inbound
 from landline.services.sms.keywords import Keywords
-from landline.services.sms.model.routing import Router
+from landline.services.sms.limits import Limits
+from landline.services.sms.model import settings
 from landline.services.sms.news import News
+from landline.services.sms.pools import Pools
+from landline.services.sms.rates import Rates
+from landline.services.sms.routing import Routing
 from landline.services.sms.service import Sms
+from landline.services.sms.settings import Settings
 from landline.services.sms.timeline import Timelines
 from landline.services.sms.worker import Worker
 from landline.store.blocks import Blocks
@@ -110,36 +123,71 @@ class Product:
         self._subscriptions = Subscriptions(self._events)
         self._events_worker = EventsWorker(self._events, alone=self._alone)
         self._numbers = Numbers(self._database, self._clock, self._changes)
+        self._insights = Insights(self._database, self._clock)
+        self._folder = Folder(self._insights, self._clock)
 
     def _build_sms(self) -> None:
-        database, clock, events = self._database, self._clock, self._events
+        database, clock, events, changes = self._database, self._clock, self._events, self._changes
+        config = self._config
         handover = HandOver()
         self._sms_blocks = Blocks(database, "sms_blocks", self._owner)
-        self._keywords = Keywords(database, self._changes)
-        self._simulated = (
-            SimulatedCarrier(database, clock, self._config.seed) if self._config.simulated_carrier else None
-        )
-        self._carriers: dict[str, SmsCarrier] = {}
-        if self._simulated is not None:
-            self._carriers[self._simulated.name] = self._simulated
+        self._keywords = Keywords(database, changes)
+        self._build_carriers()
         failover = Failover(self._carriers, self._carriers_for, self._wants_failover)
-        inbound = Inbound(database, clock, self._numbers, events, self._keywords, handover, self._owner)
-        self._news = News(database, clock, events, handover, self._sms_blocks, inbound, failover)
-        self._sms_worker = Worker(database, clock, self._carriers, handover, self._sms_blocks, self._news, failover)
+        inbound = Inbound(database, clock, self._numbers, events, self._keywords, handover, self._insights, self._owner)
+        self._news = News(database, clock, events, handover, self._sms_blocks, inbound, failover, self._insights)
+        self._rates = Rates(
+            database,
+            changes,
+            clock,
+            defaults=carriers.sender_rates(config),
+            carriers=carriers.carrier_rates(config),
+            share=self._share,
+        )
+        self._sms_worker = Worker(
+            database, clock, self._carriers, handover, self._sms_blocks, self._news, failover, self._rates
+        )
+        self._settings = Settings(
+            database, changes, settings.defaults(guarded=config.sms_guard, countries=config.sms_countries)
+        )
+        self._guard = Guard(database, clock, country=country, share=self._share)
+        self._pools = Pools(database, changes, self._numbers)
         self._sms = Sms(
             database,
             clock,
             self._numbers,
             events,
-            Accepts(database, clock, events, handover, self._owner),
+            Accepts(database, clock, events, self._insights, handover, self._owner),
+            self._insights,
             wall=lambda: datetime.now(UTC),
-            router=self._router,
+            router=self._routing.router,
+            pools=self._pools,
+            settings=self._settings,
+            limits=Limits(config.acs_limits, clock, self._share),
+            guard=self._guard,
         )
         self._timelines = Timelines(database, events)
+
+    def _build_carriers(self) -> None:
+        config, database, clock = self._config, self._database, self._clock
+        self._simulated = SimulatedCarrier(database, clock, config.seed) if config.simulated_carrier else None
+        self._carriers: dict[str, SmsCarrier] = carriers.carriers(config, database, clock)
+        if self._simulated is not None:
+            self._carriers[self._simulated.name] = self._simulated
+        self._routing = Routing(
+            database,
+            self._changes,
+            carriers=self._carriers,
+            defaults=carriers.default_carriers(config),
+            configured=carriers.rules(config),
+            resources=self._resource_ids,
+            country=country,
+        )
 
     def _build_edge(self) -> None:
         config = self._config
         registry = CollectorRegistry()
+        GuardMetrics(registry, self._guard)
         dev_issuer = self._dev_issuer()
         served = [
             *identity_api.routes(self._identity, self._endpoint(DEFAULT_RESOURCE)),
@@ -153,7 +201,7 @@ class Product:
             service_tokens=self._service_tokens(dev_issuer),
             user_tokens=self._identity,
         )
-        limits = Limits(body_bytes=config.body_limit_bytes)
+        limits = RequestLimits(body_bytes=config.body_limit_bytes)
         self.public_app = Edge(
             [*served, *unserved(served)],
             gate,
@@ -176,6 +224,9 @@ class Product:
             *events_admin.routes(self._subscriptions, self._clock),
             *numbers_admin.routes(self._numbers, self._resource_id),
             *sms_admin.routes(self._timelines, self._keywords, self._numbers, self._resource_id, self._all_resources),
+            *admin_routing.routes(self._routing, self._rates, self._numbers, self._carriers, self._resource_id),
+            *admin_guard.routes(self._settings, self._resource_id),
+            *insights_admin.routes(self._insights, self._clock, self._resource_id),
             *clock_admin.routes(self._clock),
             *(simulated_admin.routes(self._simulated) if self._simulated else ()),
         ]
@@ -207,6 +258,8 @@ class Product:
         self._tasks = [
             asyncio.create_task(self._events_worker.run(), name="events"),
             asyncio.create_task(self._sms_worker.run(), name="sms"),
+            asyncio.create_task(self._folder.run(), name="insights"),
+            asyncio.create_task(self._guard.run(), name="guard"),
         ]
 
     async def _prepare_dev(self, resource: ResourceId) -> None:
@@ -229,6 +282,7 @@ class Product:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._guard.close()
         await self._callout.close()
         await self._changes.close()
         await self._database.close()
@@ -241,25 +295,27 @@ class Product:
         host = self._config.domain if name == DEFAULT_RESOURCE else f"{name}.{self._config.domain}"
         return f"https://{host}:{self._config.clients_port}/"
 
-    async def _router(self) -> Router:
-        names = list(self._carriers) or ["default"]
-        return Router([], carriers=names, defaults=names, resources={}, country=lambda _number: None)
-
     async def _carriers_for(
         self, resource: ResourceId, sender: str, recipient: str, tag: str | None
     ) -> tuple[str, ...]:
         owned = await self._numbers.sender(resource, sender)
-        router = await self._router()
+        router = await self._routing.router()
         return router.route(resource, sender, recipient, tag, owned.carrier if owned else None).carriers
 
-    async def _wants_failover(self, _resource: ResourceId) -> bool:
-        return False
+    async def _wants_failover(self, resource: ResourceId) -> bool:
+        return (await self._settings.of(resource)).failover_on_receipt
+
+    def _share(self) -> int:
+        return 1
 
     async def _resource_id(self, name: str) -> ResourceId:
         return (await self._resources.get(name)).resource_id
 
     async def _resource_name(self, resource: ResourceId) -> str:
         return (await self._resources.by_id(resource)).name
+
+    async def _resource_ids(self) -> dict[str, ResourceId]:
+        return {resource.name: resource.resource_id for resource in await self._resources.list_all()}
 
     async def _all_resources(self) -> list[ResourceId]:
         return [resource.resource_id for resource in await self._resources.list_all()]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from landline.app.config import Config, Mode
 
 
@@ -72,7 +74,7 @@ def check(mode: Mode, file: Path | None, data: Path | None, port: int | None) ->
         findings.append(running)
     else:
         findings += _ports(config)
-    findings += _certificates(config)
+    findings += _settings(config)
     findings += [_database(config)] if config.dsn else [_programs(config)]
     return findings
 
@@ -124,16 +126,29 @@ def _ports(config: Config) -> list[Finding]:
     return findings
 
 
-def _certificates(config: Config) -> list[Finding]:
+def _settings(config: Config) -> list[Finding]:
     from datetime import UTC, datetime
 
-    from landline.app import certificates, production
+    from landline.app import production
 
     now = datetime.now(UTC)
     if config.mode == "serve":
         wrong = [Finding("settings of serve", ok=False, detail=problem) for problem in production.problems(config, now)]
         if wrong:
             return wrong
+    return [*_certificate(config, now), *_warnings(config)]
+
+
+def _warnings(config: Config) -> list[Finding]:
+    from landline.app import production
+
+    found = production.warnings(config) if config.mode == "serve" else []
+    return [Finding("note", ok=True, detail=warning) for warning in found]
+
+
+def _certificate(config: Config, now: datetime) -> list[Finding]:
+    from landline.app import certificates
+
     certificate = config.certificate or config.data / "certificates" / "certificate.pem"
     if not certificate.exists():
         return [Finding("certificate", ok=True, detail="made at the first start")]

@@ -122,6 +122,8 @@ def _run(mode: Mode, file: Path | None, flags: dict[str, object]) -> None:
     if mode == "serve":
         _refuse_unready(config)
     logs.configure(config.log_level, config.log_format)
+    if mode == "serve":
+        _warn(config)
     supervisor.run(config, build, _announce if mode == "dev" else _announce_nothing)
 
 
@@ -134,6 +136,15 @@ def _refuse_unready(config: Config) -> None:
     found = problems(config, datetime.now(UTC))
     if found:
         raise Refusal("cannot serve as configured:\n" + "\n".join(f"  - {problem}" for problem in found))
+
+
+def _warn(config: Config) -> None:
+    import structlog
+
+    from landline.app.production import warnings
+
+    for warning in warnings(config):
+        structlog.get_logger().warning("server.configured", warning=warning)
 
 
 def _announce(ready: Ready, seconds: float) -> None:

@@ -10,9 +10,19 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from landline.core.errors import Refusal
+from landline.app.carrier_settings import Rate, RouteTable, SmppTable
+from landline.app.config_tables import (
+    PASSWORD,
+    PREFIX,
+    TABLES,
+    CannotConfigure,
+    path,
+    place,
+    place_carriers,
+    tables,
+    with_passwords,
+)
 
-PREFIX = "LANDLINE_"
 NOT_SETTINGS = frozenset(
     {
         "LANDLINE_ADMIN_URL",
@@ -25,14 +35,9 @@ NOT_SETTINGS = frozenset(
 )
 """Variables of the same prefix that commands and tests read. `LANDLINE_ADMIN_TOKEN` is theirs and a setting."""
 
+__all__ = ["DEV", "SERVE", "CannotConfigure", "Config", "Mode", "default_data", "fields", "load", "sealing_secret"]
 Mode: TypeAlias = Literal["dev", "serve"]
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]
-
-
-class CannotConfigure(Refusal):
-    """A setting is unknown or has a value it may not have."""
-
-    code = "CannotConfigure"
 
 
 def _says(text: str) -> Meta:
@@ -107,6 +112,25 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     )
     body_limit_bytes: Annotated[int, Meta(ge=1024), _says("Largest request body taken.")] = 1_048_576
 
+    carriers: Annotated[
+        tuple[SmppTable, ...],
+        _says(
+            "The carriers that take texts to phones, each a table `[[carriers]]` (docs/guides/carriers.md). Messages "
+            "that no route matches go through the first that is up; while the simulated carrier is on, through that."
+        ),
+    ] = ()
+    routes: Annotated[
+        tuple[RouteTable, ...],
+        _says("Which messages go through which carriers, each a table `[[routes]]`; the admin API can set more."),
+    ] = ()
+    sender_rates: Annotated[
+        dict[Literal["tollFree", "shortCode", "geographic", "alphanumeric"], Rate],
+        _says(
+            "Messages a second that each sender of a kind may send, where none is set for it; `geographic` is "
+            "every other phone number."
+        ),
+    ] = {}
+
     webhook_allow: Annotated[
         tuple[str, ...],
         _says("Host names, addresses and networks (`10.1.0.0/16`) that webhooks may call although they are private."),
@@ -121,6 +145,25 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     driven_clock: Annotated[bool, _says("dev only: time can be moved ahead over the admin API.")] = False
     dev_issuer: Annotated[bool, _says("dev only: this server issues service tokens itself.")] = False
     seed: Annotated[int | None, _says("dev only: makes the simulated carrier's choices the same in every run.")] = None
+
+    sms_countries: Annotated[
+        tuple[str, ...],
+        _says(
+            "Countries (ISO 3166-1 codes) that texts may go to where a resource sets none itself; `*` is every one, "
+            "`ZZ` numbers of no country. Empty: every text is refused as 4003."
+        ),
+    ] = ("*",)
+    sms_guard: Annotated[
+        bool,
+        _says("Velocity limits and detection of numbers in a row, where a resource does not switch them itself."),
+    ] = True
+    acs_limits: Annotated[
+        bool,
+        _says(
+            "Azure's own sending limits (200 recipients a minute from a toll-free number, 6,000 from a short code, 600 "
+            "from a sender name), answered 429, where a resource does not switch them itself."
+        ),
+    ] = False
 
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _says("Least level of what is logged, to standard error.")
@@ -144,10 +187,14 @@ DEV: dict[str, object] = {
     "dev_issuer": True,
     "log_format": "console",
     "log_level": "warning",
+    "sms_guard": False,
 }
 """Defaults of `dev` that differ; `serve` refuses the first four switched on."""
 
-SERVE: dict[str, object] = {"host": "0.0.0.0"}  # noqa: S104 - a server's business; its certificate is checked
+SERVE: dict[str, object] = {
+    "host": "0.0.0.0",  # noqa: S104 - a server's business; its certificate is checked
+    "sms_countries": (),
+}
 
 
 def load(
@@ -161,10 +208,18 @@ def load(
     settings: dict[str, object] = {"data": default_data(mode), **(DEV if mode == "dev" else SERVE)}
     if file is not None:
         settings |= _from_file(file)
-    settings |= _from_environment(os.environ if environment is None else environment)
+    environment = os.environ if environment is None else environment
+    settings |= _from_environment(environment)
     settings |= {name: value for name, value in (flags or {}).items() if value is not None}
     settings["data"] = str(Path(str(settings["data"])).expanduser().absolute())
-    return _converted({**settings, "mode": mode}, "the configuration", Config)
+    settings |= {name: tables(settings[name], name) for name in TABLES if name in settings}
+    settings["carriers"] = with_passwords(settings.get("carriers", ()), environment)
+    config = _converted({**settings, "mode": mode}, "the configuration", Config)
+    if config.carriers or config.routes:
+        from landline.app import carriers  # which brings the engine along
+
+        carriers.check(config)
+    return config
 
 
 def default_data(mode: Mode) -> Path:
@@ -196,15 +251,15 @@ def _from_file(file: Path) -> dict[str, object]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CannotConfigure(f"{file} is not TOML: {error}") from error
     _known(settings, str(file))
-    for name in ("data", "certificate", "certificate_key", "sealing_secret_file", "ready_file"):
-        if isinstance(value := settings.get(name), str):  # beside the file, not wherever the command was run
-            settings[name] = str(file.absolute().parent / Path(value).expanduser())
+    place(settings, ("data", "certificate", "certificate_key", "sealing_secret_file", "ready_file"), file)
+    place_carriers(settings.get("carriers"), file)
     return settings
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
     named = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
-    settings = {name.removeprefix(PREFIX).lower(): name for name in sorted(named.keys() - NOT_SETTINGS)}
+    wanted = [name for name in sorted(named.keys() - NOT_SETTINGS) if not PASSWORD.fullmatch(name)]
+    settings = {name.removeprefix(PREFIX).lower(): name for name in wanted}
     _known(settings, "the environment", spelled=settings)
     return {field: _from_text(field, named[name], name) for field, name in settings.items()}
 
@@ -221,13 +276,15 @@ def _known(settings: Mapping[str, object], where: str, spelled: Mapping[str, str
 def _from_text(field: str, text: str, variable: str) -> object:
     """The value of `field` written as text: lists parted by commas, tables as JSON, no value as nothing."""
     kind = fields()[field].type
-    if _takes(kind, msgspec.inspect.VarTupleType):
+    as_tables = field in TABLES
+    if _takes(kind, msgspec.inspect.VarTupleType) and not as_tables:
         return [part.strip() for part in text.split(",") if part.strip()]
-    if _takes(kind, msgspec.inspect.DictType):
+    if as_tables or _takes(kind, msgspec.inspect.DictType):
         try:
             return msgspec.json.decode(text)
         except msgspec.DecodeError as error:
-            raise CannotConfigure(f"{variable} must be a JSON object: {error}") from error
+            wanted = "a JSON array of objects" if as_tables else "a JSON object"
+            raise CannotConfigure(f"{variable} must be {wanted}: {error}") from error
     if _takes(kind, msgspec.inspect.BoolType) or _takes(kind, msgspec.inspect.IntType):
         plain: Any = bool if _takes(kind, msgspec.inspect.BoolType) else int
         return _converted(text.strip().lower(), variable, plain, strict=False)
@@ -251,12 +308,6 @@ def fields() -> dict[str, msgspec.inspect.Field]:
 
 def _converted(value: object, where: str, kind: Any, *, strict: bool = True) -> Any:
     try:
-        return msgspec.convert(value, kind, strict=strict, dec_hook=_path)
+        return msgspec.convert(value, kind, strict=strict, dec_hook=path)
     except msgspec.ValidationError as error:
         raise CannotConfigure(f"{where}: {error}") from error
-
-
-def _path(kind: type, value: object) -> object:
-    if kind is not Path or not isinstance(value, str) or not value:
-        raise ValueError("expected a path")
-    return Path(value)

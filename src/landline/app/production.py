@@ -3,9 +3,11 @@
 from datetime import datetime
 from pathlib import Path
 
-from landline.app import certificates
+from landline.app import carriers, certificates
 from landline.app.config import CannotConfigure, Config, sealing_secret
+from landline.core.errors import Invalid
 from landline.edge.server import CannotListen, tls_context
+from landline.services.sms.model.settings import checked_countries
 
 LEAST_SECRET_BYTES = 32
 _LEAST_DIFFERENT = 10
@@ -20,11 +22,32 @@ _DEV_ONLY = {
 
 def problems(config: Config, now: datetime) -> list[str]:
     """Everything that keeps `config` from production at the instant `now`; nothing when it may serve."""
-    found = [*_certificate(config, now), *_secret(config)]
+    found = [*_certificate(config, now), *_secret(config), *_countries(config)]
     found += [f"set {name} to false: {why}" for name, why in _DEV_ONLY.items() if getattr(config, name)]
     if config.seed is not None:
         found.append("remove seed: it belongs to the simulated carrier")
+    return found + carriers.problems(config)
+
+
+def warnings(config: Config) -> list[str]:
+    """What `config` may serve with and its operator should know."""
+    found: list[str] = []
+    if not config.sms_countries:
+        found.append(
+            "sms_countries is empty: every text is refused (4003), but those of resources that allow countries "
+            "themselves. Set it to the countries you send to, such as US,CA"
+        )
+    if config.mode == "serve" and not config.carriers:
+        found.append("there is no carrier: every text fails (5001). Add a table [[carriers]] to the configuration")
     return found
+
+
+def _countries(config: Config) -> list[str]:
+    try:
+        checked_countries(config.sms_countries)
+    except Invalid as error:
+        return [f"sms_countries: {error.message}"]
+    return []
 
 
 def _certificate(config: Config, now: datetime) -> list[str]:

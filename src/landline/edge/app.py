@@ -39,6 +39,8 @@ _SINGLE = frozenset(
 _API_VERSION = re.compile(r"[?&]api-version=([^&]*)")
 _VERSION_FORM = re.compile(r"(\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))(?:-[A-Za-z0-9.-]{1,32})?", re.ASCII)
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_PIECE_TIMEOUT_S = 30.0
+"""How long a client may take to read a piece of a streamed answer."""
 _UNKNOWN = Route("", "", lambda _: _nowhere(), access=Access.NONE, versioned=False, name="unknown")
 
 
@@ -262,6 +264,8 @@ async def _send(send: Send, request: Request, response: Response, cors: Cors) ->
     ]
     headers += request_ids.headers(request)
     headers += cors.headers(request.headers.get("origin"))
+    if response.stream is not None:
+        return await _send_stream(send, request, response, headers)
     if response.status != 204:  # RFC 9110 §8.6
         headers.append((b"content-length", str(len(response.body)).encode()))
     body = b"" if request.method == "HEAD" else response.body
@@ -270,6 +274,30 @@ async def _send(send: Send, request: Request, response: Response, cors: Cors) ->
         await send({"type": "http.response.body", "body": body})
     except OSError as error:
         raise Disconnected from error
+
+
+async def _send_stream(send: Send, request: Request, response: Response, headers: RawHeaders) -> None:
+    """The answer in pieces, each given to a reader that took the one before in time."""
+    assert response.stream is not None
+    try:
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        if request.method != "HEAD":
+            await _send_piece(send, response.body)
+            async for piece in response.stream:
+                await _send_piece(send, piece)
+        await send({"type": "http.response.body", "body": b""})
+    except OSError as error:
+        raise Disconnected from error
+    except Exception as error:  # too late for another status
+        log.exception("edge.stream_cut", request_id=request.request_id)
+        raise Disconnected from error
+    finally:
+        await response.stream.aclose()
+
+
+async def _send_piece(send: Send, piece: bytes) -> None:
+    async with asyncio.timeout(_PIECE_TIMEOUT_S):
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -1,5 +1,6 @@
 """Requests and responses of the HTTP edge: thin values over ASGI, because the hot path pays for every layer."""
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -73,6 +74,10 @@ class Response:
     status: int
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict[str, str])
+    stream: AsyncGenerator[bytes] | None = None
+    """What follows `body`, for answers that would be too large in one piece: a generator that has begun (so that
+    closing it runs its `finally`), and that is always closed. When it raises, the connection is cut, and the client
+    sees that the end is missing."""
 
 
 def json_response(status: int, value: Any, headers: dict[str, str] | None = None) -> Response:

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from landline.testing.carrier import Carrier
 from landline.testing.clock import Clock
 from landline.testing.handset import Handset
 from landline.testing.inbox import Inbox
+from landline.testing.insights import insights
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
@@ -175,6 +177,11 @@ class Server:
     def handset(self, number: str) -> Handset:
         """The handset at `number` (E.164)."""
         return Handset(self.admin, number, home=self.phone_number)
+
+    def insights(self, *by: str, since: datetime | None = None, until: datetime | None = None, **where: str) -> Any:
+        """What became of the resource's messages, `by` any of `number`, `tag`, `country`, `carrier`, `hour`, `day`;
+        `where` selects by the first four. Without `since` the last 24 hours (docs/guides/insights.md)."""
+        return insights(self.admin, RESOURCE, *by, since=since, until=until, **where)
 
     def inbox(self, *, cloud_events: bool = False, **options: Any) -> Inbox:
         """A webhook subscribed to the resource's events until `close`. `options` go into the subscription as they

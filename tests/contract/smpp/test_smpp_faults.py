@@ -89,8 +89,10 @@ async def test_a_carrier_that_is_down_at_the_start_is_bound_later(world: World) 
     carrier = await world.start()
     with pytest.raises(Unavailable):
         await world.send(carrier, "hello")
+    assert not carrier.up
     world.network.refuses = False
     await until_bound(carrier)
+    assert carrier.up
     await world.send(carrier, "hello")
     await world.reported(1)
 

@@ -1,5 +1,6 @@
 """What `serve` refuses to start with."""
 
+import json
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from landline.app import certificates, production
 from landline.app.config import load
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+CARRIER = {"kind": "smpp", "name": "north", "host": "smsc.example", "port": 2775, "system_id": "me", "password": "pw"}
 Problems = Callable[..., list[str]]
 
 
@@ -26,6 +28,7 @@ def problems(tmp_path: Path) -> Problems:
         "certificate": str(tmp_path / "chain.pem"),
         "certificate_key": str(tmp_path / "key.pem"),
         "sealing_secret": secrets.token_urlsafe(32),
+        "carriers": [CARRIER],
     }
 
     def check(now: datetime = NOW, **settings: object) -> list[str]:
@@ -93,3 +96,47 @@ def test_files_that_are_missing_or_no_certificates_are_refused(tmp_path: Path, p
     assert "correct the setting certificate" in problem
     (tmp_path / "text.pem").write_text("hello")
     assert len(problems(certificate=str(tmp_path / "text.pem"))) == 1
+
+
+def test_countries_that_are_none_are_refused_by_name(problems: Problems) -> None:
+    [problem] = problems(sms_countries=["US", "UK"])
+    assert "sms_countries" in problem
+    assert "UK" in problem
+
+
+def test_no_country_is_allowed_and_warned_of(problems: Problems) -> None:
+    assert problems(sms_countries=[]) == []
+    countries, carriers = production.warnings(load("serve", environment={}))
+    assert "every text is refused" in countries
+    assert "every text fails" in carriers
+    carrier = json.dumps([CARRIER])
+    allowed = {"LANDLINE_SMS_COUNTRIES": "US,CA", "LANDLINE_CARRIERS": carrier}
+    assert production.warnings(load("serve", environment=allowed)) == []
+    assert production.warnings(load("dev", environment={})) == []
+
+
+def test_serve_guards_and_dev_does_not() -> None:
+    dev, serve = load("dev", environment={}), load("serve", environment={})
+    assert (dev.sms_countries, dev.sms_guard, dev.acs_limits) == (("*",), False, False)
+    assert (serve.sms_countries, serve.sms_guard, serve.acs_limits) == ((), True, False)
+
+
+def test_a_server_may_do_without_carriers(problems: Problems) -> None:
+    assert problems(carriers=[]) == []
+
+
+def test_what_is_wrong_with_a_carriers_files_is_said(tmp_path: Path, problems: Problems) -> None:
+    bare = {name: value for name, value in CARRIER.items() if name != "password"}
+    [problem] = problems(carriers=[bare])
+    assert "carrier north: password: there is none" in problem
+    assert "LANDLINE_CARRIER_NORTH_PASSWORD" in problem
+    missing = str(tmp_path / "missing")
+    [problem] = problems(carriers=[{**bare, "password_file": missing}])
+    assert problem.startswith(f"carrier north: password_file: cannot read {missing}")
+    [problem] = problems(carriers=[{**CARRIER, "tls": {"ca_file": missing}}])
+    assert problem.startswith("carrier north: tls: ")
+    (tmp_path / "password").write_text("secret\n")
+    assert problems(carriers=[{**bare, "password_file": str(tmp_path / "password")}]) == []
+    (tmp_path / "password").write_text("far too long for SMPP")
+    [problem] = problems(carriers=[{**bare, "password_file": str(tmp_path / "password")}])
+    assert "far too long" not in problem

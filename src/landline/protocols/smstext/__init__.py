@@ -4,6 +4,7 @@ from landline.protocols.smstext.alphabet import decode_gsm, encode_gsm
 from landline.protocols.smstext.header import Concatenation, Header, MalformedHeader, parse_header
 from landline.protocols.smstext.packing import fill_bits_after, pack, unpack
 from landline.protocols.smstext.segmentation import Encoding, Segmentation, encoding, segments, split
+from landline.protocols.smstext.smart import smart
 
 __all__ = [
     "Concatenation",
@@ -18,6 +19,7 @@ __all__ = [
     "pack",
     "parse_header",
     "segments",
+    "smart",
     "split",
     "unpack",
 ]

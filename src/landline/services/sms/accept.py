@@ -10,6 +10,8 @@ from landline.ports.clock import Clock
 from landline.ports.sms_carrier import Submission
 from landline.services.events.model import Emitted
 from landline.services.events.service import Events
+from landline.services.insights.model import Tally
+from landline.services.insights.service import Insights
 from landline.services.sms import notices, records
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.model import details, messages
@@ -30,6 +32,7 @@ class Accepts:
         database: Database,
         clock: Clock,
         events: Events,
+        insights: Insights,
         handover: HandOver,
         owner: UUID,
         *,
@@ -38,6 +41,7 @@ class Accepts:
         self._database = database
         self._clock = clock
         self._events = events
+        self._insights = insights
         self._handover = handover
         self._owner = owner
         self._group: GroupCommit[Plan, Exceptions] = GroupCommit(self._commit, lanes=2, batch_limit=batch_limit)
@@ -51,15 +55,16 @@ class Accepts:
         block = time_ordered(now, os.urandom(10))
         carriers = {recipient.carrier for plan in plans for recipient in plan.recipients}
         owner = self._owner if self._handover.may_hold(carriers) else None
+        emitted: Emitted | None = None
         async with self._database.connection() as connection:
             rows = await _rows(connection, plans)
-            if any(row.blocked for row in rows):
-                async with connection.transaction():
-                    exceptions = await _write(connection, block, owner, now, rows)
-                    emitted = await self._end_blocked(connection, rows, exceptions)
-                self._events.committed(emitted)
-            else:
+            async with connection.transaction():
                 exceptions = await _write(connection, block, owner, now, rows)
+                if any(row.blocked for row in rows):
+                    emitted = await self._end_blocked(connection, rows, exceptions)
+                await self._insights.count(connection, _tally(rows, exceptions))
+        if emitted is not None:
+            self._events.committed(emitted)
         if owner is not None:
             self._handover.take(block, pending_of(block, rows, exceptions))
         return [exceptions.get(id(plan), {}) for plan in plans]
@@ -132,6 +137,30 @@ async def _write(
         refused = Refused.REPLAYED if same else Refused.REUSED
         exceptions.setdefault(id(row.plan), {})[row.recipient.index] = (refused, public_id)
     return exceptions
+
+
+def _tally(rows: Sequence[Row], exceptions: dict[int, Exceptions]) -> Tally:
+    tally = Tally()
+    for row in rows:
+        plan, to, blocked = row.plan, row.recipient, row.blocked
+        if _left_out(row, exceptions):
+            continue
+        at = plan.accepted_at
+        tally.accepted(plan.resource, at, plan.sender, plan.tag, to.to, to.carrier, plan.segments)
+        if blocked is not None:
+            tally.ended(
+                plan.resource,
+                at,
+                at,
+                plan.sender,
+                plan.tag,
+                to.to,
+                to.carrier,
+                False,
+                blocked.code,
+                segments_delivered=0,
+            )
+    return tally
 
 
 def _left_out(row: Row, exceptions: dict[int, Exceptions]) -> bool:

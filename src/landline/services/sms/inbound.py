@@ -1,7 +1,7 @@
 """Texts from phones: stored, told as events, and their keywords obeyed and answered, in one transaction."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -9,12 +9,14 @@ from uuid import UUID
 import structlog
 
 from landline.core import phone
-from landline.core.ids import time_ordered
+from landline.core.ids import ResourceId, time_ordered
 from landline.ports.clock import Clock
 from landline.ports.sms_carrier import Arrival
 from landline.protocols.smstext import segments
 from landline.services.events.model import Event
 from landline.services.events.service import Events
+from landline.services.insights.model import Tally
+from landline.services.insights.service import Insights
 from landline.services.numbers.model import OwnedNumber
 from landline.services.numbers.service import Numbers
 from landline.services.sms import notices, records, records_inbound
@@ -23,12 +25,15 @@ from landline.services.sms.handover import HandOver
 from landline.services.sms.keywords import Keywords
 from landline.services.sms.model import messages
 from landline.services.sms.model.keywords import Action, Language, find
-from landline.services.sms.model.messages import Plan, Recipient
+from landline.services.sms.model.messages import REPLY, Plan, Recipient
 from landline.services.sms.records import Row
+from landline.services.sms.records_inbound import Text
 from landline.store.database import Connection, Database
 
 log = structlog.get_logger()
 REPLY_VALIDITY = timedelta(hours=12)
+ANSWERS_WITHIN = timedelta(days=7)
+"""A text answers the last message of a campaign that its phone got from the same number within so long."""
 
 
 @dataclass(slots=True)
@@ -37,6 +42,7 @@ class _Received:
 
     events: list[Event] = field(default_factory=list[Event])
     replies: list[Row] = field(default_factory=list[Row])
+    tally: Tally = field(default_factory=Tally)
 
 
 class Inbound:
@@ -50,6 +56,7 @@ class Inbound:
         events: Events,
         keywords: Keywords,
         handover: HandOver,
+        insights: Insights,
         owner: UUID,
     ) -> None:
         self._database = database
@@ -58,26 +65,32 @@ class Inbound:
         self._events = events
         self._keywords = keywords
         self._handover = handover
+        self._insights = insights
         self._owner = owner
 
     async def receive(self, carrier: str, arrivals: Sequence[Arrival]) -> None:
         """Take `arrivals` in; returns after commit. Texts to numbers that nobody owns are dropped and logged."""
-        owned = [(arrival, await self._numbers.owner(arrival.recipient)) for arrival in arrivals]
+        owned = await self._owned(carrier, arrivals)
+        if not owned:
+            return
         languages = {
-            number.number: await self._keywords.languages(number.resource, number.number)
-            for _, number in owned
-            if number is not None
+            number.number: await self._keywords.languages(number.resource, number.number) for _, number in owned
         }
         now = self._clock.now()
         taken = _Received()
         block = time_ordered(now, os.urandom(10))
         async with self._database.transaction() as connection:
-            for arrival, number in owned:
-                if number is None or not number.sms_inbound:
-                    log.warning("sms.arrived_for_nobody", number=phone.redacted(arrival.recipient), carrier=carrier)
-                    continue
-                await self._take(connection, carrier, arrival, number, languages[number.number], now, taken)
+            since = now - ANSWERS_WITHIN
+            tags = await records_inbound.campaigns(
+                connection, [(number.resource, number.number, arrival.sender) for arrival, number in owned], since
+            )
+            texts = [_text(arrival, number, languages[number.number], tags) for arrival, number in owned]
+            fresh = await records_inbound.receive(connection, carrier, texts)
+            for text in texts:
+                if text.message_id in fresh:
+                    await self._take(connection, carrier, text, languages[text.number.number], now, taken)
             emitted = await self._events.emit(connection, taken.events)
+            await self._insights.count(connection, taken.tally)
             carriers = {reply.recipient.carrier for reply in taken.replies}
             held = self._owner if self._handover.may_hold(carriers) else None
             if taken.replies:
@@ -86,25 +99,30 @@ class Inbound:
         if taken.replies and held is not None:
             self._handover.take(block, pending_of(block, taken.replies, {}))
 
+    async def _owned(self, carrier: str, arrivals: Sequence[Arrival]) -> list[tuple[Arrival, OwnedNumber]]:
+        owned: list[tuple[Arrival, OwnedNumber]] = []
+        for arrival in arrivals:
+            number = await self._numbers.owner(arrival.recipient)
+            if number is None or not number.sms_inbound:
+                log.warning("sms.arrived_for_nobody", number=phone.redacted(arrival.recipient), carrier=carrier)
+            else:
+                owned.append((arrival, number))
+        return owned
+
     async def _take(
         self,
         connection: Connection,
         carrier: str,
-        arrival: Arrival,
-        number: OwnedNumber,
+        text: Text,
         languages: tuple[Language, ...],
         now: datetime,
         taken: _Received,
     ) -> None:
-        message_id = time_ordered(arrival.at, os.urandom(10))
-        found = find(arrival.text, languages)
-        word = found[0].value if found else None
-        if not await records_inbound.receive(connection, number.resource, message_id, carrier, arrival, word):
-            return
+        arrival, number = text.arrival, text.number
         taken.events.append(
             notices.received(
                 resource=number.resource,
-                message_id=message_id,
+                message_id=text.message_id,
                 sender=arrival.sender,
                 recipient=number.number,
                 text=arrival.text,
@@ -112,16 +130,38 @@ class Inbound:
                 at=arrival.at,
             )
         )
+        place = (number.resource, arrival.at, number.number, text.tag, arrival.sender, carrier)
+        taken.tally.replied(*place)
+        found = find(arrival.text, languages)
         if found is None:
             return
         action, language = found
         if action is Action.STOP:
-            await records_inbound.opt_out(connection, number.resource, number.number, [arrival.sender], now, "keyword")
+            if await records_inbound.opt_out(
+                connection, number.resource, number.number, [arrival.sender], now, "keyword"
+            ):
+                taken.tally.opted_out(*place)
         elif action is Action.START:
             await records_inbound.opt_in(connection, number.resource, number.number, [arrival.sender])
         reply = _reply(number, arrival, language.reply(action), carrier, now)
         if reply is not None:
             taken.replies.append(reply)
+
+
+def _text(
+    arrival: Arrival,
+    number: OwnedNumber,
+    languages: tuple[Language, ...],
+    tags: Mapping[tuple[ResourceId, str, str], str],
+) -> Text:
+    found = find(arrival.text, languages)
+    return Text(
+        message_id=time_ordered(arrival.at, os.urandom(10)),
+        number=number,
+        arrival=arrival,
+        keyword=found[0].value if found else None,
+        tag=tags.get((number.resource, number.number, arrival.sender)),
+    )
 
 
 def _reply(number: OwnedNumber, arrival: Arrival, text: str, carrier: str, now: datetime) -> Row | None:
@@ -130,7 +170,7 @@ def _reply(number: OwnedNumber, arrival: Arrival, text: str, carrier: str, now: 
     if not text or recipient is None or not number.sms_outbound:
         return None
     planned = Recipient(
-        0, recipient, messages.new_ids(now, 1, os.urandom(10))[0], None, number.carrier or carrier, "reply"
+        0, recipient, messages.new_ids(now, 1, os.urandom(10))[0], None, number.carrier or carrier, REPLY
     )
     plan = Plan(
         resource=number.resource,

@@ -15,13 +15,15 @@ from landline.ports.clock import Clock
 from landline.ports.sms_carrier import Arrival, Receipt, Submitted
 from landline.services.events.model import Emitted
 from landline.services.events.service import Events
+from landline.services.insights.model import Tally
+from landline.services.insights.service import Insights
 from landline.services.sms import notices
 from landline.services.sms import records_progress as records
 from landline.services.sms.failover import Failover
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.inbound import Inbound
 from landline.services.sms.model import details
-from landline.services.sms.model.messages import State
+from landline.services.sms.model.messages import REPLY, State
 from landline.services.sms.records_progress import Deferral, Ending
 from landline.store.blocks import Blocks
 from landline.store.database import Connection, Database, Record
@@ -47,6 +49,7 @@ class _Done:
     """Blocks, once for each of their messages that left them."""
     ended: list[Record] = field(default_factory=list[Record])
     deferred: bool = False
+    tally: Tally = field(default_factory=Tally)
 
 
 class News:
@@ -61,6 +64,7 @@ class News:
         blocks: Blocks,
         inbound: Inbound,
         failover: Failover,
+        insights: Insights,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -69,6 +73,7 @@ class News:
         self._blocks = blocks
         self._inbound = inbound
         self._failover = failover
+        self._insights = insights
         self._group: GroupCommit[_News, None] = GroupCommit(self._commit, lanes=1, batch_limit=128)
         self.on_deferred: Callable[[], None] = _nobody
         """Called when messages were deferred: the worker's wait may be too long now."""
@@ -128,6 +133,10 @@ class News:
                 ]
                 await records.attempted(connection, carrier, refusals, now)
             await records.defer(connection, [deferral for _, deferral in moved])
+            tally = Tally()
+            for message, deferral in moved:
+                _moved(tally, message, deferral.carrier)
+            await self._insights.count(connection, tally)
         gone = {message.submission.key for message, _ in moved}
         self._handover.answered(gone)
         self._handover.ended(message.block for message, _ in moved if not message.alone)
@@ -144,6 +153,7 @@ class News:
             for carrier in sorted({row["carrier"] for row in parked}):
                 endings = [_parked(row) for row in parked if row["carrier"] == carrier]
                 await self._end_reported(connection, done, emitted, carrier, endings)
+            await self._insights.count(connection, done.tally)
         self._committed(done, emitted)
         return len(parked)
 
@@ -160,6 +170,7 @@ class News:
                 await self._end_reported(connection, done, emitted, carrier, endings)
             given_up = [message for item in news for message in item.given_up]
             await self._end(connection, done, emitted, given_up)
+            await self._insights.count(connection, done.tally)
             finished = self._handover.finished()
             if finished:
                 await self._blocks.close(connection, finished)
@@ -226,6 +237,7 @@ class News:
                 final.append((pending.resource, answer.key, after))
                 continue
             deferred.append(after)
+            _moved(done.tally, pending, after.carrier)
             if not pending.alone:
                 done.left.append(pending.block)
         await self._end(connection, done, emitted, final)
@@ -263,6 +275,16 @@ class News:
             )
             if elsewhere is not None:
                 deferred.append(Deferral(resource, message, now, elsewhere, 0))
+                done.tally.moved(
+                    resource,
+                    record["accepted_at"],
+                    record["sender"],
+                    record["tag"],
+                    record["recipient"],
+                    carrier,
+                    elsewhere,
+                    record["segments"],
+                )
                 receipts.append((Submitted(message, None, record["code"], reason="negative receipt"), resource))
                 if not record["attempts"]:
                     done.left.append(record["block_id"])
@@ -290,9 +312,38 @@ class News:
 
     async def _tell(self, connection: Connection, done: _Done, emitted: list[Emitted], ended: Sequence[Record]) -> None:
         done.ended.extend(ended)
+        for record in ended:
+            if record["route"] != REPLY:
+                done.tally.ended(
+                    record["resource_id"],
+                    record["accepted_at"],
+                    record["ended_at"],
+                    record["sender"],
+                    record["tag"],
+                    record["recipient"],
+                    record["carrier"],
+                    record["state"] == State.DELIVERED,
+                    record["code"],
+                    record["segments_delivered"],
+                )
         reports = [notices.ended(record) for record in ended if record["report_wanted"]]
         if reports:
             emitted.append(await self._events.emit(connection, reports))
+
+
+def _moved(tally: Tally, message: Pending, carrier: str) -> None:
+    if carrier != message.carrier:
+        submission = message.submission
+        tally.moved(
+            message.resource,
+            message.accepted_at,
+            submission.sender,
+            message.tag,
+            submission.recipient,
+            message.carrier,
+            carrier,
+            submission.segments,
+        )
 
 
 def _ending(receipt: Receipt) -> Ending:

@@ -1,50 +1,86 @@
 """The SQL of what phones send us: received texts, opt-outs, and the keywords a number answers to."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from landline.core.ids import ResourceId
 from landline.ports.sms_carrier import Arrival
+from landline.services.numbers.model import OwnedNumber
 from landline.store.database import Connection, Record
 
 
-async def receive(
-    connection: Connection, resource: ResourceId, message_id: UUID, carrier: str, arrival: Arrival, keyword: str | None
-) -> bool:
-    """Store a received text; False when the carrier brought it before."""
-    done = await connection.execute(
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text from a phone about to be stored."""
+
+    message_id: UUID
+    number: OwnedNumber
+    arrival: Arrival
+    keyword: str | None
+    tag: str | None
+
+
+async def receive(connection: Connection, carrier: str, texts: Sequence[Text]) -> set[UUID]:
+    """Store received texts; the ids of those that the carrier had not brought before."""
+    rows = await connection.fetch(
         "INSERT INTO sms_inbound (resource_id, message_id, received_at, segments, carrier, carrier_key, sender,"
-        " recipient, keyword, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-        " ON CONFLICT (carrier, carrier_key) DO NOTHING",
-        resource,
-        message_id,
-        arrival.at,
-        arrival.segments,
+        " recipient, keyword, tag, body)"
+        " SELECT t.resource_id, t.message_id, t.at, t.segments, $1, t.key, t.sender, t.recipient, t.keyword, t.tag,"
+        "  t.body"
+        " FROM unnest($2::uuid[], $3::uuid[], $4::timestamptz[], $5::smallint[], $6::text[], $7::text[], $8::text[],"
+        "  $9::text[], $10::text[], $11::text[])"
+        "  AS t (resource_id, message_id, at, segments, key, sender, recipient, keyword, tag, body)"
+        " ON CONFLICT (carrier, carrier_key) DO NOTHING RETURNING message_id",
         carrier,
-        arrival.key,
-        arrival.sender,
-        arrival.recipient,
-        keyword,
-        arrival.text,
+        [text.number.resource for text in texts],
+        [text.message_id for text in texts],
+        [text.arrival.at for text in texts],
+        [text.arrival.segments for text in texts],
+        [text.arrival.key for text in texts],
+        [text.arrival.sender for text in texts],
+        [text.arrival.recipient for text in texts],
+        [text.keyword for text in texts],
+        [text.tag for text in texts],
+        [text.arrival.text for text in texts],
     )
-    return done == "INSERT 0 1"
+    return {row["message_id"] for row in rows}
+
+
+async def campaigns(
+    connection: Connection, pairs: Sequence[tuple[ResourceId, str, str]], since: datetime
+) -> dict[tuple[ResourceId, str, str], str]:
+    """The tag of the last tagged message that each (resource, number, phone) saw since then, where there is one."""
+    rows = await connection.fetch(
+        "SELECT p.resource_id, p.number, p.phone, m.tag"
+        " FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::text[], $3::text[])) AS p (resource_id, number, phone)"
+        " CROSS JOIN LATERAL (SELECT tag FROM sms_messages m WHERE m.recipient = p.phone AND m.sender = p.number"
+        "  AND m.tag IS NOT NULL AND m.accepted_at >= $4 AND m.resource_id = p.resource_id"
+        "  ORDER BY m.accepted_at DESC LIMIT 1) m",
+        [resource for resource, _, _ in pairs],
+        [number for _, number, _ in pairs],
+        [phone for _, _, phone in pairs],
+        since,
+    )
+    return {(row["resource_id"], row["number"], row["phone"]): row["tag"] for row in rows}
 
 
 async def opt_out(
     connection: Connection, resource: ResourceId, sender: str, recipients: Sequence[str], at: datetime, origin: str
-) -> None:
-    """`recipients` want nothing more from `sender`."""
-    await connection.execute(
+) -> list[str]:
+    """`recipients` want nothing more from `sender`; those who had not said so before."""
+    rows = await connection.fetch(
         "INSERT INTO sms_optouts (resource_id, sender, recipient, at, origin)"
-        " SELECT $1, $2, recipient, $4, $5 FROM (SELECT DISTINCT unnest($3::text[]) AS recipient) r"
-        " ON CONFLICT DO NOTHING",
+        " SELECT $1, $2, recipient, $4, $5 FROM (SELECT DISTINCT unnest($3::text[]) AS recipient ORDER BY 1) r"
+        " ON CONFLICT DO NOTHING RETURNING recipient",
         resource,
         sender,
         recipients,
         at,
         origin,
     )
+    return [row["recipient"] for row in rows]
 
 
 async def opt_in(connection: Connection, resource: ResourceId, sender: str, recipients: Sequence[str]) -> None:

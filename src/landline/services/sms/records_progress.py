@@ -37,7 +37,7 @@ class Deferral:
 _ENDED = (
     "RETURNING m.resource_id, m.message_id, m.block_id, m.accepted_at, m.sender, m.recipient, m.tag, m.segments,"
     " m.segments_delivered, m.report_wanted, m.state, m.code, m.ended_at, m.attempts, m.carrier, m.report_by,"
-    " m.valid_until"
+    " m.valid_until, m.route"
 )
 
 

@@ -1,5 +1,6 @@
 """The use cases of SMS: send, receive, opt-outs and looking things up. What carriers bring back is in `news`."""
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -12,20 +13,31 @@ from landline.core.errors import Forbidden, Invalid, NotFound, Unauthorized
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
 from landline.ports.clock import Clock
-from landline.protocols.smstext import segments
+from landline.protocols.smstext import segments, smart
 from landline.services.events.service import Events
+from landline.services.insights.model import Tally
+from landline.services.insights.service import Insights
 from landline.services.numbers.model import OwnedNumber
 from landline.services.numbers.service import Numbers
 from landline.services.sms import records, records_inbound
 from landline.services.sms.accept import Accepts
-from landline.services.sms.model import messages
-from landline.services.sms.model.messages import Outcome, Plan, Recipient, Refused
+from landline.services.sms.guard import Guard
+from landline.services.sms.limits import Limits
+from landline.services.sms.model import details, messages
+from landline.services.sms.model.messages import Blocked, Outcome, Plan, Recipient, Refused
+from landline.services.sms.model.pools import pool_name
 from landline.services.sms.model.routing import Router
+from landline.services.sms.pools import Pools
+from landline.services.sms.settings import Settings
 from landline.store.database import Database, Record
 
 log = structlog.get_logger()
 REPEATABILITY_WINDOW = timedelta(hours=24)
 """How old a first sending may be; ids are kept for longer than this, so that a repeat is always recognised."""
+
+FURTHEST = timedelta(days=35)
+"""How far ahead a message may be scheduled."""
+SHORTEST_VALIDITY_S, LONGEST_VALIDITY_S = 60, 259_200
 
 
 @dataclass(slots=True)
@@ -44,8 +56,15 @@ class Options:
     report_wanted: bool = False
     tag: str | None = None
     report_timeout_s: int | None = None
+    send_at: datetime | None = None
+    """Not before this instant; None for now."""
+    valid_for_s: int | None = None
+    """Tried for so long after `send_at` and no longer; None as the resource has it."""
+    smart_encoding: bool | None = None
+    """Whether typographic characters may be replaced so that the text fits GSM 7-bit; None as the resource has it."""
 
 
+NO_CARRIER = Blocked(details.TEMPORARILY_UNAVAILABLE, "no carrier is configured for it")
 RouterNow = Callable[[], Awaitable[Router]]
 """The routing rules in force."""
 
@@ -60,9 +79,14 @@ class Sms:
         numbers: Numbers,
         events: Events,
         accepts: Accepts,
+        insights: Insights,
         *,
         wall: Callable[[], datetime],
         router: RouterNow,
+        pools: Pools,
+        settings: Settings,
+        limits: Limits,
+        guard: Guard,
         report_timeout_s: int = 43_200,
     ) -> None:
         self._database = database
@@ -70,42 +94,93 @@ class Sms:
         self._numbers = numbers
         self._events = events
         self._accepts = accepts
+        self._insights = insights
         self._wall = wall
         self._router = router
+        self._pools = pools
+        self._settings = settings
+        self._limits = limits
+        self._guard = guard
         self._report_timeout_s = report_timeout_s
 
     async def send(
         self, resource: ResourceId, sender: str, recipients: Sequence[To], body: str, options: Options
     ) -> list[Outcome]:
-        """Accept `body` for each recipient and return, once that is committed, one outcome for each, in order.
+        """Accept `body` for each recipient and return, once that is committed, one outcome for each, in order. A
+        `sender` written `pool:<name>` is one of that pool's, for each recipient its own.
 
         Raises `Unauthorized` when the resource does not own `sender` (acs-wire.md 4.1), `Forbidden` when it cannot
-        send texts, `Invalid` when no recipient is a phone number.
+        send texts, `TooMany` over ACS's limits where they are on, `Invalid` when no recipient is a phone number or an
+        option will not do, `NotFound` for a pool that is not there.
         """
-        owned = await self._sender(resource, sender)
         now = self._clock.now()
+        _check_times(options, now)
         outcomes, planned = self._plan_recipients(now, recipients)
         if not planned:
             raise Invalid("No recipient is a phone number in E.164 format.", target="smsRecipients")
-        router = await self._router()
-        for recipient in planned:
-            route = router.route(resource, sender, recipient.to, options.tag, owned.carrier)
-            recipient.carrier, recipient.route = route.carriers[0], route.rule
-        plan = Plan(
-            resource=resource,
-            sender=sender,
-            body=body,
-            tag=options.tag,
-            segments=segments(body).count,
-            report_wanted=options.report_wanted,
-            accepted_at=now,
-            report_by=now + timedelta(seconds=options.report_timeout_s or self._report_timeout_s),
-            recipients=planned,
-            heeds_opt_outs=owned.kind is not SenderKind.ALPHANUMERIC,
+        settings = await self._settings.of(resource)
+        if options.smart_encoding or (options.smart_encoding is None and settings.smart_encoding):
+            body = smart(body)
+        size = segments(body).count
+        shares = await self._shares(resource, sender, planned)
+        self._limits.take_all(
+            resource,
+            [(owned.number, owned.kind, len(recipients)) for owned, recipients in shares],
+            policy_on=settings.acs_limits,
         )
-        exceptions = await self._accepts.submit(plan)
-        for recipient in planned:
-            outcomes[recipient.index] = _outcome(recipient, now, exceptions.get(recipient.index))
+        verdicts = await self._guard.decide(resource, [recipient.to for recipient in planned], size, settings, now)
+        for recipient, verdict in zip(planned, verdicts, strict=True):
+            if verdict is not None:
+                recipient.blocked = Blocked(verdict.code, verdict.reason)
+        begins = options.send_at or now
+        valid_for_s = options.valid_for_s or settings.default_validity_seconds
+        plans = [
+            Plan(
+                resource=resource,
+                sender=owned.number,
+                body=body,
+                tag=options.tag,
+                segments=size,
+                report_wanted=options.report_wanted,
+                accepted_at=now,
+                report_by=begins + timedelta(seconds=options.report_timeout_s or self._report_timeout_s),
+                recipients=await self._routed(owned, recipients, options.tag),
+                heeds_opt_outs=owned.kind is not SenderKind.ALPHANUMERIC,
+                valid_until=None if valid_for_s is None else begins + timedelta(seconds=valid_for_s),
+                send_at=options.send_at,
+            )
+            for owned, recipients in shares
+        ]
+        return await self._accept(plans, outcomes, now)
+
+    async def _shares(
+        self, resource: ResourceId, sender: str, recipients: list[Recipient]
+    ) -> list[tuple[OwnedNumber, list[Recipient]]]:
+        """The senders for `recipients`: `sender`, or those of the pool it names."""
+        pool = pool_name(sender)
+        if pool is None:
+            return [(await self._sender(resource, sender), recipients)]
+        shares: dict[str, list[Recipient]] = {}
+        chosen = await self._pools.choose(resource, pool, [recipient.to for recipient in recipients])
+        for recipient, by in zip(recipients, chosen, strict=True):
+            shares.setdefault(by, []).append(recipient)
+        return [(await self._sender(resource, by), share) for by, share in shares.items()]
+
+    async def _routed(self, owned: OwnedNumber, recipients: list[Recipient], tag: str | None) -> list[Recipient]:
+        router = await self._router()
+        for recipient in recipients:
+            route = router.route(owned.resource, owned.number, recipient.to, tag, owned.carrier)
+            recipient.route = route.rule
+            if route.carriers:
+                recipient.carrier = route.carriers[0]
+            else:
+                recipient.blocked = recipient.blocked or NO_CARRIER
+        return recipients
+
+    async def _accept(self, plans: list[Plan], outcomes: list[Outcome | None], now: datetime) -> list[Outcome]:
+        for plan, exceptions in zip(plans, await asyncio.gather(*map(self._accepts.submit, plans)), strict=True):
+            for recipient in plan.recipients:
+                outcomes[recipient.index] = _outcome(recipient, now, exceptions.get(recipient.index))
         return [outcome for outcome in outcomes if outcome is not None]
 
     async def _sender(self, resource: ResourceId, sender: str) -> OwnedNumber:
@@ -141,7 +216,11 @@ class Sms:
         """`recipients` (E.164) get nothing more from `sender`. Raises as `send` does for the sender."""
         await self._opt_out_sender(resource, sender)
         async with self._database.transaction() as connection:
-            await records_inbound.opt_out(connection, resource, sender, recipients, self._clock.now(), "api")
+            now = self._clock.now()
+            tally = Tally()
+            for recipient in await records_inbound.opt_out(connection, resource, sender, recipients, now, "api"):
+                tally.opted_out(resource, now, sender, None, recipient, "")
+            await self._insights.count(connection, tally)
 
     async def opt_in(self, resource: ResourceId, sender: str, recipients: Sequence[str]) -> None:
         """`recipients` get messages from `sender` again."""
@@ -169,6 +248,15 @@ class Sms:
         if found is None or found["state"] not in messages.FINAL:
             raise NotFound("There is no delivery report for this message.")
         return found
+
+
+def _check_times(options: Options, now: datetime) -> None:
+    if options.send_at is not None and not now < options.send_at <= now + FURTHEST:
+        raise Invalid(f"sendAt is not within the next {FURTHEST.days} days.", target="sendAt")
+    if options.valid_for_s is not None and not SHORTEST_VALIDITY_S <= options.valid_for_s <= LONGEST_VALIDITY_S:
+        raise Invalid(
+            f"validitySeconds is not between {SHORTEST_VALIDITY_S} and {LONGEST_VALIDITY_S}.", target="validitySeconds"
+        )
 
 
 def _outcome(recipient: Recipient, now: datetime, exception: tuple[Refused, str] | None) -> Outcome:

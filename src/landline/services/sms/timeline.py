@@ -81,6 +81,8 @@ def _inbound_steps(row: Record) -> list[Step]:
     steps = [_step(row["received_at"], "received", carrier=row["carrier"])]
     if row["keyword"]:
         steps.append(_step(row["received_at"], "keyword", action=row["keyword"]))
+    if row["tag"]:
+        steps.append(_step(row["received_at"], "answers", tag=row["tag"]))
     return steps
 
 

@@ -12,9 +12,10 @@ from landline.ports.clock import Clock
 from landline.ports.sms_carrier import CrashPolicy, SmsCarrier, Submission
 from landline.services.sms import records_progress as records
 from landline.services.sms.failover import Failover
-from landline.services.sms.handover import HandOver, Pending
+from landline.services.sms.handover import HandOver, Pending, Queue
 from landline.services.sms.model import details
 from landline.services.sms.news import News
+from landline.services.sms.rates import Rates
 from landline.store.blocks import Blocks
 from landline.store.database import Database, Record
 
@@ -42,6 +43,7 @@ class Worker:
         blocks: Blocks,
         news: News,
         failover: Failover,
+        rates: Rates,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -50,6 +52,7 @@ class Worker:
         self._blocks = blocks
         self._news = news
         self._failover = failover
+        self._rates = rates
         self._due = clock.alarm()
         self._alarms = {name: clock.alarm() for name in carriers}
         self._until: datetime | None = None
@@ -57,8 +60,13 @@ class Worker:
         self._renewed_at = clock.now()
         news.on_deferred = self._due.ring
         handover.on_awaiting = self._awaits
+        self._queues = {
+            name: Queue(bucket=rates.carrier_bucket(name), limit=rates.bucket, cost=_segments) for name in carriers
+        }
+        rates.on_changed = self._retuned
+        rates.on_stale = self._ring
         for name, alarm in self._alarms.items():
-            handover.serve(name, alarm.ring)
+            handover.serve(name, alarm.ring, self._queues[name])
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -116,9 +124,19 @@ class Worker:
             )
             self._handover.answered(message.submission.key for message in overdue)
 
+    def _retuned(self) -> None:
+        for queue in self._queues.values():
+            queue.retuned()
+        self._ring()
+
+    def _ring(self) -> None:
+        for alarm in self._alarms.values():
+            alarm.ring()
+
     async def _submit(self, name: str, carrier: SmsCarrier) -> None:
         alarm = self._alarms[name]
         while True:
+            await self._rates.refresh()
             now = self._clock.now()
             batch = self._handover.next(name, _BATCH, now)
             if not batch:
@@ -298,6 +316,10 @@ class Worker:
             return False
         await self._news.reported(row["carrier"], [receipt])
         return True
+
+
+def _segments(message: Pending) -> int:
+    return message.submission.segments
 
 
 def _pending(row: Record, *, alone: bool) -> Pending:

@@ -7,6 +7,8 @@ ALTER TABLE sms_messages ADD COLUMN valid_until timestamptz; -- nobody tries aft
 -- Which campaign a reply answers: only messages of campaigns are in here.
 CREATE INDEX sms_messages_campaign ON sms_messages (recipient, sender, accepted_at DESC) WHERE tag IS NOT NULL;
 
+ALTER TABLE sms_inbound ADD COLUMN tag text; -- of the message it answers
+
 ALTER TABLE sms_attempts ADD COLUMN unknown boolean NOT NULL DEFAULT false;
 ALTER TABLE sms_attempts DROP CONSTRAINT sms_attempts_pkey;
 ALTER TABLE sms_attempts ADD PRIMARY KEY (resource_id, message_id, at, carrier);

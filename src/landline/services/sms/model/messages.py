@@ -53,6 +53,11 @@ class Blocked:
     reason: str
 
 
+REPLY = "reply"
+"""The route of the answers to keywords: back where the keyword came from. They are not counted with the resource's own
+messages."""
+
+
 @dataclass(slots=True)
 class Recipient:
     """One planned message of a request. `index` is its place in the request."""

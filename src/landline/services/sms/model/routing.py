@@ -52,6 +52,11 @@ class Rule(Struct, frozen=True, kw_only=True):
     failover: bool = True
     """Whether the other carriers are tried when the first is down or refuses."""
 
+    @property
+    def sort_key(self) -> tuple[int, str]:
+        """The order in which rules are looked at."""
+        return self.priority, self.name
+
 
 class Route(Struct, frozen=True):
     """What decided, and the carriers to try in their order."""
@@ -197,10 +202,11 @@ class Router:
         self._default = Route(DEFAULT_RULE, tuple(defaults))
         self._ids = resources
         self._spreads: list[_Spread] = []
-        self.rules = sorted(rules, key=lambda rule: (rule.priority, rule.name))
-        self._missing = {rule.name for rule in self.rules if not _present(rule, carriers)}
+        self.rules = sorted(rules, key=lambda rule: rule.sort_key)
+        self.missing = {rule.name for rule in self.rules if not _present(rule, carriers)}
+        """Names of the rules none of whose carriers are there."""
         for rule in self.rules:
-            if rule.name not in self._missing:
+            if rule.name not in self.missing:
                 self._spreads.append(_Spread(rule, _present(rule, carriers)))
         kept = [spread.rule for spread in self._spreads]
         self._resources = {resources[name] for rule in kept for name in rule.resources if name in resources}
@@ -262,7 +268,7 @@ class Router:
 
     def _passed_over(self, rule: Rule, resource: ResourceId | None, sender: str | None, tag: str | None) -> str | None:
         """Why the rule does not match, whatever the recipient is; None when it may."""
-        if rule.name in self._missing:
+        if rule.name in self.missing:
             return "this server has none of its carriers"
         if rule.resources and (resource is None or resource not in {self._ids.get(name) for name in rule.resources}):
             return "it is for other resources"

@@ -1,0 +1,84 @@
+"""What the configuration says in tables: `[[carriers]]` and `[[routes]]` read one by one, and the passwords of carriers
+that the environment has."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from landline.app.carrier_settings import RouteTable, SmppTable
+from landline.core.errors import Refusal
+
+PREFIX = "LANDLINE_"
+TABLES: dict[str, Any] = {"carriers": SmppTable, "routes": RouteTable}
+PASSWORD = re.compile(rf"{PREFIX}CARRIER_(.+)_PASSWORD")
+
+
+class CannotConfigure(Refusal):
+    """A setting is unknown or has a value it may not have."""
+
+    code = "CannotConfigure"
+
+
+def tables(value: object, setting: str) -> list[Any]:
+    """The tables of `setting`, each converted by itself, so that what is wrong is said of the one by its name."""
+    if not isinstance(value, list | tuple):
+        raise CannotConfigure(f"{setting} must be tables [[{setting}]]")
+    found: list[Any] = []
+    for number, table in enumerate(cast(Sequence[Any], value), 1):
+        name = cast(dict[str, Any], table).get("name", number) if isinstance(table, dict) else number
+        where = f"{setting.removesuffix('s')} {name}"
+        try:
+            found.append(msgspec.convert(table, TABLES[setting], dec_hook=path))
+        except msgspec.ValidationError as error:
+            said, _, at = str(error).partition(" - at `$")
+            field = at.removesuffix("`").removeprefix(".")
+            raise CannotConfigure(f"{where}: {field}: {said}" if field else f"{where}: {said}") from error
+    return found
+
+
+def with_passwords(carriers: object, environment: Mapping[str, str]) -> list[SmppTable]:
+    """The carriers with the passwords that the environment has for them."""
+    tables = cast(list[SmppTable], carriers)
+    variables = {variable_name(table.name): table.name for table in tables}
+    given = {found.group(1): name for name in sorted(environment) if (found := PASSWORD.fullmatch(name))}
+    for spelled, variable in given.items():
+        if spelled not in variables:
+            raise CannotConfigure(f"the environment has {variable}, and there is no carrier of that name")
+    passwords = {variables[spelled]: environment[variable] for spelled, variable in given.items()}
+    return [
+        msgspec.structs.replace(table, password=passwords[table.name], password_file=None)
+        if table.name in passwords
+        else table
+        for table in tables
+    ]
+
+
+def variable_name(carrier: str) -> str:
+    """How `carrier` is spelled in the name of its password's variable."""
+    return re.sub(r"[^A-Z0-9]", "_", carrier.upper())
+
+
+def place(table: dict[str, Any], names: Sequence[str], file: Path) -> None:
+    """Take paths to be beside the configuration file, not wherever the command was run."""
+    for name in names:
+        if isinstance(value := table.get(name), str):
+            table[name] = str(file.absolute().parent / Path(value).expanduser())
+
+
+def place_carriers(carriers: object, file: Path) -> None:
+    """`place` for the paths of carriers' tables, as far as they are tables."""
+    for table in cast(list[Any], carriers) if isinstance(carriers, list) else []:
+        if isinstance(table, dict):
+            values = cast(dict[str, Any], table)
+            place(values, ("password_file",), file)
+            if isinstance(values.get("tls"), dict):
+                place(values["tls"], ("ca_file", "certificate_file", "key_file"), file)
+
+
+def path(kind: type, value: object) -> object:
+    if kind is not Path or not isinstance(value, str) or not value:
+        raise ValueError("expected a path")
+    return Path(value)

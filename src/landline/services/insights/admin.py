@@ -1,0 +1,74 @@
+"""The insights on the admin API: pages of JSON, and everything as CSV."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+
+from landline.core.errors import Invalid
+from landline.core.ids import ResourceId
+from landline.edge.http import Request, Response, json_response
+from landline.edge.routes import Access, Route
+from landline.ports.clock import Clock
+from landline.services.insights import requests, table
+from landline.services.insights.questions import Question
+from landline.services.insights.service import Insights
+from landline.wire import insights as wire
+
+ResolveResource = Callable[[str], Awaitable[ResourceId]]
+
+
+def routes(insights: Insights, clock: Clock, resolve: ResolveResource) -> list[Route]:
+    """`resolve` finds a resource by its name and raises `NotFound`."""
+
+    async def show(request: Request) -> Response:
+        """Deliverability, delivery times, replies and opt-outs by number, tag, country, carrier, hour or day."""
+        resource = await resolve(request.params["name"])
+        asked = requests.read(request.query, resource, clock.now())
+        if _wants_csv(request):
+            if asked.after is not None:
+                raise Invalid("CSV comes whole: leave this out.", target="continuationToken")
+            return await _csv(insights, request.params["name"], resource, asked.question)
+        question = asked.question
+        page = await insights.page(resource, question, after=asked.after, limit=asked.limit)
+        last = page.groups[-1].place if page.groups and page.more else None
+        return json_response(
+            200,
+            wire.Insights(
+                from_=requests.hour_text(question.start),
+                to=requests.hour_text(question.end),
+                by=[each.value for each in question.by],
+                value=[table.insight(question.by, group.place, group.figures) for group in page.groups],
+                totals=table.insight((), (), page.totals),
+                continuation_token=None if last is None else requests.token(resource, question, last),
+            ),
+        )
+
+    return [
+        Route("GET", "/resources/{name}/insights", show, access=Access.ADMIN, versioned=False, name="Insights_Show")
+    ]
+
+
+def _wants_csv(request: Request) -> bool:
+    wanted = request.query.get("format")
+    if wanted is None:
+        return "text/csv" in request.headers.get("accept", "")
+    if wanted not in ("csv", "json"):
+        raise Invalid("Must be json or csv.", target="format")
+    return wanted == "csv"
+
+
+async def _csv(insights: Insights, name: str, resource: ResourceId, question: Question) -> Response:
+    lines = _lines(insights, resource, question)
+    first = await anext(lines)  # what is refused is refused here, before the answer begins
+    file = f"insights-{name}-{requests.hour_text(question.start)}-{requests.hour_text(question.end)}.csv"
+    headers = {
+        "content-type": "text/csv; charset=utf-8; header=present",
+        "content-disposition": f'attachment; filename="{file.replace(":", "")}"',
+    }
+    return Response(200, first, headers, stream=lines)
+
+
+async def _lines(insights: Insights, resource: ResourceId, question: Question) -> AsyncGenerator[bytes]:
+    async with aclosing(insights.export(resource, question)) as groups:
+        yield table.header(question.by) + table.lines(question.by, await anext(groups, ()))
+        async for following in groups:
+            yield table.lines(question.by, following)

@@ -1,0 +1,173 @@
+"""The query string of the insights, read: ranges, groups, filters, pages, and the token a page is continued by."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+
+from landline.core.errors import Invalid
+from landline.core.ids import ResourceId
+from landline.services.insights.model import TAG_CHARACTERS, instant
+from landline.services.insights.questions import SELECTING, Dimension, Place, Question
+
+_PAGE = 100
+_LARGEST_PAGE = 1000
+_USUAL_HOURS = 24
+_KNOWN = {"from", "to", "by", "format", "pageSize", "continuationToken", *(each.value for each in SELECTING)}
+_YEARS = range(1971, 9000)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asks for."""
+
+    question: Question
+    after: Place | None
+    limit: int
+
+
+class _Token(msgspec.Struct, array_like=True):
+    resource: str
+    start: int
+    end: int
+    by: list[str]
+    where: list[tuple[str, str]]
+    after: list[str | int]
+
+
+_TOKENS = msgspec.json.Decoder(_Token)
+
+
+def read(query: Mapping[str, str], resource: ResourceId, now: datetime) -> Asked:
+    """What `query` asks of `resource`. Without a range the last 24 hours, the present one included.
+
+    With a continuation token the question is the token's; what is given beside it must be the same. Raises `Invalid`.
+    """
+    unknown = sorted(query.keys() - _KNOWN)
+    if unknown:
+        raise Invalid(f"There is no such parameter; there are {', '.join(sorted(_KNOWN))}.", target=unknown[0])
+    limit = _limit(query.get("pageSize"))
+    if "continuationToken" in query:
+        question, after = _continued(query["continuationToken"], resource)
+        _same(query, question)
+        return Asked(question, after, limit)
+    end = _hour(query, "to") if "to" in query else _rounded_up(now)
+    start = _hour(query, "from") if "from" in query else end - _USUAL_HOURS
+    if start >= end:
+        raise Invalid("The range ends before it begins: from must be before to.", target="from")
+    return Asked(Question(start, end, _by(query.get("by", "")), _where(query)), None, limit)
+
+
+def token(resource: ResourceId, question: Question, last: Place) -> str:
+    """By which the groups behind `last` are asked for."""
+    where = [(each.value, value) for each, value in question.where]
+    by = [each.value for each in question.by]
+    parts = _Token(str(resource), question.start, question.end, by, where, list(last))
+    return base64.urlsafe_b64encode(msgspec.json.encode(parts)).decode().rstrip("=")
+
+
+def hour_text(hour: int) -> str:
+    """`2026-03-01T14:00:00Z`"""
+    return f"{instant(hour):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def day_text(day: int) -> str:
+    """`2026-03-01`"""
+    return f"{instant(day * 24):%Y-%m-%d}"
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return _PAGE
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= _LARGEST_PAGE):
+        raise Invalid(f"The page size must be from 1 to {_LARGEST_PAGE}.", target="pageSize")
+    return int(text)
+
+
+def _hour(query: Mapping[str, str], name: str) -> int:
+    """The hour of an instant: a range is widened to whole hours."""
+    try:
+        at = datetime.fromisoformat(query[name])
+    except ValueError:
+        at = None
+    if at is None or at.year not in _YEARS:
+        raise Invalid(
+            "Must be an ISO 8601 date or instant, such as 2026-03-01 or 2026-03-01T14:00:00Z (a + in it is written"
+            " %2B). Without an offset it is UTC.",
+            target=name,
+        )
+    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return _rounded_up(at) if name == "to" else int(at.timestamp()) // 3600
+
+
+def _rounded_up(at: datetime) -> int:
+    hour = int(at.timestamp()) // 3600
+    return hour if instant(hour) == at else hour + 1
+
+
+def _by(text: str) -> tuple[Dimension, ...]:
+    names = [name.strip() for name in text.split(",")] if text.strip() else []
+    try:
+        by = tuple(Dimension(name) for name in names)
+    except ValueError:
+        known = ", ".join(each.value for each in Dimension)
+        raise Invalid(f"Can be grouped by {known}; several are parted by commas.", target="by") from None
+    if len(set(by)) < len(by):
+        raise Invalid("A dimension is named twice.", target="by")
+    return by
+
+
+def _where(query: Mapping[str, str]) -> tuple[tuple[Dimension, str], ...]:
+    return tuple((each, _value(each, query[each.value])) for each in SELECTING if each.value in query)
+
+
+def _value(dimension: Dimension, text: str) -> str:
+    if dimension is Dimension.TAG:
+        return text[:TAG_CHARACTERS]  # as it is counted; empty for messages without a tag
+    if not text:
+        raise Invalid("Must not be empty.", target=dimension.value)
+    if dimension is Dimension.COUNTRY:
+        if not (len(text) == 2 and text.isascii() and text.isalpha()):
+            raise Invalid("Must be a country's two letters (ISO 3166-1), such as US.", target="country")
+        return text.upper()
+    if dimension is Dimension.NUMBER and text[0] == " " and text[1:].isdigit():
+        return f"+{text[1:]}"  # a + that was not written %2B
+    return text
+
+
+def _continued(text: str, resource: ResourceId) -> tuple[Question, Place]:
+    try:
+        found = _TOKENS.decode(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+        by = tuple(Dimension(name) for name in found.by)
+        where = tuple((Dimension(name), value) for name, value in found.where)
+    except (binascii.Error, ValueError, msgspec.DecodeError):
+        raise _no_token() from None
+    kinds = [int if each in (Dimension.HOUR, Dimension.DAY) else str for each in by]
+    fits = [type(value) for value in found.after] == kinds and found.resource == str(resource)
+    hours = (found.start, found.end, *(value for value in found.after if isinstance(value, int)))
+    if not fits or not by or len(set(by)) < len(by) or not all(0 <= hour < 1 << 30 for hour in hours):
+        raise _no_token()
+    if not found.start < found.end or any(each not in SELECTING for each, _ in where):
+        raise _no_token()
+    return Question(found.start, found.end, by, where), tuple(found.after)
+
+
+def _same(query: Mapping[str, str], question: Question) -> None:
+    """Raises `Invalid` when what is given beside a token is not what the token continues."""
+    where = dict(question.where)
+    given: list[tuple[str, bool]] = [
+        ("from", "from" in query and _hour(query, "from") != question.start),
+        ("to", "to" in query and _hour(query, "to") != question.end),
+        ("by", "by" in query and _by(query["by"]) != question.by),
+        *((each.value, where.get(each) != value) for each, value in _where(query)),
+    ]
+    for name, differs in given:
+        if differs:
+            raise Invalid("The continuation token continues another question: leave this out.", target=name)
+
+
+def _no_token() -> Invalid:
+    return Invalid("This is no continuation token of these insights.", target="continuationToken")

@@ -1,0 +1,210 @@
+"""The admin routes of how messages leave: routing rules, a test of them, and the rates of senders."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from landline.core import phone
+from landline.core.errors import Invalid, NotFound
+from landline.core.ids import ResourceId
+from landline.edge.http import Request, Response, json_response
+from landline.edge.routes import Access, Route
+from landline.ports.sms_carrier import SmsCarrier
+from landline.services.numbers.service import Numbers
+from landline.services.sms.model.routing import Choice, Explanation, Rule
+from landline.services.sms.rates import Rates
+from landline.services.sms.routing import InForce, Routing
+from landline.wire.base import Wire
+
+_Weight = Annotated[int, Meta(ge=0)]
+
+
+class RouteCarrier(Wire, omit_defaults=False, forbid_unknown_fields=True):
+    """One carrier of a rule."""
+
+    carrier: str
+    weight: _Weight = 1
+
+
+class RouteRule(Wire, omit_defaults=False, forbid_unknown_fields=True):
+    """A rule as it is set and shown; a misspelt condition is refused, because without it the rule matches more.
+
+    `name`, `origin` and `missing_carriers` are for reading. They may be sent back, and say nothing then.
+    """
+
+    carriers: list[RouteCarrier | str]
+    """A name alone has weight 1."""
+    priority: Annotated[int, Meta(ge=0, le=1_000_000)] = 100
+    countries: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    senders: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    failover: bool = True
+    name: str | None = None
+    origin: str | None = None
+    missing_carriers: tuple[str, ...] = ()
+
+
+class RouteTest(Wire, forbid_unknown_fields=True):
+    """A message that might be sent."""
+
+    resource: str
+    from_: str = msgspec.field(name="from")
+    to: str
+    tag: str | None = None
+
+
+class RateSetting(Wire, forbid_unknown_fields=True):
+    messages_per_second: float
+
+
+_RULE = msgspec.json.Decoder(RouteRule)
+_TEST = msgspec.json.Decoder(RouteTest)
+_RATE = msgspec.json.Decoder(RateSetting)
+ResolveResource = Callable[[str], Awaitable[ResourceId]]
+
+
+def routes(
+    routing: Routing, rates: Rates, numbers: Numbers, carriers: Mapping[str, SmsCarrier], resolve: ResolveResource
+) -> list[Route]:
+    """The admin operations; `resolve` finds a resource by name or raises `NotFound`."""
+    rules, senders = _Rules(routing, numbers, carriers, resolve), _Senders(rates, numbers, resolve)
+    rule, rate = "/sms/routes/{name}", "/resources/{name}/numbers/{number}/rate"
+    return [
+        _route("GET", "/sms/routes", rules.show_all),
+        _route("POST", "/sms/routes:test", rules.test),
+        _route("GET", rule, rules.show),
+        _route("PUT", rule, rules.put),
+        _route("DELETE", rule, rules.delete),
+        _route("GET", rate, senders.show),
+        _route("PUT", rate, senders.put),
+        _route("DELETE", rate, senders.delete),
+    ]
+
+
+def _route(method: str, template: str, handler: Callable[[Request], Awaitable[Response]]) -> Route:
+    return Route(method, template, handler, access=Access.ADMIN, versioned=False)
+
+
+class _Rules:
+    def __init__(
+        self, routing: Routing, numbers: Numbers, carriers: Mapping[str, SmsCarrier], resolve: ResolveResource
+    ) -> None:
+        self._routing = routing
+        self._numbers = numbers
+        self._carriers = carriers
+        self._resolve = resolve
+
+    async def show_all(self, _request: Request) -> Response:
+        """The rules in force, in the order they are looked at."""
+        return json_response(200, {"value": [_shown(each) for each in await self._routing.rules()]})
+
+    async def show(self, request: Request) -> Response:
+        """One rule."""
+        return json_response(200, _shown(await self._routing.rule(request.params["name"])))
+
+    async def put(self, request: Request) -> Response:
+        """Set a rule, in place of one of that name; in force when answered."""
+        asked, name = request.decode(_RULE), request.params["name"]
+        if asked.name not in (None, name):
+            raise Invalid("The path names another route.", target="name")
+        await self._routing.put(_rule(name, asked))
+        return await self.show(request)
+
+    async def delete(self, request: Request) -> Response:
+        """Take away a rule set here."""
+        await self._routing.delete(request.params["name"])
+        return Response(204)
+
+    async def test(self, request: Request) -> Response:
+        """Which way a message would go, and why; nothing is sent."""
+        asked = request.decode(_TEST)
+        recipient = phone.parse(asked.to)
+        if recipient is None:
+            raise Invalid("The recipient is not a phone number in E.164 format.", target="to")
+        resource = await self._resolve(asked.resource)
+        owned = await self._numbers.sender(resource, asked.from_)
+        router = await self._routing.router()
+        bound_to = owned.carrier if owned is not None else None
+        found = router.explain(resource, asked.from_, recipient, asked.tag, bound_to)
+        return json_response(200, {**self._explained(found), "senderOwned": owned is not None})
+
+    def _explained(self, found: Explanation) -> dict[str, Any]:
+        return {
+            "rule": found.route.rule,
+            "carriers": [
+                {"carrier": name, "up": name in self._carriers and self._carriers[name].up}
+                for name in found.route.carriers
+            ],
+            "country": found.country,
+            "looked": [{"rule": step.rule, "passedOver": step.passed_over} for step in found.steps],
+        }
+
+
+class _Senders:
+    def __init__(self, rates: Rates, numbers: Numbers, resolve: ResolveResource) -> None:
+        self._rates = rates
+        self._numbers = numbers
+        self._resolve = resolve
+
+    async def show(self, request: Request) -> Response:
+        """How many messages a second the sender may send; null is as many as its carriers take."""
+        resource, number = await self._sender(request)
+        rate = await self._rates.rate(resource, number)
+        origin = "kind" if rate is None else "number"
+        rate = self._rates.default(number) if rate is None else rate
+        return json_response(200, {"messagesPerSecond": rate, "origin": None if rate is None else origin})
+
+    async def put(self, request: Request) -> Response:
+        """Set the sender's rate."""
+        resource, number = await self._sender(request)
+        await self._rates.set(resource, number, request.decode(_RATE).messages_per_second)
+        return await self.show(request)
+
+    async def delete(self, request: Request) -> Response:
+        """Have the sender send as its kind does again."""
+        resource, number = await self._sender(request)
+        await self._rates.set(resource, number, None)
+        return Response(204)
+
+    async def _sender(self, request: Request) -> tuple[ResourceId, str]:
+        resource = await self._resolve(request.params["name"])
+        number = request.params["number"]
+        if await self._numbers.sender(resource, number) is None:
+            raise NotFound("The resource does not own this number.", target="number")
+        return resource, number
+
+
+def _rule(name: str, asked: RouteRule) -> Rule:
+    choices = [RouteCarrier(each) if isinstance(each, str) else each for each in asked.carriers]
+    return Rule(
+        name=name,
+        carriers=tuple(Choice(each.carrier, each.weight) for each in choices),
+        priority=asked.priority,
+        countries=asked.countries,
+        prefixes=asked.prefixes,
+        senders=asked.senders,
+        tags=asked.tags,
+        resources=asked.resources,
+        failover=asked.failover,
+    )
+
+
+def _shown(found: InForce) -> RouteRule:
+    rule = found.rule
+    return RouteRule(
+        carriers=[RouteCarrier(choice.carrier, choice.weight) for choice in rule.carriers],
+        priority=rule.priority,
+        countries=rule.countries,
+        prefixes=rule.prefixes,
+        senders=rule.senders,
+        tags=rule.tags,
+        resources=rule.resources,
+        failover=rule.failover,
+        name=rule.name,
+        origin=found.origin,
+        missing_carriers=found.missing_carriers,
+    )

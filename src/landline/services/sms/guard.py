@@ -1,0 +1,138 @@
+"""The guard against SMS pumping: which recipients of a request are not sent to, and how many were blocked by what."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from landline.core.ids import ResourceId
+from landline.ports.clock import Clock
+from landline.services.sms.guard_caps import Allowances
+from landline.services.sms.model import guard as model
+from landline.services.sms.model.guard import OVER_LIMIT, Country, Rule, Rules, Verdict, Watch
+from landline.services.sms.model.settings import SmsSettings
+from landline.store.database import Database
+
+_WATCHED = 10_000
+"""Resources that are remembered at once, at most."""
+_PARTS = 2
+"""One resource takes at most the memory by this."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    settings: SmsSettings
+    share: int
+    rules: Rules
+    watch: Watch
+
+
+class Guard:
+    """One process's guard. `share` tells how many processes share the limits, `country` where a number belongs.
+
+    What it remembers takes about `memory_bytes` at most. A resource has half of that and forgets the older half of
+    what it sent beyond it; when all is taken, the resource that was quiet longest is forgotten. Velocity and sequences
+    then see less of the past and block less. Caps forget nothing.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        country: Country,
+        share: Callable[[], int],
+        memory_bytes: int = 32 * 1024 * 1024,
+    ) -> None:
+        self._country = country
+        self._share = share
+        self._memory_bytes = memory_bytes
+        self._allowances = Allowances(database, clock, share)
+        self._watched: OrderedDict[ResourceId, _Watched] = OrderedDict()
+        self._size_bytes = 0
+        self._blocked = dict.fromkeys(Rule, 0)
+
+    async def decide(
+        self, resource: ResourceId, recipients: Sequence[str], segments: int, settings: SmsSettings, now: datetime
+    ) -> list[Verdict | None]:
+        """What `judge` says, once a part of the caps is in hand. Raises `Unavailable` when the database has to be asked
+        for that and is away; nothing is counted then."""
+        caps = settings.caps
+        if caps.per_day is not None or caps.per_month is not None:
+            units = len(recipients) * _units(settings, segments)
+            await self._allowances.prepare(resource, caps, units, now)
+        return self.judge(resource, recipients, segments, settings, now)
+
+    def judge(
+        self, resource: ResourceId, recipients: Sequence[str], segments: int, settings: SmsSettings, now: datetime
+    ) -> list[Verdict | None]:
+        """A verdict for each recipient (E.164) of a text of `segments`, in order; None: send it, it is counted.
+
+        With caps, to be called in one go with the `prepare` of `decide`.
+        """
+        watched = self._watched.get(resource) or self._begin(resource, settings, now)
+        self._watched.move_to_end(resource)
+        share = self._share()
+        if watched.settings is not settings or watched.share != share:
+            watched.settings, watched.share, watched.rules = settings, share, model.rules(settings, share)
+        before_bytes = watched.watch.size_bytes
+        verdicts = self._judge(resource, watched, recipients, segments, now.timestamp())
+        self._size_bytes += watched.watch.size_bytes - before_bytes
+        while self._size_bytes > self._memory_bytes and len(self._watched) > 1:
+            self._forget_quietest()
+        return verdicts
+
+    def counters(self) -> dict[str, int]:
+        """Recipients blocked since the start, by rule."""
+        return {rule.value: count for rule, count in self._blocked.items()}
+
+    @property
+    def size_bytes(self) -> int:
+        """What is remembered takes, roughly."""
+        return self._size_bytes
+
+    async def run(self) -> None:
+        """Give back the parts of caps that are not being used, for ever."""
+        await self._allowances.run()
+
+    async def close(self) -> None:
+        """Give back the parts of caps in hand. After it nothing is decided any more."""
+        await self._allowances.close()
+
+    def _judge(
+        self, resource: ResourceId, watched: _Watched, recipients: Sequence[str], segments: int, now: float
+    ) -> list[Verdict | None]:
+        caps = watched.settings.caps
+        room, full, units = len(recipients), None, _units(watched.settings, segments)
+        capped = caps.per_day is not None or caps.per_month is not None
+        if capped:
+            purse = self._allowances.room(resource)
+            room = purse.left // units
+            full = Verdict(Rule.CAP, OVER_LIMIT, f"the cap of {purse.words} is reached")
+        verdicts = watched.watch.judge(recipients, watched.rules, now, self._country, room, full)
+        passed = verdicts.count(None)
+        if capped:
+            self._allowances.spend(resource, passed * units)
+        if passed < len(verdicts):
+            for verdict in verdicts:
+                if verdict is not None:
+                    self._blocked[verdict.rule] += 1
+        return verdicts
+
+    def _begin(self, resource: ResourceId, settings: SmsSettings, now: datetime) -> _Watched:
+        if len(self._watched) >= _WATCHED:
+            self._forget_quietest()
+        share = self._share()
+        watched = _Watched(
+            settings, share, model.rules(settings, share), Watch(now.timestamp(), self._memory_bytes // _PARTS)
+        )
+        self._watched[resource] = watched
+        return watched
+
+    def _forget_quietest(self) -> None:
+        _, gone = self._watched.popitem(last=False)
+        self._size_bytes -= gone.watch.size_bytes
+
+
+def _units(settings: SmsSettings, segments: int) -> int:
+    return segments if settings.caps.unit == "segments" else 1

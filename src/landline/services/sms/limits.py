@@ -1,0 +1,62 @@
+"""ACS's own sending limits as a policy that can be switched: over them a request is refused whole, with 429."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from landline.core.errors import TooMany
+from landline.core.ids import ResourceId
+from landline.core.phone import SenderKind
+from landline.ports.clock import Clock
+from landline.services.sms.model.limits import PER_MINUTE, SlidingWindow
+
+_REMEMBERED = 10_000
+"""Senders whose last minute is remembered. Beyond it the sender that was quiet longest starts with a clean one."""
+
+
+class Limits:
+    """The last minute of every sender, in this process. `share` tells how many processes share the limits: each keeps
+    its equal part of them, at least 1."""
+
+    def __init__(self, policy_on: bool, clock: Clock, share: Callable[[], int]) -> None:
+        self._policy_on = policy_on
+        self._clock = clock
+        self._share = share
+        self._windows: OrderedDict[tuple[ResourceId, str], SlidingWindow] = OrderedDict()
+
+    def take(
+        self, resource: ResourceId, number: str, kind: SenderKind, count: int, *, policy_on: bool | None = None
+    ) -> None:
+        """Count a request for `count` recipients from `number`. Raises `TooMany`, having counted nothing, when they
+        are more than the sender may still send this minute. `policy_on` is the resource's own choice, if it has one.
+        """
+        self.take_all(resource, [(number, kind, count)], policy_on=policy_on)
+
+    def take_all(
+        self, resource: ResourceId, wanted: Sequence[tuple[str, SenderKind, int]], *, policy_on: bool | None = None
+    ) -> None:
+        """`take` for a request that several senders share, each once: either all of it is counted or nothing."""
+        if not (self._policy_on if policy_on is None else policy_on):
+            return
+        now, share = self._clock.now().timestamp(), self._share()
+        limited = [
+            (self._window((resource, number)), kind, count, max(1, PER_MINUTE[kind] // share))
+            for number, kind, count in wanted
+            if kind in PER_MINUTE
+        ]
+        for window, kind, count, limit in limited:
+            wait_s = window.wait_s(count, limit, now)
+            if wait_s > 0:
+                message = f"A sender of kind {kind.value} may send to {PER_MINUTE[kind]} recipients a minute."
+                raise TooMany(message, retry_after_s=wait_s)
+        for window, _, count, limit in limited:
+            window.take(count, limit, now)
+
+    def _window(self, key: tuple[ResourceId, str]) -> SlidingWindow:
+        window = self._windows.get(key)
+        if window is None:
+            if len(self._windows) >= _REMEMBERED:
+                self._windows.popitem(last=False)
+            window = self._windows[key] = SlidingWindow()
+        else:
+            self._windows.move_to_end(key)
+        return window

@@ -1,0 +1,117 @@
+"""A resource's SMS settings: one JSON document, what a resource leaves out coming from the product's own defaults."""
+
+from typing import Annotated, Any, Literal, cast
+
+import msgspec
+from msgspec import Meta, Struct
+
+from landline.core.errors import Invalid
+
+EVERY_COUNTRY = "*"
+NO_COUNTRY = "ZZ"
+"""What numbers have whose calling code is no country's: satellites, global services (CLDR's unknown region)."""
+_DEEPEST = 4
+"""Levels of the document, and one more so that the decoder says what is wrong below them."""
+
+Rate = Annotated[int, Meta(ge=1, le=100_000)]
+Cap = Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
+
+
+class _Part(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Unknown fields are refused: a limit misspelled would protect nobody."""
+
+
+class Caps(_Part, frozen=True, kw_only=True):
+    """How much a resource may send, by days and months of UTC. None is no cap."""
+
+    per_day: Cap | None = None
+    per_month: Cap | None = None
+    unit: Literal["messages", "segments"] = "messages"
+
+
+class Rates(_Part, frozen=True, kw_only=True):
+    """Messages within the last minute, hour and day, wherever those begin."""
+
+    minute: Rate
+    hour: Rate
+    day: Rate
+
+
+class Velocity(_Part, frozen=True, kw_only=True):
+    """How fast a resource may send to one recipient, and to all numbers that begin with the same digits."""
+
+    enabled: bool
+    prefix_digits: Annotated[int, Meta(ge=3, le=12)] = 8
+    """Eight are an exchange's block of a thousand numbers in North America, the first 4 to 6 of the subscriber's
+    own digits in most of Europe."""
+    per_prefix: Rates = Rates(minute=60, hour=300, day=1_000)
+    per_recipient: Rates = Rates(minute=5, hour=20, day=50)
+
+
+class Sequential(_Part, frozen=True, kw_only=True):
+    """How many numbers in a row may be sent to within the window, in whatever order: one fewer than `run`."""
+
+    enabled: bool
+    run: Annotated[int, Meta(ge=3, le=100)] = 10
+    window_seconds: Annotated[int, Meta(ge=60, le=86_400)] = 3_600
+
+
+class SmsSettings(_Part, frozen=True, kw_only=True):
+    """What is in force for a resource. The shape is the admin API's own."""
+
+    allowed_countries: tuple[str, ...]
+    """ISO 3166-1 codes, `ZZ`, or `*` for every one. Without any, no text goes anywhere."""
+    caps: Caps = Caps()
+    velocity: Velocity
+    sequential: Sequential
+    smart_encoding: bool = False
+    failover_on_receipt: bool = False
+    default_validity_seconds: Annotated[int, Meta(ge=60, le=259_200)] | None = None
+    acs_limits: bool | None = None
+    """None: as the product has it."""
+
+
+Document = dict[str, Any]
+"""What a resource has set itself: parts of an `SmsSettings` in JSON, without nulls."""
+DECODER = msgspec.json.Decoder(SmsSettings)
+
+
+def defaults(*, guarded: bool, countries: tuple[str, ...]) -> SmsSettings:
+    """The product's own settings. `guarded` switches velocity and sequential detection on. Raises `Invalid`."""
+    return SmsSettings(
+        allowed_countries=checked_countries(countries),
+        velocity=Velocity(enabled=guarded),
+        sequential=Sequential(enabled=guarded),
+    )
+
+
+def merged(target: Document, patch: Document, *, depth: int = 0) -> Document:
+    """`target` with `patch` applied as a JSON merge patch (RFC 7396 §2): null removes. Raises `Invalid`."""
+    if depth > _DEEPEST:
+        raise Invalid("The settings have no objects that deep within each other.", target="body")
+    result = dict(target)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            below = result.get(key)
+            inner = cast(Document, below) if isinstance(below, dict) else {}
+            result[key] = merged(inner, cast(Document, value), depth=depth + 1)
+        else:
+            result[key] = value
+    return result
+
+
+def checked_countries(codes: tuple[str, ...]) -> tuple[str, ...]:
+    """`codes` in capitals and in order, each once. Raises `Invalid` for what is no country's code."""
+    from phonenumbers import SUPPORTED_REGIONS  # the tables behind it are large, and most starts need none
+
+    found = {code.upper() for code in codes}
+    wrong = sorted(found - SUPPORTED_REGIONS - {NO_COUNTRY, EVERY_COUNTRY})
+    if wrong:
+        raise Invalid(
+            f"Not a country with phone numbers: {', '.join(wrong)}. Give ISO 3166-1 codes such as US, "
+            f'"{NO_COUNTRY}" for numbers of no country, or "{EVERY_COUNTRY}" for all.',
+            target="allowedCountries",
+        )
+    return (EVERY_COUNTRY,) if EVERY_COUNTRY in found else tuple(sorted(found))

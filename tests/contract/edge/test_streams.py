@@ -1,0 +1,107 @@
+"""Answers in pieces: whole for who reads them, visibly cut when they break off, and closed whatever happens."""
+
+import http.client
+from asyncio import to_thread
+from collections.abc import AsyncGenerator
+
+import pytest
+from prometheus_client.registry import CollectorRegistry
+from structlog.testing import capture_logs
+from tests.support.front import HOST, call
+
+from landline.edge import server
+from landline.edge.app import Edge
+from landline.edge.gate import Gate
+from landline.edge.http import Request, Response
+from landline.edge.metrics import RequestMetrics
+from landline.edge.routes import Access, Route
+
+PIECES = [bytes([65 + at]) * 50_000 for at in range(20)]
+
+
+class Source:
+    """A handler whose answer is `PIECES`, or breaks off after the third; it knows whether it was closed."""
+
+    def __init__(self, *, breaks: bool = False) -> None:
+        self.breaks = breaks
+        self.open = 0
+
+    async def answer(self, _request: Request) -> Response:
+        pieces = self._pieces()
+        return Response(200, await anext(pieces), {"content-type": "text/plain"}, stream=pieces)
+
+    async def _pieces(self) -> AsyncGenerator[bytes]:
+        self.open += 1
+        try:
+            for at, piece in enumerate(PIECES):
+                if self.breaks and at == 3:
+                    raise RuntimeError("the rest is lost")
+                yield piece
+        finally:
+            self.open -= 1
+
+
+def app(source: Source) -> Edge:
+    route = Route("GET", "/pieces", source.answer, access=Access.NONE, versioned=False)
+    return Edge([route], Gate(), metrics=RequestMetrics(CollectorRegistry()))
+
+
+def fetch(port: int, *, method: str = "GET") -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(method, "/pieces")
+        response = connection.getresponse()
+        return response, response.read()
+    finally:
+        connection.close()
+
+
+async def test_pieces_arrive_in_order_over_a_socket() -> None:
+    source = Source()
+    listener = await server.listen(app(source), server.bind("127.0.0.1", 0))
+    try:
+        response, body = await to_thread(fetch, listener.port)
+        assert (response.status, response.headers["transfer-encoding"]) == (200, "chunked")
+        assert "content-length" not in response.headers
+        assert response.headers["x-ms-request-id"]
+        assert body == b"".join(PIECES)
+        response, body = await to_thread(fetch, listener.port, method="HEAD")
+        assert (response.status, body, source.open) == (200, b"", 0)
+    finally:
+        await listener.close()
+
+
+async def test_an_answer_that_breaks_off_is_seen_to() -> None:
+    source = Source(breaks=True)
+    listener = await server.listen(app(source), server.bind("127.0.0.1", 0))
+    try:
+        with capture_logs() as logs, pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            await to_thread(fetch, listener.port)
+        assert "edge.stream_cut" in [entry["event"] for entry in logs]
+        assert source.open == 0
+    finally:
+        await listener.close()
+
+
+async def test_a_reader_that_leaves_has_the_stream_closed() -> None:
+    source = Source()
+    sent: list[object] = []
+
+    async def send(message: object) -> None:
+        sent.append(message)
+        if len(sent) == 4:
+            raise ConnectionResetError
+
+    async def receive() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    headers = [(b"host", HOST.encode())]
+    scope = {"type": "http", "method": "GET", "raw_path": b"/pieces", "query_string": b"", "headers": headers}
+    await app(source)(scope, receive, send)
+    assert (len(sent), source.open) == (4, 0)
+
+
+async def test_an_answer_to_head_is_closed_unread() -> None:
+    source = Source()
+    reply = await call(app(source), "HEAD", "/pieces", {"host": HOST})
+    assert (reply.status, reply.body, source.open) == (200, b"", 0)
