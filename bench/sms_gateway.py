@@ -8,18 +8,22 @@ Landline's figures stand alone.
 import argparse
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 
 from bench import machine, smsc_alone
 from bench.gateway import backlog, crash, cycle, kannel
 from bench.gateway.cycle import Shape
 from bench.gateway.figures import OURS, Figures
 from bench.gateway.gateways import Gateway
+from bench.gateway.kannel import Kannel
 from bench.gateway.product import Landline
 from bench.gateway.rig import Rig, rig
 
 PARTS = ("cycle", "latency", "crash")
 _ALONE = 100_000
 _MILLION = 1_000_000
+_PACED_PER_S = 50.0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,14 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(
         f"Kannel: {version or 'not run'} (store: {options.kannel_store}); receipts {options.receipt_delay} s after the"
     )
-    print("answer; SMSC, webhook and load generator share the machine; rounds in turn, all runs kept", flush=True)
+    print("answer; SMSC, webhook and load generator share the machine; gateways in turn, every second round backwards,")
+    print("all runs kept", flush=True)
     if not options.without_smsc_alone:
         smsc_alone.run(_ALONE)
     figures = Figures()
     with rig(options.receipt_delay) as made:
         for number in range(options.rounds):
             print(f"\n### Round {number + 1} of {options.rounds}; load of the machine before it: {machine.load()}")
-            _round(made, options, figures, with_kannel=version is not None)
+            steps = _steps(made, options, figures, with_kannel=version is not None)
+            for step in steps if number % 2 == 0 else reversed(steps):
+                step.take()
         if options.million:
             with closing(Landline(made.smsc, made.webhook, per_post=100, lazily=True)) as landline:
                 backlog.memory(made, landline, figures, options.million)
@@ -47,47 +54,49 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figures.summary()
 
 
-def _round(rig: Rig, options: argparse.Namespace, figures: Figures, *, with_kannel: bool) -> None:
-    window = options.window
-    single, many = Shape(options.singles, 1), Shape(options.batches, 100)
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One measurement of one gateway, started fresh for it."""
 
-    def ours(transport: str = machine.PLAIN, *, per_post: int = 1, policy: str = "resend") -> Landline:
-        taken = "unknown" if policy == "unknown" else "resend"
-        return Landline(rig.smsc, rig.webhook, transport=transport, window=window, per_post=per_post, policy=taken)
+    make: Callable[[], Gateway]
+    measure: Callable[[Gateway], None]
 
-    def theirs() -> Gateway:
-        return kannel.Kannel(rig.smsc, rig.webhook, window=window, store=options.kannel_store)
-
-    def use(make: Callable[[], Gateway], measure: Callable[[Gateway], None]) -> None:
-        gateway = make()
+    def take(self) -> None:
+        """Start, measure, end."""
+        gateway = self.make()
         try:
-            measure(gateway)
+            self.measure(gateway)
         finally:
             gateway.close()
 
-    if "cycle" in options.parts:
-        each = "one report a post"
-        use(ours, lambda gateway: cycle.run(rig, gateway, single, figures, each))
-        if with_kannel:
-            use(theirs, lambda gateway: cycle.run(rig, gateway, single, figures, each))
-        several = "reports up to 100 a post (Kannel: one)"
-        use(lambda: ours(per_post=100), lambda gateway: cycle.run(rig, gateway, many, figures, several))
-        if with_kannel:
-            use(theirs, lambda gateway: cycle.run(rig, gateway, many, figures, several))
-        use(lambda: ours(machine.TLS), lambda gateway: cycle.run(rig, gateway, single, figures, each))
-        use(lambda: ours(machine.TLS, per_post=100), lambda gateway: cycle.run(rig, gateway, many, figures, several))
-    if "latency" in options.parts:
-        for make in (ours, theirs)[: 1 + with_kannel]:
-            use(make, lambda gateway: cycle.latency(rig, gateway, figures, rate_per_s=50, seconds=options.paced_s))
-    if "crash" in options.parts:
-        use(ours, lambda gateway: crash.run(rig, gateway, figures, gateway.name))
-        if with_kannel:
-            use(theirs, lambda gateway: crash.run(rig, gateway, figures, gateway.name))
-        once = f"{OURS}, at most once"
-        use(
-            lambda: ours(policy="unknown"),
-            lambda gateway: crash.run(rig, gateway, figures, once, at_most_once=True),
-        )
+
+def _steps(rig: Rig, options: argparse.Namespace, figures: Figures, *, with_kannel: bool) -> list[Step]:
+    """The measurements of one round, the gateways in turn."""
+    ours = partial(Landline, rig.smsc, rig.webhook, window=options.window, binds=options.binds)
+    theirs = partial(
+        Kannel, rig.smsc, rig.webhook, window=options.window, binds=options.binds, store=options.kannel_store
+    )
+    steps: list[Step] = []
+
+    def add(part: str, measure: Callable[[Gateway], None], *makes: Callable[[], Gateway]) -> None:
+        if part in options.parts:
+            steps.extend(Step(make, measure) for make in makes if with_kannel or make is not theirs)
+
+    def loaded(shape: Shape, words: str) -> Callable[[Gateway], None]:
+        return lambda gateway: cycle.run(rig, gateway, shape, figures, words)
+
+    single, many = Shape(options.singles, 1), Shape(options.batches, 100)
+    grouped = partial(ours, per_post=100)
+    tls, tls_grouped = partial(ours, transport=machine.TLS), partial(ours, transport=machine.TLS, per_post=100)
+    add("cycle", loaded(single, "one report a post"), ours, theirs, tls)
+    add("cycle", loaded(single, "reports up to 100 a post"), grouped)
+    add("cycle", loaded(many, "reports up to 100 a post (Kannel: one)"), grouped, theirs, tls_grouped)
+    paced = partial(cycle.latency, rig, figures=figures, rate_per_s=_PACED_PER_S, seconds=options.paced_s)
+    add("latency", paced, ours, theirs)
+    add("crash", lambda gateway: crash.run(rig, gateway, figures, gateway.name), ours, theirs)
+    once = partial(crash.run, rig, figures=figures, name=f"{OURS}, at most once", at_most_once=True)
+    add("crash", once, partial(ours, policy="unknown"))
+    return steps
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -98,9 +107,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batches", type=int, default=500, help="requests of 100 recipients in each run")
     parser.add_argument("--paced-s", type=float, default=10.0, help="seconds of 50 requests/s")
     parser.add_argument(
-        "--receipt-delay", type=float, default=0.1, help="seconds from a message's answer to its receipt"
+        "--receipt-delay", type=float, default=0.5, help="seconds from a message's answer to its receipt"
     )
     parser.add_argument("--window", type=int, default=200, help="submit_sm unanswered, for both")
+    parser.add_argument("--binds", type=int, default=1, help="connections to the SMSC, for both")
     parser.add_argument("--kannel-store", choices=("file", "spool"), default="file")
     parser.add_argument("--without-kannel", action="store_true")
     parser.add_argument("--without-smsc-alone", action="store_true")

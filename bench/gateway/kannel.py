@@ -43,14 +43,16 @@ class Kannel:
 
     name = "Kannel"
 
-    def __init__(self, carrier: Party, webhook: Party, *, window: int = smsc.WINDOW, store: Store = "file") -> None:
+    def __init__(
+        self, carrier: Party, webhook: Party, *, window: int = smsc.WINDOW, binds: int = 1, store: Store = "file"
+    ) -> None:
         self._carrier = carrier
         self._directory = Path(tempfile.mkdtemp(prefix="kannel-"))
         self._admin, self._boxes, self._sendsms = _free_ports(3)
         self._reports = f"http://127.0.0.1:{webhook.ask('port')}/report"
         self.target = Target("127.0.0.1", self._sendsms, f"{_USER}:{_PASSWORD}", None)
         self._file = self._directory / "kannel.conf"
-        self._file.write_text(self._configuration(carrier.ask("port"), window, store))
+        self._file.write_text(self._configuration(carrier.ask("port"), window, binds, store))
         self._processes: list[subprocess.Popen[bytes]] = []
         self.restart()
 
@@ -107,7 +109,7 @@ class Kannel:
             return connection.getresponse().status == 200
         return False
 
-    def _configuration(self, port: int, window: int, store: Store) -> str:
+    def _configuration(self, port: int, window: int, binds: int, store: Store) -> str:
         location = self._directory / ("store" if store == "file" else "spool")
         if store == "spool":
             location.mkdir()
@@ -135,6 +137,7 @@ class Kannel:
                     "system-type": '""',
                     "transceiver-mode": "true",
                     "max-pending-submits": window,
+                    "instances": binds,
                     "source-addr-autodetect": "true",
                 },
             ),

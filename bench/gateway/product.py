@@ -32,6 +32,7 @@ class Landline:
         *,
         transport: str = machine.PLAIN,
         window: int = smsc.WINDOW,
+        binds: int = 1,
         policy: Policy = "resend",
         per_post: int = 1,
         lazily: bool = False,
@@ -41,7 +42,7 @@ class Landline:
         self._lazily = lazily
         self._own = tempfile.TemporaryDirectory(prefix="bench-")
         file = Path(self._own.name) / "landline.toml"
-        file.write_text(_configuration(carrier.ask("port"), window, policy))
+        file.write_text(_configuration(carrier.ask("port"), window, binds, policy))
         port = machine.free_port()
         self._server = Server(arguments=["--config", str(file), "--plain-http-port", str(port)])
         try:
@@ -107,7 +108,7 @@ class Landline:
             time.sleep(_LOOK_EVERY_S)
 
 
-def _configuration(port: int, window: int, policy: Policy) -> str:
+def _configuration(port: int, window: int, binds: int, policy: Policy) -> str:
     return "\n".join(
         [
             "simulated_carrier = false",
@@ -121,6 +122,7 @@ def _configuration(port: int, window: int, policy: Policy) -> str:
             f'system_id = "{smsc.SYSTEM_ID}"',
             f'password = "{smsc.PASSWORD}"',
             f"window = {window}",
+            f"binds = {binds}",
             f'crash_policy = "{policy}"',
             "",
         ]

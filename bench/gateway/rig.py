@@ -46,12 +46,11 @@ class Rig:
     def warm(self, gateway: Gateway) -> None:
         """Let some messages through; then count anew."""
         self.forget()
-        self.conduct(response_delay_s=0.0, receipt_delay_s=0.0)
+        self.conduct(response_delay_s=0.0, receipt_delay_s=self.receipt_delay_s)
         load = gateway.load(self.take(_WARMING), _WARMING, 1)
         outcome = saturate(gateway.target, load, connections=8, seconds=_WARMED_S)
         if self.settle(outcome.accepted, patience_s=_WARMED_S) < _WARMING:
             raise RuntimeError(f"{gateway.name} does not work: {outcome.failures or 'reports are missing'}")
-        self.conduct(receipt_delay_s=self.receipt_delay_s)
         self.forget()
 
     def settle(self, expected: int, *, patience_s: float) -> int:
