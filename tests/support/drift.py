@@ -17,7 +17,14 @@ _URL = re.compile(r'_url = (?:kwargs\.pop\("template_url", )?"([^"]+)"')
 _METHOD = re.compile(r'method="([A-Z]+)"')
 _SPEC = re.compile(r'path: "([^"]+)",\s*httpMethod: "([A-Z]+)"')
 _KINDS = {"str": "string", "int": "number", "float": "number", "bool": "boolean", "iso-8601": "string", "object": "any"}
-_JS_KINDS = {"String": "string", "Number": "number", "Boolean": "boolean", "DateTime": "string", "any": "any"}
+_JS_KINDS = {
+    "String": "string",
+    "Number": "number",
+    "Boolean": "boolean",
+    "DateTime": "string",
+    "Uuid": "string",
+    "any": "any",
+}
 
 
 class Property(NamedTuple):

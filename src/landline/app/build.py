@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from random import Random
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -27,6 +28,7 @@ from landline.edge.metrics import RequestMetrics
 from landline.edge.routes import Route
 from landline.edge.unserved import unserved
 from landline.engines.callout import HttpCallout
+from landline.engines.numbering_plans import NumberingPlans
 from landline.engines.simulated import admin as simulated_admin
 from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.ports.clock import Clock
@@ -43,7 +45,14 @@ from landline.services.insights import admin as insights_admin
 from landline.services.insights.service import Insights
 from landline.services.insights.worker import Folder
 from landline.services.numbers import admin as numbers_admin
+from landline.services.numbers import admin_stock as stock_admin
+from landline.services.numbers import api as numbers_api
+from landline.services.numbers.inventory import Inventory
+from landline.services.numbers.lookup import Lookup
+from landline.services.numbers.purchases import Purchases
+from landline.services.numbers.reservations import Reservations
 from landline.services.numbers.service import Numbers
+from landline.services.numbers.worker import NumbersWorker
 from landline.services.resources import admin as resources_admin
 from landline.services.resources.service import Resources
 from landline.services.sms import admin as sms_admin
@@ -122,9 +131,24 @@ class Product:
         )
         self._subscriptions = Subscriptions(self._events)
         self._events_worker = EventsWorker(self._events, alone=self._alone)
-        self._numbers = Numbers(self._database, self._clock, self._changes)
         self._insights = Insights(self._database, self._clock)
         self._folder = Folder(self._insights, self._clock)
+        self._build_numbers()
+
+    def _build_numbers(self) -> None:
+        database, clock, config = self._database, self._clock, self._config
+        self._numbers = Numbers(database, clock, self._changes)
+        # Made-up numbers are only for handsets that are made up, too.
+        self._inventory = Inventory(
+            database,
+            clock,
+            virtual_stock=config.simulated_carrier,
+            random=Random(config.seed),  # noqa: S311
+        )
+        self._purchases = Purchases(database, clock, self._numbers, self._inventory)
+        self._reservations = Reservations(database, clock, self._inventory, self._purchases)
+        self._lookup = Lookup(NumberingPlans())
+        self._numbers_worker = NumbersWorker(database, clock)
 
     def _build_sms(self) -> None:
         database, clock, events, changes = self._database, self._clock, self._events, self._changes
@@ -193,6 +217,7 @@ class Product:
             *identity_api.routes(self._identity, self._endpoint(DEFAULT_RESOURCE)),
             *sms_api.routes(self._sms),
             *events_api.routes(self._subscriptions),
+            *numbers_api.routes(self._purchases, self._reservations, self._inventory, self._lookup),
             *(dev_issuer.routes() if dev_issuer else ()),
         ]
         gate = Gate(
@@ -223,6 +248,7 @@ class Product:
             *identity_admin.routes(self._identity),
             *events_admin.routes(self._subscriptions, self._clock),
             *numbers_admin.routes(self._numbers, self._resource_id),
+            *stock_admin.routes(self._inventory, self._resource_name),
             *sms_admin.routes(self._timelines, self._keywords, self._numbers, self._resource_id, self._all_resources),
             *admin_routing.routes(self._routing, self._rates, self._numbers, self._carriers, self._resource_id),
             *admin_guard.routes(self._settings, self._resource_id),
@@ -258,6 +284,7 @@ class Product:
         self._tasks = [
             asyncio.create_task(self._events_worker.run(), name="events"),
             asyncio.create_task(self._sms_worker.run(), name="sms"),
+            asyncio.create_task(self._numbers_worker.run(), name="numbers"),
             asyncio.create_task(self._folder.run(), name="insights"),
             asyncio.create_task(self._guard.run(), name="guard"),
         ]

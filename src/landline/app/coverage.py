@@ -8,6 +8,11 @@ from landline.edge.routes import Route
 from landline.edge.unserved import place
 from landline.services.identity import api as identity_api
 from landline.services.identity.service import Identity
+from landline.services.numbers import api as numbers_api
+from landline.services.numbers.inventory import Inventory
+from landline.services.numbers.lookup import Lookup
+from landline.services.numbers.purchases import Purchases
+from landline.services.numbers.reservations import Reservations
 from landline.services.sms import api as sms_api
 from landline.services.sms.service import Sms
 from landline.wire.operations import SERVICES, USER_SERVICES
@@ -30,6 +35,12 @@ def served() -> list[Route]:
     return [
         *identity_api.routes(Identity.__new__(Identity), ""),
         *sms_api.routes(Sms.__new__(Sms)),
+        *numbers_api.routes(
+            Purchases.__new__(Purchases),
+            Reservations.__new__(Reservations),
+            Inventory.__new__(Inventory),
+            Lookup.__new__(Lookup),
+        ),
     ]
 
 

@@ -29,6 +29,7 @@ log = structlog.get_logger()
 
 _BATCH = 1000
 """Answers told to the service at once."""
+_AT_ONCE = 200
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +70,13 @@ class SmppCarrier:
     def up(self) -> bool:
         """See the port: one bind at least can submit."""
         return not self._closing and any(link.usable for link in self._links)
+
+    @property
+    def at_once(self) -> int:
+        """See the port. What waits in the outbox is in doubt after a crash, though it was never sent."""
+        config = self._config
+        window = config.window * config.binds
+        return _AT_ONCE if config.crash_policy is CrashPolicy.RESEND else max(1, min(_AT_ONCE, window // 4))
 
     @property
     def bound(self) -> int:

@@ -206,25 +206,33 @@ async def doubt(connection: Connection, keys: Sequence[Key], doubts: Sequence[in
 _OPEN = (
     "SELECT m.resource_id, m.message_id, m.block_id, m.sender, m.recipient, m.body, m.segments, m.carrier, m.attempts,"
     " m.accepted_at, m.report_by, m.report_wanted, m.tag, m.valid_until, m.doubt,"
-    " s.carrier_message_id AS submitted FROM sms_messages m LEFT JOIN LATERAL ("
-    "  SELECT carrier_message_id FROM sms_submissions s WHERE s.block_id = m.block_id AND s.message_id = m.message_id"
-    "  AND s.carrier = m.carrier LIMIT 1) s ON true"
+    " s.carrier_message_id AS submitted FROM sms_messages m LEFT JOIN sms_submissions s ON s.block_id = m.block_id"
+    "  AND s.message_id = m.message_id AND s.carrier = m.carrier"
 )
 
 
-async def unfinished(connection: Connection, block: UUID) -> list[Record]:
-    """The messages of `block` that have not ended and are not deferred, oldest first; `submitted` is the id that
-    their present carrier gave them, if it did."""
-    return await connection.fetch(
-        f"{_OPEN} WHERE m.block_id = $1 AND m.state < {int(State.DELIVERED)} AND m.due_at IS NULL"
+async def unfinished(connection: Connection, blocks: Sequence[UUID]) -> dict[UUID, list[Record]]:
+    """The messages of each of `blocks` that have not ended and are not deferred, oldest first; `submitted` is the id
+    that their present carrier gave them, if it did."""
+    rows = await connection.fetch(
+        f"{_OPEN} WHERE m.block_id = ANY($1) AND m.state < {int(State.DELIVERED)} AND m.due_at IS NULL"
         " ORDER BY m.message_id",
-        block,
+        blocks,
     )
+    found: dict[UUID, list[Record]] = {block: [] for block in blocks}
+    for row in _once(rows):
+        found[row["block_id"]].append(row)
+    return found
+
+
+def _once(rows: Sequence[Record]) -> list[Record]:
+    """A message that its carrier took twice, after a silence, has two of its ids."""
+    return list({row["message_id"]: row for row in rows}.values())
 
 
 async def claim_deferred(connection: Connection, now: datetime, lease_until: datetime, limit: int) -> list[Record]:
     """Deferred messages that are due, no longer due for others until `lease_until`."""
-    return await connection.fetch(
+    rows = await connection.fetch(
         "WITH due AS (SELECT resource_id, message_id FROM sms_messages WHERE due_at <= $1 ORDER BY due_at LIMIT $3"
         " FOR UPDATE SKIP LOCKED), claimed AS (UPDATE sms_messages m SET due_at = $2 FROM due"
         " WHERE m.resource_id = due.resource_id AND m.message_id = due.message_id RETURNING m.*)"
@@ -233,6 +241,7 @@ async def claim_deferred(connection: Connection, now: datetime, lease_until: dat
         lease_until,
         limit,
     )
+    return _once(rows)
 
 
 async def next_deferred(connection: Connection) -> datetime | None:
