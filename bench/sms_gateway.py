@@ -39,19 +39,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.without_smsc_alone:
         smsc_alone.run(_ALONE)
     figures = Figures()
-    with rig(options.receipt_delay) as made:
-        for number in range(options.rounds):
-            print(f"\n### Round {number + 1} of {options.rounds}; load of the machine before it: {machine.load()}")
-            steps = _steps(made, options, figures, with_kannel=version is not None)
-            for step in steps if number % 2 == 0 else reversed(steps):
-                step.take()
-        if options.million:
-            with closing(Landline(made.smsc, made.webhook, per_post=100, lazily=True)) as landline:
-                backlog.memory(made, landline, figures, options.million)
-        if options.backlog:
-            with closing(Landline(made.smsc, made.webhook, per_post=100, lazily=True)) as landline:
-                backlog.drain(made, landline, figures, options.backlog)
-    figures.summary()
+    try:
+        with rig(options.receipt_delay) as made:
+            _measure(made, options, figures, with_kannel=version is not None)
+    finally:
+        figures.summary()
+
+
+def _measure(rig: Rig, options: argparse.Namespace, figures: Figures, *, with_kannel: bool) -> None:
+    steps = _steps(rig, options, figures, with_kannel=with_kannel)
+    for number in range(options.rounds):
+        print(f"\n### Round {number + 1} of {options.rounds}; load of the machine before it: {machine.load()}")
+        for step in steps if number % 2 == 0 else reversed(steps):
+            step.take()
+    if options.million:
+        with closing(Landline(rig.smsc, rig.webhook, per_post=100, lazily=True)) as landline:
+            backlog.memory(rig, landline, figures, options.million)
+    if options.backlog:
+        with closing(Landline(rig.smsc, rig.webhook, per_post=100, lazily=True)) as landline:
+            backlog.drain(rig, landline, figures, options.backlog)
 
 
 @dataclass(frozen=True, slots=True)

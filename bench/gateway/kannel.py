@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -75,9 +75,9 @@ class Kannel:
     def restart(self) -> None:
         """See `Gateway`."""
         self._processes = [self._started("bearerbox")]
-        _until(self._box_answers, "bearerbox answers")
+        _until(lambda: _answers(self._admin, f"/status.txt?password={_PASSWORD}"), "bearerbox answers")
         self._processes.append(self._started("smsbox"))
-        _until(lambda: _listens(self._sendsms), "smsbox listens")
+        _until(lambda: _answers(self._sendsms, "/cgi-bin/sendsms"), "smsbox answers")
         _until(lambda: self._carrier.ask("bound") > 0, "Kannel is bound")
 
     def close(self) -> None:
@@ -101,13 +101,6 @@ class Kannel:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-
-    def _box_answers(self) -> bool:
-        with suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection("127.0.0.1", self._admin, timeout=2)
-            connection.request("GET", f"/status.txt?password={_PASSWORD}")
-            return connection.getresponse().status == 200
-        return False
 
     def _configuration(self, port: int, window: int, binds: int, store: Store) -> str:
         location = self._directory / ("store" if store == "file" else "spool")
@@ -151,8 +144,14 @@ class Kannel:
         )
 
 
-def _listens(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+def _answers(port: int, target: str) -> bool:
+    """Whether HTTP is spoken there, whatever the answer says."""
+    with (
+        suppress(OSError, http.client.HTTPException),
+        closing(http.client.HTTPConnection("127.0.0.1", port, timeout=2)) as connection,
+    ):
+        connection.request("GET", target)
+        connection.getresponse().read()
         return True
     return False
 

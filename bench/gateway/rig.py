@@ -15,6 +15,8 @@ _LOOK_EVERY_S = 0.1
 _WARMING = 200
 """Requests before a measurement: caches filled, connections made, code paths run once."""
 _WARMED_S = 30.0
+_UNWARMED_S = 5.0
+_WARMINGS = 3
 
 
 @dataclass
@@ -44,14 +46,22 @@ class Rig:
         self.webhook.ask("forget")
 
     def warm(self, gateway: Gateway) -> None:
-        """Let some messages through; then count anew."""
-        self.forget()
-        self.conduct(response_delay_s=0.0, receipt_delay_s=self.receipt_delay_s)
-        load = gateway.load(self.take(_WARMING), _WARMING, 1)
-        outcome = saturate(gateway.target, load, connections=8, seconds=_WARMED_S)
-        if self.settle(outcome.accepted, patience_s=_WARMED_S) < _WARMING:
-            raise RuntimeError(f"{gateway.name} does not work: {outcome.failures or 'reports are missing'}")
-        self.forget()
+        """Let some messages through; then count anew. Raises `RuntimeError` when not all of them come through, which is
+        said the first time and tried again: a gateway just started may still close connections."""
+        for attempt in range(_WARMINGS):
+            self.forget()
+            self.conduct(response_delay_s=0.0, receipt_delay_s=self.receipt_delay_s)
+            load = gateway.load(self.take(_WARMING), _WARMING, 1)
+            outcome = saturate(gateway.target, load, connections=8, seconds=_WARMED_S)
+            reported = self.settle(_WARMING, patience_s=_UNWARMED_S)
+            self.forget()
+            if reported == _WARMING:
+                return
+            failures = dict(outcome.failures)
+            print(
+                f"{gateway.name}: warming {attempt + 1}: {reported} of {_WARMING} came through; {failures}", flush=True
+            )
+        raise RuntimeError(f"{gateway.name} does not work")
 
     def settle(self, expected: int, *, patience_s: float) -> int:
         """Wait until `expected` reports have come, or nothing has happened at either end for `patience_s`; how many."""
