@@ -6,6 +6,8 @@ Landline's figures stand alone.
 """
 
 import argparse
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ _PACED_PER_S = 50.0
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print every figure with its load, then medians and ratios."""
     options = _options(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     version = None if options.without_kannel else kannel.installed()
     machine.header("Landline and Kannel: the whole cycle of a text")
     print(
