@@ -19,6 +19,18 @@ class DevInfo:
     portal_url: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which of the processes on its database a process is."""
+
+    alone: bool = True
+    """No other works on the database: what earlier ones left is taken over at once."""
+    first: bool = True
+    """It has what only one process of a server may have, such as the simulated carrier."""
+    together: int = 1
+    """How many processes are started together with it, itself included."""
+
+
 class Application(Protocol):
     """Everything above the database and below the sockets."""
 
@@ -42,6 +54,6 @@ class Application(Protocol):
         ...
 
 
-Build: TypeAlias = Callable[[Config, str, Clock], Awaitable[Application]]
+Build: TypeAlias = Callable[[Config, str, Clock, Place], Awaitable[Application]]
 """Make the application for a configuration whose ports, token and sealing secret are settled, on the database of a DSN,
 which it migrates."""
