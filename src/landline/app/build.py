@@ -61,7 +61,7 @@ from landline.services.numbers.worker import NumbersWorker
 from landline.services.resources import admin as resources_admin
 from landline.services.resources.service import Resources
 from landline.services.sms import admin as sms_admin
-from landline.services.sms import admin_guard, admin_routing
+from landline.services.sms import admin_guard, admin_messages, admin_routing
 from landline.services.sms import api as sms_api
 from landline.services.sms.accept import Accepts
 from landline.services.sms.failover import Failover
@@ -73,6 +73,7 @@ from landline.services.sms.keywords import Keywords
 from landline.services.sms.limits import Limits
 from landline.services.sms.model import settings
 from landline.services.sms.news import News
+from landline.services.sms.outgoing import Outgoing
 from landline.services.sms.pools import Pools
 from landline.services.sms.rates import Rates
 from landline.services.sms.routing import Routing
@@ -201,6 +202,7 @@ class Product:
             guard=self._guard,
         )
         self._timelines = Timelines(database, events)
+        self._outgoing = Outgoing(database, clock, events, self._news)
 
     def _build_carriers(self) -> None:
         config, database, clock = self._config, self._database, self._clock
@@ -275,6 +277,7 @@ class Product:
             *stock_admin.routes(self._inventory, self._resource_name),
             *sms_admin.routes(self._timelines, self._keywords, self._numbers, self._resource_id, self._all_resources),
             *admin_routing.routes(self._routing, self._rates, self._numbers, self._carriers, self._resource_id),
+            *admin_messages.routes(self._sms, self._outgoing, self._pools, self._resource_id, self._all_resources),
             *admin_guard.routes(self._settings, self._resource_id),
             *insights_admin.routes(self._insights, self._clock, self._resource_id),
             *clock_admin.routes(self._clock),
