@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
+from uuid import UUID
 
 from landline.app.config import Config
 from landline.edge.server import AsgiApp
@@ -29,6 +30,10 @@ class Place:
     """It has what only one process of a server may have, such as the simulated carrier."""
     together: int = 1
     """How many processes are started together with it, itself included."""
+    owner: UUID | None = None
+    """By which it holds leases; None for one of its own making."""
+    succeeds: tuple[UUID, ...] = ()
+    """Owners that are known to have died: what they held need not wait for their leases' ends."""
 
 
 class Application(Protocol):

@@ -5,6 +5,7 @@ import os
 from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from itertools import product
 from random import Random
 from typing import Any
 
@@ -34,6 +35,7 @@ from landline.engines.callout import HttpCallout
 from landline.engines.numbering_plans import NumberingPlans
 from landline.engines.simulated import admin as simulated_admin
 from landline.engines.simulated.carrier import SimulatedCarrier
+from landline.engines.smpp import leases
 from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.leases import Leases
 from landline.ports.clock import Clock
@@ -86,7 +88,7 @@ from landline.store.blocks import Blocks
 from landline.store.changes import Changes
 from landline.store.database import Database
 from landline.store.migrations import migrate
-from landline.store.processes import Processes, forget_all
+from landline.store.processes import Processes, forget, forget_all
 from landline.store.sealing import Sealer
 
 log = structlog.get_logger()
@@ -105,7 +107,7 @@ class Product:
         self._changes = changes
         self._clock = clock
         self._place = place
-        self._owner = time_ordered(clock.now(), os.urandom(10))
+        self._owner = place.owner or time_ordered(clock.now(), os.urandom(10))
         secret = configuration.sealing_secret(config)
         assert secret is not None, "the supervisor settles the sealing secret"
         self._sealer = Sealer(secret.encode())
@@ -301,24 +303,36 @@ class Product:
     async def start(self) -> None:
         """Start the workers; from now on the applications may be served."""
         await self._changes.start()
-        if self._place.alone:
-            await forget_all(self._database)
+        await self._succeed()
         await self._processes.start()
         await self._identity.start()
         resource = await self._resources.ensure(DEFAULT_RESOURCE)
         if self._config.mode == "dev":
             await self._prepare_dev(resource.resource_id)
-        if self._place.alone:
-            await self._sms_blocks.inherit(self._clock.now())
         for carrier in self._carriers.values():
             await carrier.start(self._news)
         self._tasks = [
             asyncio.create_task(self._events_worker.run(), name="events"),
-            asyncio.create_task(self._sms_worker.run(), name="sms"),
             asyncio.create_task(self._numbers_worker.run(), name="numbers"),
             asyncio.create_task(self._folder.run(), name="insights"),
             asyncio.create_task(self._guard.run(), name="guard"),
         ]
+        if self._carriers or self._place.first:  # who has no carrier would only take blocks from those who do
+            self._tasks.append(asyncio.create_task(self._sms_worker.run(), name="sms"))
+        else:
+            self._sms_worker.close()
+
+    async def _succeed(self) -> None:
+        """Take over from processes that are known to be dead."""
+        now, dead = self._clock.now(), self._place.succeeds
+        if self._place.alone:
+            await forget_all(self._database)
+            await self._sms_blocks.inherit(now)
+        elif dead:
+            await forget(self._database, dead)
+            await leases.forget(self._database, dead)
+            for blocks, owner in product((self._sms_blocks, self._events.blocks), dead):
+                await blocks.end(now, owner)
 
     async def _prepare_dev(self, resource: ResourceId) -> None:
         owned = await self._numbers.ensure_dev_numbers(resource)

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -51,8 +52,9 @@ def check(config: Config) -> None:
 class _Child:
     """One process and the connection to it."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", control: socket.socket) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", control: socket.socket, owner: UUID) -> None:
         self.process = process
+        self.owner = owner
         self.began = time.monotonic()
         self.started: asyncio.Future[DevInfo | None] = asyncio.get_running_loop().create_future()
         self._control = control
@@ -85,6 +87,11 @@ class _Child:
                 self.started.set_exception(Unavailable(word.message) if word.passing else Refusal(word.message))
                 self.started.exception()
 
+    @property
+    def served(self) -> bool:
+        """Whether it came to serve."""
+        return self.started.done() and self.started.exception() is None
+
     def tell(self, told: signal.Signals) -> None:
         with suppress(ProcessLookupError):
             self.process.send_signal(told)  # nothing once it was waited for
@@ -100,6 +107,8 @@ class Workers:
         self._command = list(command)
         self._ports: list[list[socket.socket]] = []
         self._children: dict[int, _Child] = {}
+        self._dead: dict[int, list[UUID]] = {}
+        """Owners of the former processes of a number that no successor has taken over from."""
         self._keeping: list[asyncio.Task[None]] = []
         self._ending = asyncio.Event()
 
@@ -157,6 +166,10 @@ class Workers:
             del self._children[number]
             if self._ending.is_set():
                 return
+            dead = self._dead.setdefault(number, [])
+            if child.served:
+                dead.clear()
+            dead.append(child.owner)
             young = 0 if time.monotonic() - child.began >= _STABLE_S else young + 1
             log.error("workers.died", worker=number, pid=child.process.pid, how=_ended(status))
             if young >= _LOOP:
@@ -170,7 +183,8 @@ class Workers:
     def _spawn(self, number: int) -> _Child:
         ours, theirs = socket.socketpair()
         with theirs:
-            setup = self._setup(number)
+            owner = uuid4()
+            setup = self._setup(number, owner)
             inherited = [*setup.public, *setup.plain, *setup.admin, *setup.own, theirs.fileno()]
             process = subprocess.Popen(  # noqa: S603 - ourselves
                 [*self._command, str(theirs.fileno())], stdin=subprocess.DEVNULL, pass_fds=inherited
@@ -178,15 +192,16 @@ class Workers:
         with suppress(OSError):  # it has died already, which is noticed soon
             ours.sendall(encoded(setup))
         ours.setblocking(False)
-        child = self._children[number] = _Child(process, ours)
+        child = self._children[number] = _Child(process, ours, owner)
         return child
 
-    def _setup(self, number: int) -> Setup:
+    def _setup(self, number: int, owner: UUID) -> Setup:
         sockets, first = self._sockets, number == 0
+        together, succeeds = self._config.workers, tuple(self._dead.get(number, ()))
         return Setup(
             config=self._config,
             dsn=self._dsn,
-            place=Place(alone=False, first=first, together=self._config.workers),
+            place=Place(alone=False, first=first, together=together, owner=owner, succeeds=succeeds),
             number=number,
             parent=os.getpid(),
             public=_fds(sockets.public),
