@@ -138,10 +138,9 @@ async def test_a_worker_with_another_sealing_secret_is_refused(
     tmp_path: Path, dsn: str, smsc: Smsc, landline_server: Callable[..., Server]
 ) -> None:
     config = written(tmp_path / "config.toml", dsn, smsc.port, binds=1)
-    landline_server(arguments=["--config", str(config)])
-    said = refusal(
-        "worker", "--config", str(config), LANDLINE_SEALING_SECRET="another-0c1f2e3d4b5a69788796a5b4c3d2e1f0"
-    )
+    await asyncio.to_thread(landline_server, arguments=["--config", str(config)])
+    other = {"LANDLINE_SEALING_SECRET": "another-0c1f2e3d4b5a69788796a5b4c3d2e1f0"}
+    said = await asyncio.to_thread(refusal, "worker", "--config", str(config), **other)
     assert said == "landline: a stored secret does not open with the configured sealing secret"
 
 
