@@ -29,6 +29,7 @@ def dev(
     ready_file: Path | None = None,
     seed: int | None = None,
     workers: int | None = None,
+    relay: bool | None = None,
     config: Path | None = None,
 ) -> None:
     """Run a server for development and tests: its own certificates, virtual numbers, handsets, time that can be driven.
@@ -49,6 +50,8 @@ def dev(
         Makes the simulated carrier's choices the same in every run.
     workers
         How many processes share the work; more than one needs `driven_clock` off.
+    relay
+        Run a TURN relay as well; coturn must be installed.
     config
         TOML file of settings.
     """
@@ -60,6 +63,7 @@ def dev(
         "ready_file": _text(ready_file),
         "seed": seed,
         "workers": workers,
+        "relay": relay,
     }
     _run("dev", config, flags)
 

@@ -114,9 +114,10 @@ class Supervisor:
     async def _serve_by_workers(
         self, stack: AsyncExitStack, settled: Config, dsn: str, sockets: Sockets, bundle: Path | None
     ) -> None:
-        from landline.app.takeover import prepare  # which brings engines along
+        from landline.app import relay, takeover  # which bring engines along
 
-        await prepare(self._config, dsn)
+        await takeover.prepare(self._config, dsn)
+        settled = relay.settled(settled)
         self._workers = Workers(settled, dsn, sockets)
         stack.push_async_callback(self._workers.close)
         self._tell(stack, settled, await self._workers.start(), bundle)
