@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
+from uuid import UUID
 
 from landline.app.config import Config
 from landline.edge.server import AsgiApp
@@ -17,6 +18,22 @@ class DevInfo:
     phone_number: str
     """The toll-free number of resource `local`."""
     portal_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which of the processes on its database a process is."""
+
+    alone: bool = True
+    """No other works on the database: what earlier ones left is taken over at once."""
+    first: bool = True
+    """It has what only one process of a server may have, such as the simulated carrier."""
+    together: int = 1
+    """How many processes are started together with it, itself included."""
+    owner: UUID | None = None
+    """By which it holds leases; None for one of its own making."""
+    succeeds: tuple[UUID, ...] = ()
+    """Owners that are known to have died: what they held need not wait for their leases' ends."""
 
 
 class Application(Protocol):
@@ -42,6 +59,6 @@ class Application(Protocol):
         ...
 
 
-Build: TypeAlias = Callable[[Config, str, Clock], Awaitable[Application]]
+Build: TypeAlias = Callable[[Config, str, Clock, Place], Awaitable[Application]]
 """Make the application for a configuration whose ports, token and sealing secret are settled, on the database of a DSN,
 which it migrates."""

@@ -2,19 +2,23 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from itertools import product
 from random import Random
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
 
-from landline.app import carriers, certificates, clock_admin
+from landline.app import carriers, certificates, clock_admin, processes_admin
 from landline.app import config as configuration
 from landline.app import relay as relaying
-from landline.app.application import DevInfo
+from landline.app.application import DevInfo, Place
 from landline.app.config import Config
 from landline.core.countries import country
+from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId, time_ordered
 from landline.core.phone import SenderKind
 from landline.edge.admin import admin_app
@@ -32,6 +36,10 @@ from landline.engines.callout import HttpCallout
 from landline.engines.numbering_plans import NumberingPlans
 from landline.engines.simulated import admin as simulated_admin
 from landline.engines.simulated.carrier import SimulatedCarrier
+from landline.engines.smpp import leases
+from landline.engines.smpp.carrier import SmppCarrier
+from landline.engines.smpp.config import SmppConfig
+from landline.engines.smpp.leases import Leases
 from landline.engines.smpp.listener.server import ListenerConfig, SmppListener
 from landline.ports.clock import Clock
 from landline.ports.relay import Relay
@@ -89,36 +97,44 @@ from landline.services.sms.rates import Rates
 from landline.services.sms.routing import Routing
 from landline.services.sms.service import Sms
 from landline.services.sms.settings import Settings
+from landline.services.sms.submissions import Submissions
 from landline.services.sms.timeline import Timelines
 from landline.services.sms.worker import Worker
 from landline.store.blocks import Blocks
 from landline.store.changes import Changes
 from landline.store.database import Database
 from landline.store.migrations import migrate
+from landline.store.processes import Processes, forget, forget_all
 from landline.store.sealing import Sealer
+from landline.store.wakeups import Wakeups
 
 log = structlog.get_logger()
 DEFAULT_RESOURCE = "local"
+_CLOSE_S = 0.6
+"""For carriers and webhooks to end what is on its way; the supervisor allows 1 s for all."""
 
 
 class Product:
     """Everything above the database and below the sockets. Fills `application.Application`."""
 
-    def __init__(self, config: Config, database: Database, changes: Changes, clock: Clock, relay: Relay | None) -> None:
+    def __init__(
+        self, config: Config, database: Database, changes: Changes, clock: Clock, relay: Relay | None, place: Place
+    ) -> None:
         """Join the parts; nothing runs yet."""
         self._config = config
         self._relay = relay
         self._database = database
         self._changes = changes
         self._clock = clock
-        self._alone = config.dsn is None
-        """The data directory's lock says that no other process is on this database."""
-        self._owner = time_ordered(clock.now(), os.urandom(10))
+        self._place = place
+        self._owner = place.owner or time_ordered(clock.now(), os.urandom(10))
         secret = configuration.sealing_secret(config)
         assert secret is not None, "the supervisor settles the sealing secret"
         self._sealer = Sealer(secret.encode())
         self._callout = HttpCallout(allowed_hosts=config.webhook_allow, loopback_open=config.open_webhooks)
         self._callouts = [self._callout]
+        wall = partial(datetime.now, UTC)
+        self._processes = Processes(database, changes, self._owner, config.mode, wall=wall, serves=["sms", "events"])
         self._build_base()
         self._build_sms()
         self._build_edge()
@@ -148,7 +164,7 @@ class Product:
             resource_id=self._resource_id,
         )
         self._subscriptions = Subscriptions(self._events)
-        self._events_worker = EventsWorker(self._events, alone=self._alone)
+        self._events_worker = EventsWorker(self._events, alone=self._place.alone)
         self._insights = Insights(self._database, self._clock)
         self._folder = Folder(self._insights, self._clock)
         self._build_numbers()
@@ -200,6 +216,12 @@ class Product:
         self._sms_worker = Worker(
             database, clock, self._carriers, handover, self._sms_blocks, self._news, failover, self._rates
         )
+        self._wakeups = Wakeups(database, changes, self._owner)
+        for carrier in self._carriers.values():
+            if isinstance(carrier, SmppCarrier):
+                carrier.on_reachable = self._sms_worker.look
+        self._wakeups.on("sms", self._sms_worker.look)
+        handover.on_left = partial(self._wakeups.hint, "sms")
         self._settings = Settings(
             database, changes, settings.defaults(guarded=config.sms_guard, countries=config.sms_countries)
         )
@@ -228,7 +250,8 @@ class Product:
         config, database, clock = self._config, self._database, self._clock
         self._listener: SmppListener | None = None
         self._esme_worker: EsmeWorker | None = None
-        if config.smpp_listen_port is None and config.smpp_listen_tls_port is None:
+        off = config.smpp_listen_port is None and config.smpp_listen_tls_port is None
+        if off or not self._place.first:
             return
         esme = Esme(database, clock, self._accounts, out, PlannedSends(self._sms, clock))
         listening = ListenerConfig(
@@ -244,23 +267,37 @@ class Product:
 
     def _build_carriers(self) -> None:
         config, database, clock = self._config, self._database, self._clock
-        self._simulated = SimulatedCarrier(database, clock, config.seed) if config.simulated_carrier else None
-        self._carriers: dict[str, SmsCarrier] = carriers.carriers(config, database, clock)
+        simulated = config.simulated_carrier and self._place.first
+        self._simulated = SimulatedCarrier(database, clock, config.seed) if simulated else None
+        shared = not self._place.alone and not config.driven_clock  # several with driven clocks cannot be
+        self._carriers: dict[str, SmsCarrier] = carriers.carriers(
+            config,
+            database,
+            clock,
+            self._slots if shared else None,
+            Submissions(database).known,
+        )
         if self._simulated is not None:
             self._carriers[self._simulated.name] = self._simulated
         self._routing = Routing(
             database,
             self._changes,
-            carriers=self._carriers,
+            carriers={*self._carriers, *carriers.default_carriers(config)},
             defaults=carriers.default_carriers(config),
             configured=carriers.rules(config),
             resources=self._resource_ids,
             country=country,
         )
 
+    def _slots(self, carrier: SmppConfig) -> Leases:
+        together = self._place.together
+        database, changes, clock, owner = self._database, self._changes, self._clock, self._owner
+        return Leases(database, changes, clock, owner, carrier.name, carrier.binds, expected=together)
+
     def _build_edge(self) -> None:
         config = self._config
         registry = CollectorRegistry()
+        processes_admin.ProcessMetrics(registry, self._processes)
         GuardMetrics(registry, self._guard)
         dev_issuer = self._dev_issuer()
         served = [
@@ -310,6 +347,7 @@ class Product:
             *admin_guard.routes(self._settings, self._resource_id),
             *insights_admin.routes(self._insights, self._clock, self._resource_id),
             *clock_admin.routes(self._clock),
+            *processes_admin.routes(self._processes),
             *(simulated_admin.routes(self._simulated) if self._simulated else ()),
         ]
 
@@ -334,27 +372,43 @@ class Product:
         if self._relay is not None:
             await self._relay.start()
         await self._changes.start()
+        await self._succeed()
+        await self._processes.start()
+        self._wakeups.start()
         await self._identity.start()
         resource = await self._resources.ensure(DEFAULT_RESOURCE)
         if self._config.mode == "dev":
             await self._prepare_dev(resource.resource_id)
-        if self._alone:
-            await self._sms_blocks.inherit(self._clock.now())
         for carrier in self._carriers.values():
             await carrier.start(self._news)
         self._tasks = [
             asyncio.create_task(self._events_worker.run(), name="events"),
-            asyncio.create_task(self._sms_worker.run(), name="sms"),
             asyncio.create_task(RoomsWorker(self._rooms, self._clock).run(), name="rooms"),
             asyncio.create_task(self._numbers_worker.run(), name="numbers"),
             asyncio.create_task(self._folder.run(), name="insights"),
             asyncio.create_task(self._guard.run(), name="guard"),
         ]
+        if self._carriers or self._place.first:  # who has no carrier would only take blocks from those who do
+            self._tasks.append(asyncio.create_task(self._sms_worker.run(), name="sms"))
+        else:
+            self._sms_worker.close()
         if self._listener is not None and self._esme_worker is not None:
-            if self._alone:
+            if self._place.alone:
                 await self._esme_worker.inherit()
             await self._listener.start()
             self._tasks.append(asyncio.create_task(self._esme_worker.run(), name="smpp customers"))
+
+    async def _succeed(self) -> None:
+        """Take over from processes that are known to be dead."""
+        now, dead = self._clock.now(), self._place.succeeds
+        if self._place.alone:
+            await forget_all(self._database)
+            await self._sms_blocks.inherit(now)
+        elif dead:
+            await forget(self._database, dead)
+            await leases.forget(self._database, dead)
+            for blocks, owner in product((self._sms_blocks, self._events.blocks), dead):
+                await blocks.end(now, owner)
 
     async def _prepare_dev(self, resource: ResourceId) -> None:
         owned = await self._numbers.ensure_dev_numbers(resource)
@@ -369,17 +423,23 @@ class Product:
             await task
 
     async def close(self) -> None:
-        """Stop the workers and let go of the database."""
+        """Stop the workers and let go of the database; what is left goes to the other processes at once."""
+        await self._processes.close()
+        await self._wakeups.close()
         if self._relay is not None:
             await self._relay.close()
         if self._listener is not None:
             await self._listener.close()
-        for carrier in self._carriers.values():
-            await carrier.close()
-        await self._events_worker.close()
+        carriers = [carrier.close() for carrier in self._carriers.values()]
+        await _within(_CLOSE_S, *carriers, self._events_worker.close())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            for blocks in (self._sms_blocks, self._events.blocks):
+                await blocks.end(self._clock.now())
+        except Unavailable as error:
+            log.warning("blocks.not_given_back", reason=error.message)  # their leases end by themselves
         await self._guard.close()
         for callout in self._callouts:
             await callout.close()
@@ -405,7 +465,7 @@ class Product:
         return (await self._settings.of(resource)).failover_on_receipt
 
     def _share(self) -> int:
-        return 1
+        return self._processes.live
 
     async def _resource_id(self, name: str) -> ResourceId:
         return (await self._resources.get(name)).resource_id
@@ -423,9 +483,20 @@ class Product:
         await self._database.fetchval("SELECT 1")
 
 
-async def build(config: Config, dsn: str, clock: Clock) -> Product:
+async def _within(seconds: float, *closing: Coroutine[Any, Any, None]) -> None:
+    """Let these go on for so long, then cancel them: what is left is as after a crash."""
+    tasks = [asyncio.create_task(each) for each in closing]
+    _, late = await asyncio.wait(tasks, timeout=seconds)
+    for task in late:
+        task.cancel()
+    for failed in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(failed, Exception):
+            log.error("server.close_failed", error=repr(failed))
+
+
+async def build(config: Config, dsn: str, clock: Clock, place: Place) -> Product:
     """The product on the database of `dsn`, which is migrated first. Raises `Unavailable`, `SchemaMismatch`."""
-    relay = relaying.engine(config)
+    relay = relaying.engine(config, runs_it=place.first)
     database = await Database.connect(dsn, size=config.database_connections)
     await migrate(database)
-    return Product(config, database, Changes(dsn), clock, relay)
+    return Product(config, database, Changes(dsn), clock, relay, place)

@@ -36,7 +36,7 @@ NOT_SETTINGS = frozenset(
 """Variables of the same prefix that commands and tests read. `LANDLINE_ADMIN_TOKEN` is theirs and a setting."""
 
 __all__ = ["DEV", "SERVE", "CannotConfigure", "Config", "Mode", "default_data", "fields", "load", "sealing_secret"]
-Mode: TypeAlias = Literal["dev", "serve"]
+Mode: TypeAlias = Literal["dev", "serve", "worker"]
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]
 
 
@@ -45,7 +45,7 @@ def _says(text: str) -> Meta:
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every setting of `landline dev` and `landline serve`. Sizes are bytes, durations seconds."""
+    """Every setting of `landline dev`, `landline serve` and `landline worker`. Sizes are bytes, durations seconds."""
 
     mode: Annotated[Mode, _says("Set by the command, never by file or environment.")]
     data: Annotated[
@@ -91,10 +91,18 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str | None, _says("Bearer token of the admin API. Default: made once and kept in the data directory.")
     ] = None
 
+    workers: Annotated[
+        int,
+        Meta(ge=1, le=64),
+        _says("How many processes share the work on this machine. More than one needs `driven_clock` off."),
+    ] = 1
+
     dsn: Annotated[
         str | None, _says("PostgreSQL to use, as `postgresql://user:password@host/database`. Default: an embedded one.")
     ] = None
-    database_connections: Annotated[int, Meta(ge=2, le=1000), _says("Connections to PostgreSQL, at most.")] = 10
+    database_connections: Annotated[
+        int, Meta(ge=2, le=1000), _says("Connections to PostgreSQL of each process, at most.")
+    ] = 10
     postgres_binaries: Annotated[
         str,
         _says(
