@@ -13,6 +13,7 @@ PREFIXES = {
     "services/numbers": "numbers",
     "services/insights": "insights",
     "services/sms": "sms",
+    "services/chat": "chat",
     "engines/simulated": "handset",
     "engines/smpp": "smpp",
     "store": "store",
