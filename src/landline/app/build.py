@@ -26,11 +26,22 @@ from landline.edge.hmac import Signatures
 from landline.edge.metrics import RequestMetrics
 from landline.edge.routes import Route
 from landline.edge.unserved import unserved
+from landline.engines.bus import MemoryBus
 from landline.engines.callout import HttpCallout
 from landline.engines.simulated import admin as simulated_admin
 from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.ports.clock import Clock
 from landline.ports.sms_carrier import SmsCarrier
+from landline.services.chat import api as chat_api
+from landline.services.chat.feed import Feed
+from landline.services.chat.limits import Rates as ChatRates
+from landline.services.chat.messages import Messages
+from landline.services.chat.news import News as ChatNews
+from landline.services.chat.receipts import Receipts
+from landline.services.chat.rosters import Rosters
+from landline.services.chat.sends import Sends
+from landline.services.chat.service import Chat
+from landline.services.chat.worker import Worker as ChatWorker
 from landline.services.events import admin as events_admin
 from landline.services.events import api as events_api
 from landline.services.events.service import Events
@@ -94,6 +105,7 @@ class Product:
         self._callout = HttpCallout(allowed_hosts=config.webhook_allow, loopback_open=config.open_webhooks)
         self._build_base()
         self._build_sms()
+        self._build_chat()
         self._build_edge()
         self._tasks: list[asyncio.Task[None]] = []
         self._dev_info: DevInfo | None = None
@@ -168,6 +180,24 @@ class Product:
         )
         self._timelines = Timelines(database, events)
 
+    def _build_chat(self) -> None:
+        database, clock = self._database, self._clock
+        self._bus = MemoryBus()
+        self._chat_feed = Feed(self._bus)
+        news = ChatNews(self._events, self._chat_feed, clock)
+        self._chat_worker = ChatWorker(database, clock, news)
+        rates, rosters = ChatRates(self._config.acs_limits, clock, self._share), Rosters()
+        self._chat = Chat(database, clock, self._identity, news, rates, wake=self._chat_worker.wake)
+        self._messages = Messages(
+            database,
+            clock,
+            news,
+            rates,
+            Sends(database, clock, news, rosters),
+            Receipts(database, clock, news),
+            rosters,
+        )
+
     def _build_carriers(self) -> None:
         config, database, clock = self._config, self._database, self._clock
         self._simulated = SimulatedCarrier(database, clock, config.seed) if config.simulated_carrier else None
@@ -193,6 +223,7 @@ class Product:
             *identity_api.routes(self._identity, self._endpoint(DEFAULT_RESOURCE)),
             *sms_api.routes(self._sms),
             *events_api.routes(self._subscriptions),
+            *chat_api.routes(self._chat, self._messages),
             *(dev_issuer.routes() if dev_issuer else ()),
         ]
         gate = Gate(
@@ -260,6 +291,7 @@ class Product:
             asyncio.create_task(self._sms_worker.run(), name="sms"),
             asyncio.create_task(self._folder.run(), name="insights"),
             asyncio.create_task(self._guard.run(), name="guard"),
+            asyncio.create_task(self._chat_worker.run(), name="chat"),
         ]
 
     async def _prepare_dev(self, resource: ResourceId) -> None:
@@ -283,6 +315,7 @@ class Product:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._guard.close()
+        await self._bus.close()
         await self._callout.close()
         await self._changes.close()
         await self._database.close()

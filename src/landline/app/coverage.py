@@ -6,6 +6,9 @@ from collections.abc import Iterable
 
 from landline.edge.routes import Route
 from landline.edge.unserved import place
+from landline.services.chat import api as chat_api
+from landline.services.chat.messages import Messages
+from landline.services.chat.service import Chat
 from landline.services.identity import api as identity_api
 from landline.services.identity.service import Identity
 from landline.services.sms import api as sms_api
@@ -30,6 +33,7 @@ def served() -> list[Route]:
     return [
         *identity_api.routes(Identity.__new__(Identity), ""),
         *sms_api.routes(Sms.__new__(Sms)),
+        *chat_api.routes(Chat.__new__(Chat), Messages.__new__(Messages)),
     ]
 
 
