@@ -309,7 +309,8 @@ async def test_scopes_allow_what_they_say(new_user: NewUser, scope: str, status_
 async def test_a_thread_holds_250_and_a_request_200(new_user: NewUser, landline: Server) -> None:
     identity = CommunicationIdentityClient.from_connection_string(landline.connection_string)
     ann = await new_user()
-    crowd = [ChatParticipant(identifier=identity.create_user()) for _ in range(251)]
+    users: list[Any] = [identity.create_user() for _ in range(251)]
+    crowd = [ChatParticipant(identifier=user) for user in users]
     with pytest.raises(HttpResponseError) as refused:
         await result(ann.client.create_chat_thread("Crowd", thread_participants=crowd[:201]))
     assert refused.value.status_code == 400

@@ -14,7 +14,7 @@ from landline.testing import Server
 HERE = Path(__file__).parent / "js"
 
 
-@pytest.mark.parametrize("file", ["identity.test.js", "sms.test.js"])
+@pytest.mark.parametrize("file", ["chat.test.js", "identity.test.js", "sms.test.js"])
 def test_the_javascript_sdks_pass(landline: Server, node_modules: Path, file: str) -> None:
     env = {
         **os.environ,
