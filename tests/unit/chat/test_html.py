@@ -40,19 +40,8 @@ ATTACKS = [
     "<video><source onerror=alert(1)></video>",
 ]
 RUNS = {
-    "script",
-    "iframe",
-    "object",
-    "embed",
-    "form",
-    "input",
-    "svg",
-    "math",
-    "style",
-    "link",
-    "meta",
-    "base",
-    "template",
+    *("script", "iframe", "object", "embed", "form", "input", "svg", "math", "style", "link", "meta", "base"),
+    *("template", "video", "textarea", "button"),
 }
 SCHEME = re.compile(r"\s*([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 
