@@ -17,7 +17,14 @@ _URL = re.compile(r'_url = (?:kwargs\.pop\("template_url", )?"([^"]+)"')
 _METHOD = re.compile(r'method="([A-Z]+)"')
 _SPEC = re.compile(r'path: "([^"]+)",\s*httpMethod: "([A-Z]+)"')
 _KINDS = {"str": "string", "int": "number", "float": "number", "bool": "boolean", "iso-8601": "string", "object": "any"}
-_JS_KINDS = {"String": "string", "Number": "number", "Boolean": "boolean", "DateTime": "string", "any": "any"}
+_JS_KINDS = {
+    "String": "string",
+    "Enum": "string",
+    "Number": "number",
+    "Boolean": "boolean",
+    "DateTime": "string",
+    "any": "any",
+}
 
 
 class Property(NamedTuple):
@@ -111,7 +118,7 @@ def javascript_models(package: Path, node: str) -> dict[str, dict[str, Property]
             for entry in mapper["type"].get("modelProperties", {}).values()
         }
         for mapper in json.loads(output).values()
-        if mapper["type"]["name"] == "Composite"
+        if mapper.get("type", {}).get("name") == "Composite"  # among them lies a table of discriminators
     }
 
 

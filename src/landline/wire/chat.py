@@ -51,9 +51,9 @@ class CommunicationIdentifierModel(Wire):
 
 
 class ChatParticipant(Wire):
-    """A user in a thread."""
+    """A user in a thread; without its identifier it is nobody."""
 
-    communication_identifier: CommunicationIdentifierModel
+    communication_identifier: CommunicationIdentifierModel | None = None
     display_name: Name | None = None
     share_history_time: str | None = None
     metadata: Metadata | None = None
@@ -229,9 +229,9 @@ class ChatParticipantsCollection(Wire):
 class ChatMessageReadReceipt(Wire):
     """How far a participant has read."""
 
+    sender_communication_identifier: CommunicationIdentifierModel
     chat_message_id: str
     read_on: str
-    sender_communication_identifier: CommunicationIdentifierModel | None = None
 
 
 class ChatMessageReadReceiptsCollection(Wire):

@@ -54,7 +54,12 @@ def test_the_python_sdks_call_what_the_table_lists(service: str) -> None:
 
 @pytest.mark.parametrize(
     ("service", "package"),
-    [("Identity", "communication-identity"), ("SMS", "communication-sms"), ("SMS", "communication-sms-beta")],
+    [
+        ("Chat", "communication-chat"),
+        ("Identity", "communication-identity"),
+        ("SMS", "communication-sms"),
+        ("SMS", "communication-sms-beta"),
+    ],
 )
 def test_the_javascript_sdks_call_nothing_else(service: str, package: str) -> None:
     assert NODE_MODULES.is_dir(), "install the JavaScript SDKs first: make test does"

@@ -29,8 +29,9 @@ def instant(text: str, target: str) -> datetime:
         raise Invalid("This is not an instant such as 2026-11-21T12:00:00Z.", target=target) from None
 
 
-def raw_id(model: chat.CommunicationIdentifierModel) -> RawId:
+def raw_id(model: chat.CommunicationIdentifierModel | None) -> RawId:
     """The raw id of whom `model` means. Raises `Invalid` when it is nobody."""
+    model = model or chat.CommunicationIdentifierModel()
     user = model.communication_user
     if model.raw_id and user is not None and user.id != model.raw_id:
         raise Invalid("The raw id and the user of an identifier differ.", target="communicationIdentifier")
@@ -140,5 +141,5 @@ def _content(kind: Kind, row: Record) -> chat.ChatMessageContent:
 
 def shown_receipt(row: Record) -> chat.ChatMessageReadReceipt:
     return chat.ChatMessageReadReceipt(
-        str(row["read_message_id"]), timestamp(row["read_at"]), identifier(row["raw_id"])
+        identifier(row["raw_id"]), str(row["read_message_id"]), timestamp(row["read_at"])
     )
