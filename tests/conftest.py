@@ -8,10 +8,15 @@ from uuid import uuid4
 import asyncpg
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from landline.store.database import Database
 from landline.store.embedded import EmbeddedServer
 from landline.store.migrations import migrate
+
+# How long an example takes says something about the machine and its other work, not about the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

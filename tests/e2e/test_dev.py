@@ -283,7 +283,6 @@ def test_serve_refuses_what_belongs_to_dev_with_one_line_for_each(tmp_path: Path
         ["there", "is"],
         ["set", "simulated_carrier"],
         ["set", "driven_clock"],
-        ["add", "a"],
     ]
 
 

@@ -41,6 +41,7 @@ class FaultyCarrier:
 
     name = "carrier"
     crash_policy = CrashPolicy.RESEND
+    at_once = 200
 
     def __init__(self, dice: random.Random, clock: Clock) -> None:
         self.dice = dice

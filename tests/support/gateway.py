@@ -23,6 +23,7 @@ from landline.services.sms.limits import Limits
 from landline.services.sms.model import settings
 from landline.services.sms.model.routing import Router, Rule
 from landline.services.sms.news import News
+from landline.services.sms.outgoing import Outgoing
 from landline.services.sms.pools import Pools
 from landline.services.sms.rates import Rates
 from landline.services.sms.service import Sms
@@ -43,6 +44,7 @@ class Gateway:
     def __init__(self, dsn: str, database: Database, clock: DrivenClock, *carriers: SmsCarrier) -> None:
         """The first of `carriers` is the default one, the others are there for failover."""
         owner = uuid4()
+        self.dsn = dsn
         self.database = database
         self.clock = clock
         self.carriers = {carrier.name: carrier for carrier in carriers}
@@ -91,6 +93,7 @@ class Gateway:
             guard=Guard(database, clock, country=country, share=lambda: 1),
         )
         self.timelines = Timelines(database, self.events)
+        self.outgoing = Outgoing(database, clock, self.events, self.news)
         self._running: asyncio.Task[None] | None = None
 
     async def start(self, *, alone: bool = False) -> "Gateway":

@@ -41,6 +41,7 @@ class ScriptedCarrier:
         self.name = name
         self.crash_policy = policy
         self.up = True
+        self.at_once = 200
         self.code = code
         self.fate = fate
         self.submissions: list[Submission] = []

@@ -4,12 +4,14 @@ import asyncio
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from random import Random
 
 import structlog
 from prometheus_client import CollectorRegistry
 
 from landline.app import carriers, clock_admin
 from landline.app import config as configuration
+from landline.app import relay as relaying
 from landline.app.application import DevInfo
 from landline.app.config import Config
 from landline.core.countries import country
@@ -28,9 +30,11 @@ from landline.edge.routes import Route
 from landline.edge.unserved import unserved
 from landline.engines.bus import MemoryBus
 from landline.engines.callout import HttpCallout
+from landline.engines.numbering_plans import NumberingPlans
 from landline.engines.simulated import admin as simulated_admin
 from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.ports.clock import Clock
+from landline.ports.relay import Relay
 from landline.ports.sms_carrier import SmsCarrier
 from landline.services.chat import api as chat_api
 from landline.services.chat.feed import Feed
@@ -54,11 +58,26 @@ from landline.services.insights import admin as insights_admin
 from landline.services.insights.service import Insights
 from landline.services.insights.worker import Folder
 from landline.services.numbers import admin as numbers_admin
+from landline.services.numbers import admin_stock as stock_admin
+from landline.services.numbers import api as numbers_api
+from landline.services.numbers.inventory import Inventory
+from landline.services.numbers.lookup import Lookup
+from landline.services.numbers.purchases import Purchases
+from landline.services.numbers.reservations import Reservations
 from landline.services.numbers.service import Numbers
+from landline.services.numbers.worker import NumbersWorker
+from landline.services.relay import api as relay_api
+from landline.services.relay.service import Relays
 from landline.services.resources import admin as resources_admin
 from landline.services.resources.service import Resources
+from landline.services.rooms import api as rooms_api
+from landline.services.rooms.service import Rooms
+from landline.services.rooms.worker import RoomsWorker
+from landline.services.siprouting import admin as siprouting_admin
+from landline.services.siprouting import api as siprouting_api
+from landline.services.siprouting.service import SipRouting
 from landline.services.sms import admin as sms_admin
-from landline.services.sms import admin_guard, admin_routing
+from landline.services.sms import admin_guard, admin_messages, admin_routing
 from landline.services.sms import api as sms_api
 from landline.services.sms.accept import Accepts
 from landline.services.sms.failover import Failover
@@ -70,6 +89,7 @@ from landline.services.sms.keywords import Keywords
 from landline.services.sms.limits import Limits
 from landline.services.sms.model import settings
 from landline.services.sms.news import News
+from landline.services.sms.outgoing import Outgoing
 from landline.services.sms.pools import Pools
 from landline.services.sms.rates import Rates
 from landline.services.sms.routing import Routing
@@ -90,9 +110,10 @@ DEFAULT_RESOURCE = "local"
 class Product:
     """Everything above the database and below the sockets. Fills `application.Application`."""
 
-    def __init__(self, config: Config, database: Database, changes: Changes, clock: Clock) -> None:
+    def __init__(self, config: Config, database: Database, changes: Changes, clock: Clock, relay: Relay | None) -> None:
         """Join the parts; nothing runs yet."""
         self._config = config
+        self._relay = relay
         self._database = database
         self._changes = changes
         self._clock = clock
@@ -134,9 +155,29 @@ class Product:
         )
         self._subscriptions = Subscriptions(self._events)
         self._events_worker = EventsWorker(self._events, alone=self._alone)
-        self._numbers = Numbers(self._database, self._clock, self._changes)
         self._insights = Insights(self._database, self._clock)
         self._folder = Folder(self._insights, self._clock)
+        self._build_numbers()
+
+    def _build_numbers(self) -> None:
+        database, clock, config = self._database, self._clock, self._config
+        self._numbers = Numbers(database, clock, self._changes)
+        # Made-up numbers are only for handsets that are made up, too.
+        self._inventory = Inventory(
+            database,
+            clock,
+            virtual_stock=config.simulated_carrier,
+            random=Random(config.seed),  # noqa: S311
+        )
+        self._purchases = Purchases(database, clock, self._numbers, self._inventory)
+        self._reservations = Reservations(database, clock, self._inventory, self._purchases)
+        self._lookup = Lookup(NumberingPlans())
+        self._numbers_worker = NumbersWorker(database, clock)
+        self._sip_routing = SipRouting(self._database, self._clock, self._numbers)
+        self._rooms = Rooms(self._database, self._clock)
+        self._relays = Relays(
+            self._relay, wall=lambda: datetime.now(UTC), longest_ttl_s=self._config.relay_longest_ttl_s
+        )
 
     def _build_sms(self) -> None:
         database, clock, events, changes = self._database, self._clock, self._events, self._changes
@@ -179,6 +220,7 @@ class Product:
             guard=self._guard,
         )
         self._timelines = Timelines(database, events)
+        self._outgoing = Outgoing(database, clock, events, self._news)
 
     def _build_chat(self) -> None:
         database, clock = self._database, self._clock
@@ -222,8 +264,12 @@ class Product:
         served = [
             *identity_api.routes(self._identity, self._endpoint(DEFAULT_RESOURCE)),
             *sms_api.routes(self._sms),
+            *siprouting_api.routes(self._sip_routing),
+            *rooms_api.routes(self._rooms),
+            *relay_api.routes(self._relays),
             *events_api.routes(self._subscriptions),
             *chat_api.routes(self._chat, self._messages),
+            *numbers_api.routes(self._purchases, self._reservations, self._inventory, self._lookup),
             *(dev_issuer.routes() if dev_issuer else ()),
         ]
         gate = Gate(
@@ -245,7 +291,7 @@ class Product:
             self._admin_routes(),
             token=config.admin_token,
             registry=registry,
-            checks={"database": self._database_answers},
+            checks={"database": self._database_answers, **({"relay": self._relay.check} if self._relay else {})},
         )
 
     def _admin_routes(self) -> Sequence[Route]:
@@ -254,8 +300,11 @@ class Product:
             *identity_admin.routes(self._identity),
             *events_admin.routes(self._subscriptions, self._clock),
             *numbers_admin.routes(self._numbers, self._resource_id),
+            *stock_admin.routes(self._inventory, self._resource_name),
             *sms_admin.routes(self._timelines, self._keywords, self._numbers, self._resource_id, self._all_resources),
+            *siprouting_admin.routes(self._sip_routing, self._resource_id),
             *admin_routing.routes(self._routing, self._rates, self._numbers, self._carriers, self._resource_id),
+            *admin_messages.routes(self._sms, self._outgoing, self._pools, self._resource_id, self._all_resources),
             *admin_guard.routes(self._settings, self._resource_id),
             *insights_admin.routes(self._insights, self._clock, self._resource_id),
             *clock_admin.routes(self._clock),
@@ -277,6 +326,8 @@ class Product:
 
     async def start(self) -> None:
         """Start the workers; from now on the applications may be served."""
+        if self._relay is not None:
+            await self._relay.start()
         await self._changes.start()
         await self._identity.start()
         resource = await self._resources.ensure(DEFAULT_RESOURCE)
@@ -289,6 +340,8 @@ class Product:
         self._tasks = [
             asyncio.create_task(self._events_worker.run(), name="events"),
             asyncio.create_task(self._sms_worker.run(), name="sms"),
+            asyncio.create_task(RoomsWorker(self._rooms, self._clock).run(), name="rooms"),
+            asyncio.create_task(self._numbers_worker.run(), name="numbers"),
             asyncio.create_task(self._folder.run(), name="insights"),
             asyncio.create_task(self._guard.run(), name="guard"),
             asyncio.create_task(self._chat_worker.run(), name="chat"),
@@ -308,6 +361,8 @@ class Product:
 
     async def close(self) -> None:
         """Stop the workers and let go of the database."""
+        if self._relay is not None:
+            await self._relay.close()
         for carrier in self._carriers.values():
             await carrier.close()
         await self._events_worker.close()
@@ -359,6 +414,7 @@ class Product:
 
 async def build(config: Config, dsn: str, clock: Clock) -> Product:
     """The product on the database of `dsn`, which is migrated first. Raises `Unavailable`, `SchemaMismatch`."""
+    relay = relaying.engine(config)
     database = await Database.connect(dsn, size=config.database_connections)
     await migrate(database)
-    return Product(config, database, Changes(dsn), clock)
+    return Product(config, database, Changes(dsn), clock, relay)

@@ -108,6 +108,12 @@ class SmsCarrier(Protocol):
     @property
     def crash_policy(self) -> CrashPolicy: ...
 
+    @property
+    def at_once(self) -> int:
+        """How many messages `submit` should be given at a time. Where a crash leaves messages in doubt, no more than
+        can be on their way at once."""
+        ...
+
     async def start(self, events: CarrierEvents) -> None:
         """Connect; from now on `events` is called."""
         ...

@@ -59,8 +59,14 @@ class Database:
     async def connect(cls, dsn: str, *, size: int = 10, timeout_s: float = 30.0) -> "Database":
         """A pool of up to `size` connections; statements are given up after `timeout_s`. Raises `Unavailable`."""
         try:
-            pool: Any = await asyncpg.create_pool(
-                dsn, min_size=2, max_size=size, command_timeout=timeout_s, server_settings={"jit": "off"}
+            create: Any = asyncpg.create_pool  # the stubs do not know `reset`
+            pool = await create(
+                dsn,
+                min_size=2,
+                max_size=size,
+                command_timeout=timeout_s,
+                server_settings={"jit": "off"},
+                reset=_reset,
             )
         except (*LOST, asyncpg.PostgresError) as error:
             raise Unavailable(f"cannot reach PostgreSQL: {error}") from error
@@ -104,3 +110,10 @@ class Database:
     async def execute(self, sql: str, *arguments: object) -> str:
         async with self.connection() as connection:
             return await connection.execute(sql, *arguments)
+
+
+async def _reset(connection: Any) -> None:
+    """Before a connection is used for something else. Nothing here sets anything for longer than a transaction, and so
+    asyncpg's own reset, a round trip at every use, has nothing to do; but a transaction that was left is ended."""
+    if connection.is_in_transaction():
+        await connection.execute("ROLLBACK")

@@ -1,5 +1,7 @@
 """JSON shapes of the number inventory on the admin API; the capabilities are ACS's own shape."""
 
+from msgspec import field
+
 from landline.wire.base import Wire
 
 
@@ -26,3 +28,45 @@ class Number(Wire):
     kind: str
     capabilities: PhoneNumberCapabilities
     carrier: str | None = None
+
+
+class NumberRange(Wire):
+    """Body of `POST /numbers/stock:addRange`; `values` are those of a CSV line, by column."""
+
+    first: str
+    last: str
+    values: dict[str, str] = field(default_factory=dict[str, str])
+
+
+class Imported(Wire, omit_defaults=False):
+    """What came of an import: numbers that were not for sale yet, and that were."""
+
+    added: int
+    known: int
+
+
+class StockNumber(Wire, kw_only=True):
+    """A real number for sale, or sold. `status` is `free`, `held` or `owned`."""
+
+    number: str
+    country: str
+    kind: str
+    assignments: list[str]
+    capabilities: PhoneNumberCapabilities
+    cost: float
+    currency: str
+    not_resell: bool
+    status: str
+    area_code: str | None = None
+    locality: str | None = None
+    division: str | None = None
+    carrier: str | None = None
+    owner: str | None = None
+    """The resource's name."""
+
+
+class Stock(Wire):
+    """A page of numbers for sale; the next one is asked for with `?after=`."""
+
+    value: list[StockNumber]
+    next_after: str | None = None

@@ -11,6 +11,8 @@ from typing import Any
 
 import azure.communication.identity as identity_sync
 import azure.communication.identity.aio as identity_async
+import azure.communication.phonenumbers as numbers_sync
+import azure.communication.phonenumbers.aio as numbers_async
 import azure.communication.sms as sms_sync
 import azure.communication.sms.aio as sms_async
 import pytest
@@ -38,6 +40,8 @@ class Style:
         self.name = name
         self.identity_client = identity.CommunicationIdentityClient
         self.sms_client = sms.SmsClient
+        numbers: Any = numbers_async if asynchronous else numbers_sync
+        self.numbers_client = numbers.PhoneNumbersClient
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -71,6 +75,19 @@ async def sms(style: Style, landline: Server) -> AsyncGenerator[Any]:
     client = style.sms_client.from_connection_string(landline.connection_string)
     yield client
     await closed(client)
+
+
+@pytest.fixture
+async def numbers(style: Style, landline: Server) -> AsyncGenerator[Any]:
+    """A phone numbers client."""
+    client = style.numbers_client.from_connection_string(landline.connection_string)
+    yield client
+    await closed(client)
+
+
+async def listed(pages: Any) -> list[Any]:
+    """All that an SDK's pager gives, in either style."""
+    return [each async for each in pages] if hasattr(pages, "__aiter__") else list(pages)
 
 
 async def closed(client: Any) -> None:

@@ -11,9 +11,6 @@ from azure.communication.email import EmailClient
 from azure.communication.jobrouter import JobRouterAdministrationClient, JobRouterClient
 from azure.communication.messages import MessageTemplateClient, NotificationMessagesClient
 from azure.communication.messages.models import TextNotificationContent
-from azure.communication.phonenumbers import PhoneNumbersClient
-from azure.communication.phonenumbers.siprouting import SipRoutingClient
-from azure.communication.rooms import RoomsClient
 from azure.core.exceptions import HttpResponseError
 from tests.contract.sdk.conftest import closed
 
@@ -32,13 +29,6 @@ def whatsapp(client: Any) -> None:
 
 
 OPERATIONS: list[tuple[Any, Callable[[Any], Any]]] = [
-    (PhoneNumbersClient, lambda client: list(client.list_purchased_phone_numbers())),
-    (PhoneNumbersClient, lambda client: client.get_purchased_phone_number("+14255550123")),
-    (PhoneNumbersClient, lambda client: list(client.list_available_countries())),
-    (SipRoutingClient, lambda client: client.get_trunk("sbc.example.org")),
-    (RoomsClient, lambda client: client.create_room()),
-    (RoomsClient, lambda client: client.delete_room("99999999999999999")),
-    (RoomsClient, lambda client: list(client.list_rooms())),
     (CallAutomationClient, lambda client: client.answer_call("context", "https://example.org/callback")),
     (
         CallAutomationClient,

@@ -42,6 +42,11 @@ class SimulatedCarrier:
         return self._name
 
     @property
+    def at_once(self) -> int:
+        """See the port."""
+        return 200
+
+    @property
     def up(self) -> bool:
         """See the port: from its start to its close."""
         return self._intake is not None and self._intake.open

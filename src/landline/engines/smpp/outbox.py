@@ -12,7 +12,7 @@ from landline.core.errors import Unavailable
 from landline.engines.smpp.config import MessageIds, SmppConfig
 from landline.engines.smpp.encoding import Encoder
 from landline.engines.smpp.link import Link
-from landline.ports.sms_carrier import Submission, Submitted
+from landline.ports.sms_carrier import CrashPolicy, Submission, Submitted
 from landline.protocols.smpp import receipts, status
 from landline.protocols.smpp.errors import LocalProtocolError
 from landline.protocols.smpp.events import Answered
@@ -74,6 +74,8 @@ class Outbox:
         self._encoder = Encoder(config)
         self._queue: deque[Part] = deque()
         self._limit = max(4 * config.window * config.binds, 500)
+        if config.crash_policy is not CrashPolicy.RESEND:
+            self._limit = config.window * config.binds  # what waits here is in doubt after a crash
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._first = 0
         self.open = 0

@@ -23,6 +23,10 @@ class Directions(Enum):
             return cls.BOTH if outbound else cls.INBOUND
         return cls.OUTBOUND if outbound else cls.NONE
 
+    def covers(self, wanted: "Directions") -> bool:
+        """Whether all ways of `wanted` are among these."""
+        return (self.inbound or not wanted.inbound) and (self.outbound or not wanted.outbound)
+
     @property
     def inbound(self) -> bool:
         return self in (Directions.INBOUND, Directions.BOTH)

@@ -1,6 +1,6 @@
 """The inventory of senders: who may send from what, and whose a number is that a phone texted."""
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -8,7 +8,7 @@ from landline.core.errors import Conflict, NotFound
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
 from landline.ports.clock import Clock
-from landline.services.numbers import model, records
+from landline.services.numbers import model, records, records_holds
 from landline.services.numbers.model import Directions, OwnedNumber
 from landline.store.changes import Changes
 from landline.store.database import Connection, Database
@@ -69,6 +69,7 @@ class Numbers:
         async with self._database.transaction() as connection:
             if not await records.delete(connection, resource, number):
                 raise NotFound("The resource does not own this sender.", target="number")
+            await records_holds.let_go(connection, number)
             await self._changes.publish(connection, _SUBJECT, _change(resource, number))
         self._changes.forget(_SUBJECT, _change(resource, number))
 
@@ -82,6 +83,16 @@ class Numbers:
         """Everything `resource` owns, in the order it was added."""
         async with self._database.connection() as connection:
             return await records.of_resource(connection, resource)
+
+    async def publish(self, connection: Connection, resource: ResourceId, numbers: Iterable[str]) -> None:
+        """Tell every process, when the transaction commits, that what `resource` has of `numbers` changed."""
+        for number in numbers:
+            await self._changes.publish(connection, _SUBJECT, _change(resource, number))
+
+    def forget(self, resource: ResourceId, numbers: Iterable[str]) -> None:
+        """After that commit: have this process see the change at once."""
+        for number in numbers:
+            self._changes.forget(_SUBJECT, _change(resource, number))
 
     async def _insert(self, owned: OwnedNumber) -> bool:
         change = _change(owned.resource, owned.number)

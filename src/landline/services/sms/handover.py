@@ -65,7 +65,10 @@ class HandOver:
         self._answered: dict[UUID, datetime] = {}
         self._finished: list[UUID] = []
         self.on_awaiting: Callable[[datetime], None] = _nobody
-        """Called with the instant at which a block that is all answered wants to be looked at."""
+        """Called with an instant at which a block that is all answered, or a message, wants to be looked at."""
+        self._wanted = False
+        self.on_room: Callable[[], None] = _no_room
+        """Called when there is room again, after there was none."""
 
     def serve(self, carrier: str, ring: Callable[[], None], queue: Queue | None = None) -> None:
         """`carrier` exists in this process; `ring` wakes whoever submits to it; `queue` says how fast."""
@@ -73,12 +76,19 @@ class HandOver:
         self._rings[carrier] = ring
 
     def has_room(self) -> bool:
-        """Whether more messages may be taken; otherwise they are left in the database as backlog."""
-        return len(self._in_hand) < self._limit
+        """Whether more messages may be taken; otherwise they are left in the database as backlog, until `on_room`."""
+        if len(self._in_hand) < self._limit:
+            return True
+        self._wanted = True
+        return False
+
+    def reaches(self, carriers: Iterable[str]) -> bool:
+        """Whether all of `carriers` are this process's."""
+        return all(carrier in self._queues for carrier in carriers)
 
     def may_hold(self, carriers: Iterable[str]) -> bool:
         """Whether this process has room for more messages and reaches all of `carriers`."""
-        return self.has_room() and all(carrier in self._queues for carrier in carriers)
+        return self.has_room() and self.reaches(carriers)
 
     def take(self, block: UUID, pending: list[Pending], *, awaiting: int = 0) -> None:
         """Look after `block`: hand over `pending`; `awaiting` more of its messages have only their reports to come."""
@@ -133,6 +143,9 @@ class HandOver:
             if block is not None:
                 block.unanswered -= 1
                 self._settle(message.block, block, message.report_by)
+        if self._wanted and len(self._in_hand) < self._limit // 2:
+            self._wanted = False
+            self.on_room()
 
     def ended(self, blocks: Iterable[UUID]) -> None:
         """One message of each of `blocks` (repeated as often as it applies) has ended or left its block."""
@@ -185,6 +198,10 @@ class HandOver:
     def count(self) -> int:
         """Messages in hand."""
         return len(self._in_hand)
+
+
+def _no_room() -> None:
+    return None
 
 
 def _nobody(_at: datetime) -> None:

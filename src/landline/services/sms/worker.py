@@ -20,8 +20,8 @@ from landline.store.blocks import Blocks
 from landline.store.database import Database, Record
 
 log = structlog.get_logger()
-_BATCH = 200
-_BLOCKS_AT_ONCE = 20
+_BLOCKS_AT_ONCE = 8
+"""A block has at most some 6,400 messages; what was claimed is taken into memory, also beyond its limit."""
 _DEFERRED_AT_ONCE = 500
 _DEFERRED_LEASE = timedelta(minutes=10)
 _BEAT_S = 2.0
@@ -60,6 +60,7 @@ class Worker:
         self._renewed_at = clock.now()
         news.on_deferred = self._due.ring
         handover.on_awaiting = self._awaits
+        handover.on_room = self._due.ring
         self._queues = {
             name: Queue(bucket=rates.carrier_bucket(name), limit=rates.bucket, cost=_segments) for name in carriers
         }
@@ -104,7 +105,7 @@ class Worker:
             self._renewed_at = now
             until = now + _DEFERRED_LEASE
             await self._wait_alone(
-                [(message.resource, message.submission.key, until) for message in self._handover.alone()]
+                [(message.resource, message.submission.key, until) for message in self._handover.alone()], claimed=True
             )
 
     async def _release_forgotten(self) -> None:
@@ -138,7 +139,7 @@ class Worker:
         while True:
             await self._rates.refresh()
             now = self._clock.now()
-            batch = self._handover.next(name, _BATCH, now)
+            batch = self._handover.next(name, carrier.at_once, now)
             if not batch:
                 await alarm.wait(self._handover.next_at(name, now))
                 continue
@@ -217,10 +218,11 @@ class Worker:
         claimed = await self._blocks.claim(self._clock.now(), _BLOCKS_AT_ONCE)
         self._resuming = set(claimed)
         try:
-            for block, held in claimed.items():
+            if claimed:
                 async with self._database.connection() as connection:
-                    rows = await records.unfinished(connection, block)
-                await self._resume(block, rows, held=held)
+                    unfinished = await records.unfinished(connection, list(claimed))
+                for block, held in claimed.items():
+                    await self._resume(block, unfinished[block], held=held)
         finally:
             self._resuming = set()
         return len(claimed)
@@ -237,7 +239,7 @@ class Worker:
         late = [row for row in awaiting if row["report_by"] <= now]
         await self._give_up_late(late)
         awaiting = [row for row in awaiting if row["report_by"] > now]
-        if to_submit and not self._handover.may_hold({message.carrier for message in to_submit}):
+        if to_submit and not self._handover.reaches({message.carrier for message in to_submit}):
             await self._blocks.release({block: now + _UNREACHED_PAUSE})
         elif to_submit or not awaiting:
             self._handover.take(block, to_submit, awaiting=len(awaiting))
@@ -279,7 +281,7 @@ class Worker:
         again = await self._without_hopeless(
             [_pending(row, alone=True) for row in rows if row["submitted"] is None], now
         )
-        reached = [message for message in again if self._handover.may_hold({message.carrier})]
+        reached = [message for message in again if self._handover.reaches({message.carrier})]
         self._handover.take_alone(reached)
         await self._wait_alone(
             [(row["resource_id"], row["message_id"], row["report_by"]) for row in taken if row["report_by"] > now]
@@ -289,11 +291,11 @@ class Worker:
         await self._wait_alone([(message.resource, message.submission.key, now + _UNREACHED_PAUSE) for message in left])
         return len(rows)
 
-    async def _wait_alone(self, messages: Sequence[tuple[UUID, UUID, datetime]]) -> None:
+    async def _wait_alone(self, messages: Sequence[tuple[UUID, UUID, datetime]], *, claimed: bool = False) -> None:
         if messages:
             async with self._database.connection() as connection:
                 keys = [(resource, message) for resource, message, _ in messages]
-                await records.wait_alone(connection, keys, [until for _, _, until in messages])
+                await records.wait_alone(connection, keys, [until for _, _, until in messages], claimed=claimed)
 
     async def _give_up_late(self, rows: Sequence[Record]) -> None:
         """End what was taken and not reported in time, as its carrier says when it can be asked."""

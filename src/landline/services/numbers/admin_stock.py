@@ -1,0 +1,87 @@
+"""Admin routes of the numbers for sale: import, ranges, list, take off sale."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from landline.core.errors import Conflict, Invalid, NotFound
+from landline.core.ids import ResourceId
+from landline.edge.http import Request, Response, json_response
+from landline.edge.routes import Access, Handler, Route
+from landline.services.numbers import parameters, stock_csv
+from landline.services.numbers.inventory import Inventory
+from landline.services.numbers.model import Directions
+from landline.store.database import Record
+from landline.wire.numbers import Imported, NumberRange, PhoneNumberCapabilities, Stock, StockNumber
+
+_RANGE = msgspec.json.Decoder(NumberRange)
+
+
+def routes(inventory: Inventory, resource_name: Callable[[ResourceId], Awaitable[str]]) -> list[Route]:
+    """`resource_name` finds a resource's name. Reading thousands of numbers takes seconds: it is done in a thread."""
+
+    async def take(request: Request) -> Response:
+        try:
+            text = request.body.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise Invalid("The file is not UTF-8.", target="csv") from None
+        return await _added(inventory, await asyncio.to_thread(stock_csv.read, text))
+
+    async def take_range(request: Request) -> Response:
+        body = request.decode(_RANGE)
+        numbers = await asyncio.to_thread(stock_csv.read_range, body.first, body.last, body.values)
+        return await _added(inventory, numbers)
+
+    async def show(request: Request) -> Response:
+        _, size = parameters.page_of(request.query, size="top")
+        found = await inventory.listed(request.query.get("after", ""), size + 1)
+        owners = {row["owner"] for row in found if row["owner"]}
+        names = {owner: await resource_name(owner) for owner in owners}
+        shown = [_shape(row, names.get(row["owner"])) for row in found[:size]]
+        return json_response(200, Stock(shown, shown[-1].number if len(found) > size else None))
+
+    async def remove(request: Request) -> Response:
+        removed = await inventory.remove(request.params["number"])
+        if removed is None:
+            raise NotFound("The number is not for sale.", target="number")
+        if not removed:
+            raise Conflict("A resource has the number, or holds it.", target="number")
+        return Response(204)
+
+    return [
+        _route("GET", "/numbers/stock", show, "List"),
+        _route("POST", "/numbers/stock:import", take, "Import"),
+        _route("POST", "/numbers/stock:addRange", take_range, "AddRange"),
+        _route("DELETE", "/numbers/stock/{number}", remove, "Remove"),
+    ]
+
+
+def _route(method: str, template: str, handler: Handler, name: str) -> Route:
+    return Route(method, template, handler, access=Access.ADMIN, versioned=False, name=f"NumberStock_{name}")
+
+
+async def _added(inventory: Inventory, numbers: list[stock_csv.StockNumber]) -> Response:
+    added = await inventory.add(numbers)
+    return json_response(200, Imported(added=added, known=len(numbers) - added))
+
+
+def _shape(row: Record, owner: str | None) -> StockNumber:
+    sms = Directions.of(inbound=row["sms_inbound"], outbound=row["sms_outbound"])
+    calling = Directions.of(inbound=row["calling_inbound"], outbound=row["calling_outbound"])
+    return StockNumber(
+        number=row["number"],
+        country=row["country"],
+        kind=row["kind"],
+        assignments=row["assignments"],
+        capabilities=PhoneNumberCapabilities(calling.value, sms.value),
+        cost=float(row["cost"]),
+        currency=row["currency"],
+        not_resell=row["not_resell"],
+        status="owned" if owner else "held" if row["held"] else "free",
+        area_code=row["area_code"],
+        locality=row["locality"],
+        division=row["division"],
+        carrier=row["carrier"],
+        owner=owner,
+    )

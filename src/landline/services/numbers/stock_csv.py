@@ -1,0 +1,147 @@
+"""Reads the numbers an operator has for sale: CSV with a header, or a range. What is left out follows from
+the number."""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from io import StringIO
+from typing import TypeVar
+
+from landline.core.errors import Invalid
+from landline.core.ids import ResourceId
+from landline.core.phone import SenderKind
+from landline.services.numbers import lookup, model, parameters
+from landline.services.numbers.model import Directions
+from landline.services.numbers.offers import NOT_TO_BE_RESOLD, Assignment, Cost, Place
+from landline.services.numbers.records_stock import StockNumber
+
+COLUMNS = (
+    "number", "country", "kind", "assignments", "sms", "calling", "areaCode", "locality", "division", "cost",
+    "currency", "notResell", "carrier",
+)  # fmt: skip
+AT_MOST = 10_000
+_SHOWN = 20
+_NOBODY = ResourceId(parameters.NIL)
+_YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
+T = TypeVar("T")
+
+
+def read(text: str) -> list[StockNumber]:
+    """The numbers of a CSV file, all of them or none: raises `Invalid`, by line, for up to 20 bad lines."""
+    if "\0" in text:
+        raise Invalid("The file may not hold the character NUL.", target="csv")
+    rows = csv.DictReader(StringIO(text), strict=True)
+    found: list[StockNumber] = []
+    errors: dict[str, list[str]] = {}
+    try:
+        rows.fieldnames = _columns(rows.fieldnames)
+        for row in rows:
+            try:
+                found.append(_number(row))
+            except Invalid as error:
+                errors[f"line {rows.line_num}"] = [f"{error.target}: {error.message}"]
+            if len(errors) >= _SHOWN or len(found) > AT_MOST:
+                break
+    except csv.Error as error:
+        raise Invalid(f"Line {rows.line_num or 1} is not CSV: {error}.", target="csv") from None
+    if len(found) > AT_MOST:
+        raise Invalid(f"At most {AT_MOST} numbers at once.", target="csv")
+    if errors:
+        line, messages = next(iter(errors.items()))
+        raise Invalid(f"Nothing was added. {line}: {messages[0]}", target="csv", errors=errors)
+    return found
+
+
+def read_range(first: str, last: str, values: Mapping[str, str]) -> list[StockNumber]:
+    """All numbers from `first` to `last`, of equal length, with the same `values`. Raises `Invalid`."""
+    unknown = sorted(values.keys() - (set(COLUMNS) - {"number"}))
+    if unknown:
+        raise Invalid(f"There is no such value: {unknown[0]}.", target="values")
+    plus = "+" if first.startswith("+") else ""
+    low, high = first.removeprefix("+"), last.removeprefix("+")
+    digits = (low + high).isascii() and (low + high).isdigit()
+    if not digits or len(first) != len(last) or len(low) != len(high) or len(low) > 15 or low > high:
+        raise Invalid("Two numbers of the same length, the lower one first.", target="last")
+    if int(high) - int(low) >= AT_MOST:
+        raise Invalid(f"At most {AT_MOST} numbers at once.", target="last")
+    width = len(low)
+    return [_number({**values, "number": f"{plus}{each:0{width}d}"}) for each in range(int(low), int(high) + 1)]
+
+
+def _columns(first_line: Sequence[str] | None) -> list[str]:
+    names = [name.strip() for name in first_line or ()]
+    if set(names) - set(COLUMNS) or "number" not in names or len(set(names)) != len(names):
+        raise Invalid(f"The first line names the columns: number, and any of {', '.join(COLUMNS[1:])}.", target="csv")
+    return names
+
+
+def _number(row: Mapping[str | None, object] | Mapping[str, str]) -> StockNumber:
+    values = _values(row)
+    sms, calling = (parameters.directions_of(values.get(name), name) for name in ("sms", "calling"))
+    kind = parameters.kind_of(values["kind"], "kind") if "kind" in values else None
+    owned = model.owned(
+        _NOBODY, values.get("number", ""), kind=kind, sms=sms, calling=calling, carrier=values.get("carrier")
+    )
+    if owned.kind is SenderKind.ALPHANUMERIC:
+        raise Invalid("Names are not sold, numbers are.", target="number")
+    if calling is None and owned.kind is not SenderKind.SHORT_CODE:
+        calling = Directions.BOTH
+    code = values.get("country")
+    country = parameters.country_of(code) if code else lookup.country_of(owned.number)
+    return StockNumber(
+        number=owned.number,
+        country=country,
+        kind=owned.kind,
+        assignments=_assignments(values.get("assignments"), owned.kind),
+        sms=owned.sms,
+        calling=calling or owned.calling,
+        area_code=values.get("areaCode") or lookup.area_code_of(owned.number, owned.kind),
+        place=_place(values),
+        cost=Cost(_amount(values.get("cost", "0")), values.get("currency", "USD")),
+        not_resell=_flag(values["notResell"]) if "notResell" in values else country in NOT_TO_BE_RESOLD,
+        carrier=owned.carrier,
+    )
+
+
+def _values(row: Mapping[str | None, object] | Mapping[str, str]) -> dict[str, str]:
+    """What is given, by column; a line longer than the header has its rest under None."""
+    if None in row:
+        raise Invalid("more values than the first line has columns", target="line")
+    return {str(name): str(value).strip() for name, value in row.items() if value is not None and str(value).strip()}
+
+
+def _assignments(text: str | None, kind: SenderKind) -> tuple[Assignment, ...]:
+    if text is None:
+        geographic = kind is SenderKind.GEOGRAPHIC
+        return (Assignment.APPLICATION, Assignment.PERSON) if geographic else (Assignment.APPLICATION,)
+    found = [parameters.assignment_of(part.strip()) for part in _parts(text)]
+    if not found:
+        raise Invalid("Must be application, person, or application|person.", target="assignments")
+    return tuple(dict.fromkeys(each for each in found if each is not None))
+
+
+def _parts(text: str) -> Iterable[str]:
+    return text.replace("+", " ").replace("|", " ").split()
+
+
+def _place(values: Mapping[str, str]) -> Place | None:
+    locality, division = values.get("locality"), values.get("division")
+    if locality is None and division is not None:
+        raise Invalid("A division needs a locality.", target="division")
+    return Place(locality, division, division) if locality is not None else None
+
+
+def _amount(text: str) -> Decimal:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        raise Invalid("Must be an amount of money, such as 1.50.", target="cost") from None
+    if not (amount.is_finite() and 0 <= amount < 10_000_000):
+        raise Invalid("Must be from 0 to below 10000000.", target="cost")
+    return amount.quantize(Decimal("0.0001"))
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in (*_YES, *_NO):
+        raise Invalid("Must be true or false.", target="notResell")
+    return text.lower() in _YES
