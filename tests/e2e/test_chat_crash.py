@@ -21,6 +21,7 @@ from landline.testing import Server
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "3"))
 SEED = int(os.environ.get("CRASH_SEED") or Random().randrange(10**6))
 WRITERS = 3
+PATIENCE_S = 2.0
 
 
 def kill_server(server: Server) -> None:
@@ -35,12 +36,14 @@ def kill_postgresql(server: Server) -> None:
 
 
 class Writers:
-    """Threads that write to one chat thread until stopped, whatever errors come; `acknowledged`: id to text."""
+    """Threads that write to one chat thread until stopped; `acknowledged`: id to text. An error makes a thread wait for
+    `resume`: what connects to a dying server leaves sockets behind in the SDK's transport."""
 
     def __init__(self, clients: list[ChatThreadClient]) -> None:
         self.acknowledged: dict[str, str] = {}
         self._changed = threading.Condition()
         self._stopped = threading.Event()
+        self._resumed = 0
         self._threads = [
             threading.Thread(target=self._write, args=(client, at), daemon=True) for at, client in enumerate(clients)
         ]
@@ -53,6 +56,11 @@ class Writers:
             wanted = len(self.acknowledged) + more
             assert self._changed.wait_for(lambda: len(self.acknowledged) >= wanted, 60)
 
+    def resume(self) -> None:
+        with self._changed:
+            self._resumed += 1
+            self._changed.notify_all()
+
     def stop(self) -> None:
         self._stopped.set()
         for thread in self._threads:
@@ -62,10 +70,12 @@ class Writers:
         for number in count():
             if self._stopped.is_set():
                 return
-            text = f"{at}.{number}"
+            text, before = f"{at}.{number}", self._resumed
             try:
                 message = client.send_message(text).id
             except AzureError:
+                with self._changed:
+                    self._changed.wait_for(lambda before=before: self._resumed > before, PATIENCE_S)
                 continue
             with self._changed:
                 self.acknowledged[message] = text
@@ -91,6 +101,7 @@ def test_every_acknowledged_message_is_listed_in_its_place(
         for _ in range(ROUNDS):
             writers.wait_for(random.randrange(5, 100))
             kill(server)
+            writers.resume()
         writers.wait_for(20)
     finally:
         writers.stop()
