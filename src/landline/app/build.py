@@ -9,7 +9,7 @@ from random import Random
 import structlog
 from prometheus_client import CollectorRegistry
 
-from landline.app import carriers, clock_admin
+from landline.app import carriers, certificates, clock_admin
 from landline.app import config as configuration
 from landline.app import relay as relaying
 from landline.app.application import DevInfo
@@ -33,6 +33,7 @@ from landline.engines.callout import HttpCallout
 from landline.engines.numbering_plans import NumberingPlans
 from landline.engines.simulated import admin as simulated_admin
 from landline.engines.simulated.carrier import SimulatedCarrier
+from landline.engines.smpp.listener.server import ListenerConfig, SmppListener
 from landline.ports.clock import Clock
 from landline.ports.relay import Relay
 from landline.ports.sms_carrier import SmsCarrier
@@ -77,9 +78,13 @@ from landline.services.siprouting import admin as siprouting_admin
 from landline.services.siprouting import api as siprouting_api
 from landline.services.siprouting.service import SipRouting
 from landline.services.sms import admin as sms_admin
-from landline.services.sms import admin_guard, admin_messages, admin_routing
+from landline.services.sms import admin_accounts, admin_guard, admin_messages, admin_routing
 from landline.services.sms import api as sms_api
 from landline.services.sms.accept import Accepts
+from landline.services.sms.accounts import Accounts
+from landline.services.sms.esme import Esme, PlannedSends
+from landline.services.sms.esme_out import EsmeOut
+from landline.services.sms.esme_worker import EsmeWorker
 from landline.services.sms.failover import Failover
 from landline.services.sms.guard import Guard
 from landline.services.sms.guard_metrics import GuardMetrics
@@ -124,6 +129,7 @@ class Product:
         assert secret is not None, "the supervisor settles the sealing secret"
         self._sealer = Sealer(secret.encode())
         self._callout = HttpCallout(allowed_hosts=config.webhook_allow, loopback_open=config.open_webhooks)
+        self._callouts = [self._callout]
         self._build_base()
         self._build_sms()
         self._build_chat()
@@ -187,8 +193,14 @@ class Product:
         self._keywords = Keywords(database, changes)
         self._build_carriers()
         failover = Failover(self._carriers, self._carriers_for, self._wants_failover)
-        inbound = Inbound(database, clock, self._numbers, events, self._keywords, handover, self._insights, self._owner)
-        self._news = News(database, clock, events, handover, self._sms_blocks, inbound, failover, self._insights)
+        self._accounts = Accounts(database, clock, changes, self._sealer, self._numbers)
+        esme_out = EsmeOut(clock, changes, self._accounts)
+        inbound = Inbound(
+            database, clock, self._numbers, events, self._keywords, handover, self._insights, esme_out, self._owner
+        )
+        self._news = News(
+            database, clock, events, handover, self._sms_blocks, inbound, failover, self._insights, esme_out
+        )
         self._rates = Rates(
             database,
             changes,
@@ -210,7 +222,7 @@ class Product:
             clock,
             self._numbers,
             events,
-            Accepts(database, clock, events, self._insights, handover, self._owner),
+            Accepts(database, clock, events, self._insights, esme_out, handover, self._owner),
             self._insights,
             wall=lambda: datetime.now(UTC),
             router=self._routing.router,
@@ -221,6 +233,26 @@ class Product:
         )
         self._timelines = Timelines(database, events)
         self._outgoing = Outgoing(database, clock, events, self._news)
+        self._build_listener(esme_out)
+
+    def _build_listener(self, out: EsmeOut) -> None:
+        """The SMSC that customers bind to, where it is switched on."""
+        config, database, clock = self._config, self._database, self._clock
+        self._listener: SmppListener | None = None
+        self._esme_worker: EsmeWorker | None = None
+        if config.smpp_listen_port is None and config.smpp_listen_tls_port is None:
+            return
+        esme = Esme(database, clock, self._accounts, out, PlannedSends(self._sms, clock))
+        listening = ListenerConfig(
+            config.smpp_listen_host,
+            config.smpp_listen_port,
+            config.smpp_listen_tls_port,
+            tls=None if config.smpp_listen_tls_port is None else certificates.of(config)[0],
+        )
+        self._listener = SmppListener(listening, esme, database, clock)
+        self._esme_worker = EsmeWorker(
+            database, clock, self._changes, self._accounts, esme, out, self._listener, self._owner
+        )
 
     def _build_chat(self) -> None:
         database, clock = self._database, self._clock
@@ -305,6 +337,7 @@ class Product:
             *siprouting_admin.routes(self._sip_routing, self._resource_id),
             *admin_routing.routes(self._routing, self._rates, self._numbers, self._carriers, self._resource_id),
             *admin_messages.routes(self._sms, self._outgoing, self._pools, self._resource_id, self._all_resources),
+            *admin_accounts.routes(self._accounts, self._resource_id),
             *admin_guard.routes(self._settings, self._resource_id),
             *insights_admin.routes(self._insights, self._clock, self._resource_id),
             *clock_admin.routes(self._clock),
@@ -320,7 +353,10 @@ class Product:
     def _service_tokens(self, dev_issuer: DevIssuer | None) -> ServiceTokens | None:
         issuers = [dev_issuer.issuer] if dev_issuer else []
         if self._config.oidc_issuer:
-            keys = RemoteKeys(self._config.oidc_issuer)
+            # The operator named the issuer, which may name any other host: every address is open, but only with TLS.
+            callout = HttpCallout(allowed_hosts=("0.0.0.0/0", "::/0"))
+            self._callouts.append(callout)
+            keys = RemoteKeys(self._config.oidc_issuer, callout)
             issuers.append(Issuer(self._config.oidc_issuer, keys, (self._config.oidc_audience,)))
         return ServiceTokens(issuers) if issuers else None
 
@@ -346,6 +382,11 @@ class Product:
             asyncio.create_task(self._guard.run(), name="guard"),
             asyncio.create_task(self._chat_worker.run(), name="chat"),
         ]
+        if self._listener is not None and self._esme_worker is not None:
+            if self._alone:
+                await self._esme_worker.inherit()
+            await self._listener.start()
+            self._tasks.append(asyncio.create_task(self._esme_worker.run(), name="smpp customers"))
 
     async def _prepare_dev(self, resource: ResourceId) -> None:
         owned = await self._numbers.ensure_dev_numbers(resource)
@@ -363,6 +404,8 @@ class Product:
         """Stop the workers and let go of the database."""
         if self._relay is not None:
             await self._relay.close()
+        if self._listener is not None:
+            await self._listener.close()
         for carrier in self._carriers.values():
             await carrier.close()
         await self._events_worker.close()
@@ -371,7 +414,8 @@ class Product:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._guard.close()
         await self._bus.close()
-        await self._callout.close()
+        for callout in self._callouts:
+            await callout.close()
         await self._changes.close()
         await self._database.close()
 

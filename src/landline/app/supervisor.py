@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +117,7 @@ class Supervisor:
     async def _database_and_tls(self, stack: AsyncExitStack) -> tuple[str, Path | None]:
         """The DSN, and in `dev` the bundle that clients trust; both are made at the same time."""
         config = self._config
-        making = asyncio.create_task(asyncio.to_thread(self._make_tls))
+        making = asyncio.create_task(asyncio.to_thread(certificates.of, config))
         try:
             dsn = config.dsn or await self._start_postgres(stack)
         finally:
@@ -135,13 +134,6 @@ class Supervisor:
         dsn = await self._postgres.start()
         stack.push_async_callback(self._postgres.close)
         return dsn
-
-    def _make_tls(self) -> tuple[ssl.SSLContext, Path | None]:
-        config = self._config
-        if config.certificate is not None and config.certificate_key is not None:
-            return tls_context(config.certificate, config.certificate_key), None
-        files = certificates.ensure(config.data / "certificates", datetime.now(UTC))
-        return certificates.dev_context(files), files.bundle
 
     def _tell(self, stack: AsyncExitStack, config: Config, application: Application, bundle: Path | None) -> None:
         told = _ready(config, application, bundle)
