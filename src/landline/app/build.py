@@ -33,11 +33,22 @@ from landline.edge.hmac import Signatures
 from landline.edge.metrics import RequestMetrics
 from landline.edge.routes import Route
 from landline.edge.unserved import unserved
+from landline.engines.bus import MemoryBus
 from landline.engines.callout import HttpCallout
 from landline.engines.numbering_plans import NumberingPlans
 from landline.engines.smpp import leases
 from landline.ports.clock import Clock
 from landline.ports.relay import Relay
+from landline.services.chat import api as chat_api
+from landline.services.chat.feed import Feed
+from landline.services.chat.limits import Rates as ChatRates
+from landline.services.chat.messages import Messages
+from landline.services.chat.news import News as ChatNews
+from landline.services.chat.receipts import Receipts
+from landline.services.chat.rosters import Rosters
+from landline.services.chat.sends import Sends
+from landline.services.chat.service import Chat
+from landline.services.chat.worker import Worker as ChatWorker
 from landline.services.events import admin as events_admin
 from landline.services.events import api as events_api
 from landline.services.events.service import Events
@@ -104,6 +115,7 @@ class Product:
         self._processes = Processes(database, changes, self._owner, config.mode, wall=wall, serves=["sms", "events"])
         self._build_base()
         self._messaging = Messaging(self._base)
+        self._build_chat()
         self._build_edge()
         self._tasks: list[asyncio.Task[None]] = []
         self._dev_info: DevInfo | None = None
@@ -172,6 +184,24 @@ class Product:
             self._relay, wall=lambda: datetime.now(UTC), longest_ttl_s=self._config.relay_longest_ttl_s
         )
 
+    def _build_chat(self) -> None:
+        database, clock = self._database, self._clock
+        self._bus = MemoryBus()
+        self._chat_feed = Feed(self._bus)
+        news = ChatNews(self._events, self._chat_feed, clock)
+        self._chat_worker = ChatWorker(database, clock, news)
+        rates, rosters = ChatRates(self._config.acs_limits, clock, self._base.share), Rosters()
+        self._chat = Chat(database, clock, self._identity, news, rates, wake=self._chat_worker.wake)
+        self._messages = Messages(
+            database,
+            clock,
+            news,
+            rates,
+            Sends(database, clock, news, rosters),
+            Receipts(database, clock, news),
+            rosters,
+        )
+
     def _build_edge(self) -> None:
         config = self._config
         registry = CollectorRegistry()
@@ -185,6 +215,7 @@ class Product:
             *rooms_api.routes(self._rooms),
             *relay_api.routes(self._relays),
             *events_api.routes(self._subscriptions),
+            *chat_api.routes(self._chat, self._messages),
             *numbers_api.routes(self._purchases, self._reservations, self._inventory, self._lookup),
             *(dev_issuer.routes() if dev_issuer else ()),
         ]
@@ -259,6 +290,7 @@ class Product:
             asyncio.create_task(RoomsWorker(self._rooms, self._clock).run(), name="rooms"),
             asyncio.create_task(self._numbers_worker.run(), name="numbers"),
             asyncio.create_task(self._folder.run(), name="insights"),
+            asyncio.create_task(self._chat_worker.run(), name="chat"),
         ]
 
     async def _succeed(self) -> None:
@@ -301,6 +333,7 @@ class Product:
         except Unavailable as error:
             log.warning("blocks.not_given_back", reason=error.message)  # their leases end by themselves
         await self._messaging.guard.close()
+        await self._bus.close()
         for callout in self._callouts:
             await callout.close()
         await self._changes.close()
