@@ -105,11 +105,12 @@ class Session:
         """Have the client open another connection, and close this one when it has it."""
         self._say("trouter.reconnect", {"target": "self"})
 
-    def end(self) -> None:
-        """Say that the connection ends."""
+    def end(self, reason: str = "") -> None:
+        """Say that the connection ends. `unauthorized` has the client get another token before it comes again."""
         if self._state is _State.OPEN:
             self._state = _State.ENDED
-            self._out.append(written(Packet(Kind.DISCONNECT)))
+            data = msgspec.json.encode({"reason": reason}).decode() if reason else ""
+            self._out.append(written(Packet(Kind.DISCONNECT, data=data)))
 
     def outgoing(self) -> list[str]:
         """Packets to send now, in order."""
