@@ -197,3 +197,21 @@ test("a token that was revoked before starts nothing", async () => {
   await identity.revokeTokens(ann.id);
   await assert.rejects(() => ann.client.startRealtimeNotifications());
 });
+
+test("a browser that gets no WebSocket through polls", async () => {
+  const { WebSocket } = globalThis;
+  for (const place of [globalThis, window]) delete place.WebSocket;
+  try {
+    const bob = await listening("Bob");
+    const ann = await newUser("Ann");
+    const made = await ann.client.createChatThread({ topic: "x" }, { participants: [member(bob)] });
+    const thread = ann.client.getChatThreadClient(made.chatThread.id);
+    assert.equal((await bob.heard("chatThreadCreated")).threadId, made.chatThread.id);
+    await Promise.all(["1", "2 é😀", "3"].map((content) => thread.sendMessage({ content })));
+    const texts = [];
+    while (texts.length < 3) texts.push((await bob.heard("chatMessageReceived")).message);
+    assert.deepEqual(texts.sort(), ["1", "2 é😀", "3"]);
+  } finally {
+    for (const place of [globalThis, window]) place.WebSocket = WebSocket;
+  }
+});
