@@ -1,6 +1,7 @@
 """Processes that serve chat's real-time side over real sockets, and a browser's way to them."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 import aiohttp
+import trustme
 from prometheus_client.registry import CollectorRegistry
 
 from landline.core.ids import RawId, ResourceId
@@ -52,6 +54,12 @@ class Node:
     hub: Hub
     listener: Listener
     clock: DrivenClock
+    tls: bool
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.listener.port}"
 
     async def user(self, *scopes: str, minutes: int | None = None) -> tuple[RawId, str]:
         """A new user and a token for it."""
@@ -62,7 +70,13 @@ class Node:
 
 @asynccontextmanager
 async def node(
-    database: Database, dsn: str, clock: DrivenClock, *, secret: bytes = SECRET, most_of_a_user: int = 32
+    database: Database,
+    dsn: str,
+    clock: DrivenClock,
+    *,
+    secret: bytes = SECRET,
+    most_of_a_user: int = 32,
+    tls: bool = False,
 ) -> AsyncGenerator[Node]:
     """A process on `database`, with a bus of its own."""
     changes, sealer = Changes(dsn), Sealer(SECRET)
@@ -79,9 +93,9 @@ async def node(
     resource = await resources.ensure("local")
     await identity.start()
     task = asyncio.create_task(watch.run())
-    listener = await listen(app, bind("127.0.0.1", 0))
+    listener = await listen(app, bind("127.0.0.1", 0), _tls() if tls else None)
     try:
-        yield Node(resource.resource_id, identity, feed, hub, listener, clock)
+        yield Node(resource.resource_id, identity, feed, hub, listener, clock, tls)
     finally:
         await listener.close()
         task.cancel()
@@ -96,20 +110,20 @@ class Browser:
         self._http = http
 
     async def request(self, node: Node, method: str, path: str, **options: Any) -> tuple[int, str]:
-        url = f"http://127.0.0.1:{node.listener.port}{path}"
+        url = f"{node.url}{path}"
         async with self._http.request(method, url, **options) as answer:
             return answer.status, await answer.text()
 
     async def allocate(self, node: Node, token: str) -> dict[str, str]:
         """The parameters of everything that follows."""
-        url = f"http://127.0.0.1:{node.listener.port}/v4/a?epid=1"
+        url = f"{node.url}/v4/a?epid=1"
         async with self._http.post(url, headers={"X-Skypetoken": token}) as answer:
             assert answer.status == 200, await answer.text()
             return (await answer.json())["connectparams"]
 
     async def open(self, node: Node, params: dict[str, str]) -> "Page":
         """A socket that has been greeted."""
-        url = f"http://127.0.0.1:{node.listener.port}/socket.io/1/websocket/x?{urlencode(params)}"
+        url = f"{node.url}/socket.io/1/websocket/x?{urlencode(params)}"
         page = Page(await self._http.ws_connect(url))
         assert await page.heard() == Connected()
         return page
@@ -137,6 +151,12 @@ class Page:
                 await self.socket.send_str(packet)
             if event is not None:
                 return event
+
+
+def _tls() -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    return context
 
 
 def message(*recipients: RawId, text: str = "hi", sender: RawId | None = None) -> MessageReceived:

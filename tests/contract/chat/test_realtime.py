@@ -108,7 +108,17 @@ async def test_a_user_of_another_resource_is_told_nothing(one: Node, browser: Br
     assert await text(page) == "yours"
 
 
-async def test_a_slow_reader_is_cut_and_others_hear_all(one: Node, browser: Browser) -> None:
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_slow_reader_is_cut_and_others_hear_all(database: Database, dsn: str, tls: bool) -> None:
+    connector = aiohttp.TCPConnector(ssl=False)
+    async with (
+        aiohttp.ClientSession(connector=connector) as http,
+        node(database, dsn, DrivenClock(), tls=tls) as one,
+    ):
+        await cut_off(one, Browser(http))
+
+
+async def cut_off(one: Node, browser: Browser) -> None:
     (slow, slow_token), (quick, quick_token) = await one.user(), await one.user()
     stuck, page = await browser.connect(one, slow_token), await browser.connect(one, quick_token)
     sent = 0
