@@ -40,7 +40,7 @@ class Hanging:
         print("asked", flush=True)
         await __import__("asyncio").Event().wait()
 
-async def build(config, dsn, clock):
+async def build(config, dsn, clock, place):
     return Hanging()
 
 logs.configure("warning", "console")
