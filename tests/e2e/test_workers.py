@@ -5,6 +5,8 @@ import json
 import os
 import re
 import signal
+import socket
+import struct
 import subprocess
 import urllib.request
 from collections import Counter
@@ -19,6 +21,8 @@ from tests.support.cluster import Tables, Worker, eventually, written
 from tests.support.load import Load, Sent
 from tests.support.signed import Raw
 
+from landline.protocols.smpp import pdu, status
+from landline.protocols.smpp.commands import Command
 from landline.testing import Server
 from landline.testing.server import COMMAND
 from landline.testing.smsc import Smsc
@@ -115,6 +119,19 @@ async def test_no_worker_outlives_its_supervisor(landline_server: Callable[..., 
     await eventually(gone, timeout_s=5)
     server.restart()
     assert raw_of(server).send_sms(server.phone_number, ["+14255550101"], "again").status == 202
+
+
+def test_customers_who_speak_smpp_reach_the_workers_on_one_port(landline_server: Callable[..., Server]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    landline_server(arguments=["--workers", "2"], env={**SHARED, "LANDLINE_SMPP_LISTEN_PORT": str(port)})
+    bind = pdu.encode_body(pdu.Bind("nobody", "wrong", ""))
+    request = struct.pack(">IIII", 16 + len(bind), Command.BIND_TRANSCEIVER, 0, 1) + bind
+    for _ in range(6):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as customer:
+            customer.sendall(request)
+            _, command, refused, _ = struct.unpack(">IIII", customer.recv(16, socket.MSG_WAITALL))
+            assert (command, refused) == (Command.BIND_TRANSCEIVER | 0x80000000, status.ESME_RINVPASWD)
 
 
 def refusal(*arguments: str, **env: str) -> str:

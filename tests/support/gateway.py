@@ -3,7 +3,7 @@
 import asyncio
 import os
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from landline.core.countries import country
 from landline.core.ids import ResourceId
@@ -14,6 +14,8 @@ from landline.services.events.service import Events
 from landline.services.insights.service import Insights
 from landline.services.numbers.service import Numbers
 from landline.services.sms.accept import Accepts
+from landline.services.sms.accounts import Accounts
+from landline.services.sms.esme_out import EsmeOut
 from landline.services.sms.failover import Failover
 from landline.services.sms.guard import Guard
 from landline.services.sms.handover import HandOver
@@ -66,15 +68,31 @@ class Gateway:
         )
         self.handover = HandOver()
         self.insights = Insights(database, clock)
+        self.accounts = Accounts(database, clock, self.changes, Sealer(os.urandom(32)), self.numbers)
+        self.customers = EsmeOut(clock, self.changes, self.accounts)
         self.rates = Rates(database, self.changes, clock, defaults={}, carriers={}, share=lambda: 1)
         self.blocks = Blocks(database, "sms_blocks", owner)
+        self._join(owner)
+
+    def _join(self, owner: UUID) -> None:
+        database, clock = self.database, self.clock
         inbound = Inbound(
-            database, clock, self.numbers, self.events, self.keywords, self.handover, self.insights, owner
+            database,
+            clock,
+            self.numbers,
+            self.events,
+            self.keywords,
+            self.handover,
+            self.insights,
+            self.customers,
+            owner,
         )
         self.settings = Settings(database, self.changes, settings.defaults(guarded=False, countries=("*",)))
         self.pools = Pools(database, self.changes, self.numbers)
         failover = Failover(self.carriers, self._route, self._wants_failover)
-        self.news = News(database, clock, self.events, self.handover, self.blocks, inbound, failover, self.insights)
+        self.news = News(
+            database, clock, self.events, self.handover, self.blocks, inbound, failover, self.insights, self.customers
+        )
         self.worker = Worker(
             database, clock, self.carriers, self.handover, self.blocks, self.news, failover, self.rates
         )
@@ -83,7 +101,7 @@ class Gateway:
             clock,
             self.numbers,
             self.events,
-            Accepts(database, clock, self.events, self.insights, self.handover, owner),
+            Accepts(database, clock, self.events, self.insights, self.customers, self.handover, owner),
             self.insights,
             wall=lambda: datetime.now(UTC),
             router=self._router,

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry
 
-from landline.app import carriers, clock_admin, processes_admin
+from landline.app import carriers, certificates, clock_admin, processes_admin
 from landline.app import config as configuration
 from landline.app import relay as relaying
 from landline.app.application import DevInfo, Place
@@ -39,6 +40,7 @@ from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.engines.smpp import leases
 from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.leases import Leases
+from landline.engines.smpp.listener.server import ListenerConfig, SmppListener
 from landline.ports.clock import Clock
 from landline.ports.relay import Relay
 from landline.ports.sms_carrier import SmsCarrier
@@ -73,9 +75,13 @@ from landline.services.siprouting import admin as siprouting_admin
 from landline.services.siprouting import api as siprouting_api
 from landline.services.siprouting.service import SipRouting
 from landline.services.sms import admin as sms_admin
-from landline.services.sms import admin_guard, admin_messages, admin_routing
+from landline.services.sms import admin_accounts, admin_guard, admin_messages, admin_routing
 from landline.services.sms import api as sms_api
 from landline.services.sms.accept import Accepts
+from landline.services.sms.accounts import Accounts
+from landline.services.sms.esme import Esme, PlannedSends
+from landline.services.sms.esme_out import EsmeOut
+from landline.services.sms.esme_worker import EsmeWorker
 from landline.services.sms.failover import Failover
 from landline.services.sms.guard import Guard
 from landline.services.sms.guard_metrics import GuardMetrics
@@ -127,6 +133,7 @@ class Product:
         self._callout = HttpCallout(allowed_hosts=config.webhook_allow, loopback_open=config.open_webhooks)
         wall = partial(datetime.now, UTC)
         self._processes = Processes(database, changes, self._owner, config.mode, wall=wall, serves=["sms", "events"])
+        self._callouts = [self._callout]
         self._build_base()
         self._build_sms()
         self._build_edge()
@@ -189,8 +196,14 @@ class Product:
         self._keywords = Keywords(database, changes)
         self._build_carriers()
         failover = Failover(self._carriers, self._carriers_for, self._wants_failover)
-        inbound = Inbound(database, clock, self._numbers, events, self._keywords, handover, self._insights, self._owner)
-        self._news = News(database, clock, events, handover, self._sms_blocks, inbound, failover, self._insights)
+        self._accounts = Accounts(database, clock, changes, self._sealer, self._numbers)
+        esme_out = EsmeOut(clock, changes, self._accounts)
+        inbound = Inbound(
+            database, clock, self._numbers, events, self._keywords, handover, self._insights, esme_out, self._owner
+        )
+        self._news = News(
+            database, clock, events, handover, self._sms_blocks, inbound, failover, self._insights, esme_out
+        )
         self._rates = Rates(
             database,
             changes,
@@ -212,7 +225,7 @@ class Product:
             clock,
             self._numbers,
             events,
-            Accepts(database, clock, events, self._insights, handover, self._owner),
+            Accepts(database, clock, events, self._insights, esme_out, handover, self._owner),
             self._insights,
             wall=lambda: datetime.now(UTC),
             router=self._routing.router,
@@ -223,6 +236,27 @@ class Product:
         )
         self._timelines = Timelines(database, events)
         self._outgoing = Outgoing(database, clock, events, self._news)
+        self._build_listener(esme_out)
+
+    def _build_listener(self, out: EsmeOut) -> None:
+        """The SMSC that customers bind to, where it is switched on."""
+        config, database, clock = self._config, self._database, self._clock
+        self._listener: SmppListener | None = None
+        self._esme_worker: EsmeWorker | None = None
+        listens = config.smpp_listen_port is not None or config.smpp_listen_tls_port is not None
+        if config.mode == "worker" or not listens:
+            return
+        esme = Esme(database, clock, self._accounts, out, PlannedSends(self._sms, clock))
+        listening = ListenerConfig(
+            config.smpp_listen_host,
+            config.smpp_listen_port,
+            config.smpp_listen_tls_port,
+            tls=None if config.smpp_listen_tls_port is None else certificates.of(config)[0],
+        )
+        self._listener = SmppListener(listening, esme, database, clock)
+        self._esme_worker = EsmeWorker(
+            database, clock, self._changes, self._accounts, esme, out, self._listener, self._owner
+        )
 
     def _build_carriers(self) -> None:
         config, database, clock = self._config, self._database, self._clock
@@ -302,6 +336,7 @@ class Product:
             *siprouting_admin.routes(self._sip_routing, self._resource_id),
             *admin_routing.routes(self._routing, self._rates, self._numbers, self._carriers, self._resource_id),
             *admin_messages.routes(self._sms, self._outgoing, self._pools, self._resource_id, self._all_resources),
+            *admin_accounts.routes(self._accounts, self._resource_id),
             *admin_guard.routes(self._settings, self._resource_id),
             *insights_admin.routes(self._insights, self._clock, self._resource_id),
             *clock_admin.routes(self._clock),
@@ -318,11 +353,14 @@ class Product:
     def _service_tokens(self, dev_issuer: DevIssuer | None) -> ServiceTokens | None:
         issuers = [dev_issuer.issuer] if dev_issuer else []
         if self._config.oidc_issuer:
-            keys = RemoteKeys(self._config.oidc_issuer)
+            # The operator named the issuer, which may name any other host: every address is open, but only with TLS.
+            callout = HttpCallout(allowed_hosts=("0.0.0.0/0", "::/0"))
+            self._callouts.append(callout)
+            keys = RemoteKeys(self._config.oidc_issuer, callout)
             issuers.append(Issuer(self._config.oidc_issuer, keys, (self._config.oidc_audience,)))
         return ServiceTokens(issuers) if issuers else None
 
-    async def start(self) -> None:
+    async def start(self, customers: Sequence[socket.socket] = (), customers_tls: Sequence[socket.socket] = ()) -> None:
         """Start the workers; from now on the applications may be served."""
         if self._relay is not None:
             await self._relay.start()
@@ -346,6 +384,11 @@ class Product:
             self._tasks.append(asyncio.create_task(self._sms_worker.run(), name="sms"))
         else:
             self._sms_worker.close()
+        if self._listener is not None and self._esme_worker is not None:
+            if self._place.alone:
+                await self._esme_worker.inherit()
+            await self._listener.start(customers, customers_tls)
+            self._tasks.append(asyncio.create_task(self._esme_worker.run(), name="smpp customers"))
 
     async def _succeed(self) -> None:
         """Take over from processes that are known to be dead."""
@@ -376,8 +419,9 @@ class Product:
         await self._processes.close()
         if self._relay is not None:
             await self._relay.close()
-        carriers = [carrier.close() for carrier in self._carriers.values()]
-        await _within(_CLOSE_S, *carriers, self._events_worker.close())
+        closing = [carrier.close() for carrier in self._carriers.values()]
+        closing += [self._listener.close()] if self._listener is not None else []
+        await _within(_CLOSE_S, *closing, self._events_worker.close())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -387,7 +431,8 @@ class Product:
         except Unavailable as error:
             log.warning("blocks.not_given_back", reason=error.message)  # their leases end by themselves
         await self._guard.close()
-        await self._callout.close()
+        for callout in self._callouts:
+            await callout.close()
         await self._changes.close()
         await self._database.close()
 

@@ -72,6 +72,17 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Port | None, _says("dev only: the public API without TLS too, on this port of the loopback addresses.")
     ] = None
 
+    smpp_listen_host: Annotated[
+        str, _says("Address the SMPP server for customers listens on (docs/guides/smpp-customers.md).")
+    ] = "127.0.0.1"
+    smpp_listen_port: Annotated[
+        Port | None, _says("Port of the SMPP server without TLS; 0 takes any free one. Default: none, it is off.")
+    ] = None
+    smpp_listen_tls_port: Annotated[
+        Port | None,
+        _says("Port of the SMPP server with TLS, by the certificate of the public API. Default: none, it is off."),
+    ] = None
+
     admin_host: Annotated[str, _says("Address of the admin API (plain HTTP), metrics and health.")] = "127.0.0.1"
     admin_port: Annotated[
         Port | None, _says("Port of the admin API. Default: `port` + 1000, and in dev any free one when that is taken.")

@@ -6,8 +6,6 @@ import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -32,8 +30,15 @@ class Sockets:
     public: list[socket.socket] = field(default_factory=list[socket.socket])
     plain: list[socket.socket] = field(default_factory=list[socket.socket])
     admin: list[socket.socket] = field(default_factory=list[socket.socket])
+    customers: list[socket.socket] = field(default_factory=list[socket.socket])
+    """SMPP."""
+    customers_tls: list[socket.socket] = field(default_factory=list[socket.socket])
     own: list[socket.socket] = field(default_factory=list[socket.socket])
     """The same as `admin` of this process alone, on loopback, for the one that shows the figures of all."""
+
+    def all(self) -> list[socket.socket]:
+        """Each of them."""
+        return [*self.public, *self.plain, *self.admin, *self.customers, *self.customers_tls, *self.own]
 
 
 class Serving:
@@ -54,7 +59,7 @@ class Serving:
         stack, clock = self._stack, DrivenClock() if self._config.driven_clock else SystemClock()
         self._application = await self._build(self._config, dsn, clock, self._place)
         stack.push_async_callback(_within, APPLICATION_CLOSE_S, self._application.close)
-        await self._application.start()
+        await self._application.start(sockets.customers, sockets.customers_tls)
         public, admin = self._application.public_app, self._application.admin_app
         served = [
             (public, sockets.public, tls),
@@ -82,14 +87,6 @@ class Serving:
 
     async def _close_listeners(self) -> None:
         await asyncio.gather(*(_within(DRAIN_S + 0.5, listener.close) for listener in self._listeners))
-
-
-def make_tls(config: Config) -> tuple[ssl.SSLContext, Path | None]:
-    """The context of the public port, and in `dev` the bundle that clients trust. Raises `CannotListen`."""
-    if config.certificate is not None and config.certificate_key is not None:
-        return tls_context(config.certificate, config.certificate_key), None
-    files = certificates.ensure(config.data / "certificates", datetime.now(UTC))
-    return certificates.dev_context(files), files.bundle
 
 
 def reload_tls(config: Config, tls: ssl.SSLContext | None) -> None:

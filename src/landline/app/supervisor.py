@@ -20,12 +20,12 @@ from pathlib import Path
 import structlog
 from msgspec.structs import replace
 
-from landline.app import ready, workers
+from landline.app import certificates, ready, workers
 from landline.app.application import Build, DevInfo, Place
 from landline.app.config import Config, sealing_secret
 from landline.app.ready import Ready
 from landline.app.secrets import kept
-from landline.app.serving import Serving, Sockets, make_tls, reload_tls
+from landline.app.serving import Serving, Sockets, reload_tls
 from landline.app.workers import Workers
 from landline.edge.server import CannotListen, bind
 from landline.store.embedded import EmbeddedServer
@@ -99,7 +99,7 @@ class Supervisor:
             if config.mode != "worker":  # any number of these are one machine's, and they keep nothing
                 stack.callback(DirectoryLock(config.data).release)
             sockets = _sockets(config)
-            for each in (*sockets.public, *sockets.plain, *sockets.admin):
+            for each in sockets.all():
                 stack.callback(each.close)
             dsn, bundle = await self._database_and_tls(stack)
             settled = _settled(config, sockets)
@@ -129,7 +129,7 @@ class Supervisor:
         if config.mode == "worker":
             assert config.dsn is not None, "checked before"
             return config.dsn, None
-        making = asyncio.create_task(asyncio.to_thread(make_tls, config))
+        making = asyncio.create_task(asyncio.to_thread(certificates.of, config))
         try:
             dsn = config.dsn or await self._start_postgres(stack)
         finally:
@@ -177,7 +177,11 @@ def _sockets(config: Config) -> Sockets:
     public = bind(config.host, config.port)
     admin = _bind_admin(config, public[0].getsockname()[1])
     plain = bind("localhost", config.plain_http_port) if config.plain_http_port is not None else []
-    return Sockets(public, plain, admin)
+    customers, customers_tls = (
+        [] if port is None else bind(config.smpp_listen_host, port)
+        for port in (config.smpp_listen_port, config.smpp_listen_tls_port)
+    )
+    return Sockets(public, plain, admin, customers, customers_tls)
 
 
 def _bind_admin(config: Config, public_port: int) -> list[socket.socket]:

@@ -6,7 +6,7 @@ Rules: the delivery and retry table of Event Grid (capabilities.md, "Reliability
 import hashlib
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from uuid import UUID
@@ -29,6 +29,8 @@ class Event:
     at: datetime
     about: UUID | None
     """The message it tells of."""
+    envelopes: "dict[Schema, bytes] | None" = field(default=None, compare=False, repr=False)
+    """What it looks like on the wire, once made: kept when several subscriptions are sent the same."""
 
 
 class Schema(Enum):

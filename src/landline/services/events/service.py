@@ -5,7 +5,7 @@ The deliveries go to this process's sender (worker.py) from memory; the rows are
 
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 from uuid import UUID
 
@@ -103,10 +103,11 @@ class Events:
             subscriptions = known.get(event.resource)
             if subscriptions is None:
                 subscriptions = known[event.resource] = await self._enabled_of(connection, event.resource)
-            for subscription in subscriptions:
-                if model.matches(subscription.settings, event.type, event.subject):
-                    held = self._fits(subscription.subscription_id, rooms)
-                    deliveries.append(Delivery(event, subscription.subscription_id, now, block=block if held else None))
+            wanted = [one for one in subscriptions if model.matches(one.settings, event.type, event.subject)]
+            told = event if len(wanted) < 2 else replace(event, envelopes={})
+            for subscription in wanted:
+                held = self._fits(subscription.subscription_id, rooms)
+                deliveries.append(Delivery(told, subscription.subscription_id, now, block=block if held else None))
         if not deliveries:
             return _NOTHING
         held_deliveries = [delivery for delivery in deliveries if delivery.block is not None]

@@ -1,7 +1,7 @@
 """What carriers bring back: answers to submissions, receipts, texts from phones. Fills the port `CarrierEvents`.
 
-All news goes through one lane of group commit: a receipt and the answer it belongs to can then not pass each other
-inside one process (between processes `records.unpark` mends it).
+A receipt may be on its way into the database beside the answer it belongs to (engines keep it back until they were told
+that the answer is stored, but other processes may bring it): it is parked then, and `records.unpark` mends it.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +19,7 @@ from landline.services.insights.model import Tally
 from landline.services.insights.service import Insights
 from landline.services.sms import notices
 from landline.services.sms import records_progress as records
+from landline.services.sms.esme_out import EsmeOut, Woken
 from landline.services.sms.failover import Failover
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.inbound import Inbound
@@ -50,6 +51,8 @@ class _Done:
     ended: list[Record] = field(default_factory=list[Record])
     deferred: bool = False
     tally: Tally = field(default_factory=Tally)
+    woken: Woken = frozenset()
+    """Customers for whom receipts were written."""
 
 
 class News:
@@ -65,6 +68,7 @@ class News:
         inbound: Inbound,
         failover: Failover,
         insights: Insights,
+        customers: EsmeOut,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -74,7 +78,8 @@ class News:
         self._inbound = inbound
         self._failover = failover
         self._insights = insights
-        self._group: GroupCommit[_News, None] = GroupCommit(self._commit, lanes=1, batch_limit=128)
+        self._customers = customers
+        self._group: GroupCommit[_News, None] = GroupCommit(self._commit, lanes=2, batch_limit=128)
         self.on_deferred: Callable[[], None] = _nobody
         """Called when messages were deferred: the worker's wait may be too long now."""
 
@@ -192,6 +197,7 @@ class News:
     def _committed(self, done: _Done, emitted: list[Emitted]) -> None:
         for part in emitted:
             self._events.committed(part)
+        self._customers.committed(done.woken)
         self._handover.answered(done.answered)
         self._handover.ended(done.left)
         # A message that was deferred has left its block already.
@@ -324,6 +330,7 @@ class News:
 
     async def _tell(self, connection: Connection, done: _Done, emitted: list[Emitted], ended: Sequence[Record]) -> None:
         done.ended.extend(ended)
+        done.woken |= await self._customers.ended(connection, ended)
         for record in ended:
             if record["route"] != REPLY:
                 done.tally.ended(
