@@ -30,6 +30,8 @@ from landline.testing.smsc import Smsc
 SHARED = {"LANDLINE_DRIVEN_CLOCK": "false", "LANDLINE_LOG_LEVEL": "info"}
 NUMBERS = [f"+1206555{number:04d}" for number in range(60)]
 PASSED = 200
+HELD = 20_000
+"""Messages that one process has in its hands at most (`HandOver`)."""
 
 
 @pytest.fixture
@@ -229,5 +231,33 @@ async def test_a_worker_that_joins_gets_binds_and_work_and_takes_over_what_a_ser
         await smsc.until(lambda: smsc.bound() == 4, timeout_s=30)
         assert await looked.pid_of_binds() == {worker.process.pid: 4}
         await assert_all_sent(smsc, sent, looked, doubles=0)
+    finally:
+        worker.close()
+
+
+async def test_a_worker_that_joins_gets_part_of_what_a_server_cannot_hold(
+    tmp_path: Path, dsn: str, smsc: Smsc, landline_server: Callable[..., Server]
+) -> None:
+    config = written(tmp_path / "config.toml", dsn, smsc.port, binds=2)
+    server = await asyncio.to_thread(landline_server, arguments=["--config", str(config)])
+    await smsc.until(lambda: smsc.bound() == 2)
+    servers = set(smsc._connections)
+    smsc.freeze(True)  # nothing leaves the server: what it has no room for is left in the database
+    raw, recipients = raw_of(server), [f"+1206556{number:04d}" for number in range(100)]
+
+    def fill() -> None:
+        for number in range(HELD // len(recipients) + 5):
+            assert raw.send_sms(server.phone_number, list(recipients), f"text {number}").status == 202
+
+    await asyncio.to_thread(fill)
+    worker = Worker(config)
+    try:
+        await worker.ready()
+
+        def worked() -> bool:
+            return sum(connection._submits for connection in smsc._connections - servers) >= len(recipients)
+
+        await smsc.until(worked, timeout_s=60)
+        assert server.admin.call("GET", "/clock")["driven"] is False, "the server lives, and holds the rest"
     finally:
         worker.close()
