@@ -42,6 +42,7 @@ class FaultyCarrier:
     name = "carrier"
     crash_policy = CrashPolicy.RESEND
     at_once = 200
+    reachable = True
 
     def __init__(self, dice: random.Random, clock: Clock) -> None:
         self.dice = dice

@@ -38,6 +38,7 @@ from landline.engines.numbering_plans import NumberingPlans
 from landline.engines.simulated import admin as simulated_admin
 from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.engines.smpp import leases
+from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.leases import Leases
 from landline.engines.smpp.listener.server import ListenerConfig, SmppListener
@@ -106,6 +107,7 @@ from landline.store.database import Database
 from landline.store.migrations import migrate
 from landline.store.processes import Processes, forget, forget_all
 from landline.store.sealing import Sealer
+from landline.store.wakeups import Wakeups
 
 log = structlog.get_logger()
 DEFAULT_RESOURCE = "local"
@@ -131,9 +133,9 @@ class Product:
         assert secret is not None, "the supervisor settles the sealing secret"
         self._sealer = Sealer(secret.encode())
         self._callout = HttpCallout(allowed_hosts=config.webhook_allow, loopback_open=config.open_webhooks)
+        self._callouts = [self._callout]
         wall = partial(datetime.now, UTC)
         self._processes = Processes(database, changes, self._owner, config.mode, wall=wall, serves=["sms", "events"])
-        self._callouts = [self._callout]
         self._build_base()
         self._build_sms()
         self._build_edge()
@@ -215,6 +217,12 @@ class Product:
         self._sms_worker = Worker(
             database, clock, self._carriers, handover, self._sms_blocks, self._news, failover, self._rates
         )
+        self._wakeups = Wakeups(database, changes, self._owner)
+        for carrier in self._carriers.values():
+            if isinstance(carrier, SmppCarrier):
+                carrier.on_reachable = self._sms_worker.look
+        self._wakeups.on("sms", self._sms_worker.look)
+        handover.on_left = partial(self._wakeups.hint, "sms")
         self._settings = Settings(
             database, changes, settings.defaults(guarded=config.sms_guard, countries=config.sms_countries)
         )
@@ -268,7 +276,7 @@ class Product:
             database,
             clock,
             self._slots if shared else None,
-            Submissions(database).known if shared else None,
+            Submissions(database).known,
         )
         if self._simulated is not None:
             self._carriers[self._simulated.name] = self._simulated
@@ -367,6 +375,7 @@ class Product:
         await self._changes.start()
         await self._succeed()
         await self._processes.start()
+        self._wakeups.start()
         await self._identity.start()
         resource = await self._resources.ensure(DEFAULT_RESOURCE)
         if self._config.mode == "dev":
@@ -417,6 +426,7 @@ class Product:
     async def close(self) -> None:
         """Stop the workers and let go of the database; what is left goes to the other processes at once."""
         await self._processes.close()
+        await self._wakeups.close()
         if self._relay is not None:
             await self._relay.close()
         closing = [carrier.close() for carrier in self._carriers.values()]

@@ -1,6 +1,7 @@
 """One process's serving: its application on its sockets, until a part of it fails or it is told to stop."""
 
 import asyncio
+import gc
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -71,6 +72,7 @@ class Serving:
         for app, listening, context in served:
             if listening:
                 self._listeners.append(await listen(app, listening, context))
+        _spare_collector()
         return self._application
 
     async def wait(self) -> None:
@@ -100,6 +102,14 @@ def reload_tls(config: Config, tls: ssl.SSLContext | None) -> None:
         log.info("certificate.loaded", ends=certificates.ends(certificate).isoformat())
     except (CannotListen, OSError, ValueError) as error:
         log.error("certificate.not_loaded", reason=str(error))
+
+
+def _spare_collector() -> None:
+    """Let the garbage collector look rarely: messages in hand are many and in no cycles, and walking them took an
+    eighth of a busy process's time (docs/reference/performance.md). What is there by now stays, and is not walked."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)
 
 
 async def _within(seconds: float, close: Callable[[], Coroutine[Any, Any, None] | Awaitable[None]]) -> None:

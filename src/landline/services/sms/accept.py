@@ -74,6 +74,8 @@ class Accepts:
             self._handover.on_awaiting(send_at)
         if owner is not None:
             self._handover.take(block, pending_of(block, rows, exceptions))
+        else:
+            self._handover.on_left()
         return [exceptions.get(id(plan), {}) for plan in plans]
 
     async def _end_blocked(

@@ -103,6 +103,8 @@ class Inbound:
         self._customers.committed(taken.woken)
         if taken.replies and held is not None:
             self._handover.take(block, pending_of(block, taken.replies, {}))
+        elif taken.replies:
+            self._handover.on_left()
 
     async def _owned(self, carrier: str, arrivals: Sequence[Arrival]) -> list[tuple[Arrival, OwnedNumber]]:
         owned: list[tuple[Arrival, OwnedNumber]] = []
