@@ -3,12 +3,11 @@
 import asyncio
 import os
 import socket
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from itertools import product
 from random import Random
-from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -18,6 +17,7 @@ from landline.app import config as configuration
 from landline.app import relay as relaying
 from landline.app.application import DevInfo, Place
 from landline.app.config import Config
+from landline.app.ending import end_within
 from landline.core.countries import country
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId, time_ordered
@@ -431,7 +431,7 @@ class Product:
             await self._relay.close()
         closing = [carrier.close() for carrier in self._carriers.values()]
         closing += [self._listener.close()] if self._listener is not None else []
-        await _within(_CLOSE_S, *closing, self._events_worker.close())
+        await end_within(_CLOSE_S, *closing, self._events_worker.close())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -481,17 +481,6 @@ class Product:
 
     async def _database_answers(self) -> None:
         await self._database.fetchval("SELECT 1")
-
-
-async def _within(seconds: float, *closing: Coroutine[Any, Any, None]) -> None:
-    """Let these go on for so long, then cancel them: what is left is as after a crash."""
-    tasks = [asyncio.create_task(each) for each in closing]
-    _, late = await asyncio.wait(tasks, timeout=seconds)
-    for task in late:
-        task.cancel()
-    for failed in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(failed, Exception):
-            log.error("server.close_failed", error=repr(failed))
 
 
 async def build(config: Config, dsn: str, clock: Clock, place: Place) -> Product:
