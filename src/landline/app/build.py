@@ -2,23 +2,24 @@
 
 import asyncio
 import os
-import socket
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from itertools import product
 from random import Random
+from socket import socket
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
 
-from landline.app import carriers, certificates, clock_admin, processes_admin
+from landline.app import clock_admin, processes_admin
 from landline.app import config as configuration
 from landline.app import relay as relaying
 from landline.app.application import DevInfo, Place
+from landline.app.base import Base
 from landline.app.config import Config
-from landline.app.ending import end_within
-from landline.core.countries import country
+from landline.app.messaging import Messaging
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId, time_ordered
 from landline.core.phone import SenderKind
@@ -33,18 +34,22 @@ from landline.edge.hmac import Signatures
 from landline.edge.metrics import RequestMetrics
 from landline.edge.routes import Route
 from landline.edge.unserved import unserved
+from landline.engines.bus import MemoryBus
 from landline.engines.callout import HttpCallout
 from landline.engines.numbering_plans import NumberingPlans
-from landline.engines.simulated import admin as simulated_admin
-from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.engines.smpp import leases
-from landline.engines.smpp.carrier import SmppCarrier
-from landline.engines.smpp.config import SmppConfig
-from landline.engines.smpp.leases import Leases
-from landline.engines.smpp.listener.server import ListenerConfig, SmppListener
 from landline.ports.clock import Clock
 from landline.ports.relay import Relay
-from landline.ports.sms_carrier import SmsCarrier
+from landline.services.chat import api as chat_api
+from landline.services.chat.feed import Feed
+from landline.services.chat.limits import Rates as ChatRates
+from landline.services.chat.messages import Messages
+from landline.services.chat.news import News as ChatNews
+from landline.services.chat.receipts import Receipts
+from landline.services.chat.rosters import Rosters
+from landline.services.chat.sends import Sends
+from landline.services.chat.service import Chat
+from landline.services.chat.worker import Worker as ChatWorker
 from landline.services.events import admin as events_admin
 from landline.services.events import api as events_api
 from landline.services.events.service import Events
@@ -75,33 +80,6 @@ from landline.services.rooms.worker import RoomsWorker
 from landline.services.siprouting import admin as siprouting_admin
 from landline.services.siprouting import api as siprouting_api
 from landline.services.siprouting.service import SipRouting
-from landline.services.sms import admin as sms_admin
-from landline.services.sms import admin_accounts, admin_guard, admin_messages, admin_routing
-from landline.services.sms import api as sms_api
-from landline.services.sms.accept import Accepts
-from landline.services.sms.accounts import Accounts
-from landline.services.sms.esme import Esme, PlannedSends
-from landline.services.sms.esme_out import EsmeOut
-from landline.services.sms.esme_worker import EsmeWorker
-from landline.services.sms.failover import Failover
-from landline.services.sms.guard import Guard
-from landline.services.sms.guard_metrics import GuardMetrics
-from landline.services.sms.handover import HandOver
-from landline.services.sms.inbound import Inbound
-from landline.services.sms.keywords import Keywords
-from landline.services.sms.limits import Limits
-from landline.services.sms.model import settings
-from landline.services.sms.news import News
-from landline.services.sms.outgoing import Outgoing
-from landline.services.sms.pools import Pools
-from landline.services.sms.rates import Rates
-from landline.services.sms.routing import Routing
-from landline.services.sms.service import Sms
-from landline.services.sms.settings import Settings
-from landline.services.sms.submissions import Submissions
-from landline.services.sms.timeline import Timelines
-from landline.services.sms.worker import Worker
-from landline.store.blocks import Blocks
 from landline.store.changes import Changes
 from landline.store.database import Database
 from landline.store.migrations import migrate
@@ -137,7 +115,8 @@ class Product:
         wall = partial(datetime.now, UTC)
         self._processes = Processes(database, changes, self._owner, config.mode, wall=wall, serves=["sms", "events"])
         self._build_base()
-        self._build_sms()
+        self._messaging = Messaging(self._base)
+        self._build_chat()
         self._build_edge()
         self._tasks: list[asyncio.Task[None]] = []
         self._dev_info: DevInfo | None = None
@@ -169,6 +148,22 @@ class Product:
         self._insights = Insights(self._database, self._clock)
         self._folder = Folder(self._insights, self._clock)
         self._build_numbers()
+        self._wakeups = Wakeups(self._database, self._changes, self._owner)
+        self._base = Base(
+            self._config,
+            self._place,
+            self._database,
+            self._changes,
+            self._clock,
+            self._owner,
+            self._sealer,
+            self._processes,
+            self._wakeups,
+            self._resources,
+            self._events,
+            self._insights,
+            self._numbers,
+        )
 
     def _build_numbers(self) -> None:
         database, clock, config = self._database, self._clock, self._config
@@ -190,124 +185,38 @@ class Product:
             self._relay, wall=lambda: datetime.now(UTC), longest_ttl_s=self._config.relay_longest_ttl_s
         )
 
-    def _build_sms(self) -> None:
-        database, clock, events, changes = self._database, self._clock, self._events, self._changes
-        config = self._config
-        handover = HandOver()
-        self._sms_blocks = Blocks(database, "sms_blocks", self._owner)
-        self._keywords = Keywords(database, changes)
-        self._build_carriers()
-        failover = Failover(self._carriers, self._carriers_for, self._wants_failover)
-        self._accounts = Accounts(database, clock, changes, self._sealer, self._numbers)
-        esme_out = EsmeOut(clock, changes, self._accounts)
-        inbound = Inbound(
-            database, clock, self._numbers, events, self._keywords, handover, self._insights, esme_out, self._owner
-        )
-        self._news = News(
-            database, clock, events, handover, self._sms_blocks, inbound, failover, self._insights, esme_out
-        )
-        self._rates = Rates(
-            database,
-            changes,
-            clock,
-            defaults=carriers.sender_rates(config),
-            carriers=carriers.carrier_rates(config),
-            share=self._share,
-        )
-        self._sms_worker = Worker(
-            database, clock, self._carriers, handover, self._sms_blocks, self._news, failover, self._rates
-        )
-        self._wakeups = Wakeups(database, changes, self._owner)
-        for carrier in self._carriers.values():
-            if isinstance(carrier, SmppCarrier):
-                carrier.on_reachable = self._sms_worker.look
-        self._wakeups.on("sms", self._sms_worker.look)
-        handover.on_left = partial(self._wakeups.hint, "sms")
-        self._settings = Settings(
-            database, changes, settings.defaults(guarded=config.sms_guard, countries=config.sms_countries)
-        )
-        self._guard = Guard(database, clock, country=country, share=self._share)
-        self._pools = Pools(database, changes, self._numbers)
-        self._sms = Sms(
+    def _build_chat(self) -> None:
+        database, clock = self._database, self._clock
+        self._bus = MemoryBus()
+        self._chat_feed = Feed(self._bus)
+        news = ChatNews(self._events, self._chat_feed, clock)
+        self._chat_worker = ChatWorker(database, clock, news)
+        rates, rosters = ChatRates(self._config.acs_limits, clock, self._base.share), Rosters()
+        self._chat = Chat(database, clock, self._identity, news, rates, wake=self._chat_worker.wake)
+        self._messages = Messages(
             database,
             clock,
-            self._numbers,
-            events,
-            Accepts(database, clock, events, self._insights, esme_out, handover, self._owner),
-            self._insights,
-            wall=lambda: datetime.now(UTC),
-            router=self._routing.router,
-            pools=self._pools,
-            settings=self._settings,
-            limits=Limits(config.acs_limits, clock, self._share),
-            guard=self._guard,
+            news,
+            rates,
+            Sends(database, clock, news, rosters),
+            Receipts(database, clock, news),
+            rosters,
         )
-        self._timelines = Timelines(database, events)
-        self._outgoing = Outgoing(database, clock, events, self._news)
-        self._build_listener(esme_out)
-
-    def _build_listener(self, out: EsmeOut) -> None:
-        """The SMSC that customers bind to, where it is switched on."""
-        config, database, clock = self._config, self._database, self._clock
-        self._listener: SmppListener | None = None
-        self._esme_worker: EsmeWorker | None = None
-        listens = config.smpp_listen_port is not None or config.smpp_listen_tls_port is not None
-        if config.mode == "worker" or not listens:
-            return
-        esme = Esme(database, clock, self._accounts, out, PlannedSends(self._sms, clock))
-        listening = ListenerConfig(
-            config.smpp_listen_host,
-            config.smpp_listen_port,
-            config.smpp_listen_tls_port,
-            tls=None if config.smpp_listen_tls_port is None else certificates.of(config)[0],
-        )
-        self._listener = SmppListener(listening, esme, database, clock)
-        self._esme_worker = EsmeWorker(
-            database, clock, self._changes, self._accounts, esme, out, self._listener, self._owner
-        )
-
-    def _build_carriers(self) -> None:
-        config, database, clock = self._config, self._database, self._clock
-        simulated = config.simulated_carrier and self._place.first
-        self._simulated = SimulatedCarrier(database, clock, config.seed) if simulated else None
-        shared = not self._place.alone and not config.driven_clock  # several with driven clocks cannot be
-        self._carriers: dict[str, SmsCarrier] = carriers.carriers(
-            config,
-            database,
-            clock,
-            self._slots if shared else None,
-            Submissions(database).known,
-        )
-        if self._simulated is not None:
-            self._carriers[self._simulated.name] = self._simulated
-        self._routing = Routing(
-            database,
-            self._changes,
-            carriers={*self._carriers, *carriers.default_carriers(config)},
-            defaults=carriers.default_carriers(config),
-            configured=carriers.rules(config),
-            resources=self._resource_ids,
-            country=country,
-        )
-
-    def _slots(self, carrier: SmppConfig) -> Leases:
-        together = self._place.together
-        database, changes, clock, owner = self._database, self._changes, self._clock, self._owner
-        return Leases(database, changes, clock, owner, carrier.name, carrier.binds, expected=together)
 
     def _build_edge(self) -> None:
         config = self._config
         registry = CollectorRegistry()
         processes_admin.ProcessMetrics(registry, self._processes)
-        GuardMetrics(registry, self._guard)
+        self._messaging.metrics(registry)
         dev_issuer = self._dev_issuer()
         served = [
             *identity_api.routes(self._identity, self._endpoint(DEFAULT_RESOURCE)),
-            *sms_api.routes(self._sms),
+            *self._messaging.routes(),
             *siprouting_api.routes(self._sip_routing),
             *rooms_api.routes(self._rooms),
             *relay_api.routes(self._relays),
             *events_api.routes(self._subscriptions),
+            *chat_api.routes(self._chat, self._messages),
             *numbers_api.routes(self._purchases, self._reservations, self._inventory, self._lookup),
             *(dev_issuer.routes() if dev_issuer else ()),
         ]
@@ -334,22 +243,18 @@ class Product:
         )
 
     def _admin_routes(self) -> Sequence[Route]:
+        resource_id = self._base.resource_id
         return [
             *resources_admin.routes(self._resources),
             *identity_admin.routes(self._identity),
             *events_admin.routes(self._subscriptions, self._clock),
-            *numbers_admin.routes(self._numbers, self._resource_id),
+            *numbers_admin.routes(self._numbers, resource_id),
             *stock_admin.routes(self._inventory, self._resource_name),
-            *sms_admin.routes(self._timelines, self._keywords, self._numbers, self._resource_id, self._all_resources),
-            *siprouting_admin.routes(self._sip_routing, self._resource_id),
-            *admin_routing.routes(self._routing, self._rates, self._numbers, self._carriers, self._resource_id),
-            *admin_messages.routes(self._sms, self._outgoing, self._pools, self._resource_id, self._all_resources),
-            *admin_accounts.routes(self._accounts, self._resource_id),
-            *admin_guard.routes(self._settings, self._resource_id),
-            *insights_admin.routes(self._insights, self._clock, self._resource_id),
+            *siprouting_admin.routes(self._sip_routing, resource_id),
+            *self._messaging.admin_routes(),
+            *insights_admin.routes(self._insights, self._clock, resource_id),
             *clock_admin.routes(self._clock),
             *processes_admin.routes(self._processes),
-            *(simulated_admin.routes(self._simulated) if self._simulated else ()),
         ]
 
     def _dev_issuer(self) -> DevIssuer | None:
@@ -368,7 +273,7 @@ class Product:
             issuers.append(Issuer(self._config.oidc_issuer, keys, (self._config.oidc_audience,)))
         return ServiceTokens(issuers) if issuers else None
 
-    async def start(self, customers: Sequence[socket.socket] = (), customers_tls: Sequence[socket.socket] = ()) -> None:
+    async def start(self, customers: Sequence[socket] = (), customers_tls: Sequence[socket] = ()) -> None:
         """Start the workers; from now on the applications may be served."""
         if self._relay is not None:
             await self._relay.start()
@@ -380,35 +285,25 @@ class Product:
         resource = await self._resources.ensure(DEFAULT_RESOURCE)
         if self._config.mode == "dev":
             await self._prepare_dev(resource.resource_id)
-        for carrier in self._carriers.values():
-            await carrier.start(self._news)
         self._tasks = [
+            *await self._messaging.start(customers, customers_tls),
             asyncio.create_task(self._events_worker.run(), name="events"),
             asyncio.create_task(RoomsWorker(self._rooms, self._clock).run(), name="rooms"),
             asyncio.create_task(self._numbers_worker.run(), name="numbers"),
             asyncio.create_task(self._folder.run(), name="insights"),
-            asyncio.create_task(self._guard.run(), name="guard"),
+            asyncio.create_task(self._chat_worker.run(), name="chat"),
         ]
-        if self._carriers or self._place.first:  # who has no carrier would only take blocks from those who do
-            self._tasks.append(asyncio.create_task(self._sms_worker.run(), name="sms"))
-        else:
-            self._sms_worker.close()
-        if self._listener is not None and self._esme_worker is not None:
-            if self._place.alone:
-                await self._esme_worker.inherit()
-            await self._listener.start(customers, customers_tls)
-            self._tasks.append(asyncio.create_task(self._esme_worker.run(), name="smpp customers"))
 
     async def _succeed(self) -> None:
         """Take over from processes that are known to be dead."""
         now, dead = self._clock.now(), self._place.succeeds
         if self._place.alone:
             await forget_all(self._database)
-            await self._sms_blocks.inherit(now)
+            await self._messaging.blocks.inherit(now)
         elif dead:
             await forget(self._database, dead)
             await leases.forget(self._database, dead)
-            for blocks, owner in product((self._sms_blocks, self._events.blocks), dead):
+            for blocks, owner in product((self._messaging.blocks, self._events.blocks), dead):
                 await blocks.end(now, owner)
 
     async def _prepare_dev(self, resource: ResourceId) -> None:
@@ -429,18 +324,17 @@ class Product:
         await self._wakeups.close()
         if self._relay is not None:
             await self._relay.close()
-        closing = [carrier.close() for carrier in self._carriers.values()]
-        closing += [self._listener.close()] if self._listener is not None else []
-        await end_within(_CLOSE_S, *closing, self._events_worker.close())
+        await _within(_CLOSE_S, *self._messaging.closing(), self._events_worker.close())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
-            for blocks in (self._sms_blocks, self._events.blocks):
+            for blocks in (self._messaging.blocks, self._events.blocks):
                 await blocks.end(self._clock.now())
         except Unavailable as error:
             log.warning("blocks.not_given_back", reason=error.message)  # their leases end by themselves
-        await self._guard.close()
+        await self._messaging.guard.close()
+        await self._bus.close()
         for callout in self._callouts:
             await callout.close()
         await self._changes.close()
@@ -454,33 +348,25 @@ class Product:
         host = self._config.domain if name == DEFAULT_RESOURCE else f"{name}.{self._config.domain}"
         return f"https://{host}:{self._config.clients_port}/"
 
-    async def _carriers_for(
-        self, resource: ResourceId, sender: str, recipient: str, tag: str | None
-    ) -> tuple[str, ...]:
-        owned = await self._numbers.sender(resource, sender)
-        router = await self._routing.router()
-        return router.route(resource, sender, recipient, tag, owned.carrier if owned else None).carriers
-
-    async def _wants_failover(self, resource: ResourceId) -> bool:
-        return (await self._settings.of(resource)).failover_on_receipt
-
-    def _share(self) -> int:
-        return self._processes.live
-
     async def _resource_id(self, name: str) -> ResourceId:
         return (await self._resources.get(name)).resource_id
 
     async def _resource_name(self, resource: ResourceId) -> str:
         return (await self._resources.by_id(resource)).name
 
-    async def _resource_ids(self) -> dict[str, ResourceId]:
-        return {resource.name: resource.resource_id for resource in await self._resources.list_all()}
-
-    async def _all_resources(self) -> list[ResourceId]:
-        return [resource.resource_id for resource in await self._resources.list_all()]
-
     async def _database_answers(self) -> None:
         await self._database.fetchval("SELECT 1")
+
+
+async def _within(seconds: float, *closing: Coroutine[Any, Any, None]) -> None:
+    """Let these go on for so long, then cancel them: what is left is as after a crash."""
+    tasks = [asyncio.create_task(each) for each in closing]
+    _, late = await asyncio.wait(tasks, timeout=seconds)
+    for task in late:
+        task.cancel()
+    for failed in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(failed, Exception):
+            log.error("server.close_failed", error=repr(failed))
 
 
 async def build(config: Config, dsn: str, clock: Clock, place: Place) -> Product:

@@ -4,7 +4,7 @@ The deliveries go to this process's sender (worker.py) from memory; the rows are
 """
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 from uuid import UUID
@@ -87,6 +87,14 @@ class Events:
         self._targets: dict[UUID, Target] = {}
         self._generation = 0
         changes.watch(SUBJECT, self._forget)
+
+    async def wants(self, connection: Connection, resource: ResourceId, types: Collection[str]) -> frozenset[str]:
+        """Which of `types` an enabled subscription of `resource` asks for, so that nobody makes events in vain. The
+        subjects it asks for are looked at by `emit`."""
+        subscriptions = await self._enabled_of(connection, resource)
+        return frozenset(
+            each for each in types if any(model.matches_type(known.settings, each) for known in subscriptions)
+        )
 
     async def emit(self, connection: Connection, events: Sequence[Event]) -> Emitted:
         """Write `events` for every subscription that wants them, in the caller's transaction; nothing when none does.
