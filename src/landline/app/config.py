@@ -150,6 +150,12 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = {}
 
+    sms_kept_days: Annotated[
+        int,
+        Meta(ge=40, le=3650),
+        _says("How long messages and received texts are kept, from when they came; insights and opt-outs stay longer."),
+    ] = 90
+
     webhook_allow: Annotated[
         tuple[str, ...],
         _says("Host names, addresses and networks (`10.1.0.0/16`) that webhooks may call although they are private."),
