@@ -5,7 +5,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 JS := tests/contract/sdk/js
-PYTEST_ARGS ?= -n 2 -rs
+PYTEST_ARGS ?= -n 2
 ARGS ?=
 
 sum = $(shell cat $(1) 2>/dev/null | cksum | tr -d ' ')
@@ -51,7 +51,7 @@ clean: ## remove what these commands made
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 apt:
-	@tools/apt-packages || echo "coturn or Chromium could not be installed: the tests that need them are skipped" >&2
+	@tools/apt-packages || echo "coturn or Chromium could not be installed: the tests that need them are left out" >&2
 
 $(BIN)/python:
 	tools/make-venv $(VENV)

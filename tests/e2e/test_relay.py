@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +17,6 @@ from tests.support.turn import Refused, Turn
 
 from landline.testing import Server, ServerFailed
 from landline.testing.trust import Trust
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("turnserver") is None, reason="coturn is not installed: tools/apt-packages does that"
-)
 
 ENV = {"LANDLINE_RELAY_PORT": "0", "LANDLINE_RELAY_PEERS_ALLOW": "127.0.0.1"}
 

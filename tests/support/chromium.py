@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
-import pytest
 
 START_TIMEOUT_S = 30.0
 CALL_TIMEOUT_S = 40.0
@@ -89,8 +88,7 @@ class Chromium:
 async def chromium() -> AsyncGenerator[Chromium]:
     """Debian's Chromium (tools/apt-packages installs it), gone when this is left."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("Chromium is not installed: tools/apt-packages does that")
+    assert program, "Chromium is needed: make test installs it"
     with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
         process = await asyncio.create_subprocess_exec(
             program,

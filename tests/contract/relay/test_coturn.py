@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import stat
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack
@@ -22,10 +21,6 @@ from landline.engines.coturn.server import CannotRun, Coturn, free_port
 from landline.engines.coturn.settings import DENIED, Settings, configuration, peers
 from landline.services.relay import model
 from landline.services.relay.model import Credentials
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("turnserver") is None, reason="coturn is not installed: tools/apt-packages does that"
-)
 
 FIRST, SECOND = token_urlsafe(32), token_urlsafe(32)
 LISTEN = ("127.0.0.1", "::1")
