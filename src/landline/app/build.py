@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Coroutine, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import product
 from random import Random
@@ -145,7 +145,13 @@ class Product:
         )
         self._subscriptions = Subscriptions(self._events)
         self._events_worker = EventsWorker(self._events, alone=self._place.alone)
-        self._insights = Insights(self._database, self._clock)
+        self._insights = Insights(
+            self._database,
+            self._clock,
+            keep_hours=timedelta(days=self._config.insights_hours_kept_days),
+            keep_days=timedelta(days=self._config.insights_days_kept_days),
+            tags_per_hour=self._config.insights_tags_per_hour,
+        )
         self._folder = Folder(self._insights, self._clock)
         self._build_numbers()
         self._wakeups = Wakeups(self._database, self._changes, self._owner)
