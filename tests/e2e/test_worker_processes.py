@@ -166,6 +166,8 @@ async def test_a_child_is_told_the_whole_configuration(tmp_path: Path) -> None:
         public=[3],
         plain=[],
         admin=[],
+        customers=[5],
+        customers_tls=[],
         own=[4],
         gather=[],
     )

@@ -5,6 +5,8 @@ import json
 import os
 import re
 import signal
+import socket
+import struct
 import subprocess
 import urllib.request
 from collections import Counter
@@ -19,6 +21,8 @@ from tests.support.cluster import Tables, Worker, eventually, written
 from tests.support.load import Load, Sent
 from tests.support.signed import Raw
 
+from landline.protocols.smpp import pdu, status
+from landline.protocols.smpp.commands import Command
 from landline.testing import Server
 from landline.testing.server import COMMAND
 from landline.testing.smsc import Smsc
@@ -26,6 +30,8 @@ from landline.testing.smsc import Smsc
 SHARED = {"LANDLINE_DRIVEN_CLOCK": "false", "LANDLINE_LOG_LEVEL": "info"}
 NUMBERS = [f"+1206555{number:04d}" for number in range(60)]
 PASSED = 200
+HELD = 20_000
+"""Messages that one process has in its hands at most (`HandOver`)."""
 
 
 @pytest.fixture
@@ -115,6 +121,19 @@ async def test_no_worker_outlives_its_supervisor(landline_server: Callable[..., 
     await eventually(gone, timeout_s=5)
     server.restart()
     assert raw_of(server).send_sms(server.phone_number, ["+14255550101"], "again").status == 202
+
+
+def test_customers_who_speak_smpp_reach_the_workers_on_one_port(landline_server: Callable[..., Server]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    landline_server(arguments=["--workers", "2"], env={**SHARED, "LANDLINE_SMPP_LISTEN_PORT": str(port)})
+    bind = pdu.encode_body(pdu.Bind("nobody", "wrong", ""))
+    request = struct.pack(">IIII", 16 + len(bind), Command.BIND_TRANSCEIVER, 0, 1) + bind
+    for _ in range(6):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as customer:
+            customer.sendall(request)
+            _, command, refused, _ = struct.unpack(">IIII", customer.recv(16, socket.MSG_WAITALL))
+            assert (command, refused) == (Command.BIND_TRANSCEIVER | 0x80000000, status.ESME_RINVPASWD)
 
 
 def refusal(*arguments: str, **env: str) -> str:
@@ -212,5 +231,33 @@ async def test_a_worker_that_joins_gets_binds_and_work_and_takes_over_what_a_ser
         await smsc.until(lambda: smsc.bound() == 4, timeout_s=30)
         assert await looked.pid_of_binds() == {worker.process.pid: 4}
         await assert_all_sent(smsc, sent, looked, doubles=0)
+    finally:
+        worker.close()
+
+
+async def test_a_worker_that_joins_gets_part_of_what_a_server_cannot_hold(
+    tmp_path: Path, dsn: str, smsc: Smsc, landline_server: Callable[..., Server]
+) -> None:
+    config = written(tmp_path / "config.toml", dsn, smsc.port, binds=2)
+    server = await asyncio.to_thread(landline_server, arguments=["--config", str(config)])
+    await smsc.until(lambda: smsc.bound() == 2)
+    servers = set(smsc._connections)
+    smsc.freeze(True)  # nothing leaves the server: what it has no room for is left in the database
+    raw, recipients = raw_of(server), [f"+1206556{number:04d}" for number in range(100)]
+
+    def fill() -> None:
+        for number in range(HELD // len(recipients) + 5):
+            assert raw.send_sms(server.phone_number, list(recipients), f"text {number}").status == 202
+
+    await asyncio.to_thread(fill)
+    worker = Worker(config)
+    try:
+        await worker.ready()
+
+        def worked() -> bool:
+            return sum(connection._submits for connection in smsc._connections - servers) >= len(recipients)
+
+        await smsc.until(worked, timeout_s=60)
+        assert server.admin.call("GET", "/clock")["driven"] is False, "the server lives, and holds the rest"
     finally:
         worker.close()

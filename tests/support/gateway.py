@@ -22,6 +22,7 @@ from landline.services.sms.handover import HandOver
 from landline.services.sms.inbound import Inbound
 from landline.services.sms.keywords import Keywords
 from landline.services.sms.limits import Limits
+from landline.services.sms.metrics import Counts
 from landline.services.sms.model import settings
 from landline.services.sms.model.routing import Router, Rule
 from landline.services.sms.news import News
@@ -91,7 +92,16 @@ class Gateway:
         self.pools = Pools(database, self.changes, self.numbers)
         failover = Failover(self.carriers, self._route, self._wants_failover)
         self.news = News(
-            database, clock, self.events, self.handover, self.blocks, inbound, failover, self.insights, self.customers
+            database,
+            clock,
+            self.events,
+            self.handover,
+            self.blocks,
+            inbound,
+            failover,
+            self.insights,
+            self.customers,
+            Counts(),
         )
         self.worker = Worker(
             database, clock, self.carriers, self.handover, self.blocks, self.news, failover, self.rates
@@ -101,7 +111,7 @@ class Gateway:
             clock,
             self.numbers,
             self.events,
-            Accepts(database, clock, self.events, self.insights, self.customers, self.handover, owner),
+            Accepts(database, clock, self.events, self.insights, self.customers, self.handover, Counts(), owner),
             self.insights,
             wall=lambda: datetime.now(UTC),
             router=self._router,

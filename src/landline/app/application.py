@@ -1,7 +1,8 @@
 """What `build` makes and the supervisor runs: the product behind two ASGI applications."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from socket import socket
 from typing import Protocol, TypeAlias
 from uuid import UUID
 
@@ -42,8 +43,9 @@ class Application(Protocol):
     public_app: AsgiApp
     admin_app: AsgiApp
 
-    async def start(self) -> None:
-        """Start the workers. Raises `Refusal` in one line when the configuration cannot work."""
+    async def start(self, customers: Sequence[socket], customers_tls: Sequence[socket]) -> None:
+        """Start the workers; `customers` are the bound sockets of the SMPP server, without TLS and with it. Raises
+        `Refusal` in one line when the configuration cannot work."""
         ...
 
     async def failed(self) -> None:

@@ -3,10 +3,11 @@
 import asyncio
 import os
 from collections.abc import Coroutine, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import product
 from random import Random
+from socket import socket
 from typing import Any
 
 import structlog
@@ -149,7 +150,13 @@ class Product:
         )
         self._subscriptions = Subscriptions(self._events)
         self._events_worker = EventsWorker(self._events, alone=self._place.alone)
-        self._insights = Insights(self._database, self._clock)
+        self._insights = Insights(
+            self._database,
+            self._clock,
+            keep_hours=timedelta(days=self._config.insights_hours_kept_days),
+            keep_days=timedelta(days=self._config.insights_days_kept_days),
+            tags_per_hour=self._config.insights_tags_per_hour,
+        )
         self._folder = Folder(self._insights, self._clock)
         self._build_numbers()
         self._wakeups = Wakeups(self._database, self._changes, self._owner)
@@ -284,7 +291,7 @@ class Product:
             issuers.append(Issuer(self._config.oidc_issuer, keys, (self._config.oidc_audience,)))
         return ServiceTokens(issuers) if issuers else None
 
-    async def start(self) -> None:
+    async def start(self, customers: Sequence[socket] = (), customers_tls: Sequence[socket] = ()) -> None:
         """Start the workers; from now on the applications may be served."""
         if self._relay is not None:
             await self._relay.start()
@@ -297,7 +304,7 @@ class Product:
         if self._config.mode == "dev":
             await self._prepare_dev(resource.resource_id)
         self._tasks = [
-            *await self._messaging.start(),
+            *await self._messaging.start(customers, customers_tls),
             asyncio.create_task(self._events_worker.run(), name="events"),
             asyncio.create_task(RoomsWorker(self._rooms, self._clock).run(), name="rooms"),
             asyncio.create_task(self._numbers_worker.run(), name="numbers"),

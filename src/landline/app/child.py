@@ -42,6 +42,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     public: list[int]
     plain: list[int]
     admin: list[int]
+    customers: list[int]
+    customers_tls: list[int]
     own: list[int]
     gather: list[int]
 
@@ -106,7 +108,8 @@ class Child:
         tls = certificates.of(setup.config)[0] if setup.public else None
         if setup.config.mode == "serve":
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_tls, setup.config, tls)
-        sockets = Sockets(*(_inherited(fds) for fds in (setup.public, setup.plain, setup.admin, setup.own)))
+        fds = (setup.public, setup.plain, setup.admin, setup.customers, setup.customers_tls, setup.own)
+        sockets = Sockets(*(_inherited(each) for each in fds))
         async with AsyncExitStack() as stack:
             serving = Serving(stack, setup.config, _build(), setup.place)
             application = await serving.start(setup.dsn, sockets, tls, setup.gather)

@@ -150,6 +150,24 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = {}
 
+    sms_kept_days: Annotated[
+        int,
+        Meta(ge=40, le=3650),
+        _says("How long messages and received texts are kept, from when they came; insights and opt-outs stay longer."),
+    ] = 90
+
+    insights_hours_kept_days: Annotated[
+        int, Meta(ge=2, le=400), _says("How long insights can be asked for by the hour.")
+    ] = 35
+    insights_days_kept_days: Annotated[
+        int, Meta(ge=2, le=4000), _says("How long insights can be asked for by the day.")
+    ] = 400
+    insights_tags_per_hour: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000),
+        _says("How many tags of a resource are counted by name in an hour; later ones are counted as `(other)`."),
+    ] = 1000
+
     webhook_allow: Annotated[
         tuple[str, ...],
         _says("Host names, addresses and networks (`10.1.0.0/16`) that webhooks may call although they are private."),

@@ -9,15 +9,17 @@ import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, cast
 
-import aiohttp
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from landline.edge.server import AsgiApp, Message
+from landline.engines.callout import HttpCallout
+from landline.ports.callout import CalloutFailed
 
 _TIMEOUT_S = 4.0
+_LIMIT_BYTES = 16 << 20
 
 
 class Gathered:
@@ -26,6 +28,7 @@ class Gathered:
     def __init__(self, app: AsgiApp, ports: Sequence[int]) -> None:
         self._app = app
         self._ports = list(ports)
+        self._callout = HttpCallout(loopback_open=True)
 
     async def __call__(
         self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
@@ -33,7 +36,7 @@ class Gathered:
         if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] not in ("/metrics", "/healthz"):
             await self._app(scope, receive, send)
             return
-        answers = await asyncio.gather(*(_ask(port, scope["path"]) for port in self._ports))
+        answers = await asyncio.gather(*(_ask(self._callout, port, scope["path"]) for port in self._ports))
         status, body, kind = _metrics(answers) if scope["path"] == "/metrics" else _health(answers)
         headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": [*headers, _NOT_KEPT]})
@@ -45,16 +48,18 @@ _Answer = tuple[int, bytes] | None
 """Status and body; None when the process does not answer."""
 
 
-async def _ask(port: int, path: str) -> _Answer:
-    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
+async def _ask(callout: HttpCallout, port: int, path: str) -> _Answer:
     try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(f"http://127.0.0.1:{port}{path}", allow_redirects=False) as response,
-        ):
-            return response.status, await response.read()
-    except (aiohttp.ClientError, OSError, TimeoutError):
+        answer = await callout.request(
+            "GET",
+            f"http://127.0.0.1:{port}{path}",
+            headers={},
+            timeout_s=_TIMEOUT_S,
+            answer_limit_bytes=_LIMIT_BYTES,
+        )
+    except CalloutFailed:
         return None
+    return answer.status, answer.body
 
 
 def _metrics(answers: Sequence[_Answer]) -> tuple[int, bytes, str]:

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from socket import socket
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -35,11 +36,13 @@ from landline.services.sms.handover import HandOver
 from landline.services.sms.inbound import Inbound
 from landline.services.sms.keywords import Keywords
 from landline.services.sms.limits import Limits
+from landline.services.sms.metrics import Counts, SmsMetrics
 from landline.services.sms.model import settings
 from landline.services.sms.news import News
 from landline.services.sms.outgoing import Outgoing
 from landline.services.sms.pools import Pools
 from landline.services.sms.rates import Rates
+from landline.services.sms.retention import Retention
 from landline.services.sms.routing import Routing
 from landline.services.sms.service import Sms
 from landline.services.sms.settings import Settings
@@ -62,7 +65,8 @@ class Messaging:
     def _build_sms(self) -> EsmeOut:
         base, config = self._base, self._base.config
         database, clock, events, changes = base.database, base.clock, base.events, base.changes
-        handover = HandOver()
+        self._handover = handover = HandOver(share=base.share)
+        self._counts = Counts()
         self._keywords = Keywords(database, changes)
         failover = Failover(self._carriers, self._carriers_for, self._wants_failover)
         self._accounts = Accounts(database, clock, changes, base.sealer, base.numbers)
@@ -70,7 +74,9 @@ class Messaging:
         inbound = Inbound(
             database, clock, base.numbers, events, self._keywords, handover, base.insights, out, base.owner
         )
-        self._news = News(database, clock, events, handover, self.blocks, inbound, failover, base.insights, out)
+        self._news = News(
+            database, clock, events, handover, self.blocks, inbound, failover, base.insights, out, self._counts
+        )
         self._rates = Rates(
             database,
             changes,
@@ -95,7 +101,7 @@ class Messaging:
             clock,
             base.numbers,
             events,
-            Accepts(database, clock, events, base.insights, out, handover, base.owner),
+            Accepts(database, clock, events, base.insights, out, handover, self._counts, base.owner),
             base.insights,
             wall=lambda: datetime.now(UTC),
             router=self._routing.router,
@@ -114,7 +120,7 @@ class Messaging:
         self._listener: SmppListener | None = None
         self._esme_worker: EsmeWorker | None = None
         off = config.smpp_listen_port is None and config.smpp_listen_tls_port is None
-        if off or not base.place.first:
+        if off or config.mode == "worker":
             return
         esme = Esme(base.database, base.clock, self._accounts, out, PlannedSends(self.sms, base.clock))
         listening = ListenerConfig(
@@ -164,6 +170,7 @@ class Messaging:
     def metrics(self, registry: CollectorRegistry) -> None:
         """Have its figures collected."""
         GuardMetrics(registry, self.guard)
+        SmsMetrics(registry, self._counts, self._handover, self._carriers, _figures)
 
     def routes(self) -> list[Route]:
         """The public operations."""
@@ -181,11 +188,15 @@ class Messaging:
             *(simulated_admin.routes(self._simulated) if self._simulated else ()),
         ]
 
-    async def start(self) -> list[asyncio.Task[None]]:
-        """Begin to work; the tasks that never end by themselves."""
+    async def start(self, customers: Sequence[socket], customers_tls: Sequence[socket]) -> list[asyncio.Task[None]]:
+        """Begin to work; the tasks that never end by themselves. `customers` are the SMPP server's bound sockets."""
         for carrier in self._carriers.values():
             await carrier.start(self._news)
-        tasks = [asyncio.create_task(self.guard.run(), name="guard")]
+        kept = timedelta(days=self._base.config.sms_kept_days)
+        tasks = [
+            asyncio.create_task(self.guard.run(), name="guard"),
+            asyncio.create_task(Retention(self._base.database, self._base.clock, keep=kept).run(), name="retention"),
+        ]
         if self._carriers or self._base.place.first:  # who has no carrier would only take blocks from those who do
             tasks.append(asyncio.create_task(self._worker.run(), name="sms"))
         else:
@@ -193,7 +204,7 @@ class Messaging:
         if self._listener is not None and self._esme_worker is not None:
             if self._base.place.alone:
                 await self._esme_worker.inherit()
-            await self._listener.start()
+            await self._listener.start(customers, customers_tls)
             tasks.append(asyncio.create_task(self._esme_worker.run(), name="smpp customers"))
         return tasks
 
@@ -211,3 +222,7 @@ class Messaging:
 
     async def _wants_failover(self, resource: ResourceId) -> bool:
         return (await self._settings.of(resource)).failover_on_receipt
+
+
+def _figures(carrier: SmsCarrier) -> dict[str, int]:
+    return carrier.counters() if isinstance(carrier, SmppCarrier) else {}

@@ -31,8 +31,15 @@ class Sockets:
     public: list[socket.socket] = field(default_factory=list[socket.socket])
     plain: list[socket.socket] = field(default_factory=list[socket.socket])
     admin: list[socket.socket] = field(default_factory=list[socket.socket])
+    customers: list[socket.socket] = field(default_factory=list[socket.socket])
+    """SMPP."""
+    customers_tls: list[socket.socket] = field(default_factory=list[socket.socket])
     own: list[socket.socket] = field(default_factory=list[socket.socket])
     """The same as `admin` of this process alone, on loopback, for the one that shows the figures of all."""
+
+    def all(self) -> list[socket.socket]:
+        """Each of them."""
+        return [*self.public, *self.plain, *self.admin, *self.customers, *self.customers_tls, *self.own]
 
 
 class Serving:
@@ -53,7 +60,7 @@ class Serving:
         stack, clock = self._stack, DrivenClock() if self._config.driven_clock else SystemClock()
         self._application = await self._build(self._config, dsn, clock, self._place)
         stack.push_async_callback(_within, APPLICATION_CLOSE_S, self._application.close)
-        await self._application.start()
+        await self._application.start(sockets.customers, sockets.customers_tls)
         public, admin = self._application.public_app, self._application.admin_app
         served = [
             (public, sockets.public, tls),

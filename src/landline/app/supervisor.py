@@ -99,7 +99,7 @@ class Supervisor:
             if config.mode != "worker":  # any number of these are one machine's, and they keep nothing
                 stack.callback(DirectoryLock(config.data).release)
             sockets = _sockets(config)
-            for each in (*sockets.public, *sockets.plain, *sockets.admin):
+            for each in sockets.all():
                 stack.callback(each.close)
             dsn, bundle = await self._database_and_tls(stack)
             settled = _settled(config, sockets)
@@ -177,7 +177,11 @@ def _sockets(config: Config) -> Sockets:
     public = bind(config.host, config.port)
     admin = _bind_admin(config, public[0].getsockname()[1])
     plain = bind("localhost", config.plain_http_port) if config.plain_http_port is not None else []
-    return Sockets(public, plain, admin)
+    customers, customers_tls = (
+        [] if port is None else bind(config.smpp_listen_host, port)
+        for port in (config.smpp_listen_port, config.smpp_listen_tls_port)
+    )
+    return Sockets(public, plain, admin, customers, customers_tls)
 
 
 def _bind_admin(config: Config, public_port: int) -> list[socket.socket]:

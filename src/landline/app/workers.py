@@ -185,7 +185,8 @@ class Workers:
         with theirs:
             owner = uuid4()
             setup = self._setup(number, owner)
-            inherited = [*setup.public, *setup.plain, *setup.admin, *setup.own, theirs.fileno()]
+            inherited = [theirs.fileno(), *setup.public, *setup.plain, *setup.admin, *setup.own]
+            inherited += [*setup.customers, *setup.customers_tls]
             process = subprocess.Popen(  # noqa: S603 - ourselves
                 [*self._command, str(theirs.fileno())], stdin=subprocess.DEVNULL, pass_fds=inherited
             )
@@ -207,6 +208,8 @@ class Workers:
             public=_fds(sockets.public),
             plain=_fds(sockets.plain),
             admin=_fds(sockets.admin) if first else [],
+            customers=_fds(sockets.customers),
+            customers_tls=_fds(sockets.customers_tls),
             own=_fds(self._ports[number]),
             gather=[each[0].getsockname()[1] for each in self._ports] if first else [],
         )

@@ -15,6 +15,7 @@ from landline.services.insights.service import Insights
 from landline.services.sms import notices, records
 from landline.services.sms.esme_out import EsmeOut, Woken
 from landline.services.sms.handover import HandOver, Pending
+from landline.services.sms.metrics import Counts
 from landline.services.sms.model import details, messages
 from landline.services.sms.model.messages import Blocked, Plan, Refused, State
 from landline.services.sms.records import Row
@@ -36,6 +37,7 @@ class Accepts:
         insights: Insights,
         customers: EsmeOut,
         handover: HandOver,
+        counts: Counts,
         owner: UUID,
         *,
         batch_limit: int = 64,
@@ -45,6 +47,7 @@ class Accepts:
         self._events = events
         self._insights = insights
         self._customers = customers
+        self._counts = counts
         self._handover = handover
         self._owner = owner
         self._group: GroupCommit[Plan, Exceptions] = GroupCommit(self._commit, lanes=2, batch_limit=batch_limit)
@@ -67,6 +70,7 @@ class Accepts:
                 if any(row.blocked for row in rows):
                     emitted, woken = await self._end_blocked(connection, rows, exceptions)
                 await self._insights.count(connection, _tally(rows, exceptions))
+        self._count(rows, exceptions)
         if emitted is not None:
             self._events.committed(emitted)
             self._customers.committed(woken)
@@ -77,6 +81,14 @@ class Accepts:
         else:
             self._handover.on_left()
         return [exceptions.get(id(plan), {}) for plan in plans]
+
+    def _count(self, rows: Sequence[Row], exceptions: dict[int, Exceptions]) -> None:
+        for row in rows:
+            if not _left_out(row, exceptions):
+                self._counts.accepted += 1
+                self._counts.segments += row.plan.segments
+                if row.blocked is not None:
+                    self._counts.ended[row.blocked.code] += 1
 
     async def _end_blocked(
         self, connection: Connection, rows: Sequence[Row], exceptions: dict[int, Exceptions]

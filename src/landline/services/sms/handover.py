@@ -55,8 +55,13 @@ class _Block:
 class HandOver:
     """Queues of pending messages by carrier, and what is left to do in each block this process holds."""
 
-    def __init__(self, *, limit: int = 20_000, remembered_blocks: int = 100_000) -> None:
-        self._limit = limit
+    def __init__(
+        self, *, limit: int = 20_000, share: Callable[[], int] = lambda: 1, remembered_blocks: int = 100_000
+    ) -> None:
+        """`limit`: how many messages are taken into memory. When `share` says that several processes work on the same
+        database it is a tenth of it, so that what one cannot hand over at once is there for the others."""
+        self._whole_limit = limit
+        self._share = share
         self._remembered_blocks = remembered_blocks
         self._queues: dict[str, Queue] = {}
         self._rings: dict[str, Callable[[], None]] = {}
@@ -72,6 +77,10 @@ class HandOver:
         self._wanted = False
         self.on_room: Callable[[], None] = _no_room
         """Called when there is room again, after there was none."""
+
+    @property
+    def _limit(self) -> int:
+        return self._whole_limit if self._share() == 1 else self._whole_limit // 10
 
     def serve(
         self,

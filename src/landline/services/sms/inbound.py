@@ -72,11 +72,12 @@ class Inbound:
         self._customers = customers
         self._owner = owner
 
-    async def receive(self, carrier: str, arrivals: Sequence[Arrival]) -> None:
-        """Take `arrivals` in; returns after commit. Texts to numbers that nobody owns are dropped and logged."""
+    async def receive(self, carrier: str, arrivals: Sequence[Arrival]) -> int:
+        """Take `arrivals` in; returns, after commit, how many were new. Texts to numbers that nobody owns are dropped
+        and logged."""
         owned = await self._owned(carrier, arrivals)
         if not owned:
-            return
+            return 0
         languages = {
             number.number: await self._keywords.languages(number.resource, number.number) for _, number in owned
         }
@@ -105,6 +106,7 @@ class Inbound:
             self._handover.take(block, pending_of(block, taken.replies, {}))
         elif taken.replies:
             self._handover.on_left()
+        return len(fresh)
 
     async def _owned(self, carrier: str, arrivals: Sequence[Arrival]) -> list[tuple[Arrival, OwnedNumber]]:
         owned: list[tuple[Arrival, OwnedNumber]] = []

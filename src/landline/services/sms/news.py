@@ -23,6 +23,7 @@ from landline.services.sms.esme_out import EsmeOut, Woken
 from landline.services.sms.failover import Failover
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.inbound import Inbound
+from landline.services.sms.metrics import Counts
 from landline.services.sms.model import details
 from landline.services.sms.model.messages import REPLY, State
 from landline.services.sms.records_progress import Deferral, Ending
@@ -69,6 +70,7 @@ class News:
         failover: Failover,
         insights: Insights,
         customers: EsmeOut,
+        counts: Counts,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -79,6 +81,7 @@ class News:
         self._failover = failover
         self._insights = insights
         self._customers = customers
+        self._counts = counts
         self._group: GroupCommit[_News, None] = GroupCommit(self._commit, lanes=2, batch_limit=128)
         self.on_deferred: Callable[[], None] = _nobody
         """Called when messages were deferred: the worker's wait may be too long now."""
@@ -94,7 +97,7 @@ class News:
 
     async def arrived(self, carrier: str, arrivals: Sequence[Arrival]) -> None:
         """The carrier brought texts from phones."""
-        await self._inbound.receive(carrier, arrivals)
+        self._counts.received += await self._inbound.receive(carrier, arrivals)
 
     async def give_up(self, messages: Sequence[tuple[UUID, UUID, int]]) -> None:
         """Fail (resource, message, detail code) for which nothing will come any more."""
@@ -198,6 +201,7 @@ class News:
         for part in emitted:
             self._events.committed(part)
         self._customers.committed(done.woken)
+        self._counts.ended.update([record["code"] for record in done.ended])
         self._handover.answered(done.answered)
         self._handover.ended(done.left)
         # A message that was deferred has left its block already.
@@ -256,6 +260,7 @@ class News:
                 continue
             deferred.append(after)
             _moved(done.tally, pending, after.carrier)
+            self._counts.failed_over += after.carrier != pending.carrier
             if not pending.alone:
                 done.left.append(pending.block)
         await self._end(connection, done, emitted, final)
