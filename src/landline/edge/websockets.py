@@ -86,8 +86,11 @@ class WebSocket:
         return cls(scope["extensions"][_EXTENSION], receive, send)
 
     async def accept(self, stopping: Callable[[], None] | None = None) -> None:
-        """Open it. `stopping` is called when the server stops, `DRAIN_S` before it closes the socket."""
-        await self._send({"type": "websocket.accept"})
+        """Open it. `stopping` is called when the server stops, `DRAIN_S` before it closes the socket. Raises `Gone`."""
+        try:
+            await self._send({"type": "websocket.accept"})
+        except OSError as error:
+            raise Gone from error
         self.accepted = True
         self._connection.stopping = stopping
 
