@@ -2,13 +2,16 @@
 
 import asyncio
 import os
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from landline.core.countries import country
 from landline.core.ids import ResourceId
+from landline.core.phone import SenderKind
 from landline.engines.callout import HttpCallout
 from landline.engines.clock import DrivenClock
+from landline.ports.callout import Callout
 from landline.ports.sms_carrier import SmsCarrier
 from landline.services.events.service import Events
 from landline.services.insights.service import Insights
@@ -40,22 +43,34 @@ DEFAULT_CARRIER = "carrier"
 class Gateway:
     """One process. `start` runs its worker, `crash` drops everything it holds in memory."""
 
-    def __init__(self, dsn: str, database: Database, clock: DrivenClock, *carriers: SmsCarrier) -> None:
-        """The first of `carriers` is the default one, the others are there for failover."""
-        owner = uuid4()
+    def __init__(
+        self,
+        dsn: str,
+        database: Database,
+        clock: DrivenClock,
+        *carriers: SmsCarrier,
+        changes: Changes | None = None,
+        callout: Callout | None = None,
+        sender_rates: Mapping[SenderKind, float] | None = None,
+        share: Callable[[], int] = lambda: 1,
+    ) -> None:
+        """The first of `carriers` is the default one, the others are there for failover. `share`: of how many processes
+        this is one."""
+        self.owner = owner = uuid4()
         self.database = database
         self.clock = clock
         self.carriers = {carrier.name: carrier for carrier in carriers}
         self.rules: list[Rule] = []
         self.fails_over_on_receipts = False
-        self.changes = Changes(dsn)
+        self.changes = changes or Changes(dsn)
+        self.callout = callout or HttpCallout(loopback_open=True)
         self.numbers = Numbers(database, clock, self.changes)
         self.keywords = Keywords(database, self.changes)
         self.events = Events(
             database,
             clock,
             self.changes,
-            HttpCallout(loopback_open=True),
+            self.callout,
             Sealer(os.urandom(32)),
             owner,
             public_base_url="https://localhost",
@@ -64,12 +79,13 @@ class Gateway:
         )
         self.handover = HandOver()
         self.insights = Insights(database, clock)
-        self.rates = Rates(database, self.changes, clock, defaults={}, carriers={}, share=lambda: 1)
+        self.rates = Rates(database, self.changes, clock, defaults=sender_rates or {}, carriers={}, share=share)
         self.blocks = Blocks(database, "sms_blocks", owner)
         inbound = Inbound(
             database, clock, self.numbers, self.events, self.keywords, self.handover, self.insights, owner
         )
         self.settings = Settings(database, self.changes, settings.defaults(guarded=False, countries=("*",)))
+        self.guard = Guard(database, clock, country=country, share=share)
         self.pools = Pools(database, self.changes, self.numbers)
         failover = Failover(self.carriers, self._route, self._wants_failover)
         self.news = News(database, clock, self.events, self.handover, self.blocks, inbound, failover, self.insights)
@@ -88,7 +104,7 @@ class Gateway:
             pools=self.pools,
             settings=self.settings,
             limits=Limits(False, clock, lambda: 1),
-            guard=Guard(database, clock, country=country, share=lambda: 1),
+            guard=self.guard,
         )
         self.timelines = Timelines(database, self.events)
         self._running: asyncio.Task[None] | None = None
@@ -109,7 +125,7 @@ class Gateway:
             await asyncio.gather(self._running, return_exceptions=True)
         self.worker.close()
         await self.changes.close()
-        await self.events.callout.close()
+        await self.callout.close()
         await self.clock.advance(LEASE + timedelta(seconds=1))
 
     async def _router(self) -> Router:

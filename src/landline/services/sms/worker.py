@@ -24,8 +24,6 @@ _BLOCKS_AT_ONCE = 8
 """A block has at most some 6,400 messages; what was claimed is taken into memory, also beyond its limit."""
 _DEFERRED_AT_ONCE = 500
 _DEFERRED_LEASE = timedelta(minutes=10)
-_BEAT_S = 2.0
-"""Real seconds between two heartbeats: leases are renewed, other processes' backlog is noticed."""
 _CARRIER_PAUSE = timedelta(seconds=1)
 _UNREACHED_PAUSE = timedelta(seconds=15)
 """How long a block whose carrier this process does not reach is left to others."""
@@ -44,7 +42,11 @@ class Worker:
         news: News,
         failover: Failover,
         rates: Rates,
+        *,
+        beat_s: float = 2.0,
     ) -> None:
+        """`beat_s`: real seconds between two heartbeats, which renew leases and notice other processes' backlog."""
+        self.beat_s = beat_s
         self._database = database
         self._clock = clock
         self._carriers = carriers
@@ -87,7 +89,7 @@ class Worker:
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(_BEAT_S)
+            await asyncio.sleep(self.beat_s)
             try:
                 await self._blocks.extend(self._clock.now())
                 await self._renew_deferred()
