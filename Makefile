@@ -15,7 +15,7 @@ JS_READY := $(if $(wildcard $(JS)/package-lock.json),$(JS)/node_modules/.ready-$
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := src tests bench
 
-.PHONY: help run test check sim bench docs clean
+.PHONY: help run test check sim bench docs clean apt
 
 help:
 	@echo "Landline. Commands:"
@@ -24,7 +24,7 @@ help:
 run: $(RUN_READY) ## start a server for development (options: make run ARGS="--port 9000")
 	@exec $(BIN)/landline dev $(ARGS)
 
-test: $(DEV_READY) $(JS_READY) ## run all tests (some of them: make test PYTEST_ARGS="tests/unit")
+test: $(DEV_READY) $(JS_READY) apt ## run all tests (some of them: make test PYTEST_ARGS="tests/unit")
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
 
 check: $(DEV_READY) ## lint, types, import contracts, tidiness
@@ -49,6 +49,9 @@ docs: $(DEV_READY) ## write the pages that are made from code
 clean: ## remove what these commands made
 	rm -rf $(VENV) $(JS)/node_modules dist build .hypothesis .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+apt:
+	@tools/apt-packages
 
 $(BIN)/python:
 	tools/make-venv $(VENV)

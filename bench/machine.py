@@ -47,11 +47,11 @@ def memory_mb(server: Server) -> float:
 
 
 @contextmanager
-def server_under_test(transport: str) -> Generator[tuple[Server, Target]]:
+def server_under_test(transport: str, *, env: dict[str, str] | None = None) -> Generator[tuple[Server, Target]]:
     """A fresh `landline dev`, so that no run carries what an earlier one left to do, and the way to it: over TLS as
     users get it, or by plain http."""
     port = _free_port()
-    with Server(arguments=["--plain-http-port", str(port)]) as server:
+    with Server(arguments=["--plain-http-port", str(port)], env=env) as server:
         if transport == TLS:
             yield server, Target.of(server.endpoint, server.access_key, server.ca_bundle)
         else:

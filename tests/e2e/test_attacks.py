@@ -225,6 +225,26 @@ def test_the_published_key_is_no_secret_to_sign_with(raw: Raw) -> None:
         refused(with_token(raw, confused(token, found.json() if found.status == 200 else {})))
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/sip"),
+        ("PATCH", "/sip"),
+        ("GET", "/rooms"),
+        ("POST", "/rooms"),
+        ("GET", "/rooms/99000000000000001"),
+        ("DELETE", "/rooms/99000000000000001"),
+        ("PATCH", "/rooms/99000000000000001/participants"),
+        ("POST", "/networkTraversal/:issueRelayConfiguration"),
+    ],
+)
+def test_what_is_for_the_resource_alone_is_not_for_its_users(raw: Raw, method: str, path: str) -> None:
+    _, token = user_token(raw)
+    target = f"{path}?api-version={SMS_VERSION}"
+    refused(raw.send(method, target, b"{}", {"authorization": f"Bearer {token}"}))
+    refused(raw.send(method, target, b"{}"))
+
+
 def test_a_token_is_no_key_and_a_key_no_token(raw: Raw) -> None:
     _, token = user_token(raw)
     refused(raw.send("POST", IDENTITIES, b"", {"authorization": f"Bearer {token}"}))

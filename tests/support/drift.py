@@ -22,6 +22,7 @@ _JS_KINDS = {
     "Number": "number",
     "Boolean": "boolean",
     "DateTime": "string",
+    "Enum": "string",
     "Uuid": "string",
     "any": "any",
 }
@@ -107,8 +108,9 @@ def _python_kind(name: str) -> str:
 
 def javascript_models(package: Path, node: str) -> dict[str, dict[str, Property]]:
     """The models in a JavaScript SDK's mappers, by name, then their properties by JSON name."""
-    mappers = next(file for file in _javascript(package) if file.name == "mappers.js")
-    script = f"import({json.dumps(mappers.as_uri())}).then(m => console.log(JSON.stringify(m)))"
+    files = [file.as_uri() for file in _javascript(package) if file.name == "mappers.js"]
+    imported = ", ".join(f"import({json.dumps(uri)})" for uri in files)
+    script = f"Promise.all([{imported}]).then(all => console.log(JSON.stringify(Object.assign({{}}, ...all))))"
     output = subprocess.run([node, "-e", script], capture_output=True, check=True, timeout=60).stdout
     return {
         mapper["type"]["className"]: {
@@ -148,6 +150,8 @@ def _our_kind(kind: shapes.Type) -> tuple[str, dict[str, int]]:
             return _our_kind(kind.type)
         case shapes.UnionType():
             return _our_kind(next(each for each in kind.types if not isinstance(each, shapes.NoneType)))
+        case shapes.DateTimeType():
+            return "string", {}
         case shapes.StrType():
             return "string", _limits(kind, "max_length", "min_length")
         case shapes.IntType() | shapes.FloatType():

@@ -26,6 +26,7 @@ from landline.services.sms.limits import Limits
 from landline.services.sms.model import settings
 from landline.services.sms.model.routing import Router, Rule
 from landline.services.sms.news import News
+from landline.services.sms.outgoing import Outgoing
 from landline.services.sms.pools import Pools
 from landline.services.sms.rates import Rates
 from landline.services.sms.service import Sms
@@ -57,6 +58,7 @@ class Gateway:
         """The first of `carriers` is the default one, the others are there for failover. `share`: of how many processes
         this is one."""
         self.owner = owner = uuid4()
+        self.dsn = dsn
         self.database = database
         self.clock = clock
         self.carriers = {carrier.name: carrier for carrier in carriers}
@@ -107,6 +109,7 @@ class Gateway:
             guard=self.guard,
         )
         self.timelines = Timelines(database, self.events)
+        self.outgoing = Outgoing(database, clock, self.events, self.news)
         self._running: asyncio.Task[None] | None = None
 
     async def start(self, *, alone: bool = False) -> "Gateway":

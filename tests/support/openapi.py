@@ -1,4 +1,4 @@
-"""The served public operations as an OpenAPI document, by hand from acs-wire.md 4 and 5, for generated requests."""
+"""The served public operations as an OpenAPI document, by hand from acs-wire.md, for generated requests."""
 
 from typing import Any
 
@@ -8,6 +8,9 @@ NUMBER: Schema = {"type": "string", "pattern": r"^\+1425[2-9][0-9]{6}$"}
 VERSION: Schema = {"enum": ["2021-03-07", "2023-10-01", "2026-01-23"]}
 GUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}"
 ID: Schema = {"anyOf": [{"type": "string", "pattern": f"^8:acs:{GUID}_{GUID}$"}, {"type": "string", "minLength": 1}]}
+ROOM: Schema = {"anyOf": [{"type": "string", "pattern": "^99[0-9]{15}$"}, {"type": "string", "minLength": 1}]}
+INSTANT: Schema = {"type": "string", "format": "date-time", "nullable": True}
+FQDN: Schema = {"type": "string", "pattern": "^sbc[1-3]\\.example\\.org$"}
 SCOPES: Schema = {
     "type": "array",
     "items": {"enum": ["chat", "voip", "chat.join", "chat.join.limited", "voip.join"]},
@@ -31,6 +34,48 @@ ITEM = record(["to", "httpStatusCode"], to=TEXT, httpStatusCode={"type": "intege
 
 def values(item: Schema) -> Schema:
     return record(["value"], value={"type": "array", "items": item})
+
+
+def mapped(names: Schema, values: Schema) -> Schema:
+    """An object whose keys are no fixed ones."""
+    return {"type": "object", "propertyNames": names, "additionalProperties": values}
+
+
+def later_services() -> Schema:
+    """SIP routing, rooms and network traversal."""
+    trunk = {**record([], sipSignalingPort={"type": "integer"}), "nullable": True}
+    route = record(
+        ["name", "numberPattern"],
+        name={"type": "string", "maxLength": 256},
+        numberPattern={"type": "string", "maxLength": 1024},
+        description={"type": "string", "maxLength": 1024},
+        trunks={"type": "array", "items": FQDN, "maxItems": 250},
+    )
+    sip = record([], trunks=mapped(FQDN, trunk), routes={"type": "array", "items": route, "maxItems": 250})
+    roles: Schema = {"enum": ["Presenter", "Attendee", "Consumer", "Collaborator"]}
+    people = mapped(ID, {**record([], role=roles), "nullable": True})
+    hours = {"validFrom": INSTANT, "validUntil": INSTANT, "pstnDialOutEnabled": {"type": "boolean", "nullable": True}}
+    room = record(["id"], id=TEXT)
+    relay = record([], id=ID, routeType={"enum": ["any", "nearest"]}, ttl={"type": "integer", "maximum": 172_800})
+    return {
+        "/sip": {"get": operation({"200": sip}, None), "patch": operation({"200": sip}, sip)},
+        "/rooms": {
+            "get": operation({"200": values(room)}, None, query="after"),
+            "post": operation({"201": room}, record([], participants=people, **hours), body_required=False),
+        },
+        "/rooms/{roomId}": {
+            "get": operation({"200": room}, None, "roomId"),
+            "patch": operation({"200": room}, record([], **hours), "roomId"),
+            "delete": operation({"204": None}, None, "roomId"),
+        },
+        "/rooms/{roomId}/participants": {
+            "get": operation({"200": values(record(["rawId"], rawId=TEXT))}, None, "roomId", query="after"),
+            "patch": operation({"200": record([])}, record([], participants=people), "roomId"),
+        },
+        "/networkTraversal/:issueRelayConfiguration": {
+            "post": operation({"200": record(["expiresOn"], expiresOn=TEXT)}, relay, body_required=False)
+        },
+    }
 
 
 def document(senders: list[str]) -> Schema:
@@ -58,7 +103,7 @@ def document(senders: list[str]) -> Schema:
     exchange = record(["token", "appId", "userId"], token=TEXT, appId=TEXT, userId=TEXT)
     return {
         "openapi": "3.0.3",
-        "info": {"title": "Identity and SMS", "version": "2026-01-23"},
+        "info": {"title": "What is served", "version": "2026-01-23"},
         "paths": {
             "/identities": {"post": operation({"201": IDENTITY}, create, body_required=False)},
             "/identities/{id}": {"delete": operation({"204": None}, None, "id")},
@@ -70,15 +115,27 @@ def document(senders: list[str]) -> Schema:
             "/sms/optouts:remove": {"post": operation({"200": values(ITEM)}, opt_out)},
             "/sms/optouts:check": {"post": operation({"200": values(ITEM)}, opt_out)},
             "/deliveryReports/{id}": {"get": operation({"200": record(["messageId"], messageId=TEXT)}, None, "id")},
+            **later_services(),
         },
     }
 
 
-def operation(answers: dict[str, Schema | None], body: Schema | None, *path: str, body_required: bool = True) -> Schema:
-    """One operation: its good answers by status, its body, its path parameters."""
+def operation(
+    answers: dict[str, Schema | None],
+    body: Schema | None,
+    *path: str,
+    body_required: bool = True,
+    query: str | None = None,
+) -> Schema:
+    """One operation: its good answers by status, its body, its path parameters, and one in the query."""
     version = {"name": "api-version", "in": "query", "required": True, "schema": VERSION}
+    schemas = {"roomId": ROOM}
     made: Schema = {
-        "parameters": [version, *({"name": name, "in": "path", "required": True, "schema": ID} for name in path)],
+        "parameters": [
+            version,
+            *({"name": name, "in": "path", "required": True, "schema": schemas.get(name, ID)} for name in path),
+            *([{"name": query, "in": "query", "required": False, "schema": TEXT}] if query else ()),
+        ],
         "responses": {
             **{status: response(schema) for status, schema in answers.items()},
             "default": response({"anyOf": [ERROR, PROBLEM]}),

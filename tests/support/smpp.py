@@ -7,7 +7,7 @@ from landline.engines.smpp.carrier import SmppCarrier
 
 async def crash(carrier: SmppCarrier) -> None:
     """The carrier's process is gone, in the middle of whatever it did."""
-    tasks = [*carrier._tasks, *([carrier._telling] if carrier._telling is not None else [])]
+    tasks = [*carrier._binds.tasks, *([carrier._telling] if carrier._telling is not None else [])]
     for link in carrier._links:
         link.abort()
     for task in tasks:

@@ -1,7 +1,7 @@
 """An SMSC, a network before it, and SMPP carriers on one database, with time driven."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +11,7 @@ from tests.support.smpp import Network
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import SmppConfig
+from landline.engines.smpp.slots import Slots
 from landline.ports.sms_carrier import Submission
 from landline.store.database import Database
 from landline.testing.smsc import Smsc
@@ -30,19 +31,23 @@ class World:
         self.events = Recorder()
         self.carriers: list[SmppCarrier] = []
 
-    async def start(self, **options: Any) -> SmppCarrier:
+    async def start(self, *, slots: Slots | None = None, **options: Any) -> SmppCarrier:
         if not self.network.port:
             await self.smsc.start()
             await self.network.start(self.smsc.port)
         options = {"backoff_first_s": 0.01, "throttle_pause_s": 0.01, **options}
         config = SmppConfig("smpp", "127.0.0.1", self.network.port, "landline", "secret", **options)
-        carrier = SmppCarrier(config, self.database, self.clock)
+        known = None if slots is None else self._known
+        carrier = SmppCarrier(config, self.database, self.clock, slots=slots, known=known)
         self.carriers.append(carrier)
         await carrier.start(self.events)
         return carrier
 
     async def send(self, carrier: SmppCarrier, *texts: str, report: bool = True, sender: str = OURS) -> None:
         await carrier.submit([Submission(uuid4(), sender, PHONE, text, 1, report) for text in texts])
+
+    async def _known(self, _carrier: str, ids: Sequence[str]) -> set[str]:
+        return {answer.carrier_message_id or "" for answer in self.events.answers} & set(ids)
 
     async def answered(self, count: int) -> None:
         await self.events.until(lambda: len(self.events.answers) >= count)

@@ -11,6 +11,8 @@ PREFIXES = {
     "services/identity": "identity",
     "services/events": "events",
     "services/numbers": "numbers",
+    "services/siprouting": "siprouting",
+    "services/rooms": "rooms",
     "services/insights": "insights",
     "services/sms": "sms",
     "engines/simulated": "handset",

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from landline.app import carriers, clock_admin
 from landline.app import config as configuration
+from landline.app import relay as relaying
 from landline.app.application import DevInfo
 from landline.app.config import Config
 from landline.core.countries import country
@@ -32,6 +33,7 @@ from landline.engines.numbering_plans import NumberingPlans
 from landline.engines.simulated import admin as simulated_admin
 from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.ports.clock import Clock
+from landline.ports.relay import Relay
 from landline.ports.sms_carrier import SmsCarrier
 from landline.services.events import admin as events_admin
 from landline.services.events import api as events_api
@@ -53,10 +55,18 @@ from landline.services.numbers.purchases import Purchases
 from landline.services.numbers.reservations import Reservations
 from landline.services.numbers.service import Numbers
 from landline.services.numbers.worker import NumbersWorker
+from landline.services.relay import api as relay_api
+from landline.services.relay.service import Relays
 from landline.services.resources import admin as resources_admin
 from landline.services.resources.service import Resources
+from landline.services.rooms import api as rooms_api
+from landline.services.rooms.service import Rooms
+from landline.services.rooms.worker import RoomsWorker
+from landline.services.siprouting import admin as siprouting_admin
+from landline.services.siprouting import api as siprouting_api
+from landline.services.siprouting.service import SipRouting
 from landline.services.sms import admin as sms_admin
-from landline.services.sms import admin_guard, admin_routing
+from landline.services.sms import admin_guard, admin_messages, admin_routing
 from landline.services.sms import api as sms_api
 from landline.services.sms.accept import Accepts
 from landline.services.sms.failover import Failover
@@ -68,6 +78,7 @@ from landline.services.sms.keywords import Keywords
 from landline.services.sms.limits import Limits
 from landline.services.sms.model import settings
 from landline.services.sms.news import News
+from landline.services.sms.outgoing import Outgoing
 from landline.services.sms.pools import Pools
 from landline.services.sms.rates import Rates
 from landline.services.sms.routing import Routing
@@ -88,9 +99,10 @@ DEFAULT_RESOURCE = "local"
 class Product:
     """Everything above the database and below the sockets. Fills `application.Application`."""
 
-    def __init__(self, config: Config, database: Database, changes: Changes, clock: Clock) -> None:
+    def __init__(self, config: Config, database: Database, changes: Changes, clock: Clock, relay: Relay | None) -> None:
         """Join the parts; nothing runs yet."""
         self._config = config
+        self._relay = relay
         self._database = database
         self._changes = changes
         self._clock = clock
@@ -149,6 +161,11 @@ class Product:
         self._reservations = Reservations(database, clock, self._inventory, self._purchases)
         self._lookup = Lookup(NumberingPlans())
         self._numbers_worker = NumbersWorker(database, clock)
+        self._sip_routing = SipRouting(self._database, self._clock, self._numbers)
+        self._rooms = Rooms(self._database, self._clock)
+        self._relays = Relays(
+            self._relay, wall=lambda: datetime.now(UTC), longest_ttl_s=self._config.relay_longest_ttl_s
+        )
 
     def _build_sms(self) -> None:
         database, clock, events, changes = self._database, self._clock, self._events, self._changes
@@ -191,6 +208,7 @@ class Product:
             guard=self._guard,
         )
         self._timelines = Timelines(database, events)
+        self._outgoing = Outgoing(database, clock, events, self._news)
 
     def _build_carriers(self) -> None:
         config, database, clock = self._config, self._database, self._clock
@@ -216,6 +234,9 @@ class Product:
         served = [
             *identity_api.routes(self._identity, self._endpoint(DEFAULT_RESOURCE)),
             *sms_api.routes(self._sms),
+            *siprouting_api.routes(self._sip_routing),
+            *rooms_api.routes(self._rooms),
+            *relay_api.routes(self._relays),
             *events_api.routes(self._subscriptions),
             *numbers_api.routes(self._purchases, self._reservations, self._inventory, self._lookup),
             *(dev_issuer.routes() if dev_issuer else ()),
@@ -239,7 +260,7 @@ class Product:
             self._admin_routes(),
             token=config.admin_token,
             registry=registry,
-            checks={"database": self._database_answers},
+            checks={"database": self._database_answers, **({"relay": self._relay.check} if self._relay else {})},
         )
 
     def _admin_routes(self) -> Sequence[Route]:
@@ -250,7 +271,9 @@ class Product:
             *numbers_admin.routes(self._numbers, self._resource_id),
             *stock_admin.routes(self._inventory, self._resource_name),
             *sms_admin.routes(self._timelines, self._keywords, self._numbers, self._resource_id, self._all_resources),
+            *siprouting_admin.routes(self._sip_routing, self._resource_id),
             *admin_routing.routes(self._routing, self._rates, self._numbers, self._carriers, self._resource_id),
+            *admin_messages.routes(self._sms, self._outgoing, self._pools, self._resource_id, self._all_resources),
             *admin_guard.routes(self._settings, self._resource_id),
             *insights_admin.routes(self._insights, self._clock, self._resource_id),
             *clock_admin.routes(self._clock),
@@ -272,6 +295,8 @@ class Product:
 
     async def start(self) -> None:
         """Start the workers; from now on the applications may be served."""
+        if self._relay is not None:
+            await self._relay.start()
         await self._changes.start()
         await self._identity.start()
         resource = await self._resources.ensure(DEFAULT_RESOURCE)
@@ -284,6 +309,7 @@ class Product:
         self._tasks = [
             asyncio.create_task(self._events_worker.run(), name="events"),
             asyncio.create_task(self._sms_worker.run(), name="sms"),
+            asyncio.create_task(RoomsWorker(self._rooms, self._clock).run(), name="rooms"),
             asyncio.create_task(self._numbers_worker.run(), name="numbers"),
             asyncio.create_task(self._folder.run(), name="insights"),
             asyncio.create_task(self._guard.run(), name="guard"),
@@ -303,6 +329,8 @@ class Product:
 
     async def close(self) -> None:
         """Stop the workers and let go of the database."""
+        if self._relay is not None:
+            await self._relay.close()
         for carrier in self._carriers.values():
             await carrier.close()
         await self._events_worker.close()
@@ -353,6 +381,7 @@ class Product:
 
 async def build(config: Config, dsn: str, clock: Clock) -> Product:
     """The product on the database of `dsn`, which is migrated first. Raises `Unavailable`, `SchemaMismatch`."""
+    relay = relaying.engine(config)
     database = await Database.connect(dsn, size=config.database_connections)
     await migrate(database)
-    return Product(config, database, Changes(dsn), clock)
+    return Product(config, database, Changes(dsn), clock, relay)

@@ -27,6 +27,7 @@ def dev(
     plain_http_port: int | None = None,
     ready_file: Path | None = None,
     seed: int | None = None,
+    relay: bool | None = None,
     config: Path | None = None,
 ) -> None:
     """Run a server for development and tests: its own certificates, virtual numbers, handsets, time that can be driven.
@@ -45,6 +46,8 @@ def dev(
         JSON file to write once it serves, and to remove at its end.
     seed
         Makes the simulated carrier's choices the same in every run.
+    relay
+        Run a TURN relay as well; coturn must be installed.
     config
         TOML file of settings.
     """
@@ -55,6 +58,7 @@ def dev(
         "plain_http_port": plain_http_port,
         "ready_file": _text(ready_file),
         "seed": seed,
+        "relay": relay,
     }
     _run("dev", config, flags)
 

@@ -164,6 +164,51 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "from a sender name), answered 429, where a resource does not switch them itself."
         ),
     ] = False
+    relay: Annotated[
+        bool, _says("Run a TURN relay: a coturn that is installed on this machine, for media that must be passed on.")
+    ] = False
+    relay_urls: Annotated[
+        tuple[str, ...],
+        _says("TURN servers that somebody else runs, instead: `turn:turn.example.org:3478?transport=udp`."),
+    ] = ()
+    relay_secrets: Annotated[
+        tuple[str, ...],
+        _says(
+            "Secrets shared with the relay: credentials are made with the first, and an own relay takes all of them. "
+            "Default for an own relay: made once and kept in the data directory."
+        ),
+    ] = ()
+    relay_longest_ttl_s: Annotated[
+        int, Meta(ge=1, le=172_800), _says("How long relay credentials live at most, whatever is asked for.")
+    ] = 172_800
+    relay_program: Annotated[str, _says("The program of coturn, by name or path.")] = "turnserver"
+    relay_host: Annotated[
+        str | None,
+        _says("Name or address clients reach the own relay by. Default: `domain`; in dev the first of `relay_listen`."),
+    ] = None
+    relay_port: Annotated[
+        Port | None,
+        _says("UDP and TCP port of the own relay; 0 takes any free one. Default: 3478, in dev any free one if taken."),
+    ] = None
+    relay_listen: Annotated[
+        tuple[str, ...],
+        _says("Addresses the own relay listens on and relays from. Default: all there are; in dev 127.0.0.1."),
+    ] = ()
+    relay_external_ip: Annotated[
+        str | None, _says("The own relay's public address, when the machine is behind NAT.")
+    ] = None
+    relay_first_port: Annotated[int, Meta(ge=1024, le=65535), _says("First UDP port of relayed media.")] = 49152
+    relay_last_port: Annotated[int, Meta(ge=1024, le=65535), _says("Last UDP port of relayed media.")] = 65535
+    relay_peers_allow: Annotated[
+        tuple[str, ...],
+        _says(
+            "Addresses and networks (`10.1.2.0/24`) that the own relay may relay to although they are not public. "
+            "Loopback in dev only."
+        ),
+    ] = ()
+    relay_user_quota: Annotated[int, Meta(ge=1), _says("Allocations at once with one user's credentials.")] = 100
+    relay_total_quota: Annotated[int, Meta(ge=1), _says("Allocations at once in all.")] = 4000
+    relay_bytes_per_s: Annotated[int, Meta(ge=1000), _says("Bytes a second through one allocation.")] = 2_500_000
 
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _says("Least level of what is logged, to standard error.")

@@ -13,6 +13,12 @@ from landline.services.numbers.inventory import Inventory
 from landline.services.numbers.lookup import Lookup
 from landline.services.numbers.purchases import Purchases
 from landline.services.numbers.reservations import Reservations
+from landline.services.relay import api as relay_api
+from landline.services.relay.service import Relays
+from landline.services.rooms import api as rooms_api
+from landline.services.rooms.service import Rooms
+from landline.services.siprouting import api as siprouting_api
+from landline.services.siprouting.service import SipRouting
 from landline.services.sms import api as sms_api
 from landline.services.sms.service import Sms
 from landline.wire.operations import SERVICES, USER_SERVICES
@@ -41,6 +47,9 @@ def served() -> list[Route]:
             Inventory.__new__(Inventory),
             Lookup.__new__(Lookup),
         ),
+        *siprouting_api.routes(SipRouting.__new__(SipRouting)),
+        *rooms_api.routes(Rooms.__new__(Rooms)),
+        *relay_api.routes(Relays.__new__(Relays)),
     ]
 
 

@@ -3,10 +3,11 @@
 from datetime import datetime
 from pathlib import Path
 
-from landline.app import carriers, certificates
+from landline.app import carriers, certificates, relay
 from landline.app.config import CannotConfigure, Config, sealing_secret
-from landline.core.errors import Invalid
+from landline.core.errors import Invalid, Refusal
 from landline.edge.server import CannotListen, tls_context
+from landline.engines.coturn.settings import reaches_loopback
 from landline.services.sms.model.settings import checked_countries
 
 LEAST_SECRET_BYTES = 32
@@ -24,6 +25,7 @@ def problems(config: Config, now: datetime) -> list[str]:
     """Everything that keeps `config` from production at the instant `now`; nothing when it may serve."""
     found = [*_certificate(config, now), *_secret(config), *_countries(config)]
     found += [f"set {name} to false: {why}" for name, why in _DEV_ONLY.items() if getattr(config, name)]
+    found += _relay(config)
     if config.seed is not None:
         found.append("remove seed: it belongs to the simulated carrier")
     return found + carriers.problems(config)
@@ -84,6 +86,19 @@ def _readable(file: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _relay(config: Config) -> list[str]:
+    try:
+        relay.check(config)
+        allowed = relay.allowed_peers(config)
+    except Refusal as error:
+        return [error.message]
+    if any(reaches_loopback(network) for network in allowed):
+        return [
+            "take loopback out of relay_peers_allow: anyone with credentials could reach this machine's own services"
+        ]
+    return []
 
 
 def _secret(config: Config) -> list[str]:

@@ -6,6 +6,8 @@ class Refusal(Exception):
 
     status = 400
     code = "BadRequest"
+    inner: tuple[str, str] | None = None
+    """Code and message of an error inside it, for services that write both (`innererror`)."""
 
     def __init__(self, message: str, *, target: str | None = None, code: str | None = None) -> None:
         super().__init__(message)

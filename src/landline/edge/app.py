@@ -38,6 +38,9 @@ _SINGLE = frozenset(
 """Headers that mean something else to each reader when they are sent twice."""
 _API_VERSION = re.compile(r"[?&]api-version=([^&]*)")
 _VERSION_FORM = re.compile(r"(\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))(?:-[A-Za-z0-9.-]{1,32})?", re.ASCII)
+_ENUM_NAME = "ApiVersion.V"
+"""azure-communication-rooms 1.2.0, from Python 3.11 on, follows a nextLink with the name of its enum's member for the
+version: `ApiVersion.V2025_03_13`."""
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _PIECE_TIMEOUT_S = 30.0
 """How long a client may take to read a piece of a streamed answer."""
@@ -254,6 +257,8 @@ def _check_version(request: Request) -> None:
 
 @lru_cache(maxsize=256)
 def _is_version(version: str) -> bool:
+    if version.startswith(_ENUM_NAME):
+        version = version.removeprefix(_ENUM_NAME).replace("_", "-").lower()
     match = _VERSION_FORM.fullmatch(version)
     return match is not None and match.group(1) >= OLDEST_API_VERSION
 

@@ -41,7 +41,7 @@ def _refusal(error: Refusal, style: ErrorStyle, access: Access, request_id: str)
         response = _problem(404, "Not Found", error, request_id)
     else:
         details = _details(error.errors) if isinstance(error, Invalid) and len(error.errors) > 1 else None
-        response = _acs(error.status, error.code, error.message, error.target, details)
+        response = _acs(error.status, error.code, error.message, error.target, details, error.inner)
     match error:
         case TooMany():
             response.headers["retry-after"] = _seconds(error.retry_after_s)
@@ -57,13 +57,20 @@ def _refusal(error: Refusal, style: ErrorStyle, access: Access, request_id: str)
 
 
 def _acs(
-    status: int, code: str, message: str, target: str | None = None, details: list[dict[str, str]] | None = None
+    status: int,
+    code: str,
+    message: str,
+    target: str | None = None,
+    details: list[dict[str, str]] | None = None,
+    inner: tuple[str, str] | None = None,
 ) -> Response:
     error: dict[str, Any] = {"code": code, "message": message}
     if target is not None:
         error["target"] = target
     if details:
         error["details"] = details
+    if inner is not None:
+        error["innererror"] = {"code": inner[0], "message": inner[1]}
     return json_response(status, {"error": error}, {"x-ms-error-code": code})
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from landline.store.database import Connection, Database
 
 LEASE = timedelta(seconds=15)
+_PASSED_LIMIT = 1000
 
 
 class Blocks:
@@ -26,7 +27,7 @@ class Blocks:
         self._open = f"INSERT INTO {table} (block_id, owner, due_at) VALUES ($1, $2, $3)"
         self._claim = (
             f"WITH due AS (SELECT block_id, owner FROM {table} WHERE due_at <= $3 AND owner IS DISTINCT FROM $1"
-            f" ORDER BY due_at, block_id LIMIT $4 FOR UPDATE SKIP LOCKED)"
+            f" AND block_id <> ALL($5) ORDER BY due_at, block_id LIMIT $4 FOR UPDATE SKIP LOCKED)"
             f" UPDATE {table} b SET owner = $1, due_at = $2 FROM due WHERE b.block_id = due.block_id"
             f" RETURNING b.block_id, due.owner IS NOT NULL AS held"
         )
@@ -40,7 +41,9 @@ class Blocks:
         self._close = f"DELETE FROM {table} WHERE block_id = ANY($1)"
         self._owned = f"SELECT block_id FROM {table} WHERE owner = $1"
         self._unknown: frozenset[UUID] = frozenset()
-        self._next = f"SELECT min(due_at) FROM {table} WHERE owner IS DISTINCT FROM $1"
+        self._next = f"SELECT min(due_at) FROM {table} WHERE owner IS DISTINCT FROM $1 AND block_id <> ALL($2)"
+        self._end = f"UPDATE {table} SET due_at = least(due_at, $2) WHERE owner = $1"
+        self._passed: dict[UUID, datetime] = {}
 
     async def open(self, connection: Connection, block: UUID, now: datetime, *, held: bool) -> None:
         """Open `block` in the transaction that writes its rows: held by this process, or due at once for any."""
@@ -49,7 +52,7 @@ class Blocks:
     async def claim(self, now: datetime, limit: int) -> dict[UUID, bool]:
         """Up to `limit` due blocks, the longest due first, now held by this process; for each, whether a process held
         it that did not give it back: it may have died with the block's work half done."""
-        rows = await self._database.fetch(self._claim, self._owner, now + LEASE, now, limit)
+        rows = await self._database.fetch(self._claim, self._owner, now + LEASE, now, limit, self._not_ours(now))
         return {row["block_id"]: row["held"] for row in rows}
 
     async def extend(self, now: datetime) -> None:
@@ -60,6 +63,25 @@ class Blocks:
         """Give held blocks back, each to be looked at by anyone at its instant."""
         if blocks:
             await self._database.execute(self._release, self._owner, list(blocks), list(blocks.values()))
+
+    async def pass_on(self, blocks: Iterable[UUID], now: datetime, until: datetime) -> None:
+        """Give held blocks back for others to claim at once; this process leaves them alone until `until`, unless
+        `take_back` says otherwise."""
+        passed = dict.fromkeys(blocks, until)
+        if len(self._passed) > _PASSED_LIMIT:  # too many to leave out one by one: they rest for the others too
+            await self.release(passed)
+            return
+        await self.release(dict.fromkeys(passed, now))
+        self._passed |= passed
+
+    def take_back(self) -> None:
+        """What was passed on may be claimed here again."""
+        self._passed.clear()
+
+    async def end(self, now: datetime) -> None:
+        """This process ends: the leases of all it still holds end now. As after a crash, `claim` calls such blocks
+        held: some of their work may be half done."""
+        await self._database.execute(self._end, self._owner, now)
 
     async def forgotten(self, known: Set[UUID]) -> list[UUID]:
         """Blocks that this process holds and was not found to know, at this look and at the one before.
@@ -83,4 +105,10 @@ class Blocks:
 
     async def next_due(self) -> datetime | None:
         """When the next block that this process does not hold wants to be looked at."""
-        return await self._database.fetchval(self._next, self._owner)
+        passed = self._passed
+        due = await self._database.fetchval(self._next, self._owner, list(passed))
+        return min((at for at in (due, *passed.values()) if at is not None), default=None)
+
+    def _not_ours(self, now: datetime) -> list[UUID]:
+        self._passed = {block: until for block, until in self._passed.items() if until > now}
+        return list(self._passed)

@@ -18,6 +18,9 @@ PYTHON = {
         "azure.communication.chat._generated.operations._chat_thread_operations",
     ],
     "Rooms": ["azure.communication.rooms._generated.operations._operations"],
+    "Network traversal": [
+        "azure.communication.networktraversal._generated.operations._communication_network_traversal_operations"
+    ],
     "Call automation": ["azure.communication.callautomation._generated.operations._operations"],
     "Email": ["azure.communication.email._operations._operations"],
     "Messages": ["azure.communication.messages._operations._operations"],
@@ -63,6 +66,8 @@ def test_the_python_sdks_call_what_the_table_lists(service: str) -> None:
         ("SMS", "communication-sms"),
         ("SMS", "communication-sms-beta"),
         ("Phone numbers", "communication-phone-numbers"),
+        ("Rooms", "communication-rooms"),
+        ("Network traversal", "communication-network-traversal"),
     ],
 )
 def test_the_javascript_sdks_call_nothing_else(service: str, package: str) -> None:

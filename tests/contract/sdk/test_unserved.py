@@ -12,8 +12,6 @@ from azure.communication.identity import CommunicationIdentityClient
 from azure.communication.jobrouter import JobRouterAdministrationClient, JobRouterClient
 from azure.communication.messages import MessageTemplateClient, NotificationMessagesClient
 from azure.communication.messages.models import TextNotificationContent
-from azure.communication.phonenumbers.siprouting import SipRoutingClient
-from azure.communication.rooms import RoomsClient
 from azure.core.exceptions import HttpResponseError
 from tests.contract.sdk.conftest import closed
 
@@ -32,10 +30,6 @@ def whatsapp(client: Any) -> None:
 
 
 OPERATIONS: list[tuple[Any, Callable[[Any], Any]]] = [
-    (SipRoutingClient, lambda client: client.get_trunk("sbc.example.org")),
-    (RoomsClient, lambda client: client.create_room()),
-    (RoomsClient, lambda client: client.delete_room("99999999999999999")),
-    (RoomsClient, lambda client: list(client.list_rooms())),
     (CallAutomationClient, lambda client: client.answer_call("context", "https://example.org/callback")),
     (
         CallAutomationClient,

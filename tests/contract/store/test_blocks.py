@@ -74,3 +74,32 @@ async def test_a_closed_block_is_gone(database: Database, table: str):
     async with database.transaction() as connection:
         await ours.close(connection, [block])
     assert await Blocks(database, table, uuid4()).claim(NOW + timedelta(days=1), 10) == {}
+
+
+async def test_a_block_passed_on_is_for_the_others_until_its_instant(database: Database, table: str):
+    ours, theirs = Blocks(database, table, uuid4()), Blocks(database, table, uuid4())
+    block, until = await opened(database, ours, held=True), NOW + timedelta(seconds=10)
+    await ours.pass_on([block], NOW, until)
+    assert await ours.claim(NOW, 10) == {}
+    assert await ours.next_due() == until
+    assert await theirs.claim(NOW, 10) == {block: False}
+    await theirs.pass_on([block], NOW, until)
+    assert await ours.claim(until, 10) == {block: False}
+
+
+async def test_a_block_passed_on_may_be_taken_back(database: Database, table: str):
+    ours = Blocks(database, table, uuid4())
+    block = await opened(database, ours, held=True)
+    await ours.pass_on([block], NOW, NOW + timedelta(hours=1))
+    ours.take_back()
+    assert await ours.claim(NOW, 10) == {block: False}
+
+
+async def test_whoever_ends_leaves_what_it_holds_to_the_others_at_once(database: Database, table: str):
+    ours, theirs = Blocks(database, table, uuid4()), Blocks(database, table, uuid4())
+    blocks = {await opened(database, ours, held=True) for _ in range(3)}
+    later = await opened(database, ours, held=True)
+    await ours.release({later: NOW + timedelta(hours=1)})
+    await opened(database, theirs, held=True)
+    await ours.end(NOW)
+    assert await theirs.claim(NOW, 10) == dict.fromkeys(blocks, True), "as after a crash: held"

@@ -140,3 +140,27 @@ def test_what_is_wrong_with_a_carriers_files_is_said(tmp_path: Path, problems: P
     (tmp_path / "password").write_text("far too long for SMPP")
     [problem] = problems(carriers=[{**bare, "password_file": str(tmp_path / "password")}])
     assert "far too long" not in problem
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"relay_peers_allow": ["127.0.0.0/8"]}, "loopback"),
+        ({"relay_peers_allow": ["0.0.0.0/0"]}, "loopback"),
+        ({"relay_peers_allow": ["::1"]}, "loopback"),
+        ({"relay_peers_allow": ["10.0.0.1/8"]}, "relay_peers_allow"),
+        ({"relay_urls": ["turn:a.example.com"]}, "relay_secrets"),
+        ({"relay_urls": ["https://a.example.com"], "relay_secrets": ["x" * 16]}, "relay_urls"),
+        ({"relay_urls": ["turn:a.example.com"], "relay_secrets": ["x" * 15]}, "relay_secrets"),
+        ({"relay_urls": ["turn:a.example.com"], "relay_secrets": ["x" * 16], "relay": True}, "not both"),
+        ({"relay": True, "relay_first_port": 60000, "relay_last_port": 50000}, "relay_first_port"),
+        ({"relay": True, "relay_external_ip": "turn.example.com"}, "relay_external_ip"),
+    ],
+)
+def test_a_relay_that_cannot_be_is_refused(settings: dict[str, object], said: str, problems: Problems) -> None:
+    [problem] = problems(**settings)
+    assert said in problem
+
+
+def test_a_relay_for_a_private_network_may_be(problems: Problems) -> None:
+    assert problems(relay=True, relay_peers_allow=["10.1.0.0/16"], relay_secrets=["x" * 16]) == []

@@ -1,7 +1,7 @@
 """The SMPP carrier: fills the port `SmsCarrier` over one or more binds to an SMSC."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from random import Random
@@ -10,16 +10,18 @@ from uuid import uuid4
 import structlog
 
 from landline.core.errors import Unavailable
-from landline.engines.smpp.config import Binding, SmppConfig
-from landline.engines.smpp.inbox import Inbox
+from landline.engines.smpp.binds import Binds
+from landline.engines.smpp.config import SmppConfig
+from landline.engines.smpp.inbox import Inbox, Known
 from landline.engines.smpp.link import Link
 from landline.engines.smpp.outbox import Answer, Outbox
 from landline.engines.smpp.pump import Pump
 from landline.engines.smpp.records import Records
+from landline.engines.smpp.slots import AllMine, Slots
 from landline.ports.clock import Alarm, Clock
 from landline.ports.sms_carrier import CarrierEvents, CrashPolicy, Receipt, Submission, Submitted
 from landline.protocols.smpp import status
-from landline.protocols.smpp.commands import BindKind, Command, MessageState
+from landline.protocols.smpp.commands import Command, MessageState
 from landline.protocols.smpp.events import Answered, Event, MessageArrived, RequestArrived, Unanswered
 from landline.protocols.smpp.pdu import DataSm, QueryAnswer, QuerySm
 from landline.protocols.smpp.session import Session
@@ -41,21 +43,36 @@ class _Asked:
 
 class SmppCarrier:
     """Fills the port `SmsCarrier`. A message sent and never answered, because its response timer ran out or the
-    connection broke, is answered as refused for now and `unknown`; `crash_policy` says what the operator wants done."""
+    connection broke, is answered as refused for now and `unknown`; `crash_policy` says what the operator wants done.
 
-    def __init__(self, config: SmppConfig, database: Database, clock: Clock, random: Random | None = None) -> None:
+    `slots` says which of the configured binds are this process's; None: all, no other process has this carrier.
+    `known` belongs to `slots`: receipts come over any bind, whichever process submitted.
+    """
+
+    def __init__(
+        self,
+        config: SmppConfig,
+        database: Database,
+        clock: Clock,
+        random: Random | None = None,
+        slots: Slots | None = None,
+        known: Known | None = None,
+    ) -> None:
         self._config = config
         self._clock = clock
-        self._random = random or Random()  # noqa: S311 - jitter, not a secret
         self._records = Records(database, config.name, uuid4(), config.default_alphabet)
         self._outbox = Outbox(config)
-        self._inbox = Inbox(config, self._records, self._outbox.in_part, self._ring, self._sleep)
-        self._links: list[Link] = []
+        self._inbox = Inbox(config, self._records, self._outbox.in_part, self._ring, self._sleep, known)
+        jitter = random or Random()  # noqa: S311 - not a secret
+        self._binds = Binds(config, clock, jitter, self, slots or AllMine(config.binds))
+        self._binds.on_reachable = self._reached
+        self._links = self._binds.links
         self._events: CarrierEvents | None = None
-        self._tasks: list[asyncio.Task[None]] = []
         self._telling: asyncio.Task[None] | None = None
         self._alarm: Alarm | None = None
         self._closing = False
+        self.on_reachable: Callable[[], None] = _nobody
+        """Called when `reachable` has changed."""
 
     @property
     def name(self) -> str:
@@ -69,7 +86,13 @@ class SmppCarrier:
     @property
     def up(self) -> bool:
         """See the port: one bind at least can submit."""
-        return not self._closing and any(link.usable for link in self._links)
+        return self._binds.usable
+
+    @property
+    def reachable(self) -> bool:
+        """Whether handing over to the carrier is for this process: it has a slot, be its bind up or being made. While
+        it has none the carrier is not down, as `up` might make one think: other processes have it."""
+        return self._binds.reachable
 
     @property
     def at_once(self) -> int:
@@ -85,20 +108,10 @@ class SmppCarrier:
 
     async def start(self, events: CarrierEvents) -> None:
         """See the port. Returns when each bind was tried once; one that failed goes on trying."""
-        config = self._config
         self._events = events
         self._alarm = self._clock.alarm()
-        tls = None if config.tls is None else config.tls.context()
-        kinds = [BindKind.TRANSCEIVER]
-        if config.binding is Binding.PAIR:
-            kinds = [BindKind.TRANSMITTER, BindKind.RECEIVER]
-        for number in range(config.binds):
-            for kind in kinds:
-                name = f"{config.name}/{number}/{kind.name.lower()}"
-                self._links.append(Link(config, kind, name, self._clock, self, self._random, tls))
-        self._tasks = [asyncio.create_task(link.run()) for link in self._links]
         self._telling = asyncio.create_task(self._tell())
-        await asyncio.gather(*(link.attempted.wait() for link in self._links))
+        await self._binds.start()
 
     async def submit(self, submissions: Sequence[Submission]) -> None:
         """See the port. Messages that wait for a window when the last bind is lost are answered as refused for now."""
@@ -142,21 +155,23 @@ class SmppCarrier:
         self._closing = True
         self._outbox.give_back("the carrier is being closed")
         self._ring()
-        for link in self._links:
-            if link.session is None or not link.session.in_flight:
-                link.close()
-        if self._telling is not None:
-            await asyncio.wait([self._telling], timeout=self._config.response_s)
-        await self._stop()
+        self._binds.drain()
+        try:
+            if self._telling is not None:
+                await asyncio.wait([self._telling], timeout=self._config.response_s)
+            await self._binds.end()
+        finally:  # whoever has no time left to wait cancels us
+            if self._telling is not None:
+                self._telling.cancel()
+                await asyncio.gather(self._telling, return_exceptions=True)
+            await self._binds.close()
 
     def counters(self) -> dict[str, int]:
         """Figures for the metrics, since the start; `bound`, `queued` and `open` are of this moment."""
         figures: dict[str, int] = {"bound": self.bound, "queued": self._outbox.queued, "open": self._outbox.open}
         figures |= {f"outbox_{name}": value for name, value in asdict(self._outbox.counters).items()}
         figures |= {f"inbox_{name}": value for name, value in asdict(self._inbox.counters).items()}
-        for link in self._links:
-            for name, value in asdict(link.counters).items():
-                figures[f"link_{name}"] = figures.get(f"link_{name}", 0) + value
+        figures |= {f"link_{name}": value for name, value in self._binds.counters().items()}
         return figures
 
     def happened(self, link: Link, events: list[Event]) -> None:
@@ -185,7 +200,7 @@ class SmppCarrier:
         for unanswered in session.close():
             self._unanswered(unanswered)
         self._inbox.drop(session)
-        if not any(other.usable for other in self._links):
+        if not self._binds.usable:
             self._outbox.give_back("no bind to the carrier is up")
         else:
             self._outbox.fill(self._links, self._now())
@@ -194,10 +209,15 @@ class SmppCarrier:
     def _go_on(self, link: Link, now: float) -> None:
         if not self._closing:
             self._outbox.fill(self._links, now)
-        elif link.session is not None and not link.session.in_flight:
-            link.close()
+        self._binds.settle(link)
         if self._outbox.answers:
             self._ring()
+
+    def _reached(self) -> None:
+        if not self._binds.reachable:
+            self._outbox.give_back("its binds are other processes' now")
+            self._ring()
+        self.on_reachable()
 
     def _answered(self, link: Link, event: Answered, now: float) -> None:
         if event.command == Command.SUBMIT_SM:
@@ -274,16 +294,6 @@ class SmppCarrier:
         while self._now() < until:
             await self._alarm.wait(_instant(until))
 
-    async def _stop(self) -> None:
-        for link in self._links:
-            link.close()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._config.connect_s)
-        tasks = [*self._tasks, *([self._telling] if self._telling is not None else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
     def _check(self) -> None:
         if self._closing or self._events is None:
             raise Unavailable("the carrier is closed")
@@ -300,3 +310,7 @@ class SmppCarrier:
 
 def _instant(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _nobody() -> None:
+    return None

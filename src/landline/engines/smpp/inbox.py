@@ -27,8 +27,12 @@ log = structlog.get_logger()
 
 _EARLY_S = 1.0
 """How long a receipt waits for the response of its submission, which some SMSCs send after it."""
+_ASK_S = 0.05
+"""How often it is asked meanwhile whether another process has got that response."""
 _KNOWN_LIMIT = 100_000
 _RECENT_LIMIT = 10_000
+Known = Callable[[str, Sequence[str]], Awaitable[Set[str]]]
+"""Which of a carrier's message ids the service has stored the submissions of, whichever process told it."""
 _TRIES = 3
 """How often the service is asked before the SMSC is told to bring it again."""
 
@@ -77,7 +81,7 @@ class InboxCounters:
 
 class Inbox:
     """See the module. `in_part` has the ids of parts whose messages are still on their way; `ring` is called when there
-    is something to `bring`; `sleep` waits by the clock."""
+    is something to `bring`; `sleep` waits by the clock; `known` is there when other processes submit too."""
 
     def __init__(
         self,
@@ -86,12 +90,15 @@ class Inbox:
         in_part: Set[str],
         ring: Callable[[], None],
         sleep: Callable[[float], Awaitable[None]],
+        known: Known | None = None,
     ) -> None:
         self._config = config
         self._records = records
         self._in_part = in_part
         self._ring = ring
         self._sleep = sleep
+        self._elsewhere = known
+        self._ask_at = 0.0
         self._items: list[_Item] = []
         self._early: list[_Item] = []
         self._known: dict[str, bool] = {}
@@ -124,14 +131,17 @@ class Inbox:
     def deadline(self) -> float | None:
         """When `bring` has something to do by itself."""
         early = min((item.waits_until or item.at for item in self._early), default=None)
-        return self._sweep_at if early is None else min(early, self._sweep_at)
+        if early is None:
+            return self._sweep_at
+        asks_at = early if self._elsewhere is None else self._ask_at
+        return min(early, asks_at, self._sweep_at)
 
     async def bring(self, carrier: str, events: CarrierEvents, now: float) -> bool:
         """Pass on what has come and acknowledge it; whether there was anything."""
         if now >= self._sweep_at:
             await self._sweep(carrier, events, now)
         items, self._items = self._items, []
-        reports = self._due([item for item in items if item.receipt is not None], now)
+        reports = await self._due([item for item in items if item.receipt is not None], now)
         found = [item for item in items if item.receipt is None]
         if not reports and not found:
             return False
@@ -187,13 +197,18 @@ class Inbox:
         at = datetime.fromtimestamp(item.at, UTC)
         item.arrival = Arrival("", sender, recipient, text, segments(text).count, at)
 
-    def _due(self, items: list[_Item], now: float) -> list[_Item]:
+    async def _due(self, items: list[_Item], now: float) -> list[_Item]:
         """Those of `items` and of the early receipts whose submission is stored or that have waited long enough."""
         due: list[_Item] = []
         early: list[_Item] = []
-        for item in [*self._early, *items]:
+        items = [*self._early, *items]
+        self._early = []
+        await self._learn(items, now)
+        for item in items:
             assert item.receipt is not None
             message_id = item.receipt.carrier_message_id
+            if item.pump.session.ended:
+                continue  # it will be brought again
             if message_id in self._known:
                 due.append(item)
             elif message_id in self._in_part:
@@ -207,6 +222,23 @@ class Inbox:
                 (due if now >= item.waits_until else early).append(item)
         self._early = early
         return due
+
+    async def _learn(self, items: Sequence[_Item], now: float) -> None:
+        """Learn which receipts are of submissions that other processes have told of."""
+        asked = {item.receipt.carrier_message_id for item in items if item.receipt is not None} - self._known.keys()
+        asked -= self._in_part
+        if self._elsewhere is None or not asked:
+            return
+        self._ask_at = now + _ASK_S
+        try:
+            stored = await self._elsewhere(self._config.name, list(asked))
+            # After that: a long message's parts are stored before its submission is told.
+            parts = await self._records.sent_parts(asked)
+        except Unavailable as error:
+            log.warning("smpp.receipts_wait", carrier=self._config.name, reason=error.message)
+            return
+        self.submitted([message_id for message_id in stored if message_id not in parts])
+        self.submitted(list(parts), several=True)
 
     async def _report(self, carrier: str, events: CarrierEvents, items: list[_Item]) -> None:
         ours = [item.receipt for item in items if item.receipt is not None]

@@ -70,6 +70,8 @@ class Link:
         self.kind = kind
         self.counters = LinkCounters()
         self.pump: Pump | None = None
+        self.draining = False
+        """Nothing more is sent here: the bind ends when what it has sent is answered."""
         self.attempted = asyncio.Event()
         """Set once the first attempt to bind has succeeded or failed."""
         self._config = config
@@ -94,7 +96,12 @@ class Link:
     def usable(self) -> bool:
         """Whether a submit_sm may be sent here when the window and the pace allow it."""
         session = self.session
-        return session is not None and session.can_submit and not self._closing
+        return session is not None and session.can_submit and not self._closing and not self.draining
+
+    @property
+    def closing(self) -> bool:
+        """Whether it ends for good."""
+        return self._closing
 
     def now(self) -> float:
         return self._clock.now().timestamp()

@@ -1,6 +1,6 @@
 """The SMPP engine's own tables: parts of long texts in both directions, and fingerprints of texts that arrived."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import blake2b
@@ -163,6 +163,13 @@ class Records:
                 [total for _, _, total in rows],
                 now,
             )
+
+    async def sent_parts(self, ids: Collection[str]) -> frozenset[str]:
+        """Which of `ids` are parts of long messages that were sent, by any process."""
+        rows = await self._database.fetch(
+            "SELECT part_id FROM smpp_sent_parts WHERE carrier = $1 AND part_id = ANY($2)", self._carrier, list(ids)
+        )
+        return frozenset(row["part_id"] for row in rows)
 
     async def fold(self, receipts: Sequence[Receipt]) -> list[Receipt]:
         """`receipts` with those of parts folded: a long message's single receipt is there once all its parts' are."""

@@ -65,6 +65,8 @@ class Accepts:
                 await self._insights.count(connection, _tally(rows, exceptions))
         if emitted is not None:
             self._events.committed(emitted)
+        for send_at in {plan.send_at for plan in plans if plan.send_at is not None}:
+            self._handover.on_awaiting(send_at)
         if owner is not None:
             self._handover.take(block, pending_of(block, rows, exceptions))
         return [exceptions.get(id(plan), {}) for plan in plans]

@@ -65,7 +65,7 @@ class HandOver:
         self._answered: dict[UUID, datetime] = {}
         self._finished: list[UUID] = []
         self.on_awaiting: Callable[[datetime], None] = _nobody
-        """Called with the instant at which a block that is all answered wants to be looked at."""
+        """Called with an instant at which a block that is all answered, or a message, wants to be looked at."""
         self._wanted = False
         self.on_room: Callable[[], None] = _no_room
         """Called when there is room again, after there was none."""

@@ -95,6 +95,18 @@ class News:
         """Fail (resource, message, detail code) for which nothing will come any more."""
         await self._group.submit(_News(given_up=messages))
 
+    async def cancel(self, resource: UUID, message: UUID) -> bool:
+        """Take back a message that waits for its time, or for its next try; False when it waits for neither."""
+        done = _Done()
+        emitted: list[Emitted] = []
+        async with self._database.transaction() as connection:
+            if not await records.cancel(connection, resource, message, self._clock.now()):
+                return False
+            await self._end(connection, done, emitted, [(resource, message, details.CANCELED)])
+            await self._insights.count(connection, done.tally)
+        self._committed(done, emitted)
+        return True
+
     async def mark(self, messages: Sequence[Pending], *, taken_back: bool = False) -> None:
         """Count a hand-over of `messages` that is about to be made as in doubt; or, when it was not made after all, no
         more."""

@@ -136,6 +136,18 @@ async def find(connection: Connection, resources: Sequence[UUID], message_id: UU
     )
 
 
+async def ended_between(connection: Connection, resource: UUID, first: UUID, end: UUID, limit: int) -> list[Record]:
+    """Ended messages that wanted reports, from the id `first` on and before `end`, in the order they were accepted."""
+    return await connection.fetch(
+        "SELECT * FROM sms_messages WHERE resource_id = $1 AND message_id >= $2 AND message_id < $3"
+        f" AND state >= {int(State.DELIVERED)} AND report_wanted ORDER BY message_id LIMIT $4",
+        resource,
+        first,
+        end,
+        limit,
+    )
+
+
 async def submissions_of(connection: Connection, block: UUID, message_id: UUID) -> list[Record]:
     """When and by whom the message was taken."""
     return await connection.fetch(

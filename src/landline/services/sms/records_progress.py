@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from landline.ports.sms_carrier import Submitted
+from landline.services.sms.model import details
 from landline.services.sms.model.messages import State
 from landline.store.database import Connection, Record
 
@@ -165,7 +166,8 @@ async def defer(connection: Connection, deferrals: Sequence[Deferral], *, reopen
     itself ended them and they are `reopened`."""
     await connection.execute(
         f"UPDATE sms_messages m SET due_at = k.due_at, attempts = least(m.attempts + 1, 32767), carrier = k.carrier,"
-        f" doubt = k.doubt, state = {int(State.QUEUED)}, code = NULL, ended_at = NULL, segments_delivered = NULL"
+        f" doubt = k.doubt, claimed = false, state = {int(State.QUEUED)}, code = NULL, ended_at = NULL,"
+        " segments_delivered = NULL"
         " FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::smallint[])"
         "  AS k (resource_id, message_id, due_at, carrier, doubt)"
         f" WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id"
@@ -179,16 +181,41 @@ async def defer(connection: Connection, deferrals: Sequence[Deferral], *, reopen
     )
 
 
-async def wait_alone(connection: Connection, keys: Sequence[Key], until: Sequence[datetime]) -> None:
-    """Messages with timers of their own were taken by their carriers: their timers are their reports' now."""
+async def wait_alone(
+    connection: Connection, keys: Sequence[Key], until: Sequence[datetime], *, claimed: bool = False
+) -> None:
+    """Set the timers of messages that have ones of their own; `claimed` when they stay in this process's hands."""
     await connection.execute(
-        "UPDATE sms_messages m SET due_at = k.due_at"
+        "UPDATE sms_messages m SET due_at = k.due_at, claimed = $4"
         " FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS k (resource_id, message_id, due_at)"
         f" WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.state < {int(State.DELIVERED)}",
         [resource for resource, _ in keys],
         [message for _, message in keys],
         until,
+        claimed,
     )
+
+
+async def cancel(connection: Connection, resource: UUID, message: UUID, now: datetime) -> bool:
+    """Whether the message waits in nobody's hands; it is locked then, until the transaction ends."""
+    found = await connection.fetchval(
+        "SELECT 1 FROM sms_messages m WHERE resource_id = $1 AND message_id = $2 AND due_at IS NOT NULL AND NOT claimed"
+        f" AND state < {int(State.DELIVERED)} AND NOT EXISTS (SELECT FROM sms_submissions s"
+        "  WHERE s.block_id = m.block_id AND s.message_id = m.message_id) FOR UPDATE",
+        resource,
+        message,
+    )
+    if found is None:
+        return False
+    await connection.execute(
+        "INSERT INTO sms_attempts (resource_id, message_id, at, carrier, code, temporary, reason)"
+        " VALUES ($1, $2, $3, '', $4, false, 'canceled')",
+        resource,
+        message,
+        now,
+        details.CANCELED,
+    )
+    return True
 
 
 async def doubt(connection: Connection, keys: Sequence[Key], doubts: Sequence[int]) -> None:
@@ -234,7 +261,7 @@ async def claim_deferred(connection: Connection, now: datetime, lease_until: dat
     """Deferred messages that are due, no longer due for others until `lease_until`."""
     rows = await connection.fetch(
         "WITH due AS (SELECT resource_id, message_id FROM sms_messages WHERE due_at <= $1 ORDER BY due_at LIMIT $3"
-        " FOR UPDATE SKIP LOCKED), claimed AS (UPDATE sms_messages m SET due_at = $2 FROM due"
+        " FOR UPDATE SKIP LOCKED), claimed AS (UPDATE sms_messages m SET due_at = $2, claimed = true FROM due"
         " WHERE m.resource_id = due.resource_id AND m.message_id = due.message_id RETURNING m.*)"
         f" {_OPEN.replace('FROM sms_messages m', 'FROM claimed m')}",
         now,

@@ -89,13 +89,15 @@ def _inbound_steps(row: Record) -> list[Step]:
 async def _outgoing_steps(connection: Connection, row: Record) -> list[Step]:
     steps = [_step(row["accepted_at"], "accepted")]
     attempts = await records.attempts_of(connection, row["resource_id"], row["message_id"])
-    if attempts and not attempts[0]["carrier"]:
+    if attempts and not attempts[0]["carrier"] and row["ended_at"] == row["accepted_at"]:
         blocked = {"code": row["code"], "details": details.words(row["code"]), "reason": attempts[0]["reason"]}
         return [*steps, _step(row["ended_at"], "blocked", **blocked)]
-    first = attempts[0]["carrier"] if attempts else row["carrier"]
+    first = next((attempt["carrier"] for attempt in attempts if attempt["carrier"]), row["carrier"])
     steps.append(_step(row["accepted_at"], "queued", carrier=first, route=row["route"]))
     handed = [
-        _step(
+        _step(attempt["at"], "canceled")
+        if not attempt["carrier"]
+        else _step(
             attempt["at"],
             "unanswered" if attempt["unknown"] else "refused",
             carrier=attempt["carrier"],

@@ -107,7 +107,7 @@ class Worker:
             self._renewed_at = now
             until = now + _DEFERRED_LEASE
             await self._wait_alone(
-                [(message.resource, message.submission.key, until) for message in self._handover.alone()]
+                [(message.resource, message.submission.key, until) for message in self._handover.alone()], claimed=True
             )
 
     async def _release_forgotten(self) -> None:
@@ -293,11 +293,11 @@ class Worker:
         await self._wait_alone([(message.resource, message.submission.key, now + _UNREACHED_PAUSE) for message in left])
         return len(rows)
 
-    async def _wait_alone(self, messages: Sequence[tuple[UUID, UUID, datetime]]) -> None:
+    async def _wait_alone(self, messages: Sequence[tuple[UUID, UUID, datetime]], *, claimed: bool = False) -> None:
         if messages:
             async with self._database.connection() as connection:
                 keys = [(resource, message) for resource, message, _ in messages]
-                await records.wait_alone(connection, keys, [until for _, _, until in messages])
+                await records.wait_alone(connection, keys, [until for _, _, until in messages], claimed=claimed)
 
     async def _give_up_late(self, rows: Sequence[Record]) -> None:
         """End what was taken and not reported in time, as its carrier says when it can be asked."""

@@ -1,3 +1,6 @@
+-- Whether a message with a timer of its own is in some process's hands (its timer is then a lease).
+ALTER TABLE sms_messages ADD COLUMN claimed boolean NOT NULL DEFAULT false;
+
 -- Senders that share a campaign's traffic, and which of them a recipient knows.
 CREATE TABLE sms_pools (
     resource_id uuid NOT NULL,

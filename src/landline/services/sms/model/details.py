@@ -5,6 +5,8 @@ OPTED_OUT = 4007
 TEMPORARILY_UNAVAILABLE = 5001
 NO_REPORT = 5002
 UNKNOWN = 9999
+CANCELED = 5000
+"""ACS has no code for what its own sender took back."""
 
 OF_THE_MESSAGE = frozenset({4000, 4001, 4002, 4004, 4007, 4009, 4010})
 """What is wrong with the message itself, so that no other carrier would do better."""

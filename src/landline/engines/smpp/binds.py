@@ -1,0 +1,146 @@
+"""The binds of one carrier in this process: one link, or a pair, for each slot it holds; opened and ended as its slots
+come and go."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import asdict
+from random import Random
+
+import structlog
+
+from landline.engines.smpp.config import Binding, SmppConfig
+from landline.engines.smpp.link import Link, LinkCounters, LinkOwner
+from landline.engines.smpp.slots import Slots
+from landline.ports.clock import Clock
+from landline.protocols.smpp.commands import BindKind
+
+log = structlog.get_logger()
+
+
+class Binds:
+    """See the module. `on_reachable` is called when `reachable` has changed."""
+
+    def __init__(self, config: SmppConfig, clock: Clock, random: Random, owner: LinkOwner, slots: Slots) -> None:
+        self.links: list[Link] = []
+        """All that are up, being made or being ended."""
+        self.tasks: list[asyncio.Task[None]] = []
+        self.on_reachable: Callable[[], None] = _nobody
+        self._config = config
+        self._clock = clock
+        self._random = random
+        self._owner = owner
+        self._slots = slots
+        self._of_slot: dict[int, list[Link]] = {}
+        self._tls: ssl.SSLContext | None = None
+        self._former = LinkCounters()
+        self._reachable = False
+        self._closing = False
+
+    @property
+    def reachable(self) -> bool:
+        """Whether a slot is ours and not being given up, be its bind up or being made."""
+        return self._reachable and not self._closing
+
+    @property
+    def usable(self) -> bool:
+        """Whether a submit_sm may be sent now."""
+        return not self._closing and any(link.usable for link in self.links)
+
+    async def start(self) -> None:
+        """Returns when each bind was tried once. Raises `Unavailable` when the slots are not known."""
+        self._tls = None if self._config.tls is None else self._config.tls.context()
+        await self._slots.start(self._arrange)
+        self._arrange()
+        await asyncio.gather(*(link.attempted.wait() for link in self.links))
+
+    def settle(self, link: Link) -> None:
+        """End `link` if it is to be ended and nothing it sent is unanswered."""
+        if (self._closing or link.draining) and (link.session is None or not link.session.in_flight):
+            link.close()
+
+    def drain(self) -> None:
+        """No more is sent; each bind ends when what it has sent is answered."""
+        self._closing = True
+        for link in list(self.links):
+            self.settle(link)
+
+    async def end(self) -> None:
+        """Unbind everywhere, and wait for it."""
+        for link in list(self.links):
+            link.close()
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=self._config.connect_s)
+
+    async def close(self) -> None:
+        """Cut what has not ended, and give the slots back."""
+        self._closing = True
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self._slots.close()
+
+    def counters(self) -> dict[str, int]:
+        """`LinkCounters` of all binds there were since the start."""
+        figures = asdict(self._former)
+        for link in self.links:
+            for name, value in asdict(link.counters).items():
+                figures[name] += value
+        return figures
+
+    def _arrange(self) -> None:
+        """Open what has become ours, begin to end what is ours no more."""
+        if self._closing:
+            return
+        held = self._slots.held
+        for slot in sorted(held - self._of_slot.keys()):
+            self._open(slot)
+        for slot, links in list(self._of_slot.items()):
+            for link in links:
+                link.draining = slot not in held
+                self.settle(link)
+        if self._reachable != bool(held):
+            self._reachable = bool(held)
+            self.on_reachable()
+
+    def _open(self, slot: int) -> None:
+        config = self._config
+        kinds = [BindKind.TRANSCEIVER]
+        if config.binding is Binding.PAIR:
+            kinds = [BindKind.TRANSMITTER, BindKind.RECEIVER]
+        self._of_slot[slot] = []
+        for kind in kinds:
+            name = f"{config.name}/{slot}/{kind.name.lower()}"
+            link = Link(config, kind, name, self._clock, self._owner, self._random, self._tls)
+            self._of_slot[slot].append(link)
+            self.links.append(link)
+            task = asyncio.create_task(self._run(slot, link))
+            self.tasks.append(task)
+            task.add_done_callback(self._ended)
+
+    async def _run(self, slot: int, link: Link) -> None:
+        await link.run()
+        if self._closing:
+            return
+        self.links.remove(link)
+        for name, value in asdict(link.counters).items():
+            setattr(self._former, name, getattr(self._former, name) + value)
+        links = self._of_slot[slot]
+        links.remove(link)
+        if links:
+            return
+        del self._of_slot[slot]
+        if slot in self._slots.held:  # it has come back to us meanwhile
+            self._open(slot)
+        else:
+            self._slots.let_go(slot)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not self._closing:
+            self.tasks.remove(task)
+            if not task.cancelled() and task.exception() is not None:
+                log.error("smpp.link_failed", carrier=self._config.name, exc_info=task.exception())
+
+
+def _nobody() -> None:
+    return None

@@ -1,0 +1,93 @@
+"""Which of a carrier's binds this process keeps up: all of them when it is alone, else its share by pure decision."""
+
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+
+class Slots(Protocol):
+    """This process's slots of one carrier. A slot is one transceiver, or one pair."""
+
+    @property
+    def held(self) -> frozenset[int]:
+        """The slots whose binds are to be up here now."""
+        ...
+
+    async def start(self, changed: Callable[[], None]) -> None:
+        """Ask for a share; `changed` is called whenever `held` has changed. Raises `Unavailable`."""
+        ...
+
+    def let_go(self, slot: int) -> None:
+        """The bind of a slot that is held no more has ended: another process may open it."""
+        ...
+
+    async def close(self) -> None:
+        """Every bind has ended, this process wants none."""
+        ...
+
+
+class AllMine:
+    """All slots, always: for the only process on a database. Fills `Slots`."""
+
+    def __init__(self, binds: int) -> None:
+        self.held = frozenset(range(binds))
+
+    async def start(self, changed: Callable[[], None]) -> None:
+        pass
+
+    def let_go(self, slot: int) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One slot as all processes see it."""
+
+    number: int
+    owner: UUID | None
+    until: datetime
+    leaving: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a process does about its share."""
+
+    keep: frozenset[int]
+    """Held and to be renewed, those that are leaving included."""
+    claim: frozenset[int]
+    leave: frozenset[int]
+    """Among `keep`: to be ended and given up."""
+
+
+def share(me: UUID, slots: Sequence[Slot], sharers: Set[UUID], now: datetime, *, expected: int = 1) -> Share:
+    """This process's part of `slots`, which all look at in turn: as many for each of `sharers` as divide evenly, and
+    one more for some. What is even already is left alone, so that binds do not wander. `expected` sharers count as
+    there.
+    """
+    count = max(len(sharers | {me}), expected)
+    least, rest = divmod(len(slots), count)
+    most = least + (rest > 0)
+    mine = {slot.number for slot in slots if slot.owner == me}
+    leaving = {slot.number for slot in slots if slot.owner == me and slot.leaving}
+    free = [slot.number for slot in slots if slot.owner != me and (slot.owner is None or slot.until <= now)]
+    staying = len(mine) - len(leaving)
+    wants = [_staying(other, slots, now) for other in sharers - {me}]
+    lacking = sum(max(least - held, 0) for held in wants)
+    could = sum(max(most - held, 0) for held in wants)
+    claim = min(len(free), max(least - staying, 0))
+    claim += min(max(len(free) - claim - lacking, 0), max(most - max(staying, least), 0))
+    coming = len(free) + sum(slot.leaving for slot in slots if slot.owner is not None and slot.until > now)
+    short = max(lacking - coming, 0)
+    give = max(min(staying - most, could), min(staying - least, short), 0)
+    keeping = sorted(mine - leaving)
+    return Share(frozenset(mine), frozenset(free[:claim]), frozenset(leaving | set(keeping[len(keeping) - give :])))
+
+
+def _staying(owner: UUID, slots: Sequence[Slot], now: datetime) -> int:
+    return sum(1 for slot in slots if slot.owner == owner and not slot.leaving and slot.until > now)

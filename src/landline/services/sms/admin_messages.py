@@ -1,0 +1,112 @@
+"""The admin routes of messages and sender pools: sending with every option, taking back, telling reports again."""
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from landline.core.ids import ResourceId
+from landline.edge.http import Request, Response, json_response
+from landline.edge.routes import Access, Handler, Route
+from landline.services.sms.model.messages import Outcome
+from landline.services.sms.model.pools import Pool
+from landline.services.sms.outgoing import Outgoing
+from landline.services.sms.pools import Pools
+from landline.services.sms.service import Options, Sms, To
+from landline.wire import messages
+
+_SEND = msgspec.json.Decoder(messages.MessageToSend)
+_PUSH = msgspec.json.Decoder(messages.ReportsToPush)
+_POOL = msgspec.json.Decoder(messages.SenderPool)
+
+
+def routes(
+    service: Sms,
+    outgoing: Outgoing,
+    pools: Pools,
+    resolve: Callable[[str], Awaitable[ResourceId]],
+    all_resources: Callable[[], Awaitable[list[ResourceId]]],
+) -> list[Route]:
+    """`resolve` finds a resource by its name and raises `NotFound`."""
+
+    async def send(request: Request) -> Response:
+        """Accept a text for each recipient; it is answered as ACS answers a send."""
+        resource = await resolve(request.params["name"])
+        asked = request.decode(_SEND)
+        options = Options(
+            report_wanted=asked.enable_delivery_report,
+            tag=asked.tag,
+            send_at=asked.send_at,
+            valid_for_s=asked.validity_seconds,
+            smart_encoding=asked.smart_encoding,
+        )
+        outcomes = await service.send(
+            resource, asked.from_, [To(number) for number in asked.to], asked.message, options
+        )
+        return json_response(202, messages.SentMessages([_sent(outcome) for outcome in outcomes]))
+
+    async def cancel(request: Request) -> Response:
+        """Take back a message that waits for its time or for its next try."""
+        await outgoing.cancel(await all_resources(), request.params["messageId"])
+        return Response(204)
+
+    async def push(request: Request) -> Response:
+        """Tell the subscriptions there are now the report of an ended message once more."""
+        await outgoing.push(await all_resources(), request.params["messageId"])
+        return Response(202)
+
+    async def push_all(request: Request) -> Response:
+        """The same for all messages of a time; in portions."""
+        resource = await resolve(request.params["name"])
+        asked = request.decode(_PUSH)
+        pushed, after = await outgoing.push_all(resource, asked.since, asked.until, asked.after)
+        return json_response(202, messages.PushedReports(pushed, after))
+
+    return [
+        _route("POST", "/resources/{name}/messages", send),
+        _route("DELETE", "/messages/{messageId}", cancel),
+        _route("POST", "/messages/{messageId}/report:push", push),
+        _route("POST", "/resources/{name}/reports:push", push_all),
+        *_pool_routes(pools, resolve),
+    ]
+
+
+def _pool_routes(pools: Pools, resolve: Callable[[str], Awaitable[ResourceId]]) -> list[Route]:
+    async def show_all(request: Request) -> Response:
+        found = await pools.all_of(await resolve(request.params["name"]))
+        return json_response(200, messages.SenderPools([_shown(pool) for pool in found]))
+
+    async def show(request: Request) -> Response:
+        found = await pools.get(await resolve(request.params["name"]), request.params["pool"])
+        return json_response(200, _shown(found))
+
+    async def put(request: Request) -> Response:
+        """Make a pool, or make it so."""
+        resource = await resolve(request.params["name"])
+        asked = request.decode(_POOL)
+        pool = Pool(request.params["pool"], tuple(asked.senders), asked.sticky is not False)
+        await pools.put(resource, pool)
+        return json_response(200, _shown(pool))
+
+    async def remove(request: Request) -> Response:
+        await pools.remove(await resolve(request.params["name"]), request.params["pool"])
+        return Response(204)
+
+    one = "/resources/{name}/sms/pools/{pool}"
+    return [
+        _route("GET", "/resources/{name}/sms/pools", show_all),
+        _route("GET", one, show),
+        _route("PUT", one, put),
+        _route("DELETE", one, remove),
+    ]
+
+
+def _route(method: str, template: str, handler: Handler) -> Route:
+    return Route(method, template, handler, access=Access.ADMIN, versioned=False)
+
+
+def _shown(pool: Pool) -> messages.SenderPool:
+    return messages.SenderPool(list(pool.senders), pool.sticky, pool.name)
+
+
+def _sent(outcome: Outcome) -> messages.SentMessage:
+    return messages.SentMessage(outcome.to, outcome.status, outcome.status == 202, outcome.message_id, outcome.error)

@@ -1,0 +1,88 @@
+"""What an operator does about messages already accepted: take one back, tell reports again."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from landline.core.errors import Conflict, Invalid, NotFound
+from landline.core.ids import ResourceId, time_ordered
+from landline.ports.clock import Clock
+from landline.services.events.model import Event
+from landline.services.events.service import Events
+from landline.services.sms import notices, records
+from landline.services.sms.model import messages
+from landline.services.sms.news import News
+from landline.store.database import Database, Record
+
+_AT_ONCE = 500
+
+
+class Outgoing:
+    """See the module. Messages are named by their public ids."""
+
+    def __init__(self, database: Database, clock: Clock, events: Events, news: News) -> None:
+        self._database = database
+        self._clock = clock
+        self._events = events
+        self._news = news
+
+    async def cancel(self, resources: Sequence[ResourceId], public_id: str) -> None:
+        """Take back a message that waits for its time or its next try: it ends as failed (5000), and is reported so.
+
+        Raises `NotFound`; `Conflict` when it has ended, or is with a carrier or on its way to one.
+        """
+        found = await self._find(resources, public_id)
+        if not await self._news.cancel(found["resource_id"], found["message_id"]):
+            raise Conflict("The message has ended, or is on its way already.", target="messageId")
+
+    async def push(self, resources: Sequence[ResourceId], public_id: str) -> None:
+        """Tell the report of an ended message again, as a new event. Raises `NotFound`, `Conflict` before its end."""
+        found = await self._find(resources, public_id)
+        if found["state"] not in messages.FINAL:
+            raise Conflict("The message has not ended: there is no report to push.", target="messageId")
+        await self._emit([found])
+
+    async def push_all(
+        self, resource: ResourceId, since: datetime, until: datetime, after: str | None
+    ) -> tuple[int, str | None]:
+        """Tell the reports of messages accepted from `since` on and before `until` again, of those that wanted one.
+
+        Up to 500 of them: how many, and where to go on (`after`), None at the end. Raises `Invalid`.
+        """
+        if not since < until:
+            raise Invalid("since is not before until.", target="since")
+        first = time_ordered(since, bytes(10))
+        if after is not None:
+            try:
+                first = UUID(after)
+            except ValueError:
+                raise Invalid("after is none that an answer gave.", target="after") from None
+        async with self._database.connection() as connection:
+            ended = await records.ended_between(
+                connection, resource, first, time_ordered(until, bytes(10)), _AT_ONCE + 1
+            )
+        await self._emit(ended[:_AT_ONCE])
+        more = str(ended[_AT_ONCE]["message_id"]) if len(ended) > _AT_ONCE else None
+        return len(ended[:_AT_ONCE]), more
+
+    async def _find(self, resources: Sequence[ResourceId], public_id: str) -> Record:
+        message_id = messages.parse_public_id(public_id)
+        async with self._database.connection() as connection:
+            found = await records.find(connection, resources, message_id) if message_id else None
+        if found is None:
+            raise NotFound("There is no message with this id.", target="messageId")
+        return found
+
+    async def _emit(self, ended: Sequence[Record]) -> None:
+        now = self._clock.now()
+        told = [_again(notices.ended(record), now) for record in ended]
+        async with self._database.transaction() as connection:
+            emitted = await self._events.emit(connection, told)
+        self._events.committed(emitted)
+
+
+def _again(event: Event, now: datetime) -> Event:
+    """Under an id of its own, or it would be the delivery that was made before; the data says which message it is."""
+    return replace(event, event_id=time_ordered(now, os.urandom(10)))

@@ -1,0 +1,62 @@
+"""JSON shapes of the admin API's messages (sending with what ACS's own wire has no words for, taking back, telling
+again) and of sender pools."""
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import Meta, field
+
+from landline.wire.base import Wire
+
+
+class MessageToSend(Wire):
+    """Body of `POST /resources/{name}/messages`. `from` is a sender, or `pool:` and a pool's name."""
+
+    from_: Annotated[str, Meta(min_length=1)] = field(name="from")
+    to: Annotated[list[str], Meta(min_length=1, max_length=100)]
+    message: Annotated[str, Meta(max_length=2048)]
+    tag: Annotated[str, Meta(max_length=2048)] | None = None
+    enable_delivery_report: bool = True
+    send_at: Annotated[datetime, Meta(tz=True)] | None = None
+    validity_seconds: int | None = None
+    smart_encoding: bool | None = None
+
+
+class SentMessage(Wire):
+    to: str
+    http_status_code: int
+    successful: bool
+    message_id: str | None = None
+    error_message: str | None = None
+
+
+class SentMessages(Wire):
+    value: list[SentMessage]
+
+
+class ReportsToPush(Wire):
+    """Body of `POST /resources/{name}/reports:push`: of messages accepted from `since` on and before `until`."""
+
+    since: Annotated[datetime, Meta(tz=True)]
+    until: Annotated[datetime, Meta(tz=True)]
+    after: str | None = None
+    """Where the answer before this one left off."""
+
+
+class PushedReports(Wire):
+    pushed: int
+    after: str | None = None
+    """Set when there are more: ask again with it."""
+
+
+class SenderPool(Wire):
+    """Body of `PUT /resources/{name}/sms/pools/{pool}`, and what is shown of a pool."""
+
+    senders: list[str]
+    sticky: bool | None = None
+    """True when absent."""
+    name: str | None = None
+
+
+class SenderPools(Wire):
+    value: list[SenderPool]

@@ -1,0 +1,107 @@
+"""Processes on one database know of each other: by sign-on and sign-off at once, by silence after its time."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from landline.store.changes import Changes
+from landline.store.database import Database
+from landline.store.processes import SILENCE, Processes
+from landline.store.wakeups import Wakeups
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+class Wall:
+    """A clock on the wall that the test moves."""
+
+    def __init__(self) -> None:
+        self.at = NOW
+
+    def __call__(self) -> datetime:
+        return self.at
+
+
+@pytest.fixture
+async def changes(dsn: str) -> AsyncGenerator[Callable[[], Changes]]:
+    made: list[Changes] = []
+
+    def make() -> Changes:
+        made.append(Changes(dsn))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.close()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.002)
+
+
+async def test_sign_on_and_sign_off_are_known_to_the_others_at_once(
+    database: Database, changes: Callable[[], Changes]
+) -> None:
+    wall, ears = Wall(), [changes(), changes()]
+    first = Processes(database, ears[0], uuid4(), "serve", wall=wall, serves=["sms", "smpp:a"])
+    second = Processes(database, ears[1], uuid4(), "worker", wall=wall, serves=["sms"])
+    for ear in ears:
+        await ear.start()
+    await first.start()
+    assert (first.live, first.share()) == (1, 1.0)
+    await second.start()
+    await until(lambda: first.live == 2)
+    assert (second.live, second.share("sms"), first.share("smpp:a")) == (2, 0.5, 1.0)
+    assert sorted((each.kind, each.live) for each in await first.listed()) == [("serve", True), ("worker", True)]
+    await second.close()
+    await until(lambda: first.live == 1)
+    await first.close()
+    assert await first.listed() == []
+
+
+async def test_a_silent_process_counts_no_more_after_its_time(
+    database: Database, changes: Callable[[], Changes]
+) -> None:
+    wall = Wall()
+    dead = Processes(database, changes(), uuid4(), "serve", wall=wall)
+    ours = Processes(database, changes(), uuid4(), "serve", wall=wall)
+    await dead.beat()
+    await ours.beat()
+    assert ours.live == 2
+    wall.at += SILENCE
+    await ours.beat()
+    assert ours.live == 1
+    assert sorted(each.live for each in await ours.listed()) == [False, True]
+    wall.at += timedelta(hours=1)
+    await ours.beat()
+    assert [each.live for each in await ours.listed()] == [True]
+
+
+async def test_hints_reach_the_others_and_not_their_sender(database: Database, changes: Callable[[], Changes]) -> None:
+    ears = [changes(), changes()]
+    here, there = (Wakeups(database, ear, uuid4()) for ear in ears)
+    heard = {"here": 0, "there": 0, "other": 0}
+
+    def counting(name: str) -> Callable[[], None]:
+        def count() -> None:
+            heard[name] += 1
+
+        return count
+
+    here.on("sms", counting("here"))
+    there.on("sms", counting("there"))
+    there.on("events", counting("other"))
+    for ear in ears:
+        await ear.start()
+    heard.update(here=0, there=0, other=0)
+    here.start()
+    for _ in range(100):
+        here.hint("sms")
+    await until(lambda: heard["there"] > 0)
+    assert heard["here"] == heard["other"] == 0
+    await here.close()

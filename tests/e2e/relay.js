@@ -1,0 +1,93 @@
+// What each of the two pages of test_relay.py runs: a peer connection that may use nothing but the relay.
+
+var connection, channel, heard = null, refusals = [];
+var told = {};
+
+function promised(name) {
+  if (!told[name]) {
+    told[name] = {};
+    told[name].promise = new Promise((resolve, reject) => Object.assign(told[name], { resolve, reject }));
+  }
+  return told[name];
+}
+
+function prepare(iceServer) {
+  connection = new RTCPeerConnection({ iceServers: [iceServer], iceTransportPolicy: "relay" });
+  connection.onconnectionstatechange = () => {
+    if (connection.connectionState === "failed") promised("open").reject(new Error(`no connection: ${refusals}`));
+  };
+  connection.onicecandidateerror = (event) => refusals.push(event.errorCode);
+  connection.onicecandidate = (event) => event.candidate === null && promised("gathered").resolve();
+  connection.ontrack = (event) => {
+    const video = document.createElement("video");
+    Object.assign(video, { srcObject: new MediaStream([event.track]), muted: true, autoplay: true });
+    document.body.append(video);
+  };
+  const canvas = document.createElement("canvas");
+  document.body.append(canvas);
+  const drawing = canvas.getContext("2d");
+  let hue = 0;
+  setInterval(() => {
+    drawing.fillStyle = `hsl(${(hue += 20)}, 90%, 50%)`;
+    drawing.fillRect(0, 0, canvas.width, canvas.height);
+  }, 50);
+  connection.addTrack(canvas.captureStream(20).getVideoTracks()[0]);
+}
+
+function use(opened) {
+  channel = opened;
+  channel.onopen = () => promised("open").resolve();
+  if (channel.readyState === "open") promised("open").resolve();
+  channel.onmessage = (event) => {
+    heard = event.data;
+    promised("heard").resolve();
+  };
+}
+
+async function described(description) {
+  await connection.setLocalDescription(description);
+  await promised("gathered").promise;
+  return connection.localDescription.toJSON();
+}
+
+async function offer(iceServer) {
+  prepare(iceServer);
+  use(connection.createDataChannel("words"));
+  return described(await connection.createOffer());
+}
+
+async function answer(iceServer, offered) {
+  prepare(iceServer);
+  connection.ondatachannel = (event) => use(event.channel);
+  await connection.setRemoteDescription(offered);
+  return described(await connection.createAnswer());
+}
+
+async function accept(answered) {
+  await connection.setRemoteDescription(answered);
+}
+
+async function talk(words) {
+  await promised("open").promise;
+  channel.send(words);
+  await promised("heard").promise;
+}
+
+async function statistics() {
+  return [...(await connection.getStats()).values()];
+}
+
+async function framesDecoded(least) {
+  for (;;) {
+    const found = (await statistics()).find((one) => one.type === "inbound-rtp" && one.kind === "video");
+    if (found && found.framesDecoded >= least) return found.framesDecoded;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+async function candidateTypes() {
+  const all = await statistics();
+  const transport = all.find((one) => one.type === "transport");
+  const pair = all.find((one) => one.id === transport.selectedCandidatePairId);
+  return ["localCandidateId", "remoteCandidateId"].map((name) => all.find((one) => one.id === pair[name]).candidateType);
+}

@@ -1,0 +1,66 @@
+"""The admin API's own sending, as docs/guides/sending.md tells it, over real HTTP."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from landline.testing import Server
+from landline.testing.admin import AdminError
+
+PHONE = "+14255550177"
+
+
+def test_a_scheduled_text_comes_at_its_time_and_is_smartly_encoded(landline: Server) -> None:
+    inbox, handset = landline.inbox(), landline.handset(PHONE)
+    now = datetime.fromisoformat(landline.admin.call("GET", "/clock")["now"])
+    answer = landline.admin.call(
+        "POST",
+        "/resources/local/messages",
+        {
+            "from": landline.phone_number,
+            "to": [PHONE],
+            "message": "\u201cGood morning\u201d",
+            "tag": "breakfast",
+            "sendAt": (now + timedelta(hours=2)).isoformat(),
+            "smartEncoding": True,
+        },
+    )
+    [sent] = answer["value"]
+    assert (sent["httpStatusCode"], sent["successful"]) == (202, True)
+    landline.clock.advance(hours=3)
+    assert handset.wait_for_sms().text == '"Good morning"'
+    report = inbox.wait_for("Microsoft.Communication.SMSDeliveryReportReceived")
+    assert report.data["messageId"] == sent["messageId"]
+    landline.admin.call("POST", f"/messages/{sent['messageId']}/report:push")
+    again = inbox.wait_for("Microsoft.Communication.SMSDeliveryReportReceived")
+    assert again.data == report.data
+
+
+def test_pools_are_kept_and_named_as_senders(landline: Server) -> None:
+    pools = "/resources/local/sms/pools"
+    landline.admin.call("PUT", f"{pools}/news", {"senders": ["+14255550100"]})
+    assert landline.admin.call("GET", pools)["value"] == [{"name": "news", "senders": ["+14255550100"], "sticky": True}]
+    body = {"from": "pool:news", "to": [PHONE], "message": "hi"}
+    [sent] = landline.admin.call("POST", "/resources/local/messages", body)["value"]
+    assert sent["successful"]
+    landline.admin.call("DELETE", f"{pools}/news")
+    with pytest.raises(AdminError) as refused:
+        landline.admin.call("POST", "/resources/local/messages", body)
+    assert refused.value.status == 404
+
+
+def test_what_cannot_be_is_refused(landline: Server) -> None:
+    past = (datetime.now(UTC) - timedelta(days=400)).isoformat()
+    for change, status in (
+        ({"sendAt": past}, 400),
+        ({"sendAt": "soon"}, 400),
+        ({"to": []}, 400),
+        ({"from": "+1"}, 400),
+    ):
+        body = {"from": landline.phone_number, "to": [PHONE], "message": "hi"} | change
+        with pytest.raises(AdminError) as refused:
+            landline.admin.call("POST", "/resources/local/messages", body)
+        assert refused.value.status == status
+    with pytest.raises(AdminError) as refused:
+        landline.admin.call("DELETE", "/messages/nonsense")
+    assert refused.value.status == 404

@@ -1,0 +1,93 @@
+"""Sharing a carrier's slots: even, without moving what is even already, and never one slot for two."""
+
+import random
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from landline.engines.smpp.slots import AllMine, Slot, share
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+LATER = NOW + timedelta(seconds=15)
+PROCESSES = [UUID(int=number) for number in range(1, 10)]
+
+
+class Table:
+    """The slots as the database has them; every process looks in turn."""
+
+    def __init__(self, binds: int) -> None:
+        self.slots = [Slot(number, None, NOW, leaving=False) for number in range(binds)]
+        self.sharers: set[UUID] = set()
+        self.moves = 0
+
+    def look(self, process: UUID, *, expected: int = 1) -> None:
+        found = share(process, self.slots, self.sharers, NOW, expected=expected)
+        for number in found.keep | found.claim:
+            held = self.slots[number]
+            assert held.owner in (process, None) or held.until <= NOW, "taken from one who has it"
+            self.slots[number] = Slot(number, process, LATER, leaving=number in found.leave)
+        self.moves += len(found.claim)
+
+    def end_binds(self, process: UUID) -> None:
+        for number, slot in enumerate(self.slots):
+            if slot.owner == process and slot.leaving:
+                self.slots[number] = replace(slot, owner=None, leaving=False)
+
+    def die(self, process: UUID) -> None:
+        self.sharers.discard(process)
+        self.slots = [replace(slot, until=NOW) if slot.owner == process else slot for slot in self.slots]
+
+    def settle(self) -> None:
+        for _ in range(4):
+            for process in sorted(self.sharers):
+                self.look(process)
+            for process in sorted(self.sharers):
+                self.end_binds(process)
+
+    def counts(self) -> list[int]:
+        held = Counter(slot.owner for slot in self.slots if slot.until > NOW)
+        return sorted(held[process] for process in self.sharers)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_slots_are_shared_evenly_whoever_comes_and_dies_and_then_stay(seed: int) -> None:
+    chance = random.Random(seed)
+    table = Table(chance.randint(1, 9))
+    for _ in range(20):
+        who = chance.choice(PROCESSES)
+        table.die(who) if who in table.sharers else table.sharers.add(who)
+        if not table.sharers:
+            continue
+        table.settle()
+        counts = table.counts()
+        assert sum(counts) == len(table.slots), counts
+        assert counts[-1] - counts[0] <= 1, counts
+        moves = table.moves
+        table.settle()
+        assert table.moves == moves, "what is even is left alone"
+
+
+def test_the_first_to_come_leaves_room_for_those_that_are_expected() -> None:
+    table = Table(4)
+    for process in PROCESSES[:2]:
+        table.sharers.add(process)
+        table.look(process, expected=2)
+    assert table.counts() == [2, 2]
+
+
+def test_a_process_without_a_slot_gets_one_only_when_there_are_enough() -> None:
+    table = Table(2)
+    table.sharers = set(PROCESSES[:3])
+    table.settle()
+    assert table.counts() == [0, 1, 1]
+    [idle] = [process for process in table.sharers if all(slot.owner != process for slot in table.slots)]
+    table.die(next(process for process in sorted(table.sharers) if process != idle))
+    table.settle()
+    assert table.counts() == [1, 1]
+
+
+def test_who_is_alone_has_all() -> None:
+    assert AllMine(3).held == {0, 1, 2}
