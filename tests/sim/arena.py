@@ -41,6 +41,7 @@ class Simulation:
     def run(self, seed: int, steps: int = STEPS) -> list[str]:
         """What is wrong after the run of `seed`."""
         self._loop.run_until_complete(self._arena.clean())
+        self._loop.rewind()
         run = Run(seed, self._arena, self._loop, self._callout)
         self._loop.on_idle, self._loop.on_silence = run.turns.idle, run.turns.silence
         try:
@@ -69,7 +70,6 @@ class Simulation:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._loop.rewind()
 
     async def _prepare(self) -> None:
         admin = await asyncpg.connect(self._server)
@@ -102,6 +102,6 @@ def _tracked(loop: asyncio.AbstractEventLoop, work: Any, *, context: contextvars
     task = asyncio.Task(work, loop=loop, context=context)
     process = context.get(CURRENT) if context is not None else CURRENT.get()
     if process is not None:
-        process.tasks.add(task)
-        task.add_done_callback(process.tasks.discard)
+        process.tasks[task] = None
+        task.add_done_callback(lambda ended: process.tasks.pop(ended, None))
     return task

@@ -38,7 +38,7 @@ class SimClock(SystemClock):
         target = self._loop.seconds + by.total_seconds()
         while True:
             await self._turns.rest()
-            timer = self._loop.next_timer()
+            timer = self._loop.next_timers()
             if timer is None or timer > target:
                 break
             await self._jump(timer)

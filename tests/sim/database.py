@@ -21,6 +21,7 @@ CREATE FUNCTION sim_opted_out() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN INSERT INTO sim_optouts VALUES (NEW.resource_id, NEW.sender, NEW.recipient, NEW.at); RETURN NULL; END $$;
 CREATE TRIGGER sim_opted_out AFTER INSERT ON sms_optouts FOR EACH ROW EXECUTE FUNCTION sim_opted_out();
 """
+_CONNECTIONS = 24
 _KEPT = "numbers_owned, events_subscriptions, landline_migrations"
 
 
@@ -40,6 +41,8 @@ class Arena:
         await self.side.execute(_PREPARE)
         tables = await self.side.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
         self._tables = ", ".join(name for (name,) in tables if name.startswith(("sms_", "events_", "insights_", "sim_")) and name not in _KEPT)
+        # As many as a run ever needs: opening one would put its statement behind others.
+        self._free = [await self._connect() for _ in range(_CONNECTIONS)]
         for table in self._tables.split(", "):
             await self.side.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
 
@@ -162,7 +165,7 @@ class SimConnection:
     async def _end(self, how: str) -> None:
         self._wants_transaction = False
         if self.begun and not self.lost and not self._process.dead:
-            await self._do(lambda: self._finish(how))
+            await self._do(lambda: self._finish(how), ends=True)
             self.begun = False
 
     async def _finish(self, how: str) -> None:
@@ -171,12 +174,16 @@ class SimConnection:
             for tell in self.news:
                 tell()
 
-    async def _do(self, statement: Callable[[], Awaitable[T]]) -> T:
+    async def _do(self, statement: Callable[[], Awaitable[T]], *, ends: bool = False) -> T:
         if self.lost:
             raise Unavailable("the connection was lost")
         try:
             return await self._turns.take(
-                self._process, self.raw.get_server_pid(), self.begun, lambda: self._in_transaction(statement)
+                self._process,
+                self.raw.get_server_pid(),
+                lambda: self._in_transaction(statement),
+                inside=self.begun,
+                ends=ends or not self._wants_transaction,
             )
         except Unavailable:
             self.lost = True

@@ -6,9 +6,12 @@ Nothing here waits for real time but for answers of the database, which come one
 import asyncio
 import selectors
 from collections.abc import Callable
+from typing import Any
 
-_PATIENCE_S = 0.02
+_PATIENCE_S = 0.005
 """How long an answer of the database may take before somebody looks whether it waits for a lock."""
+
+INSTANT_S = 2e-4
 
 
 class _Selector(selectors.DefaultSelector):
@@ -27,6 +30,7 @@ class SimLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self._timers = 0
         self.on_idle: Callable[[], None] | None = None
         self.on_silence: Callable[[], None] | None = None
         self._sockets = _Selector()
@@ -35,15 +39,23 @@ class SimLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.seconds
 
-    def next_timer(self) -> float | None:
-        """When the next timer is due."""
-        return min((timer.when() for timer in self._scheduled if not timer.cancelled()), default=None)  # type: ignore[attr-defined]
+    def call_at(self, when: float, *rest: Any, **named: Any) -> asyncio.TimerHandle:
+        """Timers of one instant run in the order they were set: each is a nanosecond behind the one before."""
+        self._timers += 1
+        return super().call_at(when + self._timers % 100_000 * 1e-9, *rest, **named)
+
+    def next_timers(self) -> float | None:
+        """When the next timers are all due, those of one instant together."""
+        live = [timer.when() for timer in self._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
+        first = min(live, default=None)
+        return None if first is None else max(when for when in live if when <= first + INSTANT_S)
 
     def rewind(self) -> None:
         """Time begins anew, without any timers."""
-        self.seconds = 0.0
+        self.seconds, self._timers = 0.0, 0
         for timer in self._scheduled:  # type: ignore[attr-defined]
             timer.cancel()
+        self._scheduled.clear()  # type: ignore[attr-defined]
 
     def _run_once(self) -> None:
         # Private to asyncio, and the one place that knows that nothing is ready: the point of this class.

@@ -8,6 +8,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Any, TypeVar
 
 from tests.sim.loop import SimLoop
@@ -40,7 +41,7 @@ class Process:
     """What dies together."""
 
     name: str
-    tasks: set["asyncio.Task[Any]"] = field(default_factory=set["asyncio.Task[Any]"])
+    tasks: dict["asyncio.Task[Any]", None] = field(default_factory=dict["asyncio.Task[Any]", None])
     dead: bool = False
     stalled: bool = False
     """Its statements outside transactions wait."""
@@ -76,12 +77,17 @@ class Turns:
         self._waiting: list[_Waiting] = []
         self._running: dict[asyncio.Task[Any], int] = {}
         self._blocked: set[asyncio.Task[Any]] = set()
+        self._untold: dict[asyncio.Task[Any], asyncio.Future[None]] = {}
+        """Who waits for which statement, in the order the statements were let go."""
         self._probe: asyncio.Task[None] | None = None
         self._rest: asyncio.Future[None] | None = None
         self._until: int | None = None
 
-    async def take(self, process: Process, pid: int, inside: bool, statement: Callable[[], Awaitable[T]]) -> T:
-        """Run `statement` when it is its turn. `inside` a transaction that has begun it is not held back by a stall."""
+    async def take(
+        self, process: Process, pid: int, statement: Callable[[], Awaitable[T]], *, inside: bool, ends: bool
+    ) -> T:
+        """Run `statement` when it is its turn. `inside` a transaction that has begun it is not held back by a stall;
+        when it `ends` one, or is one, others may go on that wait for its locks."""
         if process.dead:
             raise asyncio.CancelledError
         waiting = _Waiting(process, inside, self.loop.create_future())
@@ -96,7 +102,7 @@ class Turns:
             await asyncio.sleep(0)
         if fate is Fate.LOST_BEFORE:
             raise Unavailable("the connection was lost")
-        result = await asyncio.shield(self.run(pid, statement))
+        result = await self._result(self.run(pid, statement, ends=ends))
         if fate is Fate.KILLED_AFTER:
             process.kill()
             await asyncio.sleep(0)
@@ -104,7 +110,13 @@ class Turns:
             raise Unavailable("the connection was lost")
         return result
 
-    def run(self, pid: int, statement: Callable[[], Awaitable[T]]) -> "asyncio.Task[T]":
+    async def _result(self, task: "asyncio.Task[T]") -> T:
+        """What `task` comes to, told when nothing else is going on: answers that race are told in one order."""
+        self._untold[task] = told = self.loop.create_future()
+        await told
+        return task.result()
+
+    def run(self, pid: int, statement: Callable[[], Awaitable[T]], *, ends: bool = True) -> "asyncio.Task[T]":
         """Run `statement` now, as nobody's: it goes on when its process dies, as a server's backend does."""
         token = CURRENT.set(None)
         try:
@@ -112,7 +124,7 @@ class Turns:
         finally:
             CURRENT.reset(token)
         self._running[task] = pid
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, ends))
         return task
 
     async def rest(self, turns: int | None = None) -> None:
@@ -128,6 +140,12 @@ class Turns:
     def idle(self) -> None:
         """Nothing is ready to run: let the next statement go."""
         if len(self._running) > len(self._blocked) or self._probe is not None:
+            return
+        ended = next((task for task in self._untold if task.done()), None)
+        if ended is not None:
+            told = self._untold.pop(ended)
+            if not told.done():
+                told.set_result(None)
             return
         if self._until is not None and self.count >= self._until and self._rest is not None:
             self._until = None
@@ -163,12 +181,12 @@ class Turns:
         if not chosen.future.done():
             chosen.future.set_result(Fate.LOST_BEFORE if chosen.process.cut_off else self.fate(chosen.process))
 
-    def _ended(self, task: "asyncio.Task[Any]") -> None:
+    def _ended(self, ends: bool, task: "asyncio.Task[Any]") -> None:
         del self._running[task]
         self._blocked.discard(task)
         if not task.cancelled():
             task.exception()  # whoever waits for it learns of it; nobody may
-        if self._blocked:
+        if ends:
             self._blocked.clear()  # perhaps that let them go on: look again
 
 

@@ -40,7 +40,7 @@ TAGS = (None, None, "spring", "autumn")
 MOST_PROCESSES = 3
 _BEAT_S = 20.0
 """Statements are what a run costs, and heartbeats would be most of them: the leases are kept for the healthy."""
-_LAST_BEAT_S = 150.0
+_LAST_BEATS_S = 150.0, 3_600.0
 
 
 @dataclass(eq=False)
@@ -353,16 +353,18 @@ class Run:
             smsc.temper = CALM
         for machine in self.machines:
             machine.process.stalled = machine.process.cut_off = False
-            machine.gateway.worker.beat_s = _LAST_BEAT_S
             if not machine.changes.trusted:
                 machine.changes.deafen(False)
         self.bury()
         if not self.machines:
             await self.boot()
-        for _ in range(12):
-            await self.clock.advance(timedelta(minutes=5))
-            if not await self.left():
-                return
+        for beat_s, times in zip(_LAST_BEATS_S, (8, 14), strict=True):
+            for machine in self.machines:
+                machine.gateway.worker.beat_s = beat_s
+            for _ in range(times):
+                if not await self.left():
+                    return
+                await self.clock.advance(timedelta(seconds=2 * beat_s))
 
     async def left(self) -> list[str]:
         """What still waits for something."""
