@@ -19,7 +19,7 @@ from landline.services.insights.model import Tally
 from landline.services.insights.service import Insights
 from landline.services.sms import notices
 from landline.services.sms import records_progress as records
-from landline.services.sms.failover import Failover
+from landline.services.sms.failover import Failover, put_off
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.inbound import Inbound
 from landline.services.sms.model import details
@@ -131,7 +131,7 @@ class News:
                 key = message.submission.key
                 elsewhere = await self._failover.instead(message, tried.get(key, {}))
                 if elsewhere is not None:
-                    moved.append((message, Deferral(message.resource, key, now, elsewhere, message.doubt)))
+                    moved.append((message, put_off(message, now, elsewhere, message.doubt)))
             for carrier in {message.carrier for message, _ in moved}:
                 refusals = [
                     (
@@ -144,10 +144,8 @@ class News:
                     if message.carrier == carrier
                 ]
                 await records.attempted(connection, carrier, refusals, now)
-            await records.defer(connection, [deferral for _, deferral in moved])
             tally = Tally()
-            for message, deferral in moved:
-                _moved(tally, message, deferral.carrier)
+            _moved(tally, await records.defer(connection, [deferral for _, deferral in moved]))
             await self._insights.count(connection, tally)
         gone = {message.submission.key for message, _ in moved}
         self._handover.answered(gone)
@@ -249,12 +247,11 @@ class News:
                 final.append((pending.resource, answer.key, after))
                 continue
             deferred.append(after)
-            _moved(done.tally, pending, after.carrier)
             if not pending.alone:
                 done.left.append(pending.block)
         await self._end(connection, done, emitted, final)
         if deferred:
-            await records.defer(connection, deferred)
+            _moved(done.tally, await records.defer(connection, deferred))
             done.deferred = True
 
     async def _end_reported(
@@ -286,23 +283,14 @@ class News:
                 resource, record["sender"], record["recipient"], record["tag"], {*tried.get(message, ()), carrier}
             )
             if elsewhere is not None:
-                deferred.append(Deferral(resource, message, now, elsewhere, 0))
-                done.tally.moved(
-                    resource,
-                    record["accepted_at"],
-                    record["sender"],
-                    record["tag"],
-                    record["recipient"],
-                    carrier,
-                    elsewhere,
-                    record["segments"],
-                )
+                was, attempts = record["carrier"], record["attempts"]
+                deferred.append(Deferral(resource, message, now, elsewhere, 0, was, attempts))
                 receipts.append((Submitted(message, None, record["code"], reason="negative receipt"), resource))
                 if not record["attempts"]:
                     done.left.append(record["block_id"])
         if deferred:
             await records.attempted(connection, carrier, receipts, now)
-            await records.defer(connection, deferred, reopened=True)
+            _moved(done.tally, await records.defer(connection, deferred, reopened=True))
             done.deferred = True
         gone = {deferral.message for deferral in deferred}
         return [record for record in ended if record["message_id"] not in gone]
@@ -343,19 +331,20 @@ class News:
             emitted.append(await self._events.emit(connection, reports))
 
 
-def _moved(tally: Tally, message: Pending, carrier: str) -> None:
-    if carrier != message.carrier:
-        submission = message.submission
-        tally.moved(
-            message.resource,
-            message.accepted_at,
-            submission.sender,
-            message.tag,
-            submission.recipient,
-            message.carrier,
-            carrier,
-            submission.segments,
-        )
+def _moved(tally: Tally, deferred: Sequence[Record]) -> None:
+    """Count the messages that go by other carriers than they `was`."""
+    for record in deferred:
+        if record["was"] != record["carrier"] and record["route"] != REPLY:
+            tally.moved(
+                record["resource_id"],
+                record["accepted_at"],
+                record["sender"],
+                record["tag"],
+                record["recipient"],
+                record["was"],
+                record["carrier"],
+                record["segments"],
+            )
 
 
 def _ending(receipt: Receipt) -> Ending:

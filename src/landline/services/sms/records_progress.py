@@ -26,16 +26,19 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Deferral:
-    """A message to be tried again, alone, at `due`; by `carrier`."""
+    """A message to be tried again, alone, at `due`; by `carrier`. It is so only if it has come no further than `was`
+    (its carrier) and `attempts` say: what was decided about it twice, or by two processes, counts once."""
 
     resource: UUID
     message: UUID
     due: datetime
     carrier: str
     doubt: int
+    was: str
+    attempts: int
 
 
-_ENDED = (
+_CHANGED = (
     "RETURNING m.resource_id, m.message_id, m.block_id, m.accepted_at, m.sender, m.recipient, m.tag, m.segments,"
     " m.segments_delivered, m.report_wanted, m.state, m.code, m.ended_at, m.attempts, m.carrier, m.report_by,"
     " m.valid_until, m.route"
@@ -89,7 +92,7 @@ UPDATE sms_messages m SET state = k.state, code = k.code, ended_at = k.at, due_a
     ELSE 0 END)
 FROM known k WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.state < {int(State.DELIVERED)}
     AND (k.state = {int(State.DELIVERED)} OR m.carrier = $1)
-{_ENDED}
+{_CHANGED}
 """
 
 
@@ -117,7 +120,7 @@ async def end(connection: Connection, keys: Sequence[Key], codes: Sequence[int],
         " segments_delivered = 0"
         " FROM unnest($1::uuid[], $2::uuid[], $3::integer[]) AS k (resource_id, message_id, code)"
         " WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id"
-        f" AND m.state < {int(State.DELIVERED)} {_ENDED}",
+        f" AND m.state < {int(State.DELIVERED)} {_CHANGED}",
         [resource for resource, _ in keys],
         [message for _, message in keys],
         codes,
@@ -161,22 +164,25 @@ async def tried(connection: Connection, keys: Sequence[Key]) -> dict[UUID, dict[
     return tried
 
 
-async def defer(connection: Connection, deferrals: Sequence[Deferral], *, reopened: bool = False) -> None:
-    """Take messages out of their blocks, to be tried again. Those that have ended stay so, unless this transaction
-    itself ended them and they are `reopened`."""
-    await connection.execute(
+async def defer(connection: Connection, deferrals: Sequence[Deferral], *, reopened: bool = False) -> list[Record]:
+    """Take messages out of their blocks, to be tried again; those taken out now. Those that have ended stay so, unless
+    this transaction itself ended them and they are `reopened`."""
+    return await connection.fetch(
         f"UPDATE sms_messages m SET due_at = k.due_at, attempts = least(m.attempts + 1, 32767), carrier = k.carrier,"
         f" doubt = k.doubt, claimed = false, state = {int(State.QUEUED)}, code = NULL, ended_at = NULL,"
         " segments_delivered = NULL"
-        " FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::smallint[])"
-        "  AS k (resource_id, message_id, due_at, carrier, doubt)"
-        f" WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id"
-        f" AND (m.state < {int(State.DELIVERED)} OR $6)",
+        " FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::smallint[], $6::text[], $7::smallint[])"
+        "  AS k (resource_id, message_id, due_at, carrier, doubt, was, attempts)"
+        f" WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.carrier = k.was"
+        f" AND m.attempts = k.attempts AND (m.state < {int(State.DELIVERED)} OR $8)"
+        f" {_CHANGED}, k.was",
         [deferral.resource for deferral in deferrals],
         [deferral.message for deferral in deferrals],
         [deferral.due for deferral in deferrals],
         [deferral.carrier for deferral in deferrals],
         [deferral.doubt for deferral in deferrals],
+        [deferral.was for deferral in deferrals],
+        [deferral.attempts for deferral in deferrals],
         reopened,
     )
 
