@@ -170,7 +170,10 @@ class Smsc:
         self.hand_overs.setdefault(submission.key, []).append(hand_over)
         temper, roll = self.temper, self.dice.random()
         for share, meet in (
-            (temper.refuses, lambda: self._respond(hand_over, Answer.REFUSED, self.dice.choice([4004, 4005, 5000, 4711]))),
+            (
+                temper.refuses,
+                lambda: self._respond(hand_over, Answer.REFUSED, self.dice.choice([4004, 4005, 5000, 4711])),
+            ),
             (temper.busy, lambda: self._respond(hand_over, Answer.REFUSED, 5001, temporary=True)),
             (temper.lost, lambda: self._swallow(hand_over)),
             (temper.silent, lambda: self._be_silent(hand_over)),
@@ -244,7 +247,9 @@ class Smsc:
         if of is not None and not receipt.delivered:
             of.failed = True
         link = self.dice.choice(links)
-        link.do(lambda events: events.reported(self.name, [receipt]), self.acknowledged, lambda: self.bring(receipt, of))
+        link.do(
+            lambda events: events.reported(self.name, [receipt]), self.acknowledged, lambda: self.bring(receipt, of)
+        )
 
     def text(self, arrival: Arrival, done: Callable[[], None]) -> None:
         """A text of a phone, likewise."""
@@ -335,7 +340,16 @@ class SimCarrier:
         self, call: Callable[[CarrierEvents], Awaitable[None]], done: Callable[[], None], again: Callable[[], None]
     ) -> None:
         """Tell the service something of the peer's: `done` when it has stored it, else `again` a little later."""
-        self._spawn(self._once(call, done, again))
+        assert self._events is not None
+
+        def ended(task: "asyncio.Task[None]") -> None:
+            if task.cancelled() or isinstance(task.exception(), Unavailable):
+                self._smsc.later(1.0, again)
+            else:
+                task.result()
+                done()
+
+        self._spawn(call(self._events)).add_done_callback(ended)
 
     def _tell(self, to: HandOver, told: Submitted, answer: Answer) -> None:
         self._spawn(self._until_stored(to, told, answer))
@@ -352,20 +366,9 @@ class SimCarrier:
                 to.stored = answer
                 times -= 1
 
-    async def _once(
-        self, call: Callable[[CarrierEvents], Awaitable[None]], done: Callable[[], None], again: Callable[[], None]
-    ) -> None:
-        assert self._events is not None
-        try:
-            await call(self._events)
-        except (Unavailable, asyncio.CancelledError):
-            self._smsc.later(1.0, again)
-        else:
-            done()
-
-    def _spawn(self, work: Awaitable[None]) -> None:
+    def _spawn(self, work: Awaitable[None]) -> "asyncio.Task[None]":
         token = CURRENT.set(self.process)
         try:
-            asyncio.ensure_future(work)
+            return asyncio.ensure_future(work)
         finally:
             CURRENT.reset(token)

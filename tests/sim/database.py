@@ -22,6 +22,15 @@ BEGIN INSERT INTO sim_optouts VALUES (NEW.resource_id, NEW.sender, NEW.recipient
 CREATE TRIGGER sim_opted_out AFTER INSERT ON sms_optouts FOR EACH ROW EXECUTE FUNCTION sim_opted_out();
 """
 _CONNECTIONS = 24
+_SETTINGS = {
+    "jit": "off",
+    "synchronous_commit": "off",
+    # One plan for a statement whatever came before, so that rows come in one order.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_seqscan": "off",
+}
 _KEPT = "numbers_owned, events_subscriptions, landline_migrations"
 
 
@@ -40,7 +49,11 @@ class Arena:
         self.side = await self._connect()
         await self.side.execute(_PREPARE)
         tables = await self.side.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
-        self._tables = ", ".join(name for (name,) in tables if name.startswith(("sms_", "events_", "insights_", "sim_")) and name not in _KEPT)
+        self._tables = ", ".join(
+            name
+            for (name,) in tables
+            if name.startswith(("sms_", "events_", "insights_", "sim_")) and name not in _KEPT
+        )
         # As many as a run ever needs: opening one would put its statement behind others.
         self._free = [await self._connect() for _ in range(_CONNECTIONS)]
         for table in self._tables.split(", "):
@@ -88,7 +101,7 @@ class Arena:
         self._free.append(raw)
 
     async def _connect(self) -> Any:
-        return await asyncpg.connect(self._dsn, server_settings={"jit": "off", "synchronous_commit": "off"})
+        return await asyncpg.connect(self._dsn, server_settings=_SETTINGS)
 
 
 class SimDatabase(Database):

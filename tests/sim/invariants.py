@@ -90,14 +90,14 @@ async def counted(run: Run, rows: Sequence[Record], texts: Sequence[Record]) -> 
     for each in _tally(rows, texts).counts():
         place = (int(each.hour.timestamp()) // 3600, each.sender, each.tag, each.country, each.carrier)
         expected[*place, each.measure << 16 | each.detail] += each.count
-    for row in await run.arena.look("SELECT sender, recipient, at FROM sim_optouts"):
-        expected["opt-outs", int(row["at"].timestamp()) // 3600, row["sender"]] += 1
+    for row in await run.arena.look("SELECT sender FROM sim_optouts"):
+        expected["opt-outs", row["sender"]] += 1
     found: Counter[Any] = Counter()
     sql = "SELECT hour, sender, tag, country, carrier, unnest(cells) AS cell, unnest(counts) AS count FROM "
     for table in ("insights_hours", "insights_deltas"):
         for row in await run.arena.look(sql + table):
             if row["cell"] >> 16 == 8:
-                found["opt-outs", row["hour"], row["sender"]] += row["count"]
+                found["opt-outs", row["sender"]] += row["count"]
             else:
                 found[tuple(row.values())[:-1]] += row["count"]
     wrong = [
@@ -126,7 +126,5 @@ def _tally(rows: Sequence[Record], texts: Sequence[Record]) -> Tally:
                 row["segments_delivered"],
             )
     for text in texts:
-        tally.replied(
-            RESOURCE, text["received_at"], text["recipient"], text["tag"], text["sender"], text["carrier"]
-        )
+        tally.replied(RESOURCE, text["received_at"], text["recipient"], text["tag"], text["sender"], text["carrier"])
     return tally

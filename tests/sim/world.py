@@ -219,7 +219,10 @@ class Run:
         settings = '{"caps": {"perDay": %d}}' % self.cap if self.cap else "{}"
         await self.arena.look("INSERT INTO sms_settings VALUES ($1, $2::text::jsonb)", RESOURCE, settings)
         await self.arena.look(
-            "INSERT INTO sms_pools VALUES ($1, 'team', $2, $3)", RESOURCE, [TOLL_FREE, GEOGRAPHIC], self.dice.random() < 0.5
+            "INSERT INTO sms_pools VALUES ($1, 'team', $2, $3)",
+            RESOURCE,
+            [TOLL_FREE, GEOGRAPHIC],
+            self.dice.random() < 0.5,
         )
 
     async def send(self) -> None:

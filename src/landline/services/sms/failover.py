@@ -49,10 +49,12 @@ class Failover:
     def to_mark(self, message: Pending) -> bool:
         """Whether its hand-over is written down before it is made. The first of a fresh message need not be: the
         lease of its block says as much."""
+        if message.alone:
+            return True
         policy = self.policy(message.carrier)
         if policy is CrashPolicy.REPEATABLE:
             return False
-        return policy is not CrashPolicy.RESEND or message.doubt > 0 or message.alone
+        return policy is not CrashPolicy.RESEND or message.doubt > 0
 
     async def elsewhere(
         self, resource: ResourceId, sender: str, recipient: str, tag: str | None, but: Collection[str]

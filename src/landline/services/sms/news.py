@@ -107,17 +107,6 @@ class News:
         self._committed(done, emitted)
         return True
 
-    async def mark(self, messages: Sequence[Pending], *, taken_back: bool = False) -> None:
-        """Count a hand-over of `messages` that is about to be made as in doubt; or, when it was not made after all, no
-        more."""
-        step = -1 if taken_back else 1
-        async with self._database.connection() as connection:
-            keys = [(message.resource, message.submission.key) for message in messages]
-            await records.doubt(connection, keys, [message.doubt + step for message in messages])
-        for message in messages:
-            message.doubt += step
-            message.marked = not taken_back
-
     async def reroute(self, messages: Sequence[Pending], reason: str) -> list[Pending]:
         """Give `messages`, which their carrier could not take, to other carriers; those for which there is none."""
         if not self._failover.possible:
@@ -131,7 +120,7 @@ class News:
                 key = message.submission.key
                 elsewhere = await self._failover.instead(message, tried.get(key, {}))
                 if elsewhere is not None:
-                    moved.append((message, put_off(message, now, elsewhere, message.doubt)))
+                    moved.append((message, put_off(message, now, elsewhere, message.doubt - message.marked)))
             for carrier in {message.carrier for message, _ in moved}:
                 refusals = [
                     (
@@ -145,7 +134,7 @@ class News:
                 ]
                 await records.attempted(connection, carrier, refusals, now)
             tally = Tally()
-            _moved(tally, await records.defer(connection, [deferral for _, deferral in moved]))
+            _moved(tally, await records.defer(connection, [deferral for _, deferral in moved], self._blocks.owner))
             await self._insights.count(connection, tally)
         gone = {message.submission.key for message, _ in moved}
         self._handover.answered(gone)
@@ -208,7 +197,11 @@ class News:
         """Store the answers; the receipts that had come before them."""
         known = [(answer, pending) for answer in answers if (pending := self._handover.in_hand(answer.key))]
         done.answered.extend(answer.key for answer, _ in known)
-        refused = [(answer, pending) for answer, pending in known if answer.carrier_message_id is None]
+        refused = [
+            (answer, pending)
+            for answer, pending in known
+            if answer.carrier_message_id is None and self._handover.decides(pending)
+        ]
         if refused:
             await self._store_refusals(connection, done, emitted, carrier, refused)
         taken = [(answer, pending) for answer, pending in known if answer.carrier_message_id is not None]
@@ -251,7 +244,7 @@ class News:
                 done.left.append(pending.block)
         await self._end(connection, done, emitted, final)
         if deferred:
-            _moved(done.tally, await records.defer(connection, deferred))
+            _moved(done.tally, await records.defer(connection, deferred, self._blocks.owner))
             done.deferred = True
 
     async def _end_reported(
@@ -290,7 +283,7 @@ class News:
                     done.left.append(record["block_id"])
         if deferred:
             await records.attempted(connection, carrier, receipts, now)
-            _moved(done.tally, await records.defer(connection, deferred, reopened=True))
+            _moved(done.tally, await records.defer(connection, deferred, self._blocks.owner, reopened=True))
             done.deferred = True
         gone = {deferral.message for deferral in deferred}
         return [record for record in ended if record["message_id"] not in gone]
