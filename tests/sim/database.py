@@ -62,6 +62,7 @@ class Arena:
     async def clean(self) -> None:
         """Nothing of an earlier seed is left."""
         await self.side.execute(f"TRUNCATE {self._tables}")
+        self._free.sort(key=lambda raw: raw.get_server_pid())  # each run uses them in the same order
 
     async def close(self) -> None:
         for raw in [*self._free, self.side]:

@@ -40,7 +40,7 @@ class Blocks:
             f" WHERE b.block_id = r.block_id AND b.owner = $1"
         )
         self._inherit = f"UPDATE {table} SET due_at = $2 WHERE owner <> $1"
-        self._close = f"DELETE FROM {table} WHERE block_id = ANY($1)"
+        self._close = f"DELETE FROM {table} WHERE block_id = ANY($1) AND (owner = $2 OR owner IS NULL)"
         self._owned = f"SELECT block_id FROM {table} WHERE owner = $1"
         self._unknown: frozenset[UUID] = frozenset()
         self._next = f"SELECT min(due_at) FROM {table} WHERE owner IS DISTINCT FROM $1 AND block_id <> ALL($2)"
@@ -106,8 +106,8 @@ class Blocks:
         await self._database.execute(self._inherit, self.owner, now)
 
     async def close(self, connection: Connection, blocks: Iterable[UUID]) -> None:
-        """Nothing is left to do in `blocks`."""
-        await connection.execute(self._close, list(blocks))
+        """Nothing is left to do in `blocks`, as far as this process knows: what another has claimed is that one's."""
+        await connection.execute(self._close, list(blocks), self.owner)
 
     async def next_due(self) -> datetime | None:
         """When the next block that this process does not hold wants to be looked at."""

@@ -47,6 +47,8 @@ class _Done:
     answered: list[UUID] = field(default_factory=list[UUID])
     left: list[UUID] = field(default_factory=list[UUID])
     """Blocks, once for each of their messages that left them."""
+    lost: set[UUID] = field(default_factory=set[UUID])
+    """Blocks that were found to be another process's."""
     ended: list[Record] = field(default_factory=list[Record])
     deferred: bool = False
     tally: Tally = field(default_factory=Tally)
@@ -133,14 +135,11 @@ class News:
                     if message.carrier == carrier
                 ]
                 await records.attempted(connection, carrier, refusals, now)
-            tally = Tally()
-            _moved(tally, await records.defer(connection, [deferral for _, deferral in moved], self._blocks.owner))
-            await self._insights.count(connection, tally)
-        gone = {message.submission.key for message, _ in moved}
-        self._handover.answered(gone)
-        self._handover.ended(message.block for message, _ in moved if not message.alone)
-        if moved:
-            self.on_deferred()
+            done = _Done(answered=[message.submission.key for message, _ in moved])
+            await self._defer(connection, done, moved)
+            await self._insights.count(connection, done.tally)
+        self._committed(done, [])
+        gone = set(done.answered)
         return [message for message in messages if message.submission.key not in gone]
 
     async def unpark(self) -> int:
@@ -179,6 +178,7 @@ class News:
     def _committed(self, done: _Done, emitted: list[Emitted]) -> None:
         for part in emitted:
             self._events.committed(part)
+        self._handover.lose(done.lost)
         self._handover.answered(done.answered)
         self._handover.ended(done.left)
         # A message that was deferred has left its block already.
@@ -233,19 +233,34 @@ class News:
         tried = await records.tried(connection, keys) if self._failover.possible else {}
         await records.attempted(connection, carrier, [(answer, pending.resource) for answer, pending in refused], now)
         final: list[tuple[UUID, UUID, int]] = []
-        deferred: list[Deferral] = []
+        deferred: list[tuple[Pending, Deferral]] = []
         for answer, pending in refused:
             after = await self._failover.after(answer, pending, tried.get(answer.key, {}), now)
             if isinstance(after, int):
                 final.append((pending.resource, answer.key, after))
-                continue
-            deferred.append(after)
-            if not pending.alone:
-                done.left.append(pending.block)
+            else:
+                deferred.append((pending, after))
         await self._end(connection, done, emitted, final)
-        if deferred:
-            _moved(done.tally, await records.defer(connection, deferred, self._blocks.owner))
-            done.deferred = True
+        await self._defer(connection, done, deferred)
+
+    async def _defer(self, connection: Connection, done: _Done, deferred: Sequence[tuple[Pending, Deferral]]) -> None:
+        if not deferred:
+            return
+        changed = await records.defer(connection, [deferral for _, deferral in deferred], self._blocks.owner)
+        _moved(done.tally, changed)
+        done.deferred = True
+        done.left.extend(message.block for message, _ in deferred if not message.alone)
+        if len(changed) < len(deferred):
+            keys = {record["message_id"] for record in changed}
+            others = [message for message, _ in deferred if message.submission.key not in keys and not message.alone]
+            done.lost.update(await self._not_ours(connection, others))
+
+    async def _not_ours(self, connection: Connection, messages: Sequence[Pending]) -> set[UUID]:
+        """The blocks of `messages` that another process has claimed."""
+        keys = [(message.resource, message.submission.key) for message in messages]
+        rows = await records.standing(connection, keys, self._blocks.owner)
+        ours = {row["message_id"] for row in rows if row["ours"]}
+        return {message.block for message in messages if message.submission.key not in ours}
 
     async def _end_reported(
         self,
