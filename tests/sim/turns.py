@@ -154,10 +154,12 @@ class Turns:
         able = [waiting for waiting in self._waiting if waiting.inside or not waiting.process.stalled]
         if able:
             self._release(self.dice.choice(able))
+        elif self._blocked:
+            return  # of two that wait for each other, the server makes one give way
         elif self._rest is not None and not self._rest.done():
             self._rest.set_result(None)
         else:
-            raise Stuck(f"nobody can go on: {len(self._waiting)} wait, {len(self._blocked)} wait for locks")
+            raise Stuck(f"nobody can go on: {len(self._waiting)} wait")
 
     def silence(self) -> None:
         """The database is slow to answer: perhaps for a lock that somebody else is to let go."""

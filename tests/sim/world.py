@@ -21,7 +21,7 @@ from tests.sim.loop import SimLoop
 from tests.sim.turns import Fate, Process, Turns
 from tests.support.gateway import Gateway
 
-from landline.core.errors import Unavailable
+from landline.core.errors import Refusal, Unavailable
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
 from landline.ports.sms_carrier import Arrival, CrashPolicy
@@ -38,9 +38,11 @@ HANDSETS = [f"+1425555{number:04}" for number in range(10)]
 WORDS = ("STOP", " stop. ", "START", "unstop", "hello", "HELP", "yes please")
 TAGS = (None, None, "spring", "autumn")
 MOST_PROCESSES = 3
-_BEAT_S = 20.0
+_BEAT_S = 45.0
 """Statements are what a run costs, and heartbeats would be most of them: the leases are kept for the healthy."""
-_LAST_BEATS_S = 150.0, 3_600.0
+_LAST = (150.0, 8), (7_200.0, 8)
+"""Heartbeats and how many of them, while everything comes to its end: first the messages, then, after half a day, the
+replies to keywords that nobody reported."""
 
 
 @dataclass(eq=False)
@@ -289,8 +291,24 @@ class Run:
         machine = self.dice.choice(self.machines)
         sms, numbers = machine.gateway.sms, self.dice.sample(HANDSETS, 2)
         change = self.dice.choice([sms.opt_out, sms.opt_in])
-        work = self.spawn(machine.process, change(RESOURCE, TOLL_FREE, numbers))
-        work.add_done_callback(lambda task: task.cancelled() or task.exception())
+        self.do(machine, change(RESOURCE, TOLL_FREE, numbers))
+
+    async def cancel(self) -> None:
+        """Take back a message that waits, if it still does."""
+        waiting = [key for key, (asked, _) in self.acknowledged.items() if asked.options.send_at is not None]
+        if waiting:
+            machine = self.dice.choice(self.machines)
+            public_id = messages.outgoing_id(self.dice.choice(waiting), self.clock.now())
+            self.do(machine, machine.gateway.outgoing.cancel([RESOURCE], public_id))
+
+    def do(self, machine: Machine, work: Awaitable[object]) -> None:
+        """Have `machine` do something that may be refused, or come to nothing."""
+
+        def ended(task: "asyncio.Task[object]") -> None:
+            if not task.cancelled() and not isinstance(task.exception(), Unavailable | Refusal):
+                task.result()
+
+        self.spawn(machine.process, work).add_done_callback(ended)
 
     async def stray(self) -> None:
         """A receipt for a message that nobody knows."""
@@ -324,8 +342,7 @@ class Run:
 
     async def fold(self) -> None:
         machine = self.dice.choice(self.machines)
-        work = self.spawn(machine.process, machine.gateway.insights.fold())
-        work.add_done_callback(lambda task: task.cancelled() or task.exception())
+        self.do(machine, machine.gateway.insights.fold())
 
     async def pass_time(self) -> None:
         await self.clock.advance(timedelta(seconds=self.dice.choice([0.01, 1.0, 3.0, 8.0, 20.0, 45.0])))
@@ -335,6 +352,7 @@ class Run:
         (repeat, 2),
         (text, 3),
         (opt, 1),
+        (cancel, 0.3),
         (stray, 0.3),
         (fall, 0.7),
         (kill, 0.7),
@@ -347,7 +365,7 @@ class Run:
     # The end
 
     async def finish(self) -> None:
-        """All faults end; every timer there is runs out."""
+        """All faults end, but for all processes but one; every timer there is runs out."""
         self.faults = False
         self.outage = False
         await self.turns.rest()
@@ -359,15 +377,16 @@ class Run:
             if not machine.changes.trusted:
                 machine.changes.deafen(False)
         self.bury()
-        if not self.machines:
-            await self.boot()
-        for beat_s, times in zip(_LAST_BEATS_S, (8, 14), strict=True):
-            for machine in self.machines:
-                machine.gateway.worker.beat_s = beat_s
+        for machine in self.machines[1:]:
+            machine.process.kill()
+        self.bury()
+        last = self.machines[0] if self.machines else await self.boot()
+        for beat_s, times in _LAST:
+            last.gateway.worker.beat_s = beat_s
             for _ in range(times):
                 if not await self.left():
                     return
-                await self.clock.advance(timedelta(seconds=2 * beat_s))
+                await self.clock.advance(timedelta(seconds=beat_s))
 
     async def left(self) -> list[str]:
         """What still waits for something."""
