@@ -147,7 +147,7 @@ def test_nothing_is_lost_and_nothing_doubled_but_what_was_in_doubt(
 ) -> None:
     print(f"FAULTS_SEED={SEED}")
     random = Random(SEED)
-    load = Load(world.server.connection_string, world.server.phone_number, NUMBERS, seed=SEED).start()
+    load = Load(world.server.connection_string, world.server.phone_number, NUMBERS, seed=SEED, threads=2).start()
     try:
         for fault in random.sample(FAULTS, len(FAULTS)):
             load.wait_acknowledged(random.randrange(20, 80))

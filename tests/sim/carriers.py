@@ -46,6 +46,8 @@ class HandOver:
     at: datetime
     carrier_id: str = ""
     answered: bool = False
+    told: Answer | None = None
+    """What the service was told, whether or not it stored it."""
     stored: Answer = Answer.NONE
     failed: bool = False
     """A negative receipt was brought."""
@@ -138,6 +140,7 @@ class Smsc:
             " WHERE m.message_id = ANY($1)",
             [submission.key for submission in submissions],
         )
+        await self._catch_up([key for key in (row["message_id"] for row in rows) if key in self.hand_overs])
         now = self.clock.now()
         for row in rows:
             key = row["message_id"]
@@ -148,6 +151,21 @@ class Smsc:
             if row["out_since"] is not None and row["route"] != "reply" and now - row["out_since"] > _HEEDED:
                 self.wrong.append(f"{key} was handed over {now - row['out_since']} after its recipient opted out")
             self._inspect_past(key)
+
+    async def _catch_up(self, keys: Sequence[UUID]) -> None:
+        """Learn what processes stored that died before they could say so."""
+        told = [each for key in keys for each in self.hand_overs[key] if each.told in (Answer.TAKEN, Answer.REFUSED)]
+        for each in [each for each in told if each.stored is Answer.NONE]:
+            found = await self.arena.look(
+                "SELECT 1 FROM sms_submissions WHERE carrier = $1 AND carrier_message_id = $2 UNION ALL"
+                " SELECT 1 FROM sms_attempts WHERE message_id = $3 AND carrier = $1 AND at >= $4 AND NOT unknown",
+                each.carrier,
+                each.carrier_id,
+                each.key,
+                each.at,
+            )
+            if found and each.told is not None:
+                each.stored = each.told
 
     def _inspect_past(self, key: UUID) -> None:
         before = self.hand_overs.get(key, [])
@@ -310,11 +328,11 @@ class SimCarrier:
         smsc = self._smsc
         if not self.up or smsc.dice.random() < smsc.temper.away:
             raise Unavailable("it does not take any now")
+        await smsc.inspect(submissions)
         if smsc.dice.random() < smsc.temper.slow:
             await asyncio.sleep(smsc.dice.choice([0.2, 3.0]))
             if not self.up:
                 raise Unavailable("no bind is left")
-        await smsc.inspect(submissions)
         for submission in submissions:
             hand_over = smsc.take(self, submission)
             if not hand_over.answered:
@@ -325,6 +343,7 @@ class SimCarrier:
         if to.answered or self.process.dead:
             return
         to.answered = True
+        to.told = answer
         self._open.pop(to, None)
         self._tell(to, told, answer)
 

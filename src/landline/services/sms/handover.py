@@ -200,8 +200,9 @@ class HandOver:
         return message.alone or message.block in self._blocks
 
     def known(self) -> set[UUID]:
-        """The blocks this process has something to do about."""
-        return {*self._blocks, *self._finished}
+        """The blocks this process has something to do about. One that is remembered for its reports alone is not among
+        them: where the database says that we hold it, we claimed it without learning of it."""
+        return {*self.held(), *self._answered, *self._finished}
 
     def finished(self) -> list[UUID]:
         """Blocks with nothing left to do since the last call: to be closed."""

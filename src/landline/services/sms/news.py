@@ -195,7 +195,11 @@ class News:
         answers: Sequence[Submitted],
     ) -> list[tuple[str, Ending]]:
         """Store the answers; the receipts that had come before them."""
-        known = [(answer, pending) for answer in answers if (pending := self._handover.in_hand(answer.key))]
+        known = [
+            (answer, pending)
+            for answer in answers
+            if (pending := self._handover.in_hand(answer.key)) and _is_for(answer, carrier, pending)
+        ]
         done.answered.extend(answer.key for answer, _ in known)
         refused = [
             (answer, pending)
@@ -337,6 +341,12 @@ class News:
         reports = [notices.ended(record) for record in ended if record["report_wanted"]]
         if reports:
             emitted.append(await self._events.emit(connection, reports))
+
+
+def _is_for(answer: Submitted, carrier: str, pending: Pending) -> bool:
+    """Whether it answers the present hand-over, or says that the carrier has the message from one before. A refusal that
+    is told again may come when the message is on its way to another carrier already, or about to be."""
+    return pending.carrier == carrier and (pending.handed or answer.carrier_message_id is not None)
 
 
 def _moved(tally: Tally, deferred: Sequence[Record]) -> None:
