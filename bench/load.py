@@ -45,9 +45,13 @@ class Target:
 class Outcome:
     """What came of a run. `accepted` counts what the answers say was taken, `failures` other statuses."""
 
+    began: float = 0.0
+    """When the first request was due, on the clock of `time.perf_counter`."""
     seconds: float = 0.0
     requests: int = 0
     accepted: int = 0
+    taken: list[int] = field(default_factory=list[int])
+    """Which requests were answered as they should, by their place in the load."""
     latencies_s: list[float] = field(default_factory=list[float])
     failures: Counter[str] = field(default_factory=Counter[str])
 
@@ -111,14 +115,15 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.busy = False
         self.began = 0.0
+        self.number = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's TLS transport does not inherit from it
 
-    def send(self, request: bytes, began: float) -> None:
-        """Send; `began` is when its wait is counted from."""
+    def send(self, number: int, request: bytes, began: float) -> None:
+        """Send request `number`; `began` is when its wait is counted from."""
         assert self._transport is not None
-        self.busy, self.began = True, began
+        self.busy, self.number, self.began = True, number, began
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -154,15 +159,14 @@ def _content_length(head: bytes) -> int:
 class _Run:
     """Requests over connections, and what came of them."""
 
-    def __init__(self, requests: Iterable[bytes], *, good: int, counted: bytes) -> None:
-        self._requests: Iterator[bytes] = iter(requests)
-        self._good = good
-        self._counted = counted
+    def __init__(self, load: "Load") -> None:
+        self._requests: Iterator[tuple[int, bytes]] = iter(enumerate(load.requests))
+        self._load = load
         self.outcome = Outcome()
         self.done = asyncio.Event()
         self._under_way = 0
         self._until = float("inf")
-        self._waiting: list[tuple[bytes, float]] = []
+        self._waiting: list[tuple[int, bytes, float]] = []
         self._idle: list[_Connection] = []
         self._closed_loop = True
 
@@ -178,7 +182,8 @@ class _Run:
 
     def saturate(self, connections: list[_Connection], seconds: float) -> None:
         """Keep one request under way on each connection until time or requests end."""
-        self._until = time.perf_counter() + seconds
+        self.outcome.began = time.perf_counter()
+        self._until = self.outcome.began + seconds
         for connection in connections:
             self._next(connection)
 
@@ -187,17 +192,17 @@ class _Run:
         self._closed_loop = False
         self._idle = connections
         loop = asyncio.get_running_loop()
-        began = time.perf_counter()
-        for number, request in enumerate(self._requests):
+        began = self.outcome.began = time.perf_counter()
+        for number, request in self._requests:
             due = began + number / rate_per_s
             wakeup = loop.create_future()
             loop.call_later(max(0.0, due - time.perf_counter()), wakeup.set_result, None)
             await wakeup
             self._under_way += 1
             if self._idle:
-                self._idle.pop().send(request, due)
+                self._idle.pop().send(number, request, due)
             else:
-                self._waiting.append((request, due))
+                self._waiting.append((number, request, due))
         self._until = 0.0
         self._maybe_done()
 
@@ -209,15 +214,16 @@ class _Run:
             self._maybe_done()
             return
         self._under_way += 1
-        connection.send(request, now)
+        connection.send(*request, now)
 
     def _answered(self, connection: _Connection, status: int, body: bytes) -> None:
         outcome = self.outcome
         outcome.latencies_s.append(time.perf_counter() - connection.began)
         outcome.requests += 1
         self._under_way -= 1
-        if status == self._good:
-            outcome.accepted += body.count(self._counted)
+        if status == self._load.good:
+            outcome.accepted += body.count(self._load.counted) * self._load.worth
+            outcome.taken.append(connection.number)
         else:
             outcome.failures[f"{status} {body[:200]!r}"] += 1
         if self._closed_loop:
@@ -231,6 +237,8 @@ class _Run:
     def _failed(self, reason: str) -> None:
         self.outcome.failures[reason] += 1
         self._under_way -= 1
+        if self._closed_loop:
+            self._until = 0.0  # what is under way on the other connections is still awaited
         self._maybe_done()
 
     def _maybe_done(self) -> None:
@@ -240,18 +248,20 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Requests to send and what their answers must be: `good` the status, `counted` what marks each thing taken."""
+    """Requests to send and what their answers must be: `good` the status, `counted` what marks each thing taken, which
+    stands for `worth` of them."""
 
-    requests: list[bytes]
+    requests: Iterable[bytes]
     good: int
     counted: bytes
+    worth: int = 1
 
 
 def saturate(target: Target, load: Load, *, connections: int, seconds: float) -> Outcome:
     """As many requests as the server takes over `connections`, for `seconds` or until they run out."""
 
     async def run() -> Outcome:
-        made = _Run(load.requests, good=load.good, counted=load.counted)
+        made = _Run(load)
         opened = await made.connect(target, connections)
         began = time.perf_counter()
         made.saturate(opened, seconds)
@@ -267,7 +277,7 @@ def pace(target: Target, load: Load, *, rate_per_s: float) -> Outcome:
     """All requests at `rate_per_s`."""
 
     async def run() -> Outcome:
-        made = _Run(load.requests, good=load.good, counted=load.counted)
+        made = _Run(load)
         opened = await made.connect(target, PACED_CONNECTIONS)
         began = time.perf_counter()
         await made.pace(list(opened), rate_per_s)

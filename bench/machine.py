@@ -30,6 +30,11 @@ def header(question: str) -> None:
     print(f"Python {platform.python_version()}; commit {commit}; the load generator runs beside the server")
 
 
+def load() -> str:
+    """The machine's load averages over 1, 5 and 15 minutes: what else it had to do."""
+    return " ".join(Path("/proc/loadavg").read_text().split()[:3])
+
+
 def result(what: str, value: float, unit: str, load: str, outcome: Outcome | None = None) -> None:
     """Print one figure with the load that gave it, and the latencies if they belong to it."""
     latencies = ""
@@ -50,7 +55,7 @@ def memory_mb(server: Server) -> float:
 def server_under_test(transport: str, *, env: dict[str, str] | None = None) -> Generator[tuple[Server, Target]]:
     """A fresh `landline dev`, so that no run carries what an earlier one left to do, and the way to it: over TLS as
     users get it, or by plain http."""
-    port = _free_port()
+    port = free_port()
     with Server(arguments=["--plain-http-port", str(port)], env=env) as server:
         if transport == TLS:
             yield server, Target.of(server.endpoint, server.access_key, server.ca_bundle)
@@ -63,7 +68,8 @@ def _git(*arguments: str) -> str:
     return run.stdout.strip()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nothing listens on."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]

@@ -89,7 +89,12 @@ async def load(port: int, messages: int) -> float:
 
 
 def main() -> None:
-    messages = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    """Print the figure."""
+    run(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
+
+
+def run(messages: int) -> None:
+    """Measure with `messages` and print."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.Process(target=serve, args=(theirs,), daemon=True)
     process.start()
@@ -97,6 +102,7 @@ def main() -> None:
     rate = uvloop.run(load(port, messages))
     ours.send(None)
     cpu_s, accepted, delivered = ours.recv()
+    process.join()
     assert accepted == delivered == messages
     print(f"SMSC alone: {rate:,.0f} msg/s with receipts ({messages:,} messages, {BINDS} binds, window {WINDOW}; the")
     print(f"client beside it on the same machine); CPU of the SMSC {cpu_s / messages * 1e6:.1f} us a message")

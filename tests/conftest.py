@@ -1,6 +1,7 @@
 """What every kind of test shares: a PostgreSQL server for the session, and fresh databases on it."""
 
 import os
+import shutil
 from collections.abc import AsyncGenerator
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -17,6 +18,23 @@ from landline.store.migrations import migrate
 # How long an example takes says something about the machine and its other work, not about the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+NEEDS = {
+    "contract/relay/test_coturn.py": ("turnserver",),
+    "e2e/test_relay.py": ("turnserver", "chromium"),
+}
+"""Programs that tools/apt-packages installs for `make test`, and the tests that run them."""
+LEFT_OUT = {
+    module: [program for program in programs if shutil.which(program) is None] for module, programs in NEEDS.items()
+}
+collect_ignore = [module for module, missing in LEFT_OUT.items() if missing]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what did not run, and why."""
+    for module in collect_ignore:
+        terminalreporter.line(f"LEFT OUT: tests/{module}: there is no {' and no '.join(LEFT_OUT[module])}")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

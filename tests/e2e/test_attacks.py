@@ -133,7 +133,7 @@ def test_a_request_replayed_inside_the_window_changes_nothing_twice(raw: Raw, la
     assert [text.text for text in phone.inbox] == ["Pay 100", "The end"]
 
 
-# Chat is not served yet: a good user token is told 501 there, a bad one 401.
+# A good user token may list its threads, a bad one is told 401.
 
 
 def with_token(raw: Raw, token: str) -> Answer:
@@ -215,7 +215,7 @@ TOKENS: dict[str, Callable[[str, str], str]] = {
 def test_a_bent_token_is_refused(raw: Raw, attack: str) -> None:
     (_, token), (_, other) = user_token(raw), user_token(raw)
     refused(with_token(raw, TOKENS[attack](token, other)))
-    assert with_token(raw, token).status == 501
+    assert with_token(raw, token).status == 200
 
 
 def test_the_published_key_is_no_secret_to_sign_with(raw: Raw) -> None:
@@ -253,7 +253,7 @@ def test_a_token_is_no_key_and_a_key_no_token(raw: Raw) -> None:
 
 def test_a_revoked_token_is_refused_at_once(raw: Raw) -> None:
     user, token = user_token(raw)
-    assert with_token(raw, token).status == 501
+    assert with_token(raw, token).status == 200
     path = f"/identities/{user}/:revokeAccessTokens"
     assert raw.call("POST", path, version=IDENTITY_VERSION).status == 204
     refused(with_token(raw, token))
@@ -276,6 +276,6 @@ def test_an_expired_token_is_refused(landline_server: Callable[..., Server]) -> 
     raw = Raw(server.endpoint, server.access_key, server.ca_bundle)
     _, token = user_token(raw)
     server.clock.advance(hours=23)
-    assert with_token(raw, token).status == 501
+    assert with_token(raw, token).status == 200
     server.clock.advance(hours=2)
     refused(with_token(raw, token))

@@ -314,6 +314,10 @@ class SimCarrier:
     def up(self) -> bool:
         return self._events is not None and self._smsc.up and not self.process.dead
 
+    @property
+    def reachable(self) -> bool:
+        return True
+
     async def start(self, events: CarrierEvents) -> None:
         self._events = events
         self._smsc.links.append(self)

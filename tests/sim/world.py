@@ -85,6 +85,7 @@ class Run:
         self.fails_over = self.dice.random() < 0.5
         self.cap = self.dice.choice([None, None, 12, 30])
         self.rates = {SenderKind.TOLL_FREE: self.dice.choice([0.2, 1.0])} if self.dice.random() < 0.3 else {}
+        self.in_hand = self.dice.choice([2, 20_000, 20_000])
         self.trouble = self.dice.choice([0.0, 0.002, 0.01, 0.03])
         """How often, of 1, a statement meets a broken connection or a dying process."""
         self.hand_overs: dict[UUID, list[HandOver]] = {}
@@ -148,6 +149,7 @@ class Run:
                 callout=self.callout,
                 sender_rates=self.rates,
                 share=lambda: max(1, len(self.machines)),
+                in_hand=self.in_hand,
             )
             gateway.rules = self.rules
             gateway.worker.beat_s = _BEAT_S

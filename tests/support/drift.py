@@ -120,7 +120,7 @@ def javascript_models(package: Path, node: str) -> dict[str, dict[str, Property]
             for entry in mapper["type"].get("modelProperties", {}).values()
         }
         for mapper in json.loads(output).values()
-        if mapper["type"]["name"] == "Composite"
+        if mapper.get("type", {}).get("name") == "Composite"  # among them lies a table of discriminators
     }
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from landline.core.countries import country
 from landline.core.ids import ResourceId
@@ -17,12 +17,15 @@ from landline.services.events.service import Events
 from landline.services.insights.service import Insights
 from landline.services.numbers.service import Numbers
 from landline.services.sms.accept import Accepts
+from landline.services.sms.accounts import Accounts
+from landline.services.sms.esme_out import EsmeOut
 from landline.services.sms.failover import Failover
 from landline.services.sms.guard import Guard
 from landline.services.sms.handover import HandOver
 from landline.services.sms.inbound import Inbound
 from landline.services.sms.keywords import Keywords
 from landline.services.sms.limits import Limits
+from landline.services.sms.metrics import Counts
 from landline.services.sms.model import settings
 from landline.services.sms.model.routing import Router, Rule
 from landline.services.sms.news import News
@@ -54,9 +57,10 @@ class Gateway:
         callout: Callout | None = None,
         sender_rates: Mapping[SenderKind, float] | None = None,
         share: Callable[[], int] = lambda: 1,
+        in_hand: int = 20_000,
     ) -> None:
         """The first of `carriers` is the default one, the others are there for failover. `share`: of how many processes
-        this is one."""
+        this is one; `in_hand`: how many messages it takes into memory."""
         self.owner = owner = uuid4()
         self.dsn = dsn
         self.database = database
@@ -79,18 +83,43 @@ class Gateway:
             resource_name=_name,
             resource_id=_no_resource,
         )
-        self.handover = HandOver()
+        self.handover = HandOver(limit=in_hand)
         self.insights = Insights(database, clock)
+        self.accounts = Accounts(database, clock, self.changes, Sealer(os.urandom(32)), self.numbers)
+        self.customers = EsmeOut(clock, self.changes, self.accounts)
         self.rates = Rates(database, self.changes, clock, defaults=sender_rates or {}, carriers={}, share=share)
         self.blocks = Blocks(database, "sms_blocks", owner)
+        self._join(owner, share)
+
+    def _join(self, owner: UUID, share: Callable[[], int]) -> None:
+        database, clock = self.database, self.clock
         inbound = Inbound(
-            database, clock, self.numbers, self.events, self.keywords, self.handover, self.insights, owner
+            database,
+            clock,
+            self.numbers,
+            self.events,
+            self.keywords,
+            self.handover,
+            self.insights,
+            self.customers,
+            owner,
         )
         self.settings = Settings(database, self.changes, settings.defaults(guarded=False, countries=("*",)))
         self.guard = Guard(database, clock, country=country, share=share)
         self.pools = Pools(database, self.changes, self.numbers)
         failover = Failover(self.carriers, self._route, self._wants_failover)
-        self.news = News(database, clock, self.events, self.handover, self.blocks, inbound, failover, self.insights)
+        self.news = News(
+            database,
+            clock,
+            self.events,
+            self.handover,
+            self.blocks,
+            inbound,
+            failover,
+            self.insights,
+            self.customers,
+            Counts(),
+        )
         self.worker = Worker(
             database, clock, self.carriers, self.handover, self.blocks, self.news, failover, self.rates
         )
@@ -99,7 +128,7 @@ class Gateway:
             clock,
             self.numbers,
             self.events,
-            Accepts(database, clock, self.events, self.insights, self.handover, owner),
+            Accepts(database, clock, self.events, self.insights, self.customers, self.handover, Counts(), owner),
             self.insights,
             wall=lambda: datetime.now(UTC),
             router=self._router,

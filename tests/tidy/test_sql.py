@@ -15,6 +15,7 @@ PREFIXES = {
     "services/rooms": "rooms",
     "services/insights": "insights",
     "services/sms": "sms",
+    "services/chat": "chat",
     "engines/simulated": "handset",
     "engines/smpp": "smpp",
     "store": "store",

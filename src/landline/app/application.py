@@ -1,8 +1,10 @@
 """What `build` makes and the supervisor runs: the product behind two ASGI applications."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from socket import socket
 from typing import Protocol, TypeAlias
+from uuid import UUID
 
 from landline.app.config import Config
 from landline.edge.server import AsgiApp
@@ -19,14 +21,31 @@ class DevInfo:
     portal_url: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which of the processes on its database a process is."""
+
+    alone: bool = True
+    """No other works on the database: what earlier ones left is taken over at once."""
+    first: bool = True
+    """It has what only one process of a server may have, such as the simulated carrier."""
+    together: int = 1
+    """How many processes are started together with it, itself included."""
+    owner: UUID | None = None
+    """By which it holds leases; None for one of its own making."""
+    succeeds: tuple[UUID, ...] = ()
+    """Owners that are known to have died: what they held need not wait for their leases' ends."""
+
+
 class Application(Protocol):
     """Everything above the database and below the sockets."""
 
     public_app: AsgiApp
     admin_app: AsgiApp
 
-    async def start(self) -> None:
-        """Start the workers. Raises `Refusal` in one line when the configuration cannot work."""
+    async def start(self, customers: Sequence[socket], customers_tls: Sequence[socket]) -> None:
+        """Start the workers; `customers` are the bound sockets of the SMPP server, without TLS and with it. Raises
+        `Refusal` in one line when the configuration cannot work."""
         ...
 
     async def failed(self) -> None:
@@ -42,6 +61,6 @@ class Application(Protocol):
         ...
 
 
-Build: TypeAlias = Callable[[Config, str, Clock], Awaitable[Application]]
+Build: TypeAlias = Callable[[Config, str, Clock, Place], Awaitable[Application]]
 """Make the application for a configuration whose ports, token and sealing secret are settled, on the database of a DSN,
 which it migrates."""

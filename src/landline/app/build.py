@@ -2,19 +2,25 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Coroutine, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import product
 from random import Random
+from socket import socket
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
 
-from landline.app import carriers, clock_admin
+from landline.app import clock_admin, processes_admin
 from landline.app import config as configuration
 from landline.app import relay as relaying
-from landline.app.application import DevInfo
+from landline.app.application import DevInfo, Place
+from landline.app.base import Base
 from landline.app.config import Config
-from landline.core.countries import country
+from landline.app.messaging import Messaging
+from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId, time_ordered
 from landline.core.phone import SenderKind
 from landline.edge.admin import admin_app
@@ -28,13 +34,22 @@ from landline.edge.hmac import Signatures
 from landline.edge.metrics import RequestMetrics
 from landline.edge.routes import Route
 from landline.edge.unserved import unserved
+from landline.engines.bus import MemoryBus
 from landline.engines.callout import HttpCallout
 from landline.engines.numbering_plans import NumberingPlans
-from landline.engines.simulated import admin as simulated_admin
-from landline.engines.simulated.carrier import SimulatedCarrier
+from landline.engines.smpp import leases
 from landline.ports.clock import Clock
 from landline.ports.relay import Relay
-from landline.ports.sms_carrier import SmsCarrier
+from landline.services.chat import api as chat_api
+from landline.services.chat.feed import Feed
+from landline.services.chat.limits import Rates as ChatRates
+from landline.services.chat.messages import Messages
+from landline.services.chat.news import News as ChatNews
+from landline.services.chat.receipts import Receipts
+from landline.services.chat.rosters import Rosters
+from landline.services.chat.sends import Sends
+from landline.services.chat.service import Chat
+from landline.services.chat.worker import Worker as ChatWorker
 from landline.services.events import admin as events_admin
 from landline.services.events import api as events_api
 from landline.services.events.service import Events
@@ -65,56 +80,43 @@ from landline.services.rooms.worker import RoomsWorker
 from landline.services.siprouting import admin as siprouting_admin
 from landline.services.siprouting import api as siprouting_api
 from landline.services.siprouting.service import SipRouting
-from landline.services.sms import admin as sms_admin
-from landline.services.sms import admin_guard, admin_messages, admin_routing
-from landline.services.sms import api as sms_api
-from landline.services.sms.accept import Accepts
-from landline.services.sms.failover import Failover
-from landline.services.sms.guard import Guard
-from landline.services.sms.guard_metrics import GuardMetrics
-from landline.services.sms.handover import HandOver
-from landline.services.sms.inbound import Inbound
-from landline.services.sms.keywords import Keywords
-from landline.services.sms.limits import Limits
-from landline.services.sms.model import settings
-from landline.services.sms.news import News
-from landline.services.sms.outgoing import Outgoing
-from landline.services.sms.pools import Pools
-from landline.services.sms.rates import Rates
-from landline.services.sms.routing import Routing
-from landline.services.sms.service import Sms
-from landline.services.sms.settings import Settings
-from landline.services.sms.timeline import Timelines
-from landline.services.sms.worker import Worker
-from landline.store.blocks import Blocks
 from landline.store.changes import Changes
 from landline.store.database import Database
 from landline.store.migrations import migrate
+from landline.store.processes import Processes, forget, forget_all
 from landline.store.sealing import Sealer
+from landline.store.wakeups import Wakeups
 
 log = structlog.get_logger()
 DEFAULT_RESOURCE = "local"
+_CLOSE_S = 0.6
+"""For carriers and webhooks to end what is on its way; the supervisor allows 1 s for all."""
 
 
 class Product:
     """Everything above the database and below the sockets. Fills `application.Application`."""
 
-    def __init__(self, config: Config, database: Database, changes: Changes, clock: Clock, relay: Relay | None) -> None:
+    def __init__(
+        self, config: Config, database: Database, changes: Changes, clock: Clock, relay: Relay | None, place: Place
+    ) -> None:
         """Join the parts; nothing runs yet."""
         self._config = config
         self._relay = relay
         self._database = database
         self._changes = changes
         self._clock = clock
-        self._alone = config.dsn is None
-        """The data directory's lock says that no other process is on this database."""
-        self._owner = time_ordered(clock.now(), os.urandom(10))
+        self._place = place
+        self._owner = place.owner or time_ordered(clock.now(), os.urandom(10))
         secret = configuration.sealing_secret(config)
         assert secret is not None, "the supervisor settles the sealing secret"
         self._sealer = Sealer(secret.encode())
         self._callout = HttpCallout(allowed_hosts=config.webhook_allow, loopback_open=config.open_webhooks)
+        self._callouts = [self._callout]
+        wall = partial(datetime.now, UTC)
+        self._processes = Processes(database, changes, self._owner, config.mode, wall=wall, serves=["sms", "events"])
         self._build_base()
-        self._build_sms()
+        self._messaging = Messaging(self._base)
+        self._build_chat()
         self._build_edge()
         self._tasks: list[asyncio.Task[None]] = []
         self._dev_info: DevInfo | None = None
@@ -142,10 +144,32 @@ class Product:
             resource_id=self._resource_id,
         )
         self._subscriptions = Subscriptions(self._events)
-        self._events_worker = EventsWorker(self._events, alone=self._alone)
-        self._insights = Insights(self._database, self._clock)
+        self._events_worker = EventsWorker(self._events, alone=self._place.alone)
+        self._insights = Insights(
+            self._database,
+            self._clock,
+            keep_hours=timedelta(days=self._config.insights_hours_kept_days),
+            keep_days=timedelta(days=self._config.insights_days_kept_days),
+            tags_per_hour=self._config.insights_tags_per_hour,
+        )
         self._folder = Folder(self._insights, self._clock)
         self._build_numbers()
+        self._wakeups = Wakeups(self._database, self._changes, self._owner)
+        self._base = Base(
+            self._config,
+            self._place,
+            self._database,
+            self._changes,
+            self._clock,
+            self._owner,
+            self._sealer,
+            self._processes,
+            self._wakeups,
+            self._resources,
+            self._events,
+            self._insights,
+            self._numbers,
+        )
 
     def _build_numbers(self) -> None:
         database, clock, config = self._database, self._clock, self._config
@@ -167,77 +191,38 @@ class Product:
             self._relay, wall=lambda: datetime.now(UTC), longest_ttl_s=self._config.relay_longest_ttl_s
         )
 
-    def _build_sms(self) -> None:
-        database, clock, events, changes = self._database, self._clock, self._events, self._changes
-        config = self._config
-        handover = HandOver()
-        self._sms_blocks = Blocks(database, "sms_blocks", self._owner)
-        self._keywords = Keywords(database, changes)
-        self._build_carriers()
-        failover = Failover(self._carriers, self._carriers_for, self._wants_failover)
-        inbound = Inbound(database, clock, self._numbers, events, self._keywords, handover, self._insights, self._owner)
-        self._news = News(database, clock, events, handover, self._sms_blocks, inbound, failover, self._insights)
-        self._rates = Rates(
-            database,
-            changes,
-            clock,
-            defaults=carriers.sender_rates(config),
-            carriers=carriers.carrier_rates(config),
-            share=self._share,
-        )
-        self._sms_worker = Worker(
-            database, clock, self._carriers, handover, self._sms_blocks, self._news, failover, self._rates
-        )
-        self._settings = Settings(
-            database, changes, settings.defaults(guarded=config.sms_guard, countries=config.sms_countries)
-        )
-        self._guard = Guard(database, clock, country=country, share=self._share)
-        self._pools = Pools(database, changes, self._numbers)
-        self._sms = Sms(
+    def _build_chat(self) -> None:
+        database, clock = self._database, self._clock
+        self._bus = MemoryBus()
+        self._chat_feed = Feed(self._bus)
+        news = ChatNews(self._events, self._chat_feed, clock)
+        self._chat_worker = ChatWorker(database, clock, news)
+        rates, rosters = ChatRates(self._config.acs_limits, clock, self._base.share), Rosters()
+        self._chat = Chat(database, clock, self._identity, news, rates, wake=self._chat_worker.wake)
+        self._messages = Messages(
             database,
             clock,
-            self._numbers,
-            events,
-            Accepts(database, clock, events, self._insights, handover, self._owner),
-            self._insights,
-            wall=lambda: datetime.now(UTC),
-            router=self._routing.router,
-            pools=self._pools,
-            settings=self._settings,
-            limits=Limits(config.acs_limits, clock, self._share),
-            guard=self._guard,
-        )
-        self._timelines = Timelines(database, events)
-        self._outgoing = Outgoing(database, clock, events, self._news)
-
-    def _build_carriers(self) -> None:
-        config, database, clock = self._config, self._database, self._clock
-        self._simulated = SimulatedCarrier(database, clock, config.seed) if config.simulated_carrier else None
-        self._carriers: dict[str, SmsCarrier] = carriers.carriers(config, database, clock)
-        if self._simulated is not None:
-            self._carriers[self._simulated.name] = self._simulated
-        self._routing = Routing(
-            database,
-            self._changes,
-            carriers=self._carriers,
-            defaults=carriers.default_carriers(config),
-            configured=carriers.rules(config),
-            resources=self._resource_ids,
-            country=country,
+            news,
+            rates,
+            Sends(database, clock, news, rosters),
+            Receipts(database, clock, news),
+            rosters,
         )
 
     def _build_edge(self) -> None:
         config = self._config
         registry = CollectorRegistry()
-        GuardMetrics(registry, self._guard)
+        processes_admin.ProcessMetrics(registry, self._processes)
+        self._messaging.metrics(registry)
         dev_issuer = self._dev_issuer()
         served = [
             *identity_api.routes(self._identity, self._endpoint(DEFAULT_RESOURCE)),
-            *sms_api.routes(self._sms),
+            *self._messaging.routes(),
             *siprouting_api.routes(self._sip_routing),
             *rooms_api.routes(self._rooms),
             *relay_api.routes(self._relays),
             *events_api.routes(self._subscriptions),
+            *chat_api.routes(self._chat, self._messages),
             *numbers_api.routes(self._purchases, self._reservations, self._inventory, self._lookup),
             *(dev_issuer.routes() if dev_issuer else ()),
         ]
@@ -264,20 +249,18 @@ class Product:
         )
 
     def _admin_routes(self) -> Sequence[Route]:
+        resource_id = self._base.resource_id
         return [
             *resources_admin.routes(self._resources),
             *identity_admin.routes(self._identity),
             *events_admin.routes(self._subscriptions, self._clock),
-            *numbers_admin.routes(self._numbers, self._resource_id),
+            *numbers_admin.routes(self._numbers, resource_id),
             *stock_admin.routes(self._inventory, self._resource_name),
-            *sms_admin.routes(self._timelines, self._keywords, self._numbers, self._resource_id, self._all_resources),
-            *siprouting_admin.routes(self._sip_routing, self._resource_id),
-            *admin_routing.routes(self._routing, self._rates, self._numbers, self._carriers, self._resource_id),
-            *admin_messages.routes(self._sms, self._outgoing, self._pools, self._resource_id, self._all_resources),
-            *admin_guard.routes(self._settings, self._resource_id),
-            *insights_admin.routes(self._insights, self._clock, self._resource_id),
+            *siprouting_admin.routes(self._sip_routing, resource_id),
+            *self._messaging.admin_routes(),
+            *insights_admin.routes(self._insights, self._clock, resource_id),
             *clock_admin.routes(self._clock),
-            *(simulated_admin.routes(self._simulated) if self._simulated else ()),
+            *processes_admin.routes(self._processes),
         ]
 
     def _dev_issuer(self) -> DevIssuer | None:
@@ -289,31 +272,45 @@ class Product:
     def _service_tokens(self, dev_issuer: DevIssuer | None) -> ServiceTokens | None:
         issuers = [dev_issuer.issuer] if dev_issuer else []
         if self._config.oidc_issuer:
-            keys = RemoteKeys(self._config.oidc_issuer)
+            # The operator named the issuer, which may name any other host: every address is open, but only with TLS.
+            callout = HttpCallout(allowed_hosts=("0.0.0.0/0", "::/0"))
+            self._callouts.append(callout)
+            keys = RemoteKeys(self._config.oidc_issuer, callout)
             issuers.append(Issuer(self._config.oidc_issuer, keys, (self._config.oidc_audience,)))
         return ServiceTokens(issuers) if issuers else None
 
-    async def start(self) -> None:
+    async def start(self, customers: Sequence[socket] = (), customers_tls: Sequence[socket] = ()) -> None:
         """Start the workers; from now on the applications may be served."""
         if self._relay is not None:
             await self._relay.start()
         await self._changes.start()
+        await self._succeed()
+        await self._processes.start()
+        self._wakeups.start()
         await self._identity.start()
         resource = await self._resources.ensure(DEFAULT_RESOURCE)
         if self._config.mode == "dev":
             await self._prepare_dev(resource.resource_id)
-        if self._alone:
-            await self._sms_blocks.inherit(self._clock.now())
-        for carrier in self._carriers.values():
-            await carrier.start(self._news)
         self._tasks = [
+            *await self._messaging.start(customers, customers_tls),
             asyncio.create_task(self._events_worker.run(), name="events"),
-            asyncio.create_task(self._sms_worker.run(), name="sms"),
             asyncio.create_task(RoomsWorker(self._rooms, self._clock).run(), name="rooms"),
             asyncio.create_task(self._numbers_worker.run(), name="numbers"),
             asyncio.create_task(self._folder.run(), name="insights"),
-            asyncio.create_task(self._guard.run(), name="guard"),
+            asyncio.create_task(self._chat_worker.run(), name="chat"),
         ]
+
+    async def _succeed(self) -> None:
+        """Take over from processes that are known to be dead."""
+        now, dead = self._clock.now(), self._place.succeeds
+        if self._place.alone:
+            await forget_all(self._database)
+            await self._messaging.blocks.inherit(now)
+        elif dead:
+            await forget(self._database, dead)
+            await leases.forget(self._database, dead)
+            for blocks, owner in product((self._messaging.blocks, self._events.blocks), dead):
+                await blocks.end(now, owner)
 
     async def _prepare_dev(self, resource: ResourceId) -> None:
         owned = await self._numbers.ensure_dev_numbers(resource)
@@ -328,17 +325,24 @@ class Product:
             await task
 
     async def close(self) -> None:
-        """Stop the workers and let go of the database."""
+        """Stop the workers and let go of the database; what is left goes to the other processes at once."""
+        await self._processes.close()
+        await self._wakeups.close()
         if self._relay is not None:
             await self._relay.close()
-        for carrier in self._carriers.values():
-            await carrier.close()
-        await self._events_worker.close()
+        await _within(_CLOSE_S, *self._messaging.closing(), self._events_worker.close())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._guard.close()
-        await self._callout.close()
+        try:
+            for blocks in (self._messaging.blocks, self._events.blocks):
+                await blocks.end(self._clock.now())
+        except Unavailable as error:
+            log.warning("blocks.not_given_back", reason=error.message)  # their leases end by themselves
+        await self._messaging.guard.close()
+        await self._bus.close()
+        for callout in self._callouts:
+            await callout.close()
         await self._changes.close()
         await self._database.close()
 
@@ -350,38 +354,30 @@ class Product:
         host = self._config.domain if name == DEFAULT_RESOURCE else f"{name}.{self._config.domain}"
         return f"https://{host}:{self._config.clients_port}/"
 
-    async def _carriers_for(
-        self, resource: ResourceId, sender: str, recipient: str, tag: str | None
-    ) -> tuple[str, ...]:
-        owned = await self._numbers.sender(resource, sender)
-        router = await self._routing.router()
-        return router.route(resource, sender, recipient, tag, owned.carrier if owned else None).carriers
-
-    async def _wants_failover(self, resource: ResourceId) -> bool:
-        return (await self._settings.of(resource)).failover_on_receipt
-
-    def _share(self) -> int:
-        return 1
-
     async def _resource_id(self, name: str) -> ResourceId:
         return (await self._resources.get(name)).resource_id
 
     async def _resource_name(self, resource: ResourceId) -> str:
         return (await self._resources.by_id(resource)).name
 
-    async def _resource_ids(self) -> dict[str, ResourceId]:
-        return {resource.name: resource.resource_id for resource in await self._resources.list_all()}
-
-    async def _all_resources(self) -> list[ResourceId]:
-        return [resource.resource_id for resource in await self._resources.list_all()]
-
     async def _database_answers(self) -> None:
         await self._database.fetchval("SELECT 1")
 
 
-async def build(config: Config, dsn: str, clock: Clock) -> Product:
+async def _within(seconds: float, *closing: Coroutine[Any, Any, None]) -> None:
+    """Let these go on for so long, then cancel them: what is left is as after a crash."""
+    tasks = [asyncio.create_task(each) for each in closing]
+    _, late = await asyncio.wait(tasks, timeout=seconds)
+    for task in late:
+        task.cancel()
+    for failed in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(failed, Exception):
+            log.error("server.close_failed", error=repr(failed))
+
+
+async def build(config: Config, dsn: str, clock: Clock, place: Place) -> Product:
     """The product on the database of `dsn`, which is migrated first. Raises `Unavailable`, `SchemaMismatch`."""
-    relay = relaying.engine(config)
+    relay = relaying.engine(config, runs_it=place.first)
     database = await Database.connect(dsn, size=config.database_connections)
     await migrate(database)
-    return Product(config, database, Changes(dsn), clock, relay)
+    return Product(config, database, Changes(dsn), clock, relay, place)

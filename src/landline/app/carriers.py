@@ -1,6 +1,6 @@
 """Carriers and routing rules as the configuration has them: checked when it is loaded, built when the product is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -11,6 +11,8 @@ from landline.core.errors import Invalid
 from landline.core.phone import SenderKind
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import SmppConfig, Tls
+from landline.engines.smpp.inbox import Known
+from landline.engines.smpp.slots import Slots
 from landline.ports.clock import Clock
 from landline.ports.sms_carrier import CrashPolicy, SmsCarrier
 from landline.services.sms.model.routing import Choice, Rule, checked
@@ -21,12 +23,23 @@ SIMULATED = "simulated"
 _PLACEHOLDER = "********"
 
 
-def carriers(config: Config, database: Database, clock: Clock) -> dict[str, SmsCarrier]:
-    """The configured carriers by name, in their order, not started; the simulated one is not among them.
+def carriers(
+    config: Config,
+    database: Database,
+    clock: Clock,
+    share: Callable[[SmppConfig], Slots] | None = None,
+    known: Known | None = None,
+) -> dict[str, SmsCarrier]:
+    """The configured carriers by name, in their order, not started; the simulated one is not among them. `share` and
+    `known` are there when other processes have the same carriers.
 
     Raises `CannotConfigure`, also for files that cannot be read.
     """
-    return {table.name: SmppCarrier(smpp_config(table), database, clock) for table in config.carriers}
+    found: dict[str, SmsCarrier] = {}
+    for settings in [smpp_config(table) for table in config.carriers]:
+        slots = None if share is None else share(settings)
+        found[settings.name] = SmppCarrier(settings, database, clock, slots=slots, known=known)
+    return found
 
 
 def default_carriers(config: Config) -> tuple[str, ...]:

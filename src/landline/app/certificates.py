@@ -11,6 +11,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from landline.app.config import Config
 from landline.edge.server import tls_context
 
 AUTHORITY_NAME = "Landline dev authority"
@@ -59,6 +60,14 @@ def ensure(directory: Path, now: datetime) -> DevCertificates:
         _write(files.certificate, chain, 0o644)
     _write(files.bundle, system_authorities() + files.authority.read_bytes(), 0o644)
     return files
+
+
+def of(config: Config) -> tuple[ssl.SSLContext, Path | None]:
+    """What to serve TLS with, and in `dev` the bundle that clients trust. Raises `CannotListen`."""
+    if config.certificate is not None and config.certificate_key is not None:
+        return tls_context(config.certificate, config.certificate_key), None
+    files = ensure(config.data / "certificates", datetime.now(UTC))
+    return dev_context(files), files.bundle
 
 
 def dev_context(files: DevCertificates) -> ssl.SSLContext:

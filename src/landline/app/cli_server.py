@@ -1,4 +1,4 @@
-"""The commands that run a server, or prepare its database: `dev`, `serve`, `migrate`."""
+"""The commands that run a server, or prepare its database: `dev`, `serve`, `worker`, `migrate`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def add_to(app: App) -> None:
     """Add these commands."""
     app.command(dev)
     app.command(serve)
+    app.command(worker)
     app.command(migrate)
 
 
@@ -27,6 +28,7 @@ def dev(
     plain_http_port: int | None = None,
     ready_file: Path | None = None,
     seed: int | None = None,
+    workers: int | None = None,
     relay: bool | None = None,
     config: Path | None = None,
 ) -> None:
@@ -46,6 +48,8 @@ def dev(
         JSON file to write once it serves, and to remove at its end.
     seed
         Makes the simulated carrier's choices the same in every run.
+    workers
+        How many processes share the work; more than one needs `driven_clock` off.
     relay
         Run a TURN relay as well; coturn must be installed.
     config
@@ -58,12 +62,19 @@ def dev(
         "plain_http_port": plain_http_port,
         "ready_file": _text(ready_file),
         "seed": seed,
+        "workers": workers,
         "relay": relay,
     }
     _run("dev", config, flags)
 
 
-def serve(*, config: Path | None = None, data: Path | None = None, ready_file: Path | None = None) -> None:
+def serve(
+    *,
+    config: Path | None = None,
+    data: Path | None = None,
+    ready_file: Path | None = None,
+    workers: int | None = None,
+) -> None:
     """Run a server for production: real certificates, a sealing secret of your own, nothing simulated.
 
     Parameters
@@ -74,8 +85,31 @@ def serve(*, config: Path | None = None, data: Path | None = None, ready_file: P
         Directory of everything kept.
     ready_file
         JSON file to write once it serves, and to remove at its end.
+    workers
+        How many processes share the work (docs/guides/cluster.md).
     """
-    _run("serve", config, {"data": _text(data), "ready_file": _text(ready_file)})
+    _run("serve", config, {"data": _text(data), "ready_file": _text(ready_file), "workers": workers})
+
+
+def worker(
+    *,
+    config: Path | None = None,
+    ready_file: Path | None = None,
+    workers: int | None = None,
+) -> None:
+    """Share the work of a `landline serve`, here or on another machine, on the same database: no public port.
+
+    Parameters
+    ----------
+    config
+        TOML file of settings: the server's own, or one with the same dsn, sealing secret and carriers. With an
+        admin_port it shows metrics and health there.
+    ready_file
+        JSON file to write once it works, and to remove at its end.
+    workers
+        How many processes share the work (docs/guides/cluster.md).
+    """
+    _run("worker", config, {"ready_file": _text(ready_file), "workers": workers})
 
 
 def migrate(*, config: Path | None = None, dsn: str | None = None, data: Path | None = None) -> None:
@@ -123,7 +157,7 @@ def _run(mode: Mode, file: Path | None, flags: dict[str, object]) -> None:
     from landline.app.config import load
 
     config = load(mode, file=file, flags=flags)
-    if mode == "serve":
+    if mode != "dev":
         _refuse_unready(config)
     logs.configure(config.log_level, config.log_format)
     if mode == "serve":

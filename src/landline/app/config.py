@@ -36,7 +36,7 @@ NOT_SETTINGS = frozenset(
 """Variables of the same prefix that commands and tests read. `LANDLINE_ADMIN_TOKEN` is theirs and a setting."""
 
 __all__ = ["DEV", "SERVE", "CannotConfigure", "Config", "Mode", "default_data", "fields", "load", "sealing_secret"]
-Mode: TypeAlias = Literal["dev", "serve"]
+Mode: TypeAlias = Literal["dev", "serve", "worker"]
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]
 
 
@@ -45,7 +45,7 @@ def _says(text: str) -> Meta:
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every setting of `landline dev` and `landline serve`. Sizes are bytes, durations seconds."""
+    """Every setting of `landline dev`, `landline serve` and `landline worker`. Sizes are bytes, durations seconds."""
 
     mode: Annotated[Mode, _says("Set by the command, never by file or environment.")]
     data: Annotated[
@@ -72,6 +72,17 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Port | None, _says("dev only: the public API without TLS too, on this port of the loopback addresses.")
     ] = None
 
+    smpp_listen_host: Annotated[
+        str, _says("Address the SMPP server for customers listens on (docs/guides/smpp-customers.md).")
+    ] = "127.0.0.1"
+    smpp_listen_port: Annotated[
+        Port | None, _says("Port of the SMPP server without TLS; 0 takes any free one. Default: none, it is off.")
+    ] = None
+    smpp_listen_tls_port: Annotated[
+        Port | None,
+        _says("Port of the SMPP server with TLS, by the certificate of the public API. Default: none, it is off."),
+    ] = None
+
     admin_host: Annotated[str, _says("Address of the admin API (plain HTTP), metrics and health.")] = "127.0.0.1"
     admin_port: Annotated[
         Port | None, _says("Port of the admin API. Default: `port` + 1000, and in dev any free one when that is taken.")
@@ -80,10 +91,18 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str | None, _says("Bearer token of the admin API. Default: made once and kept in the data directory.")
     ] = None
 
+    workers: Annotated[
+        int,
+        Meta(ge=1, le=64),
+        _says("How many processes share the work on this machine. More than one needs `driven_clock` off."),
+    ] = 1
+
     dsn: Annotated[
         str | None, _says("PostgreSQL to use, as `postgresql://user:password@host/database`. Default: an embedded one.")
     ] = None
-    database_connections: Annotated[int, Meta(ge=2, le=1000), _says("Connections to PostgreSQL, at most.")] = 10
+    database_connections: Annotated[
+        int, Meta(ge=2, le=1000), _says("Connections to PostgreSQL of each process, at most.")
+    ] = 10
     postgres_binaries: Annotated[
         str,
         _says(
@@ -131,6 +150,24 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = {}
 
+    sms_kept_days: Annotated[
+        int,
+        Meta(ge=40, le=3650),
+        _says("How long messages and received texts are kept, from when they came; insights and opt-outs stay longer."),
+    ] = 90
+
+    insights_hours_kept_days: Annotated[
+        int, Meta(ge=2, le=400), _says("How long insights can be asked for by the hour.")
+    ] = 35
+    insights_days_kept_days: Annotated[
+        int, Meta(ge=2, le=4000), _says("How long insights can be asked for by the day.")
+    ] = 400
+    insights_tags_per_hour: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000),
+        _says("How many tags of a resource are counted by name in an hour; later ones are counted as `(other)`."),
+    ] = 1000
+
     webhook_allow: Annotated[
         tuple[str, ...],
         _says("Host names, addresses and networks (`10.1.0.0/16`) that webhooks may call although they are private."),
@@ -161,7 +198,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bool,
         _says(
             "Azure's own sending limits (200 recipients a minute from a toll-free number, 6,000 from a short code, 600 "
-            "from a sender name), answered 429, where a resource does not switch them itself."
+            "from a sender name), answered 429, where a resource does not switch them itself; and its rates of chat."
         ),
     ] = False
     relay: Annotated[

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 
 from landline.edge.routes import Route
 from landline.edge.unserved import place
+from landline.services.chat import api as chat_api
+from landline.services.chat.messages import Messages
+from landline.services.chat.service import Chat
 from landline.services.identity import api as identity_api
 from landline.services.identity.service import Identity
 from landline.services.numbers import api as numbers_api
@@ -50,6 +53,7 @@ def served() -> list[Route]:
         *siprouting_api.routes(SipRouting.__new__(SipRouting)),
         *rooms_api.routes(Rooms.__new__(Rooms)),
         *relay_api.routes(Relays.__new__(Relays)),
+        *chat_api.routes(Chat.__new__(Chat), Messages.__new__(Messages)),
     ]
 
 

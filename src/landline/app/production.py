@@ -23,7 +23,10 @@ _DEV_ONLY = {
 
 def problems(config: Config, now: datetime) -> list[str]:
     """Everything that keeps `config` from production at the instant `now`; nothing when it may serve."""
-    found = [*_certificate(config, now), *_secret(config), *_countries(config)]
+    found = _certificate(config, now) if config.mode == "serve" else []  # a worker has no public port
+    if config.mode == "worker" and config.dsn is None:
+        found.append("set dsn to the PostgreSQL of the server whose work is to be shared")
+    found += [*_secret(config), *_countries(config)]
     found += [f"set {name} to false: {why}" for name, why in _DEV_ONLY.items() if getattr(config, name)]
     found += _relay(config)
     if config.seed is not None:

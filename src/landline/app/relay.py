@@ -3,6 +3,8 @@
 import re
 from ipaddress import ip_address, ip_network
 
+from msgspec.structs import replace
+
 from landline.app.config import CannotConfigure, Config
 from landline.app.secrets import kept
 from landline.engines.coturn.external import ExternalRelay
@@ -15,12 +17,13 @@ _SECRET = re.compile(r"[\x21-\x7e]{16,}")
 _URL = re.compile(r"(?:stun|turn)s?:[^\s/]+(?:\?transport=(?:udp|tcp))?")
 
 
-def engine(config: Config) -> Relay | None:
-    """The relay, not started; None when none is configured. Raises `CannotConfigure`, `CannotRun`."""
+def engine(config: Config, *, runs_it: bool = True) -> Relay | None:
+    """The relay, not started; None when none is configured. `runs_it` False: an own relay is run by another process of
+    the same server, whose configuration was `settled`. Raises `CannotConfigure`, `CannotRun`."""
     check(config)
     if config.relay_urls:
         return ExternalRelay(config.relay_urls, config.relay_secrets)
-    if not config.relay:
+    if not config.relay or config.mode == "worker":  # which answers no client
         return None
     listen = _listen(config)
     settings = Settings(
@@ -37,7 +40,19 @@ def engine(config: Config) -> Relay | None:
         config.relay_bytes_per_s,
     )
     host = config.relay_host or (listen[0] if config.mode == "dev" else config.domain)
-    return Coturn(settings, config.data / "relay", host=host, program=config.relay_program)
+    own = Coturn(settings, config.data / "relay", host=host, program=config.relay_program)
+    return own if runs_it else ExternalRelay(own.urls, settings.secrets)
+
+
+def settled(config: Config) -> Config:
+    """What several processes of one server must know alike of the relay that one of them runs."""
+    if not config.relay:
+        return config
+    return replace(
+        config,
+        relay_port=_port(config, _listen(config)),
+        relay_secrets=config.relay_secrets or (kept(config.data / "relay-secret"),),
+    )
 
 
 def check(config: Config) -> None:

@@ -1,39 +1,41 @@
-"""One process that runs it all: PostgreSQL, the application, its sockets; and takes them down in the reverse order.
+"""The process that runs it all: PostgreSQL, the application, its sockets; and takes them down in the reverse order.
 
-Everything started pushes its own end on one stack, so that a signal, a failure half-way and a plain end are one path.
+With one worker the application is in this very process; with several each is a child (`workers`), and this one has the
+directory's lock, PostgreSQL and the listening sockets. Everything started pushes its own end on one stack, so that a
+signal, a failure half-way and a plain end are one path.
 """
 
 import asyncio
 import os
+import secrets
 import signal
 import socket
 import ssl
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import structlog
 from msgspec.structs import replace
 
-from landline.app import certificates, ready
-from landline.app.application import Application, Build
+from landline.app import certificates, ready, workers
+from landline.app.application import Build, DevInfo, Place
 from landline.app.config import Config, sealing_secret
 from landline.app.ready import Ready
 from landline.app.secrets import kept
-from landline.edge.server import DRAIN_S, CannotListen, Listener, bind, listen, tls_context
-from landline.engines.clock import DrivenClock, SystemClock
+from landline.app.serving import Serving, Sockets, reload_tls
+from landline.app.workers import Workers
+from landline.edge.server import CannotListen, bind
 from landline.store.embedded import EmbeddedServer
 from landline.store.embedded.lock import DirectoryLock
 
 log = structlog.get_logger()
 
 ADMIN_PORT_OFFSET = 1000
-APPLICATION_CLOSE_S = 1.0
-"""With the drain of the listeners and PostgreSQL's fast stop this makes the 5 s within which everything is down."""
+_OTHER_CONNECTIONS = 10
+"""For `psql`, backups, and what PostgreSQL keeps for itself."""
 _INTERRUPTED = 130  # a shell's status for Ctrl-C
 
 Announce = Callable[[Ready, float], None]
@@ -49,6 +51,7 @@ class Supervisor:
         self._announce = announce
         self._postgres: EmbeddedServer | None = None
         self._tls: ssl.SSLContext | None = None
+        self._workers: Workers | None = None
         self._files: list[Path] = []
         self._told_to_stop = False
 
@@ -71,6 +74,8 @@ class Supervisor:
         if self._told_to_stop:
             for file in self._files:
                 file.unlink(missing_ok=True)
+            if self._workers is not None:
+                self._workers.kill()
             if self._postgres is not None:
                 self._postgres.abandon()
             os._exit(_INTERRUPTED)
@@ -82,43 +87,49 @@ class Supervisor:
         if self._config.mode == "dev":
             self._stop(serving)
             return
-        certificate, key = self._config.certificate, self._config.certificate_key
-        if self._tls is not None and certificate is not None and key is not None:
-            try:
-                tls_context(certificate, key)  # a pair that does not work is not loaded over one that does
-                self._tls.load_cert_chain(certificate, key)
-                log.info("certificate.loaded", ends=certificates.ends(certificate).isoformat())
-            except (CannotListen, OSError, ValueError) as error:
-                log.error("certificate.not_loaded", reason=str(error))
+        if self._workers is not None:
+            self._workers.hang_up()
+        else:
+            reload_tls(self._config, self._tls)
 
     async def _serve(self) -> None:
+        workers.check(self._config)
         async with AsyncExitStack() as stack:
             config = self._config
-            stack.callback(DirectoryLock(config.data).release)
-            public = bind(config.host, config.port)
-            _close_after(stack, public)
-            admin = _bind_admin(config, public[0].getsockname()[1])
-            _close_after(stack, admin)
-            plain = bind("localhost", config.plain_http_port) if config.plain_http_port is not None else []
-            _close_after(stack, plain)
+            if config.mode != "worker":  # any number of these are one machine's, and they keep nothing
+                stack.callback(DirectoryLock(config.data).release)
+            sockets = _sockets(config)
+            for each in sockets.all():
+                stack.callback(each.close)
             dsn, bundle = await self._database_and_tls(stack)
-            settled = _settled(config, public, admin)
-            application = await self._build(settled, dsn, DrivenClock() if config.driven_clock else SystemClock())
-            stack.push_async_callback(_within, APPLICATION_CLOSE_S, application.close)
-            await application.start()
-            listeners = [
-                await listen(application.public_app, public, self._tls),
-                await listen(application.admin_app, admin),
-                *([await listen(application.public_app, plain)] if plain else ()),
-            ]
-            stack.push_async_callback(_close_all, listeners)
-            self._tell(stack, settled, application, bundle)
-            await _first_to_end(application, listeners)
+            settled = _settled(config, sockets)
+            if config.workers == 1:
+                serving = Serving(stack, settled, self._build, Place(alone=config.dsn is None))
+                application = await serving.start(dsn, sockets, self._tls)
+                self._tell(stack, settled, application.dev_info(), bundle)
+                await serving.wait()
+            else:
+                await self._serve_by_workers(stack, settled, dsn, sockets, bundle)
+
+    async def _serve_by_workers(
+        self, stack: AsyncExitStack, settled: Config, dsn: str, sockets: Sockets, bundle: Path | None
+    ) -> None:
+        from landline.app import relay, takeover  # which bring engines along
+
+        await takeover.prepare(self._config, dsn)
+        settled = relay.settled(settled)
+        self._workers = Workers(settled, dsn, sockets)
+        stack.push_async_callback(self._workers.close)
+        self._tell(stack, settled, await self._workers.start(), bundle)
+        await self._workers.wait()
 
     async def _database_and_tls(self, stack: AsyncExitStack) -> tuple[str, Path | None]:
         """The DSN, and in `dev` the bundle that clients trust; both are made at the same time."""
         config = self._config
-        making = asyncio.create_task(asyncio.to_thread(self._make_tls))
+        if config.mode == "worker":
+            assert config.dsn is not None, "checked before"
+            return config.dsn, None
+        making = asyncio.create_task(asyncio.to_thread(certificates.of, config))
         try:
             dsn = config.dsn or await self._start_postgres(stack)
         finally:
@@ -127,25 +138,21 @@ class Supervisor:
         return dsn, bundle
 
     async def _start_postgres(self, stack: AsyncExitStack) -> str:
+        config = self._config
+        connections = config.workers * (config.database_connections + 1) + _OTHER_CONNECTIONS
         self._postgres = EmbeddedServer(
-            self._config.data / "postgresql",
-            choice=self._config.postgres_binaries,
-            settings=self._config.postgres_settings,
+            config.data / "postgresql",
+            choice=config.postgres_binaries,
+            settings={"max_connections": str(max(connections, 100)), **config.postgres_settings},
         )
         dsn = await self._postgres.start()
         stack.push_async_callback(self._postgres.close)
         return dsn
 
-    def _make_tls(self) -> tuple[ssl.SSLContext, Path | None]:
-        config = self._config
-        if config.certificate is not None and config.certificate_key is not None:
-            return tls_context(config.certificate, config.certificate_key), None
-        files = certificates.ensure(config.data / "certificates", datetime.now(UTC))
-        return certificates.dev_context(files), files.bundle
-
-    def _tell(self, stack: AsyncExitStack, config: Config, application: Application, bundle: Path | None) -> None:
-        told = _ready(config, application, bundle)
-        self._files = [config.data / ready.IN_DATA, *([config.ready_file] if config.ready_file else [])]
+    def _tell(self, stack: AsyncExitStack, config: Config, info: DevInfo | None, bundle: Path | None) -> None:
+        told = _ready(config, info, bundle)
+        self._files = [config.data / ready.IN_DATA] if config.mode != "worker" else []
+        self._files += [config.ready_file] if config.ready_file else []
         for file in self._files:
             stack.callback(file.unlink, missing_ok=True)
         self._announce(told, seconds_of_life())  # before the files: whoever waits for them has been told all
@@ -163,6 +170,20 @@ def seconds_of_life() -> float:
     return time.process_time()
 
 
+def _sockets(config: Config) -> Sockets:
+    """Everything that `config` listens on; what is bound when one cannot be is closed with the process."""
+    if config.mode == "worker":
+        return Sockets(admin=[] if config.admin_port is None else bind(config.admin_host, config.admin_port))
+    public = bind(config.host, config.port)
+    admin = _bind_admin(config, public[0].getsockname()[1])
+    plain = bind("localhost", config.plain_http_port) if config.plain_http_port is not None else []
+    customers, customers_tls = (
+        [] if port is None else bind(config.smpp_listen_host, port)
+        for port in (config.smpp_listen_port, config.smpp_listen_tls_port)
+    )
+    return Sockets(public, plain, admin, customers, customers_tls)
+
+
 def _bind_admin(config: Config, public_port: int) -> list[socket.socket]:
     if config.admin_port is not None:
         return bind(config.admin_host, config.admin_port)
@@ -175,63 +196,35 @@ def _bind_admin(config: Config, public_port: int) -> list[socket.socket]:
         return bind(config.admin_host, 0)
 
 
-def _settled(config: Config, public: list[socket.socket], admin: list[socket.socket]) -> Config:
+def _settled(config: Config, sockets: Sockets) -> Config:
     """The configuration with what was left open: the ports there are, and secrets of our own where none were given."""
+    token, secret = config.admin_token, sealing_secret(config)
+    if config.mode == "worker":  # which keeps nothing; without a token of the operator's nobody is let in
+        token = token or secrets.token_urlsafe(32)
     return replace(
         config,
-        port=public[0].getsockname()[1],
-        admin_port=admin[0].getsockname()[1],
-        admin_token=config.admin_token or kept(config.data / "admin-token"),
-        sealing_secret=sealing_secret(config) or kept(config.data / "sealing-secret"),
+        port=sockets.public[0].getsockname()[1] if sockets.public else config.port,
+        admin_port=sockets.admin[0].getsockname()[1] if sockets.admin else None,
+        admin_token=token or kept(config.data / "admin-token"),
+        sealing_secret=secret or kept(config.data / "sealing-secret"),
         sealing_secret_file=None,
     )
 
 
-def _ready(config: Config, application: Application, bundle: Path | None) -> Ready:
-    info = application.dev_info()
+def _ready(config: Config, info: DevInfo | None, bundle: Path | None) -> Ready:
     assert config.admin_token is not None
     admin_host = "127.0.0.1" if config.admin_host in ("", "0.0.0.0", "::", "localhost") else config.admin_host  # noqa: S104
+    shown_host = f"[{admin_host}]" if ":" in admin_host else admin_host
     port = "" if config.clients_port == 443 else f":{config.clients_port}"
     return Ready(
         url=f"https://{config.domain}{port}",
-        admin_url=f"http://{f'[{admin_host}]' if ':' in admin_host else admin_host}:{config.admin_port}",
+        admin_url=f"http://{shown_host}:{config.admin_port}" if config.admin_port is not None else "",
         admin_token=config.admin_token,
         connection_string=info.connection_string if info else None,
         phone_number=info.phone_number if info else None,
         portal_url=info.portal_url if info else None,
         ca_bundle=str(bundle) if bundle else None,
     )
-
-
-def _close_after(stack: AsyncExitStack, sockets: list[socket.socket]) -> None:
-    for each in sockets:
-        stack.callback(each.close)
-
-
-async def _close_all(listeners: list[Listener]) -> None:
-    await asyncio.gather(*(_within(DRAIN_S + 0.5, listener.close) for listener in listeners))
-
-
-async def _within(seconds: float, close: Callable[[], Coroutine[Any, Any, None] | Awaitable[None]]) -> None:
-    """Close a part, but not for ever: what comes after it must be closed too. Its failure is logged, for the same."""
-    try:
-        async with asyncio.timeout(seconds):
-            await close()
-    except Exception as error:
-        log.error("server.close_failed", part=str(getattr(close, "__qualname__", close)), error=repr(error))
-
-
-async def _first_to_end(application: Application, listeners: list[Listener]) -> None:
-    """Until a worker or a listener fails, which is raised: they do not end otherwise before they are closed."""
-    waiting = [asyncio.create_task(application.failed())]
-    waiting += [asyncio.create_task(listener.wait()) for listener in listeners]
-    try:
-        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in waiting:
-            task.cancel()
 
 
 def run(config: Config, build: Build, announce: Announce) -> None:

@@ -4,19 +4,18 @@ Algorithms are pinned by the key's own type, so a token cannot choose how it is 
 """
 
 import asyncio
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import aiohttp
 import jwt
 import msgspec
 import structlog
 from jwt.types import Options
 
 from landline.core.errors import Refusal, Unauthorized, Unavailable
+from landline.ports.callout import Callout, CalloutFailed
 
 log = structlog.get_logger()
 
@@ -145,17 +144,18 @@ class RemoteKeys:
     def __init__(
         self,
         issuer: str,
+        callout: Callout,
         *,
         jwks_url: str | None = None,
-        tls: ssl.SSLContext | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`callout` must let in the addresses of the operator's own network too: issuers are often inside."""
         for url in (issuer, jwks_url or issuer):
             if not url.startswith("https://"):
                 raise Refusal(f"an issuer's keys are fetched over https only, not from {url}", target="issuer")
         self._issuer = issuer
         self._jwks_url = jwks_url
-        self._tls = tls if tls is not None else ssl.create_default_context()
+        self._callout = callout
         self._monotonic = monotonic
         self._fetched = _Fetched()
         self._fetching = asyncio.Lock()
@@ -177,30 +177,35 @@ class RemoteKeys:
     async def _fetch(self) -> None:
         self._fetched.tried_at = self._monotonic()
         try:
-            async with asyncio.timeout(_FETCH_TIMEOUT_S), aiohttp.ClientSession() as session:
-                url = self._jwks_url or await self._discover(session)
-                self._fetched.keys = verification_keys(await self._json(session, url))
+            async with asyncio.timeout(_FETCH_TIMEOUT_S):
+                url = self._jwks_url or await self._discover()
+                self._fetched.keys = verification_keys(await self._json(url))
                 self._fetched.at = self._monotonic()
-        except (aiohttp.ClientError, TimeoutError, OSError, Refusal) as error:
-            log.warning("bearer.keys_not_fetched", issuer=self._issuer, error=type(error).__name__)
+        except (CalloutFailed, TimeoutError, Refusal) as error:
+            reason = error.reason if isinstance(error, CalloutFailed) else type(error).__name__
+            log.warning("bearer.keys_not_fetched", issuer=self._issuer, error=reason)
 
-    async def _discover(self, session: aiohttp.ClientSession) -> str:
-        document = await self._json(session, self._issuer.rstrip("/") + "/.well-known/openid-configuration")
+    async def _discover(self) -> str:
+        document = await self._json(self._issuer.rstrip("/") + "/.well-known/openid-configuration")
         url = document.get("jwks_uri")
         if document.get("issuer") != self._issuer or not isinstance(url, str) or not url.startswith("https://"):
             raise Refusal("the issuer's discovery document is not its own, or names no https JWKS")
         return url
 
-    async def _json(self, session: aiohttp.ClientSession, url: str) -> dict[str, Any]:
-        async with session.get(url, ssl=self._tls, allow_redirects=False) as response:
-            response.raise_for_status()
-            body = bytearray()
-            async for chunk in response.content.iter_chunked(65_536):
-                body += chunk
-                if len(body) > _BODY_LIMIT:
-                    raise Refusal(f"{url} is too long")
+    async def _json(self, url: str) -> dict[str, Any]:
+        answer = await self._callout.request(
+            "GET",
+            url,
+            headers={"accept": "application/json"},
+            timeout_s=_FETCH_TIMEOUT_S,
+            answer_limit_bytes=_BODY_LIMIT + 1,
+        )
+        if answer.status != 200:
+            raise Refusal(f"{url} answered with {answer.status}")
+        if len(answer.body) > _BODY_LIMIT:
+            raise Refusal(f"{url} is too long")
         try:
-            return msgspec.json.decode(body, type=dict[str, Any])
+            return msgspec.json.decode(answer.body, type=dict[str, Any])
         except msgspec.DecodeError as error:
             raise Refusal(f"{url} is not a JSON object") from error
 

@@ -1,34 +1,40 @@
-"""The engine of the Callout port on aiohttp's client: kept-alive connections, no redirects, no cookies, no proxies.
+"""The engine of the Callout port: an HTTP/1.1 client of our own; a general one took a fifth of the gateway's time.
 
-Every new connection asks the resolver, and the addresses it may go to are picked from that very answer, so that a name
-that changes its answer between check and use gains nothing.
+It does what webhooks need and nothing else: kept connections, one write a request, no redirects, cookies or proxies.
+The parts: `callout_url` and `callout_addresses` (what may be called), `callout_dial` (new connections), `callout_pool`,
+`callout_connection` and `callout_answer`.
 """
 
 import asyncio
 import ssl
-from collections.abc import Iterable
-from ipaddress import ip_address, ip_network
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_network
 from pathlib import Path
-from socket import AddressFamily
-
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
-from yarl import URL
 
 from landline.core.errors import Invalid
 from landline.engines.callout_addresses import Policy, check_url
-from landline.ports.callout import Answer, CalloutFailed
+from landline.engines.callout_connection import Connection, NothingCame
+from landline.engines.callout_deadlines import Deadlines
+from landline.engines.callout_dial import Dialer, Resolve, system_resolve
+from landline.engines.callout_pool import Connect, Pools
+from landline.engines.callout_url import Endpoint
+from landline.ports.callout import Answer, CalloutFailed, Headers
 
 _KEEP_ALIVE_S = 4.0
 """Below the 5 s after which common servers (Node.js) close an idle connection under a request just sent."""
-_URLS_REMEMBERED = 1024
+_CONNECT_S = 10.0
+"""For the name, the connection and TLS together."""
+_CLOSE_S = 1.0
+_ENDPOINTS_REMEMBERED = 1024
+_BODILESS = frozenset({"GET", "OPTIONS"})
+_METHODS = _BODILESS | {"POST", "PUT", "PATCH", "DELETE"}
 
 
 class HttpCallout:
-    """Fills the port `Callout`. A kept connection found dead is replaced once, so a request may arrive twice.
+    """Fills the port `Callout`.
 
     `allowed_hosts`: names, addresses, and networks (`10.1.0.0/16`) that may be called although they are not public.
+    A request that finds `connections_per_host` (of one scheme, host and port) busy waits for one, within its timeout.
     """
 
     def __init__(
@@ -38,16 +44,19 @@ class HttpCallout:
         loopback_open: bool = False,
         ca_bundle: Path | None = None,
         connections: int = 1024,
-        resolver: AbstractResolver | None = None,
+        connections_per_host: int = 512,
+        connect_s: float = _CONNECT_S,
+        resolve: Resolve = system_resolve,
     ) -> None:
         self._policy = _policy(allowed_hosts, loopback_open)
-        self._tls = ssl.create_default_context()
+        tls = ssl.create_default_context()
         if ca_bundle is not None:
-            self._tls.load_verify_locations(ca_bundle)
-        self._connections = connections
-        self._resolver = resolver
-        self._session: aiohttp.ClientSession | None = None
-        self._checked: dict[str, URL] = {}
+            tls.load_verify_locations(ca_bundle)
+        self._dialer = Dialer(self._policy, tls, resolve)
+        self._connect_s = connect_s
+        self._pools = Pools(per_origin=connections_per_host, in_all=connections, keep_s=_KEEP_ALIVE_S)
+        self._deadlines = Deadlines[Connection](_too_late)
+        self._endpoints: dict[str, Endpoint] = {}
 
     def check(self, url: str) -> None:
         check_url(url, self._policy)
@@ -57,94 +66,71 @@ class HttpCallout:
         method: str,
         url: str,
         *,
-        headers: dict[str, str],
+        headers: Mapping[str, str] | Headers,
         body: bytes = b"",
         timeout_s: float = 30.0,
         answer_limit_bytes: int = 65536,
     ) -> Answer:
-        target = self._target(url)
+        endpoint = self._endpoints.get(url) or self._checked(url)
+        request = _request(method, endpoint, headers, body)
+        connection = self._pools.take(endpoint.origin)
+        if connection is None:
+            return await self._ask_slowly(endpoint, request, timeout_s, answer_limit_bytes, again=False)
+        self._deadlines.begin(connection, timeout_s)
+        began = asyncio.get_running_loop().time()
+        try:
+            return await connection.ask(request, answer_limit_bytes)
+        except NothingCame:
+            pass
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
+        finally:
+            self._deadlines.end(connection, timeout_s)
+        left_s = timeout_s - (asyncio.get_running_loop().time() - began)
+        return await self._ask_slowly(endpoint, request, left_s, answer_limit_bytes, again=True)
+
+    async def close(self) -> None:
+        self._deadlines.close()
+        await self._pools.close(_CLOSE_S)
+
+    async def _ask_slowly(
+        self, endpoint: Endpoint, request: bytes, timeout_s: float, answer_limit_bytes: int, *, again: bool
+    ) -> Answer:
+        """Ask where no connection is at hand. `again`: a kept one was lost already, so only a new one will do."""
         try:
             async with asyncio.timeout(timeout_s):
-                try:
-                    return await self._send(method, target, headers, body, answer_limit_bytes)
-                except aiohttp.ServerDisconnectedError:
-                    return await self._send(method, target, headers, body, answer_limit_bytes)
-        except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
+                while True:
+                    connection = await self._pools.obtain(endpoint.origin, self._connector(endpoint), new=again)
+                    kept = connection.kept
+                    try:
+                        return await connection.ask(request, answer_limit_bytes)
+                    except NothingCame:
+                        if again or not kept:
+                            raise
+                        again = True
+                    except asyncio.CancelledError:
+                        connection.abort()
+                        raise
+        except (TimeoutError, ValueError, OSError) as error:
             raise _failure(error) from error
 
-    async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+    def _connector(self, endpoint: Endpoint) -> Connect:
+        async def connect(connection: Connection) -> None:
+            async with asyncio.timeout(self._connect_s):
+                await self._dialer.dial(endpoint, connection)
 
-    async def _send(
-        self, method: str, url: URL, headers: dict[str, str], body: bytes, answer_limit_bytes: int
-    ) -> Answer:
-        session = self._session or self._open()
-        async with session.request(method, url, headers=headers, data=body or None, allow_redirects=False) as response:
-            answer = bytearray()
-            while len(answer) < answer_limit_bytes:
-                part = await response.content.read(answer_limit_bytes - len(answer))
-                if not part:
-                    break
-                answer += part
-            else:
-                response.close()  # whatever more it would say is not read, so the connection is of no more use
-            return Answer(
-                response.status, {name.lower(): value for name, value in response.headers.items()}, bytes(answer)
-            )
+        return connect
 
-    def _target(self, url: str) -> URL:
-        target = self._checked.get(url)
-        if target is None:
-            try:
-                target = check_url(url, self._policy)
-            except Invalid as refusal:
-                raise CalloutFailed("refused-address", refusal.message) from refusal
-            if len(self._checked) >= _URLS_REMEMBERED:
-                self._checked.clear()
-            self._checked[url] = target
-        return target
-
-    def _open(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=self._connections,
-            resolver=CheckedResolver(self._resolver or ThreadedResolver(), self._policy),
-            use_dns_cache=False,
-            keepalive_timeout=_KEEP_ALIVE_S,
-            ssl=self._tls,
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(total=None),
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-        )
-        return self._session
-
-
-class CheckedResolver(AbstractResolver):
-    """A resolver whose answers hold no address that the policy refuses."""
-
-    def __init__(self, resolver: AbstractResolver, policy: Policy) -> None:
-        self._resolver = resolver
-        self._policy = policy
-
-    async def resolve(
-        self, host: str, port: int = 0, family: AddressFamily = AddressFamily.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """The addresses of `host` that may be connected to. Raises `CalloutFailed` when there is none."""
-        found = await self._resolver.resolve(host, port, family)
-        if self._policy.allows_by_name(host):
-            return found
-        allowed = [one for one in found if not self._policy.refuses(ip_address(one["host"].partition("%")[0]))]
-        if not allowed:
-            raise CalloutFailed("refused-address", f"{host} resolves to no public address")
-        return allowed
-
-    async def close(self) -> None:
-        await self._resolver.close()
+    def _checked(self, url: str) -> Endpoint:
+        try:
+            endpoint = check_url(url, self._policy)
+        except Invalid as refusal:
+            raise CalloutFailed("refused-address", refusal.message) from refusal
+        if len(self._endpoints) >= _ENDPOINTS_REMEMBERED:
+            self._endpoints.clear()
+        self._endpoints[url] = endpoint
+        return endpoint
 
 
 def _policy(allowed: Iterable[str], loopback_open: bool) -> Policy:
@@ -153,15 +139,29 @@ def _policy(allowed: Iterable[str], loopback_open: bool) -> Policy:
     return Policy(frozenset(entry for entry in entries if "/" not in entry), networks, loopback_open)
 
 
+def _request(method: str, endpoint: Endpoint, headers: Mapping[str, str] | Headers, body: bytes) -> bytes:
+    assert method in _METHODS
+    if not isinstance(headers, Headers):
+        try:
+            headers = Headers(headers)
+        except ValueError as error:
+            raise CalloutFailed("protocol", str(error)) from error
+    if not body and method in _BODILESS:
+        return b"%b%b\r\n" % (endpoint.opening(method), headers.lines)
+    return b"%b%bcontent-length: %d\r\n\r\n%b" % (endpoint.opening(method), headers.lines, len(body), body)
+
+
+def _too_late(connection: Connection) -> None:
+    connection.fail(_failure(TimeoutError()))
+
+
 def _failure(error: Exception) -> CalloutFailed:
     match error:
         case TimeoutError():
             return CalloutFailed("timeout", "no answer within the time allowed")
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError() | ssl.SSLError():
+        case ssl.SSLError():
             return CalloutFailed("tls", str(error))
-        case aiohttp.ClientConnectionError() | OSError():
+        case OSError():
             return CalloutFailed("connection", str(error) or type(error).__name__)
-        case aiohttp.ClientResponseError():
-            return CalloutFailed("protocol", "the answer is not HTTP")  # what it was is nobody's business
         case _:
             return CalloutFailed("protocol", str(error) or type(error).__name__)

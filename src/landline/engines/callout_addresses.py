@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from yarl import URL
-
 from landline.core.errors import Invalid
+from landline.engines import callout_url
+from landline.engines.callout_url import Endpoint
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -65,29 +65,24 @@ def is_internal(address: Address) -> bool:
     return address.is_site_local or address in _NAT64_LOCAL or any(is_internal(inner) for inner in _embedded(address))
 
 
-def check_url(url: str, policy: Policy) -> URL:
-    """`url`, parsed as it will be requested. Raises `Invalid` when it can never be called."""
+def check_url(url: str, policy: Policy) -> Endpoint:
+    """The endpoint `url` names. Raises `Invalid` when it can never be called."""
     try:
-        parsed = URL(url)
-        port = parsed.port
+        endpoint = callout_url.parse(url)
     except ValueError as error:
-        raise Invalid(f"The URL is not valid: {error}", target="endpoint") from None
-    host = parsed.raw_host
-    if not host or not parsed.absolute or parsed.scheme not in ("https", "http") or not port:
-        raise Invalid("The URL must be absolute, with the scheme https.", target="endpoint")
-    if parsed.raw_user is not None or parsed.raw_password is not None:
-        raise Invalid("The URL must not hold a user or password; use delivery headers.", target="endpoint")
+        raise Invalid(f"The URL is not valid: {error}.", target="endpoint") from None
+    host = endpoint.host
     if policy.allows_by_name(host):
-        return parsed
+        return endpoint
     address = _literal(host)
     if address is not None and policy.refuses(address):
         raise Invalid(
             f"The address {host} is not public. Allow it by name in the configuration if it is meant.",
             target="endpoint",
         )
-    if parsed.scheme == "http" and not (policy.loopback_open and _names_this_machine(host, address)):
+    if endpoint.scheme == "http" and not (policy.loopback_open and _names_this_machine(host, address)):
         raise Invalid("The URL must have the scheme https.", target="endpoint")
-    return parsed
+    return endpoint
 
 
 def _literal(host: str) -> Address | None:

@@ -1,7 +1,38 @@
 """The Callout port: HTTP requests to addresses that customers gave us (webhooks, later recordings and prompts)."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_FRAMING = frozenset(
+    {"host", "connection", "content-length", "transfer-encoding", "expect", "upgrade", "te", "trailer"}
+)
+"""Headers that say where a message goes and where it ends: the engine's own."""
+
+
+class Headers:
+    """Headers as they go on the wire, checked once, for any number of requests."""
+
+    __slots__ = ("lines",)
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        """Raises `ValueError` for what HTTP does not allow (RFC 9110 §5.5, §5.6.2) or the engine sets itself."""
+        self.lines = b"".join([_line(name, value) for name, value in headers.items()])
+
+    def with_one(self, name: str, value: str) -> "Headers":
+        """These and one more. Raises `ValueError`."""
+        more = Headers.__new__(Headers)
+        more.lines = self.lines + _line(name, value)
+        return more
+
+
+def _line(name: str, value: str) -> bytes:
+    if not _TOKEN.fullmatch(name) or name.lower() in _FRAMING or not _VALUE.fullmatch(value):
+        raise ValueError(f"the header {name!r} cannot be sent as it is")
+    return f"{name}: {value}\r\n".encode("latin-1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +54,23 @@ class CalloutFailed(Exception):
 
 class Callout(Protocol):
     """Requests to untrusted addresses: redirects are not followed; in `serve` the address that a name resolves to is
-    checked at every connection (loopback, private, link-local and metadata addresses are refused unless allowed)."""
+    checked at every connection (loopback, private, link-local and metadata addresses are refused unless allowed).
+
+    A request is sent once, with one exception: a kept connection that is lost before a byte of the answer came is
+    replaced by a new one, once, because the endpoint most likely closed it before the request reached it.
+    """
 
     async def request(
         self,
         method: str,
         url: str,
         *,
-        headers: dict[str, str],
+        headers: Mapping[str, str] | Headers,
         body: bytes = b"",
         timeout_s: float = 30.0,
         answer_limit_bytes: int = 65536,
     ) -> Answer:
-        """Send one request. Raises `CalloutFailed`."""
+        """Send one request. Raises `CalloutFailed`. Make `Headers` of what many requests have in common."""
         ...
 
     def check(self, url: str) -> None:

@@ -106,6 +106,12 @@ class SmsCarrier(Protocol):
         ...
 
     @property
+    def reachable(self) -> bool:
+        """Whether its messages are for this process. While they are not the carrier is not down, as `up` might make one
+        think: other processes have it."""
+        ...
+
+    @property
     def crash_policy(self) -> CrashPolicy: ...
 
     @property

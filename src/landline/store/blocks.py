@@ -84,10 +84,10 @@ class Blocks:
         """What was passed on may be claimed here again."""
         self._passed.clear()
 
-    async def end(self, now: datetime) -> None:
-        """This process ends: the leases of all it still holds end now. As after a crash, `claim` calls such blocks
-        held: some of their work may be half done."""
-        await self._database.execute(self._end, self.owner, now)
+    async def end(self, now: datetime, owner: UUID | None = None) -> None:
+        """This process ends, or `owner` is known to have died: the leases of all it holds end now. As after any crash,
+        `claim` calls such blocks held: some of their work may be half done."""
+        await self._database.execute(self._end, owner or self.owner, now)
 
     async def forgotten(self, known: Set[UUID]) -> list[UUID]:
         """Blocks that this process holds and was not found to know, at this look and at the one before.

@@ -6,7 +6,7 @@ A heartbeat is real time, as is what it proves; nothing is decided by it that mu
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -144,6 +144,16 @@ class Processes:
 
     def _changed(self, _owner: str | None) -> None:
         self._news.set()
+
+
+async def forget_all(database: Database) -> None:
+    """Only for who knows that no process works on the database: forget those that died without a word."""
+    await database.execute("DELETE FROM store_processes")
+
+
+async def forget(database: Database, owners: Collection[UUID]) -> None:
+    """Forget processes that are known to have died."""
+    await database.execute("DELETE FROM store_processes WHERE owner = ANY($1)", list(owners))
 
 
 def _process(row: Record, now: datetime) -> Process:

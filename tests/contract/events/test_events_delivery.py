@@ -80,6 +80,35 @@ async def test_a_batch_keeps_both_its_limits(here: Slice) -> None:
         assert sum(len(call.json) == 1 for call in hook.calls) <= 1
 
 
+async def test_what_is_due_together_goes_together_under_load(here: Slice) -> None:
+    async with webhook() as hook, working(here.events):
+        await here.subscribe("many", hook.url, batch_events=50, batch_kilobytes=1024)
+        hook.gate.clear()
+        sent = [[here.event() for _ in range(20)] for _ in range(40)]
+        for commit in sent:
+            await here.emit(*commit)
+        await hook.wait_for(16)  # as many requests as a new lane has under way; what comes meanwhile waits together
+        hook.gate.set()
+        await here.settle()
+        assert sorted(hook.event_ids) == sorted(str(event.event_id) for commit in sent for event in commit)
+        assert sorted(len(call.json) for call in hook.calls) == [*16 * [20], 30, *9 * [50]]
+
+
+async def test_every_subscription_gets_the_event_in_its_own_schema(here: Slice) -> None:
+    async with webhook() as one, webhook() as two, webhook() as clouds, working(here.events):
+        await here.subscribe("one", one.url)
+        await here.subscribe("two", two.url, batch_events=10)
+        await here.subscribe("clouds", clouds.url, schema=Schema.CLOUD_EVENTS)
+        event = here.event()
+        await here.emit(event)
+        await here.settle()
+        assert one.calls[0].body == two.calls[0].body
+        assert one.event_ids == [str(event.event_id)]
+        cloud = CloudEvent.from_json(clouds.calls[0].body)
+        assert (cloud.id, cloud.type, cloud.data) == (str(event.event_id), REPORT, {"messageId": "m"})
+        assert clouds.calls[0].json["specversion"] == "1.0"
+
+
 async def test_a_signed_delivery_proves_itself_with_either_secret(here: Slice) -> None:
     secrets = Secrets(("old-secret-0123456789", "new-secret-0123456789"), (("authorization", "Bearer t"),))
     async with webhook() as hook, working(here.events):

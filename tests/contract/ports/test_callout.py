@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import trustme
 from aiohttp import web
-from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
 
 from landline.core.errors import Invalid
-from landline.engines.callout import CheckedResolver, HttpCallout
+from landline.engines import callout_url
+from landline.engines.callout import HttpCallout
 from landline.engines.callout_addresses import is_internal
+from landline.engines.callout_dial import Address
 from landline.ports.callout import CalloutFailed
 
 
@@ -41,23 +41,18 @@ async def callout() -> AsyncGenerator[HttpCallout]:
     await engine.close()
 
 
-class Names(AbstractResolver):
+class Names:
     """A resolver with answers of its own, one after the other for each name."""
 
     def __init__(self, **answers: list[str]) -> None:
         self.answers = {name.replace("_", "."): list(given) for name, given in answers.items()}
         self.asked: list[str] = []
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
+    async def resolve(self, host: str, port: int) -> list[Address]:
         self.asked.append(host)
         known = self.answers[host]
         address = known.pop(0) if len(known) > 1 else known[0]
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        return [ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0)]
-
-    async def close(self) -> None: ...
+        return [Address(socket.AF_INET6 if ":" in address else socket.AF_INET, (address, port))]
 
 
 async def test_a_request_arrives_as_it_was_given_and_the_answer_comes_back(callout: HttpCallout) -> None:
@@ -182,13 +177,14 @@ async def test_a_name_that_changes_its_answer_is_refused_at_the_next_connection(
         return web.Response(headers={"Connection": "close"})
 
     names = Names(hook_example=["127.0.0.1", "10.0.0.1"])
-    callout = HttpCallout(resolver=names, loopback_open=True)
+    callout = HttpCallout(resolve=names.resolve, loopback_open=True)
     async with server(handle) as port:
         # The scheme is http because the server is; what matters is the second answer of the resolver.
-        callout._checked[f"http://hook.example:{port}/"] = URL(f"http://hook.example:{port}/")
-        assert (await callout.request("GET", f"http://hook.example:{port}/", headers={})).status == 200
+        url = f"http://hook.example:{port}/"
+        callout._endpoints[url] = callout_url.parse(url)
+        assert (await callout.request("GET", url, headers={})).status == 200
         with pytest.raises(CalloutFailed) as caught:
-            await callout.request("GET", f"http://hook.example:{port}/", headers={})
+            await callout.request("GET", url, headers={})
         assert caught.value.reason == "refused-address"
     assert names.asked == ["hook.example", "hook.example"]
     await callout.close()
@@ -203,13 +199,13 @@ async def test_a_name_with_an_internal_answer_is_refused_unless_it_is_allowed() 
         return web.Response()
 
     async with server(handle) as port:
-        strict = HttpCallout(resolver=Names(inside_example=["127.0.0.1"]))
+        strict = HttpCallout(resolve=Names(inside_example=["127.0.0.1"]).resolve)
         with pytest.raises(CalloutFailed) as caught:
             await strict.request("GET", f"https://inside.example:{port}/", headers={})
         assert caught.value.reason == "refused-address"
         assert reached == 0
         await strict.close()
-        allowing = HttpCallout(resolver=Names(inside_example=["127.0.0.1"]), allowed_hosts=["Inside.Example"])
+        allowing = HttpCallout(resolve=Names(inside_example=["127.0.0.1"]).resolve, allowed_hosts=["Inside.Example"])
         assert (await allowing.request("GET", f"http://inside.example:{port}/", headers={})).status == 200
         await allowing.close()
 
@@ -335,13 +331,12 @@ def test_an_allowed_host_may_be_anything() -> None:
 
 async def test_an_allowed_network_is_open_by_address_and_by_name_but_only_with_tls() -> None:
     names = Names(hook_example=["10.1.2.3"], other_example=["10.2.2.3"])
-    callout = HttpCallout(allowed_hosts=["10.1.0.0/16", "fd00::/8"], resolver=names)
+    callout = HttpCallout(allowed_hosts=["10.1.0.0/16", "fd00::/8"], resolve=names.resolve)
     callout.check("https://10.1.9.9/")
     callout.check("https://[fd00::7]/")
     for url in ("https://10.2.0.1/", "http://10.1.9.9/"):
         with pytest.raises(Invalid):
             callout.check(url)
-    checked = CheckedResolver(names, callout._policy)
-    assert [found["host"] for found in await checked.resolve("hook.example", 443)] == ["10.1.2.3"]
+    assert [found.host for found in await callout._dialer.addresses("hook.example", 443)] == ["10.1.2.3"]
     with pytest.raises(CalloutFailed):
-        await checked.resolve("other.example", 443)
+        await callout._dialer.addresses("other.example", 443)

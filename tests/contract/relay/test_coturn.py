@@ -182,6 +182,11 @@ def test_what_was_not_permitted_does_not_arrive(shared: Coturn) -> None:
         one.send(other.relayed, b"one has no permission")
         one.permit(other.relayed[0])
         one.send(other.relayed, b"other has none")
+        # An answer says that what was sent before it has been dealt with: by one's side, then by all of other's, whose
+        # relayed socket is looked at in the same turn as its client's, or the turn before.
+        one.binding()
+        other.binding()
+        other.binding()
         other.permit(one.relayed[0])
         one.send(other.relayed, b"now")
         assert other.receive()[1] == b"now"

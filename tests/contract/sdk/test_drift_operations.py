@@ -62,6 +62,7 @@ def test_the_python_sdks_call_what_the_table_lists(service: str) -> None:
 @pytest.mark.parametrize(
     ("service", "package"),
     [
+        ("Chat", "communication-chat"),
         ("Identity", "communication-identity"),
         ("SMS", "communication-sms"),
         ("SMS", "communication-sms-beta"),

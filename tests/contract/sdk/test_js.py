@@ -16,7 +16,15 @@ HERE = Path(__file__).parent / "js"
 
 @pytest.mark.usefixtures("node_modules")
 @pytest.mark.parametrize(
-    "file", ["identity.test.js", "sms.test.js", "phone_numbers.test.js", "sip_routing.test.js", "rooms.test.js"]
+    "file",
+    [
+        "chat.test.js",
+        "identity.test.js",
+        "sms.test.js",
+        "phone_numbers.test.js",
+        "sip_routing.test.js",
+        "rooms.test.js",
+    ],
 )
 def test_the_javascript_sdks_pass(landline: Server, file: str) -> None:
     run_js(landline, file)

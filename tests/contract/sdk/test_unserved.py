@@ -8,7 +8,6 @@ import pytest
 from azure.communication.callautomation import CallAutomationClient, PhoneNumberIdentifier
 from azure.communication.chat import ChatClient, CommunicationTokenCredential
 from azure.communication.email import EmailClient
-from azure.communication.identity import CommunicationIdentityClient
 from azure.communication.jobrouter import JobRouterAdministrationClient, JobRouterClient
 from azure.communication.messages import MessageTemplateClient, NotificationMessagesClient
 from azure.communication.messages.models import TextNotificationContent
@@ -65,21 +64,6 @@ async def test_an_operation_not_served_is_answered_501(
         operation(client)
     assert_not_served(refused.value)
     await closed(client)
-
-
-def test_chat_with_a_users_token_is_answered_501(landline: Server) -> None:
-    identity = CommunicationIdentityClient.from_connection_string(landline.connection_string)
-    _, token = identity.create_user_and_token(["chat"])
-    with ChatClient(landline.endpoint, CommunicationTokenCredential(token.token)) as client:
-        operations: list[Callable[[], Any]] = [
-            lambda: client.create_chat_thread("A topic"),
-            lambda: list(client.list_chat_threads()),
-            lambda: client.delete_chat_thread("19:0123456789abcdef0123456789abcdef@thread.v2"),
-        ]
-        for operation in operations:
-            with pytest.raises(HttpResponseError) as refused:
-                operation()
-            assert_not_served(refused.value)
 
 
 def test_chat_with_a_token_of_nobody_is_answered_401(landline: Server) -> None:

@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from jwt.algorithms import ECAlgorithm
 
 from landline.core.errors import Refusal, Unavailable
 from landline.edge.bearer import RemoteKeys
+from landline.engines.callout import HttpCallout
 
 CA = trustme.CA()
 
@@ -56,24 +58,27 @@ async def issuer_site() -> AsyncGenerator[IssuerSite]:
         await runner.cleanup()
 
 
-def trusting() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    CA.configure_trust(context)
-    return context
+@pytest.fixture
+async def trusting(tmp_path: Path) -> AsyncGenerator[HttpCallout]:
+    bundle = tmp_path / "ca.pem"
+    CA.cert_pem.write_to_path(str(bundle))
+    callout = HttpCallout(allowed_hosts=("0.0.0.0/0", "::/0"), ca_bundle=bundle)
+    yield callout
+    await callout.close()
 
 
-async def test_keys_are_discovered_and_kept() -> None:
+async def test_keys_are_discovered_and_kept(trusting: HttpCallout) -> None:
     async with issuer_site() as site:
-        keys = RemoteKeys(site.url, tls=trusting())
+        keys = RemoteKeys(site.url, trusting)
         assert await keys.key("one") is not None
         assert await keys.key("one") is not None
         assert site.asked == ["/.well-known/openid-configuration", "/keys"]
 
 
-async def test_a_new_key_is_fetched_but_unknown_ones_do_not_hammer_the_issuer() -> None:
+async def test_a_new_key_is_fetched_but_unknown_ones_do_not_hammer_the_issuer(trusting: HttpCallout) -> None:
     now = [0.0]
     async with issuer_site() as site:
-        keys = RemoteKeys(site.url, jwks_url=f"{site.url}/keys", tls=trusting(), monotonic=lambda: now[0])
+        keys = RemoteKeys(site.url, trusting, jwks_url=f"{site.url}/keys", monotonic=lambda: now[0])
         assert await keys.key("one") is not None
         site.jwks = {"keys": [jwk("one"), jwk("two")]}
         assert await keys.key("two") is None
@@ -84,10 +89,10 @@ async def test_a_new_key_is_fetched_but_unknown_ones_do_not_hammer_the_issuer() 
         assert site.asked == ["/keys", "/keys"]
 
 
-async def test_an_outage_keeps_the_keys_last_fetched() -> None:
+async def test_an_outage_keeps_the_keys_last_fetched(trusting: HttpCallout) -> None:
     now = [0.0]
     async with issuer_site() as site:
-        keys = RemoteKeys(site.url, tls=trusting(), monotonic=lambda: now[0])
+        keys = RemoteKeys(site.url, trusting, monotonic=lambda: now[0])
         assert await keys.key("one") is not None
         site.discovery = None
         now[0] += 7200
@@ -95,10 +100,10 @@ async def test_an_outage_keeps_the_keys_last_fetched() -> None:
         assert len(site.asked) == 3
 
 
-async def test_a_key_the_issuer_withdrew_is_forgotten() -> None:
+async def test_a_key_the_issuer_withdrew_is_forgotten(trusting: HttpCallout) -> None:
     now = [0.0]
     async with issuer_site() as site:
-        keys = RemoteKeys(site.url, tls=trusting(), monotonic=lambda: now[0])
+        keys = RemoteKeys(site.url, trusting, monotonic=lambda: now[0])
         assert await keys.key("one") is not None
         site.jwks = {"keys": [jwk("two")]}
         now[0] += 3601
@@ -116,23 +121,25 @@ async def test_a_key_the_issuer_withdrew_is_forgotten() -> None:
         '"' + "x" * (2 << 20) + '"',
     ],
 )
-async def test_an_issuer_that_cannot_be_believed_gives_no_keys(lie: Any) -> None:
+async def test_an_issuer_that_cannot_be_believed_gives_no_keys(trusting: HttpCallout, lie: Any) -> None:
     async with issuer_site() as site:
         if isinstance(lie, dict):
             lie = {name: value.replace("SELF", site.url) for name, value in lie.items()}
         site.discovery = lie
         with pytest.raises(Unavailable):
-            await RemoteKeys(site.url, tls=trusting()).key("one")
+            await RemoteKeys(site.url, trusting).key("one")
 
 
 async def test_an_issuer_of_another_authority_gives_no_keys() -> None:
+    callout = HttpCallout(allowed_hosts=("0.0.0.0/0", "::/0"))
     async with issuer_site() as site:
         with pytest.raises(Unavailable):
-            await RemoteKeys(site.url).key("one")
+            await RemoteKeys(site.url, callout).key("one")
         assert not site.asked
+    await callout.close()
 
 
 def test_keys_are_fetched_over_https_only() -> None:
     for issuer, url in (("http://issuer.example", None), ("https://issuer.example", "http://issuer.example/keys")):
         with pytest.raises(Refusal):
-            RemoteKeys(issuer, jwks_url=url)
+            RemoteKeys(issuer, HttpCallout(), jwks_url=url)

@@ -1,6 +1,7 @@
 """The SMPP server for customers, with our own SMPP engine as the customer, and raw sessions for what it never does."""
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,29 +9,29 @@ from uuid import UUID, uuid4
 
 import pytest
 from tests.support.carrier_events import Recorder
+from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE, until
 
-from landline.core.errors import TooMany, Unavailable
+from landline.core.errors import Invalid, Refusal, TooMany, Unavailable
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import Binding, SmppConfig
-from landline.engines.smpp.listener import (
+from landline.engines.smpp.listener import ListenerConfig, SmppListener
+from landline.ports.esme_gateway import (
     Account,
     CustomerSubmission,
-    ListenerConfig,
+    Delivered,
+    MessageStatus,
     ReportOut,
-    SmppListener,
+    ReportWish,
     TextOut,
 )
-from landline.engines.smpp.pump import Pump
 from landline.ports.sms_carrier import Submission
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import BindKind, Command, MessageState
-from landline.protocols.smpp.events import Answered, BindRefused, Bound, Event, MessageArrived
+from landline.protocols.smpp.events import Answered, BindRefused, Bound, MessageArrived
 from landline.protocols.smpp.pdu import ShortMessage
-from landline.protocols.smpp.session import Session
-from landline.protocols.smpp.states import Role
 from landline.protocols.smpp.texts import LongStyle
 from landline.store.database import Database
 
@@ -44,8 +45,9 @@ class Product:
         self.account = Account("customer", ResourceId(uuid4()))
         self.taken: list[CustomerSubmission] = []
         self.failure: Exception | None = None
-        self.state_of_all = MessageState.ENROUTE
-        self.receivers = 0
+        self.status_of_all = MessageStatus(MessageState.ENROUTE)
+        self.binds = 0
+        self.expiries: list[ReportOut] = []
         self.open = asyncio.Event()
         self.open.set()
 
@@ -54,55 +56,26 @@ class Product:
             raise self.failure
         return self.account if (system_id, password) == ("customer", "secret") else None
 
-    async def submit(self, account: Account, submissions: Sequence[CustomerSubmission]) -> list[int]:
+    def new_ids(self, count: int) -> list[UUID]:
+        return [uuid4() for _ in range(count)]
+
+    async def submit(
+        self, account: Account, submissions: Sequence[CustomerSubmission]
+    ) -> list[Refusal | Unavailable | None]:
         await self.open.wait()
         if self.failure is not None:
             raise self.failure
-        self.taken += [given for given in submissions if given.text != "refuse me"]
-        return [status.ESME_RX_R_APPN if given.text == "refuse me" else 0 for given in submissions]
+        self.taken += [given for given in submissions if "refuse me" not in given.text]
+        return [Refusal("no") if "refuse me" in given.text else None for given in submissions]
 
-    async def state(self, account: Account, message_id: UUID) -> MessageState | None:
-        return self.state_of_all if any(given.message_id == message_id for given in self.taken) else None
+    async def expired(self, account: Account, reports: Sequence[ReportOut]) -> None:
+        self.expiries += reports
 
-    def receiving(self, account: Account) -> None:
-        self.receivers += 1
+    async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:
+        return self.status_of_all if any(given.message_id == message_id for given in self.taken) else None
 
-
-class Client:
-    """A bare ESME that does as it is told."""
-
-    def __init__(self) -> None:
-        self.session = Session(Role.ESME, 0.0)
-        self.events: list[Event] = []
-        self.closed = False
-        self.pump = Pump(self.session, lambda: 0.0, self.events.extend, self._lost)
-
-    async def connect(self, port: int) -> None:
-        await asyncio.get_running_loop().create_connection(lambda: self.pump, "127.0.0.1", port)
-
-    async def bind(self, password: str = "secret", kind: BindKind = BindKind.TRANSCEIVER) -> Event:
-        self.session.bind(kind, pdu.Bind("customer", password), 0.0)
-        self.pump.flush()
-        return await self.next()
-
-    def submit(self, text: bytes = b"hello", source: str = OURS[1:], destination: str = PHONE[1:]) -> None:
-        message = ShortMessage(
-            source_addr_ton=1, source_addr=source, dest_addr_ton=1, destination_addr=destination, short_message=text
-        )
-        self.session.submit(pdu.encode_body(message), None, 0.0)
-        self.pump.flush()
-
-    async def next(self) -> Event:
-        await until(lambda: bool(self.events))
-        return self.events.pop(0)
-
-    async def status(self) -> int:
-        answer = await self.next()
-        assert isinstance(answer, Answered)
-        return answer.status
-
-    def _lost(self) -> None:
-        self.closed = True
+    def bound(self, account: Account) -> None:
+        self.binds += 1
 
 
 class World:
@@ -117,8 +90,13 @@ class World:
         self.carriers: list[SmppCarrier] = []
         self.clients: list[Client] = []
 
+    @property
+    def port(self) -> int:
+        assert self.listener.port is not None
+        return self.listener.port
+
     async def customer(self, **options: Any) -> SmppCarrier:
-        config = SmppConfig("theirs", "127.0.0.1", self.listener.port, "customer", "secret", **options)
+        config = SmppConfig("theirs", "127.0.0.1", self.port, "customer", "secret", **options)
         carrier = SmppCarrier(config, self.database, self.clock)
         self.carriers.append(carrier)
         await carrier.start(self.events)
@@ -126,7 +104,7 @@ class World:
 
     async def client(self) -> Client:
         client = Client()
-        await client.connect(self.listener.port)
+        await client.connect(self.port)
         self.clients.append(client)
         return client
 
@@ -150,6 +128,14 @@ def submission(text: str, report: bool = True) -> Submission:
     return Submission(uuid4(), OURS, PHONE, text, 1, report)
 
 
+async def deliver(world: "World", *deliveries: ReportOut | TextOut) -> list[Delivered]:
+    return await world.listener.deliver("customer", deliveries, world.clock.now() + timedelta(seconds=30))
+
+
+def text(words: str) -> TextOut:
+    return TextOut(uuid4(), PHONE, OURS, words)
+
+
 def report(given: CustomerSubmission, state: MessageState = MessageState.DELIVERED) -> ReportOut:
     return ReportOut(given.message_id, given.sender, given.recipient, state, AT, AT, given.parts)
 
@@ -162,7 +148,7 @@ async def test_what_a_customer_submits_is_taken_whole_and_reported(world: World,
     await world.events.until(lambda: len(world.events.answers) == 3)
     assert {given.text for given in world.product.taken} == set(texts)
     assert all(given.sender == OURS and given.recipient == PHONE for given in world.product.taken)
-    assert await world.listener.deliver("customer", [report(given) for given in world.product.taken]) == [True] * 3
+    assert await deliver(world, *map(report, world.product.taken)) == [Delivered.TAKEN] * 3
     await world.events.until(lambda: len(world.events.receipts) == 3)
     assert {receipt.carrier_message_id for receipt in world.events.receipts} == {
         answer.carrier_message_id for answer in world.events.answers
@@ -173,43 +159,61 @@ async def test_a_failed_message_is_reported_as_failed(world: World) -> None:
     customer = await world.customer()
     await customer.submit([submission("hello")])
     await world.events.until(lambda: len(world.events.answers) == 1)
-    await world.listener.deliver("customer", [report(world.product.taken[0], MessageState.REJECTED)])
+    await deliver(world, report(world.product.taken[0], MessageState.REJECTED))
     await world.events.until(lambda: len(world.events.receipts) == 1)
     assert world.events.receipts[0].code == 4005
 
 
 async def test_a_text_of_a_phone_is_brought_to_the_receiver(world: World) -> None:
     await world.customer(binding=Binding.PAIR)
-    assert world.product.receivers == 1
-    long = TextOut(PHONE, OURS, "Grüße " * 60)
-    assert await world.listener.deliver("customer", [TextOut(PHONE, OURS, "hi"), long]) == [True, True]
+    assert world.product.binds == 2
+    assert await deliver(world, text("hi"), text("Grüße " * 60)) == [Delivered.TAKEN] * 2
     assert {arrival.text for arrival in world.events.arrivals} == {"hi", "Grüße " * 60}
 
 
 async def test_nothing_is_delivered_to_whoever_is_not_bound_to_receive(world: World) -> None:
-    assert await world.listener.deliver("customer", [TextOut(PHONE, OURS, "hi")]) == [False]
+    assert await deliver(world, text("hi")) == [Delivered.GONE]
     client = await world.client()
     assert isinstance(await client.bind(kind=BindKind.TRANSMITTER), Bound)
-    assert world.product.receivers == 0
-    assert await world.listener.deliver("customer", [TextOut(PHONE, OURS, "hi")]) == [False]
+    assert await deliver(world, text("hi")) == [Delivered.GONE]
 
 
-async def test_a_delivery_that_is_refused_for_now_is_brought_again(world: World) -> None:
+@pytest.mark.parametrize(
+    ("state", "outcome"),
+    [
+        (status.ESME_ROK, Delivered.TAKEN),
+        (status.ESME_RX_T_APPN, Delivered.LATER),
+        (status.ESME_RX_P_APPN, Delivered.TAKEN),
+    ],
+)
+async def test_the_customers_answer_says_what_came_of_a_delivery(world: World, state: int, outcome: Delivered) -> None:
     client = await world.client()
     await client.bind()
-    delivering = asyncio.create_task(world.listener.deliver("customer", [TextOut(PHONE, OURS, "hi")]))
-    for state in (status.ESME_RX_T_APPN, 0):
-        arrived = await client.next()
-        assert isinstance(arrived, MessageArrived)
-        client.session.answer(arrived.sequence, state)
+    delivering = asyncio.create_task(deliver(world, text("hi")))
+    arrived = await client.next()
+    assert isinstance(arrived, MessageArrived)
+    client.session.answer(arrived.sequence, state)
+    client.pump.flush()
+    assert await delivering == [outcome]
+
+
+async def test_a_customer_that_answers_nothing_is_left_alone_after_a_while(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    more_than_the_window = [text("hi")] * 60
+    delivering = asyncio.create_task(deliver(world, *more_than_the_window))
+    await until(lambda: len(client.events) == 50)
+    for _ in range(5):
+        client.session.enquire(0.0)
         client.pump.flush()
-    assert await delivering == [True]
+        await world.clock.advance(timedelta(seconds=11))
+    assert await delivering == [Delivered.LATER] * 60
 
 
 async def test_a_delivery_under_way_when_the_connection_ends_goes_to_the_next(world: World) -> None:
     first = await world.client()
     await first.bind()
-    delivering = asyncio.create_task(world.listener.deliver("customer", [TextOut(PHONE, OURS, "hi")]))
+    delivering = asyncio.create_task(deliver(world, text("hi")))
     await first.next()
     second = await world.client()
     await second.bind()
@@ -218,7 +222,7 @@ async def test_a_delivery_under_way_when_the_connection_ends_goes_to_the_next(wo
     assert isinstance(arrived, MessageArrived)
     second.session.answer(arrived.sequence)
     second.pump.flush()
-    assert await delivering == [True]
+    assert await delivering == [Delivered.TAKEN]
 
 
 async def test_a_submission_is_answered_only_once_it_is_durable(world: World) -> None:
@@ -238,6 +242,7 @@ async def test_a_submission_is_answered_only_once_it_is_durable(world: World) ->
     [
         (Unavailable("away"), status.ESME_RSYSERR),
         (TooMany("slowly"), status.ESME_RTHROTTLED),
+        (Invalid("long", target="message"), status.ESME_RINVMSGLEN),
         (ValueError("a bug"), status.ESME_RSYSERR),
     ],
 )
@@ -249,16 +254,60 @@ async def test_what_the_product_does_not_take_is_refused(world: World, failure: 
     assert await client.status() == state
 
 
-async def test_refusals_have_statuses_of_their_own(world: World) -> None:
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({"source_addr": ""}, status.ESME_RINVSRCADR),
+        ({"source_addr_ton": 2, "source_addr": "4255550199"}, status.ESME_RINVSRCADR),
+        ({"destination_addr": "12"}, status.ESME_RINVDSTADR),
+        ({"text": b"refuse me"}, status.ESME_RSUBMITFAIL),
+        ({"data_coding": 4}, status.ESME_RSUBMITFAIL),
+        ({"data_coding": 0xF5}, status.ESME_RSUBMITFAIL),
+        ({"schedule_delivery_time": "200101000000000+"}, 0x61),
+        ({"schedule_delivery_time": "soon"}, 0x61),
+        ({"schedule_delivery_time": "000001000000000R", "validity_period": "000000010000000R"}, 0x62),
+        ({"validity_period": "tomorrow"}, 0x62),
+        ({"validity_period": "200101000000000+"}, 0x62),
+        ({"sm_default_msg_id": 1}, 0x63),
+    ],
+)
+async def test_refusals_have_statuses_of_their_own(world: World, fields: dict[str, Any], state: int) -> None:
     client = await world.client()
     await client.bind()
-    for source, destination, text, state in (
-        ("", PHONE[1:], b"x", status.ESME_RINVSRCADR),
-        (OURS[1:], "12", b"x", status.ESME_RINVDSTADR),
-        (OURS[1:], PHONE[1:], b"refuse me", status.ESME_RX_R_APPN),
-    ):
-        client.submit(text, source, destination)
-        assert await client.status() == state
+    client.submit(**fields)
+    assert await client.status() == state
+
+
+@pytest.mark.parametrize(
+    ("fields", "sender", "words"),
+    [
+        ({"source_addr_ton": 5, "source_addr": "LANDLINE"}, "LANDLINE", "hello"),
+        ({"source_addr_ton": 3, "source_addr": "55501"}, "55501", "hello"),
+        ({"source_addr_ton": 0}, OURS, "hello"),
+        ({"text": "Grüße".encode("latin-1"), "data_coding": 3}, OURS, "Grüße"),
+        ({"text": "мир".encode("utf-16-be"), "data_coding": 8}, OURS, "мир"),
+        ({"text": b"", "tlvs": ((0x0424, b"x" * 500),)}, OURS, "x" * 500),
+        ({"text": b"", "tlvs": ()}, OURS, ""),
+    ],
+)
+async def test_senders_and_codings_are_read(world: World, fields: dict[str, Any], sender: str, words: str) -> None:
+    client = await world.client()
+    await client.bind()
+    client.submit(**fields)
+    assert await client.status() == 0
+    assert [(given.sender, given.recipient, given.text) for given in world.product.taken] == [(sender, PHONE, words)]
+
+
+async def test_the_wish_for_a_receipt_and_the_validity_are_passed_on(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    for wish in ReportWish:
+        client.submit(registered_delivery=0x10 | wish, validity_period="000000000500000R")
+        assert await client.status() == 0
+    assert [given.wish for given in world.product.taken] == list(ReportWish)
+    for given in world.product.taken:
+        assert given.valid_until is not None
+        assert timedelta(minutes=4) < given.valid_until - world.clock.now() <= timedelta(minutes=5)
 
 
 @pytest.mark.parametrize("password", ["", "wrong"])
@@ -365,3 +414,17 @@ async def test_closing_unbinds_the_customers(world: World) -> None:
     await world.listener.close()
     await until(lambda: client.closed)
     assert client.session.ended
+
+
+async def test_several_processes_listen_on_one_socket(database: Database) -> None:
+    bound = socket.create_server(("127.0.0.1", 0))
+    listeners = [SmppListener(ListenerConfig(port=None), Product(), database, DrivenClock()) for _ in range(2)]
+    for listener in listeners:
+        await listener.start([bound.dup()])
+        assert listener.port == bound.getsockname()[1]
+    await listeners[0].close()
+    client = Client()
+    await client.connect(bound.getsockname()[1])
+    assert isinstance(await client.bind(), Bound)
+    await listeners[1].close()
+    bound.close()

@@ -52,6 +52,11 @@ class SimulatedCarrier:
         return self._intake is not None and self._intake.open
 
     @property
+    def reachable(self) -> bool:
+        """See the port: only the process that has it has it at all."""
+        return True
+
+    @property
     def crash_policy(self) -> CrashPolicy:
         """See the port: what was handed over before is recognised by its key."""
         return CrashPolicy.REPEATABLE

@@ -62,14 +62,16 @@ class SmppCarrier:
         self._clock = clock
         self._records = Records(database, config.name, uuid4(), config.default_alphabet)
         self._outbox = Outbox(config)
-        self._inbox = Inbox(config, self._records, self._outbox.in_part, self._ring, self._sleep, known)
+        self._inbox = Inbox(config, self._records, self._outbox.untold, self._ring, self._pause_hearing, known)
         jitter = random or Random()  # noqa: S311 - not a secret
         self._binds = Binds(config, clock, jitter, self, slots or AllMine(config.binds))
         self._binds.on_reachable = self._reached
         self._links = self._binds.links
         self._events: CarrierEvents | None = None
         self._telling: asyncio.Task[None] | None = None
-        self._alarm: Alarm | None = None
+        self._answering: Alarm
+        self._hearing: Alarm
+        self._told_all = False
         self._closing = False
         self.on_reachable: Callable[[], None] = _nobody
         """Called when `reachable` has changed."""
@@ -109,7 +111,7 @@ class SmppCarrier:
     async def start(self, events: CarrierEvents) -> None:
         """See the port. Returns when each bind was tried once; one that failed goes on trying."""
         self._events = events
-        self._alarm = self._clock.alarm()
+        self._answering, self._hearing = self._clock.alarm(), self._clock.alarm()
         self._telling = asyncio.create_task(self._tell())
         await self._binds.start()
 
@@ -239,23 +241,39 @@ class SmppCarrier:
             pump.session.answer(event.sequence, status.ESME_RINVCMDID)
 
     async def _tell(self) -> None:
-        """The worker that calls the service: answers first, so that a receipt never comes before its answer."""
-        assert self._alarm is not None
+        """What calls the service: one worker with answers, one with what the carrier brings, so that neither waits for
+        the other's commits. A receipt whose answer is not stored yet waits in the inbox."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._hear())
+            tasks.create_task(self._answer())
+
+    async def _answer(self) -> None:
         assert self._events is not None
         try:
-            while True:
+            while not (self._closing and not self._outbox.open):
                 answers = self._outbox.answers[:_BATCH]
                 del self._outbox.answers[:_BATCH]
                 if answers:
                     await self._tell_answers(self._events, answers)
-                busy = await self._inbox.bring(self.name, self._events, self._now())
-                if answers or busy or self._outbox.answers:
-                    continue
-                if self._closing and not self._outbox.open:
-                    return
-                await self._alarm.wait(_instant(self._inbox.deadline()))
+                    self._hearing.ring()
+                else:
+                    await self._answering.wait()
+            self._told_all = True
+            self._hearing.ring()
         finally:
-            self._alarm.close()
+            self._answering.close()
+
+    async def _hear(self) -> None:
+        assert self._events is not None
+        try:
+            while True:
+                if await self._inbox.bring(self.name, self._events, self._now()):
+                    continue
+                if self._told_all:
+                    return
+                await self._hearing.wait(_instant(self._inbox.deadline()))
+        finally:
+            self._hearing.close()
 
     async def _tell_answers(self, events: CarrierEvents, answers: list[Answer]) -> None:
         long = [answer.ids for answer in answers if answer.ids is not None]
@@ -264,13 +282,15 @@ class SmppCarrier:
                 await self._records.remember_sent(long, self._clock.now())
                 break
             except Unavailable as error:
-                await self._sleep(error.retry_after_s)
+                await self._sleep(self._answering, error.retry_after_s)
         await self._submitted(events, [answer.submitted for answer in answers])
         for answer in answers:
             if answer.ids is not None:
                 self._inbox.submitted(answer.ids, several=True)
         single = [answer.submitted.carrier_message_id for answer in answers if answer.ids is None]
-        self._inbox.submitted([message_id for message_id in single if message_id])
+        told = [message_id for message_id in single if message_id]
+        self._inbox.submitted(told)
+        self._outbox.untold.difference_update(told, *long)
         self._outbox.told(len(answers))
 
     async def _submitted(self, events: CarrierEvents, answers: list[Submitted]) -> None:
@@ -280,7 +300,7 @@ class SmppCarrier:
                 return
             except Unavailable as error:
                 log.warning("smpp.answers_put_off", carrier=self.name, count=len(answers), reason=error.message)
-                await self._sleep(error.retry_after_s)
+                await self._sleep(self._answering, error.retry_after_s)
             except Exception:
                 log.exception("smpp.answers_refused", carrier=self.name, count=len(answers))
                 if len(answers) > 1:  # one bad answer must not keep its neighbours
@@ -288,11 +308,13 @@ class SmppCarrier:
                         await self._submitted(events, [answer])
                 return
 
-    async def _sleep(self, seconds: float) -> None:
-        assert self._alarm is not None
+    async def _sleep(self, alarm: Alarm, seconds: float) -> None:
         until = self._now() + seconds
         while self._now() < until:
-            await self._alarm.wait(_instant(until))
+            await alarm.wait(_instant(until))
+
+    async def _pause_hearing(self, seconds: float) -> None:
+        await self._sleep(self._hearing, seconds)
 
     def _check(self) -> None:
         if self._closing or self._events is None:
@@ -301,8 +323,9 @@ class SmppCarrier:
             raise Unavailable("no bind to the carrier is up")
 
     def _ring(self) -> None:
-        if self._alarm is not None:
-            self._alarm.ring()
+        if self._telling is not None:
+            self._answering.ring()
+            self._hearing.ring()
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

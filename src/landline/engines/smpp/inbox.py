@@ -80,21 +80,21 @@ class InboxCounters:
 
 
 class Inbox:
-    """See the module. `in_part` has the ids of parts whose messages are still on their way; `ring` is called when there
+    """See the module. `untold` has the ids of parts whose messages are still on their way; `ring` is called when there
     is something to `bring`; `sleep` waits by the clock; `known` is there when other processes submit too."""
 
     def __init__(
         self,
         config: SmppConfig,
         records: Records,
-        in_part: Set[str],
+        untold: Set[str],
         ring: Callable[[], None],
         sleep: Callable[[float], Awaitable[None]],
         known: Known | None = None,
     ) -> None:
         self._config = config
         self._records = records
-        self._in_part = in_part
+        self._untold = untold
         self._ring = ring
         self._sleep = sleep
         self._elsewhere = known
@@ -211,7 +211,7 @@ class Inbox:
                 continue  # it will be brought again
             if message_id in self._known:
                 due.append(item)
-            elif message_id in self._in_part:
+            elif message_id in self._untold:
                 item.waits_until = now + _EARLY_S
                 early.append(item)
             elif item.waits_until is None:
@@ -226,7 +226,7 @@ class Inbox:
     async def _learn(self, items: Sequence[_Item], now: float) -> None:
         """Learn which receipts are of submissions that other processes have told of."""
         asked = {item.receipt.carrier_message_id for item in items if item.receipt is not None} - self._known.keys()
-        asked -= self._in_part
+        asked -= self._untold
         if self._elsewhere is None or not asked:
             return
         self._ask_at = now + _ASK_S

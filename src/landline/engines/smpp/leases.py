@@ -5,7 +5,7 @@ One that cannot renew in time gives its slots up by itself, for others take them
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -218,3 +218,19 @@ class Leases:
         """Another process came, went or gave slots up."""
         if carrier in (None, self._carrier) and self._alarm is not None:
             self._alarm.ring()
+
+
+async def forget(database: Database, owners: Collection[UUID]) -> None:
+    """Free the slots of processes that are known to have died."""
+    async with database.transaction() as connection:
+        await connection.execute(
+            "UPDATE smpp_binds SET owner = NULL, leaving = false WHERE owner = ANY($1)", list(owners)
+        )
+        await connection.execute("DELETE FROM smpp_sharers WHERE owner = ANY($1)", list(owners))
+
+
+async def forget_all(database: Database) -> None:
+    """Only for who knows that no process works on the database: free the slots of those that died without a word."""
+    async with database.transaction() as connection:
+        await connection.execute("UPDATE smpp_binds SET owner = NULL, leaving = false")
+        await connection.execute("DELETE FROM smpp_sharers")

@@ -81,8 +81,8 @@ class Outbox:
         self.open = 0
         """Messages taken whose answer the service has not stored."""
         self.answers: list[Answer] = []
-        self.in_part: set[str] = set()
-        """Ids of parts the carrier took of messages whose other parts it has not answered yet."""
+        self.untold: set[str] = set()
+        """Ids the carrier has given that the service has not stored: their receipts have to wait."""
         self.counters = OutboxCounters()
 
     @property
@@ -162,11 +162,10 @@ class Outbox:
             return
         if event.status == status.ESME_ROK:
             outgoing.ids[index] = _canonical(event.message_id, self._config.message_ids)
+            self.untold.add(outgoing.ids[index])
             outgoing.waiting -= 1
             if not outgoing.waiting:
                 self._accept(outgoing)
-            else:
-                self.in_part.add(outgoing.ids[index])
         elif event.status in status.SLOW_DOWN and now - outgoing.since < self._config.throttle_patience_s:
             self.counters.throttled += 1
             link.counters.throttled += 1
@@ -191,8 +190,8 @@ class Outbox:
         for part in queue:
             outgoing = part.outgoing
             if not outgoing.done:
-                in_part = outgoing.waiting < len(outgoing.bodies)
-                self._refuse(outgoing, _UNAVAILABLE, reason, temporary=True, unknown=in_part)
+                begun = outgoing.waiting < len(outgoing.bodies)
+                self._refuse(outgoing, _UNAVAILABLE, reason, temporary=True, unknown=begun)
         waiters, self._waiters = self._waiters, deque()
         for waiter in waiters:
             if not waiter.done():
@@ -213,14 +212,13 @@ class Outbox:
 
     def _accept(self, outgoing: Outgoing) -> None:
         outgoing.done = True
-        self.in_part.difference_update(outgoing.ids)
         self.counters.accepted += 1
         several = outgoing.ids if len(outgoing.ids) > 1 and outgoing.report_wanted else None
         self.answers.append(Answer(Submitted(outgoing.key, outgoing.ids[0]), several))
 
     def _refuse(self, outgoing: Outgoing, code: int, reason: str, *, temporary: bool, unknown: bool = False) -> None:
         outgoing.done = True
-        self.in_part.difference_update(outgoing.ids)
+        self.untold.difference_update(outgoing.ids)
         self.counters.refused += 1
         answer = Submitted(outgoing.key, None, code, temporary=temporary, reason=reason, unknown=unknown)
         self.answers.append(Answer(answer))

@@ -25,7 +25,9 @@ class Pump(asyncio.Protocol):
         on_lost: Callable[[], None],
         *,
         trace: str | None = None,
+        backpressure: bool = False,
     ) -> None:
+        """With `backpressure` nothing is read from a peer that does not read our answers."""
         self.session = session
         self.writable = False
         """Whether the peer reads fast enough for more to be sent."""
@@ -34,6 +36,7 @@ class Pump(asyncio.Protocol):
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._flushing = False
+        self._backpressure = backpressure
         self._trace = None if trace is None else (trace, Framer())
 
     @property
@@ -101,9 +104,13 @@ class Pump(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.writable = False
+        if self._backpressure:
+            self.pause_reading()
 
     def resume_writing(self) -> None:
         self.writable = True
+        if self._backpressure:
+            self.resume_reading()
         self._on_events([])
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -8,9 +8,10 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -18,9 +19,19 @@ import structlog
 from landline.core.ids import time_ordered
 from landline.ports.callout import CalloutFailed
 from landline.services.events import records
-from landline.services.events.model import Again, Dead, Delivered, Delivery, Outcome, State, expires_at, verdict
+from landline.services.events.model import (
+    Again,
+    Dead,
+    Delivered,
+    Delivery,
+    Outcome,
+    Settings,
+    State,
+    expires_at,
+    verdict,
+)
 from landline.services.events.records import Result
-from landline.services.events.requests import first_batch, notification, origin_of
+from landline.services.events.requests import Form, origin_of
 from landline.services.events.results import Results
 from landline.services.events.service import Events, Target
 
@@ -52,6 +63,7 @@ class Lane:
     next_slot: datetime | None = None
     """When the endpoint's allowed rate lets the next request go."""
     starved: bool = False
+    form: Form | None = None
 
 
 class Lanes:
@@ -67,6 +79,8 @@ class Lanes:
         self._waiting = 0
         self._tasks: asyncio.TaskGroup | None = None
         self._pumps: set[asyncio.Task[None]] = set()
+        self._busy: AbstractContextManager[None] | None = None
+        """Entered while there are pumps."""
         self._starved: deque[Lane] = deque()
         self._skipped: set[UUID] = set()
 
@@ -126,7 +140,10 @@ class Lanes:
         return min((lane.next_slot for lane in waiting if lane.next_slot and lane.next_slot > now), default=None)
 
     def _start(self, lane: Lane) -> None:
-        while self._tasks is not None and len(lane.waiting) > lane.starting and lane.pumps < self._width(lane):
+        together = 1 if lane.form is None else lane.form.together
+        while (
+            self._tasks is not None and len(lane.waiting) > lane.starting * together and lane.pumps < self._width(lane)
+        ):
             if len(self._pumps) >= IN_FLIGHT_LIMIT:
                 if not lane.starved:
                     lane.starved = True
@@ -134,17 +151,18 @@ class Lanes:
                 return
             lane.pumps += 1
             lane.starting += 1
-            busy = ExitStack()
-            busy.enter_context(self._events.clock.busy())  # from this very moment, not from the task's first step
+            if self._busy is None:
+                self._busy = self._events.clock.busy()
+                self._busy.__enter__()  # from this very moment, not from the task's first step
             pump = self._tasks.create_task(self._pump(lane))
             self._pumps.add(pump)
-            pump.add_done_callback(lambda ended, lane=lane, busy=busy: self._ended(ended, lane, busy))
+            pump.add_done_callback(partial(self._ended, lane))
 
     def _width(self, lane: Lane) -> float:
         # When half of all requests are under way, nobody takes many more: some must be left for everybody.
         return lane.width if len(self._pumps) < IN_FLIGHT_LIMIT / 2 else min(lane.width, _NARROWEST)
 
-    def _ended(self, pump: "asyncio.Task[None]", lane: Lane, busy: ExitStack) -> None:
+    def _ended(self, lane: Lane, pump: "asyncio.Task[None]") -> None:
         self._pumps.discard(pump)
         lane.pumps -= 1
         if self._starved:
@@ -155,7 +173,9 @@ class Lanes:
             self._start(lane)
         elif not lane.waiting and not lane.pumps and lane.width >= _FIRST and lane.next_slot is None:
             self._lanes.pop(lane.subscription, None)
-        busy.close()
+        if not self._pumps and self._busy is not None:
+            self._busy.__exit__(None, None, None)
+            self._busy = None
 
     async def _pump(self, lane: Lane) -> None:
         lane.starting -= 1
@@ -183,42 +203,59 @@ class Lanes:
         target = await self._events.target(lane.subscription)
         if not lane.waiting or self._paused(lane):
             return
-        count = 1 if target is None else first_batch(target, lane.waiting)
-        batch += self._pop(lane, count)
         if target is None:
+            batch += self._pop(lane, 1)
             await self._discard(batch)
-        elif target.subscription.state is not State.ENABLED:
-            self._put_off(batch, timedelta(0))  # it waits in the database until the subscription is enabled
+            return
+        form = lane.form
+        if form is None or form.target is not target:
+            form = lane.form = Form(target, self._origin)
+        batch += self._pop(lane, form.first_batch(lane.waiting))
+        if form.together > 1 and lane.waiting:
+            self._start(lane)  # the batch was cut by its size, so more requests are needed than was thought
+        if target.subscription.state is State.ENABLED:
+            await self._send(lane, form, batch)
         else:
-            await self._send(lane, target, batch)
+            self._put_off(batch, timedelta(0))  # it waits in the database until the subscription is enabled
 
-    async def _send(self, lane: Lane, target: Target, batch: list[Delivery]) -> None:
+    async def _send(self, lane: Lane, form: Form, batch: list[Delivery]) -> None:
         now = self._events.clock.now()
-        settings = target.subscription.settings
-        batch[:] = [d for d in batch if d.leased_until is None or d.leased_until - now >= _LEASE_MARGIN]
-        expired = [d for d in batch if expires_at(d, settings) <= now]
-        if expired:
-            self._results.put([Result(d, Outcome(now, *_NOT_TRIED), Dead("TimeToLiveExceeded"), None) for d in expired])
-            batch[:] = [d for d in batch if expires_at(d, settings) > now]
+        settings = form.target.subscription.settings
+        self._set_aside(batch, settings, now)
         if not batch:
             return
         if settings.rate_per_minute is not None:
             gap = timedelta(seconds=60 / settings.rate_per_minute)
             lane.next_slot = max(now, lane.next_slot or now) + gap
-        outcome = await self._post(target, batch, now)
+        outcome = await self._post(form, batch, now)
         self._adapt(lane, outcome)
-        self._results.put([self._result(delivery, outcome, target) for delivery in batch])
+        self._results.put([self._result(delivery, outcome, form.target) for delivery in batch])
+
+    def _set_aside(self, batch: list[Delivery], settings: Settings, now: datetime) -> None:
+        """Take out of `batch` what is not to be tried: its lease ends soon, or its time to live has passed."""
+        good: list[Delivery] = []
+        expired: list[Result] = []
+        for delivery in batch:
+            if delivery.leased_until is not None and delivery.leased_until - now < _LEASE_MARGIN:
+                continue
+            if expires_at(delivery, settings) <= now:
+                expired.append(Result(delivery, Outcome(now, *_NOT_TRIED), Dead("TimeToLiveExceeded"), None))
+            else:
+                good.append(delivery)
+        batch[:] = good
+        if expired:
+            self._results.put(expired)
 
     def _pop(self, lane: Lane, count: int) -> list[Delivery]:
         self._waiting -= count
         return [lane.waiting.popleft() for _ in range(count)]
 
-    async def _post(self, target: Target, batch: list[Delivery], now: datetime) -> Outcome:
-        headers, body = notification(target, batch, now, self._origin)
+    async def _post(self, form: Form, batch: list[Delivery], now: datetime) -> Outcome:
+        headers, body = form.notification(batch, now)
         try:
             answer = await self._events.callout.request(
                 "POST",
-                target.subscription.settings.endpoint,
+                form.target.subscription.settings.endpoint,
                 headers=headers,
                 body=body,
                 timeout_s=TIMEOUT_S,

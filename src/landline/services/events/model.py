@@ -6,7 +6,7 @@ Rules: the delivery and retry table of Event Grid (capabilities.md, "Reliability
 import hashlib
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from uuid import UUID
@@ -29,6 +29,8 @@ class Event:
     at: datetime
     about: UUID | None
     """The message it tells of."""
+    envelopes: "dict[Schema, bytes] | None" = field(default=None, compare=False, repr=False)
+    """What it looks like on the wire, once made: kept when several subscriptions are sent the same."""
 
 
 class Schema(Enum):
@@ -172,7 +174,7 @@ SIGNATURE_HEADER = "x-landline-signature"
 
 def matches(settings: Settings, event_type: str, subject: str) -> bool:
     """Whether the filters of a subscription let an event through; an absent filter lets everything through."""
-    if settings.types is not None and event_type not in settings.types:
+    if not matches_type(settings, event_type):
         return False
     begins, ends = settings.subject_begins, settings.subject_ends
     if not begins and not ends:
@@ -180,6 +182,11 @@ def matches(settings: Settings, event_type: str, subject: str) -> bool:
     if not settings.case_sensitive:
         begins, ends, subject = begins.lower(), ends.lower(), subject.lower()
     return subject.startswith(begins) and subject.endswith(ends)
+
+
+def matches_type(settings: Settings, event_type: str) -> bool:
+    """Whether the types a subscription asks for let an event through."""
+    return settings.types is None or event_type in settings.types
 
 
 def state_at(subscription: Subscription, now: datetime) -> tuple[State, str | None]:

@@ -4,8 +4,8 @@ The deliveries go to this process's sender (worker.py) from memory; the rows are
 """
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 from uuid import UUID
 
@@ -88,6 +88,14 @@ class Events:
         self._generation = 0
         changes.watch(SUBJECT, self._forget)
 
+    async def wants(self, connection: Connection, resource: ResourceId, types: Collection[str]) -> frozenset[str]:
+        """Which of `types` an enabled subscription of `resource` asks for, so that nobody makes events in vain. The
+        subjects it asks for are looked at by `emit`."""
+        subscriptions = await self._enabled_of(connection, resource)
+        return frozenset(
+            each for each in types if any(model.matches_type(known.settings, each) for known in subscriptions)
+        )
+
     async def emit(self, connection: Connection, events: Sequence[Event]) -> Emitted:
         """Write `events` for every subscription that wants them, in the caller's transaction; nothing when none does.
 
@@ -103,10 +111,11 @@ class Events:
             subscriptions = known.get(event.resource)
             if subscriptions is None:
                 subscriptions = known[event.resource] = await self._enabled_of(connection, event.resource)
-            for subscription in subscriptions:
-                if model.matches(subscription.settings, event.type, event.subject):
-                    held = self._fits(subscription.subscription_id, rooms)
-                    deliveries.append(Delivery(event, subscription.subscription_id, now, block=block if held else None))
+            wanted = [one for one in subscriptions if model.matches(one.settings, event.type, event.subject)]
+            told = event if len(wanted) < 2 else replace(event, envelopes={})
+            for subscription in wanted:
+                held = self._fits(subscription.subscription_id, rooms)
+                deliveries.append(Delivery(told, subscription.subscription_id, now, block=block if held else None))
         if not deliveries:
             return _NOTHING
         held_deliveries = [delivery for delivery in deliveries if delivery.block is not None]

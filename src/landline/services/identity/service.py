@@ -5,6 +5,7 @@ count at once in every process; requests that arrive together share one question
 """
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from landline.core.errors import NotFound, Unauthorized
-from landline.core.ids import ResourceId, time_ordered
+from landline.core.ids import RawId, ResourceId, split_user_raw_id, time_ordered
 from landline.edge.http import Caller
 from landline.ports.clock import Clock
 from landline.services.identity import model, records, tokens
@@ -90,6 +91,13 @@ class Identity:
         async with self._database.connection() as connection:
             if not await records.delete_user(connection, caller.resource, user_id):
                 raise _no_such_user()
+
+    async def existing(self, resource: ResourceId, raw_ids: Collection[RawId]) -> set[RawId]:
+        """Which of `raw_ids` are users of `resource`."""
+        users = {raw_id: ids for raw_id in raw_ids if (ids := split_user_raw_id(raw_id)) and ids[0] == resource}
+        async with self._database.connection() as connection:
+            found = await records.generations(connection, [(resource, user) for _, user in users.values()])
+        return {raw_id for raw_id, (_, user) in users.items() if (resource, user) in found}
 
     async def check(self, token: str) -> Caller:
         """See `edge.tenancy.UserTokens.check`."""

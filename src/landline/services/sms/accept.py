@@ -13,7 +13,9 @@ from landline.services.events.service import Events
 from landline.services.insights.model import Tally
 from landline.services.insights.service import Insights
 from landline.services.sms import notices, records
+from landline.services.sms.esme_out import EsmeOut, Woken
 from landline.services.sms.handover import HandOver, Pending
+from landline.services.sms.metrics import Counts
 from landline.services.sms.model import details, messages
 from landline.services.sms.model.messages import Blocked, Plan, Refused, State
 from landline.services.sms.records import Row
@@ -33,7 +35,9 @@ class Accepts:
         clock: Clock,
         events: Events,
         insights: Insights,
+        customers: EsmeOut,
         handover: HandOver,
+        counts: Counts,
         owner: UUID,
         *,
         batch_limit: int = 64,
@@ -42,6 +46,8 @@ class Accepts:
         self._clock = clock
         self._events = events
         self._insights = insights
+        self._customers = customers
+        self._counts = counts
         self._handover = handover
         self._owner = owner
         self._group: GroupCommit[Plan, Exceptions] = GroupCommit(self._commit, lanes=2, batch_limit=batch_limit)
@@ -56,24 +62,37 @@ class Accepts:
         carriers = {recipient.carrier for plan in plans for recipient in plan.recipients}
         owner = self._owner if self._handover.may_hold(carriers) else None
         emitted: Emitted | None = None
+        woken: Woken = frozenset()
         async with self._database.connection() as connection:
             rows = await _rows(connection, plans)
             async with connection.transaction():
                 exceptions = await _write(connection, block, owner, now, rows)
                 if any(row.blocked for row in rows):
-                    emitted = await self._end_blocked(connection, rows, exceptions)
+                    emitted, woken = await self._end_blocked(connection, rows, exceptions)
                 await self._insights.count(connection, _tally(rows, exceptions))
+        self._count(rows, exceptions)
         if emitted is not None:
             self._events.committed(emitted)
+            self._customers.committed(woken)
         for send_at in {plan.send_at for plan in plans if plan.send_at is not None}:
             self._handover.on_awaiting(send_at)
         if owner is not None:
             self._handover.take(block, pending_of(block, rows, exceptions))
+        else:
+            self._handover.on_left()
         return [exceptions.get(id(plan), {}) for plan in plans]
+
+    def _count(self, rows: Sequence[Row], exceptions: dict[int, Exceptions]) -> None:
+        for row in rows:
+            if not _left_out(row, exceptions):
+                self._counts.accepted += 1
+                self._counts.segments += row.plan.segments
+                if row.blocked is not None:
+                    self._counts.ended[row.blocked.code] += 1
 
     async def _end_blocked(
         self, connection: Connection, rows: Sequence[Row], exceptions: dict[int, Exceptions]
-    ) -> Emitted:
+    ) -> tuple[Emitted, Woken]:
         ended = [(row, row.blocked) for row in rows if row.blocked is not None and not _left_out(row, exceptions)]
         await records.blocked(connection, [row for row, _ in ended])
         reports = [
@@ -93,7 +112,8 @@ class Accepts:
             for row, blocked in ended
             if row.plan.report_wanted
         ]
-        return await self._events.emit(connection, reports)
+        woken = await self._customers.blocked(connection, [row for row, _ in ended])
+        return await self._events.emit(connection, reports), woken
 
 
 _OPTED_OUT = Blocked(details.OPTED_OUT, "the recipient opted out")

@@ -58,24 +58,44 @@ class _Block:
 class HandOver:
     """Queues of pending messages by carrier, and what is left to do in each block this process holds."""
 
-    def __init__(self, *, limit: int = 20_000, remembered_blocks: int = 100_000) -> None:
-        self._limit = limit
+    def __init__(
+        self, *, limit: int = 20_000, share: Callable[[], int] = lambda: 1, remembered_blocks: int = 100_000
+    ) -> None:
+        """`limit`: how many messages are taken into memory. When `share` says that several processes work on the same
+        database it is a tenth of it, so that what one cannot hand over at once is there for the others."""
+        self._whole_limit = limit
+        self._share = share
         self._remembered_blocks = remembered_blocks
         self._queues: dict[str, Queue] = {}
         self._rings: dict[str, Callable[[], None]] = {}
+        self._reachable: dict[str, Callable[[], bool]] = {}
         self._in_hand: dict[UUID, Pending] = {}
         self._blocks: OrderedDict[UUID, _Block] = OrderedDict()
         self._answered: dict[UUID, datetime] = {}
         self._finished: list[UUID] = []
         self.on_awaiting: Callable[[datetime], None] = _nobody
         """Called with an instant at which a block that is all answered, or a message, wants to be looked at."""
+        self.on_left: Callable[[], None] = _no_room
+        """Called when messages were committed that this process leaves to others, or to itself for later."""
         self._wanted = False
         self.on_room: Callable[[], None] = _no_room
         """Called when there is room again, after there was none."""
 
-    def serve(self, carrier: str, ring: Callable[[], None], queue: Queue | None = None) -> None:
-        """`carrier` exists in this process; `ring` wakes whoever submits to it; `queue` says how fast."""
+    @property
+    def _limit(self) -> int:
+        return self._whole_limit if self._share() == 1 else self._whole_limit // 10
+
+    def serve(
+        self,
+        carrier: str,
+        ring: Callable[[], None],
+        queue: Queue | None = None,
+        reachable: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`carrier` exists in this process; `ring` wakes whoever submits to it; `queue` says how fast. While it is not
+        `reachable` from here its messages are left to other processes."""
         self._queues[carrier] = Lanes() if queue is None else queue
+        self._reachable[carrier] = reachable
         self._rings[carrier] = ring
 
     def has_room(self) -> bool:
@@ -86,8 +106,12 @@ class HandOver:
         return False
 
     def reaches(self, carriers: Iterable[str]) -> bool:
-        """Whether all of `carriers` are this process's."""
-        return all(carrier in self._queues for carrier in carriers)
+        """Whether all of `carriers` are reached from this process."""
+        for carrier in carriers:
+            reachable = self._reachable.get(carrier)
+            if reachable is None or not reachable():
+                return False
+        return True
 
     def may_hold(self, carriers: Iterable[str]) -> bool:
         """Whether this process has room for more messages and reaches all of `carriers`."""

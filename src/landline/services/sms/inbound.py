@@ -21,6 +21,7 @@ from landline.services.numbers.model import OwnedNumber
 from landline.services.numbers.service import Numbers
 from landline.services.sms import notices, records, records_inbound
 from landline.services.sms.accept import pending_of
+from landline.services.sms.esme_out import EsmeOut, Woken
 from landline.services.sms.handover import HandOver
 from landline.services.sms.keywords import Keywords
 from landline.services.sms.model import messages
@@ -43,6 +44,7 @@ class _Received:
     events: list[Event] = field(default_factory=list[Event])
     replies: list[Row] = field(default_factory=list[Row])
     tally: Tally = field(default_factory=Tally)
+    woken: Woken = frozenset()
 
 
 class Inbound:
@@ -57,6 +59,7 @@ class Inbound:
         keywords: Keywords,
         handover: HandOver,
         insights: Insights,
+        customers: EsmeOut,
         owner: UUID,
     ) -> None:
         self._database = database
@@ -66,13 +69,15 @@ class Inbound:
         self._keywords = keywords
         self._handover = handover
         self._insights = insights
+        self._customers = customers
         self._owner = owner
 
-    async def receive(self, carrier: str, arrivals: Sequence[Arrival]) -> None:
-        """Take `arrivals` in; returns after commit. Texts to numbers that nobody owns are dropped and logged."""
+    async def receive(self, carrier: str, arrivals: Sequence[Arrival]) -> int:
+        """Take `arrivals` in; returns, after commit, how many were new. Texts to numbers that nobody owns are dropped
+        and logged."""
         owned = await self._owned(carrier, arrivals)
         if not owned:
-            return
+            return 0
         languages = {
             number.number: await self._keywords.languages(number.resource, number.number) for _, number in owned
         }
@@ -96,8 +101,12 @@ class Inbound:
             if taken.replies:
                 await records.insert(connection, block, held, now, taken.replies)
         self._events.committed(emitted)
+        self._customers.committed(taken.woken)
         if taken.replies and held is not None:
             self._handover.take(block, pending_of(block, taken.replies, {}))
+        elif taken.replies:
+            self._handover.on_left()
+        return len(fresh)
 
     async def _owned(self, carrier: str, arrivals: Sequence[Arrival]) -> list[tuple[Arrival, OwnedNumber]]:
         owned: list[tuple[Arrival, OwnedNumber]] = []
@@ -129,6 +138,14 @@ class Inbound:
                 segments=arrival.segments,
                 at=arrival.at,
             )
+        )
+        taken.woken |= await self._customers.arrived(
+            connection,
+            resource=number.resource,
+            message_id=text.message_id,
+            sender=arrival.sender,
+            recipient=number.number,
+            text=arrival.text,
         )
         place = (number.resource, arrival.at, number.number, text.tag, arrival.sender, carrier)
         taken.tally.replied(*place)

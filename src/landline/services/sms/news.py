@@ -1,7 +1,7 @@
 """What carriers bring back: answers to submissions, receipts, texts from phones. Fills the port `CarrierEvents`.
 
-All news goes through one lane of group commit: a receipt and the answer it belongs to can then not pass each other
-inside one process (between processes `records.unpark` mends it).
+A receipt may be on its way into the database beside the answer it belongs to (engines keep it back until they were told
+that the answer is stored, but other processes may bring it): it is parked then, and `records.unpark` mends it.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,9 +19,11 @@ from landline.services.insights.model import Tally
 from landline.services.insights.service import Insights
 from landline.services.sms import notices
 from landline.services.sms import records_progress as records
+from landline.services.sms.esme_out import EsmeOut, Woken
 from landline.services.sms.failover import Failover, put_off
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.inbound import Inbound
+from landline.services.sms.metrics import Counts
 from landline.services.sms.model import details
 from landline.services.sms.model.messages import REPLY, State
 from landline.services.sms.records_progress import Deferral, Ending
@@ -52,6 +54,9 @@ class _Done:
     ended: list[Record] = field(default_factory=list[Record])
     deferred: bool = False
     tally: Tally = field(default_factory=Tally)
+    failed_over: int = 0
+    woken: Woken = frozenset()
+    """Customers for whom receipts were written."""
 
 
 class News:
@@ -67,6 +72,8 @@ class News:
         inbound: Inbound,
         failover: Failover,
         insights: Insights,
+        customers: EsmeOut,
+        counts: Counts,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -76,7 +83,9 @@ class News:
         self._inbound = inbound
         self._failover = failover
         self._insights = insights
-        self._group: GroupCommit[_News, None] = GroupCommit(self._commit, lanes=1, batch_limit=128)
+        self._customers = customers
+        self._counts = counts
+        self._group: GroupCommit[_News, None] = GroupCommit(self._commit, lanes=2, batch_limit=128)
         self.on_deferred: Callable[[], None] = _nobody
         """Called when messages were deferred: the worker's wait may be too long now."""
 
@@ -91,7 +100,7 @@ class News:
 
     async def arrived(self, carrier: str, arrivals: Sequence[Arrival]) -> None:
         """The carrier brought texts from phones."""
-        await self._inbound.receive(carrier, arrivals)
+        self._counts.received += await self._inbound.receive(carrier, arrivals)
 
     async def give_up(self, messages: Sequence[tuple[UUID, UUID, int]]) -> None:
         """Fail (resource, message, detail code) for which nothing will come any more."""
@@ -179,6 +188,9 @@ class News:
         for part in emitted:
             self._events.committed(part)
         self._handover.lose(done.lost)
+        self._customers.committed(done.woken)
+        self._counts.failed_over += done.failed_over
+        self._counts.ended.update([record["code"] for record in done.ended])
         self._handover.answered(done.answered)
         self._handover.ended(done.left)
         # A message that was deferred has left its block already.
@@ -251,7 +263,7 @@ class News:
         if not deferred:
             return
         changed = await records.defer(connection, [deferral for _, deferral in deferred], self._blocks.owner)
-        _moved(done.tally, changed)
+        _moved(done, changed)
         done.deferred = True
         done.left.extend(message.block for message, _ in deferred if not message.alone)
         if len(changed) < len(deferred):
@@ -302,7 +314,7 @@ class News:
                     done.left.append(record["block_id"])
         if deferred:
             await records.attempted(connection, carrier, receipts, now)
-            _moved(done.tally, await records.defer(connection, deferred, self._blocks.owner, reopened=True))
+            _moved(done, await records.defer(connection, deferred, self._blocks.owner, reopened=True))
             done.deferred = True
         gone = {deferral.message for deferral in deferred}
         return [record for record in ended if record["message_id"] not in gone]
@@ -324,6 +336,7 @@ class News:
 
     async def _tell(self, connection: Connection, done: _Done, emitted: list[Emitted], ended: Sequence[Record]) -> None:
         done.ended.extend(ended)
+        done.woken |= await self._customers.ended(connection, ended)
         for record in ended:
             if record["route"] != REPLY:
                 done.tally.ended(
@@ -349,11 +362,14 @@ def _is_for(answer: Submitted, carrier: str, pending: Pending) -> bool:
     return pending.carrier == carrier and (pending.handed or answer.carrier_message_id is not None)
 
 
-def _moved(tally: Tally, deferred: Sequence[Record]) -> None:
+def _moved(done: _Done, deferred: Sequence[Record]) -> None:
     """Count the messages that go by other carriers than they `was`."""
     for record in deferred:
-        if record["was"] != record["carrier"] and record["route"] != REPLY:
-            tally.moved(
+        if record["was"] == record["carrier"]:
+            continue
+        done.failed_over += 1
+        if record["route"] != REPLY:
+            done.tally.moved(
                 record["resource_id"],
                 record["accepted_at"],
                 record["sender"],

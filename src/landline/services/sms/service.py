@@ -5,6 +5,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import structlog
 
@@ -47,6 +48,8 @@ class To:
     number: str
     repeatability_id: str | None = None
     first_sent: str | None = None
+    message_id: UUID | None = None
+    """The id its message is to have, which was told before; asked for again it is the same message."""
 
 
 @dataclass(slots=True)
@@ -178,7 +181,11 @@ class Sms:
         return recipients
 
     async def _accept(self, plans: list[Plan], outcomes: list[Outcome | None], now: datetime) -> list[Outcome]:
-        for plan, exceptions in zip(plans, await asyncio.gather(*map(self._accepts.submit, plans)), strict=True):
+        if len(plans) == 1:  # as it is but for pools, and each message sent alone pays for a task of its own
+            answers = [await self._accepts.submit(plans[0])]
+        else:
+            answers = await asyncio.gather(*map(self._accepts.submit, plans))
+        for plan, exceptions in zip(plans, answers, strict=True):
             for recipient in plan.recipients:
                 outcomes[recipient.index] = _outcome(recipient, now, exceptions.get(recipient.index))
         return [outcome for outcome in outcomes if outcome is not None]
@@ -196,11 +203,15 @@ class Sms:
     def _plan_recipients(self, now: datetime, recipients: Sequence[To]) -> tuple[list[Outcome | None], list[Recipient]]:
         outcomes: list[Outcome | None] = [None] * len(recipients)
         planned: list[Recipient] = []
-        ids = messages.new_ids(now, len(recipients), os.urandom(10 * len(recipients)))
+        new = sum(1 for to in recipients if to.message_id is None)
+        ids = iter(messages.new_ids(now, new, os.urandom(10 * new)) if new else ())
         for index, to in enumerate(recipients):
             number = phone.parse(to.number)
             if number is None:
                 outcomes[index] = Outcome(to.number, 400, error="The recipient is not a phone number in E.164 format.")
+                continue
+            if to.message_id is not None:
+                planned.append(Recipient(index, number, to.message_id, to.message_id, "", ""))
                 continue
             try:
                 repeatability_id = messages.repeatability(
@@ -209,7 +220,7 @@ class Sms:
             except Invalid as error:
                 outcomes[index] = Outcome(to.number, 400, repeatable=False, error=error.message)
                 continue
-            planned.append(Recipient(index, number, ids[index], repeatability_id, "", ""))
+            planned.append(Recipient(index, number, next(ids), repeatability_id, "", ""))
         return outcomes, planned
 
     async def opt_out(self, resource: ResourceId, sender: str, recipients: Sequence[str]) -> None:

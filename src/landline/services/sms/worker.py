@@ -1,7 +1,7 @@
 """The SMS worker: hands messages to their carriers, and looks after blocks and timers that are due."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -74,7 +74,7 @@ class Worker:
         rates.on_changed = self._retuned
         rates.on_stale = self._ring
         for name, alarm in self._alarms.items():
-            handover.serve(name, alarm.ring, self._queues[name])
+            handover.serve(name, alarm.ring, self._queues[name], _reachable(carriers[name]))
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -86,6 +86,10 @@ class Worker:
                     group.create_task(self._submit(name, carrier))
         finally:
             self.close()
+
+    def look(self) -> None:
+        """There may be something to do for this process: it looks now."""
+        self._due.ring()
 
     def close(self) -> None:
         """The worker has ended, or will never run."""
@@ -332,6 +336,10 @@ class Worker:
             return False
         await self._news.reported(row["carrier"], [receipt])
         return True
+
+
+def _reachable(carrier: SmsCarrier) -> Callable[[], bool]:
+    return lambda: carrier.reachable
 
 
 def _segments(message: Pending) -> int:

@@ -1,6 +1,5 @@
 """The SMPP server for customers: they bind with a system id of their resource, submit, and get receipts and texts."""
 
-from landline.engines.smpp.listener.gateway import Account, CustomerSubmission, Gateway, ReportOut, TextOut
 from landline.engines.smpp.listener.server import ListenerConfig, SmppListener
 
-__all__ = ["Account", "CustomerSubmission", "Gateway", "ListenerConfig", "ReportOut", "SmppListener", "TextOut"]
+__all__ = ["ListenerConfig", "SmppListener"]

@@ -1,37 +1,35 @@
 """The listener: who may bind how often and how fast, and deliveries to whoever has bound a receiver."""
 
 import asyncio
+import socket
 import ssl
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import structlog
 
 from landline.core.errors import Unavailable
-from landline.engines.smpp.encoding import address_of
-from landline.engines.smpp.listener.connection import Connection, Handed, part_id
-from landline.engines.smpp.listener.gateway import Account, Gateway, ReportOut, TextOut
-from landline.engines.smpp.records import Records
+from landline.engines.smpp.listener import deliveries as outgoing
+from landline.engines.smpp.listener.connection import Connection, Handed, settle
+from landline.engines.smpp.listener.texts import Texts
 from landline.ports.clock import Alarm, Clock
-from landline.protocols.smpp import pdu, receipts, status, texts
-from landline.protocols.smpp.commands import ESM_RECEIPT
-from landline.protocols.smpp.joiner import GroupKey
+from landline.ports.esme_gateway import Account, Delivered, Gateway, ReportOut, TextOut
+from landline.protocols.smpp import status
+from landline.protocols.smpp.errors import LocalProtocolError
 from landline.protocols.smpp.pace import Pace
-from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.session import Limits
-from landline.protocols.smpp.texts import Alphabet, LongStyle
 from landline.store.database import Database
 
 log = structlog.get_logger()
 
 _TEMPORARY = frozenset((status.ESME_RX_T_APPN, status.ESME_RMSGQFUL, status.ESME_RTHROTTLED, status.ESME_RSYSERR))
-_GROUPS_LIMIT = 10_000
 _TRIES = 3
+"""How often a deliver_sm is handed over that was not answered: to the next connection, or after the response timer."""
 _SWEEP_S = 60.0
-_PATIENCE = timedelta(hours=1)
+_HANDSHAKE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +37,16 @@ class ListenerConfig:
     """Where and how the listener listens. Durations in seconds."""
 
     host: str = "127.0.0.1"
-    port: int = 2775
-    system_id: str = "landline"
+    port: int | None = 2775
+    """Without TLS; None for not at all, 0 for any free one."""
+    tls_port: int | None = None
     tls: ssl.SSLContext | None = None
+    """Needed for `tls_port`."""
+    system_id: str = "landline"
     connections: int = 1000
     """At most so many at once; more are cut."""
+    submissions: int = 20_000
+    """At most so many in hand over all connections; more are answered ESME_RMSGQFUL."""
     bind_s: float = 10.0
     """How long a connection may stay unbound."""
     enquire_link_s: float = 60.0
@@ -71,14 +74,17 @@ class _Customer:
 
     account: Account
     pace: Pace
-    records: Records
+    texts: Texts
     connections: set[Connection] = field(default_factory=set[Connection])
     waiting: deque[Handed] = field(default_factory=deque[Handed])
 
+    @property
+    def receives(self) -> bool:
+        return any(connection.session.can_deliver for connection in self.connections)
+
 
 class SmppListener:
-    """Fills the role of the SMSC for customers. Parts of long texts are kept in the engine's tables, so that each may
-    be acknowledged at once; a restart between two parts of a text gives the later ones another message id."""
+    """Fills the role of the SMSC for customers, and the port `Customers`."""
 
     def __init__(self, config: ListenerConfig, gateway: Gateway, database: Database, clock: Clock) -> None:
         self.gateway = gateway
@@ -91,34 +97,52 @@ class SmppListener:
             window=config.window,
             peer_window=config.peer_window,
         )
-        self.port = 0
+        self.port: int | None = None
+        self.tls_port: int | None = None
         self.counters = ListenerCounters()
         self._config = config
         self._database = database
+        self._owner = uuid4()
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._customers: dict[str, _Customer] = {}
-        self._groups: OrderedDict[tuple[str, GroupKey], UUID] = OrderedDict()
-        self._server: asyncio.Server | None = None
+        self._in_hand = 0
+        self._servers: list[asyncio.Server] = []
         self._alarm: Alarm | None = None
         self._timer: asyncio.Task[None] | None = None
+        self._wakes_at = 0.0
         self._sweep_at = 0.0
 
-    async def start(self) -> None:
-        """Listen; `port` tells where. Raises `Unavailable` when the address is taken."""
+    async def start(self, sockets: Sequence[socket.socket] = (), tls_sockets: Sequence[socket.socket] = ()) -> None:
+        """Listen; `port` and `tls_port` tell where. Bound `sockets` take the place of the configured host and ports, so
+        that several processes can serve them. Raises `Unavailable` when an address is taken."""
         config = self._config
-        loop = asyncio.get_running_loop()
-        try:
-            self._server = await loop.create_server(self._connected, config.host, config.port, ssl=config.tls)
-        except OSError as error:
-            raise Unavailable(f"cannot listen on {config.host}:{config.port}: {error}") from error
-        self.port = self._server.sockets[0].getsockname()[1]
+        if sockets or config.port is not None:
+            self.port = await self._listen(config.port or 0, None, sockets)
+        if tls_sockets or config.tls_port is not None:
+            assert config.tls is not None, "a TLS port needs a certificate"
+            self.tls_port = await self._listen(config.tls_port or 0, config.tls, tls_sockets)
         self._alarm = self.clock.alarm()
         self._timer = asyncio.create_task(self._run_timer())
 
+    async def _listen(self, port: int, tls: ssl.SSLContext | None, bound: Sequence[socket.socket]) -> int:
+        loop = asyncio.get_running_loop()
+        tls_s = _HANDSHAKE_S if tls is not None else None
+        try:
+            servers = [
+                await loop.create_server(self._connected, sock=each, ssl=tls, ssl_handshake_timeout=tls_s)
+                for each in bound
+            ] or [
+                await loop.create_server(self._connected, self._config.host, port, ssl=tls, ssl_handshake_timeout=tls_s)
+            ]
+        except OSError as error:
+            raise Unavailable(f"cannot listen on {self._config.host}:{port}: {error}") from error
+        self._servers += servers
+        return servers[0].sockets[0].getsockname()[1]
+
     async def close(self) -> None:
-        """Stop listening, unbind every customer, and disconnect after their answers or the response timer."""
-        if self._server is not None:
-            self._server.close()
+        """Stop listening, unbind every customer, and disconnect after their answers, at most 3 s later."""
+        for server in self._servers:
+            server.close()
         now = self.clock.now().timestamp()
         tasks = list(self._connections.values())
         for connection in list(self._connections):
@@ -126,55 +150,95 @@ class SmppListener:
                 connection.session.unbind(now)
                 connection.pump.flush()
             else:
-                connection.pump.abort()
+                connection.end()
         if tasks:
             await asyncio.wait(tasks, timeout=3.0)
         for connection in list(self._connections):
-            connection.pump.abort()
+            connection.end()
         timers = [self._timer] if self._timer is not None else []
         for task in [*tasks, *timers]:
             task.cancel()
         await asyncio.gather(*tasks, *timers, return_exceptions=True)
 
+    def bound(self) -> list[Account]:
+        """See `ports.esme_gateway.Customers`."""
+        return [customer.account for customer in self._customers.values()]
+
     def receivers(self, system_id: str) -> int:
-        """How many connections of that account take deliveries."""
+        """See `ports.esme_gateway.Customers`."""
         customer = self._customers.get(system_id)
         return 0 if customer is None else sum(1 for found in customer.connections if found.session.can_deliver)
 
-    async def deliver(self, system_id: str, deliveries: Sequence[ReportOut | TextOut]) -> list[bool]:
-        """Bring receipts and texts to a customer; whether it acknowledged each (all parts). What is False is to be
-        brought again later, for instance when `Gateway.receiving` says that it is back."""
-        tasks = [
-            asyncio.gather(*(self._hand(system_id, body) for body in _bodies(delivery))) for delivery in deliveries
+    def renew(self, account: Account) -> None:
+        """See `ports.esme_gateway.Customers`."""
+        customer = self._customers.get(account.system_id)
+        if customer is None:
+            return
+        if account.rate_per_s != customer.account.rate_per_s:
+            customer.pace = Pace(self.clock.now().timestamp(), rate_per_s=account.rate_per_s)
+        customer.account = account
+        for connection in customer.connections:
+            connection.renew(account)
+
+    def cut(self, system_id: str) -> int:
+        """See `ports.esme_gateway.Customers`."""
+        customer = self._customers.get(system_id)
+        if customer is None:
+            return 0
+        cut = list(customer.connections)
+        for connection in cut:
+            connection.end()
+        log.warning("smpp.customer_cut", system_id=system_id, connections=len(cut))
+        return len(cut)
+
+    async def deliver(
+        self, system_id: str, deliveries: Sequence[ReportOut | TextOut], until: datetime
+    ) -> list[Delivered]:
+        """See `ports.esme_gateway.Customers`."""
+        outcomes = [Delivered.TAKEN] * len(deliveries)
+        pending = [
+            (number, body) for number, delivery in enumerate(deliveries) for body in _bodies(system_id, delivery)
         ]
-        outcomes = [all(outcome) for outcome in await asyncio.gather(*tasks)]
-        self.counters.delivered += sum(outcomes)
-        self.counters.undelivered += len(outcomes) - sum(outcomes)
+        for _ in range(_TRIES):
+            answers = await self._hand(system_id, [body for _, body in pending], until)
+            unanswered: list[tuple[int, bytes]] = []
+            for (number, body), answer in zip(pending, answers, strict=True):
+                if answer is None:
+                    unanswered.append((number, body))
+                elif answer is not Delivered.TAKEN and outcomes[number] is not Delivered.GONE:
+                    outcomes[number] = answer
+            pending = unanswered
+            if not pending:
+                break
+        for number, _ in pending:
+            outcomes[number] = Delivered.LATER
+        taken = outcomes.count(Delivered.TAKEN)
+        self.counters.delivered += taken
+        self.counters.undelivered += len(outcomes) - taken
         return outcomes
 
-    async def _hand(self, system_id: str, body: bytes) -> bool:
-        for _ in range(_TRIES):
-            customer = self._customers.get(system_id)
-            if customer is None or not self.receivers(system_id):
-                return False
-            handed = Handed(body, asyncio.get_running_loop().create_future())
-            customer.waiting.append(handed)
-            self._drain(customer)
-            answered = await handed.acknowledged
-            if answered == status.ESME_ROK:
-                return True
-            if answered is not None and answered not in _TEMPORARY:
-                log.warning("smpp.customer_refuses", system_id=system_id, status=status.meaning(answered).name)
-                return True  # it will never take it; bringing it again would block what comes behind
-        return False
+    async def _hand(self, system_id: str, bodies: Sequence[bytes], until: datetime) -> list[Delivered | None]:
+        """Have `bodies` handed over; what came of each, None where no answer came."""
+        customer = self._customers.get(system_id)
+        if customer is None or not customer.receives:
+            return [Delivered.GONE] * len(bodies)
+        if self.clock.now() >= until:
+            return [Delivered.LATER] * len(bodies)
+        loop = asyncio.get_running_loop()
+        handed = [Handed(body, until, loop.create_future()) for body in bodies]
+        customer.waiting.extend(handed)
+        self._drain(customer)
+        self._wake_at(until.timestamp())
+        answers = await asyncio.gather(*(each.acknowledged for each in handed))
+        return [_meaning(system_id, answer) for answer in answers]
 
     def _drain(self, customer: _Customer) -> None:
         waiting = customer.waiting
-        if not any(connection.session.can_deliver for connection in customer.connections):
+        if not waiting:
+            return
+        if not customer.receives:
             while waiting:
-                handed = waiting.popleft()
-                if not handed.acknowledged.done():
-                    handed.acknowledged.set_result(None)
+                settle(waiting.popleft(), None)
             return
         for connection in customer.connections:
             free = connection.free
@@ -183,25 +247,23 @@ class SmppListener:
                 if not handed.acknowledged.done():
                     connection.hand(handed)
                     free -= 1
-        self._ring()
+            self._watch(connection)
 
     def admit(self, connection: Connection, account: Account) -> int:
         """See `connection.Owner`."""
         customer = self._customers.get(account.system_id)
         if customer is None:
-            now = self.clock.now().timestamp()
-            records = Records(self._database, f"esme:{account.system_id}", uuid4(), Alphabet.GSM)
-            customer = _Customer(account, Pace(now, rate_per_s=account.rate_per_s), records)
+            pace = Pace(self.clock.now().timestamp(), rate_per_s=account.rate_per_s)
+            customer = _Customer(account, pace, Texts(self._database, account.system_id, self._owner))
             self._customers[account.system_id] = customer
         elif len(customer.connections) >= account.binds:
             self.counters.refused_binds += 1
             return status.ESME_RALYBND
-        customer.account = account
         customer.connections.add(connection)
         return status.ESME_ROK
 
     def over_rate(self, account: Account, now: float) -> bool:
-        """See `connection.Owner`."""
+        """See `intake.Desk`."""
         pace = self._customers[account.system_id].pace
         allowed = pace.allowance(now)
         if allowed is not None and allowed < 1:
@@ -210,25 +272,24 @@ class SmppListener:
         pace.sent(1, now)
         return False
 
-    def message_id(self, account: Account, key: GroupKey | None) -> UUID:
-        """See `connection.Owner`: all parts of one text share an id."""
-        if key is None:
-            return uuid4()
-        group = (account.system_id, key)
-        found = self._groups.get(group)
-        if found is None:
-            found = self._groups[group] = uuid4()
-            if len(self._groups) > _GROUPS_LIMIT:
-                self._groups.popitem(last=False)
-        return found
+    def take_on(self, count: int) -> bool:
+        """See `intake.Desk`."""
+        if self._in_hand + count > self._config.submissions:
+            self.counters.throttled += count
+            return False
+        self._in_hand += count
+        return True
 
-    def finished(self, account: Account, key: GroupKey) -> None:
-        """See `connection.Owner`: a later text with the same reference is another."""
-        self._groups.pop((account.system_id, key), None)
+    def done(self, count: int) -> None:
+        """See `intake.Desk`."""
+        self._in_hand -= count
 
-    def records(self, account: Account) -> Records:
-        """See `connection.Owner`."""
-        return self._customers[account.system_id].records
+    def texts(self, account: Account) -> Texts:
+        """See `intake.Desk`."""
+        customer = self._customers.get(account.system_id)
+        if customer is not None:
+            return customer.texts
+        return Texts(self._database, account.system_id, self._owner)  # it was cut while this was under way
 
     def changed(self, connection: Connection) -> None:
         """See `connection.Owner`."""
@@ -236,7 +297,7 @@ class SmppListener:
             customer = self._customers.get(connection.account.system_id)
             if customer is not None:
                 self._drain(customer)
-        self._ring()
+        self._watch(connection)
 
     def gone(self, connection: Connection) -> None:
         """See `connection.Owner`."""
@@ -249,19 +310,25 @@ class SmppListener:
                     del self._customers[connection.account.system_id]
 
     def _connected(self) -> asyncio.Protocol:
-        connection = Connection(self)
         if len(self._connections) >= self._config.connections:
             log.warning("smpp.too_many_connections", limit=self._config.connections)
             return _Refused()
+        connection = Connection(self)
         self.counters.connections += 1
         task = asyncio.create_task(connection.run())
         self._connections[connection] = task
         task.add_done_callback(lambda _: self._connections.pop(connection, None))
-        self._ring()
+        self._watch(connection)
         return connection.pump
 
-    def _ring(self) -> None:
-        if self._alarm is not None:
+    def _watch(self, connection: Connection) -> None:
+        deadline = connection.session.deadline()
+        if deadline is not None:
+            self._wake_at(deadline)
+
+    def _wake_at(self, instant: float) -> None:
+        if instant < self._wakes_at and self._alarm is not None:
+            self._wakes_at = instant
             self._alarm.ring()
 
     async def _run_timer(self) -> None:
@@ -270,15 +337,18 @@ class SmppListener:
         try:
             while True:
                 now = self.clock.now().timestamp()
-                deadlines: list[float] = [await self._sweep(now)]
+                instants: list[float] = [await self._sweep(now)]
                 for connection in list(self._connections):
                     deadline = connection.session.deadline()
                     if deadline is not None and deadline <= now:
-                        connection.pump.expire()
+                        connection.expire()
                         deadline = connection.session.deadline()
                     if deadline is not None:
-                        deadlines.append(deadline)
-                await self._alarm.wait(datetime.fromtimestamp(min(deadlines) + 1e-6, UTC))
+                        instants.append(deadline)
+                for customer in self._customers.values():
+                    instants += _expire_waiting(customer.waiting, now)
+                self._wakes_at = min(instants)
+                await self._alarm.wait(datetime.fromtimestamp(self._wakes_at + 1e-6, UTC))
         finally:
             self._alarm.close()
 
@@ -288,14 +358,18 @@ class SmppListener:
             self._sweep_at = now + _SWEEP_S
             for system_id, customer in list(self._customers.items()):
                 try:
-                    given_up = await customer.records.overdue(datetime.fromtimestamp(now, UTC), _PATIENCE)
-                    await customer.records.finish([whole.joined.key for whole in given_up])
+                    await self._give_up(customer, datetime.fromtimestamp(now, UTC))
                 except Unavailable as error:
                     log.warning("smpp.sweep_put_off", system_id=system_id, reason=error.message)
-                    continue
-                if given_up:
-                    log.warning("smpp.incomplete_given_up", system_id=system_id, count=len(given_up))
         return self._sweep_at
+
+    async def _give_up(self, customer: _Customer, now: datetime) -> None:
+        overdue = await customer.texts.overdue(now)
+        if not overdue:
+            return
+        log.warning("smpp.incomplete_given_up", system_id=customer.account.system_id, count=len(overdue))
+        await self.gateway.expired(customer.account, [report for _, report in overdue if report is not None])
+        await customer.texts.finish([key for key, _ in overdue])
 
 
 class _Refused(asyncio.Protocol):
@@ -305,43 +379,26 @@ class _Refused(asyncio.Protocol):
         transport.close()
 
 
-def _bodies(delivery: ReportOut | TextOut) -> list[bytes]:
-    if isinstance(delivery, ReportOut):
-        ids = [delivery.message_id.hex]
-        if delivery.parts > 1:
-            ids = [part_id(delivery.message_id, number) for number in range(1, delivery.parts + 1)]
-        return [_receipt(delivery, message_id) for message_id in ids]
-    reference = uuid4().int & 0xFFFF
-    return [
-        _deliver_sm(
-            delivery.sender, delivery.recipient, part.short_message, part.esm_class, part.data_coding, part.tlvs
-        )
-        for part in texts.write(delivery.text, LongStyle.UDH8, Alphabet.GSM, reference)
-    ]
+def _bodies(system_id: str, delivery: ReportOut | TextOut) -> list[bytes]:
+    try:
+        return outgoing.bodies(delivery)
+    except LocalProtocolError as error:
+        log.error("smpp.undeliverable", system_id=system_id, reason=str(error))
+        return []  # SMPP cannot carry it, now or later: it counts as taken
 
 
-def _receipt(report: ReportOut, message_id: str) -> bytes:
-    text = receipts.write(
-        message_id, report.state, submitted_at=report.submitted_at, done_at=report.done_at, error=report.error
-    )
-    tlvs = receipts.tlvs(message_id, report.state)
-    return _deliver_sm(report.recipient, report.sender, text, ESM_RECEIPT, 0, tlvs)
+def _meaning(system_id: str, answer: int | None) -> Delivered | None:
+    if answer is None:
+        return None
+    if answer in _TEMPORARY:
+        return Delivered.LATER
+    if answer != status.ESME_ROK:
+        log.warning("smpp.customer_refuses", system_id=system_id, status=status.meaning(answer).name)
+    return Delivered.TAKEN
 
 
-def _deliver_sm(source: str, destination: str, text: bytes, esm_class: int, coding: int, tlvs: pdu.Tlvs) -> bytes:
-    source_ton, source_npi, source_addr = address_of(source)
-    ton, npi, address = address_of(destination)
-    return pdu.encode_body(
-        ShortMessage(
-            source_addr_ton=source_ton,
-            source_addr_npi=source_npi,
-            source_addr=source_addr,
-            dest_addr_ton=ton,
-            dest_addr_npi=npi,
-            destination_addr=address,
-            esm_class=esm_class,
-            data_coding=coding,
-            short_message=text,
-            tlvs=tlvs,
-        )
-    )
+def _expire_waiting(waiting: deque[Handed], now: float) -> list[float]:
+    """Give up what has waited for a free window for too long; when the next has, if there is one."""
+    while waiting and waiting[0].until.timestamp() <= now:
+        settle(waiting.popleft(), None)
+    return [waiting[0].until.timestamp()] if waiting else []

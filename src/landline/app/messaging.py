@@ -1,0 +1,228 @@
+"""The SMS part of the product: carriers, the worker between them and the database, customers over SMPP; its routes."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from socket import socket
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from landline.app import carriers, certificates
+from landline.app.base import Base
+from landline.core.countries import country
+from landline.core.ids import ResourceId
+from landline.edge.routes import Route
+from landline.engines.simulated import admin as simulated_admin
+from landline.engines.simulated.carrier import SimulatedCarrier
+from landline.engines.smpp.carrier import SmppCarrier
+from landline.engines.smpp.config import SmppConfig
+from landline.engines.smpp.leases import Leases
+from landline.engines.smpp.listener.server import ListenerConfig, SmppListener
+from landline.ports.sms_carrier import SmsCarrier
+from landline.services.sms import admin as sms_admin
+from landline.services.sms import admin_accounts, admin_guard, admin_messages, admin_routing
+from landline.services.sms import api as sms_api
+from landline.services.sms.accept import Accepts
+from landline.services.sms.accounts import Accounts
+from landline.services.sms.esme import Esme, PlannedSends
+from landline.services.sms.esme_out import EsmeOut
+from landline.services.sms.esme_worker import EsmeWorker
+from landline.services.sms.failover import Failover
+from landline.services.sms.guard import Guard
+from landline.services.sms.guard_metrics import GuardMetrics
+from landline.services.sms.handover import HandOver
+from landline.services.sms.inbound import Inbound
+from landline.services.sms.keywords import Keywords
+from landline.services.sms.limits import Limits
+from landline.services.sms.metrics import Counts, SmsMetrics
+from landline.services.sms.model import settings
+from landline.services.sms.news import News
+from landline.services.sms.outgoing import Outgoing
+from landline.services.sms.pools import Pools
+from landline.services.sms.rates import Rates
+from landline.services.sms.retention import Retention
+from landline.services.sms.routing import Routing
+from landline.services.sms.service import Sms
+from landline.services.sms.settings import Settings
+from landline.services.sms.submissions import Submissions
+from landline.services.sms.timeline import Timelines
+from landline.services.sms.worker import Worker
+from landline.store.blocks import Blocks
+
+
+class Messaging:
+    """Joined by its constructor, begun by `start`, ended by `close`."""
+
+    def __init__(self, base: Base) -> None:
+        self._base = base
+        self.blocks = Blocks(base.database, "sms_blocks", base.owner)
+        self._build_carriers()
+        out = self._build_sms()
+        self._build_listener(out)
+
+    def _build_sms(self) -> EsmeOut:
+        base, config = self._base, self._base.config
+        database, clock, events, changes = base.database, base.clock, base.events, base.changes
+        self._handover = handover = HandOver(share=base.share)
+        self._counts = Counts()
+        self._keywords = Keywords(database, changes)
+        failover = Failover(self._carriers, self._carriers_for, self._wants_failover)
+        self._accounts = Accounts(database, clock, changes, base.sealer, base.numbers)
+        out = EsmeOut(clock, changes, self._accounts)
+        inbound = Inbound(
+            database, clock, base.numbers, events, self._keywords, handover, base.insights, out, base.owner
+        )
+        self._news = News(
+            database, clock, events, handover, self.blocks, inbound, failover, base.insights, out, self._counts
+        )
+        self._rates = Rates(
+            database,
+            changes,
+            clock,
+            defaults=carriers.sender_rates(config),
+            carriers=carriers.carrier_rates(config),
+            share=base.share,
+        )
+        self._worker = Worker(database, clock, self._carriers, handover, self.blocks, self._news, failover, self._rates)
+        for carrier in self._carriers.values():
+            if isinstance(carrier, SmppCarrier):
+                carrier.on_reachable = self._worker.look
+        base.wakeups.on("sms", self._worker.look)
+        handover.on_left = partial(base.wakeups.hint, "sms")
+        self._settings = Settings(
+            database, changes, settings.defaults(guarded=config.sms_guard, countries=config.sms_countries)
+        )
+        self.guard = Guard(database, clock, country=country, share=base.share)
+        self._pools = Pools(database, changes, base.numbers)
+        self.sms = Sms(
+            database,
+            clock,
+            base.numbers,
+            events,
+            Accepts(database, clock, events, base.insights, out, handover, self._counts, base.owner),
+            base.insights,
+            wall=lambda: datetime.now(UTC),
+            router=self._routing.router,
+            pools=self._pools,
+            settings=self._settings,
+            limits=Limits(config.acs_limits, clock, base.share),
+            guard=self.guard,
+        )
+        self._timelines = Timelines(database, events)
+        self._outgoing = Outgoing(database, clock, events, self._news)
+        return out
+
+    def _build_listener(self, out: EsmeOut) -> None:
+        """The SMSC that customers bind to, where it is switched on."""
+        base, config = self._base, self._base.config
+        self._listener: SmppListener | None = None
+        self._esme_worker: EsmeWorker | None = None
+        off = config.smpp_listen_port is None and config.smpp_listen_tls_port is None
+        if off or config.mode == "worker":
+            return
+        esme = Esme(base.database, base.clock, self._accounts, out, PlannedSends(self.sms, base.clock))
+        listening = ListenerConfig(
+            config.smpp_listen_host,
+            config.smpp_listen_port,
+            config.smpp_listen_tls_port,
+            tls=None if config.smpp_listen_tls_port is None else certificates.of(config)[0],
+        )
+        self._listener = SmppListener(listening, esme, base.database, base.clock)
+        self._esme_worker = EsmeWorker(
+            base.database, base.clock, base.changes, self._accounts, esme, out, self._listener, base.owner
+        )
+
+    def _build_carriers(self) -> None:
+        base, config = self._base, self._base.config
+        simulated = config.simulated_carrier and base.place.first
+        self._simulated = SimulatedCarrier(base.database, base.clock, config.seed) if simulated else None
+        shared = not base.place.alone and not config.driven_clock  # several with driven clocks cannot be
+        known = Submissions(base.database).known
+        self._carriers: dict[str, SmsCarrier] = carriers.carriers(
+            config, base.database, base.clock, self._slots if shared else None, known
+        )
+        if self._simulated is not None:
+            self._carriers[self._simulated.name] = self._simulated
+        self._routing = Routing(
+            base.database,
+            base.changes,
+            carriers={*self._carriers, *carriers.default_carriers(config)},
+            defaults=carriers.default_carriers(config),
+            configured=carriers.rules(config),
+            resources=base.resource_ids,
+            country=country,
+        )
+
+    def _slots(self, carrier: SmppConfig) -> Leases:
+        base = self._base
+        return Leases(
+            base.database,
+            base.changes,
+            base.clock,
+            base.owner,
+            carrier.name,
+            carrier.binds,
+            expected=base.place.together,
+        )
+
+    def metrics(self, registry: CollectorRegistry) -> None:
+        """Have its figures collected."""
+        GuardMetrics(registry, self.guard)
+        SmsMetrics(registry, self._counts, self._handover, self._carriers, _figures)
+
+    def routes(self) -> list[Route]:
+        """The public operations."""
+        return sms_api.routes(self.sms)
+
+    def admin_routes(self) -> list[Route]:
+        """The admin operations."""
+        base = self._base
+        return [
+            *sms_admin.routes(self._timelines, self._keywords, base.numbers, base.resource_id, base.all_resources),
+            *admin_routing.routes(self._routing, self._rates, base.numbers, self._carriers, base.resource_id),
+            *admin_messages.routes(self.sms, self._outgoing, self._pools, base.resource_id, base.all_resources),
+            *admin_accounts.routes(self._accounts, base.resource_id),
+            *admin_guard.routes(self._settings, base.resource_id),
+            *(simulated_admin.routes(self._simulated) if self._simulated else ()),
+        ]
+
+    async def start(self, customers: Sequence[socket], customers_tls: Sequence[socket]) -> list[asyncio.Task[None]]:
+        """Begin to work; the tasks that never end by themselves. `customers` are the SMPP server's bound sockets."""
+        for carrier in self._carriers.values():
+            await carrier.start(self._news)
+        kept = timedelta(days=self._base.config.sms_kept_days)
+        tasks = [
+            asyncio.create_task(self.guard.run(), name="guard"),
+            asyncio.create_task(Retention(self._base.database, self._base.clock, keep=kept).run(), name="retention"),
+        ]
+        if self._carriers or self._base.place.first:  # who has no carrier would only take blocks from those who do
+            tasks.append(asyncio.create_task(self._worker.run(), name="sms"))
+        else:
+            self._worker.close()
+        if self._listener is not None and self._esme_worker is not None:
+            if self._base.place.alone:
+                await self._esme_worker.inherit()
+            await self._listener.start(customers, customers_tls)
+            tasks.append(asyncio.create_task(self._esme_worker.run(), name="smpp customers"))
+        return tasks
+
+    def closing(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """What ends its dealings with the outside world."""
+        ends = [carrier.close() for carrier in self._carriers.values()]
+        return [*ends, self._listener.close()] if self._listener is not None else ends
+
+    async def _carriers_for(
+        self, resource: ResourceId, sender: str, recipient: str, tag: str | None
+    ) -> tuple[str, ...]:
+        owned = await self._base.numbers.sender(resource, sender)
+        router = await self._routing.router()
+        return router.route(resource, sender, recipient, tag, owned.carrier if owned else None).carriers
+
+    async def _wants_failover(self, resource: ResourceId) -> bool:
+        return (await self._settings.of(resource)).failover_on_receipt
+
+
+def _figures(carrier: SmsCarrier) -> dict[str, int]:
+    return carrier.counters() if isinstance(carrier, SmppCarrier) else {}

@@ -1,0 +1,121 @@
+"""One process's serving: its application on its sockets, until a part of it fails or it is told to stop."""
+
+import asyncio
+import gc
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from landline.app import certificates
+from landline.app.application import Application, Build, Place
+from landline.app.config import Config
+from landline.app.gathered import Gathered
+from landline.edge.server import DRAIN_S, CannotListen, Listener, listen, tls_context
+from landline.engines.clock import DrivenClock, SystemClock
+
+log = structlog.get_logger()
+
+APPLICATION_CLOSE_S = 1.0
+"""With the drain of the listeners and PostgreSQL's fast stop this makes the 5 s within which everything is down."""
+
+
+@dataclass(slots=True)
+class Sockets:
+    """What a process listens on; nothing of what it does not serve."""
+
+    public: list[socket.socket] = field(default_factory=list[socket.socket])
+    plain: list[socket.socket] = field(default_factory=list[socket.socket])
+    admin: list[socket.socket] = field(default_factory=list[socket.socket])
+    customers: list[socket.socket] = field(default_factory=list[socket.socket])
+    """SMPP."""
+    customers_tls: list[socket.socket] = field(default_factory=list[socket.socket])
+    own: list[socket.socket] = field(default_factory=list[socket.socket])
+    """The same as `admin` of this process alone, on loopback, for the one that shows the figures of all."""
+
+    def all(self) -> list[socket.socket]:
+        """Each of them."""
+        return [*self.public, *self.plain, *self.admin, *self.customers, *self.customers_tls, *self.own]
+
+
+class Serving:
+    """Started by `start`, whose ends it pushes on `stack`."""
+
+    def __init__(self, stack: AsyncExitStack, config: Config, build: Build, place: Place) -> None:
+        self._stack = stack
+        self._config = config
+        self._build = build
+        self._place = place
+        self._listeners: list[Listener] = []
+
+    async def start(
+        self, dsn: str, sockets: Sockets, tls: ssl.SSLContext | None, gather: Sequence[int] = ()
+    ) -> Application:
+        """Serve when this returns. `gather`: ports of the `own` sockets of all processes, whose figures the admin port
+        shows together. Raises `Refusal` or `Unavailable`."""
+        stack, clock = self._stack, DrivenClock() if self._config.driven_clock else SystemClock()
+        self._application = await self._build(self._config, dsn, clock, self._place)
+        stack.push_async_callback(_within, APPLICATION_CLOSE_S, self._application.close)
+        await self._application.start(sockets.customers, sockets.customers_tls)
+        public, admin = self._application.public_app, self._application.admin_app
+        served = [
+            (public, sockets.public, tls),
+            (Gathered(admin, gather) if gather else admin, sockets.admin, None),
+            (admin, sockets.own, None),
+            (public, sockets.plain, None),
+        ]
+        stack.push_async_callback(self._close_listeners)
+        for app, listening, context in served:
+            if listening:
+                self._listeners.append(await listen(app, listening, context))
+        _spare_collector()
+        return self._application
+
+    async def wait(self) -> None:
+        """Until a worker or a listener fails, which is raised: they do not end otherwise before they are closed."""
+        waiting = [asyncio.create_task(self._application.failed())]
+        waiting += [asyncio.create_task(listener.wait()) for listener in self._listeners]
+        try:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    async def _close_listeners(self) -> None:
+        await asyncio.gather(*(_within(DRAIN_S + 0.5, listener.close) for listener in self._listeners))
+
+
+def reload_tls(config: Config, tls: ssl.SSLContext | None) -> None:
+    """Have new connections served with what the certificate's files hold now, when that works."""
+    certificate, key = config.certificate, config.certificate_key
+    if tls is None or certificate is None or key is None:
+        return
+    try:
+        tls_context(certificate, key)  # a pair that does not work is not loaded over one that does
+        tls.load_cert_chain(certificate, key)
+        log.info("certificate.loaded", ends=certificates.ends(certificate).isoformat())
+    except (CannotListen, OSError, ValueError) as error:
+        log.error("certificate.not_loaded", reason=str(error))
+
+
+def _spare_collector() -> None:
+    """Let the garbage collector look rarely: messages in hand are many and in no cycles, and walking them took an
+    eighth of a busy process's time (docs/reference/performance.md). What is there by now stays, and is not walked."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)
+
+
+async def _within(seconds: float, close: Callable[[], Coroutine[Any, Any, None] | Awaitable[None]]) -> None:
+    """Close a part, but not for ever: what comes after it must be closed too. Its failure is logged, for the same."""
+    try:
+        async with asyncio.timeout(seconds):
+            await close()
+    except Exception as error:
+        log.error("server.close_failed", part=str(getattr(close, "__qualname__", close)), error=repr(error))

@@ -1,0 +1,217 @@
+"""What a customer submits, on its way to the gateway: read, parts of long texts joined, made durable in batches."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+
+from landline.core import phone
+from landline.core.errors import Refusal, TooMany, Unavailable
+from landline.engines.smpp.encoding import number_of
+from landline.engines.smpp.listener import refusals
+from landline.engines.smpp.listener.texts import Begun, Texts
+from landline.engines.smpp.records import Whole
+from landline.ports.clock import Clock
+from landline.ports.esme_gateway import Account, CustomerSubmission, Gateway, ReportWish
+from landline.protocols.smpp import status, texts, times
+from landline.protocols.smpp.joiner import GroupKey, TextPart, part_of
+from landline.protocols.smpp.pdu import ShortMessage
+
+log = structlog.get_logger()
+
+_WISH = 0x03  # §5.2.17: bits 1-0 of registered_delivery
+_WISHES = {wish.value: wish for wish in ReportWish}
+_BINARY = frozenset((0x02, 0x04, 0x09))  # §5.2.19: octets and pictograms
+
+
+@dataclass(slots=True)
+class Taken:
+    """One submission that is not answered yet."""
+
+    sequence: int
+    message_id: str = ""
+    """As the customer is told it."""
+    status: int = status.ESME_ROK
+    sender: str = ""
+    recipient: str = ""
+    text: str = ""
+    part: TextPart | None = None
+    wish: ReportWish = ReportWish.NEVER
+    send_at: datetime | None = None
+    valid_until: datetime | None = None
+
+
+class Desk(Protocol):
+    """What taking submissions needs of the listener."""
+
+    gateway: Gateway
+    clock: Clock
+
+    def over_rate(self, account: Account, now: float) -> bool:
+        """Whether one more submission is more than the account may make; it counts as made when not."""
+        ...
+
+    def take_on(self, count: int) -> bool:
+        """Whether there is room for `count` more submissions, which then are in hand until `done`."""
+        ...
+
+    def done(self, count: int) -> None: ...
+
+    def texts(self, account: Account) -> Texts: ...
+
+
+def part_id(message_id: UUID, part: int) -> str:
+    """The id that one part of a long text is told."""
+    return f"{message_id.hex}-{part}"
+
+
+def message_of(told: str) -> UUID | None:
+    """The message that an id names which we told a customer; None when it is none of ours."""
+    try:
+        return UUID(told.partition("-")[0])
+    except ValueError:
+        return None
+
+
+def take(desk: Desk, account: Account, sequence: int, message: ShortMessage) -> Taken:
+    """Read one submit_sm; what cannot be accepted has its status already."""
+    now = desk.clock.now()
+    sender = number_of(message.source_addr_ton, message.source_addr)
+    recipient = number_of(message.dest_addr_ton, message.destination_addr)
+    taken = Taken(sequence, sender=sender, recipient=recipient, wish=_WISHES[message.registered_delivery & _WISH])
+    if desk.over_rate(account, now.timestamp()):
+        taken.status = status.ESME_RTHROTTLED
+    elif phone.sender_kind(sender) is None:
+        taken.status = status.ESME_RINVSRCADR
+    elif phone.parse(recipient) is None:
+        taken.status = status.ESME_RINVDSTADR
+    elif message.sm_default_msg_id:
+        taken.status = refusals.RINVDFTMSGID
+    elif _is_binary(message.data_coding):
+        taken.status = status.ESME_RSUBMITFAIL
+    elif message.schedule_delivery_time or message.validity_period:
+        _read_times(taken, message, now)
+    if taken.status == status.ESME_ROK:
+        _read_text(taken, message)
+    return taken
+
+
+def _read_times(taken: Taken, message: ShortMessage, now: datetime) -> None:
+    if message.schedule_delivery_time:
+        taken.send_at = times.read(message.schedule_delivery_time, now)
+        if taken.send_at is None or taken.send_at <= now:
+            taken.status = refusals.RINVSCHED
+            return
+    if message.validity_period:
+        taken.valid_until = times.read(message.validity_period, now)
+        if taken.valid_until is None or taken.valid_until <= (taken.send_at or now):
+            taken.status = refusals.RINVEXPIRY
+
+
+def _is_binary(coding: int) -> bool:
+    return coding in _BINARY or coding & 0xF4 == 0xF4  # 3GPP TS 23.038 §4: a message class with 8-bit data
+
+
+def _read_text(taken: Taken, message: ShortMessage) -> None:
+    piece = texts.read(message)
+    if piece.concatenation is None:
+        taken.text = _storable(texts.decode(piece.data_coding, piece.octets))
+    else:
+        taken.part = part_of(taken.sender, taken.recipient, piece.concatenation, piece.data_coding, piece.octets)
+
+
+async def submit(desk: Desk, account: Account, taken: Sequence[Taken]) -> None:
+    """Have `taken` made durable; each has its status and the id to be told afterwards."""
+    items = [item for item in taken if item.status == status.ESME_ROK]
+    if not items:
+        return
+    if not desk.take_on(len(items)):
+        _fail(items, status.ESME_RMSGQFUL)
+        return
+    try:
+        await _submit(desk, account, items)
+    except (Unavailable, Refusal) as error:
+        log.warning("smpp.customer_put_off", system_id=account.system_id, count=len(items), reason=error.message)
+        _fail(items, refusals.command_status(error))
+    except Exception:
+        log.exception("smpp.customer_failed", system_id=account.system_id, count=len(items))
+        _fail(items, status.ESME_RSYSERR)
+    finally:
+        desk.done(len(items))
+
+
+async def _submit(desk: Desk, account: Account, items: Sequence[Taken]) -> None:
+    parts = [(item, item.part) for item in items if item.part is not None]
+    whole = [item for item in items if item.part is None]
+    made = [(_whole(item, message_id), [item]) for item, message_id in zip(whole, _ids(desk, len(whole)), strict=True)]
+    finished: list[tuple[GroupKey, UUID]] = []
+    if parts:
+        begun, joined = await _keep(desk, account, parts)
+        for text in joined:
+            key = text.joined.key
+            of_it = [item for item, part in parts if part.key == key]
+            submission = _joined(text, begun[key], of_it[-1])
+            made.append((submission, of_it))
+            finished.append((key, submission.message_id))
+    if not made:
+        return
+    errors = await desk.gateway.submit(account, [submission for submission, _ in made])
+    refused: dict[UUID, Refusal | Unavailable] = {}
+    for (submission, of_it), error in zip(made, errors, strict=True):
+        if error is not None:
+            refused[submission.message_id] = error
+            _fail(of_it, refusals.command_status(error))
+    if finished:
+        await _settle(desk.texts(account), finished, refused)
+
+
+async def _settle(
+    texts_of: Texts, finished: Sequence[tuple[GroupKey, UUID]], refused: Mapping[UUID, Refusal | Unavailable]
+) -> None:
+    """Be done with joined texts; one refused for now stays, so that its last part may be submitted again."""
+    await texts_of.finish([key for key, message_id in finished if message_id not in refused])
+    for_good = {message_id for message_id, error in refused.items() if not isinstance(error, Unavailable | TooMany)}
+    await texts_of.forget([key for key, message_id in finished if message_id in for_good])
+
+
+async def _keep(
+    desk: Desk, account: Account, parts: Sequence[tuple[Taken, TextPart]]
+) -> tuple[dict[GroupKey, Begun], list[Whole]]:
+    keys = list({part.key for _, part in parts})
+    new_id = dict(zip(keys, _ids(desk, len(keys)), strict=True))
+    wished = [(part, item.wish) for item, part in parts]
+    begun, whole = await desk.texts(account).keep(wished, new_id, desk.clock.now())
+    for item, part in parts:
+        item.message_id = part_id(begun[part.key].message_id, part.sequence)
+    return begun, whole
+
+
+def _ids(desk: Desk, count: int) -> list[UUID]:
+    return desk.gateway.new_ids(count) if count else []
+
+
+def _whole(item: Taken, message_id: UUID) -> CustomerSubmission:
+    item.message_id = message_id.hex
+    return CustomerSubmission(
+        message_id, item.sender, item.recipient, item.text, item.wish, (), item.send_at, item.valid_until
+    )
+
+
+def _joined(whole: Whole, begun: Begun, last: Taken) -> CustomerSubmission:
+    """Its times are those of the part that came last."""
+    key, text = whole.joined.key, _storable(whole.joined.text)
+    return CustomerSubmission(
+        begun.message_id, key.sender, key.recipient, text, begun.wish, begun.parts, last.send_at, last.valid_until
+    )
+
+
+def _storable(text: str) -> str:
+    return text.replace("\0", "")  # PostgreSQL's text has no NUL
+
+
+def _fail(items: Sequence[Taken], state: int) -> None:
+    for item in items:
+        item.status = state

@@ -1,0 +1,278 @@
+"""Brings receipts and texts to the customers bound to this process, and cuts those who may not be bound any more.
+
+What waits stands in `sms_esme_out`: claimed under a lease, deleted once the customer has acknowledged it, brought again
+otherwise, given up after its validity. Any number of processes work on it; each serves the accounts bound to it.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from landline.core.errors import Unavailable
+from landline.core.ids import ResourceId, time_ordered
+from landline.ports.clock import Clock
+from landline.ports.esme_gateway import Customers, Delivered, ReportOut, TextOut
+from landline.services.sms import accounts
+from landline.services.sms import records_esme as records
+from landline.services.sms.accounts import Accounts
+from landline.services.sms.esme import Esme
+from landline.services.sms.esme_out import WAITING, EsmeOut
+from landline.services.sms.model import esme as model
+from landline.store.changes import Changes
+from landline.store.database import Database, Record
+
+log = structlog.get_logger()
+
+_IN_HAND = 1000
+"""At most so many of one account in this process's hands; more are claimed when half of them are done."""
+_PATIENCE = timedelta(seconds=30)
+"""How long what is in hand waits for a customer that does not read."""
+_LEASE = timedelta(seconds=90)
+"""Longer than patience and the answer to the last that was handed over."""
+_RETRY = timedelta(seconds=1)
+_LOOK = timedelta(minutes=5)
+"""How often to look for what no news told of."""
+_SWEEP = timedelta(minutes=10)
+_MESSAGES_KEPT = timedelta(days=8)
+"""How long query_sm knows a message, and a receipt may come."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What this process does for one account."""
+
+    resource: ResourceId
+    system_id: str
+    next_at: datetime | None
+    """When to look for more; None until woken."""
+    paused_until: datetime
+    in_hand: int = 0
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A batch that was brought."""
+
+    lane: _Lane
+    rows: Sequence[Record]
+    outcomes: Sequence[Delivered]
+
+
+class EsmeWorker:
+    """One process's worker. `validity` is how long a receipt or text is kept for a customer who is away, `kept` how
+    many of one account; the oldest go first."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        changes: Changes,
+        accounts_: Accounts,
+        esme: Esme,
+        out: EsmeOut,
+        customers: Customers,
+        owner: UUID,
+        *,
+        validity: timedelta = timedelta(hours=72),
+        kept: int = 100_000,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._changes = changes
+        self._accounts = accounts_
+        self._customers = customers
+        self._owner = owner
+        self._validity = validity
+        self._kept = kept
+        self._alarm = clock.alarm()
+        self._lanes: dict[str, _Lane] = {}
+        self._woken: set[str] = set()
+        self._changed: set[str] = set()
+        self._done: list[_Done] = []
+        self._sweep_at = clock.now()
+        esme.on_bound = self._bound
+        out.on_waiting = self._wake
+        out.receives = customers.receivers
+        changes.watch(accounts.SUBJECT, self._account_changed)
+        changes.watch(WAITING, self._heard)
+
+    async def inherit(self) -> None:
+        """Every other process is dead: take over at once what they had in hand."""
+        async with self._database.connection() as connection:
+            await records.inherit(connection, self._owner, self._clock.now())
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    await self._alarm.wait(await self._turn(group))
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """The worker has ended, or will never run."""
+        self._alarm.close()
+
+    def _bound(self, system_id: str) -> None:
+        # The account may have changed between the check of its password and its bind.
+        self._changed.add(system_id)
+        self._wake(system_id)
+
+    def _wake(self, system_id: str) -> None:
+        if self._customers.receivers(system_id):
+            self._woken.add(system_id)
+            self._alarm.ring()
+
+    def _heard(self, system_id: str | None) -> None:
+        for each in (
+            [system_id] if system_id is not None else [account.system_id for account in self._customers.bound()]
+        ):
+            self._wake(each)
+
+    def _account_changed(self, system_id: str | None) -> None:
+        bound = {account.system_id for account in self._customers.bound()}
+        changed = bound if system_id is None else bound & {system_id}
+        if changed:
+            self._changed |= changed
+            self._alarm.ring()
+
+    async def _turn(self, group: asyncio.TaskGroup) -> datetime:
+        """Do what is due; when something will be."""
+        try:
+            await self._check_accounts()
+            await self._settle()
+            await self._sweep()
+            return await self._claim(group)
+        except Unavailable as error:
+            log.warning("sms.esme_worker_put_off", reason=error.message)
+            return self._clock.now() + _RETRY
+
+    async def _check_accounts(self) -> None:
+        """Cut who may not be bound any more, and tell the others' new limits."""
+        bound = {account.system_id: account for account in self._customers.bound()}
+        for system_id in sorted(self._changed):
+            account = bound.get(system_id)
+            found = await self._accounts.find(system_id) if account is not None else None
+            self._changed.discard(system_id)
+            if account is None:
+                continue
+            if found is None or not found.enabled or found.right.generation != account.generation:
+                self._customers.cut(system_id)
+            elif found.right != account:
+                self._customers.renew(found.right)
+
+    async def _settle(self) -> None:
+        """Write what came of what was brought. What cannot be written now is written next time."""
+        while self._done:
+            done = self._done[0]
+            await self._write(done)
+            self._done.pop(0)
+            done.lane.in_hand -= len(done.rows)
+            self._woken.add(done.lane.system_id)
+
+    async def _write(self, done: _Done) -> None:
+        lane, now = done.lane, self._clock.now()
+        by_outcome: dict[Delivered, list[Record]] = {outcome: [] for outcome in Delivered}
+        for row, outcome in zip(done.rows, done.outcomes, strict=True):
+            by_outcome[outcome].append(row)
+        taken = [row["out_id"] for row in by_outcome[Delivered.TAKEN]]
+        gone = [(row["out_id"], now, row["attempts"]) for row in by_outcome[Delivered.GONE]]
+        later = [
+            (row["out_id"], now + model.put_off(row["attempts"]), row["attempts"] + 1)
+            for row in by_outcome[Delivered.LATER]
+        ]
+        async with self._database.transaction() as connection:
+            if taken:
+                await records.delivered(connection, lane.resource, lane.system_id, self._owner, taken)
+            if gone or later:
+                put_off = [*gone, *later]
+                await records.put_off(connection, lane.resource, lane.system_id, self._owner, put_off)
+            if gone:  # another process may have the account now
+                await self._changes.publish(connection, WAITING, lane.system_id)
+        if taken:
+            lane.failures = 0
+        elif later:
+            log.warning("sms.esme_put_off", system_id=lane.system_id, count=len(later))
+            lane.paused_until = now + model.put_off(lane.failures)
+            lane.failures += 1
+
+    async def _sweep(self) -> None:
+        """Give up what nobody came for."""
+        now = self._clock.now()
+        if now < self._sweep_at:
+            return
+        async with self._database.connection() as connection:
+            given_up = await records.give_up(connection, _first_id(now - self._validity), self._kept)
+            await records.forget_messages(connection, _first_id(now - _MESSAGES_KEPT))
+        for system_id, count in given_up.items():
+            log.warning("sms.esme_given_up", system_id=system_id, count=count)
+        self._sweep_at = now + _SWEEP
+
+    async def _claim(self, group: asyncio.TaskGroup) -> datetime:
+        now = self._clock.now()
+        woken, self._woken = self._woken, set()
+        receiving = {account.system_id: account for account in self._customers.bound()}
+        receiving = {key: account for key, account in receiving.items() if self._customers.receivers(key)}
+        self._lanes = {
+            key: self._lanes.get(key) or _Lane(account.resource, key, None, now) for key, account in receiving.items()
+        }
+        until = self._sweep_at
+        try:
+            for key, lane in self._lanes.items():
+                if key in woken or (lane.next_at is not None and lane.next_at <= now):
+                    lane.next_at = now  # until it is seen to
+                    await self._claim_for(group, lane, now)
+                if lane.next_at is not None:
+                    until = min(until, max(lane.next_at, lane.paused_until))
+        except Unavailable:
+            self._woken |= woken
+            raise
+        return until
+
+    async def _claim_for(self, group: asyncio.TaskGroup, lane: _Lane, now: datetime) -> None:
+        room = _IN_HAND - lane.in_hand
+        if lane.paused_until > now:
+            return
+        if room < _IN_HAND // 2:
+            lane.next_at = None  # what is in hand wakes it
+            return
+        async with self._database.connection() as connection:
+            rows = await records.claim(connection, lane.resource, lane.system_id, self._owner, now, now + _LEASE, room)
+            if rows:
+                lane.in_hand += len(rows)
+                group.create_task(self._bring(lane, rows))
+            if len(rows) < room:
+                due = await records.next_due(connection, lane.resource, lane.system_id)
+                lane.next_at = min(due, now + _LOOK) if due is not None else now + _LOOK
+
+    async def _bring(self, lane: _Lane, rows: Sequence[Record]) -> None:
+        deliveries = [_delivery(row) for row in rows]
+        outcomes = await self._customers.deliver(lane.system_id, deliveries, self._clock.now() + _PATIENCE)
+        self._done.append(_Done(lane, rows, outcomes))
+        self._alarm.ring()
+
+
+def _delivery(row: Record) -> ReportOut | TextOut:
+    if row["submitted_at"] is None:
+        return TextOut(row["out_id"], row["sender"], row["recipient"], row["body"])
+    return ReportOut(
+        message_id=row["message_id"],
+        sender=row["sender"],
+        recipient=row["recipient"],
+        state=model.receipt_state(row["delivered"], row["code"]),
+        submitted_at=row["submitted_at"],
+        done_at=row["done_at"],
+        parts=tuple(row["parts"] or ()),
+        error=model.receipt_error(row["delivered"], row["code"]),
+    )
+
+
+def _first_id(at: datetime) -> UUID:
+    """The least id of that instant."""
+    return time_ordered(at, bytes(10))

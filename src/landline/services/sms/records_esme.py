@@ -1,0 +1,370 @@
+"""The SQL of customers who speak SMPP: their accounts, which messages are theirs, and what waits for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from landline.core.ids import ResourceId
+from landline.ports.esme_gateway import CustomerSubmission, ReportOut
+from landline.services.sms.model.esme import EsmeAccount
+from landline.store.database import Connection, Record
+
+_ACCOUNT = (
+    "resource_id, system_id, generation, enabled, addresses, binds, send_window, rate_per_s, receipts, texts,"
+    " created_at"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An account with its sealed password hash."""
+
+    account: EsmeAccount
+    secret: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A customer's message that has just ended. `out_id` is that of its receipt."""
+
+    resource: ResourceId
+    message_id: UUID
+    out_id: UUID
+    submitted_at: datetime
+    done_at: datetime
+    delivered: bool
+    code: int
+    sender: str
+    recipient: str
+
+
+@dataclass(slots=True)
+class Origin:
+    """A submission and the account it came from."""
+
+    resource: ResourceId
+    system_id: str
+    submission: CustomerSubmission
+
+
+async def insert_account(connection: Connection, stored: Stored) -> bool:
+    """Whether the account is new; False when its system id is taken, by whichever resource."""
+    account = stored.account
+    row = await connection.fetchrow(
+        f"INSERT INTO sms_esme_accounts ({_ACCOUNT}, secret)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING RETURNING system_id",
+        *_columns(account),
+        stored.secret,
+    )
+    return row is not None
+
+
+async def update_account(connection: Connection, stored: Stored) -> None:
+    """Store the account as it is now."""
+    account = stored.account
+    await connection.execute(
+        "UPDATE sms_esme_accounts SET generation = $3, enabled = $4, addresses = $5, binds = $6, send_window = $7,"
+        " rate_per_s = $8, receipts = $9, texts = $10, created_at = $11, secret = $12"
+        " WHERE resource_id = $1 AND system_id = $2",
+        *_columns(account),
+        stored.secret,
+    )
+
+
+async def delete_account(connection: Connection, resource: ResourceId, system_id: str) -> bool:
+    """Delete the account and what waits for it; whether there was one."""
+    row = await connection.fetchrow(
+        "DELETE FROM sms_esme_accounts WHERE resource_id = $1 AND system_id = $2 RETURNING system_id",
+        resource,
+        system_id,
+    )
+    return row is not None
+
+
+async def account(connection: Connection, resource: ResourceId, system_id: str, *, lock: bool = False) -> Stored | None:
+    """The resource's account of that system id; with `lock` nobody else changes it until the transaction ends."""
+    row = await connection.fetchrow(
+        f"SELECT {_ACCOUNT}, secret FROM sms_esme_accounts WHERE resource_id = $1 AND system_id = $2"
+        + (" FOR NO KEY UPDATE" if lock else ""),
+        resource,
+        system_id,
+    )
+    return _stored(row) if row else None
+
+
+async def accounts(connection: Connection) -> list[Stored]:
+    """All accounts of all resources, the oldest first."""
+    rows = await connection.fetch(f"SELECT {_ACCOUNT}, secret FROM sms_esme_accounts ORDER BY created_at, system_id")
+    return [_stored(row) for row in rows]
+
+
+async def remember(connection: Connection, origins: Sequence[Origin]) -> None:
+    """These messages, which are about to be accepted, come from those accounts.
+
+    Not waited for until it is on disk: the commit of the messages themselves comes after it in the same log (PostgreSQL
+    §30.4), so that no message is durable without this.
+    """
+    await connection.execute(
+        "INSERT INTO sms_esme_messages (resource_id, message_id, system_id, wish, parts)"
+        " SELECT m.resource_id, m.message_id, m.system_id, m.wish, string_to_array(m.parts, ',')::smallint[]"
+        " FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::smallint[], $5::text[])"
+        "  AS m (resource_id, message_id, system_id, wish, parts),"
+        " (SELECT set_config('synchronous_commit', 'off', true)) AS this_transaction"
+        " ON CONFLICT (resource_id, message_id) DO UPDATE SET wish = excluded.wish, parts = excluded.parts",
+        [origin.resource for origin in origins],
+        [origin.submission.message_id for origin in origins],
+        [origin.system_id for origin in origins],
+        [origin.submission.wish for origin in origins],
+        [",".join(map(str, origin.submission.parts)) or None for origin in origins],
+    )
+
+
+async def forget(connection: Connection, resource: ResourceId, messages: Sequence[UUID]) -> None:
+    """These messages were not accepted after all."""
+    await connection.execute(
+        "DELETE FROM sms_esme_messages WHERE resource_id = $1 AND message_id = ANY($2)", resource, messages
+    )
+
+
+async def status(connection: Connection, resource: ResourceId, system_id: str, message_id: UUID) -> Record | None:
+    """State, code and end of the account's message; None when it has no such message."""
+    return await connection.fetchrow(
+        "SELECT m.state, m.code, m.ended_at FROM sms_esme_messages e"
+        " JOIN sms_messages m USING (resource_id, message_id)"
+        " WHERE e.resource_id = $1 AND e.message_id = $2 AND e.system_id = $3",
+        resource,
+        message_id,
+        system_id,
+    )
+
+
+async def report(connection: Connection, ended: Sequence[Ended], now: datetime) -> set[str]:
+    """Write the receipts that are wanted of `ended`; the system ids they are for."""
+    rows = await connection.fetch(
+        "INSERT INTO sms_esme_out (resource_id, system_id, out_id, due_at, submitted_at, done_at, message_id, code,"
+        "  delivered, sender, recipient, parts)"
+        " SELECT m.resource_id, m.system_id, e.out_id, $1, e.submitted_at, e.done_at, m.message_id, e.code,"
+        "  e.delivered, e.sender, e.recipient, m.parts"
+        " FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::timestamptz[], $7::boolean[],"
+        "  $8::integer[], $9::text[], $10::text[]) AS e"
+        "  (resource_id, message_id, out_id, submitted_at, done_at, delivered, code, sender, recipient)"
+        " JOIN sms_esme_messages m USING (resource_id, message_id)"
+        " JOIN sms_esme_accounts a ON a.resource_id = m.resource_id AND a.system_id = m.system_id AND a.receipts"
+        # ReportWish: always, on failure, on success
+        " WHERE m.wish = 1 OR m.wish = CASE WHEN e.delivered THEN 3 ELSE 2 END RETURNING system_id",
+        now,
+        [each.resource for each in ended],
+        [each.message_id for each in ended],
+        [each.out_id for each in ended],
+        [each.submitted_at for each in ended],
+        [each.done_at for each in ended],
+        [each.delivered for each in ended],
+        [each.code for each in ended],
+        [each.sender for each in ended],
+        [each.recipient for each in ended],
+    )
+    return {row["system_id"] for row in rows}
+
+
+async def bring_reports(
+    connection: Connection,
+    resource: ResourceId,
+    system_id: str,
+    outs: Sequence[tuple[UUID, ReportOut]],
+    code: int,
+    now: datetime,
+) -> None:
+    """Write receipts (out id, report) of messages that came to nothing before they were accepted, if the account still
+    is and wants any."""
+    await connection.execute(
+        "INSERT INTO sms_esme_out (resource_id, system_id, out_id, due_at, submitted_at, done_at, message_id, code,"
+        "  delivered, sender, recipient, parts)"
+        " SELECT a.resource_id, a.system_id, o.out_id, $3, o.submitted_at, o.done_at, o.message_id, $4, false,"
+        "  o.sender, o.recipient, string_to_array(o.parts, ',')::smallint[]"
+        " FROM unnest($5::uuid[], $6::timestamptz[], $7::timestamptz[], $8::uuid[], $9::text[], $10::text[],"
+        "  $11::text[]) AS o (out_id, submitted_at, done_at, message_id, sender, recipient, parts)"
+        " JOIN sms_esme_accounts a ON a.resource_id = $1 AND a.system_id = $2 AND a.receipts",
+        resource,
+        system_id,
+        now,
+        code,
+        [out_id for out_id, _ in outs],
+        [report.submitted_at for _, report in outs],
+        [report.done_at for _, report in outs],
+        [report.message_id for _, report in outs],
+        [report.sender for _, report in outs],
+        [report.recipient for _, report in outs],
+        [",".join(map(str, report.parts)) or None for _, report in outs],
+    )
+
+
+async def bring_text(
+    connection: Connection,
+    resource: ResourceId,
+    outs: Sequence[tuple[str, UUID]],
+    message_id: UUID,
+    sender: str,
+    recipient: str,
+    text: str,
+    now: datetime,
+) -> None:
+    """Write a received text for each (system id, out id) of `outs` that still is an account."""
+    await connection.execute(
+        "INSERT INTO sms_esme_out (resource_id, system_id, out_id, due_at, message_id, sender, recipient, body)"
+        " SELECT a.resource_id, a.system_id, o.out_id, $1, $2, $3, $4, $5"
+        " FROM unnest($6::text[], $7::uuid[]) AS o (system_id, out_id)"
+        " JOIN sms_esme_accounts a ON a.resource_id = $8 AND a.system_id = o.system_id",
+        now,
+        message_id,
+        sender,
+        recipient,
+        text,
+        [system_id for system_id, _ in outs],
+        [out_id for _, out_id in outs],
+        resource,
+    )
+
+
+_COLUMNS_OUT = (
+    "resource_id, system_id, out_id, message_id, attempts, submitted_at, done_at, code, delivered, sender, recipient,"
+    " body, parts"
+)
+
+
+async def claim(
+    connection: Connection,
+    resource: ResourceId,
+    system_id: str,
+    owner: UUID,
+    now: datetime,
+    lease_until: datetime,
+    limit: int,
+) -> list[Record]:
+    """Up to `limit` of what is due for an account, the oldest first; nobody else claims it before `lease_until`."""
+    rows = await connection.fetch(
+        "UPDATE sms_esme_out SET owner = $3, due_at = $5 WHERE (resource_id, system_id, out_id) IN ("
+        " SELECT resource_id, system_id, out_id FROM sms_esme_out"
+        " WHERE resource_id = $1 AND system_id = $2 AND due_at <= $4 ORDER BY out_id LIMIT $6 FOR UPDATE SKIP LOCKED)"
+        f" RETURNING {_COLUMNS_OUT}",
+        resource,
+        system_id,
+        owner,
+        now,
+        lease_until,
+        limit,
+    )
+    return sorted(rows, key=lambda row: row["out_id"])
+
+
+async def next_due(connection: Connection, resource: ResourceId, system_id: str) -> datetime | None:
+    """When something is due for the account."""
+    return await connection.fetchval(
+        "SELECT min(due_at) FROM sms_esme_out WHERE resource_id = $1 AND system_id = $2", resource, system_id
+    )
+
+
+async def delivered(
+    connection: Connection, resource: ResourceId, system_id: str, owner: UUID, outs: Sequence[UUID]
+) -> None:
+    """The account has taken these."""
+    await connection.execute(
+        "DELETE FROM sms_esme_out WHERE resource_id = $1 AND system_id = $2 AND out_id = ANY($3) AND owner = $4",
+        resource,
+        system_id,
+        outs,
+        owner,
+    )
+
+
+async def put_off(
+    connection: Connection,
+    resource: ResourceId,
+    system_id: str,
+    owner: UUID,
+    outs: Sequence[tuple[UUID, datetime, int]],
+) -> None:
+    """The account has not taken these: (out id, when to bring it again, attempts so far)."""
+    await connection.execute(
+        "UPDATE sms_esme_out o SET owner = NULL, due_at = n.due_at, attempts = n.attempts"
+        " FROM unnest($3::uuid[], $4::timestamptz[], $5::integer[]) AS n (out_id, due_at, attempts)"
+        " WHERE o.resource_id = $1 AND o.system_id = $2 AND o.out_id = n.out_id AND o.owner = $6",
+        resource,
+        system_id,
+        [out_id for out_id, _, _ in outs],
+        [due_at for _, due_at, _ in outs],
+        [attempts for _, _, attempts in outs],
+        owner,
+    )
+
+
+async def inherit(connection: Connection, owner: UUID, now: datetime) -> None:
+    """Nothing is in any other process's hands any more."""
+    await connection.execute("UPDATE sms_esme_out SET owner = NULL, due_at = $2 WHERE owner <> $1", owner, now)
+
+
+async def give_up(connection: Connection, before: UUID, kept: int) -> dict[str, int]:
+    """Delete what is older than the id `before`, and of each account all but the latest `kept`; how many of each."""
+    rows = await connection.fetch(
+        "DELETE FROM sms_esme_out o USING sms_esme_accounts a, LATERAL ("
+        " SELECT out_id FROM sms_esme_out w WHERE w.resource_id = a.resource_id AND w.system_id = a.system_id"
+        " ORDER BY out_id DESC OFFSET $1 LIMIT 1) AS last"
+        " WHERE o.resource_id = a.resource_id AND o.system_id = a.system_id AND o.out_id <= last.out_id"
+        " RETURNING o.system_id",
+        kept,
+    )
+    rows += await connection.fetch(
+        "DELETE FROM sms_esme_out o USING sms_esme_accounts a WHERE o.resource_id = a.resource_id"
+        " AND o.system_id = a.system_id AND o.out_id < $1 RETURNING o.system_id",
+        before,
+    )
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row["system_id"]] = counts.get(row["system_id"], 0) + 1
+    return counts
+
+
+async def forget_messages(connection: Connection, before: UUID) -> None:
+    """Forget whose the messages older than the id `before` were."""
+    # Resource by resource, as the key has it: the recursion steps from each to the next.
+    await connection.execute(
+        "WITH RECURSIVE resource AS ("
+        " (SELECT resource_id FROM sms_esme_messages ORDER BY resource_id LIMIT 1) UNION ALL"
+        " SELECT (SELECT m.resource_id FROM sms_esme_messages m WHERE m.resource_id > r.resource_id"
+        "  ORDER BY m.resource_id LIMIT 1) FROM resource r WHERE r.resource_id IS NOT NULL)"
+        " DELETE FROM sms_esme_messages m USING resource r WHERE m.resource_id = r.resource_id AND m.message_id < $1",
+        before,
+    )
+
+
+def _columns(account: EsmeAccount) -> tuple[object, ...]:
+    return (
+        account.resource,
+        account.system_id,
+        account.generation,
+        account.enabled,
+        account.addresses,
+        account.binds,
+        account.window,
+        account.rate_per_s,
+        account.receipts,
+        account.texts,
+        account.created_at,
+    )
+
+
+def _stored(row: Record) -> Stored:
+    account = EsmeAccount(
+        resource=ResourceId(row["resource_id"]),
+        system_id=row["system_id"],
+        generation=row["generation"],
+        enabled=row["enabled"],
+        addresses=tuple(row["addresses"]),
+        binds=row["binds"],
+        window=row["send_window"],
+        rate_per_s=row["rate_per_s"],
+        receipts=row["receipts"],
+        texts=tuple(row["texts"]),
+        created_at=row["created_at"],
+    )
+    return Stored(account, row["secret"])

@@ -1,0 +1,82 @@
+"""What is dropped when it is old enough: ended messages with their tries, and received texts. Opt-outs are kept."""
+
+from datetime import datetime, timedelta
+
+import structlog
+
+from landline.core.errors import Unavailable
+from landline.core.ids import time_ordered
+from landline.ports.clock import Clock
+from landline.services.sms.model.messages import State
+from landline.store.database import Database
+
+log = structlog.get_logger()
+_EVERY = timedelta(hours=1)
+_AT_ONCE = 5000
+
+# Ids begin with their time, and so their order is that of age: the oldest are found by the primary keys.
+_MESSAGES = (
+    "DELETE FROM sms_messages WHERE ctid = ANY(ARRAY(SELECT ctid FROM sms_messages WHERE resource_id = $1"
+    f" AND message_id < $2 AND state >= {int(State.DELIVERED)} ORDER BY message_id LIMIT {_AT_ONCE}))"
+)
+_OTHERS = tuple(
+    f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE resource_id = $1 AND message_id < $2"
+    f" ORDER BY message_id LIMIT {_AT_ONCE}))"
+    for table in ("sms_inbound", "sms_attempts")
+)
+_SUBMISSIONS = (
+    "DELETE FROM sms_submissions WHERE ctid = ANY(ARRAY(SELECT ctid FROM sms_submissions WHERE block_id < $1"
+    f" ORDER BY block_id LIMIT {_AT_ONCE}))"
+)
+_RESOURCES = (
+    "WITH RECURSIVE r AS ((SELECT resource_id FROM {table} ORDER BY resource_id LIMIT 1) UNION ALL"
+    " SELECT (SELECT resource_id FROM {table} WHERE resource_id > r.resource_id ORDER BY resource_id LIMIT 1)"
+    " FROM r WHERE r.resource_id IS NOT NULL) SELECT resource_id FROM r WHERE resource_id IS NOT NULL"
+)
+"""Each resource once, by as many looks into the primary key."""
+_PARKED = "DELETE FROM sms_parked_receipts WHERE parked_at < $1"
+LONGEST_OPEN = timedelta(days=40)
+"""A message may be scheduled 35 days ahead and be tried 3 days: nothing younger is dropped, whatever is set."""
+
+
+class Retention:
+    """Prunes once an hour. Any number of processes may do so at once: each row is dropped by one of them."""
+
+    def __init__(self, database: Database, clock: Clock, *, keep: timedelta) -> None:
+        """`keep`: how long after it was accepted or received a message may still be looked at."""
+        self._database = database
+        self._clock = clock
+        self._keep = max(keep, LONGEST_OPEN)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        alarm = self._clock.alarm()
+        try:
+            while True:
+                try:
+                    await self.prune(self._clock.now())
+                except Unavailable as error:
+                    log.warning("sms.not_pruned", reason=error.message)  # the next hour is soon enough
+                await alarm.wait(self._clock.now() + _EVERY)
+        finally:
+            alarm.close()
+
+    async def prune(self, now: datetime) -> int:
+        """Drop what is too old at `now`; how many messages and texts went. In portions, so that nobody waits for it."""
+        before = time_ordered(now - self._keep, bytes(10))
+        dropped = 0
+        for table in ("sms_messages", "sms_inbound"):
+            for row in await self._database.fetch(_RESOURCES.format(table=table)):
+                for sql in (_MESSAGES, *_OTHERS):
+                    dropped += await self._all(sql, row["resource_id"], before)
+        await self._all(_SUBMISSIONS, before)
+        await self._database.execute(_PARKED, now - self._keep)
+        return dropped
+
+    async def _all(self, sql: str, *arguments: object) -> int:
+        dropped = 0
+        while True:
+            count = int((await self._database.execute(sql, *arguments)).rpartition(" ")[2])
+            dropped += count
+            if count < _AT_ONCE:
+                return dropped

@@ -1,0 +1,169 @@
+"""Who sees what, against a model: any run of sending, adding, removing, sharing and deleting."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.support.chat import RESOURCE, Process, process
+
+from landline.core.errors import Forbidden, NotFound
+from landline.core.ids import RawId
+from landline.engines.clock import DrivenClock
+from landline.services.chat.messages import Edit
+from landline.services.chat.model.ids import MessageId, ThreadId
+from landline.services.chat.model.values import EPOCH
+from landline.store.database import Database
+
+USERS = 4
+SHARE = st.sampled_from(["all", "now", "middle"])
+STEP = st.one_of(
+    st.tuples(st.just("send"), st.integers(0, USERS - 1), st.none()),
+    st.tuples(st.just("send"), st.integers(0, USERS - 1), st.none()),
+    st.tuples(st.just("remove"), st.integers(0, USERS - 1), st.none()),
+    st.tuples(st.just("add"), st.integers(0, USERS - 1), SHARE),
+    st.tuples(st.just("wait"), st.integers(1, 5), st.none()),
+    st.tuples(st.just("erase"), st.integers(0, 30), st.none()),
+)
+
+
+@dataclass
+class Said:
+    """A message in the model."""
+
+    sequence: int
+    text: str | None
+    at: datetime
+    sender: int
+    id: MessageId
+
+
+@dataclass
+class Model:
+    """What everybody should see. A user: (shared from, sees until, in it now)."""
+
+    said: list[Said] = field(default_factory=list[Said])
+    users: dict[int, tuple[datetime, int | None, bool]] = field(
+        default_factory=dict[int, tuple[datetime, int | None, bool]]
+    )
+    sequence: int = 2
+
+    def sees(self, user: int) -> list[tuple[int, str | None]] | None:
+        """None: was never in it."""
+        if user not in self.users:
+            return None
+        since, until, _ = self.users[user]
+        return [
+            (each.sequence, each.text)
+            for each in self.said
+            if each.at >= since and (until is None or each.sequence <= until)
+        ]
+
+
+@pytest.mark.parametrize("batch", range(3))
+async def test_everybody_sees_what_they_should(database: Database, dsn: str, batch: int) -> None:
+    clock = DrivenClock()
+    one = process(database, dsn, clock=clock)
+    users = [await one.user() for _ in range(USERS)]
+    loop = asyncio.get_running_loop()
+
+    @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.lists(STEP, max_size=25))
+    def check(steps: list[tuple[str, int, str | None]]) -> None:
+        asyncio.run_coroutine_threadsafe(run(one, clock, users, steps), loop).result(60)
+
+    await asyncio.to_thread(check)
+
+
+async def run(one: Process, clock: DrivenClock, users: list[RawId], steps: list[tuple[str, int, str | None]]) -> None:
+    thread = await one.thread(users[0])
+    model = Model(users={0: (EPOCH, None, True)})
+    await settle(one, model, thread, users)
+    for what, number, how in steps:
+        if what == "wait":
+            await clock.advance(timedelta(seconds=number))
+        else:
+            await STEPS[what](one, model, thread, users, number, how, clock)
+    for number, user in enumerate(users):
+        expected = model.sees(number)
+        if expected is None:
+            with pytest.raises(Forbidden):
+                await one.listed(thread, user)
+        else:
+            assert await one.listed(thread, user, page=3) == expected
+
+
+async def settle(one: Process, model: Model, thread: ThreadId, users: list[RawId]) -> None:
+    """Take what the system has said over into the model."""
+    rows = await one.messages.listed(RESOURCE, users[0], thread, None, None, 200)
+    model.said = [Said(row["sequence"], row["kind"], row["created_at"], -1, row["message_id"]) for row in rows[::-1]]
+
+
+async def said_last(one: Process, model: Model, thread: ThreadId, users: list[RawId], text: str, who: int) -> None:
+    """Take the newest message over into the model. The first user is in the thread all the time."""
+    (row,) = await one.messages.listed(RESOURCE, users[0], thread, None, None, 1)
+    model.sequence += 1
+    model.said.append(Said(model.sequence, text, row["created_at"], who, row["message_id"]))
+
+
+async def send(one: Process, model: Model, thread: ThreadId, users: list[RawId], who: int, *_: object) -> None:
+    text = f"{who} at {model.sequence}"
+    if who not in model.users or not model.users[who][2]:
+        with pytest.raises(Forbidden):
+            await one.send(thread, users[who], text)
+        return
+    await one.send(thread, users[who], text)
+    await said_last(one, model, thread, users, text, who)
+
+
+async def remove(one: Process, model: Model, thread: ThreadId, users: list[RawId], who: int, *_: object) -> None:
+    if who == 0:
+        return  # somebody has to be there for the others to be added
+    if who not in model.users or not model.users[who][2]:
+        with pytest.raises(NotFound):
+            await one.chat.remove(RESOURCE, users[0], thread, users[who])
+        return
+    await one.chat.remove(RESOURCE, users[0], thread, users[who])
+    await said_last(one, model, thread, users, "participantRemoved", -1)
+    model.users[who] = (model.users[who][0], model.sequence, False)
+
+
+async def add(
+    one: Process, model: Model, thread: ThreadId, users: list[RawId], who: int, how: str | None, clock: DrivenClock
+) -> None:
+    instants = {"all": EPOCH, "now": clock.now(), "middle": model.said[len(model.said) // 2].at}
+    since = whole_milliseconds(instants[how or "all"])
+    await one.add(thread, users[0], users[who], since)
+    if who in model.users and model.users[who][2]:
+        return
+    await said_last(one, model, thread, users, "participantAdded", -1)
+    model.users[who] = (since, None, True)
+
+
+async def erase(one: Process, model: Model, thread: ThreadId, users: list[RawId], number: int, *_: object) -> None:
+    written = [each for each in model.said if each.sender >= 0]
+    if not written:
+        return
+    said = written[number % len(written)]
+    if not model.users[said.sender][2]:
+        with pytest.raises(Forbidden):
+            await one.messages.delete(RESOURCE, users[said.sender], thread, said.id)
+        return
+    if (said.sequence, said.text) not in (model.sees(said.sender) or ()):
+        with pytest.raises(NotFound):
+            await one.messages.delete(RESOURCE, users[said.sender], thread, said.id)
+        return
+    await one.messages.delete(RESOURCE, users[said.sender], thread, said.id)
+    said.text = None
+    edit = Edit("again")
+    with pytest.raises(NotFound):
+        await one.messages.edit(RESOURCE, users[said.sender], thread, said.id, edit)
+
+
+STEPS = {"send": send, "remove": remove, "add": add, "erase": erase}
+
+
+def whole_milliseconds(at: datetime) -> datetime:
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)

@@ -1,0 +1,252 @@
+"""SMPP accounts over the admin API, who may bind with them, and attacks on that."""
+
+import asyncio
+import json
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.esme import EsmeWorld, Process
+from tests.support.smpp_client import Client
+from tests.support.smpp_world import OURS, until
+
+from landline.app import certificates
+from landline.core.errors import Conflict, Invalid, NotFound
+from landline.core.ids import ResourceId
+from landline.edge.http import Request
+from landline.edge.routes import Router
+from landline.edge.server import tls_context
+from landline.protocols.smpp import pdu, status
+from landline.protocols.smpp.commands import BindKind, Command
+from landline.protocols.smpp.events import BindRefused, Bound
+from landline.protocols.smpp.framing import HEADER
+from landline.services.sms import admin_accounts
+
+PATH = "/resources/local/smpp-accounts"
+WRONG = BindRefused(status.ESME_RINVPASWD)
+
+
+class Admin:
+    """The admin API of one process."""
+
+    def __init__(self, world: EsmeWorld, process: Process) -> None:
+        async def resource_named(name: str) -> ResourceId:
+            if name != "local":
+                raise NotFound("There is no such resource.")
+            return world.resource
+
+        self._router = Router(admin_accounts.routes(process.accounts, resource_named))
+
+    async def __call__(self, method: str, path: str, body: Any = None, *, status: int = 200) -> Any:
+        route, params = self._router.find(method, path)
+        request = Request(method, path, {}, json.dumps(body).encode(), "1", params=params)
+        response = await route.handler(request)
+        assert response.status == status
+        return json.loads(response.body) if response.body else None
+
+
+@pytest.fixture
+async def process(world: EsmeWorld) -> Process:
+    return await world.process()
+
+
+async def bind(world: EsmeWorld, process: Process, password: str, **bind: Any) -> object:
+    return await (await world.connect(process)).bind(password, **bind)
+
+
+async def test_an_account_is_made_changed_listed_and_deleted(world: EsmeWorld, process: Process) -> None:
+    admin = Admin(world, process)
+    made = await admin("POST", PATH, {"systemId": "shop", "texts": [OURS], "ratePerS": 50}, status=201)
+    password = made.pop("password")
+    assert len(password) == 8
+    assert made == {
+        "systemId": "shop", "enabled": True, "addresses": [], "binds": 5, "window": 100, "ratePerS": 50.0,
+        "receipts": True, "texts": [OURS], "createdAt": made["createdAt"],
+    }  # fmt: skip
+    assert await admin("GET", PATH + "/shop") == made
+    changed = await admin("PATCH", PATH + "/shop", {"ratePerS": None, "binds": 2, "addresses": ["10.0.0.0/8"]})
+    assert changed == {**made, "ratePerS": None, "binds": 2, "addresses": ["10.0.0.0/8"]}
+    assert await admin("GET", PATH) == {"value": [changed]}
+    rotated = await admin("POST", PATH + "/shop:rotate")
+    assert rotated.pop("password") != password
+    assert rotated == changed
+    await admin("DELETE", PATH + "/shop", status=204)
+    assert await admin("GET", PATH) == {"value": []}
+    with pytest.raises(NotFound):
+        await admin("GET", PATH + "/shop")
+
+
+async def test_what_cannot_be_is_refused(world: EsmeWorld, process: Process) -> None:
+    admin = Admin(world, process)
+    await admin("POST", PATH, {"systemId": "shop"}, status=201)
+    with pytest.raises(Conflict):
+        await admin("POST", PATH, {"systemId": "shop"})
+    for body in ({"systemId": "x" * 16}, {"systemId": "y", "texts": ["+14255559999"]}, {"systemId": "y", "binds": 0}):
+        with pytest.raises(Invalid):
+            await admin("POST", PATH, body)
+    for method, path in (("PATCH", "/no"), ("DELETE", "/no"), ("POST", "/no:rotate")):
+        with pytest.raises(NotFound):
+            await admin(method, PATH + path, {})
+
+
+async def test_passwords_are_not_in_the_database(world: EsmeWorld, process: Process) -> None:
+    password = await world.account(process)
+    rows = await world.database.fetch("SELECT a::text AS row FROM sms_esme_accounts a")
+    assert all(password not in row["row"] and password.encode().hex() not in row["row"] for row in rows)
+
+
+async def test_the_password_opens_in_every_process_and_after_a_restart(world: EsmeWorld, process: Process) -> None:
+    password = await world.account(process)
+    second = await world.process()
+    for _ in range(2):
+        assert isinstance(await bind(world, second, password), Bound)
+    assert await bind(world, second, password[:-1]) == WRONG
+    assert await bind(world, second, "") == WRONG
+    assert await bind(world, second, password, system_id="nobody") == WRONG
+
+
+@pytest.mark.parametrize("how", ["rotate", "delete", "disable", "addresses"])
+async def test_whoever_may_not_be_bound_any_more_is_cut_in_every_process(
+    world: EsmeWorld, process: Process, how: str
+) -> None:
+    password = await world.account(process)
+    other = await world.process()
+    clients = [await world.client(process, password), await world.client(other, password)]
+    admin = Admin(world, process)
+    if how == "rotate":
+        await admin("POST", PATH + "/customer:rotate")
+    elif how == "delete":
+        await admin("DELETE", PATH + "/customer", status=204)
+    else:
+        change = {"enabled": False} if how == "disable" else {"addresses": ["10.0.0.0/8"]}
+        await admin("PATCH", PATH + "/customer", change)
+    for client in clients:
+        await until(lambda client=client: client.closed)
+    for each in (process, other):
+        assert await bind(world, each, password) == WRONG
+
+
+async def test_new_limits_hold_for_connections_there_are(world: EsmeWorld, process: Process) -> None:
+    client = await world.client(process, await world.account(process))
+    await Admin(world, process)("PATCH", PATH + "/customer", {"ratePerS": 1})
+    await until(lambda: process.listener.bound()[0].rate_per_s == 1)
+    for _ in range(2):
+        client.submit()
+    assert sorted([await client.status(), await client.status()]) == [0, status.ESME_RTHROTTLED]
+
+
+async def test_only_allowed_addresses_bind(world: EsmeWorld, process: Process) -> None:
+    inside = await world.account(process, "inside", addresses=["127.0.0.0/8"])
+    outside = await world.account(process, "outside", addresses=["10.0.0.0/8"])
+    assert isinstance(await bind(world, process, inside, system_id="inside"), Bound)
+    assert await bind(world, process, outside, system_id="outside") == WRONG
+
+
+async def test_guessing_is_slowed_down_and_the_right_password_waits_too(world: EsmeWorld, process: Process) -> None:
+    password = await world.account(process)
+    for number in range(6):
+        assert await bind(world, process, f"guess{number}") == WRONG
+    assert await bind(world, process, password) == WRONG
+    await world.clock.advance(timedelta(seconds=61))
+    assert isinstance(await bind(world, process, password), Bound)
+
+
+async def test_guesses_at_once_are_no_more_than_guesses_in_turn(world: EsmeWorld, process: Process) -> None:
+    password = await world.account(process)
+    guesses = [f"guess{number}" for number in range(30)]
+    outcomes = await asyncio.gather(*(bind(world, process, guess) for guess in guesses))
+    assert outcomes == [WRONG] * 30
+    counted = process.accounts._guesses._counts["pair"][("customer", "127.0.0.1")]
+    assert counted.wrong == 5
+    assert await bind(world, process, password) == WRONG
+
+
+async def test_what_comes_before_the_bind_is_refused(world: EsmeWorld, process: Process) -> None:
+    client = await world.connect(process)
+    frame = pdu.encode(Command.SUBMIT_SM, pdu.ShortMessage(short_message=b"x"), 1)
+    assert await raw(client, frame * 3) == [(Command.SUBMIT_SM | 0x80000000, status.ESME_RINVBNDSTS)] * 3
+    assert await world.messages() == []
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        HEADER.pack(0xFFFFFFFF, Command.BIND_TRANSCEIVER, 0, 1),
+        HEADER.pack(15, Command.BIND_TRANSCEIVER, 0, 1),
+        b"GET / HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_what_is_no_smpp_is_cut(world: EsmeWorld, process: Process, octets: bytes) -> None:
+    client = await world.connect(process)
+    assert client.pump._transport is not None
+    client.pump._transport.write(octets)
+    await until(lambda: client.closed and not process.listener._connections)
+
+
+async def test_a_client_that_does_not_read_is_not_read_from(world: EsmeWorld, process: Process) -> None:
+    client = await world.connect(process)
+    transport = client.pump._transport
+    assert transport is not None
+    client.pump.pause_reading()
+    (connection,) = process.listener._connections
+    enquiries = HEADER.pack(16, Command.ENQUIRE_LINK, 0, 1) * 4096
+    while connection.pump.writable:
+        transport.write(enquiries)
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0)
+    theirs = connection.pump._transport
+    assert theirs is not None
+    assert not theirs.is_reading()
+    held = theirs.get_write_buffer_size()
+    for _ in range(50):
+        transport.write(enquiries)
+        await asyncio.sleep(0.001)
+    assert theirs.get_write_buffer_size() == held
+    client.pump.resume_reading()
+    await until(lambda: connection.pump.writable)
+
+
+async def test_binds_and_submissions_go_over_tls_and_failed_handshakes_leave_nothing(
+    world: EsmeWorld, tmp_path: Path
+) -> None:
+    files = certificates.ensure(tmp_path, datetime.now(UTC))
+    server = tls_context(files.certificate, files.key)
+    process = await world.process(tls_port=0, tls=server, port=None)
+    assert process.listener.tls_port is not None
+    password = await world.account(process)
+    trust = ssl.create_default_context(cafile=files.authority)
+    client = Client()
+    world.clients.append(client)
+    await client.connect(process.listener.tls_port, trust)
+    assert isinstance(await client.bind(password), Bound)
+    client.submit()
+    await client.accepted()
+    plain = Client()
+    world.clients.append(plain)
+    await plain.connect(process.listener.tls_port)
+    plain.session.bind(BindKind.TRANSCEIVER, pdu.Bind(), 0.0)
+    plain.pump.flush()
+    await until(lambda: plain.closed)
+    await world.clock.advance(timedelta(seconds=11))
+    await until(lambda: len(process.listener._connections) == 1)
+
+
+async def raw(client: Client, octets: bytes) -> list[tuple[int, int]]:
+    """Command and status of as many answers as there are frames in `octets`, sent past the client's own session."""
+    answers: list[tuple[int, int]] = []
+    transport = client.pump._transport
+    assert transport is not None
+
+    def receive(data: bytes, _now: float) -> list[Any]:
+        for start in range(0, len(data), 16):
+            _, command, state, _ = HEADER.unpack_from(data, start)
+            answers.append((command, state))
+        return []
+
+    client.session.receive = receive  # type: ignore[method-assign]
+    transport.write(octets)
+    frames = len(octets) // HEADER.unpack_from(octets)[0]
+    await until(lambda: len(answers) == frames)
+    return answers

@@ -1,0 +1,393 @@
+"""What SMPP customers submit goes through the service, and its receipts and phones' texts come to them."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import smpp34
+from tests.support.esme import EsmeWorld
+from tests.support.smpp_client import Client
+from tests.support.smpp_world import OURS, PHONE, until
+
+from landline.protocols.smpp import pdu, status, texts
+from landline.protocols.smpp.commands import BindKind, Command, MessageState
+from landline.protocols.smpp.events import Answered
+from landline.protocols.smpp.texts import Alphabet, LongStyle
+from landline.services.sms import records_inbound
+from landline.services.sms.model.messages import Blocked, Plan, Recipient
+from landline.services.sms.records import Row
+from landline.services.sms.service import Options, To
+
+ALWAYS, ON_FAILURE, ON_SUCCESS = 1, 2, 3
+
+
+async def nothing_waits(world: EsmeWorld) -> None:
+    async with asyncio.timeout(10):
+        while await world.waiting():
+            await asyncio.sleep(0.005)
+
+
+async def test_a_message_is_accepted_under_the_id_told_and_reported_under_it(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    client.submit(b"hello", registered_delivery=ALWAYS)
+    told = await client.accepted()
+    (message,) = await world.messages()
+    assert message["message_id"].hex == told
+    assert (message["sender"], message["recipient"], message["body"]) == (OURS, PHONE, "hello")
+    assert message["report_wanted"]
+    await world.end(process, [message])
+    receipt = await client.receipt()
+    assert (receipt.message_id, receipt.state, receipt.error) == (told, MessageState.DELIVERED, "000")
+    await nothing_waits(world)
+
+
+async def test_an_independent_client_sends_and_is_reported_to(world: EsmeWorld) -> None:
+    process = await world.process()
+    password = await world.account(process)
+    assert process.listener.port is not None
+    async with asyncio.timeout(10):
+        client = smpp34.Client("127.0.0.1", process.listener.port, "customer", password, bind_type="TRX")
+        session = await client.connect()
+        answer = await session.submit_sm(PHONE[1:], b"hello", source_addr=OURS[1:], registered_delivery=1)
+        assert answer.is_success
+        await world.end(process, await world.messages())
+        event = await session.next()
+        assert isinstance(event, smpp34.DeliverSmEvent)
+        assert event.short_message.startswith(f"id:{answer.message_id} sub:001 dlvrd:001".encode())
+        await session.unbind()
+        await client.stop()
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "error"),
+    [
+        (4007, MessageState.REJECTED, "407"),
+        (4006, MessageState.UNDELIVERABLE, "406"),
+        (5001, MessageState.EXPIRED, "501"),
+        (5002, MessageState.UNKNOWN, "502"),
+        (9999, MessageState.UNKNOWN, "999"),
+    ],
+)
+async def test_a_receipt_says_why(world: EsmeWorld, code: int, state: MessageState, error: str) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    client.submit(registered_delivery=ALWAYS)
+    told = await client.accepted()
+    await world.end(process, await world.messages(), code)
+    receipt = await client.receipt()
+    assert (receipt.message_id, receipt.state, receipt.error) == (told, state, error)
+
+
+async def test_receipts_come_as_registered_delivery_asks(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    told: dict[int, list[str]] = {}
+    for wish in (0, ALWAYS, ON_FAILURE, ON_SUCCESS):
+        for _ in range(2):
+            client.submit(registered_delivery=wish)
+            told.setdefault(wish, []).append(await client.accepted())
+    messages = await world.messages()
+    first = {told[wish][0] for wish in told}
+    await world.end(process, [row for row in messages if row["message_id"].hex in first])
+    await world.end(process, [row for row in messages if row["message_id"].hex not in first], 4006)
+    expected = {told[ALWAYS][0], told[ON_SUCCESS][0], told[ALWAYS][1], told[ON_FAILURE][1]}
+    assert {(await client.receipt()).message_id for _ in expected} == expected
+    await nothing_waits(world)
+
+
+async def test_an_account_without_receipts_gets_none(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process, receipts=False))
+    client.submit(registered_delivery=ALWAYS)
+    await client.accepted()
+    await world.end(process, await world.messages())
+    assert await world.waiting() == 0
+
+
+async def test_what_rest_would_refuse_is_refused(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    client.submit(source_addr="4255550123")
+    assert await client.status() == status.ESME_RINVSRCADR
+    client.submit(b"", tlvs=((0x0424, b"x" * 2049),))
+    assert await client.status() == status.ESME_RINVMSGLEN
+    assert await world.messages() == []
+    assert await world.database.fetchval("SELECT count(*) FROM sms_esme_messages") == 0
+
+
+async def test_a_sender_name_may_send(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    client.submit(source_addr_ton=5, source_addr="LANDLINE")
+    await client.accepted()
+    assert [row["sender"] for row in await world.messages()] == ["LANDLINE"]
+
+
+async def test_an_opted_out_recipient_gets_nothing_and_the_customer_learns_it(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    async with world.database.transaction() as connection:
+        await records_inbound.opt_out(connection, world.resource, OURS, [PHONE], world.clock.now(), "keyword")
+    client.submit(registered_delivery=ALWAYS)
+    told = await client.accepted()
+    (message,) = await world.messages()
+    assert message["code"] == 4007
+    now = world.clock.now()
+    plan = Plan(world.resource, OURS, "hello", None, 1, True, now, now, [])
+    blocked = Blocked(4007, "the recipient opted out")
+    row = Row(plan, Recipient(0, PHONE, message["message_id"], None, "", "", None), blocked)
+    async with world.database.transaction() as connection:
+        woken = await process.out.blocked(connection, [row])
+    process.out.committed(woken)
+    receipt = await client.receipt()
+    assert (receipt.message_id, receipt.state) == (told, MessageState.REJECTED)
+
+
+async def test_messages_of_others_cost_no_statement(world: EsmeWorld) -> None:
+    process = await world.process()
+    outcomes = await process.gateway.sms.send(world.resource, OURS, [To(PHONE)], "hello", Options(report_wanted=True))
+    assert outcomes[0].status == 202
+    messages = await world.messages()
+    nothing: Any = None  # no statement could be made on it
+    assert await process.out.ended(nothing, messages) == frozenset()
+    await process.accounts.find("nobody")
+    arrived = process.out.arrived(
+        nothing, resource=world.resource, message_id=uuid4(), sender=PHONE, recipient=OURS, text="hi"
+    )
+    assert await arrived == frozenset()
+
+
+async def test_query_sm_tells_the_state(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    other = await world.client(process, await world.account(process, "other"), "other")
+    client.submit()
+    told = await client.accepted()
+
+    async def ask(who: Client) -> Answered:
+        who.session.request(Command.QUERY_SM, pdu.QuerySm(told), None, 0.0)
+        who.pump.flush()
+        answer = await who.next()
+        assert isinstance(answer, Answered)
+        return answer
+
+    assert (await ask(client)).body == pdu.QueryAnswer(told, "", MessageState.ENROUTE)
+    assert (await ask(other)).status == status.ESME_RQUERYFAIL
+    await world.end(process, await world.messages(), 4006)
+    body = (await ask(client)).body
+    assert isinstance(body, pdu.QueryAnswer)
+    assert body.message_state == MessageState.UNDELIVERABLE
+    assert body.final_date.endswith("00+")
+
+
+@pytest.mark.parametrize("style", LongStyle)
+async def test_a_long_text_is_one_message_and_each_part_that_asked_is_reported(
+    world: EsmeWorld, style: LongStyle
+) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    words = "Grüße {x} " * 40
+    parts = texts.write(words, style, Alphabet.GSM, 7)
+    told: list[str] = []
+    for number, part in enumerate(parts, start=1):
+        client.submit(
+            part.short_message,
+            esm_class=part.esm_class,
+            data_coding=part.data_coding,
+            tlvs=part.tlvs,
+            registered_delivery=ALWAYS if number == len(parts) else 0,
+        )
+        told.append(await client.accepted())
+    (message,) = await world.messages()
+    assert message["body"] == words
+    await world.end(process, [message])
+    assert (await client.receipt()).message_id == told[-1]
+    await nothing_waits(world)
+
+
+async def test_parts_may_come_to_several_processes_and_across_a_restart(world: EsmeWorld) -> None:
+    processes = [await world.process(), await world.process()]
+    password = await world.account(processes[0])
+    clients = [await world.client(process, password) for process in processes]
+    words = "x" * 500
+    parts = texts.write(words, LongStyle.UDH8, Alphabet.GSM, 7)
+    assert len(parts) == 4
+
+    def send(client: Client, part: texts.Part) -> None:
+        client.submit(part.short_message, esm_class=part.esm_class, registered_delivery=ALWAYS)
+
+    for client, part in zip(clients, parts, strict=False):
+        send(client, part)
+    told = [await client.accepted() for client in clients]
+    await processes[0].crash()
+    third = await world.client(await world.process(), password)
+    for part in parts[2:]:
+        send(third, part)
+        told.append(await third.accepted())
+    (message,) = await world.messages()
+    assert message["body"] == words
+    assert told == [f"{message['message_id'].hex}-{number}" for number in (1, 2, 3, 4)]
+    send(third, parts[3])  # its answer was lost, it thinks
+    assert await third.accepted() == told[3]
+    assert len(await world.messages()) == 1
+    clients[1].pump.abort()
+    await until(lambda: processes[1].listener.receivers("customer") == 0)
+    await world.end(processes[1], [message])
+    assert {(await third.receipt()).message_id for _ in parts} == set(told)
+
+
+async def test_a_long_text_that_never_becomes_whole_is_reported_as_expired(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    part = texts.write("x" * 300, LongStyle.UDH8, Alphabet.GSM, 7)[0]
+    client.submit(part.short_message, esm_class=part.esm_class, registered_delivery=ALWAYS)
+    told = await client.accepted()
+    for _ in range(63):  # the customer answers enquire_link all the while
+        await world.clock.advance(timedelta(seconds=59))
+        client.session.enquire(0.0)
+        client.pump.flush()
+        await until(lambda: client.session._enquired_at is None)
+    receipt = await client.receipt()
+    assert (receipt.message_id, receipt.state) == (told, MessageState.EXPIRED)
+    assert await world.messages() == []
+
+
+async def test_the_same_reference_may_begin_another_text(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+
+    async def send(letter: str, *numbers: int) -> None:
+        parts = texts.write(letter * 300, LongStyle.UDH8, Alphabet.GSM, 7)
+        for number in numbers:
+            client.submit(parts[number].short_message, esm_class=parts[number].esm_class)
+            await client.accepted()
+
+    await send("a", 0, 1)
+    await send("b", 0)
+    await world.clock.advance(timedelta(seconds=11))
+    await send("c", 0, 1)
+    assert [row["body"] for row in await world.messages()] == ["a" * 300, "c" * 300]
+    assert len({row["message_id"] for row in await world.messages()}) == 2
+
+
+async def test_a_joined_text_that_is_refused_is_forgotten(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    for _ in range(2):
+        states: list[int] = []
+        for part in texts.write("x" * 300, LongStyle.UDH8, Alphabet.GSM, 7):
+            client.submit(part.short_message, esm_class=part.esm_class, source_addr="4255550123")
+            states.append(await client.status())
+        assert states == [0, status.ESME_RINVSRCADR]
+
+
+async def test_a_message_may_be_scheduled_and_its_validity_end(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    client.submit(validity_period="000000001000000R")
+    client.submit(schedule_delivery_time="000001000000000R", validity_period="000002000000000R")
+    client.submit(schedule_delivery_time="010001000000000R")
+    assert sorted([await client.status() for _ in range(3)]) == [0, 0, 0x61]  # it is over 35 days ahead
+    first, second = await world.messages()
+    little = timedelta(seconds=5)
+    assert abs(first["valid_until"] - world.clock.now() - timedelta(minutes=10)) < little
+    assert first["due_at"] is None
+    assert abs(second["valid_until"] - world.clock.now() - timedelta(days=2)) < little
+    assert abs(second["due_at"] - world.clock.now() - timedelta(days=1)) < little
+
+
+async def test_receipts_wait_for_a_receiver_and_come_by_whichever_process_has_it(world: EsmeWorld) -> None:
+    first, second = await world.process(), await world.process()
+    password = await world.account(first)
+    sender = await world.client(first, password, kind=BindKind.TRANSMITTER)
+    sender.submit(registered_delivery=ALWAYS)
+    told = await sender.accepted()
+    await world.end(first, await world.messages())
+    assert await world.waiting() == 1
+    receiver = await world.client(second, password, kind=BindKind.RECEIVER)
+    assert (await receiver.receipt()).message_id == told
+    sender.submit(registered_delivery=ALWAYS)
+    again = await sender.accepted()
+    await world.end(first, (await world.messages())[1:])
+    assert (await receiver.receipt()).message_id == again
+    await nothing_waits(world)
+
+
+async def test_a_process_that_dies_leaves_its_receipts_to_the_next(world: EsmeWorld) -> None:
+    process = await world.process()
+    password = await world.account(process)
+    client = await world.client(process, password)
+    client.submit(registered_delivery=ALWAYS)
+    told = await client.accepted()
+    await world.end(process, await world.messages())
+    await client.next()  # it has the receipt, and its acknowledgement never leaves
+    await process.crash()
+    second = await world.process()
+    await world.lease_ends()
+    again = await world.client(second, password)
+    assert (await again.receipt()).message_id == told
+    await nothing_waits(world)
+
+
+async def test_a_customer_who_cannot_take_it_now_gets_it_later(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process, texts=["*"]))
+    await world.text(process, "hello", OURS, PHONE)
+    for _ in range(3):
+        arrived = await client.arrival(status.ESME_RX_T_APPN)
+        assert arrived.short_message == b"hello"
+        await until_put_off(world)
+        assert client.events == []
+        await world.clock.advance(timedelta(seconds=9))
+    await client.arrival()
+    await nothing_waits(world)
+
+
+async def until_put_off(world: EsmeWorld) -> None:
+    async with asyncio.timeout(10):
+        while await world.database.fetchval("SELECT count(*) FROM sms_esme_out WHERE owner IS NOT NULL"):
+            await asyncio.sleep(0.005)
+
+
+async def test_what_nobody_comes_for_is_given_up(world: EsmeWorld) -> None:
+    process = await world.process()
+    await world.account(process, texts=["*"])
+    await world.text(process, "hello", OURS, PHONE)
+    await world.clock.advance(timedelta(hours=71))
+    assert await world.waiting() == 1
+    await world.clock.advance(timedelta(hours=2))
+    assert await world.waiting() == 0
+
+
+async def test_texts_go_to_the_accounts_that_want_their_number(world: EsmeWorld) -> None:
+    process = await world.process()
+    numbers = {"one": [OURS], "all": ["*"], "none": []}
+    clients = {
+        name: await world.client(process, await world.account(process, name, texts=wanted), name)
+        for name, wanted in numbers.items()
+    }
+    await world.text(process, "Grüße 1", OURS, PHONE)
+    await world.text(process, "x" * 300, "+14255550100", PHONE)
+    first = await clients["one"].arrival()
+    assert texts.decode(first.data_coding, first.short_message) == "Grüße 1"
+    assert (first.source_addr, first.source_addr_ton, first.destination_addr) == (PHONE[1:], 1, OURS[1:])
+    to_all = [await clients["all"].arrival() for _ in range(3)]
+    assert [len(texts.read(part).octets) for part in to_all] == [7, 153, 147]
+    await nothing_waits(world)
+    assert clients["none"].events == clients["one"].events == []
+
+
+async def test_many_submissions_on_one_bind_are_all_accepted_and_reported(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process, window=1000))
+    for number in range(500):
+        client.submit(b"hello %d" % number, registered_delivery=ALWAYS)
+    told = [await client.accepted() for _ in range(500)]
+    messages = await world.messages()
+    assert {row["message_id"].hex for row in messages} == set(told)
+    await world.end(process, messages)
+    assert {(await client.receipt()).message_id for _ in range(500)} == set(told)
+    await nothing_waits(world)

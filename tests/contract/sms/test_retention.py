@@ -1,0 +1,41 @@
+"""Old messages and texts go, and nothing else does."""
+
+from datetime import timedelta
+
+from tests.support.gateway import Gateway
+from tests.support.scripted import Fate, ScriptedCarrier
+
+from landline.engines.clock import DrivenClock
+from landline.ports.sms_carrier import Arrival
+from landline.services.sms.retention import LONGEST_OPEN, Retention
+from landline.services.sms.service import Options, To
+from landline.store.database import Database
+
+SENDER, PHONE = "+18005550100", "+14255550142"
+
+
+async def counts(database: Database) -> list[int]:
+    tables = ("sms_messages", "sms_submissions", "sms_attempts", "sms_inbound", "sms_optouts")
+    return [await database.fetchval(f"SELECT count(*) FROM {table}") for table in tables]
+
+
+async def test_what_is_old_and_ended_goes(dsn: str, database: Database) -> None:
+    clock = DrivenClock()
+    carrier = ScriptedCarrier(clock, Fate.DELIVERED)
+    gateway = await Gateway(dsn, database, clock, carrier).start()
+    resource = await gateway.own()
+    later = Options(send_at=clock.now() + timedelta(days=34), valid_for_s=259_200)
+    await gateway.sms.send(resource, SENDER, [To(PHONE)], "scheduled", later)
+    await gateway.sms.send(resource, SENDER, [To(PHONE)], "hello", Options())
+    await clock.advance(timedelta(milliseconds=1))
+    carrier.fate = Fate.REFUSED
+    await gateway.sms.send(resource, SENDER, [To(PHONE)], "refused", Options())
+    await gateway.news.arrived(carrier.name, [Arrival("mo1", PHONE, SENDER, "STOP", 1, clock.now())])
+    await clock.advance(timedelta(minutes=1))
+    assert await counts(database) == [4, 1, 2, 1, 1]  # the confirmation of STOP is a message, and was refused
+    retention = Retention(database, clock, keep=timedelta(days=1))
+    assert await retention.prune(clock.now() + timedelta(days=30)) == 0
+    dropped = await retention.prune(clock.now() + LONGEST_OPEN + timedelta(minutes=1))
+    assert dropped == 6
+    assert await counts(database) == [1, 0, 0, 0, 1]  # what is still to be sent, and the opt-out
+    await gateway.crash()

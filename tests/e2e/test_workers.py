@@ -1,0 +1,263 @@
+"""Several processes share one server's sockets and work, and several servers and workers one database; any may die."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import urllib.request
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+from tests.support import processes
+from tests.support.cluster import Tables, Worker, eventually, written
+from tests.support.load import Load, Sent
+from tests.support.signed import Raw
+
+from landline.protocols.smpp import pdu, status
+from landline.protocols.smpp.commands import Command
+from landline.testing import Server
+from landline.testing.server import COMMAND
+from landline.testing.smsc import Smsc
+
+SHARED = {"LANDLINE_DRIVEN_CLOCK": "false", "LANDLINE_LOG_LEVEL": "info"}
+NUMBERS = [f"+1206555{number:04d}" for number in range(60)]
+PASSED = 200
+HELD = 20_000
+"""Messages that one process has in its hands at most (`HandOver`)."""
+
+
+@pytest.fixture
+async def smsc() -> AsyncGenerator[Smsc]:
+    smsc = Smsc({"landline": "secret"}, keep=100_000)
+    await smsc.start()
+    yield smsc
+    await smsc.close()
+
+
+@pytest.fixture
+async def tables(dsn: str) -> AsyncGenerator[Callable[[], Any]]:
+    """What the processes wrote, once they have migrated the database."""
+    opened: list[Tables] = []
+
+    async def look() -> Tables:
+        if not opened:
+            opened.append(await Tables.open(dsn))
+        return opened[0]
+
+    yield look
+    for each in opened:
+        await each.close()
+
+
+def read(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as refused:
+        return refused.code, refused.read().decode()
+
+
+def figures(server: Server, name: str) -> dict[str, float]:
+    """A metric's values added up by worker."""
+    found: dict[str, float] = {}
+    for worker, value in re.findall(
+        rf'^{name}{{[^}}]*worker="(\d+)"[^}}]*}} ([\d.e+]+)$', read(server.ready["adminUrl"] + "/metrics")[1], re.M
+    ):
+        found[worker] = found.get(worker, 0.0) + float(value)
+    return found
+
+
+def workers(server: Server) -> list[processes.Process]:
+    return [each for each in processes.tree(server.pid)[1:] if each.parent == server.pid and "python" in each.name]
+
+
+def raw_of(server: Server) -> Raw:
+    return Raw(server.endpoint, server.access_key, server.ca_bundle)
+
+
+async def test_connections_and_figures_are_of_all_workers_and_a_dead_one_is_replaced(
+    landline_server: Callable[..., Server],
+) -> None:
+    server = landline_server(arguments=["--workers", "3"], env=SHARED)
+    raw, phone = raw_of(server), server.handset("+14255550100")
+    for number in range(45):
+        assert raw.send_sms(server.phone_number, [phone.number], f"text {number}").status == 202
+    requests = figures(server, "landline_http_requests_total")
+    assert sum(requests.values()) == 45
+    assert set(requests) == {"0", "1", "2"}, "each of them accepts connections"
+    assert len({phone.wait_for_sms(timeout=30).text for _ in range(45)}) == 45
+    assert len(server.admin.call("GET", "/processes")["value"]) == 3
+
+    former = workers(server)
+    assert len(former) == 3
+    for process in former[:2]:  # the one with the admin port, and one without
+        os.kill(process.pid, signal.SIGKILL)
+    status, health = await asyncio.to_thread(read, server.ready["adminUrl"] + "/healthz")
+    assert (status, len(json.loads(health)["workers"])) == (200, 3), "asked while they started again"
+    assert [process.alive for process in former] == [False, False, True]
+    assert raw.send_sms(server.phone_number, [phone.number], "after all").status == 202
+    assert phone.wait_for_sms(timeout=30).text == "after all"
+    took_s = server.stop()
+    assert took_s < 6
+    assert server.log.count("workers.died") == 2
+
+
+async def test_no_worker_outlives_its_supervisor(landline_server: Callable[..., Server]) -> None:
+    server = landline_server(arguments=["--workers", "2"], env=SHARED)
+    left = workers(server)
+    server.kill()
+
+    async def gone() -> bool:
+        return not any(process.alive for process in left)
+
+    await eventually(gone, timeout_s=5)
+    server.restart()
+    assert raw_of(server).send_sms(server.phone_number, ["+14255550101"], "again").status == 202
+
+
+def test_customers_who_speak_smpp_reach_the_workers_on_one_port(landline_server: Callable[..., Server]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    landline_server(arguments=["--workers", "2"], env={**SHARED, "LANDLINE_SMPP_LISTEN_PORT": str(port)})
+    bind = pdu.encode_body(pdu.Bind("nobody", "wrong", ""))
+    request = struct.pack(">IIII", 16 + len(bind), Command.BIND_TRANSCEIVER, 0, 1) + bind
+    for _ in range(6):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as customer:
+            customer.sendall(request)
+            _, command, refused, _ = struct.unpack(">IIII", customer.recv(16, socket.MSG_WAITALL))
+            assert (command, refused) == (Command.BIND_TRANSCEIVER | 0x80000000, status.ESME_RINVPASWD)
+
+
+def refusal(*arguments: str, **env: str) -> str:
+    done = subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, env={**os.environ, **env}, check=False
+    )
+    assert done.returncode == 1
+    return done.stderr.splitlines()[-1]
+
+
+def test_what_cannot_be_shared_is_refused_in_one_line(tmp_path: Path, dsn: str) -> None:
+    config = written(tmp_path / "config.toml", dsn, 9, binds=1)
+    said = refusal("dev", "--workers", "2", "--data", str(tmp_path / "data"), "--port", "0")
+    assert said == "landline: workers = 2 needs driven_clock = false: each process would have a time of its own"
+    plain = tmp_path / "plain.toml"
+    plain.write_text(config.read_text().replace("dsn =", "# dsn ="))
+    assert "set dsn to the PostgreSQL" in refusal("worker", "--config", str(plain))
+
+
+async def test_a_worker_with_another_sealing_secret_is_refused(
+    tmp_path: Path, dsn: str, smsc: Smsc, landline_server: Callable[..., Server]
+) -> None:
+    config = written(tmp_path / "config.toml", dsn, smsc.port, binds=1)
+    await asyncio.to_thread(landline_server, arguments=["--config", str(config)])
+    other = {"LANDLINE_SEALING_SECRET": "another-0c1f2e3d4b5a69788796a5b4c3d2e1f0"}
+    said = await asyncio.to_thread(refusal, "worker", "--config", str(config), **other)
+    assert said == "landline: a stored secret does not open with the configured sealing secret"
+
+
+async def test_a_worker_that_is_killed_loses_nothing_and_its_share_is_taken_over(
+    tmp_path: Path,
+    dsn: str,
+    smsc: Smsc,
+    landline_server: Callable[..., Server],
+    tables: Callable[[], Any],
+) -> None:
+    config = written(tmp_path / "config.toml", dsn, smsc.port, binds=4)
+    server = await asyncio.to_thread(landline_server, arguments=["--config", str(config), "--workers", "2"])
+    looked: Tables = await tables()
+    await smsc.until(lambda: smsc.bound() == 4)
+    assert sorted((await looked.pid_of_binds()).values()) == [2, 2]
+    smsc.conduct.response_delay_s = 0.02
+    load = Load(server.connection_string, server.phone_number, NUMBERS, seed=1).start()
+    try:
+        await asyncio.to_thread(load.wait_acknowledged, PASSED)
+        dead = workers(server)[1]
+        os.kill(dead.pid, signal.SIGKILL)
+        await smsc.until(lambda: smsc.bound() == 2)
+        load.resume()
+        await asyncio.to_thread(load.wait_acknowledged, PASSED)
+    finally:
+        sent = await asyncio.to_thread(load.stop)
+    await smsc.until(lambda: smsc.bound() == 4, timeout_s=30)
+    binds = await looked.pid_of_binds()
+    assert dead.pid not in binds
+    assert sorted(binds.values()) == [2, 2]
+    await assert_all_sent(smsc, sent, looked, doubles=2 * 2 * 10)
+
+
+async def assert_all_sent(smsc: Smsc, sent: list[Sent], looked: Tables, *, doubles: int) -> None:
+    """Every acknowledged message was submitted and has ended as delivered; at most `doubles` twice."""
+
+    async def ended() -> bool:
+        return await looked.unfinished() == 0
+
+    await eventually(ended)
+    acknowledged = {key for one in sent for key in one.acknowledged}
+    submitted = Counter((f"+{text.recipient}", text.text) for text in smsc.texts)
+    assert acknowledged <= set(submitted), "nothing is lost"
+    assert max(submitted.values()) <= 2
+    assert sum(count - 1 for count in submitted.values()) <= doubles, "no more than was on its way twice"
+    assert set(await looked.states()) == {"2000"}
+
+
+async def test_a_worker_that_joins_gets_binds_and_work_and_takes_over_what_a_server_leaves(
+    tmp_path: Path,
+    dsn: str,
+    smsc: Smsc,
+    landline_server: Callable[..., Server],
+    tables: Callable[[], Any],
+) -> None:
+    config = written(tmp_path / "config.toml", dsn, smsc.port, binds=4)
+    server = await asyncio.to_thread(landline_server, arguments=["--config", str(config)])
+    looked: Tables = await tables()
+    await smsc.until(lambda: smsc.bound() == 4)
+    smsc.freeze(True)
+    load = Load(server.connection_string, server.phone_number, NUMBERS, seed=2).start()
+    await asyncio.to_thread(load.wait_acknowledged, PASSED)
+    sent = await asyncio.to_thread(load.stop)
+    worker = Worker(config)
+    try:
+        await worker.ready()
+        await asyncio.to_thread(server.stop)
+        smsc.cut()  # what the server's binds had taken was never answered
+        await smsc.until(lambda: smsc.bound() == 4, timeout_s=30)
+        assert await looked.pid_of_binds() == {worker.process.pid: 4}
+        await assert_all_sent(smsc, sent, looked, doubles=0)
+    finally:
+        worker.close()
+
+
+async def test_a_worker_that_joins_gets_part_of_what_a_server_cannot_hold(
+    tmp_path: Path, dsn: str, smsc: Smsc, landline_server: Callable[..., Server]
+) -> None:
+    config = written(tmp_path / "config.toml", dsn, smsc.port, binds=2)
+    server = await asyncio.to_thread(landline_server, arguments=["--config", str(config)])
+    await smsc.until(lambda: smsc.bound() == 2)
+    servers = set(smsc._connections)
+    smsc.freeze(True)  # nothing leaves the server: what it has no room for is left in the database
+    raw, recipients = raw_of(server), [f"+1206556{number:04d}" for number in range(100)]
+
+    def fill() -> None:
+        for number in range(HELD // len(recipients) + 5):
+            assert raw.send_sms(server.phone_number, list(recipients), f"text {number}").status == 202
+
+    await asyncio.to_thread(fill)
+    worker = Worker(config)
+    try:
+        await worker.ready()
+
+        def worked() -> bool:
+            return sum(connection._submits for connection in smsc._connections - servers) >= len(recipients)
+
+        await smsc.until(worked, timeout_s=60)
+        assert server.admin.call("GET", "/clock")["driven"] is False, "the server lives, and holds the rest"
+    finally:
+        worker.close()
