@@ -2,13 +2,16 @@
 
 import asyncio
 import os
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from landline.core.countries import country
 from landline.core.ids import ResourceId
+from landline.core.phone import SenderKind
 from landline.engines.callout import HttpCallout
 from landline.engines.clock import DrivenClock
+from landline.ports.callout import Callout
 from landline.ports.sms_carrier import SmsCarrier
 from landline.services.events.service import Events
 from landline.services.insights.service import Insights
@@ -44,38 +47,51 @@ DEFAULT_CARRIER = "carrier"
 class Gateway:
     """One process. `start` runs its worker, `crash` drops everything it holds in memory."""
 
-    def __init__(self, dsn: str, database: Database, clock: DrivenClock, *carriers: SmsCarrier) -> None:
-        """The first of `carriers` is the default one, the others are there for failover."""
-        owner = uuid4()
+    def __init__(
+        self,
+        dsn: str,
+        database: Database,
+        clock: DrivenClock,
+        *carriers: SmsCarrier,
+        changes: Changes | None = None,
+        callout: Callout | None = None,
+        sender_rates: Mapping[SenderKind, float] | None = None,
+        share: Callable[[], int] = lambda: 1,
+        in_hand: int = 20_000,
+    ) -> None:
+        """The first of `carriers` is the default one, the others are there for failover. `share`: of how many processes
+        this is one; `in_hand`: how many messages it takes into memory."""
+        self.owner = owner = uuid4()
         self.dsn = dsn
         self.database = database
         self.clock = clock
         self.carriers = {carrier.name: carrier for carrier in carriers}
         self.rules: list[Rule] = []
         self.fails_over_on_receipts = False
-        self.changes = Changes(dsn)
+        self.changes = changes or Changes(dsn)
+        self.callout = callout or HttpCallout(loopback_open=True)
         self.numbers = Numbers(database, clock, self.changes)
         self.keywords = Keywords(database, self.changes)
         self.events = Events(
             database,
             clock,
             self.changes,
-            HttpCallout(loopback_open=True),
+            self.callout,
             Sealer(os.urandom(32)),
             owner,
             public_base_url="https://localhost",
             resource_name=_name,
             resource_id=_no_resource,
         )
-        self.handover = HandOver()
+        self.handover = HandOver(limit=in_hand)
         self.insights = Insights(database, clock)
         self.accounts = Accounts(database, clock, self.changes, Sealer(os.urandom(32)), self.numbers)
         self.customers = EsmeOut(clock, self.changes, self.accounts)
-        self.rates = Rates(database, self.changes, clock, defaults={}, carriers={}, share=lambda: 1)
+        self.rates = Rates(database, self.changes, clock, defaults=sender_rates or {}, carriers={}, share=share)
         self.blocks = Blocks(database, "sms_blocks", owner)
-        self._join(owner)
+        self._join(owner, share)
 
-    def _join(self, owner: UUID) -> None:
+    def _join(self, owner: UUID, share: Callable[[], int]) -> None:
         database, clock = self.database, self.clock
         inbound = Inbound(
             database,
@@ -89,6 +105,7 @@ class Gateway:
             owner,
         )
         self.settings = Settings(database, self.changes, settings.defaults(guarded=False, countries=("*",)))
+        self.guard = Guard(database, clock, country=country, share=share)
         self.pools = Pools(database, self.changes, self.numbers)
         failover = Failover(self.carriers, self._route, self._wants_failover)
         self.news = News(
@@ -118,7 +135,7 @@ class Gateway:
             pools=self.pools,
             settings=self.settings,
             limits=Limits(False, clock, lambda: 1),
-            guard=Guard(database, clock, country=country, share=lambda: 1),
+            guard=self.guard,
         )
         self.timelines = Timelines(database, self.events)
         self.outgoing = Outgoing(database, clock, self.events, self.news)
@@ -140,7 +157,7 @@ class Gateway:
             await asyncio.gather(self._running, return_exceptions=True)
         self.worker.close()
         await self.changes.close()
-        await self.events.callout.close()
+        await self.callout.close()
         await self.clock.advance(LEASE + timedelta(seconds=1))
 
     async def _router(self) -> Router:

@@ -12,6 +12,8 @@ from landline.store.database import Connection, Database
 
 LEASE = timedelta(seconds=15)
 _PASSED_LIMIT = 1000
+_NOBODY = UUID(int=0)
+"""Holds what somebody held who died, until it is claimed."""
 
 
 class Blocks:
@@ -23,7 +25,7 @@ class Blocks:
     def __init__(self, database: Database, table: str, owner: UUID) -> None:
         assert table.isidentifier()
         self._database = database
-        self._owner = owner
+        self.owner = owner
         self._open = f"INSERT INTO {table} (block_id, owner, due_at) VALUES ($1, $2, $3)"
         self._claim = (
             f"WITH due AS (SELECT block_id, owner FROM {table} WHERE due_at <= $3 AND owner IS DISTINCT FROM $1"
@@ -31,14 +33,14 @@ class Blocks:
             f" UPDATE {table} b SET owner = $1, due_at = $2 FROM due WHERE b.block_id = due.block_id"
             f" RETURNING b.block_id, due.owner IS NOT NULL AS held"
         )
-        self._extend = f"UPDATE {table} SET due_at = $2 WHERE owner = $1"
+        self._extend = f"UPDATE {table} SET due_at = $2 WHERE owner = $1 RETURNING block_id"
         self._release = (
-            f"UPDATE {table} b SET owner = NULL, due_at = r.due_at"
+            f"UPDATE {table} b SET owner = $4, due_at = r.due_at"
             f" FROM unnest($2::uuid[], $3::timestamptz[]) AS r (block_id, due_at)"
             f" WHERE b.block_id = r.block_id AND b.owner = $1"
         )
         self._inherit = f"UPDATE {table} SET due_at = $2 WHERE owner <> $1"
-        self._close = f"DELETE FROM {table} WHERE block_id = ANY($1)"
+        self._close = f"DELETE FROM {table} WHERE block_id = ANY($1) AND (owner = $2 OR owner IS NULL)"
         self._owned = f"SELECT block_id FROM {table} WHERE owner = $1"
         self._unknown: frozenset[UUID] = frozenset()
         self._next = f"SELECT min(due_at) FROM {table} WHERE owner IS DISTINCT FROM $1 AND block_id <> ALL($2)"
@@ -47,22 +49,26 @@ class Blocks:
 
     async def open(self, connection: Connection, block: UUID, now: datetime, *, held: bool) -> None:
         """Open `block` in the transaction that writes its rows: held by this process, or due at once for any."""
-        await connection.execute(self._open, block, *((self._owner, now + LEASE) if held else (None, now)))
+        await connection.execute(self._open, block, *((self.owner, now + LEASE) if held else (None, now)))
 
     async def claim(self, now: datetime, limit: int) -> dict[UUID, bool]:
         """Up to `limit` due blocks, the longest due first, now held by this process; for each, whether a process held
         it that did not give it back: it may have died with the block's work half done."""
-        rows = await self._database.fetch(self._claim, self._owner, now + LEASE, now, limit, self._not_ours(now))
+        rows = await self._database.fetch(self._claim, self.owner, now + LEASE, now, limit, self._not_ours(now))
         return {row["block_id"]: row["held"] for row in rows}
 
-    async def extend(self, now: datetime) -> None:
-        """Renew the lease of every block this process holds; call it at least every third of `LEASE`."""
-        await self._database.execute(self._extend, self._owner, now + LEASE)
+    async def extend(self, now: datetime) -> set[UUID]:
+        """Renew the lease of every block this process holds, and say which these are; call it at least every third of
+        `LEASE`. What is not among them although it was held before has been claimed by another process."""
+        rows = await self._database.fetch(self._extend, self.owner, now + LEASE)
+        return {row["block_id"] for row in rows}
 
-    async def release(self, blocks: Mapping[UUID, datetime]) -> None:
-        """Give held blocks back, each to be looked at by anyone at its instant."""
+    async def release(self, blocks: Mapping[UUID, datetime], *, held: bool = False) -> None:
+        """Give held blocks back, each to be looked at by anyone at its instant; `claim` then calls them `held` when a
+        process that had them before this one may have left their work half done."""
         if blocks:
-            await self._database.execute(self._release, self._owner, list(blocks), list(blocks.values()))
+            owner = _NOBODY if held else None
+            await self._database.execute(self._release, self.owner, list(blocks), list(blocks.values()), owner)
 
     async def pass_on(self, blocks: Iterable[UUID], now: datetime, until: datetime) -> None:
         """Give held blocks back for others to claim at once; this process leaves them alone until `until`, unless
@@ -81,7 +87,7 @@ class Blocks:
     async def end(self, now: datetime, owner: UUID | None = None) -> None:
         """This process ends, or `owner` is known to have died: the leases of all it holds end now. As after any crash,
         `claim` calls such blocks held: some of their work may be half done."""
-        await self._database.execute(self._end, owner or self._owner, now)
+        await self._database.execute(self._end, owner or self.owner, now)
 
     async def forgotten(self, known: Set[UUID]) -> list[UUID]:
         """Blocks that this process holds and was not found to know, at this look and at the one before.
@@ -89,7 +95,7 @@ class Blocks:
         Their commit was made and its answer was lost, or whoever waited for it is gone. Two looks, because a block may
         be committed and on its way into memory during one.
         """
-        rows = await self._database.fetch(self._owned, self._owner)
+        rows = await self._database.fetch(self._owned, self.owner)
         unknown = frozenset(row["block_id"] for row in rows) - known
         forgotten = unknown & self._unknown
         self._unknown = unknown - forgotten
@@ -97,16 +103,16 @@ class Blocks:
 
     async def inherit(self, now: datetime) -> None:
         """Make every other owner's blocks due now. Only for a process that knows all others on this database dead."""
-        await self._database.execute(self._inherit, self._owner, now)
+        await self._database.execute(self._inherit, self.owner, now)
 
     async def close(self, connection: Connection, blocks: Iterable[UUID]) -> None:
-        """Nothing is left to do in `blocks`."""
-        await connection.execute(self._close, list(blocks))
+        """Nothing is left to do in `blocks`, as far as this process knows: what another has claimed is that one's."""
+        await connection.execute(self._close, list(blocks), self.owner)
 
     async def next_due(self) -> datetime | None:
         """When the next block that this process does not hold wants to be looked at."""
         passed = self._passed
-        due = await self._database.fetchval(self._next, self._owner, list(passed))
+        due = await self._database.fetchval(self._next, self.owner, list(passed))
         return min((at for at in (due, *passed.values()) if at is not None), default=None)
 
     def _not_ours(self, now: datetime) -> list[UUID]:

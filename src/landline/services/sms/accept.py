@@ -209,6 +209,7 @@ def pending_of(block: UUID, rows: Sequence[Row], exceptions: dict[int, Exception
             accepted_at=row.plan.accepted_at,
             report_by=row.plan.report_by,
             tag=row.plan.tag,
+            heeds_opt_outs=row.plan.heeds_opt_outs,
         )
         for row in rows
         if row.blocked is None and row.plan.send_at is None and not _left_out(row, exceptions)

@@ -49,10 +49,12 @@ class Failover:
     def to_mark(self, message: Pending) -> bool:
         """Whether its hand-over is written down before it is made. The first of a fresh message need not be: the
         lease of its block says as much."""
+        if message.alone:
+            return True
         policy = self.policy(message.carrier)
         if policy is CrashPolicy.REPEATABLE:
             return False
-        return policy is not CrashPolicy.RESEND or message.doubt > 0 or message.alone
+        return policy is not CrashPolicy.RESEND or message.doubt > 0
 
     async def elsewhere(
         self, resource: ResourceId, sender: str, recipient: str, tag: str | None, but: Collection[str]
@@ -90,11 +92,17 @@ class Failover:
         due = now if fresh is not None else now + _retry_after(message.attempts)
         if due >= message.until:
             return code
-        return Deferral(message.resource, submission.key, due, again or message.carrier, doubt)
+        return put_off(message, due, again or message.carrier, doubt)
 
     def _up(self, name: str) -> bool:
         carrier = self._carriers.get(name)
         return carrier is not None and carrier.up
+
+
+def put_off(message: Pending, due: datetime, carrier: str, doubt: int) -> Deferral:
+    """`message` is to be tried again at `due`, by `carrier`."""
+    key = message.submission.key
+    return Deferral(message.resource, key, due, carrier, doubt, message.carrier, message.attempts)
 
 
 def _retry_after(attempts: int) -> timedelta:

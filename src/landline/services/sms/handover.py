@@ -5,7 +5,7 @@ database for its reports (docs/design/blocks.md). Losing this memory loses nothi
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -33,6 +33,9 @@ class Pending:
     """How often a carrier may have got it without our knowing (docs/design/gateway.md)."""
     marked: bool = False
     """Whether `doubt` counts the present hand-over already, in the database too."""
+    handed: bool = False
+    """Whether a carrier may have it from this process."""
+    heeds_opt_outs: bool = True
 
     @property
     def until(self) -> datetime:
@@ -146,7 +149,8 @@ class HandOver:
     def put_back(self, carrier: str, pending: list[Pending]) -> None:
         """The carrier did not take them: they are next again."""
         queue = self._queues[carrier]
-        for message in reversed(pending):
+        for message in reversed(self.still_in_hand(pending)):
+            message.handed = False
             queue.push_front((message.resource, message.submission.sender), message)
 
     def alone(self) -> list[Pending]:
@@ -190,9 +194,39 @@ class HandOver:
             self._answered[block_id] = report_by
             self.on_awaiting(report_by)
 
+    def held(self) -> set[UUID]:
+        """The blocks with messages in hand: this process's leases are on them."""
+        return {block_id for block_id, block in self._blocks.items() if block.unanswered > 0}
+
+    def lose(self, blocks: Set[UUID]) -> None:
+        """Nothing of `blocks` is handed over any more as it is remembered here: other processes hold them now, or they
+        are about to be read again. What a carrier has already stays in hand, so that its answer is stored."""
+        remembered = [self._blocks.pop(block) for block in blocks if block in self._blocks]
+        for block in blocks:
+            self._answered.pop(block, None)
+        if not any(block.unanswered for block in remembered):
+            return
+        lost = [message for message in self._in_hand.values() if message.block in blocks and not message.alone]
+        for message in lost:
+            if not message.handed:
+                del self._in_hand[message.submission.key]
+        for queue in self._queues.values():
+            for message in queue.remove_all():
+                if message.alone or message.block not in blocks:
+                    queue.push((message.resource, message.submission.sender), message)
+
+    def still_in_hand(self, pending: Iterable[Pending]) -> list[Pending]:
+        """Those of `pending`, taken off a queue, that were not lost meanwhile."""
+        return [message for message in pending if self._in_hand.get(message.submission.key) is message]
+
+    def decides(self, message: Pending) -> bool:
+        """Whether it is this process that says what follows for a message in hand: its block was not lost."""
+        return message.alone or message.block in self._blocks
+
     def known(self) -> set[UUID]:
-        """The blocks this process has something to do about."""
-        return {*self._blocks, *self._finished}
+        """The blocks this process has something to do about. One that is remembered for its reports alone is not among
+        them: where the database says that we hold it, we claimed it without learning of it."""
+        return {*self.held(), *self._answered, *self._finished}
 
     def finished(self) -> list[UUID]:
         """Blocks with nothing left to do since the last call: to be closed."""
@@ -209,6 +243,10 @@ class HandOver:
                 break
             del self._blocks[oldest]
         return answered
+
+    def await_again(self, answered: Mapping[UUID, datetime]) -> None:
+        """What `awaiting` gave could not be released."""
+        self._answered = {block: at for block, at in answered.items() if block in self._blocks} | self._answered
 
     def overdue(self, now: datetime) -> list[Pending]:
         """Messages taken off the queues whose reports should have come by now; they stay in hand."""

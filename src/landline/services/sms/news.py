@@ -20,7 +20,7 @@ from landline.services.insights.service import Insights
 from landline.services.sms import notices
 from landline.services.sms import records_progress as records
 from landline.services.sms.esme_out import EsmeOut, Woken
-from landline.services.sms.failover import Failover
+from landline.services.sms.failover import Failover, put_off
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.inbound import Inbound
 from landline.services.sms.metrics import Counts
@@ -49,9 +49,12 @@ class _Done:
     answered: list[UUID] = field(default_factory=list[UUID])
     left: list[UUID] = field(default_factory=list[UUID])
     """Blocks, once for each of their messages that left them."""
+    lost: set[UUID] = field(default_factory=set[UUID])
+    """Blocks that were found to be another process's."""
     ended: list[Record] = field(default_factory=list[Record])
     deferred: bool = False
     tally: Tally = field(default_factory=Tally)
+    failed_over: int = 0
     woken: Woken = frozenset()
     """Customers for whom receipts were written."""
 
@@ -115,17 +118,6 @@ class News:
         self._committed(done, emitted)
         return True
 
-    async def mark(self, messages: Sequence[Pending], *, taken_back: bool = False) -> None:
-        """Count a hand-over of `messages` that is about to be made as in doubt; or, when it was not made after all, no
-        more."""
-        step = -1 if taken_back else 1
-        async with self._database.connection() as connection:
-            keys = [(message.resource, message.submission.key) for message in messages]
-            await records.doubt(connection, keys, [message.doubt + step for message in messages])
-        for message in messages:
-            message.doubt += step
-            message.marked = not taken_back
-
     async def reroute(self, messages: Sequence[Pending], reason: str) -> list[Pending]:
         """Give `messages`, which their carrier could not take, to other carriers; those for which there is none."""
         if not self._failover.possible:
@@ -139,7 +131,7 @@ class News:
                 key = message.submission.key
                 elsewhere = await self._failover.instead(message, tried.get(key, {}))
                 if elsewhere is not None:
-                    moved.append((message, Deferral(message.resource, key, now, elsewhere, message.doubt)))
+                    moved.append((message, put_off(message, now, elsewhere, message.doubt - message.marked)))
             for carrier in {message.carrier for message, _ in moved}:
                 refusals = [
                     (
@@ -152,16 +144,11 @@ class News:
                     if message.carrier == carrier
                 ]
                 await records.attempted(connection, carrier, refusals, now)
-            await records.defer(connection, [deferral for _, deferral in moved])
-            tally = Tally()
-            for message, deferral in moved:
-                _moved(tally, message, deferral.carrier)
-            await self._insights.count(connection, tally)
-        gone = {message.submission.key for message, _ in moved}
-        self._handover.answered(gone)
-        self._handover.ended(message.block for message, _ in moved if not message.alone)
-        if moved:
-            self.on_deferred()
+            done = _Done(answered=[message.submission.key for message, _ in moved])
+            await self._defer(connection, done, moved)
+            await self._insights.count(connection, done.tally)
+        self._committed(done, [])
+        gone = set(done.answered)
         return [message for message in messages if message.submission.key not in gone]
 
     async def unpark(self) -> int:
@@ -200,7 +187,9 @@ class News:
     def _committed(self, done: _Done, emitted: list[Emitted]) -> None:
         for part in emitted:
             self._events.committed(part)
+        self._handover.lose(done.lost)
         self._customers.committed(done.woken)
+        self._counts.failed_over += done.failed_over
         self._counts.ended.update([record["code"] for record in done.ended])
         self._handover.answered(done.answered)
         self._handover.ended(done.left)
@@ -218,9 +207,17 @@ class News:
         answers: Sequence[Submitted],
     ) -> list[tuple[str, Ending]]:
         """Store the answers; the receipts that had come before them."""
-        known = [(answer, pending) for answer in answers if (pending := self._handover.in_hand(answer.key))]
+        known = [
+            (answer, pending)
+            for answer in answers
+            if (pending := self._handover.in_hand(answer.key)) and _is_for(answer, carrier, pending)
+        ]
         done.answered.extend(answer.key for answer, _ in known)
-        refused = [(answer, pending) for answer, pending in known if answer.carrier_message_id is None]
+        refused = [
+            (answer, pending)
+            for answer, pending in known
+            if answer.carrier_message_id is None and self._handover.decides(pending)
+        ]
         if refused:
             await self._store_refusals(connection, done, emitted, carrier, refused)
         taken = [(answer, pending) for answer, pending in known if answer.carrier_message_id is not None]
@@ -252,21 +249,34 @@ class News:
         tried = await records.tried(connection, keys) if self._failover.possible else {}
         await records.attempted(connection, carrier, [(answer, pending.resource) for answer, pending in refused], now)
         final: list[tuple[UUID, UUID, int]] = []
-        deferred: list[Deferral] = []
+        deferred: list[tuple[Pending, Deferral]] = []
         for answer, pending in refused:
             after = await self._failover.after(answer, pending, tried.get(answer.key, {}), now)
             if isinstance(after, int):
                 final.append((pending.resource, answer.key, after))
-                continue
-            deferred.append(after)
-            _moved(done.tally, pending, after.carrier)
-            self._counts.failed_over += after.carrier != pending.carrier
-            if not pending.alone:
-                done.left.append(pending.block)
+            else:
+                deferred.append((pending, after))
         await self._end(connection, done, emitted, final)
-        if deferred:
-            await records.defer(connection, deferred)
-            done.deferred = True
+        await self._defer(connection, done, deferred)
+
+    async def _defer(self, connection: Connection, done: _Done, deferred: Sequence[tuple[Pending, Deferral]]) -> None:
+        if not deferred:
+            return
+        changed = await records.defer(connection, [deferral for _, deferral in deferred], self._blocks.owner)
+        _moved(done, changed)
+        done.deferred = True
+        done.left.extend(message.block for message, _ in deferred if not message.alone)
+        if len(changed) < len(deferred):
+            keys = {record["message_id"] for record in changed}
+            others = [message for message, _ in deferred if message.submission.key not in keys and not message.alone]
+            done.lost.update(await self._not_ours(connection, others))
+
+    async def _not_ours(self, connection: Connection, messages: Sequence[Pending]) -> set[UUID]:
+        """The blocks of `messages` that another process has claimed."""
+        keys = [(message.resource, message.submission.key) for message in messages]
+        rows = await records.standing(connection, keys, self._blocks.owner)
+        ours = {row["message_id"] for row in rows if row["ours"]}
+        return {message.block for message in messages if message.submission.key not in ours}
 
     async def _end_reported(
         self,
@@ -297,23 +307,14 @@ class News:
                 resource, record["sender"], record["recipient"], record["tag"], {*tried.get(message, ()), carrier}
             )
             if elsewhere is not None:
-                deferred.append(Deferral(resource, message, now, elsewhere, 0))
-                done.tally.moved(
-                    resource,
-                    record["accepted_at"],
-                    record["sender"],
-                    record["tag"],
-                    record["recipient"],
-                    carrier,
-                    elsewhere,
-                    record["segments"],
-                )
+                was, attempts = record["carrier"], record["attempts"]
+                deferred.append(Deferral(resource, message, now, elsewhere, 0, was, attempts))
                 receipts.append((Submitted(message, None, record["code"], reason="negative receipt"), resource))
                 if not record["attempts"]:
                     done.left.append(record["block_id"])
         if deferred:
             await records.attempted(connection, carrier, receipts, now)
-            await records.defer(connection, deferred, reopened=True)
+            _moved(done, await records.defer(connection, deferred, self._blocks.owner, reopened=True))
             done.deferred = True
         gone = {deferral.message for deferral in deferred}
         return [record for record in ended if record["message_id"] not in gone]
@@ -355,19 +356,29 @@ class News:
             emitted.append(await self._events.emit(connection, reports))
 
 
-def _moved(tally: Tally, message: Pending, carrier: str) -> None:
-    if carrier != message.carrier:
-        submission = message.submission
-        tally.moved(
-            message.resource,
-            message.accepted_at,
-            submission.sender,
-            message.tag,
-            submission.recipient,
-            message.carrier,
-            carrier,
-            submission.segments,
-        )
+def _is_for(answer: Submitted, carrier: str, pending: Pending) -> bool:
+    """Whether it answers the present hand-over, or says that the carrier has the message from one before. A refusal
+    that is told again may come when the message is on its way to another carrier already, or about to be."""
+    return pending.carrier == carrier and (pending.handed or answer.carrier_message_id is not None)
+
+
+def _moved(done: _Done, deferred: Sequence[Record]) -> None:
+    """Count the messages that go by other carriers than they `was`."""
+    for record in deferred:
+        if record["was"] == record["carrier"]:
+            continue
+        done.failed_over += 1
+        if record["route"] != REPLY:
+            done.tally.moved(
+                record["resource_id"],
+                record["accepted_at"],
+                record["sender"],
+                record["tag"],
+                record["recipient"],
+                record["was"],
+                record["carrier"],
+                record["segments"],
+            )
 
 
 def _ending(receipt: Receipt) -> Ending:

@@ -26,16 +26,22 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Deferral:
-    """A message to be tried again, alone, at `due`; by `carrier`."""
+    """A message to be tried again, alone, at `due`; by `carrier`. It is so only if it has come no further than `was`
+    (its carrier) and `attempts` say: what was decided about it twice, or by two processes, counts once."""
 
     resource: UUID
     message: UUID
     due: datetime
     carrier: str
     doubt: int
+    was: str
+    attempts: int
 
 
-_ENDED = (
+_IN_HAND = "(m.due_at IS NOT NULL OR EXISTS (SELECT FROM sms_blocks b WHERE b.block_id = m.block_id AND b.owner = {}))"
+"""A message alone, or in a block of this process. Another may have claimed the block while we could not renew it."""
+
+_CHANGED = (
     "RETURNING m.resource_id, m.message_id, m.block_id, m.accepted_at, m.sender, m.recipient, m.tag, m.segments,"
     " m.segments_delivered, m.report_wanted, m.state, m.code, m.ended_at, m.attempts, m.carrier, m.report_by,"
     " m.valid_until, m.route"
@@ -89,7 +95,7 @@ UPDATE sms_messages m SET state = k.state, code = k.code, ended_at = k.at, due_a
     ELSE 0 END)
 FROM known k WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.state < {int(State.DELIVERED)}
     AND (k.state = {int(State.DELIVERED)} OR m.carrier = $1)
-{_ENDED}
+{_CHANGED}
 """
 
 
@@ -117,7 +123,7 @@ async def end(connection: Connection, keys: Sequence[Key], codes: Sequence[int],
         " segments_delivered = 0"
         " FROM unnest($1::uuid[], $2::uuid[], $3::integer[]) AS k (resource_id, message_id, code)"
         " WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id"
-        f" AND m.state < {int(State.DELIVERED)} {_ENDED}",
+        f" AND m.state < {int(State.DELIVERED)} {_CHANGED}",
         [resource for resource, _ in keys],
         [message for _, message in keys],
         codes,
@@ -161,23 +167,30 @@ async def tried(connection: Connection, keys: Sequence[Key]) -> dict[UUID, dict[
     return tried
 
 
-async def defer(connection: Connection, deferrals: Sequence[Deferral], *, reopened: bool = False) -> None:
-    """Take messages out of their blocks, to be tried again. Those that have ended stay so, unless this transaction
-    itself ended them and they are `reopened`."""
-    await connection.execute(
+async def defer(
+    connection: Connection, deferrals: Sequence[Deferral], owner: UUID, *, reopened: bool = False
+) -> list[Record]:
+    """Take messages out of the blocks of `owner`, to be tried again; those taken out now. Those that have ended stay
+    so, unless this transaction itself ended them and they are `reopened`, whosever block they are in."""
+    return await connection.fetch(
         f"UPDATE sms_messages m SET due_at = k.due_at, attempts = least(m.attempts + 1, 32767), carrier = k.carrier,"
         f" doubt = k.doubt, claimed = false, state = {int(State.QUEUED)}, code = NULL, ended_at = NULL,"
         " segments_delivered = NULL"
-        " FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::smallint[])"
-        "  AS k (resource_id, message_id, due_at, carrier, doubt)"
-        f" WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id"
-        f" AND (m.state < {int(State.DELIVERED)} OR $6)",
+        " FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::smallint[], $6::text[],"
+        "  $7::smallint[])"
+        "  AS k (resource_id, message_id, due_at, carrier, doubt, was, attempts)"
+        f" WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.carrier = k.was"
+        f" AND m.attempts = k.attempts AND ($8 OR m.state < {int(State.DELIVERED)} AND {_IN_HAND.format('$9')})"
+        f" {_CHANGED}, k.was",
         [deferral.resource for deferral in deferrals],
         [deferral.message for deferral in deferrals],
         [deferral.due for deferral in deferrals],
         [deferral.carrier for deferral in deferrals],
         [deferral.doubt for deferral in deferrals],
+        [deferral.was for deferral in deferrals],
+        [deferral.attempts for deferral in deferrals],
         reopened,
+        owner,
     )
 
 
@@ -218,21 +231,47 @@ async def cancel(connection: Connection, resource: UUID, message: UUID, now: dat
     return True
 
 
-async def doubt(connection: Connection, keys: Sequence[Key], doubts: Sequence[int]) -> None:
-    """Say, before a hand-over, how often a carrier may have got each message without an answer once it is made."""
-    await connection.execute(
+async def mark(
+    connection: Connection,
+    messages: Sequence[tuple[Key, str, int, int]],
+    owner: UUID,
+) -> set[UUID]:
+    """Say, before a hand-over, how often a carrier may have got each message without an answer once it is made:
+    ((resource, message), carrier, attempts, doubt). Those for which it is still to be made: which are in a block of
+    `owner` or alone, have not ended, have not gone elsewhere, and were not answered for after all."""
+    rows = await connection.fetch(
         "UPDATE sms_messages m SET doubt = k.doubt"
-        " FROM unnest($1::uuid[], $2::uuid[], $3::smallint[]) AS k (resource_id, message_id, doubt)"
-        " WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id",
+        " FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::smallint[], $5::smallint[])"
+        "  AS k (resource_id, message_id, carrier, attempts, doubt)"
+        " WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.carrier = k.carrier"
+        f" AND m.attempts = k.attempts AND m.state < {int(State.DELIVERED)} AND {_IN_HAND.format('$6')}"
+        " AND (k.doubt <= 1 OR NOT EXISTS (SELECT FROM sms_submissions s WHERE s.block_id = m.block_id"
+        "  AND s.message_id = m.message_id AND s.carrier = m.carrier)) RETURNING m.message_id",
+        [resource for (resource, _), _, _, _ in messages],
+        [message for (_, message), _, _, _ in messages],
+        [carrier for _, carrier, _, _ in messages],
+        [attempts for _, _, attempts, _ in messages],
+        [doubt for _, _, _, doubt in messages],
+        owner,
+    )
+    return {row["message_id"] for row in rows}
+
+
+async def standing(connection: Connection, keys: Sequence[Key], owner: UUID) -> list[Record]:
+    """What has become of (resource, message) `keys`: whether each has `ended`, and whether it is `ours`."""
+    return await connection.fetch(
+        f"SELECT m.message_id, m.carrier, m.attempts, m.state >= {int(State.DELIVERED)} AS ended,"
+        f" {_IN_HAND.format('$3')} AS ours FROM sms_messages m"
+        " JOIN unnest($1::uuid[], $2::uuid[]) AS k (resource_id, message_id) USING (resource_id, message_id)",
         [resource for resource, _ in keys],
         [message for _, message in keys],
-        doubts,
+        owner,
     )
 
 
 _OPEN = (
     "SELECT m.resource_id, m.message_id, m.block_id, m.sender, m.recipient, m.body, m.segments, m.carrier, m.attempts,"
-    " m.accepted_at, m.report_by, m.report_wanted, m.tag, m.valid_until, m.doubt,"
+    " m.accepted_at, m.report_by, m.report_wanted, m.tag, m.valid_until, m.doubt, m.route,"
     " s.carrier_message_id AS submitted FROM sms_messages m LEFT JOIN sms_submissions s ON s.block_id = m.block_id"
     "  AND s.message_id = m.message_id AND s.carrier = m.carrier"
 )

@@ -8,14 +8,16 @@ from uuid import UUID
 import structlog
 
 from landline.core.errors import Unavailable
-from landline.ports.clock import Clock
+from landline.ports.clock import Alarm, Clock
 from landline.ports.sms_carrier import CrashPolicy, SmsCarrier, Submission
 from landline.services.sms import records_progress as records
 from landline.services.sms.failover import Failover
 from landline.services.sms.handover import HandOver, Pending, Queue
 from landline.services.sms.model import details
+from landline.services.sms.model.messages import REPLY
 from landline.services.sms.news import News
 from landline.services.sms.rates import Rates
+from landline.services.sms.standing import Standing
 from landline.store.blocks import Blocks
 from landline.store.database import Database, Record
 
@@ -24,8 +26,6 @@ _BLOCKS_AT_ONCE = 8
 """A block has at most some 6,400 messages; what was claimed is taken into memory, also beyond its limit."""
 _DEFERRED_AT_ONCE = 500
 _DEFERRED_LEASE = timedelta(minutes=10)
-_BEAT_S = 2.0
-"""Real seconds between two heartbeats: leases are renewed, other processes' backlog is noticed."""
 _CARRIER_PAUSE = timedelta(seconds=1)
 _UNREACHED_PAUSE = timedelta(seconds=15)
 """How long a block whose carrier this process does not reach is left to others."""
@@ -44,7 +44,11 @@ class Worker:
         news: News,
         failover: Failover,
         rates: Rates,
+        *,
+        beat_s: float = 2.0,
     ) -> None:
+        """`beat_s`: real seconds between two heartbeats, which renew leases and notice other processes' backlog."""
+        self.beat_s = beat_s
         self._database = database
         self._clock = clock
         self._carriers = carriers
@@ -53,10 +57,13 @@ class Worker:
         self._news = news
         self._failover = failover
         self._rates = rates
+        self._standing = Standing(database, clock, handover, blocks, news, failover)
         self._due = clock.alarm()
         self._alarms = {name: clock.alarm() for name in carriers}
         self._until: datetime | None = None
         self._resuming: set[UUID] = set()
+        self._suspicious: set[UUID] = set()
+        """Blocks claimed from a process that died, of whose messages nobody has said yet which are in doubt."""
         self._renewed_at = clock.now()
         news.on_deferred = self._due.ring
         handover.on_awaiting = self._awaits
@@ -91,9 +98,9 @@ class Worker:
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(_BEAT_S)
+            await asyncio.sleep(self.beat_s)
             try:
-                await self._blocks.extend(self._clock.now())
+                await self._standing.renew()
                 await self._renew_deferred()
                 await self._release_forgotten()
                 await self._news.unpark()
@@ -117,7 +124,10 @@ class Worker:
         forgotten = await self._blocks.forgotten(self._handover.known() | self._resuming)
         if forgotten:
             log.warning("sms.blocks_forgotten", blocks=len(forgotten))
-            await self._blocks.release(dict.fromkeys(forgotten, self._clock.now()))
+            now = self._clock.now()
+            await self._blocks.release(dict.fromkeys(self._suspicious.intersection(forgotten), now), held=True)
+            await self._blocks.release(dict.fromkeys(set(forgotten) - self._suspicious, now))
+            self._suspicious.difference_update(forgotten)
 
     async def _give_up_overdue(self) -> None:
         """Fail what a carrier took and never answered, although its port promises an answer."""
@@ -148,25 +158,33 @@ class Worker:
                 await alarm.wait(self._handover.next_at(name, now))
                 continue
             try:
-                await self._hand_over(carrier, batch)
+                batch = await self._standing.check(batch)
             except Unavailable as error:
-                log.warning("sms.carrier_unavailable", carrier=name, reason=error.message, messages=len(batch))
-                await self._keep(name, batch, error.message)
-                again_at = self._clock.now() + _CARRIER_PAUSE
-                while self._clock.now() < again_at:
-                    await alarm.wait(again_at)
+                log.warning("sms.not_handed_over", carrier=name, reason=error.message, messages=len(batch))
+                self._handover.put_back(name, batch)
+                await self._pause(alarm)
+                continue
+            if batch and not await self._hand_over(carrier, batch):
+                await self._pause(alarm)
 
-    async def _hand_over(self, carrier: SmsCarrier, batch: Sequence[Pending]) -> None:
-        """Raises `Unavailable` when none was taken."""
-        marked = [message for message in batch if self._failover.to_mark(message)]
-        if marked:
-            await self._news.mark(marked)
+    async def _hand_over(self, carrier: SmsCarrier, batch: Sequence[Pending]) -> bool:
+        """Whether the carrier took `batch`; if not, something else has been seen to."""
+        for message in batch:
+            message.handed = True
         try:
             await carrier.submit([message.submission for message in batch])
-        except Unavailable:
-            if marked:
-                await self._news.mark(marked, taken_back=True)
-            raise
+        except Unavailable as error:
+            for message in batch:
+                message.handed = False
+            log.warning("sms.carrier_unavailable", carrier=carrier.name, reason=error.message, messages=len(batch))
+            await self._keep(carrier.name, self._handover.still_in_hand(batch), error.message)
+            return False
+        return True
+
+    async def _pause(self, alarm: Alarm) -> None:
+        again_at = self._clock.now() + _CARRIER_PAUSE
+        while self._clock.now() < again_at:
+            await alarm.wait(again_at)
 
     async def _keep(self, carrier: str, batch: Sequence[Pending], reason: str) -> None:
         """Give what the carrier did not take to others, put back the rest, and give up what has waited too long."""
@@ -174,6 +192,7 @@ class Worker:
         late = [message for message in batch if message.until <= now]
         rest = [message for message in batch if message.until > now]
         try:
+            await self._standing.unmark(batch)
             rest = await self._news.reroute(rest, reason)
             if late:
                 await self._news.give_up(
@@ -208,7 +227,12 @@ class Worker:
         if finished:
             async with self._database.connection() as connection:
                 await self._blocks.close(connection, finished)
-        await self._blocks.release(self._handover.awaiting())
+        awaiting = self._handover.awaiting()
+        try:
+            await self._blocks.release(awaiting)
+        except Unavailable:
+            self._handover.await_again(awaiting)
+            raise
 
     async def _next_due(self) -> datetime | None:
         if not self._handover.has_room():
@@ -221,12 +245,15 @@ class Worker:
     async def _claim_blocks(self) -> int:
         claimed = await self._blocks.claim(self._clock.now(), _BLOCKS_AT_ONCE)
         self._resuming = set(claimed)
+        self._handover.lose(self._resuming)
+        self._suspicious.update(block for block, held in claimed.items() if held)
         try:
             if claimed:
                 async with self._database.connection() as connection:
                     unfinished = await records.unfinished(connection, list(claimed))
                 for block, held in claimed.items():
                     await self._resume(block, unfinished[block], held=held)
+                    self._suspicious.discard(block)
         finally:
             self._resuming = set()
         return len(claimed)
@@ -238,7 +265,7 @@ class Worker:
         pending = [_pending(row, alone=False) for row in rows if row["submitted"] is None]
         awaiting = [row for row in rows if row["submitted"] is not None]
         if held:
-            await self._suspect(pending)
+            await self._standing.suspect(pending)
         to_submit = await self._without_hopeless(pending, now)
         late = [row for row in awaiting if row["report_by"] <= now]
         await self._give_up_late(late)
@@ -249,19 +276,6 @@ class Worker:
             self._handover.take(block, to_submit, awaiting=len(awaiting))
         else:
             await self._blocks.release({block: min(row["report_by"] for row in awaiting)})
-
-    async def _suspect(self, pending: Sequence[Pending]) -> None:
-        """Say of what was in a dead process's hands that a carrier may have got it, where its hand-over was not written
-        down beforehand anyway."""
-        suspects = [
-            message
-            for message in pending
-            if message.doubt == 0 and self._failover.policy(message.carrier) is CrashPolicy.RESEND
-        ]
-        if suspects:
-            await self._news.mark(suspects)
-            for message in suspects:
-                message.marked = False  # that was the former hand-over
 
     async def _without_hopeless(self, pending: Sequence[Pending], now: datetime) -> list[Pending]:
         """`pending` without what is not handed over any more, which is ended."""
@@ -352,4 +366,5 @@ def _pending(row: Record, *, alone: bool) -> Pending:
         attempts=row["attempts"],
         alone=alone,
         doubt=row["doubt"],
+        heeds_opt_outs=row["route"] != REPLY,
     )

@@ -1,0 +1,148 @@
+"""Whether messages in hand may still be handed over: the leases hold, nobody opted out meanwhile, and doubt is written
+down beforehand (docs/design/gateway.md, "Doubt" and "Fences")."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+
+from landline.ports.clock import Clock
+from landline.ports.sms_carrier import CrashPolicy, Submitted
+from landline.services.sms import records
+from landline.services.sms import records_progress as progress
+from landline.services.sms.failover import Failover
+from landline.services.sms.handover import HandOver, Pending
+from landline.services.sms.model import details
+from landline.services.sms.news import News
+from landline.store.blocks import LEASE, Blocks
+from landline.store.database import Connection, Database
+
+log = structlog.get_logger()
+_SURE = LEASE * 2 / 3
+"""How long after a lease was renewed it is relied on: other machines' clocks may be ahead of ours by the rest."""
+_HEEDED_AT_ACCEPT = timedelta(seconds=2)
+"""A message that waited for longer is asked about again: its recipient may have said STOP since."""
+
+
+class Standing:
+    """See the module. A process that could not renew its leases in time hands nothing over until it knows which of its
+    blocks it still has: another process may have claimed the rest, and be sending them."""
+
+    def __init__(
+        self, database: Database, clock: Clock, handover: HandOver, blocks: Blocks, news: News, failover: Failover
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._handover = handover
+        self._blocks = blocks
+        self._news = news
+        self._failover = failover
+        self._sure_until = clock.now() + _SURE
+
+    async def renew(self) -> None:
+        """Renew the leases of all blocks, and let go of those that were lost. Raises `Unavailable`."""
+        now = self._clock.now()
+        held = self._handover.held()
+        ours = await self._blocks.extend(now)
+        self._sure_until = now + _SURE
+        lost = (held - ours) & self._handover.held()
+        if lost:
+            log.warning("sms.blocks_lost", blocks=len(lost))
+            self._handover.lose(lost)
+
+    async def check(self, batch: Sequence[Pending]) -> list[Pending]:
+        """Those of `batch` that may be handed over now, and must be, or be unmarked. Raises `Unavailable`."""
+        batch = await self._without_opted_out(batch)
+        marked = [message for message in batch if self._failover.to_mark(message)]
+        gone = await self._mark(marked) if marked else set[int]()
+        if self._clock.now() >= self._sure_until:
+            await self.renew()
+        return [message for message in self._handover.still_in_hand(batch) if id(message) not in gone]
+
+    async def unmark(self, batch: Sequence[Pending]) -> None:
+        """The hand-over of `batch` was not made after all. Raises `Unavailable`; the next `check` makes up for it."""
+        marked = [message for message in batch if message.marked]
+        if not marked:
+            return
+        async with self._database.connection() as connection:
+            await self._write(connection, [(message, message.doubt - 1) for message in marked])
+        for message in marked:
+            message.doubt -= 1
+            message.marked = False
+
+    async def suspect(self, claimed: Sequence[Pending]) -> None:
+        """Say of what was in a dead process's hands that a carrier may have got it, where its hand-over was not written
+        down beforehand anyway."""
+        suspects = [
+            message
+            for message in claimed
+            if message.doubt == 0 and self._failover.policy(message.carrier) is CrashPolicy.RESEND
+        ]
+        if not suspects:
+            return
+        async with self._database.connection() as connection:
+            await self._write(connection, [(message, 1) for message in suspects])
+        for message in suspects:
+            message.doubt = 1
+
+    async def _without_opted_out(self, batch: Sequence[Pending]) -> Sequence[Pending]:
+        since = self._clock.now() - _HEEDED_AT_ACCEPT
+        waited = [message for message in batch if message.heeds_opt_outs and message.accepted_at < since]
+        if not waited:
+            return batch
+        async with self._database.connection() as connection:
+            found = await records.opted_out(connection, [_place(message) for message in waited])
+            out = [message for message in waited if _place(message) in found]
+            if not out:
+                return batch
+            reasons = [(_opted_out(message), message.resource) for message in out]
+            await progress.attempted(connection, "", reasons, self._clock.now())
+        await self._news.give_up([(message.resource, message.submission.key, details.OPTED_OUT) for message in out])
+        self._handover.answered(message.submission.key for message in out)
+        return self._handover.still_in_hand(batch)
+
+    async def _mark(self, messages: Sequence[Pending]) -> set[int]:
+        """Count the hand-over of `messages` as in doubt; which of them are not to be handed over any more."""
+        fresh = [message for message in messages if not message.marked]
+        async with self._database.connection() as connection:
+            standing = await self._write(
+                connection, [(message, message.doubt + (not message.marked)) for message in messages]
+            )
+            gone = [message for message in messages if message.submission.key not in standing]
+            if gone:
+                await self._let_go(connection, gone)
+        for message in fresh:
+            message.doubt += 1
+            message.marked = True
+        return {id(message) for message in gone}
+
+    async def _write(self, connection: Connection, doubts: Sequence[tuple[Pending, int]]) -> set[UUID]:
+        marks = [
+            ((message.resource, message.submission.key), message.carrier, message.attempts, doubt)
+            for message, doubt in doubts
+        ]
+        return await progress.mark(connection, marks, self._blocks.owner)
+
+    async def _let_go(self, connection: Connection, gone: Sequence[Pending]) -> None:
+        """Forget messages that others have ended, claimed or sent elsewhere, or that their carrier has after all."""
+        keys = [(message.resource, message.submission.key) for message in gone]
+        rows = {row["message_id"]: row for row in await progress.standing(connection, keys, self._blocks.owner)}
+        log.warning("sms.not_ours_any_more", messages=len(gone))
+        self._handover.lose(
+            {message.block for message in gone if not message.alone and not rows[message.submission.key]["ours"]}
+        )
+        for message in self._handover.still_in_hand(gone):
+            row = rows[message.submission.key]
+            left = row["ended"] or (row["carrier"], row["attempts"]) != (message.carrier, message.attempts)
+            self._handover.answered([message.submission.key])
+            if left and not message.alone:
+                self._handover.ended([message.block])
+
+
+def _place(message: Pending) -> tuple[UUID, str, str]:
+    return message.resource, message.submission.sender, message.submission.recipient
+
+
+def _opted_out(message: Pending) -> Submitted:
+    return Submitted(message.submission.key, None, details.OPTED_OUT, reason="the recipient opted out")
