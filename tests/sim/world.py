@@ -212,7 +212,7 @@ class Run:
             self.bury()
             while len(self.machines) < 1 or (len(self.machines) < MOST_PROCESSES and self.dice.random() < 0.1):
                 await self.boot()
-            doing, _ = self.dice.choices(self.things, [weight for _, weight in self.things])[0]
+            doing, _ = self.dice.choices(THINGS, [weight for _, weight in THINGS])[0]
             await doing(self)
             wait = self.dice.random()
             if wait < 0.5:
@@ -350,21 +350,6 @@ class Run:
     async def pass_time(self) -> None:
         await self.clock.advance(timedelta(seconds=self.dice.choice([0.01, 1.0, 3.0, 8.0, 20.0, 45.0])))
 
-    things: "tuple[tuple[Callable[[Run], Awaitable[None]], float], ...]" = (
-        (send, 10),
-        (repeat, 2),
-        (text, 3),
-        (opt, 1),
-        (cancel, 0.3),
-        (stray, 0.3),
-        (fall, 0.7),
-        (kill, 0.7),
-        (stall, 0.5),
-        (lose_database, 0.4),
-        (fold, 0.5),
-        (pass_time, 6),
-    )
-
     # The end
 
     async def finish(self) -> None:
@@ -409,3 +394,20 @@ class Run:
 def entropy(dice: random.Random) -> Any:
     """Every id of the product comes from the seed, too."""
     return patch.object(os, "urandom", dice.randbytes)
+
+
+THINGS: tuple[tuple[Callable[[Run], Awaitable[None]], float], ...] = (
+    (Run.send, 10),
+    (Run.repeat, 2),
+    (Run.text, 3),
+    (Run.opt, 1),
+    (Run.cancel, 0.3),
+    (Run.stray, 0.3),
+    (Run.fall, 0.7),
+    (Run.kill, 0.7),
+    (Run.stall, 0.5),
+    (Run.lose_database, 0.4),
+    (Run.fold, 0.5),
+    (Run.pass_time, 6),
+)
+"""What happens in a run, and how often beside the rest."""
