@@ -35,7 +35,7 @@ check: $(DEV_READY) ## lint, types, import contracts, tidiness
 	$(BIN)/python -m pytest -q -p no:xdist tests/tidy
 
 sim: $(DEV_READY) ## run the simulations: the whole system under kills and faults
-	$(BIN)/python -m pytest -q tests/sim $(ARGS)
+	FAULTS=1 $(BIN)/python -m pytest -q tests/sim tests/e2e/test_gateway_faults.py $(ARGS)
 
 bench: $(DEV_READY) ## answer the questions of bench/ with numbers
 	@for question in $$(grep -l '^def main' bench/*.py); do \
