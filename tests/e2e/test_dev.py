@@ -32,6 +32,7 @@ class Hanging:
         self.public_app = self.admin_app = self.answer
 
     async def start(self, customers, customers_tls): pass
+    async def failed(self): await __import__("asyncio").Event().wait()
     async def close(self): pass
     def dev_info(self): return DevInfo("endpoint=https://localhost/;accesskey=eA==", "+18005550100")
 

@@ -136,7 +136,8 @@ class Smsc:
         """What must be true of messages about to be handed over."""
         rows = await self.arena.look(
             "SELECT m.message_id, m.state, m.code, m.route, o.at AS out_since FROM sms_messages m"
-            " LEFT JOIN sms_optouts o ON (o.resource_id, o.sender, o.recipient) = (m.resource_id, m.sender, m.recipient)"
+            " LEFT JOIN sms_optouts o"
+            "  ON (o.resource_id, o.sender, o.recipient) = (m.resource_id, m.sender, m.recipient)"
             " WHERE m.message_id = ANY($1)",
             [submission.key for submission in submissions],
         )

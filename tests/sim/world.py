@@ -4,6 +4,7 @@ What a run does is drawn from its seed alone: which carriers with which tempers,
 """
 
 import asyncio
+import json
 import os
 import random
 from collections.abc import Awaitable, Callable
@@ -211,7 +212,7 @@ class Run:
             self.bury()
             while len(self.machines) < 1 or (len(self.machines) < MOST_PROCESSES and self.dice.random() < 0.1):
                 await self.boot()
-            doing, _ = self.dice.choices(self.things, [weight for _, weight in self.things])[0]
+            doing, _ = self.dice.choices(THINGS, [weight for _, weight in THINGS])[0]
             await doing(self)
             wait = self.dice.random()
             if wait < 0.5:
@@ -220,7 +221,7 @@ class Run:
                 await self.turns.rest(self.dice.randint(1, 30))
 
     async def prepare(self) -> None:
-        settings = '{"caps": {"perDay": %d}}' % self.cap if self.cap else "{}"
+        settings = json.dumps({"caps": {"perDay": self.cap}} if self.cap else {})
         await self.arena.look("INSERT INTO sms_settings VALUES ($1, $2::text::jsonb)", RESOURCE, settings)
         await self.arena.look(
             "INSERT INTO sms_pools VALUES ($1, 'team', $2, $3)",
@@ -349,21 +350,6 @@ class Run:
     async def pass_time(self) -> None:
         await self.clock.advance(timedelta(seconds=self.dice.choice([0.01, 1.0, 3.0, 8.0, 20.0, 45.0])))
 
-    things: "list[tuple[Callable[[Run], Awaitable[None]], float]]" = [
-        (send, 10),
-        (repeat, 2),
-        (text, 3),
-        (opt, 1),
-        (cancel, 0.3),
-        (stray, 0.3),
-        (fall, 0.7),
-        (kill, 0.7),
-        (stall, 0.5),
-        (lose_database, 0.4),
-        (fold, 0.5),
-        (pass_time, 6),
-    ]
-
     # The end
 
     async def finish(self) -> None:
@@ -408,3 +394,20 @@ class Run:
 def entropy(dice: random.Random) -> Any:
     """Every id of the product comes from the seed, too."""
     return patch.object(os, "urandom", dice.randbytes)
+
+
+THINGS: tuple[tuple[Callable[[Run], Awaitable[None]], float], ...] = (
+    (Run.send, 10),
+    (Run.repeat, 2),
+    (Run.text, 3),
+    (Run.opt, 1),
+    (Run.cancel, 0.3),
+    (Run.stray, 0.3),
+    (Run.fall, 0.7),
+    (Run.kill, 0.7),
+    (Run.stall, 0.5),
+    (Run.lose_database, 0.4),
+    (Run.fold, 0.5),
+    (Run.pass_time, 6),
+)
+"""What happens in a run, and how often beside the rest."""

@@ -45,6 +45,10 @@ from landline.services.chat.feed import Feed
 from landline.services.chat.limits import Rates as ChatRates
 from landline.services.chat.messages import Messages
 from landline.services.chat.news import News as ChatNews
+from landline.services.chat.realtime.api import RealTime
+from landline.services.chat.realtime.hub import Hub
+from landline.services.chat.realtime.tickets import Tickets
+from landline.services.chat.realtime.watch import Watch
 from landline.services.chat.receipts import Receipts
 from landline.services.chat.rosters import Rosters
 from landline.services.chat.sends import Sends
@@ -57,6 +61,7 @@ from landline.services.events.subscriptions import Subscriptions
 from landline.services.events.worker import EventsWorker
 from landline.services.identity import admin as identity_admin
 from landline.services.identity import api as identity_api
+from landline.services.identity import service as identity_service
 from landline.services.identity.service import Identity
 from landline.services.insights import admin as insights_admin
 from landline.services.insights.service import Insights
@@ -208,6 +213,11 @@ class Product:
             Receipts(database, clock, news),
             rosters,
         )
+        self._chat_hub = Hub(self._chat_feed)
+        tickets = Tickets(self._sealer, self._identity)
+        self._chat_watch = Watch(self._chat_hub, tickets, clock)
+        self._changes.watch(identity_service.TOKENS, self._chat_watch.suspect)
+        self._real_time = RealTime(self._chat_hub, tickets, self._chat_watch, clock)
 
     def _build_edge(self) -> None:
         config = self._config
@@ -223,6 +233,7 @@ class Product:
             *relay_api.routes(self._relays),
             *events_api.routes(self._subscriptions),
             *chat_api.routes(self._chat, self._messages),
+            *self._real_time.routes(),
             *numbers_api.routes(self._purchases, self._reservations, self._inventory, self._lookup),
             *(dev_issuer.routes() if dev_issuer else ()),
         ]
@@ -237,6 +248,7 @@ class Product:
             [*served, *unserved(served)],
             gate,
             metrics=RequestMetrics(registry),
+            sockets=self._real_time.sockets(),
             cors=Cors(config.cors_origins),
             limits=limits,
         )
@@ -298,6 +310,7 @@ class Product:
             asyncio.create_task(self._numbers_worker.run(), name="numbers"),
             asyncio.create_task(self._folder.run(), name="insights"),
             asyncio.create_task(self._chat_worker.run(), name="chat"),
+            asyncio.create_task(self._chat_watch.run(), name="chat sockets"),
         ]
 
     async def _succeed(self) -> None:
@@ -340,6 +353,7 @@ class Product:
         except Unavailable as error:
             log.warning("blocks.not_given_back", reason=error.message)  # their leases end by themselves
         await self._messaging.guard.close()
+        self._chat_hub.close()
         await self._bus.close()
         for callout in self._callouts:
             await callout.close()

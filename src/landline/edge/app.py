@@ -14,13 +14,14 @@ from typing import Any, TypeAlias
 
 import structlog
 
-from landline.core.errors import Invalid, NotFound, Refusal, TooLarge, Unavailable
+from landline.core.errors import Forbidden, Invalid, NotFound, Refusal, TooLarge, Unavailable
 from landline.edge import errors, request_ids
 from landline.edge.cors import Cors, RawHeaders
 from landline.edge.gate import Gate
 from landline.edge.http import Request, Response
 from landline.edge.metrics import RequestMetrics
 from landline.edge.routes import Access, MethodNotAllowed, Route, Router
+from landline.edge.websockets import Gone, SocketRoute, WebSocket
 
 log = structlog.get_logger()
 
@@ -78,12 +79,15 @@ class Edge:
         gate: Gate,
         *,
         metrics: RequestMetrics,
+        sockets: Sequence[SocketRoute] = (),
         cors: Cors | None = None,
         limits: Limits | None = None,
         log_every: int = 100,
         slow_s: float = 1.0,
     ) -> None:
         self._router = Router(routes)
+        self._sockets = {route.template: route for route in sockets}
+        self._socket_router = Router([_place(route) for route in sockets])
         self._gate = gate
         self._metrics = metrics
         self._cors = cors or Cors()
@@ -97,8 +101,7 @@ class Edge:
         if kind == "http":
             await self._serve(scope, receive, send)
         elif kind == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008, "reason": "no websocket is served here"})
+            await self._serve_socket(scope, receive, send)
         elif kind == "lifespan":
             await _lifespan(receive, send)
 
@@ -120,6 +123,39 @@ class Edge:
             self._metrics.observe(route.name or route.template, status, seconds)
             self._log(request, route, status, seconds)
             request_ids.current.reset(token)
+
+    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request, socket = _request(scope), WebSocket.of(scope, receive, send)
+        token = request_ids.current.set(request.request_id)
+        route = _UNKNOWN
+        try:
+            await receive()
+            self._check_limits(scope, request)
+            if not self._cors.allows(request.headers.get("origin")):
+                raise Forbidden("Pages of this origin may not open sockets here.")
+            route, request.params = self._socket_router.find("GET", request.target.partition("?")[0])
+            await self._sockets[route.template].handler(request, socket)
+        except Gone:
+            pass
+        except Exception as error:
+            if not isinstance(error, Refusal | Unavailable):  # a bug: the edge is where it ends
+                log.exception("edge.bug", operation=route.name, request_id=request.request_id)
+            if socket.accepted:
+                await socket.close(1011)
+            else:
+                await self._refuse_socket(send, request, route, error)
+        finally:
+            request_ids.current.reset(token)
+
+    async def _refuse_socket(self, send: Send, request: Request, route: Route, error: Exception) -> None:
+        response = errors.answer(error, route.errors, route.access, request.request_id)
+        self._metrics.observe(route.name, response.status, 0.0)
+        self._log(request, route, response.status, 0.0)
+        headers: RawHeaders = [(name.encode(), value.encode("latin-1")) for name, value in response.headers.items()]
+        headers += request_ids.headers(request)
+        start = {"type": "websocket.http.response.start", "status": response.status, "headers": headers}
+        await send(start)
+        await send({"type": "websocket.http.response.body", "body": response.body})
 
     async def _answer(self, scope: Scope, request: Request, receive: Receive) -> tuple[Route, Response]:
         route = _UNKNOWN
@@ -220,7 +256,7 @@ def _request(scope: Scope) -> Request:
     if query:
         target = f"{target}?{query.decode('latin-1')}"
     peer = scope.get("client")
-    return Request(scope["method"], target, headers, b"", request_ids.new(), peer[0] if peer else "")
+    return Request(scope.get("method", "GET"), target, headers, b"", request_ids.new(), peer[0] if peer else "")
 
 
 async def _read(receive: Receive, limit: int) -> bytes:
@@ -313,6 +349,10 @@ async def _lifespan(receive: Receive, send: Send) -> None:
         elif message["type"] == "lifespan.shutdown":
             await send({"type": "lifespan.shutdown.complete"})
             return
+
+
+def _place(route: SocketRoute) -> Route:
+    return Route("GET", route.template, lambda _: _nowhere(), access=Access.NONE, versioned=False, name=route.name)
 
 
 async def _nowhere() -> Response:

@@ -32,6 +32,11 @@ class Cors:
         self._any = "*" in origins
         self._origins = frozenset(origins)
 
+    def allows(self, origin: str | None) -> bool:
+        """Whether a WebSocket may be opened from `origin`: browsers do not ask first, they send it (RFC 6455 §10.2).
+        Programs that are no browser send none."""
+        return origin is None or self._any or origin in self._origins
+
     def headers(self, origin: str | None) -> RawHeaders:
         """What an answer to `origin` carries; nothing when there is none, or it is not let in."""
         if origin is None:

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import uvicorn
 
 from landline.core.errors import Refusal
+from landline.edge.websockets import LARGEST_MESSAGE, Connection
 
 Message: TypeAlias = MutableMapping[str, Any]
 AsgiApp: TypeAlias = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Any]
@@ -88,7 +89,10 @@ async def listen(app: AsgiApp, sockets: Sequence[socket.socket], tls: ssl.SSLCon
         app,
         loop="none",
         http="httptools",
-        ws="none",
+        ws=Connection,
+        ws_max_size=LARGEST_MESSAGE,
+        ws_ping_interval=None,  # what is spoken over the sockets has heartbeats of its own
+        ws_per_message_deflate=False,
         lifespan="off",
         interface="asgi3",
         log_config=None,

@@ -190,19 +190,6 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_is_only_counted(se
     assert 'landline_http_requests_total{operation="unknown",status="499"} 1.0' in metrics
 
 
-async def test_a_websocket_is_turned_away_cleanly(server: Front) -> None:
-    sent: list[Any] = []
-
-    async def receive() -> Any:
-        return {"type": "websocket.connect"}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await server.app({"type": "websocket"}, receive, send)
-    assert [message["type"] for message in sent] == ["websocket.close"]
-
-
 async def test_a_browser_may_ask_from_anywhere(server: Front) -> None:
     wanted = "authorization,x-ms-useragent,x-skypetoken"
     preflight = await call(

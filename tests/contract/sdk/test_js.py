@@ -19,6 +19,7 @@ HERE = Path(__file__).parent / "js"
     "file",
     [
         "chat.test.js",
+        "chat_realtime.test.js",
         "identity.test.js",
         "sms.test.js",
         "phone_numbers.test.js",

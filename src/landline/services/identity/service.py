@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from landline.core.errors import NotFound, Unauthorized
-from landline.core.ids import RawId, ResourceId, split_user_raw_id, time_ordered
+from landline.core.ids import RawId, ResourceId, split_user_raw_id, time_ordered, user_raw_id
 from landline.edge.http import Caller
 from landline.ports.clock import Clock
 from landline.services.identity import model, records, tokens
@@ -28,6 +28,8 @@ from landline.store.sealing import Sealer
 
 log = structlog.get_logger()
 
+TOKENS = "identity.tokens"
+"""Subject of `store.changes`: the tokens of the user whose raw id is the key are worthless from now on."""
 _READ_TOKENS = 4096
 
 
@@ -47,6 +49,7 @@ class Identity:
     ) -> None:
         self._database = database
         self._clock = clock
+        self._changes = changes
         self._resources = resources
         self._keys = SigningKeys(database, sealer, clock, changes)
         self._creations: GroupCommit[User, None] = GroupCommit(self._insert)
@@ -84,6 +87,7 @@ class Identity:
         async with self._database.connection() as connection:
             if not await records.revoke_tokens(connection, caller.resource, user_id):
                 raise _no_such_user()
+            await self._changes.publish(connection, TOKENS, user_raw_id(caller.resource, user_id))
 
     async def delete(self, caller: Caller, raw_id: str) -> None:
         """The user and its tokens are gone when this returns. Raises `Invalid`, `Forbidden`, `NotFound`."""
@@ -91,6 +95,7 @@ class Identity:
         async with self._database.connection() as connection:
             if not await records.delete_user(connection, caller.resource, user_id):
                 raise _no_such_user()
+            await self._changes.publish(connection, TOKENS, user_raw_id(caller.resource, user_id))
 
     async def existing(self, resource: ResourceId, raw_ids: Collection[RawId]) -> set[RawId]:
         """Which of `raw_ids` are users of `resource`."""

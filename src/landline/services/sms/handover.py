@@ -200,7 +200,7 @@ class HandOver:
 
     def lose(self, blocks: Set[UUID]) -> None:
         """Nothing of `blocks` is handed over any more as it is remembered here: other processes hold them now, or they
-        are about to be read again. What a carrier has already stays in hand, so that its id is stored when it answers."""
+        are about to be read again. What a carrier has already stays in hand, so that its answer is stored."""
         remembered = [self._blocks.pop(block) for block in blocks if block in self._blocks]
         for block in blocks:
             self._answered.pop(block, None)

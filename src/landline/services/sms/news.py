@@ -358,8 +358,8 @@ class News:
 
 
 def _is_for(answer: Submitted, carrier: str, pending: Pending) -> bool:
-    """Whether it answers the present hand-over, or says that the carrier has the message from one before. A refusal that
-    is told again may come when the message is on its way to another carrier already, or about to be."""
+    """Whether it answers the present hand-over, or says that the carrier has the message from one before. A refusal
+    that is told again may come when the message is on its way to another carrier already, or about to be."""
     return pending.carrier == carrier and (pending.handed or answer.carrier_message_id is not None)
 
 

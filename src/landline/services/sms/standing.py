@@ -61,7 +61,7 @@ class Standing:
         return [message for message in self._handover.still_in_hand(batch) if id(message) not in gone]
 
     async def unmark(self, batch: Sequence[Pending]) -> None:
-        """The hand-over of `batch` was not made after all. Raises `Unavailable`; the next `check` then makes up for it."""
+        """The hand-over of `batch` was not made after all. Raises `Unavailable`; the next `check` makes up for it."""
         marked = [message for message in batch if message.marked]
         if not marked:
             return

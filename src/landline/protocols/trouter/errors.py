@@ -1,0 +1,5 @@
+"""How the protocol fails."""
+
+
+class RemoteProtocolError(Exception):
+    """The peer broke the rules."""

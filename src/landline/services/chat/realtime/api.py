@@ -1,0 +1,172 @@
+"""What the official browser client asks for, in its order: config, allocation, handshake, socket or polls, registration
+(chat-realtime.md A)."""
+
+import os
+from collections.abc import Mapping
+from uuid import uuid4
+
+from landline.core.errors import NotFound
+from landline.core.ids import ResourceId
+from landline.edge.http import Request, Response, json_response
+from landline.edge.routes import Access, Handler, Route
+from landline.edge.scopes import IN_CHAT, require
+from landline.edge.websockets import SocketRoute, WebSocket
+from landline.ports.clock import Clock
+from landline.services.chat.model.ids import milliseconds
+from landline.services.chat.realtime.frames import PATH
+from landline.services.chat.realtime.hub import Hub, Member
+from landline.services.chat.realtime.polling import PollingMember
+from landline.services.chat.realtime.sockets import TTL_S, SocketMember
+from landline.services.chat.realtime.tickets import Holder, Tickets
+from landline.services.chat.realtime.watch import Watch
+from landline.wire import chat_realtime as wire
+
+_ISSUER = "landline"
+_CONFIG = "/chat/config/realTimeNotifications"
+_REGISTRAR = "/registrar/prod"
+_REGISTRATIONS = f"{_REGISTRAR}/v3/registrations"
+_HANDSHAKE_S = 85  # heartbeats and closing, as the service's own clients expect
+_LONGEST_SID = 64
+_TEXT: Mapping[str, str] = {"content-type": "text/plain; charset=utf-8", "cache-control": "no-store"}
+
+
+class RealTime:
+    """The real-time side of chat in one process."""
+
+    def __init__(self, hub: Hub, tickets: Tickets, watch: Watch, clock: Clock) -> None:
+        self._hub = hub
+        self._tickets = tickets
+        self._watch = watch
+        self._clock = clock
+        self._polling: dict[str, PollingMember] = {}
+
+    def routes(self) -> list[Route]:
+        """Everything but the sockets."""
+        polls = "/socket.io/1/xhr-polling/{sid}"
+        return [
+            _user("GET", _CONFIG, self._config, "chat_realTimeNotificationConfig"),
+            # The client puts the path behind whatever endpoint it was given, and ACS's own end with a slash.
+            _user("GET", f"/{_CONFIG}", self._config, "chat_realTimeNotificationConfig"),
+            _user("POST", "/v4/a", self._allocate, "chat_allocate", versioned=False),
+            _user("POST", _REGISTRATIONS, self._register, "chat_register", versioned=False),
+            _user("DELETE", f"{_REGISTRATIONS}/{{id}}", self._unregister, "chat_unregister", versioned=False),
+            _open("GET", "/socket.io/1/", self._handshake, "chat_handshake"),
+            _open("GET", polls, self._poll, "chat_poll"),
+            _open("POST", polls, self._say, "chat_say"),
+            _open("GET", "/", self._probe, "chat_probe"),
+        ]
+
+    def sockets(self) -> list[SocketRoute]:
+        """The sockets."""
+        return [SocketRoute("/socket.io/1/websocket/{sid}", self._socket, "chat_socket")]
+
+    async def _config(self, request: Request) -> Response:
+        require(request.caller, IN_CHAT)
+        origin = _origin(request)
+        return json_response(200, wire.RealTimeNotificationConfig(origin, origin + _REGISTRAR, "public"))
+
+    async def _allocate(self, request: Request) -> Response:
+        token = request.headers.get("x-skypetoken") or request.headers.get("authorization", "")[7:]
+        holder = await self._tickets.holder(token.removeprefix("skypetoken=").strip())
+        origin, now = _origin(request), self._clock.now()
+        params = wire.ConnectParams(
+            _ISSUER,
+            _ISSUER,
+            "connect",
+            str(milliseconds(now)),
+            str(milliseconds(holder.ends_at)),
+            self._tickets.issue(holder),
+        )
+        address, made = origin + PATH, uuid4()
+        return json_response(
+            200,
+            wire.Allocation(f"{origin}/", address, address, origin, made.hex[:12], str(made), str(TTL_S), params),
+        )
+
+    async def _register(self, request: Request) -> Response:
+        require(request.caller, IN_CHAT)
+        return Response(202)  # who has a socket open is told; nothing else is needed
+
+    async def _unregister(self, request: Request) -> Response:
+        require(request.caller, IN_CHAT)
+        return Response(202)
+
+    async def _handshake(self, request: Request) -> Response:
+        await self._holder(request)
+        sid = os.urandom(16).hex()
+        return _text(f"{sid}:{_HANDSHAKE_S}:{_HANDSHAKE_S}:websocket,xhr-polling")
+
+    async def _probe(self, request: Request) -> Response:
+        if "check" not in request.query:
+            raise NotFound("There is no such path on this server.")
+        return _text("Trouter")
+
+    async def _socket(self, request: Request, socket: WebSocket) -> None:
+        member = SocketMember(await self._holder(request), socket)
+        await self._hub.join(member)
+        try:
+            await socket.accept(member.stopping)
+            self._watch.joined(member)
+            await member.serve()
+        finally:
+            self._leave(member)
+
+    async def _poll(self, request: Request) -> Response:
+        holder, sid = await self._holder(request), request.params["sid"]
+        member = self._polling.get(sid)
+        if member is None:
+            member = await self._new(holder, sid)
+        elif _who(member.holder) != _who(holder):
+            raise NotFound("There is no such session.")
+        return _text(await member.poll())
+
+    async def _new(self, holder: Holder, sid: str) -> PollingMember:
+        if len(sid) > _LONGEST_SID:
+            raise NotFound("There is no such session.")
+        member = self._polling[sid] = PollingMember(holder, lambda: self._gone(sid))
+        try:
+            await self._hub.join(member)
+        except BaseException:
+            member.discard()
+            del self._polling[sid]
+            raise
+        self._watch.joined(member)
+        return member
+
+    def _gone(self, sid: str) -> None:
+        self._leave(self._polling.pop(sid))
+
+    async def _say(self, request: Request) -> Response:
+        holder, member = await self._holder(request), self._polling.get(request.params["sid"])
+        if member is None or _who(member.holder) != _who(holder):
+            raise NotFound("There is no such session.")
+        member.receive(request.body.decode("utf-8", "replace"))
+        return _text("1")
+
+    async def _holder(self, request: Request) -> Holder:
+        return await self._tickets.read(request.query.get("sig"))
+
+    def _leave(self, member: Member) -> None:
+        self._watch.left(member)
+        self._hub.leave(member)
+
+
+def _user(method: str, template: str, handler: Handler, name: str, *, versioned: bool = True) -> Route:
+    return Route(method, template, handler, access=Access.USER, versioned=versioned, name=name)
+
+
+def _open(method: str, template: str, handler: Handler, name: str) -> Route:
+    return Route(method, template, handler, access=Access.NONE, versioned=False, name=name)
+
+
+def _origin(request: Request) -> str:
+    # The clients take tokens over https only; where TLS ends before us, they still came by https.
+    return f"https://{request.headers['host']}"
+
+
+def _who(holder: Holder) -> tuple[ResourceId, str]:
+    return holder.resource, holder.user
+
+
+def _text(text: str) -> Response:
+    return Response(200, text.encode(), dict(_TEXT))

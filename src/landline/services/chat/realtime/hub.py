@@ -1,0 +1,126 @@
+"""The connections of this process and what they are told: one ear per resource, one frame per change, one write per
+connection and turn of the event loop."""
+
+import asyncio
+from collections.abc import Iterable
+from functools import partial
+from itertools import count
+from typing import Protocol
+
+import structlog
+
+from landline.core.errors import TooMany, Unavailable
+from landline.core.ids import RawId, ResourceId
+from landline.ports.bus import Subscription
+from landline.services.chat.feed import Feed
+from landline.services.chat.model.changes import ChatChange
+from landline.services.chat.realtime import payloads
+from landline.services.chat.realtime.frames import Frame, Outgoing
+from landline.services.chat.realtime.tickets import Holder
+
+log = structlog.get_logger()
+
+MOST = 20_000
+"""Connections of a process."""
+MOST_OF_A_USER = 32
+
+
+class Member(Protocol):
+    """One connection of a user."""
+
+    holder: Holder
+
+    def push(self, outgoing: Outgoing) -> bool:
+        """Keep `outgoing` until the next `flush`; True when it is the first to wait for it."""
+        ...
+
+    def flush(self) -> None:
+        """Send what waits."""
+        ...
+
+    async def end(self) -> None:
+        """Its token is worth nothing any more."""
+        ...
+
+
+class Hub:
+    """All connections of this process."""
+
+    def __init__(self, feed: Feed, *, most: int = MOST, most_of_a_user: int = MOST_OF_A_USER) -> None:
+        self._feed = feed
+        self._most = most
+        self._most_of_a_user = most_of_a_user
+        self._rooms: dict[ResourceId, dict[RawId, list[Member]]] = {}
+        self._ears: dict[ResourceId, Subscription] = {}
+        self._opening = asyncio.Lock()
+        self._numbers = count(1)
+        self._due: list[Member] = []
+        self.size = 0
+
+    async def join(self, member: Member) -> None:
+        """`member` is told of every change that is committed from now on. Raises `TooMany`, `Unavailable`."""
+        resource, user = member.holder.resource, member.holder.user
+        if self.size >= self._most:
+            raise Unavailable("This process has all the connections it can have.", retry_after_s=5.0)
+        members = self._rooms.setdefault(resource, {}).setdefault(user, [])
+        if len(members) >= self._most_of_a_user:
+            raise TooMany(f"A user has at most {self._most_of_a_user} connections.", retry_after_s=5.0)
+        members.append(member)
+        self.size += 1
+        try:
+            async with self._opening:
+                if resource not in self._ears:
+                    self._ears[resource] = await self._feed.listen(resource, partial(self._heard, resource))
+        except BaseException:
+            self.leave(member)
+            raise
+
+    def leave(self, member: Member) -> None:
+        """`member` is told nothing more."""
+        resource, user = member.holder.resource, member.holder.user
+        room = self._rooms[resource]
+        room[user].remove(member)
+        self.size -= 1
+        if not room[user]:
+            del room[user]
+        if not room:
+            del self._rooms[resource]
+            ear = self._ears.pop(resource, None)
+            if ear is not None:
+                ear.close()
+
+    def members(self) -> Iterable[Member]:
+        """All of them."""
+        for room in self._rooms.values():
+            for members in room.values():
+                yield from members
+
+    def close(self) -> None:
+        """Hear nothing more."""
+        for ear in self._ears.values():
+            ear.close()
+        self._ears.clear()
+
+    def _heard(self, resource: ResourceId, change: ChatChange) -> None:
+        room = self._rooms.get(resource)
+        if not room:
+            return
+        frame = None
+        for user in payloads.told(change):
+            members = room.get(user)
+            if members:
+                frame = frame or Frame(change, next(self._numbers))
+                outgoing = frame.to(user)
+                for member in members:
+                    if member.push(outgoing):
+                        self._later(member)
+
+    def _later(self, member: Member) -> None:
+        if not self._due:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._due.append(member)
+
+    def _flush(self) -> None:
+        due, self._due = self._due, []
+        for member in due:
+            member.flush()

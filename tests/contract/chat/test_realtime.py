@@ -1,0 +1,274 @@
+"""Real-time chat over real sockets: tickets, who is told what, slow readers, tokens that end, the drain, long polls."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from uuid import UUID
+
+import aiohttp
+import pytest
+from tests.support.realtime import Browser, Node, Page, message, node, typing
+
+from landline.core.errors import TooMany
+from landline.core.ids import ResourceId
+from landline.edge.http import Caller
+from landline.engines.bus import MemoryBus
+from landline.engines.clock import DrivenClock
+from landline.protocols.trouter import packets
+from landline.protocols.trouter.client import Draining, Ended, Pushed
+from landline.services.chat.feed import Feed
+from landline.services.chat.realtime.frames import Outgoing
+from landline.services.chat.realtime.hub import Hub
+from landline.services.chat.realtime.sockets import UNREAD_BYTES
+from landline.services.chat.realtime.tickets import Holder
+from landline.store.database import Database
+
+
+@pytest.fixture
+async def one(database: Database, dsn: str, clock: DrivenClock) -> AsyncGenerator[Node]:
+    async with node(database, dsn, clock) as running:
+        yield running
+
+
+@pytest.fixture
+async def browser() -> AsyncGenerator[Browser]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=40)) as http:
+        yield Browser(http)
+
+
+async def text(page: Page) -> str:
+    heard = await page.heard()
+    assert isinstance(heard, Pushed)
+    assert heard.event == "chatMessageReceived"
+    return json.loads(heard.body)["messageBody"]
+
+
+async def refusal(browser: Browser, where: Node, params: dict[str, str]) -> int:
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await browser.open(where, params)
+    return refused.value.status
+
+
+async def test_any_process_takes_any_ticket(one: Node, database: Database, dsn: str, browser: Browser) -> None:
+    user, token = await one.user()
+    async with node(database, dsn, one.clock) as other:
+        page = await browser.open(other, await browser.allocate(one, token))
+        other.feed.tell(other.resource, message(user, text="over there"))
+        assert await text(page) == "over there"
+
+
+async def test_a_ticket_of_nobody_opens_nothing(one: Node, database: Database, dsn: str, browser: Browser) -> None:
+    _, token = await one.user()
+    params = await browser.allocate(one, token)
+    assert await refusal(browser, one, {}) == 401
+    assert await refusal(browser, one, {"sig": token}) == 401
+    assert await refusal(browser, one, params | {"sig": params["sig"][:-3] + "AAA"}) == 401
+    async with node(database, dsn, one.clock, secret=b"x" * 32) as stranger:
+        assert await refusal(browser, stranger, params) == 401
+    assert (await browser.request(one, "GET", "/socket.io/1/"))[0] == 401
+    assert (await browser.request(one, "GET", "/socket.io/1/", params=params))[0] == 200
+
+
+async def test_a_ticket_ends_with_its_token(one: Node, browser: Browser) -> None:
+    _, token = await one.user(minutes=60)
+    params = await browser.allocate(one, token)
+    await one.clock.advance(timedelta(minutes=61))
+    assert await refusal(browser, one, params) == 401
+
+
+async def test_the_token_needs_a_scope_of_chat(one: Node, browser: Browser) -> None:
+    _, token = await one.user("voip")
+    assert (await browser.request(one, "POST", "/v4/a", headers={"X-Skypetoken": token}))[0] == 403
+
+
+async def test_each_recipient_is_told_at_each_socket(one: Node, browser: Browser) -> None:
+    (ann, ann_token), (bob, bob_token), (_, cem_token) = [await one.user() for _ in range(3)]
+    pages = [await browser.connect(one, token) for token in (ann_token, bob_token, bob_token, cem_token)]
+    one.feed.tell(one.resource, message(ann, bob, text='"8:acs:recipient" é'))
+    for page, user in zip(pages[:3], (ann, bob, bob), strict=True):
+        heard = await page.heard()
+        assert isinstance(heard, Pushed)
+        body = json.loads(heard.body)
+        assert (body["recipientMri"], body["messageBody"]) == (user, '"8:acs:recipient" é')
+    one.feed.tell(one.resource, message(*[(await one.user())[0]]))
+    one.feed.tell(one.resource, typing(ann, bob))
+    one.feed.tell(one.resource, message(ann, bob, text="done"))
+    typed = await pages[1].heard()
+    assert isinstance(typed, Pushed)
+    assert typed.event == "typingIndicatorReceived"
+    assert await text(pages[0]) == "done", "who types is not told so"
+
+
+async def test_a_user_of_another_resource_is_told_nothing(one: Node, browser: Browser) -> None:
+    user, token = await one.user()
+    page = await browser.connect(one, token)
+    one.feed.tell(ResourceId(UUID(int=1)), message(user, text="not yours"))
+    one.feed.tell(one.resource, message(user, text="yours"))
+    assert await text(page) == "yours"
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_slow_reader_is_cut_and_others_hear_all(database: Database, dsn: str, tls: bool) -> None:
+    connector = aiohttp.TCPConnector(ssl=False)
+    async with (
+        aiohttp.ClientSession(connector=connector) as http,
+        node(database, dsn, DrivenClock(), tls=tls) as one,
+    ):
+        await cut_off(one, Browser(http))
+
+
+async def cut_off(one: Node, browser: Browser) -> None:
+    (slow, slow_token), (quick, quick_token) = await one.user(), await one.user()
+    stuck, page = await browser.connect(one, slow_token), await browser.connect(one, quick_token)
+    sent = 0
+    while one.hub.size == 2:
+        assert sent < 4000, "the slow reader was never cut"
+        one.feed.tell(one.resource, message(quick, slow, text=f"{sent}".ljust(28_000)))
+        assert await text(page) == f"{sent}".ljust(28_000)
+        sent += 1
+    one.feed.tell(one.resource, message(quick, slow, text="still here"))
+    assert await text(page) == "still here"
+    assert sent * 28_000 > UNREAD_BYTES
+    await stuck.socket.close()
+
+
+async def test_a_token_that_ends_closes_its_socket(one: Node, browser: Browser) -> None:
+    (_, short), (other, long) = await one.user(minutes=60), await one.user()
+    page, stays = await browser.connect(one, short), await browser.connect(one, long)
+    await one.clock.advance(timedelta(minutes=61))
+    assert await page.heard() == Ended()
+    assert await page.heard() == 1008
+    one.feed.tell(one.resource, message(other))
+    assert await text(stays) == "hi"
+
+
+@pytest.mark.parametrize("how", ["revoke", "delete"])
+async def test_a_token_that_is_revoked_closes_its_socket_at_once(one: Node, browser: Browser, how: str) -> None:
+    user, token = await one.user()
+    page = await browser.connect(one, token)
+    await getattr(one.identity, how)(Caller(one.resource), user)
+    assert await page.heard() == Ended()
+    assert await page.heard() == 1008
+    assert await page.heard() == 1008
+
+
+async def test_a_user_has_a_bounded_number_of_sockets(
+    database: Database, dsn: str, clock: DrivenClock, browser: Browser
+) -> None:
+    async with node(database, dsn, clock, most_of_a_user=2) as strict:
+        _, token = await strict.user()
+        params = await browser.allocate(strict, token)
+        pages = [await browser.open(strict, params) for _ in range(2)]
+        assert await refusal(browser, strict, params) == TooMany.status
+        await pages[0].socket.send_str("0::")
+        assert await pages[0].heard() == 1000
+        while strict.hub.size == 2:
+            await asyncio.sleep(0)
+        await browser.open(strict, params)
+
+
+async def test_what_is_no_packet_ends_the_socket(one: Node, browser: Browser) -> None:
+    page = await browser.connect(one, (await one.user())[1])
+    await page.socket.send_str("hello")
+    assert await page.heard() == 1002
+
+
+async def test_a_process_that_stops_sends_its_clients_elsewhere_first(
+    one: Node, database: Database, dsn: str, browser: Browser
+) -> None:
+    user, token = await one.user()
+    params = await browser.allocate(one, token)
+    page = await browser.open(one, params)
+    async with node(database, dsn, one.clock) as other:
+        closing = asyncio.create_task(one.listener.close())
+        assert await page.heard() == Draining()
+        again = await browser.open(other, params)
+        one.feed.tell(one.resource, message(user, text="last words"))
+        assert await text(page) == "last words"
+        assert await page.heard() == 1012
+        other.feed.tell(other.resource, message(user, text="here"))
+        assert await text(again) == "here"
+        await closing
+
+
+async def test_polls_bring_what_sockets_would(one: Node, browser: Browser) -> None:
+    user, token = await one.user()
+    params = await browser.allocate(one, token)
+    path = "/socket.io/1/xhr-polling/abc"
+    first = packets.split((await browser.request(one, "GET", path, params=params))[1])
+    assert [packets.read(each).kind for each in first] == [packets.Kind.CONNECT, packets.Kind.EVENT]
+    poll = asyncio.create_task(browser.request(one, "GET", path, params=params))
+    for each in ("1", "2 😀"):
+        one.feed.tell(one.resource, message(user, text=each))
+    status, body = await poll
+    found = [json.loads(json.loads(packets.read(each).data)["body"]) for each in packets.split(body)]
+    assert (status, [each["messageBody"] for each in found]) == (200, ["1", "2 😀"])
+    assert await browser.request(one, "POST", path, params=params, data='5:1+::{"name":"ping"}') == (200, "1")
+    assert (await browser.request(one, "GET", path, params=params))[1] == '6:::1+["pong"]'
+
+
+async def test_a_poll_belongs_to_its_user(one: Node, browser: Browser) -> None:
+    path = "/socket.io/1/xhr-polling/abc"
+    mine, theirs = [await browser.allocate(one, (await one.user())[1]) for _ in range(2)]
+    await browser.request(one, "GET", path, params=mine)
+    assert (await browser.request(one, "GET", path, params=theirs))[0] == 404
+    assert (await browser.request(one, "POST", path, params=theirs, data="0::"))[0] == 404
+    assert (await browser.request(one, "POST", path, params=mine, data="?"))[0] == 409
+    assert (await browser.request(one, "POST", path, params=mine, data="0::"))[0] == 200
+    assert one.hub.size == 0
+
+
+async def test_a_revoked_token_ends_its_poll(one: Node, browser: Browser) -> None:
+    user, token = await one.user()
+    params = await browser.allocate(one, token)
+    path = "/socket.io/1/xhr-polling/abc"
+    await browser.request(one, "GET", path, params=params)
+    poll = asyncio.create_task(browser.request(one, "GET", path, params=params))
+    await one.identity.revoke(Caller(one.resource), user)
+    status, body = await poll
+    # The poll may reach the server on either side of the revocation.
+    assert (status, body[:4]) == (200, "0:::") or status == 401
+    assert (await browser.request(one, "GET", path, params=params))[0] == 401
+
+
+async def test_the_probe_is_answered(one: Node, browser: Browser) -> None:
+    assert await browser.request(one, "GET", "/?check=1") == (200, "Trouter")
+    assert (await browser.request(one, "GET", "/"))[0] == 404
+
+
+class Counted:
+    """A member that counts."""
+
+    def __init__(self, holder: Holder) -> None:
+        self.holder = holder
+        self.pushed: list[Outgoing] = []
+        self.flushed = 0
+
+    def push(self, outgoing: Outgoing) -> bool:
+        self.pushed.append(outgoing)
+        return len(self.pushed) == 1
+
+    def flush(self) -> None:
+        self.flushed += 1
+
+    async def end(self) -> None:
+        raise AssertionError
+
+
+async def test_what_is_due_in_one_turn_goes_out_together_and_is_made_once(one: Node) -> None:
+    feed = Feed(MemoryBus())
+    hub = Hub(feed)
+    user, token = await one.user()
+    members = [Counted(Holder(one.resource, user, token, one.clock.now())) for _ in range(3)]
+    for member in members:
+        await hub.join(member)
+    for _ in range(10):
+        feed.tell(one.resource, message(user))
+    while not members[-1].flushed:
+        await asyncio.sleep(0)
+    assert [(len(member.pushed), member.flushed) for member in members] == [(10, 1)] * 3
+    assert all(first is second for first, second in zip(members[0].pushed, members[1].pushed, strict=True))
+    for member in members:
+        hub.leave(member)
+    assert hub.size == 0
