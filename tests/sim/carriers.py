@@ -304,6 +304,7 @@ class SimCarrier:
         self.name = smsc.name
         self.crash_policy = smsc.policy
         self.at_once = smsc.at_once
+        self.reachable = True
         self._smsc = smsc
         self.process = process
         self._events: CarrierEvents | None = None
@@ -311,11 +312,7 @@ class SimCarrier:
 
     @property
     def up(self) -> bool:
-        return self._events is not None and self._smsc.up and not self.process.dead
-
-    @property
-    def reachable(self) -> bool:
-        return True
+        return self.reachable and self._events is not None and self._smsc.up and not self.process.dead
 
     async def start(self, events: CarrierEvents) -> None:
         self._events = events
@@ -354,6 +351,15 @@ class SimCarrier:
         """No response came in time."""
         told = Submitted(to.key, None, 5001, True, "no answer", unknown=True)
         self.answered(to, told, Answer.UNKNOWN)
+
+    def leave(self, for_s: float) -> None:
+        """Other processes have the carrier for a while."""
+        self.reachable = False
+        self.broke()
+        self._smsc.later(for_s, self.come_back)
+
+    def come_back(self) -> None:
+        self.reachable = True
 
     def broke(self) -> None:
         """The connection is gone."""
