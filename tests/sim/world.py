@@ -323,6 +323,11 @@ class Run:
         smsc.fall()
         smsc.later(self.dice.choice([0.5, 20.0, 70.0]), smsc.rise)
 
+    async def leave(self) -> None:
+        links = self.dice.choice(self.smscs).links
+        if links:
+            self.dice.choice(links).leave(self.dice.choice([5.0, 40.0]))
+
     async def kill(self) -> None:
         self.dice.choice(self.machines).process.kill()
 
@@ -360,6 +365,8 @@ class Run:
         for smsc in self.smscs:
             smsc.rise()
             smsc.temper = CALM
+            for link in smsc.links:
+                link.come_back()
         for machine in self.machines:
             machine.process.stalled = machine.process.cut_off = False
             if not machine.changes.trusted:
@@ -404,6 +411,7 @@ THINGS: tuple[tuple[Callable[[Run], Awaitable[None]], float], ...] = (
     (Run.cancel, 0.3),
     (Run.stray, 0.3),
     (Run.fall, 0.7),
+    (Run.leave, 0.3),
     (Run.kill, 0.7),
     (Run.stall, 0.5),
     (Run.lose_database, 0.4),

@@ -57,19 +57,21 @@ class Failover:
         return policy is not CrashPolicy.RESEND or message.doubt > 0
 
     async def elsewhere(
-        self, resource: ResourceId, sender: str, recipient: str, tag: str | None, but: Collection[str]
+        self, resource: ResourceId, sender: str, recipient: str, tag: str | None, but: Collection[str], doubt: int
     ) -> str | None:
-        """The first carrier of the message's route that is up and none of `but`."""
+        """The first carrier of the message's route that is up, none of `but`, and may have it after `doubt` silences."""
         if not self.possible:
             return None
         route = await self._route(resource, sender, recipient, tag)
-        return next((name for name in route if name not in but and self._up(name)), None)
+        return next(
+            (name for name in route if name not in but and self._up(name) and not self.hopeless(name, doubt)), None
+        )
 
-    async def instead(self, message: Pending, tried: Mapping[str, bool]) -> str | None:
+    async def instead(self, message: Pending, tried: Mapping[str, bool], doubt: int) -> str | None:
         """Another carrier for a message whose own cannot take it now: one that has not refused it for good."""
         but = {message.carrier, *(name for name, for_good in tried.items() if for_good)}
         submission = message.submission
-        return await self.elsewhere(message.resource, submission.sender, submission.recipient, message.tag, but)
+        return await self.elsewhere(message.resource, submission.sender, submission.recipient, message.tag, but, doubt)
 
     async def after(
         self, answer: Submitted, message: Pending, tried: Mapping[str, bool], now: datetime
@@ -85,8 +87,8 @@ class Failover:
         fresh = again = None
         if code not in details.OF_THE_MESSAGE:
             place = (message.resource, submission.sender, submission.recipient, message.tag)
-            fresh = await self.elsewhere(*place, {*tried, message.carrier})
-            again = fresh or await self.instead(message, tried)
+            fresh = await self.elsewhere(*place, {*tried, message.carrier}, doubt)
+            again = fresh or await self.instead(message, tried, doubt)
         if again is None and not answer.temporary:
             return code
         due = now if fresh is not None else now + _retry_after(message.attempts)

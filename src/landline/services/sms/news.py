@@ -129,9 +129,10 @@ class News:
             moved: list[tuple[Pending, Deferral]] = []
             for message in messages:
                 key = message.submission.key
-                elsewhere = await self._failover.instead(message, tried.get(key, {}))
+                doubt = message.doubt - message.marked
+                elsewhere = await self._failover.instead(message, tried.get(key, {}), doubt)
                 if elsewhere is not None:
-                    moved.append((message, put_off(message, now, elsewhere, message.doubt - message.marked)))
+                    moved.append((message, put_off(message, now, elsewhere, doubt)))
             for carrier in {message.carrier for message, _ in moved}:
                 refusals = [
                     (
@@ -303,12 +304,12 @@ class News:
         receipts: list[tuple[Submitted, UUID]] = []
         for record in failed:
             resource, message = record["resource_id"], record["message_id"]
-            elsewhere = await self._failover.elsewhere(
-                resource, record["sender"], record["recipient"], record["tag"], {*tried.get(message, ()), carrier}
-            )
+            place = (resource, record["sender"], record["recipient"], record["tag"])
+            doubt = max(record["doubt"] - 1, 0)  # without the hand-over that this receipt is of
+            elsewhere = await self._failover.elsewhere(*place, {*tried.get(message, ()), carrier}, doubt)
             if elsewhere is not None:
                 was, attempts = record["carrier"], record["attempts"]
-                deferred.append(Deferral(resource, message, now, elsewhere, 0, was, attempts))
+                deferred.append(Deferral(resource, message, now, elsewhere, doubt, was, attempts))
                 receipts.append((Submitted(message, None, record["code"], reason="negative receipt"), resource))
                 if not record["attempts"]:
                     done.left.append(record["block_id"])

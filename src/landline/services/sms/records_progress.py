@@ -44,7 +44,7 @@ _IN_HAND = "(m.due_at IS NOT NULL OR EXISTS (SELECT FROM sms_blocks b WHERE b.bl
 _CHANGED = (
     "RETURNING m.resource_id, m.message_id, m.block_id, m.accepted_at, m.sender, m.recipient, m.tag, m.segments,"
     " m.segments_delivered, m.report_wanted, m.state, m.code, m.ended_at, m.attempts, m.carrier, m.report_by,"
-    " m.valid_until, m.route"
+    " m.valid_until, m.route, m.doubt"
 )
 
 

@@ -1,0 +1,209 @@
+"""Found by the simulation: a process that lost its lease, or an answer of the database, neither doubles messages nor
+loses them, nor counts them twice (docs/design/gateway.md, "Fences")."""
+
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from tests.support.gateway import Gateway
+from tests.support.scripted import Fate, ScriptedCarrier
+
+from landline.core.errors import Unavailable
+from landline.core.ids import ResourceId
+from landline.core.phone import SenderKind
+from landline.engines.clock import DrivenClock
+from landline.ports.sms_carrier import Arrival, CrashPolicy, Receipt, Submitted
+from landline.services.insights.model import Figures
+from landline.services.insights.questions import Dimension, Question
+from landline.services.sms.service import Options, To
+from landline.store.blocks import LEASE
+from landline.store.database import Database
+
+SENDER, PHONE = "+18005550100", "+14255550142"
+SOMEBODY_ELSE = uuid4()
+
+
+class World:
+    """One process over two carriers, whose leases and answers the test takes away."""
+
+    def __init__(self, dsn: str, database: Database) -> None:
+        self.dsn = dsn
+        self.database = database
+        self.clock = DrivenClock()
+        self.first = ScriptedCarrier(self.clock, name="first")
+        self.second = ScriptedCarrier(self.clock, name="second")
+
+    async def start(self, *carriers: ScriptedCarrier, rate_per_s: float | None = None) -> None:
+        rates = None if rate_per_s is None else {SenderKind.TOLL_FREE: rate_per_s}
+        self.gateway = Gateway(self.dsn, self.database, self.clock, *carriers, sender_rates=rates)
+        await self.gateway.start()
+        self.resource: ResourceId = await self.gateway.own()
+
+    async def send(self, options: Options | None = None) -> None:
+        await self.gateway.sms.send(self.resource, SENDER, [To(PHONE)], "hello", options or Options())
+        await self.clock.advance(timedelta(milliseconds=1))
+
+    async def lose_blocks(self) -> None:
+        """Another process claims all blocks, as it may once our leases have ended."""
+        await self.database.execute("UPDATE sms_blocks SET owner = $1", SOMEBODY_ELSE)
+
+    async def message(self) -> tuple[int, int | None, int]:
+        row = await self.database.fetchrow("SELECT state, code, attempts FROM sms_messages")
+        assert row is not None
+        return row["state"], row["code"], row["attempts"]
+
+    async def by_carrier(self) -> dict[str, Figures]:
+        hour = int(self.clock.now().timestamp()) // 3600
+        question = Question(hour - 24, hour + 1, by=(Dimension.CARRIER,))
+        page = await self.gateway.insights.page(self.resource, question, limit=10)
+        return {str(group.place[0]): group.figures for group in page.groups}
+
+
+@pytest.fixture
+async def world(dsn: str, database: Database):
+    world = World(dsn, database)
+    yield world
+    await world.gateway.crash()
+
+
+@pytest.mark.parametrize("policy", CrashPolicy)
+async def test_what_another_process_has_claimed_is_not_handed_over(world: World, policy: CrashPolicy):
+    world.first.crash_policy = policy
+    await world.start(world.first)
+    world.first.up = False
+    await world.send()
+    await world.lose_blocks()
+    await world.clock.advance(LEASE)
+    world.first.up = True
+    await world.clock.advance(timedelta(minutes=1))
+    assert world.first.submissions == []
+    assert await world.database.fetchval("SELECT owner FROM sms_blocks") == SOMEBODY_ELSE
+
+
+async def test_a_refusal_decides_nothing_about_what_another_process_has_claimed(world: World):
+    world.first.fate = Fate.LOST
+    await world.start(world.first)
+    await world.send()
+    await world.lose_blocks()
+    key = world.first.submissions[0].key
+    await world.gateway.news.submitted("first", [Submitted(key, None, 5001, temporary=True)])
+    await world.clock.advance(timedelta(seconds=10))
+    assert await world.message() == (0, None, 0)
+    assert await world.database.fetchval("SELECT owner FROM sms_blocks") == SOMEBODY_ELSE
+
+
+async def test_an_answer_that_comes_late_keeps_the_next_holder_from_doubling(world: World):
+    """The first holder stores it while the second, which has claimed the block, waits for its carrier."""
+    world.first.fate = Fate.LOST
+    await world.start(world.first)
+    await world.send()
+    late, key = world.gateway, world.first.submissions[0].key
+    heir = Gateway(world.dsn, world.database, world.clock, world.first)
+    world.first.up = False
+    await world.database.execute("UPDATE sms_blocks SET due_at = $1", world.clock.now())
+    await heir.start()
+    await world.clock.advance(timedelta(seconds=5))
+    assert heir.handover.in_hand(key) is not None
+    await late.news.submitted("first", [Submitted(key, "late")])
+    world.first.up = True
+    await world.clock.advance(timedelta(minutes=1))
+    assert len(world.first.submissions) == 1
+    await heir.crash()
+
+
+async def test_a_refusal_told_again_is_not_the_next_carriers(world: World):
+    world.first.fate, world.second.fate = Fate.BUSY, Fate.LOST
+    await world.start(world.first, world.second)
+    await world.send()
+    key = world.second.submissions[0].key
+    await world.gateway.news.submitted("first", [Submitted(key, None, 5000, temporary=True, reason="busy")])
+    await world.clock.advance(timedelta(minutes=1))
+    assert (len(world.first.submissions), len(world.second.submissions)) == (1, 1)
+    figures = await world.by_carrier()
+    assert {name: each.accepted for name, each in figures.items()} == {"first": 0, "second": 1}
+
+
+async def test_a_reply_to_a_keyword_that_fails_over_is_counted_nowhere(world: World):
+    world.first.fate = Fate.REFUSED
+    await world.start(world.first, world.second)
+    arrival = Arrival("mo1", PHONE, SENDER, "STOP", 1, world.clock.now())
+    await world.gateway.news.arrived("first", [arrival])
+    await world.clock.advance(timedelta(seconds=1))
+    assert len(world.second.submissions) == 1
+    assert all(each.accepted == 0 for each in (await world.by_carrier()).values())
+
+
+async def test_a_better_report_stops_the_next_carrier(world: World):
+    """The first failed it, so the second is to have it when its sender's pace allows; then the first delivered it."""
+    world.first.fate = Fate.FAILED
+    await world.start(world.first, world.second, rate_per_s=0.02)
+    world.gateway.fails_over_on_receipts = True
+    await world.send()
+    await world.clock.advance(timedelta(seconds=10))
+    assert world.gateway.handover.count == 1
+    await world.gateway.news.reported("first", [Receipt("first1", True, 2000, world.clock.now())])
+    await world.clock.advance(timedelta(minutes=5))
+    assert world.second.submissions == []
+    assert (await world.message())[:2] == (8, 2000)
+
+
+async def test_silences_are_counted_over_a_failover(world: World):
+    """Silence at the first, a failure of the second: then once more at most, and not twice again."""
+    world.first.fate, world.second.fate = Fate.SILENCE, Fate.FAILED
+    await world.start(world.first, world.second)
+    world.gateway.fails_over_on_receipts = True
+    await world.send(Options(report_timeout_s=3_600))
+    await world.clock.advance(timedelta(hours=2))
+    assert len(world.first.submissions) + len(world.second.submissions) <= 3
+
+
+async def test_stop_is_heeded_by_what_waits_for_its_time(world: World):
+    await world.start(world.first)
+    await world.send(Options(report_wanted=True, send_at=world.clock.now() + timedelta(minutes=5)))
+    await world.gateway.sms.opt_out(world.resource, SENDER, [PHONE])
+    await world.clock.advance(timedelta(minutes=10))
+    assert world.first.submissions == []
+    assert (await world.message())[:2] == (9, 4007)
+
+
+async def test_stop_is_heeded_by_what_waits_for_its_turn(world: World):
+    await world.start(world.first, rate_per_s=0.02)
+    await world.gateway.sms.send(world.resource, SENDER, [To("+14255550143")], "first in line", Options())
+    await world.send()
+    arrival = Arrival("mo1", PHONE, SENDER, "STOP", 1, world.clock.now())
+    await world.gateway.news.arrived("first", [arrival])
+    await world.clock.advance(timedelta(minutes=10))
+    texts = {(each.recipient, each.text) for each in world.first.submissions}
+    assert (PHONE, "hello") not in texts
+    assert len([text for to, text in texts if to == PHONE]) == 1, "the reply to STOP passes"
+
+
+async def test_a_block_whose_release_failed_is_released_later(world: World):
+    world.first.fate = Fate.TAKEN
+    await world.start(world.first)
+    release, refused = world.gateway.blocks.release, 0
+
+    async def refuse_once(*arguments: object, **options: bool) -> None:
+        nonlocal refused
+        if arguments[0] and not refused:
+            refused += 1
+            raise Unavailable("PostgreSQL is away")
+        await release(*arguments, **options)  # type: ignore[arg-type]
+
+    world.gateway.blocks.release = refuse_once  # type: ignore[method-assign]
+    await world.send(Options(report_timeout_s=60))
+    assert refused == 1
+    world.gateway.worker.look()
+    await world.clock.advance(timedelta(minutes=2))
+    assert (await world.message())[:2] == (9, 5002)
+
+
+async def test_a_block_claimed_without_our_learning_of_it_is_looked_at(world: World):
+    world.first.fate = Fate.TAKEN
+    await world.start(world.first)
+    await world.send(Options(report_timeout_s=60))
+    block: UUID = await world.database.fetchval("SELECT block_id FROM sms_blocks")
+    await world.database.execute(
+        "UPDATE sms_blocks SET owner = $1, due_at = $2", world.gateway.owner, world.clock.now()
+    )
+    assert block not in world.gateway.handover.known()
