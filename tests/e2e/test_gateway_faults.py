@@ -23,6 +23,7 @@ from tests.support import processes
 from tests.support.far_smsc import PASSWORD, SYSTEM_ID, FarSmsc
 from tests.support.load import Load
 
+from landline.services.sms.model import messages
 from landline.store.embedded import EmbeddedServer
 from landline.testing import Inbox, Server
 from landline.testing.admin import AdminError
@@ -62,7 +63,7 @@ class World:
         deadline = time.monotonic() + TIMEOUT_S
         while not true():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{what}\n{self.server.log[-4000:]}")
+                raise TimeoutError(f"{what}\n{self.server.log[-20000:]}")
             time.sleep(LOOK_EVERY_S)
 
     def totals(self) -> dict[str, Any]:
@@ -187,10 +188,40 @@ def settle(world: World, acknowledged: dict[tuple[str, str], str]) -> None:
             for key, message in acknowledged.items()
         )
 
-    world.until(all_told, "reports did not come")
+    try:
+        world.until(all_told, "reports did not come")
+    except TimeoutError:
+        print(asyncio.run(whereabouts(world, {*acknowledged.values()} - world.reports().keys())))
+        raise
     world.server.clock.advance(hours=13)
     world.until(lambda: world.totals()["pending"] == 0, "messages never ended")
     world.until(lambda: len(world.reports()) == world.totals()["accepted"], "reports were not told")
+
+
+async def whereabouts(world: World, unreported: set[str]) -> str:
+    """What the database and the SMSC know of messages whose reports did not come, and the state of all work."""
+    connection = await asyncpg.connect(EmbeddedServer(world.server.data / "postgresql").dsn)
+    lines = [f"{len(unreported)} unreported, now {world.server.admin.call('GET', '/clock')['now']}"]
+    try:
+        keys = [messages.parse_public_id(each) for each in sorted(unreported)]
+        for sql in (
+            "SELECT message_id, accepted_at, recipient, body, state, code, attempts, doubt, due_at, claim_id, block_id"
+            " FROM sms_messages WHERE message_id = ANY($1) ORDER BY 1 LIMIT 40",
+            "SELECT message_id, submitted_at, carrier_message_id FROM sms_submissions WHERE message_id = ANY($1)",
+            "SELECT message_id, at, code, reason, unknown FROM sms_attempts WHERE message_id = ANY($1) LIMIT 80",
+            "SELECT b.*, (SELECT count(*) FROM sms_messages m WHERE m.block_id = b.block_id AND state < 8) AS open"
+            " FROM sms_blocks b WHERE $1::uuid[] IS NOT NULL ORDER BY due_at LIMIT 40",
+            "SELECT state, code, due_at IS NOT NULL AS alone, claim_id, count(*), min(due_at) FROM sms_messages"
+            " WHERE $1::uuid[] IS NOT NULL GROUP BY 1, 2, 3, 4",
+            "SELECT * FROM sms_parked_receipts WHERE $1::uuid[] IS NOT NULL LIMIT 40",
+            "SELECT * FROM events_blocks WHERE $1::uuid[] IS NOT NULL LIMIT 40",
+            "SELECT count(*) FROM events_deliveries WHERE $1::uuid[] IS NOT NULL",
+        ):
+            lines.append(sql)
+            lines += [repr(dict(row)) for row in await connection.fetch(sql, keys)]
+    finally:
+        await connection.close()
+    return "\n".join(lines)
 
 
 async def stored_ids(world: World) -> set[str]:

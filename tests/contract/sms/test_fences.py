@@ -5,6 +5,7 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from tests.support.cluster import eventually
 from tests.support.gateway import Gateway
 from tests.support.scripted import Fate, ScriptedCarrier
 
@@ -15,6 +16,7 @@ from landline.engines.clock import DrivenClock
 from landline.ports.sms_carrier import Arrival, CrashPolicy, Receipt, Submitted
 from landline.services.insights.model import Figures
 from landline.services.insights.questions import Dimension, Question
+from landline.services.sms import records_progress as records
 from landline.services.sms.service import Options, To
 from landline.store.blocks import LEASE
 from landline.store.database import Database
@@ -207,3 +209,64 @@ async def test_a_block_claimed_without_our_learning_of_it_is_looked_at(world: Wo
         "UPDATE sms_blocks SET owner = $1, due_at = $2", world.gateway.owner, world.clock.now()
     )
     assert block not in world.gateway.handover.known()
+
+
+async def test_a_deferred_message_in_the_hands_of_a_process_that_died_is_taken_up_as_soon_as_a_block(world: World):
+    world.first.fate = Fate.BUSY
+    await world.start(world.first)
+    await world.send()
+    world.first.up = False
+    await world.clock.advance(timedelta(seconds=6))
+    assert world.gateway.handover.count == 1
+    await world.gateway.crash()  # with it, its leases end
+    world.first.up, world.first.fate = True, Fate.DELIVERED
+    world.gateway = Gateway(world.dsn, world.database, world.clock, world.first)
+    await world.gateway.start()
+    await world.clock.advance(timedelta(seconds=1))
+    assert await world.message() == (8, 2000, 1)
+
+
+async def test_a_deferred_message_claimed_without_our_learning_of_it_is_taken_up(world: World):
+    world.first.fate = Fate.BUSY
+    await world.start(world.first)
+    world.gateway.worker.beat_s = 0.02
+    await world.send()
+    world.first.fate = Fate.DELIVERED
+    soon = world.clock.now() + timedelta(seconds=6)
+    async with world.database.connection() as connection:  # PostgreSQL dies before it answers
+        assert await records.claim_deferred(connection, uuid4(), world.gateway.owner, soon, soon + LEASE, 10)
+    await eventually(lambda: world.database.fetchval("SELECT claim_id IS NULL FROM sms_messages"))
+    await world.clock.advance(timedelta(seconds=1))
+    assert await world.message() == (8, 2000, 1)
+    assert len(world.first.submissions) == 2
+
+
+async def test_what_another_process_claimed_from_us_is_not_handed_over_though_it_has_a_timer(world: World):
+    world.first.fate = Fate.BUSY
+    await world.start(world.first)
+    await world.send()
+    world.first.up = False
+    await world.clock.advance(timedelta(seconds=6))
+    await world.lose_blocks()
+    world.first.up = True
+    await world.clock.advance(LEASE / 2)
+    assert len(world.first.submissions) == 1
+    assert world.gateway.handover.count == 0
+
+
+async def test_what_is_left_over_when_a_claim_ends_is_due(world: World):
+    """The message was answered for after all, by a process that had lost it."""
+    world.first.fate = Fate.SILENCE
+    await world.start(world.first)
+    await world.send(Options(report_timeout_s=60))
+    world.first.up = False
+    await world.clock.advance(timedelta(seconds=6))
+    key, block = world.first.submissions[0].key, await world.database.fetchval("SELECT block_id FROM sms_messages")
+    async with world.database.connection() as connection:
+        late = [(Submitted(key, "late"), UUID(str(world.resource)), block)]
+        await records.submitted(connection, "first", late, world.clock.now())
+    world.first.up = True
+    await world.clock.advance(timedelta(minutes=2))
+    assert len(world.first.submissions) == 1
+    assert (await world.message())[:2] == (9, 5002)
+    assert await world.database.fetchval("SELECT count(*) FROM sms_blocks") == 0

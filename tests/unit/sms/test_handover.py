@@ -16,10 +16,10 @@ NOW = datetime(2026, 11, 21, tzinfo=UTC)
 BLOCK = uuid4()
 
 
-def pending(block: UUID = BLOCK, *, alone: bool = False) -> Pending:
+def pending(block: UUID = BLOCK, *, claim: UUID | None = None) -> Pending:
     submission = Submission(UUID(bytes=os.urandom(16)), "+18005550100", "+14255550123", "hi", 1, report_wanted=True)
     resource = ResourceId(uuid4())
-    return Pending(resource, block, "simulated", submission, NOW, NOW + timedelta(hours=12), alone=alone)
+    return Pending(resource, block, "simulated", submission, NOW, NOW + timedelta(hours=12), claim=claim)
 
 
 def handover(limit: int = 100) -> HandOver:

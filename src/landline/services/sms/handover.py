@@ -27,8 +27,9 @@ class Pending:
     report_by: datetime
     tag: str | None = None
     attempts: int = 0
-    alone: bool = False
-    """It has left its block and has a timer of its own (`sms_messages.due_at`)."""
+    claim: UUID | None = None
+    """The block under which it is in hand since it left its own, for it has a timer of its own then
+    (`sms_messages.due_at`)."""
     doubt: int = 0
     """How often a carrier may have got it without our knowing (docs/design/gateway.md)."""
     marked: bool = False
@@ -36,6 +37,16 @@ class Pending:
     handed: bool = False
     """Whether a carrier may have it from this process."""
     heeds_opt_outs: bool = True
+
+    @property
+    def alone(self) -> bool:
+        """Whether it has left its block."""
+        return self.claim is not None
+
+    @property
+    def held_by(self) -> UUID:
+        """The block whose lease says that it is ours."""
+        return self.claim or self.block
 
     @property
     def until(self) -> datetime:
@@ -73,10 +84,13 @@ class HandOver:
         self._blocks: OrderedDict[UUID, _Block] = OrderedDict()
         self._answered: dict[UUID, datetime] = {}
         self._finished: list[UUID] = []
+        self._finished_claims: list[UUID] = []
         self.on_awaiting: Callable[[datetime], None] = _nobody
         """Called with an instant at which a block that is all answered, or a message, wants to be looked at."""
         self.on_left: Callable[[], None] = _no_room
         """Called when messages were committed that this process leaves to others, or to itself for later."""
+        self.on_claim_done: Callable[[], None] = _no_room
+        """Called when nothing is left to do under a claim: `finished_claims` has it."""
         self._wanted = False
         self.on_room: Callable[[], None] = _no_room
         """Called when there is room again, after there was none."""
@@ -125,9 +139,13 @@ class HandOver:
         self._blocks[block] = _Block(len(pending), len(pending) + awaiting)
         self._queue(pending)
 
-    def take_alone(self, pending: list[Pending]) -> None:
-        """Hand over messages that have left their blocks; those already in hand stay as they are."""
-        self._queue([message for message in pending if message.submission.key not in self._in_hand])
+    def take_alone(self, claim: UUID, pending: list[Pending]) -> None:
+        """Hand over messages that have left their blocks and are in hand under `claim`."""
+        if pending:
+            self._blocks[claim] = _Block(len(pending), len(pending))
+            self._queue(pending)
+        else:
+            self._claim_done(claim)
 
     def _queue(self, pending: list[Pending]) -> None:
         for message in pending:
@@ -153,10 +171,6 @@ class HandOver:
             message.handed = False
             queue.push_front((message.resource, message.submission.sender), message)
 
-    def alone(self) -> list[Pending]:
-        """Messages in hand that have timers of their own: the timers are their leases."""
-        return [message for message in self._in_hand.values() if message.alone]
-
     def in_hand(self, key: UUID) -> Pending | None:
         """The message of `key` when its answer is awaited here."""
         return self._in_hand.get(key)
@@ -165,12 +179,15 @@ class HandOver:
         """The carrier's answers to `keys` are stored."""
         for key in keys:
             message = self._in_hand.pop(key, None)
-            if message is None or message.alone:
+            block = self._blocks.get(message.held_by) if message is not None else None
+            if message is None or block is None:
                 continue
-            block = self._blocks.get(message.block)
-            if block is not None:
-                block.unanswered -= 1
+            block.unanswered -= 1
+            if not message.alone:
                 self._settle(message.block, block, message.report_by)
+            elif not block.unanswered:
+                del self._blocks[message.held_by]
+                self._claim_done(message.held_by)
         if self._wanted and len(self._in_hand) < self._limit // 2:
             self._wanted = False
             self.on_room()
@@ -194,6 +211,10 @@ class HandOver:
             self._answered[block_id] = report_by
             self.on_awaiting(report_by)
 
+    def _claim_done(self, claim: UUID) -> None:
+        self._finished_claims.append(claim)
+        self.on_claim_done()
+
     def held(self) -> set[UUID]:
         """The blocks with messages in hand: this process's leases are on them."""
         return {block_id for block_id, block in self._blocks.items() if block.unanswered > 0}
@@ -206,13 +227,13 @@ class HandOver:
             self._answered.pop(block, None)
         if not any(block.unanswered for block in remembered):
             return
-        lost = [message for message in self._in_hand.values() if message.block in blocks and not message.alone]
+        lost = [message for message in self._in_hand.values() if message.held_by in blocks]
         for message in lost:
             if not message.handed:
                 del self._in_hand[message.submission.key]
         for queue in self._queues.values():
             for message in queue.remove_all():
-                if message.alone or message.block not in blocks:
+                if message.held_by not in blocks:
                     queue.push((message.resource, message.submission.sender), message)
 
     def still_in_hand(self, pending: Iterable[Pending]) -> list[Pending]:
@@ -221,16 +242,21 @@ class HandOver:
 
     def decides(self, message: Pending) -> bool:
         """Whether it is this process that says what follows for a message in hand: its block was not lost."""
-        return message.alone or message.block in self._blocks
+        return message.held_by in self._blocks
 
     def known(self) -> set[UUID]:
         """The blocks this process has something to do about. One that is remembered for its reports alone is not among
         them: where the database says that we hold it, we claimed it without learning of it."""
-        return {*self.held(), *self._answered, *self._finished}
+        return {*self.held(), *self._answered, *self._finished, *self._finished_claims}
 
     def finished(self) -> list[UUID]:
         """Blocks with nothing left to do since the last call: to be closed."""
         finished, self._finished = self._finished, []
+        return finished
+
+    def finished_claims(self) -> list[UUID]:
+        """Likewise the blocks under which messages were in hand that had left theirs."""
+        finished, self._finished_claims = self._finished_claims, []
         return finished
 
     def awaiting(self) -> dict[UUID, datetime]:

@@ -38,8 +38,11 @@ class Deferral:
     attempts: int
 
 
-_IN_HAND = "(m.due_at IS NOT NULL OR EXISTS (SELECT FROM sms_blocks b WHERE b.block_id = m.block_id AND b.owner = {}))"
-"""A message alone, or in a block of this process. Another may have claimed the block while we could not renew it."""
+_IN_HAND = (
+    "EXISTS (SELECT FROM sms_blocks b WHERE b.owner = {}"
+    " AND b.block_id = CASE WHEN m.due_at IS NULL THEN m.block_id ELSE m.claim_id END)"
+)
+"""A message in a block of this process, or claimed under one. Another may have it when we could not renew the lease."""
 
 _CHANGED = (
     "RETURNING m.resource_id, m.message_id, m.block_id, m.accepted_at, m.sender, m.recipient, m.tag, m.segments,"
@@ -90,7 +93,7 @@ parked AS (
     WHERE NOT EXISTS (SELECT FROM known k WHERE k.carrier_message_id = r.carrier_message_id)
     ON CONFLICT DO NOTHING
 )
-UPDATE sms_messages m SET state = k.state, code = k.code, ended_at = k.at, due_at = NULL,
+UPDATE sms_messages m SET state = k.state, code = k.code, ended_at = k.at, due_at = NULL, claim_id = NULL,
     segments_delivered = coalesce(k.segments_delivered, CASE WHEN k.state = {int(State.DELIVERED)} THEN m.segments
     ELSE 0 END)
 FROM known k WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.state < {int(State.DELIVERED)}
@@ -120,7 +123,7 @@ async def end(connection: Connection, keys: Sequence[Key], codes: Sequence[int],
     """Fail the (resource, message) `keys` with `codes`, those that have not ended; those ended now."""
     return await connection.fetch(
         f"UPDATE sms_messages m SET state = {int(State.FAILED)}, code = k.code, ended_at = $4, due_at = NULL,"
-        " segments_delivered = 0"
+        " claim_id = NULL, segments_delivered = 0"
         " FROM unnest($1::uuid[], $2::uuid[], $3::integer[]) AS k (resource_id, message_id, code)"
         " WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id"
         f" AND m.state < {int(State.DELIVERED)} {_CHANGED}",
@@ -174,7 +177,7 @@ async def defer(
     so, unless this transaction itself ended them and they are `reopened`, whosever block they are in."""
     return await connection.fetch(
         f"UPDATE sms_messages m SET due_at = k.due_at, attempts = least(m.attempts + 1, 32767), carrier = k.carrier,"
-        f" doubt = k.doubt, claimed = false, state = {int(State.QUEUED)}, code = NULL, ended_at = NULL,"
+        f" doubt = k.doubt, claim_id = NULL, state = {int(State.QUEUED)}, code = NULL, ended_at = NULL,"
         " segments_delivered = NULL"
         " FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::smallint[], $6::text[],"
         "  $7::smallint[])"
@@ -194,26 +197,23 @@ async def defer(
     )
 
 
-async def wait_alone(
-    connection: Connection, keys: Sequence[Key], until: Sequence[datetime], *, claimed: bool = False
-) -> None:
-    """Set the timers of messages that have ones of their own; `claimed` when they stay in this process's hands."""
+async def wait_alone(connection: Connection, keys: Sequence[Key], until: Sequence[datetime]) -> None:
+    """Set the timers of messages that have ones of their own; they are in nobody's hands then."""
     await connection.execute(
-        "UPDATE sms_messages m SET due_at = k.due_at, claimed = $4"
+        "UPDATE sms_messages m SET due_at = k.due_at, claim_id = NULL"
         " FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS k (resource_id, message_id, due_at)"
         f" WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.state < {int(State.DELIVERED)}",
         [resource for resource, _ in keys],
         [message for _, message in keys],
         until,
-        claimed,
     )
 
 
 async def cancel(connection: Connection, resource: UUID, message: UUID, now: datetime) -> bool:
     """Whether the message waits in nobody's hands; it is locked then, until the transaction ends."""
     found = await connection.fetchval(
-        "SELECT 1 FROM sms_messages m WHERE resource_id = $1 AND message_id = $2 AND due_at IS NOT NULL AND NOT claimed"
-        f" AND state < {int(State.DELIVERED)} AND NOT EXISTS (SELECT FROM sms_submissions s"
+        "SELECT 1 FROM sms_messages m WHERE resource_id = $1 AND message_id = $2 AND due_at IS NOT NULL"
+        f" AND claim_id IS NULL AND state < {int(State.DELIVERED)} AND NOT EXISTS (SELECT FROM sms_submissions s"
         "  WHERE s.block_id = m.block_id AND s.message_id = m.message_id) FOR UPDATE",
         resource,
         message,
@@ -296,23 +296,44 @@ def _once(rows: Sequence[Record]) -> list[Record]:
     return list({row["message_id"]: row for row in rows}.values())
 
 
-async def claim_deferred(connection: Connection, now: datetime, lease_until: datetime, limit: int) -> list[Record]:
-    """Deferred messages that are due, no longer due for others until `lease_until`."""
+async def claim_deferred(
+    connection: Connection, claim: UUID, owner: UUID, now: datetime, lease_until: datetime, limit: int
+) -> list[Record]:
+    """Deferred messages that are due, from now on in the hands of `owner` under the block `claim`; it is not opened
+    where there are none."""
     rows = await connection.fetch(
-        "WITH due AS (SELECT resource_id, message_id FROM sms_messages WHERE due_at <= $1 ORDER BY due_at LIMIT $3"
-        " FOR UPDATE SKIP LOCKED), claimed AS (UPDATE sms_messages m SET due_at = $2, claimed = true FROM due"
-        " WHERE m.resource_id = due.resource_id AND m.message_id = due.message_id RETURNING m.*)"
+        "WITH due AS (SELECT resource_id, message_id FROM sms_messages WHERE due_at <= $1 AND claim_id IS NULL"
+        " ORDER BY due_at LIMIT $5 FOR UPDATE SKIP LOCKED),"
+        " opened AS (INSERT INTO sms_blocks (block_id, owner, due_at)"
+        "  SELECT $2::uuid, $3::uuid, $4::timestamptz WHERE EXISTS (SELECT FROM due)),"
+        " claimed AS (UPDATE sms_messages m SET claim_id = $2 FROM due"
+        "  WHERE m.resource_id = due.resource_id AND m.message_id = due.message_id RETURNING m.*)"
         f" {_OPEN.replace('FROM sms_messages m', 'FROM claimed m')}",
         now,
+        claim,
+        owner,
         lease_until,
         limit,
     )
     return _once(rows)
 
 
+async def give_back(connection: Connection, claims: Sequence[UUID], owner: UUID, now: datetime) -> None:
+    """Whatever is in somebody's hands under `claims`, which `owner` holds now, is in nobody's any more, and due."""
+    await connection.execute(
+        "UPDATE sms_messages SET claim_id = NULL, due_at = $3 FROM sms_blocks b"
+        " WHERE b.block_id = ANY($1) AND b.owner = $2 AND claim_id = b.block_id",
+        claims,
+        owner,
+        now,
+    )
+
+
 async def next_deferred(connection: Connection) -> datetime | None:
-    """When the next deferred message is due."""
-    return await connection.fetchval("SELECT min(due_at) FROM sms_messages WHERE due_at IS NOT NULL")
+    """When the next deferred message that nobody has in hand is due."""
+    return await connection.fetchval(
+        "SELECT min(due_at) FROM sms_messages WHERE due_at IS NOT NULL AND claim_id IS NULL"
+    )
 
 
 async def unpark(connection: Connection, limit: int) -> list[Record]:

@@ -131,7 +131,7 @@ class Standing:
         log.warning("sms.not_ours_any_more", messages=len(gone))
         self._handover.lose(
             {message.block for message in gone if not message.alone and not rows[message.submission.key]["ours"]}
-        )
+        )  # of a claim only this one may have been taken from us
         for message in self._handover.still_in_hand(gone):
             row = rows[message.submission.key]
             left = row["ended"] or (row["carrier"], row["attempts"]) != (message.carrier, message.attempts)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -18,14 +18,13 @@ from landline.services.sms.model.messages import REPLY
 from landline.services.sms.news import News
 from landline.services.sms.rates import Rates
 from landline.services.sms.standing import Standing
-from landline.store.blocks import Blocks
+from landline.store.blocks import LEASE, Blocks
 from landline.store.database import Database, Record
 
 log = structlog.get_logger()
 _BLOCKS_AT_ONCE = 8
 """A block has at most some 6,400 messages; what was claimed is taken into memory, also beyond its limit."""
 _DEFERRED_AT_ONCE = 500
-_DEFERRED_LEASE = timedelta(minutes=10)
 _CARRIER_PAUSE = timedelta(seconds=1)
 _UNREACHED_PAUSE = timedelta(seconds=15)
 """How long a block whose carrier this process does not reach is left to others."""
@@ -64,10 +63,10 @@ class Worker:
         self._resuming: set[UUID] = set()
         self._suspicious: set[UUID] = set()
         """Blocks claimed from a process that died, of whose messages nobody has said yet which are in doubt."""
-        self._renewed_at = clock.now()
         news.on_deferred = self._due.ring
         handover.on_awaiting = self._awaits
         handover.on_room = self._due.ring
+        handover.on_claim_done = self._due.ring
         self._queues = {
             name: Queue(bucket=rates.carrier_bucket(name), limit=rates.bucket, cost=_segments) for name in carriers
         }
@@ -101,23 +100,12 @@ class Worker:
             await asyncio.sleep(self.beat_s)
             try:
                 await self._standing.renew()
-                await self._renew_deferred()
                 await self._release_forgotten()
                 await self._news.unpark()
                 await self._give_up_overdue()
             except Unavailable as error:
                 log.warning("sms.beat_missed", reason=error.message)
             self._due.ring()
-
-    async def _renew_deferred(self) -> None:
-        """Messages that wait in our queue for their turn, with timers of their own, are not due for others."""
-        now = self._clock.now()
-        if now - self._renewed_at >= _DEFERRED_LEASE / 4:
-            self._renewed_at = now
-            until = now + _DEFERRED_LEASE
-            await self._wait_alone(
-                [(message.resource, message.submission.key, until) for message in self._handover.alone()], claimed=True
-            )
 
     async def _release_forgotten(self) -> None:
         """Have blocks looked at whose commit we made without learning of it."""
@@ -227,6 +215,12 @@ class Worker:
         if finished:
             async with self._database.connection() as connection:
                 await self._blocks.close(connection, finished)
+        claims = self._handover.finished_claims()
+        if claims:
+            now = self._clock.now()
+            async with self._database.transaction() as connection:
+                await records.give_back(connection, claims, self._blocks.owner, now)  # whatever was left to its fate
+                await self._blocks.close(connection, claims)
         awaiting = self._handover.awaiting()
         try:
             await self._blocks.release(awaiting)
@@ -250,6 +244,7 @@ class Worker:
         try:
             if claimed:
                 async with self._database.connection() as connection:
+                    await records.give_back(connection, list(claimed), self._blocks.owner, self._clock.now())
                     unfinished = await records.unfinished(connection, list(claimed))
                 for block, held in claimed.items():
                     await self._resume(block, unfinished[block], held=held)
@@ -262,7 +257,7 @@ class Worker:
         """Go on with a claimed block: end what is too late or too doubtful, hand over what was not, wait for the rest.
         Of a block that was `held`, anything may have been handed over just before its holder died."""
         now = self._clock.now()
-        pending = [_pending(row, alone=False) for row in rows if row["submitted"] is None]
+        pending = [_pending(row) for row in rows if row["submitted"] is None]
         awaiting = [row for row in rows if row["submitted"] is not None]
         if held:
             await self._standing.suspect(pending)
@@ -291,29 +286,41 @@ class Worker:
         return [message for message in pending if message.submission.key not in gone]
 
     async def _claim_deferred(self) -> int:
-        now = self._clock.now()
+        claim = uuid4()
+        self._resuming = {claim}
+        try:
+            return await self._claim_deferred_under(claim, self._clock.now())
+        finally:
+            self._resuming = set()
+
+    async def _claim_deferred_under(self, claim: UUID, now: datetime) -> int:
+        """Take up what is due. Whatever this does not come to, its claim is found forgotten, and it is due again."""
         async with self._database.connection() as connection:
-            rows = await records.claim_deferred(connection, now, now + _DEFERRED_LEASE, _DEFERRED_AT_ONCE)
+            rows = await records.claim_deferred(
+                connection, claim, self._blocks.owner, now, now + LEASE, _DEFERRED_AT_ONCE
+            )
+        if not rows:
+            return 0
         taken = [row for row in rows if row["submitted"] is not None]
         await self._give_up_late([row for row in taken if row["report_by"] <= now])
         again = await self._without_hopeless(
-            [_pending(row, alone=True) for row in rows if row["submitted"] is None], now
+            [_pending(row, claim=claim) for row in rows if row["submitted"] is None], now
         )
         reached = [message for message in again if self._handover.reaches({message.carrier})]
-        self._handover.take_alone(reached)
         await self._wait_alone(
             [(row["resource_id"], row["message_id"], row["report_by"]) for row in taken if row["report_by"] > now]
         )
         in_hand = {message.submission.key for message in reached}
         left = [message for message in again if message.submission.key not in in_hand]
         await self._wait_alone([(message.resource, message.submission.key, now + _UNREACHED_PAUSE) for message in left])
+        self._handover.take_alone(claim, reached)
         return len(rows)
 
-    async def _wait_alone(self, messages: Sequence[tuple[UUID, UUID, datetime]], *, claimed: bool = False) -> None:
+    async def _wait_alone(self, messages: Sequence[tuple[UUID, UUID, datetime]]) -> None:
         if messages:
             async with self._database.connection() as connection:
                 keys = [(resource, message) for resource, message, _ in messages]
-                await records.wait_alone(connection, keys, [until for _, _, until in messages], claimed=claimed)
+                await records.wait_alone(connection, keys, [until for _, _, until in messages])
 
     async def _give_up_late(self, rows: Sequence[Record]) -> None:
         """End what was taken and not reported in time, as its carrier says when it can be asked."""
@@ -346,7 +353,7 @@ def _segments(message: Pending) -> int:
     return message.submission.segments
 
 
-def _pending(row: Record, *, alone: bool) -> Pending:
+def _pending(row: Record, *, claim: UUID | None = None) -> Pending:
     return Pending(
         resource=row["resource_id"],
         block=row["block_id"],
@@ -364,7 +371,7 @@ def _pending(row: Record, *, alone: bool) -> Pending:
         report_by=row["report_by"],
         tag=row["tag"],
         attempts=row["attempts"],
-        alone=alone,
+        claim=claim,
         doubt=row["doubt"],
         heeds_opt_outs=row["route"] != REPLY,
     )
