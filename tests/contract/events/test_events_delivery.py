@@ -13,7 +13,7 @@ from azure.core.messaging import CloudEvent
 from azure.eventgrid import EventGridEvent, SystemEventNames
 from tests.contract.events.webhooks import REPORT, Slice, process, webhook, working
 
-from landline.services.events import lanes
+from landline.services.events import lanes, records
 from landline.services.events.model import Schema, Secrets, State, verify_signature
 from landline.store.blocks import LEASE
 
@@ -294,6 +294,44 @@ async def test_a_block_whose_commit_nobody_heard_of_is_found_again(here: Slice) 
             worker.wake()
             await here.settle()
         assert len(hook.calls) == 1
+
+
+async def claimed_on_the_ladder(here: Slice) -> None:
+    """An event that failed once is in the hands of `here`, which does not know."""
+    await here.emit(here.event())
+    await here.settle()
+    due = here.clock.now() + timedelta(seconds=11)
+    block, owner = uuid4(), here.events.blocks.owner
+    assert await records.claim(
+        here.database, due, 10, set(), block=block, owner=owner, lease_until=here.clock.now() + LEASE
+    )
+
+
+async def test_an_event_on_the_ladder_waits_for_no_dead_process_longer_than_any_other(here: Slice, dsn: str) -> None:
+    async with webhook(lambda _call: web.Response(status=503)) as hook:
+        await here.subscribe("all", hook.url)
+        async with working(here.events):
+            await claimed_on_the_ladder(here)
+        hook.answer = lambda _call: web.Response(status=200)
+        await here.clock.advance(LEASE + timedelta(seconds=1))
+        async with process(dsn, here.clock) as other, working(other.events):
+            await other.settle()
+        assert len(hook.calls) == 2
+        assert await here.blocks() == 0
+        assert all(row["delivered_at"] and row["next_at"] is None for row in await here.rows())
+
+
+async def test_a_claim_whose_answer_was_lost_is_found_again(here: Slice) -> None:
+    async with webhook(lambda _call: web.Response(status=503)) as hook, working(here.events) as worker:
+        await here.subscribe("all", hook.url)
+        await claimed_on_the_ladder(here)
+        hook.answer = lambda _call: web.Response(status=200)
+        for _ in range(2):
+            worker._poll = True
+            worker.wake()
+            await here.settle()
+        assert len(hook.calls) == 2
+        assert await here.blocks() == 0
 
 
 async def test_a_disabled_subscription_keeps_what_waits_until_it_is_enabled(here: Slice) -> None:

@@ -5,7 +5,6 @@ A lane widens with every delivery and narrows with every failure to answer, so d
 """
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -16,13 +15,11 @@ from uuid import UUID
 
 import structlog
 
-from landline.core.ids import time_ordered
 from landline.ports.callout import CalloutFailed
 from landline.services.events import records
 from landline.services.events.model import (
     Again,
     Dead,
-    Delivered,
     Delivery,
     Outcome,
     Settings,
@@ -44,8 +41,6 @@ TOTAL_LIMIT = 20_000
 IN_FLIGHT_LIMIT = 512
 """Requests of all subscriptions under way."""
 _NARROWEST, _FIRST, _WIDEST = 4, 16, 64
-_LEASE_MARGIN = timedelta(seconds=TIMEOUT_S + 15)
-"""A leased row is not tried when less than this is left of its lease: another process might try it meanwhile."""
 _TROUBLE = timedelta(seconds=10)
 _NOT_TRIED = (None, None)
 
@@ -232,14 +227,12 @@ class Lanes:
         self._results.put([self._result(delivery, outcome, form.target) for delivery in batch])
 
     def _set_aside(self, batch: list[Delivery], settings: Settings, now: datetime) -> None:
-        """Take out of `batch` what is not to be tried: its lease ends soon, or its time to live has passed."""
+        """Take out of `batch` what is not to be tried: its time to live has passed."""
         good: list[Delivery] = []
         expired: list[Result] = []
         for delivery in batch:
-            if delivery.leased_until is not None and delivery.leased_until - now < _LEASE_MARGIN:
-                continue
             if expires_at(delivery, settings) <= now:
-                expired.append(Result(delivery, Outcome(now, *_NOT_TRIED), Dead("TimeToLiveExceeded"), None))
+                expired.append(Result(delivery, Outcome(now, *_NOT_TRIED), Dead("TimeToLiveExceeded")))
             else:
                 good.append(delivery)
         batch[:] = good
@@ -282,14 +275,13 @@ class Lanes:
                 subscription=target.subscription.name,
                 reason=ruling.reason,
             )
-        moved = delivery.block is None and isinstance(ruling, Delivered)
-        return Result(delivery, outcome, ruling, time_ordered(outcome.at, os.urandom(10)) if moved else None)
+        return Result(delivery, outcome, ruling)
 
     def _put_off(self, batch: Sequence[Delivery], by: timedelta) -> None:
         now = self._events.clock.now()
-        self._results.put([Result(d, Outcome(now, *_NOT_TRIED), Again(now + by), None) for d in batch])
+        self._results.put([Result(d, Outcome(now, *_NOT_TRIED), Again(now + by)) for d in batch])
 
     async def _discard(self, batch: Sequence[Delivery]) -> None:
         await records.discard(self._events.database, batch)
         now = self._events.clock.now()
-        self._results.put([Result(d, Outcome(now, *_NOT_TRIED), Dead("SubscriptionDeleted"), None) for d in batch])
+        self._results.put([Result(d, Outcome(now, *_NOT_TRIED), Dead("SubscriptionDeleted")) for d in batch])

@@ -104,8 +104,7 @@ class Delivery:
     attempts: int = 0
     """Tries made so far."""
     block: UUID | None = None
-    """The block that holds it; None when it is leased as a row."""
-    leased_until: datetime | None = None
+    """The block that holds it; None when it waits in the database, due at some time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,17 +42,19 @@ SELECT {_COLUMNS} FROM events_deliveries d WHERE d.block_id = ANY($1) AND d.deli
 
 # Subscription by subscription, so that the backlog of one does not stand before the due rows of another.
 _CLAIM = f"""
-UPDATE events_deliveries d SET next_at = $2
-FROM (
+WITH r AS (
     SELECT due.* FROM events_subscriptions s CROSS JOIN LATERAL (
         SELECT resource_id, about, event_id, subscription_id FROM events_deliveries
         WHERE resource_id = s.resource_id AND subscription_id = s.subscription_id AND next_at <= $1
-        ORDER BY next_at LIMIT $3 FOR UPDATE SKIP LOCKED
+        ORDER BY next_at LIMIT $2 FOR UPDATE SKIP LOCKED
     ) due
-    WHERE s.state = 'enabled' AND s.subscription_id <> ALL($4)
-) r
-WHERE {_MATCH}
-RETURNING {_COLUMNS}
+    WHERE s.state = 'enabled' AND s.subscription_id <> ALL($3)
+),
+opened AS (
+    INSERT INTO events_blocks (block_id, owner, due_at)
+    SELECT $4::uuid, $5::uuid, $6::timestamptz WHERE EXISTS (SELECT FROM r)
+)
+UPDATE events_deliveries d SET next_at = NULL, block_id = $4 FROM r WHERE {_MATCH} RETURNING {_COLUMNS}
 """
 
 _NEXT_DUE = """
@@ -64,25 +66,27 @@ SELECT min(due.next_at) FROM events_subscriptions s CROSS JOIN LATERAL (
 WHERE s.state = 'enabled' AND s.subscription_id <> ALL($1)
 """
 
+# It stays in its block, by whose id it will be pruned, and is in it again where a process that had lost the block has
+# put it back on the ladder meanwhile.
 _FINISHED = f"""
-UPDATE events_deliveries d SET delivered_at = r.at, attempts = r.attempts, status = r.status
-FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::smallint[], $7::smallint[])
-    AS r (resource_id, about, event_id, subscription_id, at, attempts, status)
+UPDATE events_deliveries d SET delivered_at = r.at, attempts = r.attempts, status = r.status, next_at = NULL,
+    block_id = r.block_id
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::smallint[], $7::smallint[],
+    $8::uuid[])
+    AS r (resource_id, about, event_id, subscription_id, at, attempts, status, block_id)
 WHERE {_MATCH}
 """
 
-# A row that leaves its block, or left it before. When it was delivered from the ladder, it gets a block's id of that
-# instant, by which it will be pruned. What another process delivered meanwhile stays delivered.
+# A row that leaves its block. What another process delivered meanwhile stays delivered.
 _MOVED = f"""
 UPDATE events_deliveries d SET
-    delivered_at = r.delivered_at, next_at = r.next_at, dead_at = r.dead_at, reason = r.reason, block_id = r.block_id,
+    next_at = r.next_at, dead_at = r.dead_at, reason = r.reason, block_id = NULL,
     attempts = r.attempts, status = r.status, error = r.error,
     failures = CASE WHEN r.failure IS NULL THEN d.failures
         ELSE coalesce(d.failures, '[]'::jsonb) || r.failure::jsonb END
-FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[],
-    $8::text[], $9::uuid[], $10::smallint[], $11::smallint[], $12::text[], $13::text[])
-    AS r (resource_id, about, event_id, subscription_id, delivered_at, next_at, dead_at, reason, block_id,
-        attempts, status, error, failure)
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::timestamptz[], $7::text[],
+    $8::smallint[], $9::smallint[], $10::text[], $11::text[])
+    AS r (resource_id, about, event_id, subscription_id, next_at, dead_at, reason, attempts, status, error, failure)
 WHERE {_MATCH} AND d.delivered_at IS NULL
 """
 
@@ -109,12 +113,11 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a try of `delivery` came to. `kept_as`: a time-ordered id, for a delivery without a block that is done."""
+    """What a try of `delivery` came to."""
 
     delivery: Delivery
     outcome: Outcome
     verdict: Verdict
-    kept_as: UUID | None
 
 
 _FAILURES = msgspec.json.Decoder(list[Failure])
@@ -144,10 +147,18 @@ async def of_blocks(database: Database, blocks: Sequence[UUID]) -> list[Delivery
 
 
 async def claim(
-    database: Database, now: datetime, lease_until: datetime, limit: int, without: Collection[UUID]
+    database: Database,
+    now: datetime,
+    limit: int,
+    without: Collection[UUID],
+    *,
+    block: UUID,
+    owner: UUID,
+    lease_until: datetime,
 ) -> list[Delivery]:
-    """Up to `limit` due rows of each enabled subscription not in `without`, leased until `lease_until`."""
-    rows = await database.fetch(_CLAIM, now, lease_until, limit, list(without))
+    """Up to `limit` due rows of each enabled subscription not in `without`, now in `block` of `owner`; it is not opened
+    where there are none."""
+    rows = await database.fetch(_CLAIM, now, limit, list(without), block, owner, lease_until)
     return [_delivery(row) for row in rows]
 
 
@@ -158,8 +169,8 @@ async def next_due(database: Database, without: Collection[UUID]) -> datetime | 
 
 async def write(connection: Connection, results: Sequence[Result]) -> None:
     """What tries came to, in two statements at most."""
-    finished = [r for r in results if r.delivery.block is not None and isinstance(r.verdict, Delivered)]
-    moved = [r for r in results if r.delivery.block is None or not isinstance(r.verdict, Delivered)]
+    finished = [r for r in results if isinstance(r.verdict, Delivered)]
+    moved = [r for r in results if not isinstance(r.verdict, Delivered)]
     if finished:
         await connection.execute(
             _FINISHED,
@@ -167,16 +178,15 @@ async def write(connection: Connection, results: Sequence[Result]) -> None:
             [r.outcome.at for r in finished],
             [r.delivery.attempts + 1 for r in finished],
             [r.outcome.status for r in finished],
+            [r.delivery.block for r in finished],
         )
     if moved:
         await connection.execute(
             _MOVED,
             *_keys(moved),
-            [r.outcome.at if isinstance(r.verdict, Delivered) else None for r in moved],
             [r.verdict.next_at if isinstance(r.verdict, Again) else None for r in moved],
             [r.outcome.at if isinstance(r.verdict, Dead) else None for r in moved],
             [r.verdict.reason if isinstance(r.verdict, Dead) else None for r in moved],
-            [r.kept_as if isinstance(r.verdict, Delivered) else None for r in moved],
             [_attempts(r) for r in moved],
             [r.outcome.status for r in moved],
             [r.outcome.error for r in moved],
@@ -222,9 +232,7 @@ def _delivery(row: Row) -> Delivery:
     event = Event(
         row["event_id"], ResourceId(row["resource_id"]), row["type"], row["subject"], row["data"], row["at"], about
     )
-    return Delivery(
-        event, row["subscription_id"], row["since"], row["attempts"], row["block_id"], leased_until=row["next_at"]
-    )
+    return Delivery(event, row["subscription_id"], row["since"], row["attempts"], row["block_id"])
 
 
 def _keys(results: Sequence[Result]) -> tuple[list[UUID], list[UUID], list[UUID], list[UUID]]:

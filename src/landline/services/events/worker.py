@@ -2,6 +2,7 @@
 prunes what is old."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -16,12 +17,12 @@ from landline.services.events.lanes import Lanes
 from landline.services.events.model import Delivery
 from landline.services.events.results import Results
 from landline.services.events.service import Events
+from landline.store.blocks import LEASE
 
 log = structlog.get_logger()
 POLL_S = 5.0
 """How often to renew leases and to look for work that other processes left. By the machine's time: it is other
 processes that are waited for, not deadlines, and a driven day has 17,280 such looks."""
-ROW_LEASE = timedelta(seconds=150)
 _ROWS_PER_LANE = 256
 _BLOCKS_AT_ONCE = 8
 _PRUNE_EVERY = timedelta(hours=1)
@@ -152,8 +153,17 @@ class EventsWorker:
             self._rows_due = now + _AWAY
             return
         self._rows_due = None
+        block = time_ordered(now, os.urandom(10))
         try:
-            rows = await records.claim(database, now, now + ROW_LEASE, _ROWS_PER_LANE, self._lanes.skipped())
+            rows = await records.claim(
+                database,
+                now,
+                _ROWS_PER_LANE,
+                self._lanes.skipped(),
+                block=block,
+                owner=self._events.blocks.owner,
+                lease_until=now + LEASE,
+            )
             self._lanes.take(rows)
             due = await records.next_due(database, self._lanes.skipped())
         except Unavailable:
