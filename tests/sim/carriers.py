@@ -305,6 +305,7 @@ class SimCarrier:
         self.crash_policy = smsc.policy
         self.at_once = smsc.at_once
         self.reachable = True
+        self.on_reachable: Callable[[], None] = lambda: None
         self._smsc = smsc
         self.process = process
         self._events: CarrierEvents | None = None
@@ -356,10 +357,12 @@ class SimCarrier:
         """Other processes have the carrier for a while."""
         self.reachable = False
         self.broke()
+        self.on_reachable()
         self._smsc.later(for_s, self.come_back)
 
     def come_back(self) -> None:
         self.reachable = True
+        self.on_reachable()
 
     def broke(self) -> None:
         """The connection is gone."""

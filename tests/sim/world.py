@@ -158,6 +158,8 @@ class Run:
             await changes.start()
             for carrier in gateway.carriers.values():
                 await carrier.start(gateway.news)
+                assert isinstance(carrier, SimCarrier)
+                carrier.on_reachable = gateway.worker.reached
         machine = Machine(process, gateway, changes, self.spawn(process, self._work(gateway)))
         self.machines.append(machine)
         return machine

@@ -88,7 +88,7 @@ class Messaging:
         self._worker = Worker(database, clock, self._carriers, handover, self.blocks, self._news, failover, self._rates)
         for carrier in self._carriers.values():
             if isinstance(carrier, SmppCarrier):
-                carrier.on_reachable = self._worker.look
+                carrier.on_reachable = self._worker.reached
         base.wakeups.on("sms", self._worker.look)
         handover.on_left = partial(base.wakeups.hint, "sms")
         self._settings = Settings(

@@ -234,7 +234,9 @@ async def test_a_deferred_message_claimed_without_our_learning_of_it_is_taken_up
     world.first.fate = Fate.DELIVERED
     soon = world.clock.now() + timedelta(seconds=6)
     async with world.database.connection() as connection:  # PostgreSQL dies before it answers
-        assert await records.claim_deferred(connection, uuid4(), world.gateway.owner, soon, soon + LEASE, 10)
+        assert await records.claim_deferred(
+            connection, uuid4(), world.gateway.owner, soon, soon + LEASE, 10, carriers=["first"], others_since=soon
+        )
     await eventually(lambda: world.database.fetchval("SELECT claim_id IS NULL FROM sms_messages"))
     await world.clock.advance(timedelta(seconds=1))
     assert await world.message() == (8, 2000, 1)

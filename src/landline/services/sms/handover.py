@@ -127,6 +127,11 @@ class HandOver:
                 return False
         return True
 
+    @property
+    def reached(self) -> list[str]:
+        """The carriers that are reached from this process."""
+        return [name for name, reachable in self._reachable.items() if reachable()]
+
     def may_hold(self, carriers: Iterable[str]) -> bool:
         """Whether this process has room for more messages and reaches all of `carriers`."""
         return self.has_room() and self.reaches(carriers)
@@ -218,6 +223,28 @@ class HandOver:
     def held(self) -> set[UUID]:
         """The blocks with messages in hand: this process's leases are on them."""
         return {block_id for block_id, block in self._blocks.items() if block.unanswered > 0}
+
+    def unreached(self) -> dict[UUID, list[Pending]]:
+        """Blocks (and claims) in which messages wait for carriers that are not reached from here, with all that is in
+        hand of them; without those of which something is on its way."""
+        waiting = {
+            message.held_by
+            for name, reachable in self._reachable.items()
+            if not reachable()
+            for message in self._queues[name]
+        }
+        if not waiting:
+            return {}
+        queued = {id(message) for queue in self._queues.values() for message in queue}
+        found: dict[UUID, list[Pending]] = {block: [] for block in waiting if block in self._blocks}
+        for message in self._in_hand.values():
+            if message.held_by not in found:
+                continue
+            if id(message) in queued:
+                found[message.held_by].append(message)
+            else:
+                del found[message.held_by]
+        return found
 
     def lose(self, blocks: Set[UUID]) -> None:
         """Nothing of `blocks` is handed over any more as it is remembered here: other processes hold them now, or they

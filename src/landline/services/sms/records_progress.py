@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from landline.ports.sms_carrier import Submitted
@@ -297,13 +297,21 @@ def _once(rows: Sequence[Record]) -> list[Record]:
 
 
 async def claim_deferred(
-    connection: Connection, claim: UUID, owner: UUID, now: datetime, lease_until: datetime, limit: int
+    connection: Connection,
+    claim: UUID,
+    owner: UUID,
+    now: datetime,
+    lease_until: datetime,
+    limit: int,
+    *,
+    carriers: Sequence[str],
+    others_since: datetime,
 ) -> list[Record]:
     """Deferred messages that are due, from now on in the hands of `owner` under the block `claim`; it is not opened
-    where there are none."""
+    where there are none. Those of other than `carriers` only when they have been due since `others_since`."""
     rows = await connection.fetch(
         "WITH due AS (SELECT resource_id, message_id FROM sms_messages WHERE due_at <= $1 AND claim_id IS NULL"
-        " ORDER BY due_at LIMIT $5 FOR UPDATE SKIP LOCKED),"
+        " AND (carrier = ANY($6) OR due_at <= $7) ORDER BY due_at LIMIT $5 FOR UPDATE SKIP LOCKED),"
         " opened AS (INSERT INTO sms_blocks (block_id, owner, due_at)"
         "  SELECT $2::uuid, $3::uuid, $4::timestamptz WHERE EXISTS (SELECT FROM due)),"
         " claimed AS (UPDATE sms_messages m SET claim_id = $2 FROM due"
@@ -314,6 +322,8 @@ async def claim_deferred(
         owner,
         lease_until,
         limit,
+        carriers,
+        others_since,
     )
     return _once(rows)
 
@@ -329,10 +339,17 @@ async def give_back(connection: Connection, claims: Sequence[UUID], owner: UUID,
     )
 
 
-async def next_deferred(connection: Connection) -> datetime | None:
-    """When the next deferred message that nobody has in hand is due."""
+async def next_deferred(
+    connection: Connection, now: datetime, carriers: Sequence[str], pause: timedelta
+) -> datetime | None:
+    """When there is something to claim, as `claim_deferred` would with `others_since` a `pause` ago."""
     return await connection.fetchval(
-        "SELECT min(due_at) FROM sms_messages WHERE due_at IS NOT NULL AND claim_id IS NULL"
+        "SELECT least((SELECT min(CASE WHEN carrier = ANY($2) THEN due_at ELSE due_at + $3 END) FROM sms_messages"
+        "  WHERE due_at <= $1 AND claim_id IS NULL),"
+        " (SELECT min(due_at) FROM sms_messages WHERE due_at > $1 AND claim_id IS NULL))",
+        now,
+        carriers,
+        pause,
     )
 
 

@@ -27,7 +27,7 @@ _BLOCKS_AT_ONCE = 8
 _DEFERRED_AT_ONCE = 500
 _CARRIER_PAUSE = timedelta(seconds=1)
 _UNREACHED_PAUSE = timedelta(seconds=15)
-"""How long a block whose carrier this process does not reach is left to others."""
+"""How long work whose carrier this process does not reach is left to others."""
 
 
 class Worker:
@@ -90,6 +90,12 @@ class Worker:
         """There may be something to do for this process: it looks now."""
         self._due.ring()
 
+    def reached(self) -> None:
+        """A carrier is reached from this process from now on, or is no more."""
+        self._blocks.take_back()
+        self._ring()
+        self.look()
+
     def close(self) -> None:
         """The worker has ended, or will never run."""
         for alarm in (self._due, *self._alarms.values()):
@@ -141,6 +147,9 @@ class Worker:
         while True:
             await self._rates.refresh()
             now = self._clock.now()
+            if not carrier.reachable:  # what waits for it is given to others
+                await alarm.wait(now + _UNREACHED_PAUSE)
+                continue
             batch = self._handover.next(name, carrier.at_once, now)
             if not batch:
                 await alarm.wait(self._handover.next_at(name, now))
@@ -181,6 +190,10 @@ class Worker:
         rest = [message for message in batch if message.until > now]
         try:
             await self._standing.unmark(batch)
+            if not self._handover.reaches({carrier}):
+                self._handover.put_back(carrier, list(batch))
+                self.look()
+                return
             rest = await self._news.reroute(rest, reason)
             if late:
                 await self._news.give_up(
@@ -195,6 +208,7 @@ class Worker:
         while True:
             try:
                 await self._settle()
+                await self._leave_unreached()
                 more = await self._claim_blocks() + await self._claim_deferred() if self._handover.has_room() else 0
                 until = None if more else await self._next_due()
             except Unavailable as error:
@@ -215,12 +229,7 @@ class Worker:
         if finished:
             async with self._database.connection() as connection:
                 await self._blocks.close(connection, finished)
-        claims = self._handover.finished_claims()
-        if claims:
-            now = self._clock.now()
-            async with self._database.transaction() as connection:
-                await records.give_back(connection, claims, self._blocks.owner, now)  # whatever was left to its fate
-                await self._blocks.close(connection, claims)
+        await self._give_back(self._handover.finished_claims())
         awaiting = self._handover.awaiting()
         try:
             await self._blocks.release(awaiting)
@@ -228,11 +237,34 @@ class Worker:
             self._handover.await_again(awaiting)
             raise
 
+    async def _leave_unreached(self) -> None:
+        """Give to others what waits for a carrier that this process has lost to them."""
+        found = self._handover.unreached()
+        if not found:
+            return
+        await self._standing.unmark([message for block in found.values() for message in block])
+        now, claims = self._clock.now(), {block for block, waiting in found.items() if waiting[0].alone}
+        left = found.keys() & self._handover.unreached().keys()
+        log.info("sms.left_to_others", blocks=len(left))
+        self._handover.lose(left)
+        await self._blocks.pass_on(left - claims, now, now + _UNREACHED_PAUSE)
+        await self._give_back(list(left & claims))
+        self._handover.on_left()
+
+    async def _give_back(self, claims: Sequence[UUID]) -> None:
+        """Nothing is in hand under `claims` any more: what is left of them is due for everybody."""
+        if claims:
+            async with self._database.transaction() as connection:
+                await records.give_back(connection, claims, self._blocks.owner, self._clock.now())
+                await self._blocks.close(connection, claims)
+
     async def _next_due(self) -> datetime | None:
         if not self._handover.has_room():
             return None
         async with self._database.connection() as connection:
-            deferred = await records.next_deferred(connection)
+            deferred = await records.next_deferred(
+                connection, self._clock.now(), self._handover.reached, _UNREACHED_PAUSE
+            )
         block = await self._blocks.next_due()
         return min((at for at in (deferred, block) if at is not None), default=None)
 
@@ -266,7 +298,7 @@ class Worker:
         await self._give_up_late(late)
         awaiting = [row for row in awaiting if row["report_by"] > now]
         if to_submit and not self._handover.reaches({message.carrier for message in to_submit}):
-            await self._blocks.release({block: now + _UNREACHED_PAUSE})
+            await self._blocks.pass_on([block], now, now + _UNREACHED_PAUSE)
         elif to_submit or not awaiting:
             self._handover.take(block, to_submit, awaiting=len(awaiting))
         else:
@@ -297,7 +329,14 @@ class Worker:
         """Take up what is due. Whatever this does not come to, its claim is found forgotten, and it is due again."""
         async with self._database.connection() as connection:
             rows = await records.claim_deferred(
-                connection, claim, self._blocks.owner, now, now + LEASE, _DEFERRED_AT_ONCE
+                connection,
+                claim,
+                self._blocks.owner,
+                now,
+                now + LEASE,
+                _DEFERRED_AT_ONCE,
+                carriers=self._handover.reached,
+                others_since=now - _UNREACHED_PAUSE,
             )
         if not rows:
             return 0

@@ -1,0 +1,120 @@
+"""A process that has lost a carrier to others: what waits for it here goes to them at once."""
+
+from datetime import timedelta
+
+import pytest
+from tests.support.cluster import eventually
+from tests.support.gateway import Gateway
+from tests.support.scripted import Fate, ScriptedCarrier
+
+from landline.core.phone import SenderKind
+from landline.engines.clock import DrivenClock
+from landline.ports.sms_carrier import Submitted
+from landline.services.sms.model.routing import Choice, Rule
+from landline.services.sms.service import Options, To
+from landline.store.database import Database
+
+PACED, FREE = "+18005550100", "+14255550100"
+PHONES = [f"+1425555{number:04}" for number in range(4)]
+
+
+class World:
+    """Two processes, each with its own way to the same carrier."""
+
+    def __init__(self, dsn: str, database: Database) -> None:
+        self.clock = DrivenClock()
+        self.database = database
+        self.ours, self.theirs = ScriptedCarrier(self.clock), ScriptedCarrier(self.clock)
+        self.second = ScriptedCarrier(self.clock, name="second")
+        self.here, self.there = (
+            Gateway(dsn, database, self.clock, carrier, self.second, sender_rates={SenderKind.TOLL_FREE: 0.05})
+            for carrier in (self.ours, self.theirs)
+        )
+        for gateway in (self.here, self.there):
+            gateway.rules = [Rule(name="all", carriers=(Choice("carrier"), Choice("second")))]
+
+    async def start(self) -> None:
+        self.theirs.reachable = self.theirs.up = False
+        for gateway in (self.here, self.there):
+            gateway.worker.beat_s = 0.05
+            await gateway.start()
+        self.resource = await self.here.own()
+
+    async def send(self, *phones: str, sender: str = PACED) -> None:
+        await self.here.sms.send(self.resource, sender, [To(phone) for phone in phones], "hello", Options())
+        await self.clock.advance(timedelta(milliseconds=1))
+
+    async def lose(self) -> None:
+        """The other process has the carrier now."""
+        self.ours.reachable = self.ours.up = False
+        self.theirs.reachable = self.theirs.up = True
+        self.here.worker.reached()
+        self.there.worker.reached()
+
+    async def there_looks(self) -> None:
+        """The other process has looked for work."""
+        self.theirs.submissions.clear()
+        self.there.worker.look()
+        await self.clock.advance(timedelta(milliseconds=1))
+
+    async def there_has(self, count: int) -> None:
+        async def has() -> bool:
+            await self.clock.advance(timedelta(milliseconds=1))
+            return self.there.handover.count + len(self.theirs.submissions) == count
+
+        await eventually(has, timeout_s=10)
+
+
+@pytest.fixture
+async def world(dsn: str, database: Database):
+    world = World(dsn, database)
+    await world.start()
+    yield world
+    await world.here.crash()
+    await world.there.crash()
+
+
+async def test_what_waits_for_its_turn_goes_to_the_process_that_has_the_carrier(world: World):
+    await world.send(*PHONES)  # one goes, its sender's pace keeps back the rest
+    began = world.clock.now()
+    await world.lose()
+    await world.there_has(3)
+    assert world.here.handover.count == 0
+    assert world.clock.now() - began < timedelta(seconds=5)
+    assert world.second.submissions == []
+
+
+async def test_so_does_what_has_a_timer_of_its_own(world: World):
+    await world.send(PHONES[0])
+    later = Options(send_at=world.clock.now() + timedelta(seconds=1))
+    await world.here.sms.send(world.resource, PACED, [To(PHONES[1])], "hello", later)
+    await world.clock.advance(timedelta(seconds=2))
+    assert world.here.handover.count == 1, "it waits for its sender's pace"
+    await world.lose()
+    await world.there_has(1)
+    assert world.here.handover.count == 0
+    assert len(world.theirs.submissions) == 1, "its own bucket is full"
+
+
+async def test_what_is_on_its_way_stays_until_it_is_answered(world: World):
+    world.ours.fate = Fate.LOST
+    await world.send(*PHONES[:2])
+    (sent,) = world.ours.submissions
+    await world.lose()
+    await world.there_looks()
+    assert world.here.handover.count == 2
+    await world.here.news.submitted("carrier", [Submitted(sent.key, "late")])
+    await world.there_has(1)
+    assert world.theirs.submissions == [] or world.theirs.submissions[0].key != sent.key
+
+
+async def test_a_carrier_that_others_have_is_not_down(world: World):
+    """It does not fail over what this process cannot hand over any more."""
+    world.ours.up = False
+    await world.send(PHONES[0], sender=FREE)
+    assert len(world.second.submissions) == 1
+    world.ours.up = True
+    await world.send(PHONES[1], PHONES[2])
+    await world.lose()
+    await world.there_has(2)
+    assert len(world.second.submissions) == 1
