@@ -1,6 +1,8 @@
 """Found by the simulation: a process that lost its lease, or an answer of the database, neither doubles messages nor
 loses them, nor counts them twice (docs/design/gateway.md, "Fences")."""
 
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -13,16 +15,30 @@ from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
 from landline.engines.clock import DrivenClock
-from landline.ports.sms_carrier import Arrival, CrashPolicy, Receipt, Submitted
+from landline.ports.sms_carrier import Arrival, CrashPolicy, Receipt, Submission, Submitted
 from landline.services.insights.model import Figures
 from landline.services.insights.questions import Dimension, Question
 from landline.services.sms import records_progress as records
 from landline.services.sms.service import Options, To
 from landline.store.blocks import LEASE
-from landline.store.database import Database
+from landline.store.database import Connection, Database
 
 SENDER, PHONE = "+18005550100", "+14255550142"
 SOMEBODY_ELSE = uuid4()
+
+
+class LossyDatabase(Database):
+    """Loses the answer of the next transaction when it is told to."""
+
+    loses = False
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Connection]:
+        async with super().transaction() as connection:
+            yield connection
+        if self.loses:
+            self.loses = False
+            raise Unavailable("the connection was lost")
 
 
 class World:
@@ -66,6 +82,8 @@ async def world(dsn: str, database: Database):
     world = World(dsn, database)
     yield world
     await world.gateway.crash()
+    if world.database is not database:
+        await world.database.close()
 
 
 @pytest.mark.parametrize("policy", CrashPolicy)
@@ -209,6 +227,26 @@ async def test_a_block_claimed_without_our_learning_of_it_is_looked_at(world: Wo
         "UPDATE sms_blocks SET owner = $1, due_at = $2", world.gateway.owner, world.clock.now()
     )
     assert block not in world.gateway.handover.known()
+
+
+async def test_what_may_have_been_given_to_another_carrier_is_not_handed_over_unasked(world: World):
+    """Seed 30492: it was, the database did not say so, and the first carrier was there again."""
+    world.database = lossy = await LossyDatabase.connect(world.dsn)
+    assert isinstance(lossy, LossyDatabase)
+    world.first.crash_policy, world.second.fate = CrashPolicy.REPEATABLE, Fate.LOST
+    await world.start(world.first, world.second)
+    submit = world.first.submit
+
+    async def down_once(_submissions: Sequence[Submission]) -> None:
+        world.first.submit, lossy.loses = submit, True  # type: ignore[method-assign]
+        raise Unavailable("it is down")
+
+    world.first.submit = down_once  # type: ignore[method-assign]
+    await world.send()
+    world.gateway.worker.look()
+    await world.clock.advance(timedelta(seconds=5))
+    assert (len(world.first.submissions), len(world.second.submissions)) == (0, 1)
+    assert not lossy.loses
 
 
 async def test_a_deferred_message_in_the_hands_of_a_process_that_died_is_taken_up_as_soon_as_a_block(world: World):

@@ -47,9 +47,9 @@ class Failover:
         return most is not None and doubt >= most
 
     def to_mark(self, message: Pending) -> bool:
-        """Whether its hand-over is written down before it is made. The first of a fresh message need not be: the
-        lease of its block says as much."""
-        if message.alone:
+        """Whether its hand-over is written down before it is made, and whether it is still to be made asked. The first
+        of a fresh message need not be: the lease of its block says as much."""
+        if message.alone or message.unsure:
             return True
         policy = self.policy(message.carrier)
         if policy is CrashPolicy.REPEATABLE:

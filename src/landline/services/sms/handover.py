@@ -36,6 +36,8 @@ class Pending:
     """Whether `doubt` counts the present hand-over already, in the database too."""
     handed: bool = False
     """Whether a carrier may have it from this process."""
+    unsure: bool = False
+    """Whether something may have been decided about it in a commit of whose answer we did not learn."""
     heeds_opt_outs: bool = True
 
     @property
@@ -169,11 +171,12 @@ class HandOver:
         at = self._queues[carrier].next_at(now.timestamp())
         return None if at is None else datetime.fromtimestamp(at, UTC)
 
-    def put_back(self, carrier: str, pending: list[Pending]) -> None:
-        """The carrier did not take them: they are next again."""
+    def put_back(self, carrier: str, pending: list[Pending], *, unsure: bool = False) -> None:
+        """The carrier did not take them: they are next again. `unsure`: see `Pending`."""
         queue = self._queues[carrier]
         for message in reversed(self.still_in_hand(pending)):
             message.handed = False
+            message.unsure |= unsure
             queue.push_front((message.resource, message.submission.sender), message)
 
     def in_hand(self, key: UUID) -> Pending | None:

@@ -115,6 +115,8 @@ class Standing:
         for message in fresh:
             message.doubt += 1
             message.marked = True
+        for message in messages:
+            message.unsure = False
         return {id(message) for message in gone}
 
     async def _write(self, connection: Connection, doubts: Sequence[tuple[Pending, int]]) -> set[UUID]:

@@ -158,7 +158,7 @@ class Worker:
                 batch = await self._standing.check(batch)
             except Unavailable as error:
                 log.warning("sms.not_handed_over", carrier=name, reason=error.message, messages=len(batch))
-                self._handover.put_back(name, batch)
+                self._handover.put_back(name, batch, unsure=True)
                 await self._pause(alarm)
                 continue
             if batch and not await self._hand_over(carrier, batch):
@@ -201,8 +201,9 @@ class Worker:
                 )
                 self._handover.answered(message.submission.key for message in late)
         except Unavailable:
-            rest = [*rest, *late]
-        self._handover.put_back(carrier, rest)
+            self._handover.put_back(carrier, list(batch), unsure=True)
+        else:
+            self._handover.put_back(carrier, rest)
 
     async def _look_after_due(self) -> None:
         while True:
