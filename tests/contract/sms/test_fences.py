@@ -249,6 +249,28 @@ async def test_what_may_have_been_given_to_another_carrier_is_not_handed_over_un
     assert not lossy.loses
 
 
+async def test_what_is_on_its_way_from_here_is_not_handed_over_again_before_it_is_answered(world: World):
+    """Seed 30859: its lease was lost and gained again, and the first answer was taken for the second hand-over's."""
+    world.first.fate = Fate.BUSY
+    await world.start(world.first)
+    await world.send()
+    world.first.fate = Fate.LOST
+    await world.clock.advance(timedelta(seconds=6))
+    assert len(world.first.submissions) == 2
+    await world.lose_blocks()
+    await world.database.execute("UPDATE sms_blocks SET due_at = $1", world.clock.now())
+    world.gateway.worker.look()
+    await world.clock.advance(timedelta(seconds=5))
+    assert len(world.first.submissions) == 2
+    key = world.first.submissions[0].key
+    await world.gateway.news.submitted("first", [Submitted(key, None, 5001, temporary=True)])
+    assert await world.message() == (0, None, 2)
+    world.first.fate = Fate.DELIVERED
+    await world.clock.advance(timedelta(minutes=1))
+    assert await world.message() == (8, 2000, 2)
+    assert len(world.first.submissions) == 3
+
+
 async def test_a_deferred_message_in_the_hands_of_a_process_that_died_is_taken_up_as_soon_as_a_block(world: World):
     world.first.fate = Fate.BUSY
     await world.start(world.first)

@@ -154,8 +154,17 @@ class HandOver:
         else:
             self._claim_done(claim)
 
+    def on_its_way(self, message: Pending) -> Pending | None:
+        """The same message as this process handed it over before it lost it; the carrier's answer is still to come."""
+        ours = self._in_hand.get(message.submission.key)
+        return ours if ours is not None and ours.handed and ours.carrier == message.carrier else None
+
     def _queue(self, pending: list[Pending]) -> None:
         for message in pending:
+            ours = self.on_its_way(message)
+            if ours is not None:  # of two hand-overs one would be taken for the other's answer
+                ours.claim, ours.attempts = message.claim, message.attempts
+                continue
             self._in_hand[message.submission.key] = message
             self._queues[message.carrier].push((message.resource, message.submission.sender), message)
         for carrier in {message.carrier for message in pending}:

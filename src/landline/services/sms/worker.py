@@ -307,9 +307,11 @@ class Worker:
 
     async def _without_hopeless(self, pending: Sequence[Pending], now: datetime) -> list[Pending]:
         """`pending` without what is not handed over any more, which is ended."""
-        doubtful = [message for message in pending if self._failover.hopeless(message.carrier, message.doubt)]
+        ours = {message.submission.key for message in pending if self._handover.on_its_way(message)}
+        others = [message for message in pending if message.submission.key not in ours]
+        doubtful = [message for message in others if self._failover.hopeless(message.carrier, message.doubt)]
         gone = {message.submission.key for message in doubtful}
-        late = [message for message in pending if message.until <= now and message.submission.key not in gone]
+        late = [message for message in others if message.until <= now and message.submission.key not in gone]
         ends = [(message.resource, message.submission.key, details.UNKNOWN) for message in doubtful]
         ends += [(message.resource, message.submission.key, details.TEMPORARILY_UNAVAILABLE) for message in late]
         if not ends:
