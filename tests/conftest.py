@@ -28,8 +28,6 @@ NEEDS = {
 LEFT_OUT = {
     module: [program for program in programs if shutil.which(program) is None] for module, programs in NEEDS.items()
 }
-if "FAULTS" not in os.environ:  # minutes of kills and cuts, with choices of its own in every run: `make sim` has it
-    LEFT_OUT["e2e/test_gateway_faults.py"] = ["FAULTS in the environment (make sim)"]
 collect_ignore = [module for module, missing in LEFT_OUT.items() if missing]
 
 

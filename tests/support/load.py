@@ -30,13 +30,27 @@ class Sent:
 
 
 class Load:
-    """Sends to `numbers` from `threads` threads until `stop`. An error makes a thread wait for `resume`."""
+    """Sends to `numbers` from `threads` threads until `stop`. An error makes a thread wait for `resume`. `gap_s`: what
+    each leaves between two requests; `report_timeout_s` is the API's deliveryReportTimeoutInSeconds, which the SDK does
+    not know."""
 
-    def __init__(self, connection_string: str, sender: str, numbers: list[str], *, seed: int, threads: int = 3) -> None:
+    def __init__(
+        self,
+        connection_string: str,
+        sender: str,
+        numbers: list[str],
+        *,
+        seed: int,
+        threads: int = 3,
+        gap_s: float = 0.0,
+        report_timeout_s: int | None = None,
+    ) -> None:
         self._connection_string = connection_string
         self._sender = sender
         self._numbers = numbers
         self._stopping = False
+        self._gap_s = gap_s
+        self._report_timeout_s = report_timeout_s
         self._changed = threading.Condition()
         self._sent: list[Sent] = []
         self._acknowledged = 0
@@ -76,7 +90,7 @@ class Load:
         bodies: list[bytes] = []
         client = SmsClient.from_connection_string(
             self._connection_string,
-            raw_request_hook=lambda request: bodies.append(_bytes(request.http_request.body)),
+            raw_request_hook=lambda request: bodies.append(self._noted(request.http_request)),
         )
         number = 0
         while not self._stopping:
@@ -88,11 +102,24 @@ class Load:
                     self._sender, recipients, f"load {seed} {thread} {number}", enable_delivery_report=True
                 )
                 self._note(Sent(bodies[-1], items))
+                self._leave_gap()
             except AzureError as error:
                 self._note(Sent(bodies[-1], error=str(error)))
                 with self._changed:
                     self._changed.wait_for(lambda seen=resumed: self._stopping or self._resumed > seen, PATIENCE_S)
             bodies.clear()
+
+    def _noted(self, request: Any) -> bytes:
+        if self._report_timeout_s is not None:
+            body = json.loads(request.body)
+            body["smsSendOptions"]["deliveryReportTimeoutInSeconds"] = self._report_timeout_s
+            request.set_bytes_body(json.dumps(body).encode())
+        return _bytes(request.body)
+
+    def _leave_gap(self) -> None:
+        if self._gap_s:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping, self._gap_s)
 
     def _note(self, sent: Sent) -> None:
         with self._changed:

@@ -91,3 +91,25 @@ def test_a_block_is_finished_exactly_once_whatever_the_order(steps: list[str], c
         finished += len(hands.finished())
     assert finished == 1
     assert hands.count == 0
+
+
+def test_a_message_that_left_its_block_without_our_learning_of_it_leaves_it_when_it_is_claimed():
+    hands = handover()
+    message, claim = pending(), uuid4()
+    hands.take(BLOCK, [message])
+    hands.take_alone(claim, [replace(message, claim=claim)])
+    assert hands.finished() == [BLOCK]
+    hands.answered([message.submission.key])
+    assert (hands.finished(), hands.finished_claims(), hands.count) == ([], [claim], 0)
+
+
+def test_a_message_on_its_way_is_not_queued_again_when_it_is_claimed():
+    hands = handover()
+    message, claim = pending(), uuid4()
+    hands.take(BLOCK, [message])
+    hands.next("simulated", 1, NOW)
+    message.handed = True
+    hands.take_alone(claim, [replace(message, claim=claim, handed=False)])
+    assert hands.next("simulated", 1, NOW) == []
+    hands.answered([message.submission.key])
+    assert (hands.finished(), hands.finished_claims()) == ([BLOCK], [claim])

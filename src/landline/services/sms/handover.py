@@ -162,13 +162,23 @@ class HandOver:
     def _queue(self, pending: list[Pending]) -> None:
         for message in pending:
             ours = self.on_its_way(message)
+            self._let_go_of(message)
             if ours is not None:  # of two hand-overs one would be taken for the other's answer
                 ours.claim, ours.attempts = message.claim, message.attempts
+                self._in_hand[message.submission.key] = ours
                 continue
             self._in_hand[message.submission.key] = message
             self._queues[message.carrier].push((message.resource, message.submission.sender), message)
         for carrier in {message.carrier for message in pending}:
             self._rings[carrier]()
+
+    def _let_go_of(self, message: Pending) -> None:
+        """It is in hand under another block than it was, which it has left without our learning of it."""
+        before = self._in_hand.get(message.submission.key)
+        if before is not None and before.held_by != message.held_by:
+            self.answered([message.submission.key])
+            if not before.alone:
+                self.ended([before.block])
 
     def next(self, carrier: str, count: int, now: datetime) -> list[Pending]:
         """Take up to `count` messages off the carrier's queue, as many as its pace and its senders' allow; they stay in
