@@ -9,6 +9,8 @@ from typing import Any
 
 from azure.communication.sms import SmsClient
 from azure.core.exceptions import AzureError
+from azure.core.pipeline import PipelineRequest
+from azure.core.pipeline.policies import SansIOHTTPPolicy
 
 SINGLE, BATCH = 1, 25
 PATIENCE_S = 2.0
@@ -90,7 +92,8 @@ class Load:
         bodies: list[bytes] = []
         client = SmsClient.from_connection_string(
             self._connection_string,
-            raw_request_hook=lambda request: bodies.append(self._noted(request.http_request)),
+            raw_request_hook=lambda request: bodies.append(_bytes(request.http_request.body)),
+            per_call_policies=[] if self._report_timeout_s is None else [_ReportTimeout(self._report_timeout_s)],
         )
         number = 0
         while not self._stopping:
@@ -109,13 +112,6 @@ class Load:
                     self._changed.wait_for(lambda seen=resumed: self._stopping or self._resumed > seen, PATIENCE_S)
             bodies.clear()
 
-    def _noted(self, request: Any) -> bytes:
-        if self._report_timeout_s is not None:
-            body = json.loads(request.body)
-            body["smsSendOptions"]["deliveryReportTimeoutInSeconds"] = self._report_timeout_s
-            request.set_bytes_body(json.dumps(body).encode())
-        return _bytes(request.body)
-
     def _leave_gap(self) -> None:
         if self._gap_s:
             with self._changed:
@@ -126,6 +122,18 @@ class Load:
             self._sent.append(sent)
             self._acknowledged += len(sent.acknowledged)
             self._changed.notify_all()
+
+
+class _ReportTimeout(SansIOHTTPPolicy[Any, Any]):
+    """Adds the option to the body before it is signed."""
+
+    def __init__(self, seconds: int) -> None:
+        self._seconds = seconds
+
+    def on_request(self, request: PipelineRequest[Any]) -> None:
+        body = json.loads(request.http_request.body)
+        body["smsSendOptions"]["deliveryReportTimeoutInSeconds"] = self._seconds
+        request.http_request.set_bytes_body(json.dumps(body))  # the SDK signs text
 
 
 def _bytes(body: Any) -> bytes:
