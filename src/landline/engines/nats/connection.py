@@ -153,7 +153,7 @@ class Connection:
         `errors.Error`."""
         asks = self._client._server_info.get("tls_required")  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         if self.server.secure and not asks:
-            raise errors.SecureConnRequiredError("nats: the server does not speak TLS")
+            raise errors.Error("nats: the server does not speak TLS")
         return secret
 
     def _lose(self, reason: str) -> CannotConnect:

@@ -100,7 +100,7 @@ class NatsServer:
         except OSError as error:
             raise CannotRun(f"cannot run {self._program}: {error.strerror}") from None
         exited = self._follow(self._process)
-        answering = asyncio.create_task(_answers(self._port))
+        answering = asyncio.create_task(answers(self._port))
         try:
             await asyncio.wait([answering, exited], timeout=_START_S, return_when=asyncio.FIRST_COMPLETED)
             if exited.done() or not answering.done():
@@ -209,7 +209,7 @@ def _free_port() -> int:
     raise CannotRun(f"no port from {_FIRST_PORT} to {_LAST_PORT} is free on {_HOST}")
 
 
-async def _answers(port: int) -> None:
+async def answers(port: int) -> None:
     """Until a NATS server greets."""
     while True:
         try:
