@@ -95,6 +95,7 @@ from landline.store.wakeups import Wakeups
 
 log = structlog.get_logger()
 DEFAULT_RESOURCE = "local"
+_CHAT = "chat"
 _CLOSE_S = 0.6
 """For carriers and webhooks to end what is on its way; the supervisor allows 1 s for all."""
 
@@ -127,7 +128,8 @@ class Product:
         self._callout = HttpCallout(allowed_hosts=config.webhook_allow, loopback_open=config.open_webhooks)
         self._callouts = [self._callout]
         wall = partial(datetime.now, UTC)
-        self._processes = Processes(database, changes, self._owner, config.mode, wall=wall, serves=["sms", "events"])
+        serves = ["sms", "events", *([] if config.mode == "worker" else [_CHAT])]  # a worker takes no requests
+        self._processes = Processes(database, changes, self._owner, config.mode, wall=wall, serves=serves)
         self._build_base()
         self._messaging = Messaging(self._base)
         self._build_chat()
@@ -210,7 +212,8 @@ class Product:
         self._chat_feed = Feed(self._bus)
         news = ChatNews(self._events, self._chat_feed, clock)
         self._chat_worker = ChatWorker(database, clock, news)
-        rates, rosters = ChatRates(self._config.acs_limits, clock, self._base.share), Rosters()
+        self._chat_rates = rates = ChatRates(self._config.acs_limits, clock, self._chat_share, self._bus)
+        rosters = Rosters()
         self._chat = Chat(database, clock, self._identity, news, rates, wake=self._chat_worker.wake)
         self._messages = Messages(
             database,
@@ -269,6 +272,9 @@ class Product:
             checks=self._checks(),
         )
 
+    def _chat_share(self) -> int:
+        return self._processes.serving(_CHAT)
+
     def _checks(self) -> dict[str, Check]:
         checks: dict[str, Check] = {"database": self._database_answers}
         if self._relay is not None:
@@ -317,6 +323,7 @@ class Product:
         await self._processes.start()
         self._wakeups.start()
         await self._bus.start()
+        await self._chat_rates.start()
         await self._identity.start()
         resource = await self._resources.ensure(DEFAULT_RESOURCE)
         if self._config.mode == "dev":
