@@ -121,8 +121,8 @@ class NatsServer:
             try:
                 if account.switch:
                     os.fchown(configuration, account.uid, account.gid)
-                # By descriptor: its own user may not be able to reach the program by path.
-                named = f"/proc/self/fd/{program}" if account.switch else self._program
+                # By descriptor where its own user cannot reach the program by path (a venv below /root).
+                named = f"/proc/self/fd/{program}" if account.switch and not _open(self._program) else self._program
                 command = [named, "-c", f"/dev/fd/{configuration}"]
                 descriptors = [configuration, program]
                 return account.popen(command, dies_with_us=signal.SIGKILL, output=subprocess.PIPE, fds=descriptors)
@@ -193,6 +193,12 @@ def _account() -> Account:
         else:
             return Account(user.pw_uid, user.pw_gid, switch=True)
     return Account(os.geteuid(), os.getegid(), switch=False)
+
+
+def _open(program: Path) -> bool:
+    """Whether any user can run it."""
+    real = program.resolve()
+    return all(place.stat().st_mode & 0o001 for place in (real, *real.parents))
 
 
 def _free_port() -> int:
