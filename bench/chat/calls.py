@@ -64,11 +64,15 @@ class _Call:
     def __init__(self, calls: Calls, loop: Loop, target: Target) -> None:
         self._calls = calls
         self._loop = loop
-        self._connection = connect(target)
-        self._connection.setblocking(False)
+        self._target = target
         self._answered: Answered | None = None
         self._had = b""
-        loop.add(self._connection.fileno(), self)
+        self._connect()
+
+    def _connect(self) -> None:
+        self._connection = connect(self._target)
+        self._connection.setblocking(False)
+        self._loop.add(self._connection.fileno(), self)
 
     def send(self, request: bytes, answered: Answered) -> None:
         self._answered = answered
@@ -81,7 +85,11 @@ class _Call:
         except NOTHING_YET:
             return
         if not data:
-            raise ConnectionError("the server closed a connection for calls")
+            if self._answered is not None:
+                raise ConnectionError("the server closed a connection with a call under way")
+            self.close()  # it was kept for too long
+            self._connect()
+            return
         had = self._had = self._had + data
         head = had.find(b"\r\n\r\n")
         if head < 0:

@@ -21,7 +21,10 @@ BATCH = 200
 _VERSION = "api-version=2024-03-07"
 _MASKED = 0x80
 # The client answers each notification, and pings right after (chat-realtime.md A, 5).
-_ANSWER = r'3:::{"id":7,"status":200,"headers":{"MS-CV":"0.0.0","trouter-request":"{}","trouter-client":"{\"cd\":17}"},"body":""}'
+_ANSWER = (
+    r'3:::{"id":7,"status":200,"headers":{"MS-CV":"0.0.0","trouter-request":"{}",'
+    r'"trouter-client":"{\"cd\":17}"},"body":""}'
+)
 _PING = '5:2+::{"name":"ping"}'
 
 
@@ -36,7 +39,7 @@ class Landline:
     """Fills `Venue`. `answering`: clients answer every notification, as browsers do."""
 
     def __init__(self, transport: str, *, answering: bool = False, arguments: tuple[str, ...] = ()) -> None:
-        self.name = f"Landline, {transport}{', clients answer' if answering else ''}"
+        self.name = "Landline" if transport == machine.PLAIN else f"Landline over {transport}"
         port = machine.free_port()
         self._server = Server(arguments=["--plain-http-port", str(port), *arguments])
         self._server.start()

@@ -1,4 +1,4 @@
-"""What is measured of a venue: deliveries a second, one at a time or in bursts; how late they are; what idling costs."""
+"""What is measured of a venue: deliveries a second, alone or in bursts; how late they are; what idling costs."""
 
 import re
 import time
@@ -12,7 +12,7 @@ from bench.gateway.usage import cpu_s, resident_mib
 TEXT = "See you at noon in front of the museum?"
 _GRACE_S = 10.0
 _SETTLE_S = 1.0
-_NUMBER = re.compile(rb"<(\d{9})>|\[(\d{9})\]")
+_NUMBER = re.compile(rb"\[(\d{9})\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def spread(venue: Venue, rooms: int, members: int, seconds: float, *, under_way:
         messages += 1
         venue.send(room, TEXT, lambda taken: None if taken else refused.append(room))
 
-    def heard(ear: Ear, count: int, _: memoryview) -> None:
+    def heard(ear: Ear, count: int, _data: memoryview) -> None:
         room = ear.room
         before = had[room] // members
         had[room] += count
@@ -122,8 +122,7 @@ def delays(venue: Venue, rooms: int, members: int, rate_per_s: float, seconds: f
 
     def heard(_: Ear, __: int, data: memoryview) -> None:
         now = time.perf_counter()
-        for match in _NUMBER.finditer(data):
-            found.append(now - dues[int(match[1] or match[2])])
+        found.extend([now - dues[int(number)] for number in _NUMBER.findall(data)])
 
     ears.heard = heard
     began = time.perf_counter()
