@@ -48,6 +48,7 @@ from landline.services.chat.messages import Messages
 from landline.services.chat.news import News as ChatNews
 from landline.services.chat.realtime.api import RealTime
 from landline.services.chat.realtime.hub import Hub
+from landline.services.chat.realtime.metrics import ConnectionMetrics
 from landline.services.chat.realtime.tickets import Tickets
 from landline.services.chat.realtime.watch import Watch
 from landline.services.chat.receipts import Receipts
@@ -236,6 +237,7 @@ class Product:
         processes_admin.ProcessMetrics(registry, self._processes)
         self._messaging.metrics(registry)
         buses.metrics(registry, self._bus)
+        ConnectionMetrics(registry, self._chat_hub.figures, self._real_time.connections)
         dev_issuer = self._dev_issuer()
         served = [
             *identity_api.routes(self._identity, self._endpoint(DEFAULT_RESOURCE)),
