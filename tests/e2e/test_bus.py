@@ -46,7 +46,8 @@ class Room:
         self._browser = Browser(http)
         self.identity = CommunicationIdentityClient.from_connection_string(server.connection_string)
         _, ann = self.identity.create_user_and_token(["chat"])
-        self.bob, bob = self.identity.create_user_and_token(["chat"])
+        bob_and_token: Any = self.identity.create_user_and_token(["chat"])
+        self.bob, bob = bob_and_token
         self._bobs_token = bob.token
         self.client = ChatClient(server.endpoint, CommunicationTokenCredential(ann.token))
         members = [ChatParticipant(identifier=self.bob, display_name="Bob")]

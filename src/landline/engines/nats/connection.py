@@ -103,7 +103,9 @@ class Connection:
     async def settle(self) -> None:
         """Return when the server has taken all that we said. Raises `CannotConnect`."""
         try:
-            async with asyncio.timeout(ANSWER_S + 1):
+            async with asyncio.timeout(2 * ANSWER_S):
+                # nats-py's PING overtakes what it has not yet written: without this, its answer says nothing.
+                await self._client._flush_pending(force_flush=True)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
                 await self._client.flush(ANSWER_S)  # pyright: ignore[reportArgumentType] - it takes fractions
         except (errors.Error, OSError, TimeoutError) as error:
             raise self._lose(_told(error)) from None
