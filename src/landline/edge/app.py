@@ -1,14 +1,13 @@
 """The application of the edge: one HTTP request in, its route's handler called, one response out.
 
-In order: route found on the raw path, what `connection` refused answered, api-version looked at, caller proved (`gate`),
-handler called, failures answered (`errors`), and the whole counted and logged. It knows no service.
+In order: route found on the raw path, what `connection` refused answered, api-version looked at, caller proved
+(`gate`), handler called, failures answered (`errors`), and the whole counted and logged. It knows no service.
 """
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from time import perf_counter
-from typing import Any, TypeAlias
 
 import structlog
 
@@ -23,20 +22,8 @@ from landline.edge.websockets import Gone, SocketRoute, WebSocket
 
 log = structlog.get_logger()
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-
 OLDEST_API_VERSION = "2021-03-07"
 
-_API_VERSION = "2021-03-07"
-
-_SINGLE = frozenset(
-    {"host", "authorization", "content-length", "date", "x-ms-date", "x-ms-content-sha256"}
-    | {"x-ms-host", "x-forwarded-host", "x-skypetoken"}
-)
-"""Headers that mean something else to each reader when they are sent twice."""
 _API_VERSION = re.compile(r"[?&]api-version=([^&]*)")
 _VERSION_FORM = re.compile(r"(\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))(?:-[A-Za-z0-9.-]{1,32})?", re.ASCII)
 _ENUM_NAME = "ApiVersion.V"
@@ -71,10 +58,6 @@ class Edge:
         self._slow_s = slow_s
         self._successes = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a WebSocket, as ASGI has it."""
-        await self._serve_socket(scope, receive, send)
-
     async def respond(self, request: Request, refusal: Refusal | None = None) -> Response:
         """See `HttpApp.respond`."""
         started = perf_counter()
@@ -96,12 +79,11 @@ class Edge:
         }
         return response
 
-    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request, socket = _request(scope), WebSocket.of(scope, receive, send)
+    async def connect(self, request: Request, socket: WebSocket) -> None:
+        """See `SocketApp.connect`."""
         token = request_ids.current.set(request.request_id)
         route = _UNKNOWN
         try:
-            await receive()
             _check(request)
             if not self._cors.allows(request.headers.get("origin")):
                 raise Forbidden("Pages of this origin may not open sockets here.")
@@ -113,21 +95,17 @@ class Edge:
             if not isinstance(error, Refusal | Unavailable):  # a bug: the edge is where it ends
                 log.exception("edge.bug", operation=route.name, request_id=request.request_id)
             if socket.accepted:
-                await socket.close(1011)
+                socket.close(1011)
             else:
-                await self._refuse_socket(send, request, route, error)
+                self._refuse(socket, request, route, error)
         finally:
             request_ids.current.reset(token)
 
-    async def _refuse_socket(self, send: Send, request: Request, route: Route, error: Exception) -> None:
+    def _refuse(self, socket: WebSocket, request: Request, route: Route, error: Exception) -> None:
         response = errors.answer(error, route.errors, route.access, request.request_id)
         self._metrics.observe(route.name, response.status, 0.0)
         self._log(request, route, response.status, 0.0)
-        told = {**response.headers, **request_ids.headers(request)}
-        headers = [(name.encode(), value.encode("latin-1")) for name, value in told.items()]
-        start = {"type": "websocket.http.response.start", "status": response.status, "headers": headers}
-        await send(start)
-        await send({"type": "websocket.http.response.body", "body": response.body})
+        socket.refuse(response.status, {**response.headers, **request_ids.headers(request)}, response.body)
 
     async def _answer(self, request: Request, refusal: Refusal | None) -> tuple[Route, Response]:
         route = _UNKNOWN
@@ -185,16 +163,6 @@ class Edge:
             ms=round(seconds * 1000, 2),
             client=request.client,
         )
-
-
-def _request(scope: Scope) -> Request:
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    target = scope["raw_path"].decode("latin-1")
-    query: bytes = scope["query_string"]
-    if query:
-        target = f"{target}?{query.decode('latin-1')}"
-    peer = scope.get("client")
-    return Request(scope.get("method", "GET"), target, headers, b"", request_ids.new(), peer[0] if peer else "")
 
 
 def _check(request: Request) -> None:

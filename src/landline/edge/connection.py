@@ -1,5 +1,6 @@
-"""HTTP/1.1 on one connection (RFC 9112): requests are read whole by httptools, handled one after the other, and answered
-each in one write. Every limit is kept while reading, so that nobody makes the server hold more than one request.
+"""HTTP/1.1 on one connection (RFC 9112): requests are read whole by httptools, handled one after the other, and
+answered each in one write. Every limit is kept while reading, so that nobody makes the server hold more than a
+request.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ import structlog
 
 from landline.core.errors import Invalid, Refusal, TooLarge
 from landline.edge import request_ids
-from landline.edge.http import HttpApp, Request, Response
+from landline.edge.http import HttpApp, Live, Request, Response
 
 log = structlog.get_logger()
 
@@ -36,8 +37,8 @@ _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-Upgrade = Callable[[asyncio.Transport, bytes], None]
-"""Takes a connection over whose client asks for a WebSocket, with the head of its request."""
+Upgrade = Callable[[asyncio.Transport, Request, bytes], None]
+"""Takes a connection over whose client asks for a WebSocket, with that request and what came behind it."""
 
 
 class TooSlow(Refusal):
@@ -71,6 +72,8 @@ class HttpConnection(asyncio.Protocol):
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._drained: asyncio.Event | None = None
+        self._live: Live | None = None
+        """Who streams the answer in hand, when it has no end of its own."""
         self._lost = False
         self._deaf = False
         """What still comes is dropped: the connection ends after what is in hand."""
@@ -106,6 +109,8 @@ class HttpConnection(asyncio.Protocol):
             self._drained.set()
         if self._task is None:
             self._connections.discard(self)
+        elif self._live is not None:
+            self._live.gone()
 
     def pause_writing(self) -> None:
         self._drained = asyncio.Event()
@@ -153,14 +158,13 @@ class HttpConnection(asyncio.Protocol):
         self._headers_done = True
         limits, headers = self._limits, self._headers
         if self._header_count > limits.header_count or len(self._url) > limits.target_bytes:
-            return self._refuse(TooLarge("The request has too many headers, or too long a path and query."))
-        if self._read_bytes > limits.header_bytes:
-            if sum(len(name) + len(value) for name, value in headers.items()) > limits.header_bytes:
-                return self._refuse(_too_many_headers(limits.header_bytes))
-        length = headers.get("content-length")
-        if length is not None and int(length) > limits.body_bytes:  # httptools has seen that it is a number
-            return self._refuse(_too_large(limits.body_bytes))
-        if "expect" in headers and headers["expect"].lower() == "100-continue" and self._refusal is None:
+            self._refuse(TooLarge("The request has too many headers, or too long a path and query."))
+        elif self._read_bytes > limits.header_bytes and _size(headers) > limits.header_bytes:
+            self._refuse(_too_many_headers(limits.header_bytes))
+        # httptools has seen that it is a number
+        elif "content-length" in headers and int(headers["content-length"]) > limits.body_bytes:
+            self._refuse(_too_large(limits.body_bytes))
+        elif "expect" in headers and headers["expect"].lower() == "100-continue" and self._refusal is None:
             self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
@@ -220,22 +224,18 @@ class HttpConnection(asyncio.Protocol):
         wanted = self._headers.get("upgrade", "").lower()
         if method == b"CONNECT":
             return self._refuse(Refusal("This server is no proxy.", code="BadRequest"))
-        spoken = wanted == "websocket" and method == b"GET" and self._task is None
-        fields = [
-            f"{name}: {value}\r\n"
-            for name, value in self._headers.items()
-            if spoken or name not in ("upgrade", "expect")
-        ]
+        if wanted == "websocket" and self._task is None:
+            self._deaf = True
+            if self._timer is not None:
+                self._timer.cancel()
+            self._upgrade(self._transport, self._request(), rest)
+            self._connections.discard(self)
+            return None
+        fields = [f"{name}: {value}\r\n" for name, value in self._headers.items() if name not in ("upgrade", "expect")]
         head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self._url, "".join(fields).encode("latin-1"))
-        if not spoken:
-            self._begin()
-            self._parser = httptools.HttpRequestParser(self)
-            return self.data_received(head + rest)
-        self._deaf = True
-        if self._timer is not None:
-            self._timer.cancel()
-        self._connections.discard(self)
-        self._upgrade(self._transport, head + rest)
+        self._begin()
+        self._parser = httptools.HttpRequestParser(self)
+        return self.data_received(head + rest)
 
     # answering
 
@@ -269,11 +269,13 @@ class HttpConnection(asyncio.Protocol):
         if response.stream is not None:
             return await self._write_stream(request, response, goes_on, bare)
         if self._lost:
-            return
+            return None
         length = "" if response.status == 204 else f"content-length: {len(response.body)}\r\n"  # RFC 9110 §8.6
         head = _head(request, response, length, goes_on)
         self._transport.write(head if bare else head + response.body)
-        await self._drain()
+        if self._drained is not None:
+            await self._drain()
+        return None
 
     async def _write_stream(self, request: Request, response: Response, goes_on: bool, bare: bool) -> None:
         """The answer in pieces, each given to a reader that took the one before in time. Raises `Gone`."""
@@ -282,6 +284,7 @@ class HttpConnection(asyncio.Protocol):
         try:
             self._transport.write(_head(request, response, "transfer-encoding: chunked\r\n", goes_on))
             if not bare:
+                self._live = response.live
                 await self._write_chunk(response.body)
                 async for piece in stream:
                     await self._write_chunk(piece)
@@ -292,6 +295,7 @@ class HttpConnection(asyncio.Protocol):
             log.exception("edge.stream_cut", request_id=request.request_id)
             raise Gone from error
         finally:
+            self._live = None
             await stream.aclose()
 
     async def _write_chunk(self, piece: bytes) -> None:
@@ -318,6 +322,8 @@ class HttpConnection(asyncio.Protocol):
         self._deaf = True
         if self._task is None:
             self._transport.close()
+        elif self._live is not None:
+            self._live.stopping()
 
     def abort(self) -> None:
         """End now, whatever is in hand."""
@@ -384,6 +390,10 @@ def _target(url: bytes) -> str:
             return url.decode("latin-1")
         url = (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
     return url.decode("latin-1")
+
+
+def _size(headers: dict[str, str]) -> int:
+    return sum(len(name) + len(value) for name, value in headers.items())
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -6,17 +6,16 @@ import socket
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol
 
 import structlog
 
 from landline.core.errors import Refusal
 from landline.edge.connection import HttpConnection
-from landline.edge.http import HttpApp
+from landline.edge.http import HttpApp, Request
 from landline.edge.websockets import SocketApp, WebSocket
 
 log = structlog.get_logger()
-T = TypeVar("T")
 
 DRAIN_S = 3
 CANCEL_S = 0.3
@@ -78,11 +77,11 @@ class Listener:
         self._app = app
         self._tls = tls
         self._loop = asyncio.get_running_loop()
-        self._servers: list[asyncio.Server] = []
-        self._connections: _Open[HttpConnection | WebSocket] = _Open()
-        self._tasks: _Open[asyncio.Task[None]] = _Open()
+        self._servers: list[asyncio.AbstractServer] = []
+        self._connections = Open()
+        self._tasks = Open()
         """Requests for WebSockets that are being answered."""
-        self._closed = self._loop.create_future()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Serve on `sockets` when this returns."""
@@ -124,21 +123,22 @@ class Listener:
     def _connected(self) -> HttpConnection:
         return HttpConnection(self._app, self._connections, self._upgrade, self._loop)
 
-    def _upgrade(self, transport: asyncio.Transport, head: bytes) -> None:
-        socket = WebSocket(self._app, self._connections, self._tasks)
-        socket.connection_made(transport)
+    def _upgrade(self, transport: asyncio.Transport, request: Request, early: bytes) -> None:
+        socket = WebSocket(transport, self._app, self._connections, self._tasks)
         transport.set_protocol(socket)
-        socket.data_received(head)
+        socket.ask(request)
+        if early:
+            socket.data_received(early)
 
 
-class _Open(set[T]):
+class Open(set[Any]):
     """A set that tells when nothing is left in it."""
 
     def __init__(self) -> None:
         super().__init__()
         self._empty = asyncio.Event()
 
-    def discard(self, element: T) -> None:
+    def discard(self, element: object) -> None:
         super().discard(element)
         if not self:
             self._empty.set()
