@@ -69,6 +69,7 @@ class WebSocket(asyncio.Protocol):
 
     __slots__ = (
         "_app",
+        "_congested",
         "_connections",
         "_early",
         "_opening",
@@ -99,6 +100,7 @@ class WebSocket(asyncio.Protocol):
         self._early = b""
         """What the client says before it is answered."""
         self._timer: asyncio.TimerHandle | None = None
+        self._congested = False
         connections.add(self)
 
     def ask(self, request: Request) -> None:
@@ -143,8 +145,8 @@ class WebSocket(asyncio.Protocol):
 
     @property
     def unsent(self) -> int:
-        """Bytes that wait in this process for the client to read."""
-        return self._transport.get_write_buffer_size()
+        """Bytes that wait in this process for the client to read; 0 as long as they are few (under 64 KiB)."""
+        return self._transport.get_write_buffer_size() if self._congested else 0
 
     def close(self, code: int = 1000) -> None:
         """End it in good order, for `code` (RFC 6455 §7.4): a client that does not answer in `DRAIN_S` is cut."""
@@ -180,11 +182,13 @@ class WebSocket(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Who does not read what we say is not heard either: pongs would only add to what waits."""
+        self._congested = True
         if not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """The client has read."""
+        self._congested = False
         if not self._transport.is_closing():
             self._transport.resume_reading()
 
