@@ -1,20 +1,62 @@
 """A headless Chromium, driven by its own DevTools protocol over the WebSocket that it opens."""
 
 import asyncio
+import base64
+import hashlib
 import itertools
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 START_TIMEOUT_S = 30.0
 CALL_TIMEOUT_S = 40.0
-_SWITCHES = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0")
-# A container's /dev/shm is often too small; a page in the background is to go on as fast as one in front.
-_MORE = ("--disable-dev-shm-usage", "--disable-background-timer-throttling", "--disable-renderer-backgrounding")
+_SWITCHES = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--remote-debugging-port=0",
+    "--disable-dev-shm-usage",  # a container's /dev/shm is often too small
+    # A page in the background is to go on as fast as one in front.
+    "--disable-background-timer-throttling",
+    "--disable-renderer-backgrounding",
+    "--disable-backgrounding-occluded-windows",
+    # Nothing is asked of the network but what a test asks.
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-domain-reliability",
+    "--disable-extensions",
+    "--disable-sync",
+    "--disable-quic",
+    "--disable-features=Translate,OptimizationHints,MediaRouter,DialMediaRouteProvider",
+    "--metrics-recording-only",
+)
+_VIEW = {"width": 900, "height": 700, "deviceScaleFactor": 1, "mobile": False}
+# Resolves with what `find` gives once that is something; looks again at every change of the document.
+_SEEN = """
+function seen(find) {
+  return new Promise((resolve) => {
+    const look = () => {
+      const found = find();
+      if (!found) return;
+      watcher.disconnect();
+      resolve(found);
+    };
+    const watcher = new MutationObserver(look);
+    watcher.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
+    look();
+  });
+}
+"""
 
 
 class ScriptFailed(Exception):
@@ -22,20 +64,80 @@ class ScriptFailed(Exception):
 
 
 class Page:
-    """One tab."""
+    """One tab. `problems`: what it logged as errors, threw uncaught, or failed to load."""
 
     def __init__(self, browser: "Chromium", session: str) -> None:
         self._browser = browser
         self._session = session
+        self._loaded = asyncio.Event()
+        self.problems: list[str] = []
 
     async def run(self, script: str) -> Any:
         """What the expression gives, waited for when it is a promise, as JSON. Raises `ScriptFailed`."""
         wanted = {"expression": script, "awaitPromise": True, "returnByValue": True}
-        answer = await self._browser.call("Runtime.evaluate", wanted, self._session)
+        answer = await self.call("Runtime.evaluate", wanted)
         if "exceptionDetails" in answer:
             details = answer["exceptionDetails"]
             raise ScriptFailed(details.get("exception", {}).get("description", details["text"]))
         return answer["result"].get("value")
+
+    async def call(self, method: str, params: dict[str, Any] | None = None) -> Any:
+        """One command of the protocol to this tab, and its result."""
+        return await self._browser.call(method, params or {}, self._session)
+
+    async def open(self, url: str) -> None:
+        """Go to `url`; loaded when this returns. Raises `ScriptFailed` when there is nothing."""
+        self._loaded.clear()
+        answer = await self.call("Page.navigate", {"url": url})
+        if "errorText" in answer:
+            raise ScriptFailed(f"{url}: {answer['errorText']}")
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            await self._loaded.wait()
+
+    async def seen(self, find: str) -> Any:
+        """What the expression `find` gives once that is something, looked for at every change of the document. Raises
+        `ScriptFailed` with what the page shows when it never is."""
+        try:
+            return await self.run(f"seen(() => {find})")
+        except TimeoutError:
+            shown = await self.run("document.body.innerText")
+            raise ScriptFailed(f"never seen: {find}\nproblems: {self.problems}\nshown:\n{shown}") from None
+
+    async def write(self, text: str) -> None:
+        """Press the keys of `text`, each a character, into what has the focus; a newline is Enter."""
+        for each in text:
+            enter = each == "\n"
+            key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13} if enter else {"key": each}
+            await self.call("Input.dispatchKeyEvent", {"type": "keyDown", "text": "\r" if enter else each, **key})
+            await self.call("Input.dispatchKeyEvent", {"type": "keyUp", **key})
+
+    async def screenshot(self, file: Path) -> None:
+        """What the tab shows, as PNG."""
+        answer = await self.call("Page.captureScreenshot", {"format": "png"})
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(base64.b64decode(answer["data"]))
+
+    async def prepare(self) -> None:
+        """Listen to the tab; called once, by who made it."""
+        for domain in ("Page", "Runtime", "Log"):
+            await self.call(f"{domain}.enable")
+        # A tab believes that it is looked at, whichever is in front: only then it says that messages were read.
+        await self.call("Emulation.setFocusEmulationEnabled", {"enabled": True})
+        await self.call("Emulation.setDeviceMetricsOverride", _VIEW)
+        await self.call("Page.addScriptToEvaluateOnNewDocument", {"source": _SEEN})
+
+    def told(self, event: str, params: dict[str, Any]) -> None:
+        """The tab told something."""
+        if event == "Page.loadEventFired":
+            self._loaded.set()
+        elif event == "Runtime.exceptionThrown":
+            details = params["exceptionDetails"]
+            self.problems.append(details.get("exception", {}).get("description", details["text"]))
+        elif event == "Runtime.consoleAPICalled" and params["type"] in ("error", "assert"):
+            said = [str(each.get("value", each.get("description"))) for each in params["args"]]
+            self.problems.append(" ".join(said))
+        elif event == "Log.entryAdded" and params["entry"]["level"] == "error":
+            self.problems.append(f"{params['entry']['text']} {params['entry'].get('url', '')}".strip())
 
 
 class Chromium:
@@ -45,13 +147,18 @@ class Chromium:
         self._socket = socket
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._pages: dict[str, Page] = {}
         self._reading = asyncio.create_task(self._read())
 
     async def page(self) -> Page:
-        """A new, empty tab."""
-        target = (await self.call("Target.createTarget", {"url": "about:blank"}))["targetId"]
+        """A new, empty tab that shares nothing with the others, as if it were another person's browser."""
+        context = (await self.call("Target.createBrowserContext", {}))["browserContextId"]
+        wanted = {"url": "about:blank", "browserContextId": context}
+        target = (await self.call("Target.createTarget", wanted))["targetId"]
         attached = await self.call("Target.attachToTarget", {"targetId": target, "flatten": True})
-        return Page(self, attached["sessionId"])
+        page = self._pages[attached["sessionId"]] = Page(self, attached["sessionId"])
+        await page.prepare()
+        return page
 
     async def call(self, method: str, params: dict[str, Any], session: str | None = None) -> Any:
         """One command of the protocol, and its result."""
@@ -75,7 +182,12 @@ class Chromium:
     async def _read(self) -> None:
         async for message in self._socket:
             answer: dict[str, Any] = message.json()
-            waiting = self._waiting.get(answer.get("id", 0))
+            if "method" in answer:
+                page = self._pages.get(answer.get("sessionId", ""))
+                if page is not None:
+                    page.told(answer["method"], answer["params"])
+                continue
+            waiting = self._waiting.get(answer["id"])
             if waiting is None or waiting.done():
                 continue
             if "error" in answer:
@@ -84,8 +196,16 @@ class Chromium:
                 waiting.set_result(answer["result"])
 
 
+def trusting(*certificates: Path) -> str:
+    """The switch that has Chromium believe these certificates (PEM files) and no others that it does not know."""
+    keys = [x509.load_pem_x509_certificate(file.read_bytes()).public_key() for file in certificates]
+    encoded = [key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for key in keys]
+    hashes = [base64.b64encode(hashlib.sha256(each).digest()).decode() for each in encoded]
+    return f"--ignore-certificate-errors-spki-list={','.join(hashes)}"
+
+
 @asynccontextmanager
-async def chromium() -> AsyncGenerator[Chromium]:
+async def chromium(*switches: str) -> AsyncGenerator[Chromium]:
     """Debian's Chromium (tools/apt-packages installs it), gone when this is left."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     assert program, "Chromium is needed: make test installs it"
@@ -93,7 +213,7 @@ async def chromium() -> AsyncGenerator[Chromium]:
         process = await asyncio.create_subprocess_exec(
             program,
             *_SWITCHES,
-            *_MORE,
+            *switches,
             f"--user-data-dir={profile}",
             "about:blank",
             stdout=asyncio.subprocess.DEVNULL,

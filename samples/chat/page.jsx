@@ -1,0 +1,78 @@
+// One user's page: the official ChatComposite, connected to Landline.
+
+import { AzureCommunicationTokenCredential } from "@azure/communication-common";
+import {
+  ChatComposite,
+  createAzureCommunicationChatAdapterFromClient,
+  createStatefulChatClient,
+  fromFlatCommunicationIdentifier,
+} from "@azure/communication-react";
+import { createRoot } from "react-dom/client";
+
+const name = new URLSearchParams(location.search).get("user");
+
+/** Who we are, as our own server says; it alone has the resource's key. */
+async function me() {
+  const answer = await fetch(`/me?user=${encodeURIComponent(name)}`);
+  if (!answer.ok) throw new Error(await answer.text());
+  return answer.json();
+}
+
+async function connect({ endpoint, displayName, userId, threadId, token }) {
+  const credential = new AzureCommunicationTokenCredential({
+    token,
+    tokenRefresher: async () => (await me()).token,
+    refreshProactively: true,
+  });
+  const client = createStatefulChatClient({
+    endpoint,
+    credential,
+    displayName,
+    userId: fromFlatCommunicationIdentifier(userId),
+  });
+  const thread = client.getChatThreadClient(threadId);
+  await client.startRealtimeNotifications();
+  const adapter = await createAzureCommunicationChatAdapterFromClient(client, thread);
+  const { dataset } = document.documentElement; // index.html shows when it is "away"
+  client.on("realTimeNotificationDisconnected", () => (dataset.connection = "away"));
+  client.on("realTimeNotificationConnected", async () => {
+    dataset.connection = "live";
+    // What happened while we were away is not sent later. The client puts all that it reads into what is shown.
+    await adapter.fetchInitialData();
+    await thread.listMessages({ maxPageSize: 200 }).byPage().next();
+  });
+  return adapter;
+}
+
+const Welcome = () => (
+  <form className="notice">
+    <label>
+      Your name <input name="user" required autoFocus />
+    </label>{" "}
+    <button>Join</button>
+  </form>
+);
+
+const Unreachable = ({ endpoint, error }) => (
+  <div className="notice" role="alert">
+    <p>The chat cannot be reached: {String(error.message)}</p>
+    <p>
+      If this browser does not trust the certificate yet, open <a href={endpoint}>{endpoint}</a>, accept it there, and
+      load this page again.
+    </p>
+  </div>
+);
+
+const root = createRoot(document.getElementById("root"));
+if (name) {
+  document.title = `${name}: chat`;
+  const user = await me();
+  try {
+    const adapter = await connect(user);
+    root.render(<ChatComposite adapter={adapter} />);
+  } catch (error) {
+    root.render(<Unreachable endpoint={user.endpoint} error={error} />);
+  }
+} else {
+  root.render(<Welcome />);
+}
