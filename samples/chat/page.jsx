@@ -32,16 +32,20 @@ async function connect({ endpoint, displayName, userId, threadId, token }) {
   });
   const thread = client.getChatThreadClient(threadId);
   await client.startRealtimeNotifications();
-  const adapter = await createAzureCommunicationChatAdapterFromClient(client, thread);
   const { dataset } = document.documentElement; // index.html shows when it is "away"
   client.on("realTimeNotificationDisconnected", () => (dataset.connection = "away"));
-  client.on("realTimeNotificationConnected", async () => {
+  client.on("realTimeNotificationConnected", () => {
     dataset.connection = "live";
-    // What happened while we were away is not sent later. The client puts all that it reads into what is shown.
-    await adapter.fetchInitialData();
-    await thread.listMessages({ maxPageSize: 200 }).byPage().next();
+    catchUp(thread).catch(console.warn); // cut off once more: the next connection does it again
   });
-  return adapter;
+  return createAzureCommunicationChatAdapterFromClient(client, thread);
+}
+
+/** What happened while we were away is not sent later. The client puts all that it reads into what is shown. */
+async function catchUp(thread) {
+  await thread.getProperties();
+  await thread.listParticipants().byPage().next();
+  await thread.listMessages({ maxPageSize: 200 }).byPage().next();
 }
 
 const Welcome = () => (

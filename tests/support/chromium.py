@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import itertools
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator
@@ -41,6 +42,12 @@ _SWITCHES = (
     "--metrics-recording-only",
 )
 _VIEW = {"width": 900, "height": 700, "deviceScaleFactor": 1, "mobile": False}
+WHILE_AWAY = re.compile(
+    r"net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|CONNECTION_CLOSED|EMPTY_RESPONSE|SOCKET_NOT_CONNECTED)"
+    r"|Error sending request: Failed to fetch"
+)
+"""What Chromium logs of requests while there is nobody to answer them, and the UI library of one that was cut off. What
+CORS forbids is logged in other words."""
 # Resolves with what `find` gives once that is something; looks again at every change of the document.
 _SEEN = """
 function seen(find) {

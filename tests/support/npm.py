@@ -9,7 +9,7 @@ TIMEOUT_S = 600
 
 
 def installed(directory: Path) -> Path:
-    """`directory/node_modules`, installed when it is not there yet, or is of an older lock; by one process at a time."""
+    """`directory/node_modules`, installed when it is not there, or is of an older lock; by one process at a time."""
     lock = directory / "package-lock.json"
     done = directory / "node_modules" / ".package-lock.json"
     with lock.open() as guard:

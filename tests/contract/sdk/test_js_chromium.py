@@ -3,7 +3,6 @@ another origin than Landline, whose certificate authority the browser believes."
 
 import asyncio
 import json
-import re
 import subprocess
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -15,13 +14,11 @@ import pytest
 from aiohttp import web
 from azure.communication.identity import CommunicationIdentityClient
 from tests.support import sample_chat
-from tests.support.chromium import Page, chromium, trusting
+from tests.support.chromium import WHILE_AWAY, Page, chromium, trusting
 
 from landline.testing import Server
 
 PAGE = '<!doctype html><title>chat</title><link rel="icon" href="data:,"><script src="/in_chromium.js"></script>'
-# What Chromium itself logs of requests while there is nobody to answer them.
-WHILE_AWAY = re.compile(r"net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|SOCKET_NOT_CONNECTED)")
 
 
 @dataclass
