@@ -7,6 +7,7 @@ import itertools
 import re
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -41,6 +42,8 @@ _SWITCHES = (
     "--disable-features=Translate,OptimizationHints,MediaRouter,DialMediaRouteProvider",
     "--metrics-recording-only",
 )
+_LISTENING = "DevTools listening on "
+_LINES = 40
 _VIEW = {"width": 900, "height": 700, "deviceScaleFactor": 1, "mobile": False}
 WHILE_AWAY = re.compile(
     r"net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|CONNECTION_CLOSED|EMPTY_RESPONSE|SOCKET_NOT_CONNECTED)"
@@ -126,7 +129,7 @@ class Page:
 
     async def prepare(self) -> None:
         """Listen to the tab; called once, by who made it."""
-        for domain in ("Page", "Runtime", "Log"):
+        for domain in ("Page", "Runtime", "Log", "Inspector"):
             await self.call(f"{domain}.enable")
         # A tab believes that it is looked at, whichever is in front: only then it says that messages were read.
         await self.call("Emulation.setFocusEmulationEnabled", {"enabled": True})
@@ -137,6 +140,8 @@ class Page:
         """The tab told something."""
         if event == "Page.loadEventFired":
             self._loaded.set()
+        elif event == "Inspector.targetCrashed":
+            self._browser.crashed(self._session)
         elif event == "Runtime.exceptionThrown":
             details = params["exceptionDetails"]
             self.problems.append(details.get("exception", {}).get("description", details["text"]))
@@ -144,16 +149,17 @@ class Page:
             said = [str(each.get("value", each.get("description"))) for each in params["args"]]
             self.problems.append(" ".join(said))
         elif event == "Log.entryAdded" and params["entry"]["level"] == "error":
-            self.problems.append(f"{params['entry']['text']} {params['entry'].get('url', '')}".strip())
+            self.problems.append(f"{params['entry']['text']} {params['entry'].get('url', '')[:200]}".strip())
 
 
 class Chromium:
-    """One browser process. Made by `chromium()`."""
+    """One browser process. Made by `chromium()`. `said`: the last lines it wrote."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, said: "deque[str]") -> None:
         self._socket = socket
+        self.said = said
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._waiting: dict[int, tuple[str | None, asyncio.Future[Any]]] = {}
         self._pages: dict[str, Page] = {}
         self._reading = asyncio.create_task(self._read())
 
@@ -174,13 +180,19 @@ class Chromium:
         if session is not None:
             message["sessionId"] = session
         answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = answered
+        self._waiting[number] = session, answered
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 await self._socket.send_json(message)
                 return await answered
         finally:
             del self._waiting[number]
+
+    def crashed(self, session: str) -> None:
+        """A tab is gone, and will answer nothing more."""
+        for waiting_for, answered in self._waiting.values():
+            if waiting_for == session and not answered.done():
+                answered.set_exception(ScriptFailed("the tab crashed"))
 
     async def close(self) -> None:
         self._reading.cancel()
@@ -194,7 +206,7 @@ class Chromium:
                 if page is not None:
                     page.told(answer["method"], answer["params"])
                 continue
-            waiting = self._waiting.get(answer["id"])
+            _, waiting = self._waiting.get(answer["id"], (None, None))
             if waiting is None or waiting.done():
                 continue
             if "error" in answer:
@@ -226,25 +238,31 @@ async def chromium(*switches: str) -> AsyncGenerator[Chromium]:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )
+        said: deque[str] = deque(maxlen=_LINES)
+        listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        following = asyncio.create_task(_follow(process, said, listening))
         try:
-            url = await _listening(process)
+            async with asyncio.timeout(START_TIMEOUT_S):
+                url = await listening
             async with aiohttp.ClientSession() as session, session.ws_connect(url, max_msg_size=0) as socket:
-                browser = Chromium(socket)
+                browser = Chromium(socket, said)
                 try:
                     yield browser
                 finally:
                     await browser.close()
         finally:
             process.kill()
-            await process.communicate()
+            await following
+            await process.wait()
 
 
-async def _listening(process: asyncio.subprocess.Process) -> str:
+async def _follow(process: asyncio.subprocess.Process, said: "deque[str]", listening: "asyncio.Future[str]") -> None:
+    """Read what it says to its end (it would stand still once nobody does), and find where it listens."""
     assert process.stderr is not None
-    said = b""
-    async with asyncio.timeout(START_TIMEOUT_S):
-        async for line in process.stderr:
-            said += line
-            if line.startswith(b"DevTools listening on "):
-                return line.removeprefix(b"DevTools listening on ").decode().strip()
-    raise AssertionError(f"Chromium did not start: {said.decode(errors='replace')}")
+    async for line in process.stderr:
+        text = line.decode(errors="replace").strip()
+        said.append(text)
+        if text.startswith(_LISTENING) and not listening.done():
+            listening.set_result(text.removeprefix(_LISTENING))
+    if not listening.done():
+        listening.set_exception(AssertionError("Chromium did not start:\n" + "\n".join(said)))
