@@ -23,6 +23,8 @@ settings.load_profile("untimed")
 NEEDS = {
     "contract/relay/test_coturn.py": ("turnserver",),
     "e2e/test_relay.py": ("turnserver", "chromium"),
+    "contract/sdk/test_js_chromium.py": ("chromium", "npm"),
+    "e2e/test_sample_chat.py": ("chromium", "npm"),
 }
 """Programs that tools/apt-packages installs for `make test`, and the tests that run them."""
 LEFT_OUT = {

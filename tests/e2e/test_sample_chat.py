@@ -18,6 +18,7 @@ SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 LIVE = "document.documentElement.dataset.connection === 'live' && !!document.querySelector('#sendbox')"
 AWAY = "document.documentElement.dataset.connection === 'away'"
 
+ASKED = "performance.getEntriesByType('resource').map((each) => new URL(each.name).origin)"
 # The messages and who is typing; not what is said to screen readers, which stays for a while.
 SHOWN = "[...document.querySelectorAll('.fui-Chat, [data-ui-id=typing-indicator]')].map((one) => one.innerText).join()"
 
@@ -87,6 +88,7 @@ async def test_two_people_chat(landline: Server, url: str) -> None:
             file = SCREENSHOTS / f"chat-{name}.png"
             await person.page.screenshot(file)
             print(f"screenshot: {file}")
+            assert set(await person.page.run(ASKED)) == {url.rstrip("/"), landline.endpoint.rstrip("/")}
         assert ann.page.problems + bob.page.problems == []
 
 
