@@ -45,7 +45,7 @@ bench: $(DEV_READY) ## answer the questions of bench/ with numbers
 	done
 
 sample: $(RUN_READY) $(SAMPLE_READY) ## serve the sample chat application beside `make run` (samples/chat)
-	@lines="$$($(BIN)/landline env)" && eval "$$lines" && cd $(SAMPLE) && exec npm start --silent
+	@lines="$$($(BIN)/landline env)" && eval "$$lines" && cd $(SAMPLE) && node build.js && exec node server.js
 
 docs: $(DEV_READY) ## write the pages that are made from code
 	$(BIN)/python -m landline.app.config_reference > docs/reference/configuration.md

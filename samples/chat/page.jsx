@@ -59,23 +59,25 @@ const Welcome = () => (
 
 const Unreachable = ({ endpoint, error }) => (
   <div className="notice" role="alert">
-    <p>The chat cannot be reached: {String(error.message)}</p>
-    <p>
-      If this browser does not trust the certificate yet, open <a href={endpoint}>{endpoint}</a>, accept it there, and
-      load this page again.
-    </p>
+    <p>The chat cannot be reached: {error.message}</p>
+    {endpoint && (
+      <p>
+        If this browser does not trust the certificate yet, open <a href={endpoint}>{endpoint}</a>, accept it there, and
+        load this page again.
+      </p>
+    )}
   </div>
 );
 
 const root = createRoot(document.getElementById("root"));
 if (name) {
   document.title = `${name}: chat`;
-  const user = await me();
+  let user;
   try {
-    const adapter = await connect(user);
-    root.render(<ChatComposite adapter={adapter} />);
+    user = await me();
+    root.render(<ChatComposite adapter={await connect(user)} />);
   } catch (error) {
-    root.render(<Unreachable endpoint={user.endpoint} error={error} />);
+    root.render(<Unreachable endpoint={user?.endpoint} error={error} />);
   }
 } else {
   root.render(<Welcome />);

@@ -76,7 +76,7 @@ async function answer(request, response) {
 
 const server = createServer((request, response) => {
   answer(request, response).catch((error) => {
-    console.error(error);
+    console.error(error.message);
     response.writeHead(502, { "content-type": "text/plain" }).end(error.message);
   });
 });
