@@ -181,7 +181,7 @@ async def state(browser: Chromium, pages: Sequence[Page], relay_log: Path) -> st
             report = await page.run("report()")
             statistics = report.pop("statistics")
             told += [json.dumps(report), *(json.dumps(one) for one in statistics)]
-        except (ScriptFailed, TimeoutError) as failure:
+        except (ScriptFailed, TimeoutError, OSError) as failure:
             told.append(f"no report: {failure!r}")
         told += page.problems
     lines = relay_log.read_text("utf-8", "replace").splitlines()[-60:]

@@ -5,16 +5,15 @@ import json
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from azure.communication.chat import ChatClient, CommunicationTokenCredential
+from tests.conftest import SCREENSHOTS
 from tests.support import sample_chat
 from tests.support.chromium import WHILE_AWAY, Page, chromium, trusting
 
 from landline.testing import Server
 
-SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 LIVE = "document.documentElement.dataset.connection === 'live' && !!document.querySelector('#sendbox')"
 AWAY = "document.documentElement.dataset.connection === 'away'"
 
@@ -85,9 +84,7 @@ async def test_two_people_chat(landline: Server, url: str) -> None:
         await bob.writes("One o'clock, café\n")
         await ann.sees("One o'clock, café")
         for name, person in (("ann", ann), ("bob", bob)):
-            file = SCREENSHOTS / f"chat-{name}.png"
-            await person.page.screenshot(file)
-            print(f"screenshot: {file}")
+            await person.page.screenshot(SCREENSHOTS / f"chat-{name}.png")
             assert set(await person.page.run(ASKED)) == {url.rstrip("/"), landline.endpoint.rstrip("/")}
         assert ann.page.problems + bob.page.problems == []
 

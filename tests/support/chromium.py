@@ -199,6 +199,14 @@ class Chromium:
         await asyncio.gather(self._reading, return_exceptions=True)
 
     async def _read(self) -> None:
+        try:
+            await self._read_all()
+        finally:
+            for _, answered in self._waiting.values():
+                if not answered.done():
+                    answered.set_exception(ScriptFailed("the browser is gone\n" + "\n".join(self.said)))
+
+    async def _read_all(self) -> None:
         async for message in self._socket:
             answer: dict[str, Any] = message.json()
             if "method" in answer:
