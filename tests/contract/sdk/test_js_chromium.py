@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from azure.communication.identity import CommunicationIdentityClient
 from tests.support import sample_chat
-from tests.support.chromium import WHILE_AWAY, Page, chromium, trusting
+from tests.support.chromium import WHILE_AWAY, Page, ScriptFailed, chromium, trusting
 
 from landline.testing import Server
 
@@ -68,14 +68,15 @@ async def origin(bundle: str) -> AsyncGenerator[str]:
 
 
 @asynccontextmanager
-async def listening(server: Server, origin: str) -> AsyncGenerator[tuple[User, User]]:
-    """Two users whose clients are connected."""
+async def listening(server: Server, origin: str, *, before: str = "") -> AsyncGenerator[tuple[User, User]]:
+    """Two users whose clients are connected; `before` runs in their pages before anything else."""
     identity = CommunicationIdentityClient.from_connection_string(server.connection_string)
     async with chromium(trusting(sample_chat.certificate(server))) as browser:
 
         async def user() -> User:
             made, token = identity.create_user_and_token(["chat"])
             page = await browser.page()
+            await page.call("Page.addScriptToEvaluateOnNewDocument", {"source": before})
             await page.open(origin)
             await page.run(f"listen({json.dumps(server.endpoint)}, {json.dumps(token.token)})")
             return User(made.properties["id"], page)
@@ -138,3 +139,28 @@ async def test_pages_are_back_when_their_server_is(landline_server: Callable[...
         await ann.does(f"{thread}.sendMessage({{content: 'two'}})")
         assert (await bob.heard("chatMessageReceived"))["message"] == "two"
         assert [one for one in ann.page.problems + bob.page.problems if not WHILE_AWAY.search(one)] == []
+
+
+async def test_a_page_that_gets_no_websocket_through_polls(landline_server: Callable[..., Server], origin: str) -> None:
+    async with listening(landline_server(), origin, before="delete window.WebSocket") as (ann, bob):
+        thread = f"getChatThreadClient({await opened(ann, bob)})"
+        texts = ["one", "two", "drei é😀"]
+        for text in texts:
+            await ann.does(f"{thread}.sendMessage({{content: {json.dumps(text)}}})")
+        assert [(await bob.heard("chatMessageReceived"))["message"] for _ in texts] == texts
+        asked = "performance.getEntriesByType('resource').some((each) => each.name.includes('/xhr-polling/'))"
+        assert await bob.page.run(asked)
+        assert ann.page.problems + bob.page.problems == []
+
+
+async def test_pages_of_origins_that_were_not_named_are_kept_out(
+    landline_server: Callable[..., Server], origin: str
+) -> None:
+    server = landline_server(env={"LANDLINE_CORS_ORIGINS": origin})
+    async with listening(server, origin) as (ann, bob):
+        await opened(ann, bob)
+        await bob.heard("chatThreadCreated")
+        assert ann.page.problems + bob.page.problems == []
+    with pytest.raises(ScriptFailed, match="Failed to fetch"):
+        async with listening(server, origin.replace("127.0.0.1", "localhost")):
+            raise AssertionError("a page of another origin was let in")
