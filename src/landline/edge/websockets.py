@@ -69,7 +69,6 @@ class WebSocket(asyncio.Protocol):
 
     __slots__ = (
         "_app",
-        "_congested",
         "_connections",
         "_early",
         "_opening",
@@ -93,7 +92,6 @@ class WebSocket(asyncio.Protocol):
         self._early = b""
         """What the client says before it is answered."""
         self._timer: asyncio.TimerHandle | None = None
-        self._congested = False
 
     @classmethod
     def of(cls, scope: Scope) -> "WebSocket":
@@ -131,8 +129,8 @@ class WebSocket(asyncio.Protocol):
 
     @property
     def unsent(self) -> int:
-        """Bytes that wait in this process for the client to read; 0 as long as they are few (under 64 KiB)."""
-        return self._transport.get_write_buffer_size() if self._congested else 0
+        """Bytes that wait in this process for the client to read."""
+        return self._transport.get_write_buffer_size()
 
     def close(self, code: int = 1000) -> None:
         """End it in good order, for `code` (RFC 6455 §7.4): a client that does not answer in `DRAIN_S` is cut."""
@@ -175,13 +173,11 @@ class WebSocket(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Who does not read what we say is not heard either: pongs would only add to what waits."""
-        self._congested = True
         if not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """The client has read."""
-        self._congested = False
         if not self._transport.is_closing():
             self._transport.resume_reading()
 
