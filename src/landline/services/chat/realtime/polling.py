@@ -79,6 +79,15 @@ class PollingMember:
         if self._bytes > UNREAD_BYTES:
             self._over()
 
+    @property
+    def unsent(self) -> int:
+        """See `Member.unsent`."""
+        return 0 if self._gone is None else self._bytes
+
+    def cut(self) -> None:
+        """See `Member.cut`."""
+        self._over()
+
     def end(self) -> None:
         """See `Member.end`."""
         self._session.end("unauthorized")
