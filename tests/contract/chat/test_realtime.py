@@ -15,12 +15,13 @@ from tests.support.realtime import SECRET, Browser, Node, Page, message, node, t
 from landline.core.errors import TooMany, Unauthorized
 from landline.core.ids import RawId, ResourceId
 from landline.edge.http import Caller
+from landline.edge.websockets import FEW_BYTES
 from landline.engines.bus import MemoryBus
 from landline.engines.clock import DrivenClock
 from landline.protocols.trouter import packets
 from landline.protocols.trouter.client import Draining, Ended, Pushed
 from landline.services.chat.feed import Feed
-from landline.services.chat.realtime.hub import AT_ONCE, BEHIND_BYTES, Hub
+from landline.services.chat.realtime.hub import AT_ONCE, Hub
 from landline.services.chat.realtime.sockets import UNREAD_BYTES
 from landline.services.chat.realtime.tickets import Holder, Tickets
 from landline.services.chat.realtime.watch import RECHECK, Watch
@@ -314,12 +315,12 @@ async def test_readers_that_are_slow_together_are_cut_before_they_take_the_proce
         return [member.cuts for member in members]
 
     for member in members[:2]:
-        member.unsent = BEHIND_BYTES + 1
+        member.unsent = FEW_BYTES + 1
     assert await told() == [0] * 5
     members[0].unsent = 0
-    members[2].unsent = BEHIND_BYTES + 1
+    members[2].unsent = FEW_BYTES + 1
     assert await told() == [0] * 5
-    members[3].unsent = members[4].unsent = BEHIND_BYTES + 1
+    members[3].unsent = members[4].unsent = FEW_BYTES + 1
     assert await told() == [0, 1, 1, 0, 0], "those behind for longest"
 
 

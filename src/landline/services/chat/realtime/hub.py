@@ -25,9 +25,8 @@ MOST = 20_000
 MOST_OF_A_USER = 32
 AT_ONCE = 256
 """Connections that are written to in one turn of the loop, some 2 ms: what else there is to do comes in between."""
-BEHIND_BYTES = 1 << 14
-"""Who has more than this unread is behind. Each may be, by 256 KiB (`sockets.UNREAD_BYTES`), but not all at once."""
 MOST_BEHIND = 1024
+"""Connections that may be behind at once, each by up to 256 KiB (`sockets.UNREAD_BYTES`)."""
 
 
 class Member(Protocol):
@@ -45,7 +44,7 @@ class Member(Protocol):
 
     @property
     def unsent(self) -> int:
-        """Bytes that this process holds until the client reads them."""
+        """Bytes that this process holds until the client reads them; 0 while they are few."""
         ...
 
     def cut(self) -> None:
@@ -152,7 +151,7 @@ class Hub:
         behind = self._behind
         for member in now:
             member.flush()
-            if member.unsent > BEHIND_BYTES:
+            if member.unsent:
                 behind[member] = None
             elif behind:
                 behind.pop(member, None)
@@ -163,6 +162,6 @@ class Hub:
         """Readers that are all slow could hold more together than the process has: who is behind for longest goes."""
         member = next(iter(self._behind))
         del self._behind[member]
-        if member.unsent > BEHIND_BYTES:
+        if member.unsent:
             log.info("chat.slow_reader_cut", user=member.holder.user, unsent_bytes=member.unsent)
             member.cut()

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable
 
 from landline.core.errors import Conflict
+from landline.edge.websockets import FEW_BYTES
 from landline.protocols.trouter import packets
 from landline.protocols.trouter.errors import RemoteProtocolError
 from landline.protocols.trouter.packets import Kind, Packet
@@ -82,7 +83,7 @@ class PollingMember:
     @property
     def unsent(self) -> int:
         """See `Member.unsent`."""
-        return 0 if self._gone is None else self._bytes
+        return 0 if self._gone is None or self._bytes <= FEW_BYTES else self._bytes
 
     def cut(self) -> None:
         """See `Member.cut`."""
