@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable
 
 from landline.core.errors import Conflict
+from landline.edge.websockets import FEW_BYTES
 from landline.protocols.trouter import packets
 from landline.protocols.trouter.errors import RemoteProtocolError
 from landline.protocols.trouter.packets import Kind, Packet
@@ -81,6 +82,15 @@ class PollingMember:
         if self._bytes > UNREAD_BYTES and self._gone is not None:
             self._figures.slow_readers += 1
             self._over()
+
+    @property
+    def unsent(self) -> int:
+        """See `Member.unsent`."""
+        return 0 if self._gone is None or self._bytes <= FEW_BYTES else self._bytes
+
+    def cut(self) -> None:
+        """See `Member.cut`."""
+        self._over()
 
     def end(self) -> None:
         """See `Member.end`."""

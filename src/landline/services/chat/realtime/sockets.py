@@ -95,6 +95,15 @@ class SocketMember:
             socket.write(waiting[0] if len(waiting) == 1 else b"".join(waiting))
         waiting.clear()
 
+    @property
+    def unsent(self) -> int:
+        """See `Member.unsent`."""
+        return 0 if self._session is None else self._socket.unsent
+
+    def cut(self) -> None:
+        """See `Member.cut`."""
+        self._socket.abort()
+
     def end(self) -> None:
         """See `Member.end`."""
         if self._session is not None:
