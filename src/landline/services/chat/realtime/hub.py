@@ -168,4 +168,5 @@ class Hub:
         del self._behind[member]
         if member.unsent:
             log.info("chat.slow_reader_cut", user=member.holder.user, unsent_bytes=member.unsent)
+            self.figures.slow_readers += 1
             member.cut()
