@@ -1,15 +1,27 @@
-"""Requests and responses of the HTTP edge: thin values over ASGI, because the hot path pays for every layer."""
+"""Requests and responses of the HTTP edge: thin values, because the hot path pays for every layer."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from landline.core.errors import Unauthorized
+from landline.core.errors import Refusal, Unauthorized
 from landline.core.ids import RawId, ResourceId
 from landline.wire import base
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may cost before anyone is known to have sent it."""
+
+    body_bytes: int = 1 << 20
+    body_timeout_s: float = 30.0
+    """From the first byte of a request to its last."""
+    header_bytes: int = 32_768
+    header_count: int = 100
+    target_bytes: int = 8_192
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +79,18 @@ class Request:
         return base.decode(self.body, decoder)
 
 
+class Live(Protocol):
+    """A streamed answer that has no end of its own."""
+
+    def stopping(self) -> None:
+        """The server stops: end the stream soon."""
+        ...
+
+    def gone(self) -> None:
+        """Nobody reads it any more."""
+        ...
+
+
 @dataclass(slots=True)
 class Response:
     """One HTTP response; header names in lower case."""
@@ -78,8 +102,21 @@ class Response:
     """What follows `body`, for answers that would be too large in one piece: a generator that has begun (so that
     closing it runs its `finally`), and that is always closed. When it raises, the connection is cut, and the client
     sees that the end is missing."""
+    live: Live | None = None
+    """Told what becomes of the connection while `stream` lasts, so that a stream that waits can end."""
 
 
 def json_response(status: int, value: Any, headers: dict[str, str] | None = None) -> Response:
     """`value` (a wire shape, or plain JSON data) as a JSON response."""
     return Response(status, base.encode(value), {"content-type": "application/json; charset=utf-8", **(headers or {})})
+
+
+class HttpApp(Protocol):
+    """What is served behind a listener."""
+
+    limits: Limits
+
+    async def respond(self, request: Request, refusal: Refusal | None = None) -> Response:
+        """The answer to `request`; when it broke a limit or the grammar, which is `refusal`, in the shape of the path
+        it was sent to. Never raises."""
+        ...

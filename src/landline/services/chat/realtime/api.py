@@ -10,7 +10,7 @@ from landline.core.ids import ResourceId
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Access, Handler, Route
 from landline.edge.scopes import IN_CHAT, require
-from landline.edge.websockets import SocketRoute, WebSocket
+from landline.edge.websockets import Gone, SocketRoute, WebSocket
 from landline.ports.clock import Clock
 from landline.services.chat.model.ids import milliseconds
 from landline.services.chat.realtime.frames import PATH
@@ -60,6 +60,10 @@ class RealTime:
         """The sockets."""
         return [SocketRoute("/socket.io/1/websocket/{sid}", self._socket, "chat_socket")]
 
+    def connections(self) -> dict[str, int]:
+        """How many are open, by kind."""
+        return {"websocket": self._hub.size - len(self._polling), "polling": len(self._polling)}
+
     async def _config(self, request: Request) -> Response:
         require(request.caller, IN_CHAT)
         origin = _origin(request)
@@ -102,14 +106,15 @@ class RealTime:
         return _text("Trouter")
 
     async def _socket(self, request: Request, socket: WebSocket) -> None:
-        member = SocketMember(await self._holder(request), socket)
+        member = SocketMember(await self._holder(request), socket, self._leave, self._hub.figures)
         await self._hub.join(member)
         try:
-            await socket.accept(member.stopping)
-            self._watch.joined(member)
-            await member.serve()
-        finally:
+            socket.accept(member)
+        except Gone:
             self._leave(member)
+            raise
+        self._watch.joined(member)
+        member.greet()
 
     async def _poll(self, request: Request) -> Response:
         holder, sid = await self._holder(request), request.params["sid"]
@@ -123,7 +128,7 @@ class RealTime:
     async def _new(self, holder: Holder, sid: str) -> PollingMember:
         if len(sid) > _LONGEST_SID:
             raise NotFound("There is no such session.")
-        member = self._polling[sid] = PollingMember(holder, lambda: self._gone(sid))
+        member = self._polling[sid] = PollingMember(holder, lambda: self._gone(sid), self._hub.figures)
         try:
             await self._hub.join(member)
         except BaseException:
