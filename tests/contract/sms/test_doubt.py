@@ -1,6 +1,7 @@
 """Messages that may have reached a carrier which did not answer: handed over once more, or never, as its operator chose
 (docs/design/gateway.md)."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -30,6 +31,11 @@ class World:
     async def send(self, options: Options | None = None) -> None:
         resource = await self.gateway.own()
         await self.gateway.sms.send(resource, SENDER, [To(PHONE)], "hello", options or Options(report_wanted=True))
+        await self.clock.advance(timedelta(milliseconds=1))
+
+    async def send_to(self, count: int) -> None:
+        to = [To(f"+1425555{number:04}") for number in range(count)]
+        await self.gateway.sms.send(await self.gateway.own(), SENDER, to, "hello", Options(report_wanted=True))
         await self.clock.advance(timedelta(milliseconds=1))
 
     async def crash(self) -> None:
@@ -166,3 +172,41 @@ async def test_a_carrier_that_does_not_know_leaves_it_unreported(world: World):
     await world.send()
     await world.clock.advance(timedelta(hours=13))
     assert await world.ends() == [(9, 5002)]
+
+
+async def test_carriers_are_asked_for_several_at_once(world: World):
+    await world.start(ScriptedCarrier(world.clock, Fate.TAKEN, policy=CrashPolicy.QUERY))
+    asked, all_asked = set[str](), asyncio.Event()
+
+    async def query(carrier_message_id: str, _sender: str) -> Receipt | None:
+        asked.add(carrier_message_id)
+        if len(asked) == 3:
+            all_asked.set()
+        async with asyncio.timeout(10):
+            await all_asked.wait()
+        return Receipt(carrier_message_id, True, 2000, world.clock.now())
+
+    world.carrier.query = query  # type: ignore[method-assign]
+    await world.send_to(3)
+    await world.clock.advance(timedelta(hours=13))
+    assert await world.ends() == [(8, 2000)] * 3
+
+
+async def test_no_more_are_asked_for_at_once_than_the_carrier_is_given(world: World):
+    await world.start(ScriptedCarrier(world.clock, Fate.TAKEN, policy=CrashPolicy.QUERY))
+    world.carrier.at_once = 2
+    at_once, most = 0, 0
+
+    async def query(_carrier_message_id: str, _sender: str) -> Receipt | None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0)
+        at_once -= 1
+        return None
+
+    world.carrier.query = query  # type: ignore[method-assign]
+    await world.send_to(5)
+    await world.clock.advance(timedelta(hours=13))
+    assert await world.ends() == [(9, 5002)] * 5
+    assert most <= 2

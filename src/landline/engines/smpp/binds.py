@@ -9,6 +9,7 @@ from random import Random
 
 import structlog
 
+from landline.core.errors import Invalid
 from landline.engines.smpp.config import Binding, SmppConfig
 from landline.engines.smpp.link import Link, LinkCounters, LinkOwner
 from landline.engines.smpp.slots import Slots
@@ -111,12 +112,21 @@ class Binds:
         self._of_slot[slot] = []
         for kind in kinds:
             name = f"{config.name}/{slot}/{kind.name.lower()}"
-            link = Link(config, kind, name, self._clock, self._owner, self._random, self._tls)
+            link = Link(config, kind, name, self._clock, self._owner, self._random, self._tls_now)
             self._of_slot[slot].append(link)
             self.links.append(link)
             task = asyncio.create_task(self._run(slot, link))
             self.tasks.append(task)
             task.add_done_callback(self._ended)
+
+    def _tls_now(self) -> ssl.SSLContext | None:
+        """The context for a new connection, of what its files hold now; the last that worked when they do not."""
+        if self._config.tls is not None:
+            try:
+                self._tls = self._config.tls.context()
+            except Invalid as error:
+                log.error("smpp.tls_not_loaded", carrier=self._config.name, reason=error.message)
+        return self._tls
 
     async def _run(self, slot: int, link: Link) -> None:
         await link.run()

@@ -131,7 +131,8 @@ class SmppCarrier:
 
     async def query(self, carrier_message_id: str, sender: str) -> Receipt | None:
         """See the port (query_sm, SMPP 3.4 §4.8). Of a long message its first part is asked for."""
-        link = next((link for link in self._links if link.usable), None)
+        usable = [link for link in self._links if link.session is not None and link.usable]
+        link = max(usable, key=lambda link: link.session.free if link.session is not None else 0, default=None)
         session = link.session if link is not None else None
         if link is None or session is None or link.pump is None or not session.free:
             raise Unavailable("the carrier cannot be asked now")

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -64,8 +65,9 @@ class Link:
         clock: Clock,
         owner: LinkOwner,
         random: Random,
-        tls: ssl.SSLContext | None,
+        tls: Callable[[], ssl.SSLContext | None],
     ) -> None:
+        """`tls` is asked at each connection: its files may have changed."""
         self.name = name
         self.kind = kind
         self.counters = LinkCounters()
@@ -186,13 +188,13 @@ class Link:
 
     async def _connect(self, pump: Pump) -> bool:
         config = self._config
-        name = None
-        if self._tls is not None:
+        name, tls = None, self._tls()
+        if tls is not None:
             name = (config.tls.server_name if config.tls is not None else None) or config.host
         try:
             async with asyncio.timeout(config.connect_s):
                 await asyncio.get_running_loop().create_connection(
-                    lambda: pump, config.host, config.port, ssl=self._tls, server_hostname=name
+                    lambda: pump, config.host, config.port, ssl=tls, server_hostname=name
                 )
         except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
             self.counters.connects_failed += 1

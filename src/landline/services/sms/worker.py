@@ -368,16 +368,22 @@ class Worker:
         """End what was taken and not reported in time, as its carrier says when it can be asked."""
         if not rows:
             return
-        silent = [row for row in rows if not await self._ask(row)]
+        limits = {name: asyncio.Semaphore(carrier.at_once) for name, carrier in self._carriers.items()}
+        told = await asyncio.gather(*(self._ask(row, limits) for row in rows), return_exceptions=True)
+        for failure in told:
+            if isinstance(failure, BaseException):
+                raise failure
+        silent = [row for row, heard in zip(rows, told, strict=True) if not heard]
         await self._news.give_up([(row["resource_id"], row["message_id"], details.NO_REPORT) for row in silent])
 
-    async def _ask(self, row: Record) -> bool:
-        """Whether the carrier of a message told what became of it."""
+    async def _ask(self, row: Record, limits: Mapping[str, asyncio.Semaphore]) -> bool:
+        """Whether the carrier of a message told what became of it. `limits`: how many each carrier is asked at once."""
         carrier = self._carriers.get(row["carrier"])
         if carrier is None or carrier.crash_policy is not CrashPolicy.QUERY:
             return False
         try:
-            receipt = await carrier.query(row["submitted"], row["sender"])
+            async with limits[carrier.name]:
+                receipt = await carrier.query(row["submitted"], row["sender"])
         except Unavailable as error:
             log.warning("sms.query_failed", carrier=row["carrier"], reason=error.message)
             return False
