@@ -1,5 +1,6 @@
 """The SMPP engine when networks and SMSCs fail: cut, silent, down, throttling, all at once from a seed; and TLS."""
 
+import asyncio
 import random
 import ssl
 from datetime import timedelta
@@ -173,5 +174,25 @@ async def test_tls_with_an_own_ca_and_a_certificate_of_ours(
     if bound:
         await carrier.submit([Submission(uuid4(), OURS, PHONE, "hello", 1, True)])
         await events.until(lambda: len(events.receipts) == 1)
+    await carrier.close()
+    await smsc.close()
+
+
+async def test_tls_files_that_were_replaced_count_from_the_next_connection(database: Database, tmp_path: Path) -> None:
+    _, tls = _contexts(tmp_path, "smsc.example")
+    (tmp_path / "new").mkdir()
+    server, _ = _contexts(tmp_path / "new", "smsc.example")
+    smsc, clock = Smsc({"landline": "secret"}), DrivenClock()
+    await smsc.start(tls=server)
+    carrier = SmppCarrier(SmppConfig("smpp", "127.0.0.1", smsc.port, "landline", "secret", tls=tls), database, clock)
+    await carrier.start(Recorder())
+    assert carrier.bound == 0, "it is trusted by the new CA only"
+    (tmp_path / "ca.pem").write_text("half written")
+    await clock.advance(timedelta(seconds=1))
+    for name in ("ca.pem", "ours.pem"):
+        (tmp_path / "new" / name).replace(tmp_path / name)
+    until_bound = asyncio.create_task(smsc.until(lambda: smsc.bound() == 1))
+    await clock.advance(timedelta(minutes=1))
+    await until_bound
     await carrier.close()
     await smsc.close()
