@@ -18,7 +18,7 @@ from landline.core.errors import Forbidden, Invalid, NotFound, Refusal, TooLarge
 from landline.edge import errors, request_ids
 from landline.edge.cors import Cors, RawHeaders
 from landline.edge.gate import Gate
-from landline.edge.http import Request, Response
+from landline.edge.http import Live, Request, Response
 from landline.edge.metrics import RequestMetrics
 from landline.edge.routes import Access, MethodNotAllowed, Route, Router
 from landline.edge.websockets import Gone, SocketRoute, WebSocket
@@ -95,6 +95,12 @@ class Edge:
         self._log_every = log_every
         self._slow_s = slow_s
         self._successes = 0
+        self._live: set[Live] = set()
+
+    def stopping(self) -> None:
+        """The server stops: answers without an end are to end now."""
+        for live in list(self._live):
+            live.stopping()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -113,7 +119,10 @@ class Edge:
         route, response = _UNKNOWN, None
         try:
             route, response = await self._answer(scope, request, receive)
-            await _send(send, request, response, self._cors)
+            if response.live is None:
+                await _send(send, request, response, self._cors)
+            else:
+                await self._send_live(send, receive, request, response, response.live)
         except Disconnected:
             pass
         finally:
@@ -123,6 +132,18 @@ class Edge:
             self._metrics.observe(route.name or route.template, status, seconds)
             self._log(request, route, status, seconds)
             request_ids.current.reset(token)
+
+    async def _send_live(
+        self, send: Send, receive: Receive, request: Request, response: Response, live: Live
+    ) -> None:
+        """An answer without an end: that its reader is gone shows only where nothing more is to be read."""
+        self._live.add(live)
+        watching = asyncio.create_task(_gone(receive, live))
+        try:
+            await _send(send, request, response, self._cors)
+        finally:
+            self._live.discard(live)
+            watching.cancel()
 
     async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         request, socket = _request(scope), WebSocket.of(scope, receive, send)
@@ -334,6 +355,12 @@ async def _send_stream(send: Send, request: Request, response: Response, headers
         raise Disconnected from error
     finally:
         await response.stream.aclose()
+
+
+async def _gone(receive: Receive, live: Live) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    live.gone()
 
 
 async def _send_piece(send: Send, piece: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -67,6 +67,18 @@ class Request:
         return base.decode(self.body, decoder)
 
 
+class Live(Protocol):
+    """A streamed answer that has no end of its own."""
+
+    def stopping(self) -> None:
+        """The server stops: end the stream soon."""
+        ...
+
+    def gone(self) -> None:
+        """Nobody reads it any more."""
+        ...
+
+
 @dataclass(slots=True)
 class Response:
     """One HTTP response; header names in lower case."""
@@ -78,6 +90,8 @@ class Response:
     """What follows `body`, for answers that would be too large in one piece: a generator that has begun (so that
     closing it runs its `finally`), and that is always closed. When it raises, the connection is cut, and the client
     sees that the end is missing."""
+    live: Live | None = None
+    """Told what becomes of the connection while `stream` lasts, so that a stream that waits can end."""
 
 
 def json_response(status: int, value: Any, headers: dict[str, str] | None = None) -> Response:

@@ -84,7 +84,8 @@ class Listener:
 
 
 async def listen(app: AsgiApp, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None = None) -> Listener:
-    """Serve `app` on `sockets` (from `bind`), which become the listener's; it serves when this returns."""
+    """Serve `app` on `sockets` (from `bind`), which become the listener's; it serves when this returns. An `app` with a
+    method `stopping` is told when the server stops."""
     config = uvicorn.Config(
         app,
         loop="none",
@@ -104,7 +105,7 @@ async def listen(app: AsgiApp, sockets: Sequence[socket.socket], tls: ssl.SSLCon
         timeout_graceful_shutdown=DRAIN_S,
         ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
     )
-    server = _Server(config)
+    server = _Server(config, getattr(app, "stopping", None))
     task = asyncio.create_task(server.serve(list(sockets)))
     ready = asyncio.create_task(server.ready.wait())
     await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED)
@@ -115,15 +116,21 @@ async def listen(app: AsgiApp, sockets: Sequence[socket.socket], tls: ssl.SSLCon
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server without its signal handlers (the supervisor has its own), and with word of its start."""
+    """uvicorn's server without its signal handlers (the supervisor has its own), and with word of its start and end."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, stopping: Callable[[], None] | None) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
+        self._stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._stopping is not None:
+            self._stopping()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
