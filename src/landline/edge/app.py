@@ -107,7 +107,7 @@ class Edge:
         if kind == "http":
             await self._serve(scope, receive, send)
         elif kind == "websocket":
-            await self._serve_socket(scope, receive, send)
+            await self._serve_socket(scope)
         elif kind == "lifespan":
             await _lifespan(receive, send)
 
@@ -145,12 +145,11 @@ class Edge:
             self._live.discard(live)
             watching.cancel()
 
-    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request, socket = _request(scope), WebSocket.of(scope, receive, send)
+    async def _serve_socket(self, scope: Scope) -> None:
+        request, socket = _request(scope), WebSocket.of(scope)
         token = request_ids.current.set(request.request_id)
         route = _UNKNOWN
         try:
-            await receive()
             self._check_limits(scope, request)
             if not self._cors.allows(request.headers.get("origin")):
                 raise Forbidden("Pages of this origin may not open sockets here.")
@@ -162,21 +161,18 @@ class Edge:
             if not isinstance(error, Refusal | Unavailable):  # a bug: the edge is where it ends
                 log.exception("edge.bug", operation=route.name, request_id=request.request_id)
             if socket.accepted:
-                await socket.close(1011)
+                socket.close(1011)
             else:
-                await self._refuse_socket(send, request, route, error)
+                self._refuse_socket(socket, request, route, error)
         finally:
             request_ids.current.reset(token)
 
-    async def _refuse_socket(self, send: Send, request: Request, route: Route, error: Exception) -> None:
+    def _refuse_socket(self, socket: WebSocket, request: Request, route: Route, error: Exception) -> None:
         response = errors.answer(error, route.errors, route.access, request.request_id)
         self._metrics.observe(route.name, response.status, 0.0)
         self._log(request, route, response.status, 0.0)
-        headers: RawHeaders = [(name.encode(), value.encode("latin-1")) for name, value in response.headers.items()]
-        headers += request_ids.headers(request)
-        start = {"type": "websocket.http.response.start", "status": response.status, "headers": headers}
-        await send(start)
-        await send({"type": "websocket.http.response.body", "body": response.body})
+        ids = {name.decode(): value.decode("latin-1") for name, value in request_ids.headers(request)}
+        socket.refuse(response.status, {**response.headers, **ids}, response.body)
 
     async def _answer(self, scope: Scope, request: Request, receive: Receive) -> tuple[Route, Response]:
         route = _UNKNOWN

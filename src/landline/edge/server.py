@@ -7,12 +7,12 @@ import ssl
 from collections.abc import Awaitable, Callable, Generator, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import uvicorn
 
 from landline.core.errors import Refusal
-from landline.edge.websockets import LARGEST_MESSAGE, Connection
+from landline.edge.websockets import upgraded
 
 Message: TypeAlias = MutableMapping[str, Any]
 AsgiApp: TypeAlias = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Any]
@@ -90,10 +90,7 @@ async def listen(app: AsgiApp, sockets: Sequence[socket.socket], tls: ssl.SSLCon
         app,
         loop="none",
         http="httptools",
-        ws=Connection,
-        ws_max_size=LARGEST_MESSAGE,
-        ws_ping_interval=None,  # what is spoken over the sockets has heartbeats of its own
-        ws_per_message_deflate=False,
+        ws=cast("type[asyncio.Protocol]", upgraded),  # whatever makes one does
         lifespan="off",
         interface="asgi3",
         log_config=None,

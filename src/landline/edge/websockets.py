@@ -1,130 +1,288 @@
-"""WebSockets (RFC 6455) at the edge: routes, the socket a handler is given, and uvicorn's protocol below it.
+"""WebSockets (RFC 6455) at the edge: routes, and the connection that a handler is given and answers through.
 
-A handler reads texts through ASGI and writes complete frames straight to the transport: one frame made once goes to
-thousands of sockets as the same bytes.
+No task and no queue belongs to an open socket: texts that come are calls, and complete frames go straight to the
+transport, so that one frame made once goes to thousands of sockets as the same bytes.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from enum import Enum
+from http import HTTPStatus
+from typing import Any, Protocol, TypeAlias, cast
 
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+import structlog
 
 from landline.edge.http import Request
+from landline.protocols.websocket.frames import PING_FRAME, close_frame, pong_frame
+from landline.protocols.websocket.handshake import VERSION, NotOpened, accepted
+from landline.protocols.websocket.reader import Ended, Pinged, Reader
 
-Message: TypeAlias = MutableMapping[str, Any]
+log = structlog.get_logger()
+
+Scope: TypeAlias = MutableMapping[str, Any]
+App: TypeAlias = Callable[[Scope, Any, Any], Awaitable[None]]
 
 LARGEST_MESSAGE = 65_536
 """Bytes of a message that is read."""
 DRAIN_S = 1.0
-"""How long clients have to open another connection before theirs is closed at shutdown."""
-_EXTENSION = "landline.connection"
+"""How long clients have to open another connection before theirs is closed at shutdown, and to answer a close."""
+_EXTENSION = "landline.socket"
+_BUG, _RESTART = 1011, 1012
 
 
 class Gone(Exception):
     """The client is no longer there."""
 
 
-def text_frame(payload: bytes) -> bytes:
-    """The unmasked text frame of `payload` (UTF-8), as every client may be sent it (RFC 6455 §5.2)."""
-    length = len(payload)
-    if length < 126:
-        return bytes((0x81, length)) + payload
-    if length < 65_536:
-        return b"\x81\x7e" + length.to_bytes(2, "big") + payload
-    return b"\x81\x7f" + length.to_bytes(8, "big") + payload
+class Receiver(Protocol):
+    """Who an open socket belongs to. It is called in the event loop, and returns at once."""
+
+    def received(self, text: str) -> None:
+        """The client sent `text`. What this raises is logged as a bug, and closes the socket."""
+        ...
+
+    def stopping(self) -> None:
+        """The server stops: in `DRAIN_S` it closes the socket."""
+        ...
+
+    def lost(self) -> None:
+        """Nothing comes or goes any more, whoever ended it. Called once, also for `close` and `abort`."""
+        ...
 
 
-class Connection(WebSocketsSansIOProtocol):
-    """uvicorn's protocol, whose transport the application may write to, and which says when the server stops."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.stopping: Callable[[], None] | None = None
-        """Called when the server stops; the connection is closed `DRAIN_S` later. Without it, at once."""
-
-    async def run_asgi(self) -> None:
-        """Call the application."""
-        scope: Any = self.scope
-        scope["extensions"][_EXTENSION] = self
-        await super().run_asgi()
-
-    def shutdown(self) -> None:
-        """The server stops."""
-        if self.stopping is None or self.close_sent or not self.handshake_complete:
-            super().shutdown()
-            return
-        self.stopping()
-        self.stopping = None
-        self.loop.call_later(DRAIN_S, self._end)
-
-    def _end(self) -> None:
-        if not self.transport.is_closing():
-            super().shutdown()
+class _State(Enum):
+    ASKED = "asked"
+    OPEN = "open"
+    CLOSING = "closing"
+    """We have sent our close frame, and wait for the client's."""
+    CLOSED = "closed"
 
 
-class WebSocket:
-    """One client's socket, for the handler of its route."""
+class WebSocket(asyncio.Protocol):
+    """One client's connection, from the request that asks for it. `app` is called for that request (ASGI, type
+    `websocket`; `of` finds the socket in its scope); `connections` and `tasks` are the server's, which at its end calls
+    `shutdown` of each connection and cancels tasks that stay.
 
-    def __init__(
-        self,
-        connection: Connection,
-        receive: Callable[[], Awaitable[Message]],
-        send: Callable[[Message], Awaitable[None]],
-    ) -> None:
-        self._connection = connection
-        self._receive = receive
-        self._send = send
-        self.accepted = False
+    The first `data_received` brings the request's whole head, as it came or written again.
+    """
+
+    __slots__ = (
+        "_app",
+        "_connections",
+        "_draining",
+        "_early",
+        "_heard",
+        "_opening",
+        "_reader",
+        "_receiver",
+        "_state",
+        "_tasks",
+        "_timer",
+        "_transport",
+    )
+
+    def __init__(self, app: App, connections: set[Any], tasks: "set[asyncio.Task[None]]") -> None:
+        self._app = app
+        self._connections = connections
+        self._tasks = tasks
+        self._state = _State.ASKED
+        self._reader: Reader | None = None
+        self._receiver: Receiver | None = None
+        self._opening: bytes | None = None
+        """The answer that opens the socket, once it has been asked for."""
+        self._early = b""
+        """What the client says before it is answered."""
+        self._heard = False
+        self._draining: asyncio.Future[None] | None = None
+        """There while the client reads too slowly; done when it has read."""
+        self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
-    def of(
-        cls, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
-    ) -> "WebSocket":
+    def of(cls, scope: Scope) -> "WebSocket":
         """The socket of an ASGI scope on one of our listeners."""
-        return cls(scope["extensions"][_EXTENSION], receive, send)
+        return scope["extensions"][_EXTENSION]
 
-    async def accept(self, stopping: Callable[[], None] | None = None) -> None:
-        """Open it. `stopping` is called when the server stops, `DRAIN_S` before it closes the socket. Raises `Gone`."""
-        try:
-            await self._send({"type": "websocket.accept"})
-        except OSError as error:
-            raise Gone from error
-        self.accepted = True
-        self._connection.stopping = stopping
+    @property
+    def accepted(self) -> bool:
+        """Whether it was ever open."""
+        return self._reader is not None
 
-    async def receive(self) -> str:
-        """The next text. Raises `Gone`, also for bytes, which nobody here speaks."""
-        message = await self._receive()
-        text = message.get("text")
-        if message["type"] != "websocket.receive" or text is None:
+    def accept(self, receiver: Receiver, *, subprotocol: str | None = None) -> None:
+        """Open it for `receiver`, who hears nothing before the loop's next turn; `subprotocol` is one of those that the
+        client offered. Raises `Gone`, and never calls it."""
+        if self._state is not _State.ASKED or self._opening is None:
             raise Gone
-        return text
+        if subprotocol is not None:
+            self._opening = self._opening[:-2] + f"Sec-WebSocket-Protocol: {subprotocol}\r\n\r\n".encode()
+        self._transport.write(self._opening)
+        self._reader, self._receiver, self._state = Reader(LARGEST_MESSAGE), receiver, _State.OPEN
+        early, self._early, self._opening = self._early, b"", None
+        if early:
+            asyncio.get_running_loop().call_soon(self.data_received, early)
+
+    def refuse(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Answer the request for a socket with an HTTP response instead."""
+        if self._state is not _State.ASKED:
+            return
+        headers = {**headers, "content-length": str(len(body)), "connection": "close"}
+        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{k}: {v}" for k, v in headers.items())]
+        self._transport.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        self._end()
 
     def write(self, frames: bytes) -> None:
         """Send complete frames, after those before. Nothing happens when the socket is closed or being closed."""
-        connection = self._connection
-        if not (connection.close_sent or connection.transport.is_closing()):
-            connection.transport.write(frames)
+        if self._state is _State.OPEN:
+            self._transport.write(frames)
 
     @property
     def unsent(self) -> int:
         """Bytes that wait in this process for the client to read."""
-        return self._connection.transport.get_write_buffer_size()
+        return self._transport.get_write_buffer_size()
+
+    def ping(self) -> bool:
+        """Ask the client for a sign of life; whether it gave any since it was asked last."""
+        heard, self._heard = self._heard, False
+        self.write(PING_FRAME)
+        return heard
+
+    async def drained(self) -> None:
+        """Wait until the client has read so much that more may be written, or is gone."""
+        if self._draining is not None:
+            await asyncio.shield(self._draining)
+
+    def close(self, code: int = 1000) -> None:
+        """End it in good order, for `code` (RFC 6455 §7.4): a client that does not answer in `DRAIN_S` is cut."""
+        if self._state is not _State.OPEN:
+            return
+        self._transport.write(close_frame(code))
+        self._state = _State.CLOSING
+        self._after_drain(self._transport.abort)
+        self._lose()
 
     def abort(self) -> None:
-        """Cut it, unsent bytes and all; the handler's `receive` raises `Gone`."""
-        self._connection.transport.abort()
+        """Cut it, unsent bytes and all."""
+        self._state = _State.CLOSED
+        self._transport.abort()
+        self._lose()
 
-    async def close(self, code: int = 1000) -> None:
-        """End it in good order, for `code` (RFC 6455 §7.4)."""
-        self._connection.stopping = None
+    def shutdown(self) -> None:
+        """The server stops."""
+        if self._state is _State.ASKED:
+            self.refuse(503, {}, b"")
+        elif self._state is _State.OPEN and self._receiver is not None:
+            self._after_drain(lambda: self.close(_RESTART))
+            self._receiver.stopping()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's TLS transport does not inherit from it
+        self._connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        if self._reader is not None:
+            self._read(self._reader, data)
+        elif self._opening is not None:
+            self._early += data
+            if len(self._early) > LARGEST_MESSAGE:
+                self.abort()
+        elif self._state is _State.ASKED:
+            self._asked(data)
+
+    def pause_writing(self) -> None:
+        """Who does not read what we say is not heard either: pongs would only add to what waits."""
+        if self._draining is None:
+            self._draining = asyncio.get_running_loop().create_future()
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        self._drain()
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        self._connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._drain()
+        self._state = _State.CLOSED
+        self._lose()
+
+    def _asked(self, data: bytes) -> None:
+        head, _, self._early = data.partition(b"\r\n\r\n")
+        scope = _scope(head, self._transport.get_extra_info("peername"))
+        scope["extensions"] = {_EXTENSION: self}
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            async with asyncio.timeout(DRAIN_S):
-                await self._send({"type": "websocket.close", "code": code})
-        except (TimeoutError, OSError, RuntimeError):
-            self.abort()
+            self._opening = accepted(scope["method"], headers)
+        except NotOpened as error:
+            self.refuse(error.status, {"sec-websocket-version": VERSION}, str(error).encode())
+            return
+        task = asyncio.get_running_loop().create_task(self._serve(scope))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, scope: Scope) -> None:
+        try:
+            await self._app(scope, _no_messages, _no_messages)
+        finally:
+            if self._state is _State.ASKED:
+                self.abort()
+
+    def _drain(self) -> None:
+        draining, self._draining = self._draining, None
+        if draining is not None:
+            draining.set_result(None)
+
+    def _read(self, reader: Reader, data: bytes) -> None:
+        self._heard = True
+        for event in reader.receive(data):
+            if isinstance(event, Ended):
+                self._ended(event.code)
+            elif self._state is not _State.OPEN:
+                continue  # a client may go on until it hears that we have closed
+            elif isinstance(event, Pinged):
+                self._transport.write(pong_frame(event.payload))
+            else:
+                self._received(event)
+
+    def _received(self, text: str) -> None:
+        assert self._receiver is not None
+        try:
+            self._receiver.received(text)
+        except Exception:  # a bug: the edge is where it ends
+            log.exception("edge.bug", operation=type(self._receiver).__name__)
+            self.close(_BUG)
+
+    def _ended(self, code: int) -> None:
+        if self._state is _State.OPEN:
+            self._transport.write(close_frame(code))
+        self._end()
+        self._lose()
+
+    def _end(self) -> None:
+        self._state = _State.CLOSED
+        self._transport.close()
+        self._after_drain(self._transport.abort)  # closing waits for the client to read
+
+    def _after_drain(self, call: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(DRAIN_S, call)
+
+    def _lose(self) -> None:
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.lost()
+
+
+def upgraded(config: Any, server_state: Any, app_state: Any) -> WebSocket:
+    """uvicorn's way to a WebSocket: called with its configuration, its server's state and its lifespan's."""
+    return WebSocket(config.loaded_app, server_state.connections, server_state.tasks)
 
 
 SocketHandler = Callable[[Request, WebSocket], Awaitable[None]]
@@ -132,9 +290,28 @@ SocketHandler = Callable[[Request, WebSocket], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class SocketRoute:
-    """A path at which sockets are opened. The handler proves who asks, accepts, and stays as long as the socket: what
-    it raises before it accepts is answered as for any request, afterwards only `Gone` is no bug."""
+    """A path at which sockets are opened. The handler proves who asks, and accepts: the socket outlives it. What it
+    raises before it accepts is answered as for any request, afterwards only `Gone` is no bug."""
 
     template: str
     handler: SocketHandler
     name: str
+
+
+def _scope(head: bytes, peer: Any) -> Scope:
+    first, *lines = head.split(b"\r\n")
+    method, _, rest = first.partition(b" ")
+    path, _, query = rest.rpartition(b" ")[0].partition(b"?")
+    pairs = [line.partition(b":") for line in lines]
+    return {
+        "type": "websocket",
+        "method": method.decode("latin-1"),
+        "raw_path": path,
+        "query_string": query,
+        "headers": [(name.strip().lower(), value.strip()) for name, _, value in pairs],
+        "client": peer,
+    }
+
+
+async def _no_messages(*_: Any) -> Any:
+    raise RuntimeError("a socket of ours is spoken to by its own methods")

@@ -18,7 +18,6 @@ from landline.engines.clock import DrivenClock
 from landline.protocols.trouter import packets
 from landline.protocols.trouter.client import Draining, Ended, Pushed
 from landline.services.chat.feed import Feed
-from landline.services.chat.realtime.frames import Outgoing
 from landline.services.chat.realtime.hub import Hub
 from landline.services.chat.realtime.sockets import UNREAD_BYTES
 from landline.services.chat.realtime.tickets import Holder
@@ -242,17 +241,17 @@ class Counted:
 
     def __init__(self, holder: Holder) -> None:
         self.holder = holder
-        self.pushed: list[Outgoing] = []
+        self.pushed: list[bytes] = []
         self.flushed = 0
 
-    def push(self, outgoing: Outgoing) -> bool:
-        self.pushed.append(outgoing)
+    def push(self, frame: bytes) -> bool:
+        self.pushed.append(frame)
         return len(self.pushed) == 1
 
     def flush(self) -> None:
         self.flushed += 1
 
-    async def end(self) -> None:
+    def end(self) -> None:
         raise AssertionError
 
 

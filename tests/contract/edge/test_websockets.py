@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import pytest
@@ -14,17 +15,42 @@ from landline.edge.gate import Gate
 from landline.edge.http import Request
 from landline.edge.metrics import RequestMetrics
 from landline.edge.server import Listener, bind, listen
-from landline.edge.websockets import LARGEST_MESSAGE, SocketRoute, WebSocket, text_frame
+from landline.edge.websockets import LARGEST_MESSAGE, SocketRoute, WebSocket
+from landline.protocols.websocket.frames import text_frame
 
 HERE = "https://here.example"
 
 
+class Echo:
+    """Says twice what it hears, and when the server stops."""
+
+    def __init__(self, socket: WebSocket, name: str) -> None:
+        self._socket = socket
+        self._name = name
+        self.losses = 0
+
+    def received(self, text: str) -> None:
+        if text == "raise":
+            raise RuntimeError("secret inner state")
+        if text == "leave":
+            self._socket.close(4000)
+            self._socket.write(text_frame(b"too late"))
+        frame = text_frame(f"{self._name} {text}".encode())
+        self._socket.write(frame * 2)
+
+    def stopping(self) -> None:
+        self._socket.write(text_frame(b"go"))
+
+    def lost(self) -> None:
+        self.losses += 1
+        LOST.append(self)
+
+
+LOST: list[Echo] = []
+
+
 async def echo(request: Request, socket: WebSocket) -> None:
-    await socket.accept()
-    while True:
-        text = await socket.receive()
-        frame = text_frame(f"{request.params['name']} {text}".encode())
-        socket.write(frame * 2)
+    socket.accept(Echo(socket, request.params["name"]))
 
 
 async def refuse(_request: Request, _socket: WebSocket) -> None:
@@ -32,20 +58,19 @@ async def refuse(_request: Request, _socket: WebSocket) -> None:
 
 
 async def broken(_request: Request, socket: WebSocket) -> None:
-    await socket.accept()
+    socket.accept(Echo(socket, ""))
     raise RuntimeError("secret inner state")
 
 
-async def patient(_request: Request, socket: WebSocket) -> None:
-    await socket.accept(lambda: socket.write(text_frame(b"go")))
-    await socket.receive()
+async def silent(_request: Request, _socket: WebSocket) -> None:
+    pass
 
 
 ROUTES = [
     SocketRoute("/echo/{name}", echo, "echo"),
     SocketRoute("/refuse", refuse, "refuse"),
     SocketRoute("/broken", broken, "broken"),
-    SocketRoute("/patient", patient, "patient"),
+    SocketRoute("/silent", silent, "silent"),
 ]
 
 
@@ -58,6 +83,24 @@ class World:
 
     async def open(self, path: str, **headers: str) -> aiohttp.ClientWebSocketResponse:
         return await self._http.ws_connect(f"http://127.0.0.1:{self.listener.port}{path}", headers=headers)
+
+    @asynccontextmanager
+    async def raw(self, path: str, **changes: str) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """A connection on which the handshake was sent, with some of its headers changed."""
+        headers = {
+            "host": "here",
+            "connection": "keep-alive, Upgrade",
+            "upgrade": "websocket",
+            "sec-websocket-version": "13",
+            "sec-websocket-key": "MDEyMzQ1Njc4OWFiY2RlZg==",
+        }
+        lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in (headers | changes).items())]
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.listener.port)
+        writer.write("\r\n".join([*lines, "", ""]).encode())
+        yield reader, writer
+        writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()
 
     async def refusal(self, path: str, **headers: str) -> int:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
@@ -118,8 +161,82 @@ async def test_bytes_end_the_socket(world: World) -> None:
 
 
 async def test_a_server_that_stops_says_so_before_it_closes(world: World) -> None:
-    async with await world.open("/patient") as socket:
+    async with await world.open("/echo/ann") as socket:
         closing = asyncio.create_task(world.listener.close())
         assert await socket.receive_str() == "go"
         assert (await socket.receive()).data == 1012
         await closing
+
+
+async def lost(count: int) -> list[Echo]:
+    while len(LOST) < count:
+        await asyncio.sleep(0)
+    found = list(LOST)
+    LOST.clear()
+    return found
+
+
+@pytest.mark.parametrize(("said", "code"), [("leave", 4000), ("raise", 1011)])
+async def test_a_receiver_may_end_its_socket_and_is_told_once(world: World, said: str, code: int) -> None:
+    LOST.clear()
+    async with await world.open("/echo/ann") as socket:
+        await socket.send_str(said)
+        assert (await socket.receive()).data == code
+    assert [each.losses for each in await lost(1)] == [1]
+
+
+async def test_a_client_that_leaves_is_answered_and_lost(world: World) -> None:
+    LOST.clear()
+    socket = await world.open("/echo/ann")
+    await socket.close(code=4711)
+    assert socket.close_code == 4711
+    assert [each.losses for each in await lost(1)] == [1]
+
+
+async def test_a_client_that_is_cut_off_is_lost(world: World) -> None:
+    LOST.clear()
+    async with world.raw("/echo/ann") as (reader, _):
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    assert [each.losses for each in await lost(1)] == [1]
+
+
+async def test_what_a_client_says_too_early_waits(world: World) -> None:
+    async with world.raw("/echo/ann") as (reader, writer):
+        writer.write(b"\x81\x82\0\0\0\0hi")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"\x81\x82\0\0\0\0ho")
+        assert await reader.readuntil(b"ann ho")
+
+
+async def test_a_ping_is_answered(world: World) -> None:
+    async with world.raw("/echo/ann") as (reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"\x89\x82\0\0\0\0hi")
+        assert await reader.readexactly(4) == b"\x8a\x02hi"
+
+
+async def test_a_handler_that_does_nothing_ends_the_connection(world: World) -> None:
+    async with world.raw("/silent") as (reader, _):
+        assert await reader.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"sec-websocket-version": "8"}, 426),
+        ({"sec-websocket-key": "short"}, 400),
+        ({"sec-websocket-key": "*" * 24}, 400),
+    ],
+)
+async def test_what_is_no_handshake_is_refused(world: World, changes: dict[str, str], status: int) -> None:
+    async with world.raw("/echo/ann", **changes) as (reader, _):
+        assert (await reader.read()).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+async def test_a_server_that_stops_does_not_wait_for_who_does_not_answer(world: World) -> None:
+    LOST.clear()
+    async with world.raw("/echo/ann") as (reader, _):
+        await reader.readuntil(b"\r\n\r\n")
+        await world.listener.close()
+        assert await reader.read() == text_frame(b"go") + b"\x88\x02\x03\xf4"
+    assert [each.losses for each in await lost(1)] == [1]

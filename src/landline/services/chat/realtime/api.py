@@ -10,7 +10,7 @@ from landline.core.ids import ResourceId
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Access, Handler, Route
 from landline.edge.scopes import IN_CHAT, require
-from landline.edge.websockets import SocketRoute, WebSocket
+from landline.edge.websockets import Gone, SocketRoute, WebSocket
 from landline.ports.clock import Clock
 from landline.services.chat.model.ids import milliseconds
 from landline.services.chat.realtime.frames import PATH
@@ -102,14 +102,15 @@ class RealTime:
         return _text("Trouter")
 
     async def _socket(self, request: Request, socket: WebSocket) -> None:
-        member = SocketMember(await self._holder(request), socket)
+        member = SocketMember(await self._holder(request), socket, self._leave)
         await self._hub.join(member)
         try:
-            await socket.accept(member.stopping)
-            self._watch.joined(member)
-            await member.serve()
-        finally:
+            socket.accept(member)
+        except Gone:
             self._leave(member)
+            raise
+        self._watch.joined(member)
+        member.greet()
 
     async def _poll(self, request: Request) -> Response:
         holder, sid = await self._holder(request), request.params["sid"]

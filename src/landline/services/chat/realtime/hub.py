@@ -15,7 +15,7 @@ from landline.ports.bus import Subscription
 from landline.services.chat.feed import Feed
 from landline.services.chat.model.changes import ChatChange
 from landline.services.chat.realtime import payloads
-from landline.services.chat.realtime.frames import Frame, Outgoing
+from landline.services.chat.realtime.frames import Frame
 from landline.services.chat.realtime.tickets import Holder
 
 log = structlog.get_logger()
@@ -30,15 +30,15 @@ class Member(Protocol):
 
     holder: Holder
 
-    def push(self, outgoing: Outgoing) -> bool:
-        """Keep `outgoing` until the next `flush`; True when it is the first to wait for it."""
+    def push(self, frame: bytes) -> bool:
+        """Keep `frame` until the next `flush`; True when it is the first to wait for it."""
         ...
 
     def flush(self) -> None:
         """Send what waits."""
         ...
 
-    async def end(self) -> None:
+    def end(self) -> None:
         """Its token is worth nothing any more."""
         ...
 
@@ -105,20 +105,18 @@ class Hub:
         room = self._rooms.get(resource)
         if not room:
             return
-        frame = None
+        frame, due = None, self._due
+        waited = bool(due)
         for user in payloads.told(change):
             members = room.get(user)
             if members:
                 frame = frame or Frame(change, next(self._numbers))
-                outgoing = frame.to(user)
+                framed = frame.to(user)
                 for member in members:
-                    if member.push(outgoing):
-                        self._later(member)
-
-    def _later(self, member: Member) -> None:
-        if not self._due:
+                    if member.push(framed):
+                        due.append(member)
+        if due and not waited:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._due.append(member)
 
     def _flush(self) -> None:
         due, self._due = self._due, []

@@ -11,7 +11,7 @@ from landline.protocols.trouter import packets
 from landline.protocols.trouter.errors import RemoteProtocolError
 from landline.protocols.trouter.packets import Kind, Packet
 from landline.protocols.trouter.session import Left, Session
-from landline.services.chat.realtime.frames import Outgoing
+from landline.protocols.websocket.frames import payload_of
 from landline.services.chat.realtime.sockets import TTL_S, UNREAD_BYTES
 from landline.services.chat.realtime.tickets import Holder
 
@@ -67,10 +67,10 @@ class PollingMember:
             raise Conflict(str(error)) from None
         self._collect()
 
-    def push(self, outgoing: Outgoing) -> bool:
+    def push(self, frame: bytes) -> bool:
         """See `Member.push`."""
-        self._waiting.append(outgoing.packet.decode())
-        self._bytes += len(outgoing.packet)
+        self._waiting.append(payload_of(frame).decode())
+        self._bytes += len(frame)
         return True
 
     def flush(self) -> None:
@@ -79,7 +79,7 @@ class PollingMember:
         if self._bytes > UNREAD_BYTES:
             self._over()
 
-    async def end(self) -> None:
+    def end(self) -> None:
         """See `Member.end`."""
         self._session.end("unauthorized")
         self._collect()

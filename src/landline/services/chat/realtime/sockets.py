@@ -1,13 +1,15 @@
-"""A user's connection over a WebSocket: the pump around the protocol core, and the way out for notifications."""
+"""A user's connection over a WebSocket: the pump around the protocol core, and the way out for notifications. It has
+no task of its own: an idle one costs a timer."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
-from landline.edge.websockets import WebSocket, text_frame
+from landline.edge.websockets import WebSocket
 from landline.protocols.trouter.errors import RemoteProtocolError
 from landline.protocols.trouter.session import Left, Session
-from landline.services.chat.realtime.frames import Outgoing
+from landline.protocols.websocket.frames import text_frame
 from landline.services.chat.realtime.tickets import Holder
 
 log = structlog.get_logger()
@@ -21,42 +23,58 @@ _UNREADABLE = 1002
 
 
 class SocketMember:
-    """Fills `hub.Member`. Nothing is sent before `serve` has greeted the client."""
+    """Fills `hub.Member`, and `Receiver` of its socket. Nothing is sent before `greet`. `gone` is called once, when the
+    connection has ended."""
 
-    def __init__(self, holder: Holder, socket: WebSocket) -> None:
+    __slots__ = ("_gone", "_loop", "_session", "_socket", "_timer", "_waiting", "holder")
+
+    def __init__(self, holder: Holder, socket: WebSocket, gone: "Callable[[SocketMember], None]") -> None:
         self.holder = holder
         self._socket = socket
+        self._gone = gone
+        self._loop = asyncio.get_running_loop()
         self._session: Session | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._waiting: list[bytes] = []
 
-    async def serve(self) -> None:
-        """Greet the client, and hear it until one side ends the connection. Raises `Gone`."""
-        loop = asyncio.get_running_loop()
-        session = self._session = Session(loop.time(), ttl_s=TTL_S)
-        self._write()
+    def greet(self) -> None:
+        """The socket is open: the connection begins."""
+        self._session = Session(self._loop.time(), ttl_s=TTL_S)
+        self._write(self._session)
         self.flush()
-        while True:
-            try:
-                async with asyncio.timeout_at(session.deadline()):
-                    text = await self._socket.receive()
-            except TimeoutError:
-                if session.expire(loop.time()) is not None:
-                    self._socket.abort()
-                    return
-            else:
-                try:
-                    heard = session.receive(text, loop.time())
-                except RemoteProtocolError:
-                    await self._socket.close(_UNREADABLE)
-                    return
-                if isinstance(heard, Left):
-                    await self._socket.close()
-                    return
-            self._write()
+        self._expire()
 
-    def push(self, outgoing: Outgoing) -> bool:
+    def received(self, text: str) -> None:
+        """See `Receiver.received`."""
+        session = self._session
+        if session is None:
+            return
+        try:
+            heard = session.receive(text, self._loop.time())
+        except RemoteProtocolError:
+            self._socket.close(_UNREADABLE)
+            return
+        if isinstance(heard, Left):
+            self._socket.close()
+            return
+        self._write(session)
+
+    def stopping(self) -> None:
+        """See `Receiver.stopping`: the client opens another connection before this one goes."""
+        if self._session is not None:
+            self._session.reconnect()
+            self._write(self._session)
+
+    def lost(self) -> None:
+        """See `Receiver.lost`."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._session = None
+        self._gone(self)
+
+    def push(self, frame: bytes) -> bool:
         """See `Member.push`."""
-        self._waiting.append(outgoing.framed)
+        self._waiting.append(frame)
         return len(self._waiting) == 1
 
     def flush(self) -> None:
@@ -70,21 +88,24 @@ class SocketMember:
         elif waiting:
             self._socket.write(waiting[0] if len(waiting) == 1 else b"".join(waiting))
 
-    async def end(self) -> None:
+    def end(self) -> None:
         """See `Member.end`."""
         if self._session is not None:
             self._session.end("unauthorized")
-            self._write()
-        await self._socket.close(_NOT_ALLOWED)
+            self._write(self._session)
+        self._socket.close(_NOT_ALLOWED)
 
-    def stopping(self) -> None:
-        """The server stops: the client opens another connection before this one goes."""
-        if self._session is not None:
-            self._session.reconnect()
-            self._write()
+    def _expire(self) -> None:
+        session = self._session
+        if session is None:
+            return
+        if session.expire(self._loop.time()) is not None:
+            self._socket.abort()
+            return
+        self._write(session)
+        self._timer = self._loop.call_at(session.deadline(), self._expire)
 
-    def _write(self) -> None:
-        assert self._session is not None
-        packets = self._session.outgoing()
+    def _write(self, session: Session) -> None:
+        packets = session.outgoing()
         if packets:
             self._socket.write(b"".join([text_frame(packet.encode()) for packet in packets]))

@@ -66,7 +66,7 @@ class Watch:
             await self._tickets.holder(member.holder.token)
         except (Unauthorized, Forbidden):
             self.left(member)
-            await member.end()
+            member.end()
         except Unavailable:
             self._again(member, now)  # nobody loses a connection because the database is away
         else:

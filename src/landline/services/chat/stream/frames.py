@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from landline.core.ids import RawId, ResourceId
-from landline.edge.websockets import text_frame
+from landline.protocols.websocket.frames import text_frame
 from landline.services.chat import shapes
 from landline.services.chat.model.changes import ReadReceiptReceived, TypingIndicatorReceived
 from landline.services.chat.model.ids import ThreadId, thread_text
