@@ -133,9 +133,7 @@ class Edge:
             self._log(request, route, status, seconds)
             request_ids.current.reset(token)
 
-    async def _send_live(
-        self, send: Send, receive: Receive, request: Request, response: Response, live: Live
-    ) -> None:
+    async def _send_live(self, send: Send, receive: Receive, request: Request, response: Response, live: Live) -> None:
         """An answer without an end: that its reader is gone shows only where nothing more is to be read."""
         self._live.add(live)
         watching = asyncio.create_task(_gone(receive, live))

@@ -13,8 +13,8 @@ from landline.store.database import Connection, Database
 WRITING = 0x6C67
 """The upper 16 bits of the advisory locks of writers; the rest is a position below all that the writer takes."""
 
-# The lock is held before a position is taken, and until the transaction has ended: whoever sees neither the lock nor the
-# row knows that the position is nobody's. The rows are sorted, that is all read, before the first position is taken.
+# The lock is held before a position is taken, and until the transaction has ended: whoever sees neither the lock nor
+# the row knows that the position is nobody's. The rows are sorted, so all read, before the first position is taken.
 _APPEND = f"""
 WITH held AS MATERIALIZED (
     SELECT pg_advisory_xact_lock_shared(({WRITING}::bigint << 48) + last_value)::text AS held FROM chat_log_positions

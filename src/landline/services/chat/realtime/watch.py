@@ -2,15 +2,26 @@
 
 import asyncio
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from landline.core.errors import Forbidden, Unauthorized, Unavailable
 from landline.core.ids import RawId
 from landline.ports.clock import Alarm, Clock
-from landline.services.chat.realtime.hub import Hub, Member
-from landline.services.chat.realtime.tickets import Tickets
+from landline.services.chat.realtime.hub import Hub
+from landline.services.chat.realtime.tickets import Holder, Tickets
 
 RECHECK = timedelta(seconds=30)
 """How long a replaced key may go unnoticed; users' tokens that are revoked are heard of at once."""
+
+
+class Held(Protocol):
+    """A connection that is worth as much as its token."""
+
+    holder: Holder
+
+    def end(self) -> None:
+        """The token is worth nothing any more."""
+        ...
 
 
 class Watch:
@@ -21,16 +32,16 @@ class Watch:
         self._tickets = tickets
         self._clock = clock
         self._alarm: Alarm | None = None
-        self._checked: dict[Member, datetime] = {}
+        self._checked: dict[Held, datetime] = {}
         self._next: datetime | None = None
 
-    def joined(self, member: Member) -> None:
-        """`member`, of the hub, was checked just now."""
+    def joined(self, member: Held) -> None:
+        """`member` was checked just now."""
         self._checked[member] = self._clock.now()
         if self._next is None or self._due_at(member) < self._next:
             self._wake()
 
-    def left(self, member: Member) -> None:
+    def left(self, member: Held) -> None:
         """`member` is no more."""
         self._checked.pop(member, None)
 
@@ -58,10 +69,10 @@ class Watch:
         if self._alarm is not None:
             self._alarm.ring()
 
-    def _due_at(self, member: Member) -> datetime:
+    def _due_at(self, member: Held) -> datetime:
         return min(self._checked[member] + RECHECK, member.holder.ends_at)
 
-    async def _check(self, member: Member, now: datetime) -> None:
+    async def _check(self, member: Held, now: datetime) -> None:
         try:
             await self._tickets.holder(member.holder.token)
         except (Unauthorized, Forbidden):
@@ -72,6 +83,6 @@ class Watch:
         else:
             self._again(member, now)
 
-    def _again(self, member: Member, now: datetime) -> None:
+    def _again(self, member: Held, now: datetime) -> None:
         if member in self._checked:
             self._checked[member] = now

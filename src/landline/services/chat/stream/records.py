@@ -48,7 +48,7 @@ async def last_position(database: Database) -> int:
 
 async def settled(database: Database) -> int:
     """A position up to which nothing can appear any more: all that later statements do not find is not there."""
-    # Two statements: a position below `last` was taken by somebody who held the lock by then, and does until it commits.
+    # Two statements: who took a position up to `last` held the lock by then, and does until it commits.
     last = await last_position(database)
     writing = await database.fetchval(
         "SELECT min(((classid::bigint & 65535) << 32) | objid::bigint) FROM pg_locks"
@@ -100,9 +100,7 @@ async def missed(
     )
 
 
-async def rosters(
-    connection: Connection, wanted: Sequence[tuple[Key, int]]
-) -> list[dict[RawId, datetime]]:
+async def rosters(connection: Connection, wanted: Sequence[tuple[Key, int]]) -> list[dict[RawId, datetime]]:
     """Who is told of each of these changes (thread, position), and from when on each is shown messages."""
     rows = await connection.fetch(
         "SELECT w.number, s.raw_id, s.share_history_from"
