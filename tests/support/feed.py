@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
@@ -63,6 +63,8 @@ class Node:
     listener: Listener
     clock: DrivenClock
     http: aiohttp.ClientSession
+    sockets: list[ClientConnection] = field(default_factory=list[ClientConnection])
+    """Those that were opened."""
 
     async def user(self, *scopes: str, minutes: int | None = None) -> "User":
         """A new user with a token."""
@@ -116,7 +118,10 @@ class Node:
     async def open(self, user: "User", at: tuple[int, str] | None = None) -> "Reader":
         """A WebSocket, greeted."""
         asked = {"offset": at[0], "epoch": at[1]} if at else {}
-        socket = await connect(self.url(**asked), additional_headers={"authorization": f"Bearer {user.token}"})
+        headers = {"authorization": f"Bearer {user.token}"}
+        # No pings: a test that does not read for a while has not gone away.
+        socket = await connect(self.url(**asked), additional_headers=headers, ping_interval=None)
+        self.sockets.append(socket)
         return await Reader(socket).greeted()
 
 
@@ -190,7 +195,7 @@ async def node(
 ) -> AsyncGenerator[Node]:
     """A process on `database`; `bus` None is a bus of its own, by which others hear nothing of it."""
     changes, sealer = Changes(dsn), Sealer(b"s" * 32)
-    resources = Resources(database, sealer, clock, changes, lambda name: f"https://{name}/")
+    resources = Resources(database, sealer, clock, changes, lambda name: f"https://{name}/", base_hosts=["localhost"])
     identity = Identity(database, sealer, clock, changes, resources)
     feed = Feed(bus or MemoryBus())
     news = News(_events(database, clock, changes, sealer), feed, clock)
@@ -213,7 +218,11 @@ async def node(
     listener = await listen(app, bind("127.0.0.1", 0))
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=40)) as http:
-            yield Node(resource.resource_id, resources, identity, audience, tail, worker, listener, clock, http)
+            running = Node(resource.resource_id, resources, identity, audience, tail, worker, listener, clock, http)
+            yield running
+            for socket in running.sockets:
+                socket.transport.abort()
+                await socket.wait_closed()
     finally:
         await listener.close()
         for task in tasks:
