@@ -33,7 +33,7 @@ async def test_a_follower_is_told_each_message_once_in_order(
     tls = ssl.create_default_context(cafile=server.ca_bundle)
     async with ChatFeed(server.endpoint, bot_token.token, tls=tls) as feed:
         with ChatClient(server.endpoint, credential) as client:
-            participants = [ChatParticipant(identifier=bot)]
+            participants = [ChatParticipant(identifier=bot)]  # pyright: ignore[reportArgumentType]
             made = client.create_chat_thread("Lunch", thread_participants=participants)
         thread = made.chat_thread.id
         follower = Follower(feed)

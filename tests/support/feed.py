@@ -50,6 +50,14 @@ from landline.store.sealing import Sealer
 VERSION = "api-version=2025-03-15"
 
 
+class Refused(Exception):
+    """The answer is not a success."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"{status} {text}")
+        self.status = status
+
+
 @dataclass
 class Node:
     """One process."""
@@ -73,13 +81,14 @@ class Node:
         return User(made.raw_id, token.text)
 
     async def call(self, user: "User", method: str, path: str, body: Any = None) -> Any:
-        """A request with the user's token; the decoded answer."""
+        """A request with the user's token; the decoded answer. Raises `Refused`."""
         headers = {"authorization": f"Bearer {user.token}"}
         join = "&" if "?" in path else "?"
         url = f"http://127.0.0.1:{self.listener.port}{path}{join}{VERSION}"
         async with self.http.request(method, url, json=body, headers=headers) as answer:
             text = await answer.text()
-            assert answer.status < 300, text
+            if answer.status >= 300:
+                raise Refused(answer.status, text)
             return json.loads(text) if text else None
 
     async def thread(self, owner: "User", *others: "User", topic: str = "Lunch") -> str:

@@ -14,6 +14,11 @@ from websockets.typing import Subprotocol
 
 from landline.edge.http import Caller
 from landline.engines.clock import DrivenClock
+from landline.services.chat import records_log
+from landline.services.chat.model.changes import ThreadPropertiesUpdated
+from landline.services.chat.model.ids import parse_thread
+from landline.services.chat.model.values import Participant, Properties
+from landline.services.chat.stream import records
 from landline.services.chat.stream.tail import BEAT
 from landline.services.chat.worker import REMEMBER_CHANGES
 from landline.store.database import Database
@@ -122,21 +127,32 @@ async def test_a_change_that_commits_late_is_not_passed_over(one: Node, database
     ann, bob = await one.user(), await one.user()
     slow, quick = await one.thread(ann, bob), await one.thread(ann, bob)
     reader = await one.open(bob)
+    late = ThreadPropertiesUpdated(
+        thread=parse_thread(slow),
+        recipients=(ann.raw_id, bob.raw_id),
+        version=1,
+        at=one.clock.now(),
+        edited_by=Participant(ann.raw_id),
+        properties=Properties("Late", {}),
+        created_at=one.clock.now(),
+    )
+    before = one.tail.position
     async with database.transaction() as connection:
-        # As a writer that has taken its position and not committed, the sequence one further.
-        await connection.execute(
-            "SELECT pg_advisory_xact_lock_shared((27751::bigint << 48) + last_value) FROM chat_log_positions"
-        )
-        late = await connection.fetchval("SELECT nextval('chat_log_positions')")
+        await records_log.append(connection, [(one.resource, late)])
         await one.send(ann, quick, "after")
-        assert await database.fetchval("SELECT max(position) FROM chat_log") > late
-        async with asyncio.timeout(10):
-            while one.tail.position < late - 1:
-                await asyncio.sleep(0)
         await one.send(ann, quick, "more")
-        assert one.tail.position == late - 1
-    assert await reader.texts(2) == ["after", "more"], "who took a position and did not use it holds nobody back"
-    await one.send(ann, slow, "on")
+        assert await records.settled(database) == before
+        assert one.tail.position == before
+    assert (await reader.event())["topic"] == "Late"
+    assert await reader.texts(2) == ["after", "more"]
+
+
+async def test_who_took_a_position_and_failed_holds_nobody_back(one: Node, database: Database) -> None:
+    ann = await one.user()
+    thread = await one.thread(ann)
+    reader = await one.open(ann)
+    await database.fetchval("SELECT nextval('chat_log_positions')")
+    await one.send(ann, thread, "on")
     assert await reader.texts(1) == ["on"]
 
 
