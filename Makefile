@@ -5,17 +5,19 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 JS := tests/contract/sdk/js
+SAMPLE := samples/chat
 PYTEST_ARGS ?= -n 2
 ARGS ?=
 
 sum = $(shell cat $(1) 2>/dev/null | cksum | tr -d ' ')
 RUN_READY := $(VENV)/.run-$(call sum,requirements/run.txt requirements/build.txt pyproject.toml)
 DEV_READY := $(VENV)/.dev-$(call sum,requirements/dev.txt requirements/build.txt pyproject.toml)
-JS_READY := $(if $(wildcard $(JS)/package-lock.json),$(JS)/node_modules/.ready-$(call sum,$(JS)/package-lock.json))
+JS_READY := $(JS)/node_modules/.ready-$(call sum,$(JS)/package-lock.json)
+SAMPLE_READY := $(SAMPLE)/node_modules/.ready-$(call sum,$(SAMPLE)/package-lock.json)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := src tests bench
 
-.PHONY: help run test check sim bench docs clean apt
+.PHONY: help run test check sim bench sample docs clean apt
 
 help:
 	@echo "Landline. Commands:"
@@ -24,7 +26,7 @@ help:
 run: $(RUN_READY) ## start a server for development (options: make run ARGS="--port 9000")
 	@exec $(BIN)/landline dev $(ARGS)
 
-test: $(DEV_READY) $(JS_READY) apt ## run all tests (some of them: make test PYTEST_ARGS="tests/unit")
+test: $(DEV_READY) $(JS_READY) $(SAMPLE_READY) apt ## run all tests (some of them: make test PYTEST_ARGS="tests/unit")
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
 
 check: $(DEV_READY) ## lint, types, import contracts, tidiness
@@ -42,12 +44,15 @@ bench: $(DEV_READY) ## answer the questions of bench/ with numbers
 		$(BIN)/python -m $$(echo "$${question%.py}" | tr / .) || exit 1; \
 	done
 
+sample: $(RUN_READY) $(SAMPLE_READY) ## serve the sample chat application beside `make run` (samples/chat)
+	@lines="$$($(BIN)/landline env)" && eval "$$lines" && cd $(SAMPLE) && node build.js && exec node server.js
+
 docs: $(DEV_READY) ## write the pages that are made from code
 	$(BIN)/python -m landline.app.config_reference > docs/reference/configuration.md
 	$(BIN)/python -m landline.app.coverage > docs/reference/operations.md
 
 clean: ## remove what these commands made
-	rm -rf $(VENV) $(JS)/node_modules dist build .hypothesis .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(JS)/node_modules $(SAMPLE)/node_modules $(SAMPLE)/build dist build .hypothesis .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 apt:
@@ -66,6 +71,9 @@ $(DEV_READY): | $(BIN)/python
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.dev-* $(VENV)/.run-*; touch $@ $(RUN_READY)
 
-$(JS)/node_modules/.ready-%: $(JS)/package-lock.json
-	cd $(JS) && npm ci --no-audit --no-fund --loglevel=error
-	@touch $@ $(JS)/node_modules/.package-lock.json
+define packages
+$(1)/node_modules/.ready-%: $(1)/package-lock.json
+	cd $(1) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $$@ $(1)/node_modules/.package-lock.json
+endef
+$(foreach place,$(JS) $(SAMPLE),$(eval $(call packages,$(place))))

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import time
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -23,6 +25,8 @@ settings.load_profile("untimed")
 NEEDS = {
     "contract/relay/test_coturn.py": ("turnserver",),
     "e2e/test_relay.py": ("turnserver", "chromium"),
+    "contract/sdk/test_js_chromium.py": ("chromium", "npm"),
+    "e2e/test_sample_chat.py": ("chromium", "npm"),
 }
 """Programs that tools/apt-packages installs for `make test`, and the tests that run them."""
 LEFT_OUT = {
@@ -30,13 +34,19 @@ LEFT_OUT = {
 }
 if "FAULTS" not in os.environ:  # minutes of kills and cuts, with choices of its own in every run: `make sim` has it
     LEFT_OUT["e2e/test_gateway_faults.py"] = ["FAULTS in the environment (make sim)"]
+SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
+"""What browsers showed in tests of this run, kept to be looked at."""
+STARTED = time.time()
 collect_ignore = [module for module, missing in LEFT_OUT.items() if missing]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what did not run, and why."""
+    """Say what did not run, and why, and where pictures of what did are."""
     for module in collect_ignore:
         terminalreporter.line(f"LEFT OUT: tests/{module}: there is no {' and no '.join(LEFT_OUT[module])}")
+    for file in sorted(SCREENSHOTS.glob("*.png")):
+        if file.stat().st_mtime >= STARTED:
+            terminalreporter.line(f"SCREENSHOT: {file}")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -1,6 +1,6 @@
 // What each of the two pages of test_relay.py runs: a peer connection that may use nothing but the relay.
 
-var connection, channel, heard = null, refusals = [];
+var connection, channel, heard = null, refusals = [], states = [];
 var told = {};
 
 function promised(name) {
@@ -14,9 +14,10 @@ function promised(name) {
 function prepare(iceServer) {
   connection = new RTCPeerConnection({ iceServers: [iceServer], iceTransportPolicy: "relay" });
   connection.onconnectionstatechange = () => {
-    if (connection.connectionState === "failed") promised("open").reject(new Error(`no connection: ${refusals}`));
+    states.push(connection.connectionState);
+    if (connection.connectionState === "failed") promised("failed").reject(new Error("the connection failed"));
   };
-  connection.onicecandidateerror = (event) => refusals.push(event.errorCode);
+  connection.onicecandidateerror = ({ errorCode, errorText, url }) => refusals.push(`${errorCode} ${errorText} ${url}`);
   connection.onicecandidate = (event) => event.candidate === null && promised("gathered").resolve();
   connection.ontrack = (event) => {
     const video = document.createElement("video");
@@ -68,9 +69,10 @@ async function accept(answered) {
 }
 
 async function talk(words) {
-  await promised("open").promise;
+  const unless = promised("failed").promise;
+  await Promise.race([promised("open").promise, unless]);
   channel.send(words);
-  await promised("heard").promise;
+  await Promise.race([promised("heard").promise, unless]);
 }
 
 async function statistics() {
@@ -90,4 +92,12 @@ async function candidateTypes() {
   const transport = all.find((one) => one.type === "transport");
   const pair = all.find((one) => one.id === transport.selectedCandidatePairId);
   return ["localCandidateId", "remoteCandidateId"].map((name) => all.find((one) => one.id === pair[name]).candidateType);
+}
+
+/** All that could tell why two pages do not meet. */
+async function report() {
+  const { connectionState, iceConnectionState, iceGatheringState, signalingState } = connection;
+  const wanted = ["transport", "candidate-pair", "local-candidate", "remote-candidate", "data-channel"];
+  const told = { connectionState, iceConnectionState, iceGatheringState, signalingState, states, refusals, heard };
+  return { ...told, channel: channel?.readyState, statistics: (await statistics()).filter((one) => wanted.includes(one.type)) };
 }

@@ -1,5 +1,6 @@
 """The public and the admin application over a real database, called in-process: what the edge's tests drive."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncGenerator, Sequence
@@ -7,18 +8,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import httptools
 from prometheus_client.registry import CollectorRegistry
 from tests.support.signed import signed_headers
 
 from landline.edge.admin import admin_app
-from landline.edge.app import Edge, Limits
+from landline.edge.app import Edge
 from landline.edge.bearer import ServiceTokens
+from landline.edge.connection import HttpConnection
 from landline.edge.cors import Cors
 from landline.edge.dev_issuer import DevIssuer
 from landline.edge.gate import Gate
 from landline.edge.hmac import Signatures
+from landline.edge.http import HttpApp, Limits
 from landline.edge.metrics import RequestMetrics
 from landline.edge.routes import Route
+from landline.edge.server import Open
 from landline.engines.clock import DrivenClock
 from landline.services.identity import admin as identity_admin
 from landline.services.identity import api as identity_api
@@ -49,38 +54,84 @@ class Reply:
 
 
 async def call(
-    app: Edge, method: str, target: str, headers: dict[str, str] | Sequence[tuple[str, str]], body: bytes = b""
+    app: HttpApp, method: str, target: str, headers: dict[str, str] | Sequence[tuple[str, str]], body: bytes = b""
 ) -> Reply:
-    """Send one request to `app` as a server would; the body arrives in two pieces."""
-    path, _, query = target.partition("?")
+    """Send one request to `app` over a connection of the edge; the body arrives in two pieces."""
     pairs = list(headers.items()) if isinstance(headers, dict) else list(headers)
-    if body and not any(name == "content-length" for name, _ in pairs):
+    chunked = any(name == "transfer-encoding" for name, _ in pairs)
+    if body and not chunked and not any(name == "content-length" for name, _ in pairs):
         pairs.append(("content-length", str(len(body))))
-    scope = {
-        "type": "http",
-        "method": method,
-        "raw_path": path.encode(),
-        "query_string": query.encode(),
-        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs],
-        "client": ("127.0.0.1", 1),
-    }
+    fields = "".join(f"{name}: {value}\r\n" for name, value in pairs)
+    head = f"{method} {target} HTTP/1.1\r\n".encode() + f"{fields}\r\n".encode("latin-1")
     half = len(body) // 2
-    incoming = [
-        {"type": "http.request", "body": body[:half], "more_body": True},
-        {"type": "http.request", "body": body[half:], "more_body": False},
-        {"type": "http.disconnect"},
-    ]
-    sent: list[Any] = []
+    pieces = [body[:half], body[half:]]
+    if chunked:
+        pieces = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece] + [b"0\r\n\r\n"]
+    client = Client(app, bodies=method != "HEAD")
+    for piece in (head, *pieces):
+        client.connection.data_received(piece)
+    return await client.reply()
 
-    async def receive() -> Any:
-        return incoming.pop(0)
 
-    async def send(message: Any) -> None:
-        sent.append(message)
+class Client(asyncio.Transport):
+    """The client's end of a connection of the edge: what is written to it is its answers."""
 
-    await app(scope, receive, send)
-    found = {name.decode(): value.decode("latin-1") for name, value in sent[0]["headers"]}
-    return Reply(sent[0]["status"], found, b"".join(message.get("body", b"") for message in sent[1:]))
+    def __init__(self, app: HttpApp, *, bodies: bool = True) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1)})
+        self._bodies = bodies
+        self.open = Open()
+        self.written = b""
+        self.closed = asyncio.Event()
+        self._replies: asyncio.Queue[Reply] = asyncio.Queue()
+        self._status, self._headers, self._body = 0, dict[str, str](), b""
+        self._parser = httptools.HttpResponseParser(self)
+        self.connection = HttpConnection(app, self.open, _no_upgrade, asyncio.get_running_loop())
+        self.connection.connection_made(self)
+
+    async def reply(self) -> Reply:
+        """The next answer."""
+        async with asyncio.timeout(20):
+            return await self._replies.get()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+        self._parser.feed_data(data)
+
+    def is_closing(self) -> bool:
+        return self.closed.is_set()
+
+    def close(self) -> None:
+        self.closed.set()
+
+    abort = close
+
+    def pause_reading(self) -> None:
+        """It is fed by hand."""
+
+    resume_reading = pause_reading
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode()] = value.decode("latin-1")
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_headers_complete(self) -> None:
+        self._status = self._parser.get_status_code()
+        if self._status in (100, 204) or not self._bodies:
+            self._told()
+
+    def on_message_complete(self) -> None:
+        if self._status:
+            self._told()
+
+    def _told(self) -> None:
+        self._replies.put_nowait(Reply(self._status, self._headers, self._body))
+        self._status, self._headers, self._body = 0, {}, b""
+
+
+def _no_upgrade(*_: Any) -> None:
+    raise AssertionError("nobody asked for a socket")
 
 
 @dataclass(slots=True)

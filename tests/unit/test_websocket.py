@@ -104,6 +104,7 @@ def test_a_close_is_understood_by_both_sides(code: int) -> None:
         (b"\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff", 1009),
         (frame(Opcode.TEXT, b"x" * LARGEST, fin=False) + frame(Opcode.CONT, b"x", fin=False), 1009),
     ],
+    ids=map(str, range(32)),  # pytest would name them by their bytes, and their masks are random
 )
 def test_who_breaks_the_rules_is_told_which(data: bytes, code: int) -> None:
     reader = Reader(LARGEST)

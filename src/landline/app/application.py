@@ -1,4 +1,4 @@
-"""What `build` makes and the supervisor runs: the product behind two ASGI applications."""
+"""What `build` makes and the supervisor runs: the product behind two applications of the edge."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 from uuid import UUID
 
 from landline.app.config import Config
-from landline.edge.server import AsgiApp
+from landline.edge.server import App
 from landline.ports.clock import Clock
 
 
@@ -40,8 +40,15 @@ class Place:
 class Application(Protocol):
     """Everything above the database and below the sockets."""
 
-    public_app: AsgiApp
-    admin_app: AsgiApp
+    @property
+    def public_app(self) -> App:
+        """What is served to clients."""
+        ...
+
+    @property
+    def admin_app(self) -> App:
+        """What is served on the admin port."""
+        ...
 
     async def start(self, customers: Sequence[socket], customers_tls: Sequence[socket]) -> None:
         """Start the workers; `customers` are the bound sockets of the SMPP server, without TLS and with it. Raises

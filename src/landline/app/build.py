@@ -25,12 +25,12 @@ from landline.core.ids import ResourceId, time_ordered
 from landline.core.phone import SenderKind
 from landline.edge.admin import admin_app
 from landline.edge.app import Edge
-from landline.edge.app import Limits as RequestLimits
 from landline.edge.bearer import Issuer, RemoteKeys, ServiceTokens
 from landline.edge.cors import Cors
 from landline.edge.dev_issuer import DevIssuer
 from landline.edge.gate import Gate
 from landline.edge.hmac import Signatures
+from landline.edge.http import Limits as RequestLimits
 from landline.edge.metrics import RequestMetrics
 from landline.edge.routes import Route
 from landline.edge.unserved import unserved

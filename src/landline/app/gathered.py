@@ -6,7 +6,7 @@ one process is started anew, and be read as a restart of all.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -14,7 +14,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from landline.edge.server import AsgiApp, Message
+from landline.core.errors import Refusal
+from landline.edge.http import Request, Response
+from landline.edge.server import App
+from landline.edge.websockets import WebSocket
 from landline.engines.callout import HttpCallout
 from landline.ports.callout import CalloutFailed
 
@@ -25,25 +28,26 @@ _LIMIT_BYTES = 16 << 20
 class Gathered:
     """The admin application, whose `/metrics` and `/healthz` are those of all processes at `ports` of loopback."""
 
-    def __init__(self, app: AsgiApp, ports: Sequence[int]) -> None:
+    def __init__(self, app: App, ports: Sequence[int]) -> None:
         self._app = app
+        self.limits = app.limits
         self._ports = list(ports)
         self._callout = HttpCallout(loopback_open=True)
 
-    async def __call__(
-        self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
-    ) -> None:
-        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] not in ("/metrics", "/healthz"):
-            await self._app(scope, receive, send)
-            return
-        answers = await asyncio.gather(*(_ask(self._callout, port, scope["path"]) for port in self._ports))
-        status, body, kind = _metrics(answers) if scope["path"] == "/metrics" else _health(answers)
-        headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": [*headers, _NOT_KEPT]})
-        await send({"type": "http.response.body", "body": body})
+    async def respond(self, request: Request, refusal: Refusal | None = None) -> Response:
+        """See `HttpApp.respond`."""
+        path = request.target.partition("?")[0]
+        if refusal is not None or request.method != "GET" or path not in ("/metrics", "/healthz"):
+            return await self._app.respond(request, refusal)
+        answers = await asyncio.gather(*(_ask(self._callout, port, path) for port in self._ports))
+        status, body, kind = _metrics(answers) if path == "/metrics" else _health(answers)
+        return Response(status, body, {"content-type": kind, "cache-control": "no-store"})
+
+    async def connect(self, request: Request, socket: WebSocket) -> None:
+        """See `SocketApp.connect`."""
+        await self._app.connect(request, socket)
 
 
-_NOT_KEPT = (b"cache-control", b"no-store")
 _Answer = tuple[int, bytes] | None
 """Status and body; None when the process does not answer."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-_LIBRARIES = {"uvicorn.error": logging.WARNING, "asyncio": logging.WARNING}
+_LIBRARIES = {"asyncio": logging.WARNING}
 
 
 def configure(level: str, style: str) -> None:

@@ -12,10 +12,10 @@ from prometheus_client.registry import CollectorRegistry
 
 import landline
 from landline.core.errors import Unavailable
-from landline.edge.app import Edge, Limits
+from landline.edge.app import Edge
 from landline.edge.cors import Cors
 from landline.edge.gate import Gate
-from landline.edge.http import Request, Response, json_response
+from landline.edge.http import Limits, Request, Response, json_response
 from landline.edge.metrics import RequestMetrics
 from landline.edge.routes import Access, Route
 

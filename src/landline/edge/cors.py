@@ -4,24 +4,21 @@ from collections.abc import Mapping, Sequence
 
 from landline.edge.http import Response
 
-_METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _EXPOSED = (
-    b"x-ms-request-id, x-ms-client-request-id, x-ms-error-code, ms-cv, retry-after, retry-after-ms, "
-    b"x-ms-retry-after-ms, www-authenticate, location, operation-location, operation-id, etag, last-modified, "
-    b"search-id, purchase-id, release-id, capabilities-id, reservation-purchase-id, repeatability-result"
+    "x-ms-request-id, x-ms-client-request-id, x-ms-error-code, ms-cv, retry-after, retry-after-ms, "
+    "x-ms-retry-after-ms, www-authenticate, location, operation-location, operation-id, etag, last-modified, "
+    "search-id, purchase-id, release-id, capabilities-id, reservation-purchase-id, repeatability-result"
 )
 _USUAL_HEADERS = (
-    b"authorization, content-type, accept, x-ms-date, x-ms-content-sha256, x-ms-client-request-id, "
-    b"x-ms-return-client-request-id, x-ms-useragent, x-ms-host, x-ms-migration, x-skypetoken, traceparent, "
-    b"repeatability-request-id, repeatability-first-sent, if-match, if-none-match, if-unmodified-since, operation-id"
+    "authorization, content-type, accept, x-ms-date, x-ms-content-sha256, x-ms-client-request-id, "
+    "x-ms-return-client-request-id, x-ms-useragent, x-ms-host, x-ms-migration, x-skypetoken, traceparent, "
+    "repeatability-request-id, repeatability-first-sent, if-match, if-none-match, if-unmodified-since, operation-id"
 )
-_MAX_AGE_S = b"7200"  # the longest that Chromium keeps a preflight; without it each long poll costs two requests
+_MAX_AGE_S = "7200"  # the longest that Chromium keeps a preflight; without it each long poll costs two requests
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_, ")
-_ANY = (b"access-control-allow-origin", b"*")
-_EXPOSE = (b"access-control-expose-headers", _EXPOSED)
-_VARY = (b"vary", b"origin")
-
-RawHeaders = list[tuple[bytes, bytes]]
+_ANY = {"access-control-allow-origin": "*", "access-control-expose-headers": _EXPOSED}
+_VARY = {"vary": "origin"}
 
 
 class Cors:
@@ -37,28 +34,26 @@ class Cors:
         Programs that are no browser send none."""
         return origin is None or self._any or origin in self._origins
 
-    def headers(self, origin: str | None) -> RawHeaders:
-        """What an answer to `origin` carries; nothing when there is none, or it is not let in."""
-        if origin is None:
-            return []
+    def headers(self, origin: str) -> dict[str, str]:
+        """What an answer to `origin` carries: leave, if it is let in."""
         if self._any:
-            return [_ANY, _EXPOSE]
+            return _ANY
         if origin not in self._origins:
-            return [_VARY]
-        allowed = (b"access-control-allow-origin", origin.encode("latin-1"))
-        return [allowed, (b"access-control-allow-credentials", b"true"), _EXPOSE, _VARY]
+            return _VARY
+        allowed = {"access-control-allow-origin": origin, "access-control-allow-credentials": "true"}
+        return {**allowed, "access-control-expose-headers": _EXPOSED, **_VARY}
 
     def preflight(self, headers: Mapping[str, str]) -> Response | None:
         """The answer to a preflight, or None when the request (an OPTIONS) is none."""
         if "origin" not in headers or "access-control-request-method" not in headers:
             return None
         wanted = headers.get("access-control-request-headers", "").lower()
-        echo = wanted if wanted and _NAME_CHARACTERS.issuperset(wanted) else _USUAL_HEADERS.decode()
+        echo = wanted if wanted and _NAME_CHARACTERS.issuperset(wanted) else _USUAL_HEADERS
         return Response(
             204,
             headers={
-                "access-control-allow-methods": _METHODS.decode(),
+                "access-control-allow-methods": _METHODS,
                 "access-control-allow-headers": echo,
-                "access-control-max-age": _MAX_AGE_S.decode(),
+                "access-control-max-age": _MAX_AGE_S,
             },
         )

@@ -5,7 +5,7 @@ Bodies follow acs-wire.md 3 (ACS) and 4.6 (SMS); `x-ms-error-code` repeats the c
 
 from typing import Any
 
-from landline.core.errors import Invalid, NotFound, Refusal, TooLarge, TooMany, Unauthorized, Unavailable
+from landline.core.errors import Invalid, NotFound, Refusal, TooMany, Unauthorized, Unavailable
 from landline.edge.http import Response, json_response
 from landline.edge.routes import Access, ErrorStyle, MethodNotAllowed
 
@@ -49,8 +49,6 @@ def _refusal(error: Refusal, style: ErrorStyle, access: Access, request_id: str)
             response.headers["allow"] = ", ".join(error.allowed)
         case Unauthorized() if access in _CHALLENGES:
             response.headers["www-authenticate"] = _CHALLENGES[access]
-        case TooLarge():
-            response.headers["connection"] = "close"  # what follows on the connection is the body we will not read
         case _:
             pass
     return response

@@ -1,4 +1,4 @@
-"""Requests and responses of the HTTP edge: thin values over ASGI, because the hot path pays for every layer."""
+"""Requests and responses of the HTTP edge: thin values, because the hot path pays for every layer."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
@@ -7,9 +7,21 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from landline.core.errors import Unauthorized
+from landline.core.errors import Refusal, Unauthorized
 from landline.core.ids import RawId, ResourceId
 from landline.wire import base
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may cost before anyone is known to have sent it."""
+
+    body_bytes: int = 1 << 20
+    body_timeout_s: float = 30.0
+    """From the first byte of a request to its last."""
+    header_bytes: int = 32_768
+    header_count: int = 100
+    target_bytes: int = 8_192
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +109,14 @@ class Response:
 def json_response(status: int, value: Any, headers: dict[str, str] | None = None) -> Response:
     """`value` (a wire shape, or plain JSON data) as a JSON response."""
     return Response(status, base.encode(value), {"content-type": "application/json; charset=utf-8", **(headers or {})})
+
+
+class HttpApp(Protocol):
+    """What is served behind a listener."""
+
+    limits: Limits
+
+    async def respond(self, request: Request, refusal: Refusal | None = None) -> Response:
+        """The answer to `request`; when it broke a limit or the grammar, which is `refusal`, in the shape of the path
+        it was sent to. Never raises."""
+        ...

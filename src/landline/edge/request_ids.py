@@ -25,17 +25,17 @@ def new() -> str:
     return f"{_PREFIX}{next(_numbers) & 0xFFFFFFFFFFFF:012x}"
 
 
-def headers(request: Request) -> list[tuple[bytes, bytes]]:
+def headers(request: Request) -> dict[str, str]:
     """The id headers of the answer to `request`."""
-    sent = request.headers
-    own = request.request_id.encode()
+    sent, own = request.headers, request.request_id
     vector = sent.get("ms-cv")
-    vector = f"{vector}.0" if vector and _VECTOR.fullmatch(vector) else f"{request.request_id}.0"
-    found = [(b"x-ms-request-id", own), (b"ms-cv", vector.encode())]
+    if not vector or not _VECTOR.fullmatch(vector):
+        vector = own
+    found = {"x-ms-request-id": own, "ms-cv": f"{vector}.0"}
     client = sent.get("x-ms-client-request-id")
     if client is not None:
         if _CLIENT_ID.fullmatch(client):
-            found.append((b"x-ms-client-request-id", client.encode()))
+            found["x-ms-client-request-id"] = client
     elif sent.get("x-ms-return-client-request-id", "").lower() == "true":
-        found.append((b"x-ms-client-request-id", own))
+        found["x-ms-client-request-id"] = own
     return found

@@ -1,24 +1,24 @@
-"""Listening: an ASGI application on sockets of our own, over TLS or not, in the running loop, drained at the end."""
+"""Listening: an application on sockets of our own, over TLS or not, in the running loop, drained at the end."""
 
 import asyncio
 import errno
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Generator, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, Protocol
 
-import uvicorn
+import structlog
 
 from landline.core.errors import Refusal
-from landline.edge.websockets import upgraded
+from landline.edge.connection import HttpConnection
+from landline.edge.http import HttpApp, Request
+from landline.edge.websockets import SocketApp, WebSocket
 
-Message: TypeAlias = MutableMapping[str, Any]
-AsgiApp: TypeAlias = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Any]
+log = structlog.get_logger()
 
-KEEP_ALIVE_S = 75
 DRAIN_S = 3
+CANCEL_S = 0.3
 BACKLOG = 2048
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # RFC 9325 §4.2, for TLS 1.2; those of TLS 1.3 need no choosing
 _PORT_TRIES = 20
@@ -65,73 +65,96 @@ def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
-class Listener:
-    """A running server. Its task ends with `close`, or with an exception that `wait` raises."""
+class App(HttpApp, SocketApp, Protocol):
+    """What is served: requests, and those for WebSockets."""
 
-    def __init__(self, server: uvicorn.Server, sockets: Sequence[socket.socket], task: "asyncio.Task[None]") -> None:
-        self.port: int = sockets[0].getsockname()[1]
-        self._server = server
-        self._task = task
+
+class Listener:
+    """A running server."""
+
+    def __init__(self, app: App, tls: ssl.SSLContext | None) -> None:
+        self.port = 0
+        self._app = app
+        self._tls = tls
+        self._loop = asyncio.get_running_loop()
+        self._servers: list[asyncio.AbstractServer] = []
+        self._connections = Open()
+        self._tasks = Open()
+        """Requests for WebSockets that are being answered."""
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Serve on `sockets` when this returns."""
+        self.port = sockets[0].getsockname()[1]
+        for listening in sockets:
+            server = await self._loop.create_server(self._connected, sock=listening, ssl=self._tls, backlog=BACKLOG)
+            self._servers.append(server)
 
     async def wait(self) -> None:
         """Until it has ended."""
-        await asyncio.shield(self._task)
+        await asyncio.shield(self._closed)
 
     async def close(self) -> None:
         """Take no more connections, let requests in progress end for at most `DRAIN_S`, then cancel them."""
-        self._server.should_exit = True
-        await self._task
+        for server in self._servers:
+            server.close()
+        for connection in list(self._connections):
+            connection.shutdown()
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await asyncio.gather(self._connections.emptied(), self._tasks.emptied())
+        except TimeoutError:
+            await self._cancel()
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    async def _cancel(self) -> None:
+        log.warning("edge.drain_cut", connections=len(self._connections))
+        for task in list(self._tasks):
+            task.cancel()
+        for connection in list(self._connections):
+            connection.abort()
+        try:
+            async with asyncio.timeout(CANCEL_S):
+                await asyncio.gather(self._connections.emptied(), self._tasks.emptied())
+        except TimeoutError:
+            log.error("edge.requests_left", connections=len(self._connections))
+
+    def _connected(self) -> HttpConnection:
+        return HttpConnection(self._app, self._connections, self._upgrade, self._loop)
+
+    def _upgrade(self, transport: asyncio.Transport, request: Request, early: bytes) -> None:
+        socket = WebSocket(transport, self._app, self._connections, self._tasks)
+        transport.set_protocol(socket)
+        socket.ask(request)
+        if early:
+            socket.data_received(early)
 
 
-async def listen(app: AsgiApp, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None = None) -> Listener:
-    """Serve `app` on `sockets` (from `bind`), which become the listener's; it serves when this returns. An `app` with a
-    method `stopping` is told when the server stops."""
-    config = uvicorn.Config(
-        app,
-        loop="none",
-        http="httptools",
-        ws=cast("type[asyncio.Protocol]", upgraded),  # whatever makes one does
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=DRAIN_S,
-        ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
-    )
-    server = _Server(config, getattr(app, "stopping", None))
-    task = asyncio.create_task(server.serve(list(sockets)))
-    ready = asyncio.create_task(server.ready.wait())
-    await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED)
-    if not ready.done():
-        ready.cancel()
-        await task  # raises why it ended
-    return Listener(server, sockets, task)
+class Open(set[Any]):
+    """A set that tells when nothing is left in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._empty = asyncio.Event()
+
+    def discard(self, element: object) -> None:
+        super().discard(element)
+        if not self:
+            self._empty.set()
+
+    async def emptied(self) -> None:
+        """Until nothing is in it."""
+        while self:
+            self._empty.clear()
+            await self._empty.wait()
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server without its signal handlers (the supervisor has its own), and with word of its start and end."""
-
-    def __init__(self, config: uvicorn.Config, stopping: Callable[[], None] | None) -> None:
-        super().__init__(config)
-        self.ready = asyncio.Event()
-        self._stopping = stopping
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._stopping is not None:
-            self._stopping()
-        await super().shutdown(sockets)
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
+async def listen(app: App, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None = None) -> Listener:
+    """Serve `app` on `sockets` (from `bind`), which become the listener's; it serves when this returns."""
+    listener = Listener(app, tls)
+    await listener.start(sockets)
+    return listener
 
 
 def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:

@@ -5,11 +5,11 @@ transport, so that one frame made once goes to thousands of sockets as the same 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol
 
 import structlog
 
@@ -20,19 +20,23 @@ from landline.protocols.websocket.reader import Ended, Pinged, Reader
 
 log = structlog.get_logger()
 
-Scope: TypeAlias = MutableMapping[str, Any]
-App: TypeAlias = Callable[[Scope, Any, Any], Awaitable[None]]
-
 LARGEST_MESSAGE = 65_536
 """Bytes of a message that is read."""
 DRAIN_S = 1.0
 """How long clients have to open another connection before theirs is closed at shutdown, and to answer a close."""
-_EXTENSION = "landline.socket"
 _BUG, _RESTART = 1011, 1012
 
 
 class Gone(Exception):
     """The client is no longer there."""
+
+
+class SocketApp(Protocol):
+    """Who answers requests for sockets."""
+
+    async def connect(self, request: Request, socket: "WebSocket") -> None:
+        """Accept or refuse `socket`. Never raises."""
+        ...
 
 
 class Receiver(Protocol):
@@ -60,15 +64,12 @@ class _State(Enum):
 
 
 class WebSocket(asyncio.Protocol):
-    """One client's connection, from the request that asks for it. `app` is called for that request (ASGI, type
-    `websocket`; `of` finds the socket in its scope); `connections` and `tasks` are the server's, which at its end calls
-    `shutdown` of each connection and cancels tasks that stay.
-
-    The first `data_received` brings the request's whole head, as it came or written again.
-    """
+    """One client's connection from when it has asked for a socket, which `ask` has `app` answer. `connections` and
+    `tasks` are the server's, which at its end calls `shutdown` of each connection and cancels tasks that stay."""
 
     __slots__ = (
         "_app",
+        "_congested",
         "_connections",
         "_draining",
         "_early",
@@ -82,7 +83,14 @@ class WebSocket(asyncio.Protocol):
         "_transport",
     )
 
-    def __init__(self, app: App, connections: set[Any], tasks: "set[asyncio.Task[None]]") -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        app: SocketApp,
+        connections: set[Any],
+        tasks: "set[asyncio.Task[None]]",
+    ) -> None:
+        self._transport = transport
         self._app = app
         self._connections = connections
         self._tasks = tasks
@@ -97,11 +105,19 @@ class WebSocket(asyncio.Protocol):
         self._draining: asyncio.Future[None] | None = None
         """There while the client reads too slowly; done when it has read."""
         self._timer: asyncio.TimerHandle | None = None
+        self._congested = False
+        connections.add(self)
 
-    @classmethod
-    def of(cls, scope: Scope) -> "WebSocket":
-        """The socket of an ASGI scope on one of our listeners."""
-        return scope["extensions"][_EXTENSION]
+    def ask(self, request: Request) -> None:
+        """Have the application answer `request`, or refuse it when it is no good handshake (RFC 6455 §4.2.1)."""
+        try:
+            self._opening = accepted(request.method, request.headers)
+        except NotOpened as error:
+            self.refuse(error.status, {"sec-websocket-version": VERSION}, str(error).encode())
+            return
+        task = asyncio.get_running_loop().create_task(self._serve(request))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     @property
     def accepted(self) -> bool:
@@ -137,8 +153,8 @@ class WebSocket(asyncio.Protocol):
 
     @property
     def unsent(self) -> int:
-        """Bytes that wait in this process for the client to read."""
-        return self._transport.get_write_buffer_size()
+        """Bytes that wait in this process for the client to read; 0 as long as they are few (under 64 KiB)."""
+        return self._transport.get_write_buffer_size() if self._congested else 0
 
     def ping(self) -> bool:
         """Ask the client for a sign of life; whether it gave any since it was asked last."""
@@ -174,11 +190,6 @@ class WebSocket(asyncio.Protocol):
             self._after_drain(lambda: self.close(_RESTART))
             self._receiver.stopping()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.Protocol`."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's TLS transport does not inherit from it
-        self._connections.add(self)
-
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
         if self._reader is not None:
@@ -187,11 +198,10 @@ class WebSocket(asyncio.Protocol):
             self._early += data
             if len(self._early) > LARGEST_MESSAGE:
                 self.abort()
-        elif self._state is _State.ASKED:
-            self._asked(data)
 
     def pause_writing(self) -> None:
         """Who does not read what we say is not heard either: pongs would only add to what waits."""
+        self._congested = True
         if self._draining is None:
             self._draining = asyncio.get_running_loop().create_future()
         if not self._transport.is_closing():
@@ -199,6 +209,7 @@ class WebSocket(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """The client has read."""
+        self._congested = False
         self._drain()
         if not self._transport.is_closing():
             self._transport.resume_reading()
@@ -212,23 +223,9 @@ class WebSocket(asyncio.Protocol):
         self._state = _State.CLOSED
         self._lose()
 
-    def _asked(self, data: bytes) -> None:
-        head, _, self._early = data.partition(b"\r\n\r\n")
-        scope = _scope(head, self._transport.get_extra_info("peername"))
-        scope["extensions"] = {_EXTENSION: self}
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    async def _serve(self, request: Request) -> None:
         try:
-            self._opening = accepted(scope["method"], headers)
-        except NotOpened as error:
-            self.refuse(error.status, {"sec-websocket-version": VERSION}, str(error).encode())
-            return
-        task = asyncio.get_running_loop().create_task(self._serve(scope))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self, scope: Scope) -> None:
-        try:
-            await self._app(scope, _no_messages, _no_messages)
+            await self._app.connect(request, self)
         finally:
             if self._state is _State.ASKED:
                 self.abort()
@@ -280,11 +277,6 @@ class WebSocket(asyncio.Protocol):
             receiver.lost()
 
 
-def upgraded(config: Any, server_state: Any, app_state: Any) -> WebSocket:
-    """uvicorn's way to a WebSocket: called with its configuration, its server's state and its lifespan's."""
-    return WebSocket(config.loaded_app, server_state.connections, server_state.tasks)
-
-
 SocketHandler = Callable[[Request, WebSocket], Awaitable[None]]
 
 
@@ -296,22 +288,3 @@ class SocketRoute:
     template: str
     handler: SocketHandler
     name: str
-
-
-def _scope(head: bytes, peer: Any) -> Scope:
-    first, *lines = head.split(b"\r\n")
-    method, _, rest = first.partition(b" ")
-    path, _, query = rest.rpartition(b" ")[0].partition(b"?")
-    pairs = [line.partition(b":") for line in lines]
-    return {
-        "type": "websocket",
-        "method": method.decode("latin-1"),
-        "raw_path": path,
-        "query_string": query,
-        "headers": [(name.strip().lower(), value.strip()) for name, _, value in pairs],
-        "client": peer,
-    }
-
-
-async def _no_messages(*_: Any) -> Any:
-    raise RuntimeError("a socket of ours is spoken to by its own methods")

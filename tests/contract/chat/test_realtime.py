@@ -1,27 +1,31 @@
 """Real-time chat over real sockets: tickets, who is told what, slow readers, tokens that end, the drain, long polls."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncGenerator
-from datetime import timedelta
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import aiohttp
 import pytest
-from tests.support.realtime import Browser, Node, Page, message, node, typing
+from tests.support.realtime import SECRET, Browser, Node, Page, message, node, typing
 
-from landline.core.errors import TooMany
-from landline.core.ids import ResourceId
+from landline.core.errors import TooMany, Unauthorized
+from landline.core.ids import RawId, ResourceId
 from landline.edge.http import Caller
 from landline.engines.bus import MemoryBus
 from landline.engines.clock import DrivenClock
 from landline.protocols.trouter import packets
 from landline.protocols.trouter.client import Draining, Ended, Pushed
 from landline.services.chat.feed import Feed
-from landline.services.chat.realtime.hub import Hub
+from landline.services.chat.realtime.hub import AT_ONCE, Hub
 from landline.services.chat.realtime.sockets import UNREAD_BYTES
-from landline.services.chat.realtime.tickets import Holder
+from landline.services.chat.realtime.tickets import Holder, Tickets
+from landline.services.chat.realtime.watch import RECHECK, Watch
 from landline.store.database import Database
+from landline.store.sealing import Sealer
 
 
 @pytest.fixture
@@ -271,3 +275,97 @@ async def test_what_is_due_in_one_turn_goes_out_together_and_is_made_once(one: N
     for member in members:
         hub.leave(member)
     assert hub.size == 0
+
+
+async def test_a_thousand_connections_do_not_hold_up_the_loop(one: Node) -> None:
+    feed, user = Feed(MemoryBus()), (await one.user())[0]
+    hub = Hub(feed, most_of_a_user=3 * AT_ONCE)
+    members = [Counted(Holder(one.resource, user, "", one.clock.now())) for _ in range(3 * AT_ONCE)]
+    for member in members:
+        await hub.join(member)
+    feed.tell(one.resource, message(user))
+    seen: set[int] = set()
+    while (done := sum(member.flushed for member in members)) < len(members):
+        seen.add(done)
+        await asyncio.sleep(0)
+    assert seen == {0, AT_ONCE, 2 * AT_ONCE}
+    assert [member.flushed for member in members] == [1] * len(members)
+
+
+class Turnstile:
+    """Tokens whose check waits until it is let through."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.let = asyncio.Event()
+        self.good = True
+        self.checks = 0
+
+    async def check(self, token: str) -> Caller:
+        self.checks += 1
+        good = self.good
+        self.asked.set()
+        await self.let.wait()
+        if not good:
+            raise Unauthorized("The token has been revoked.")
+        return Caller(ResourceId(UUID(int=1)), user=USER, scopes=frozenset({"chat"}))
+
+
+USER = RawId(f"8:acs:{UUID(int=1)}_{UUID(int=2)}")
+TOKEN = "x." + base64.urlsafe_b64encode(b'{"exp":4000000000}').decode() + ".x"
+
+
+class Ending:
+    """A member that notes its end."""
+
+    def __init__(self) -> None:
+        self.holder = Holder(ResourceId(UUID(int=1)), USER, TOKEN, datetime.fromtimestamp(4_000_000_000, UTC))
+        self.ended = asyncio.Event()
+
+    def push(self, frame: bytes) -> bool:
+        raise AssertionError
+
+    def flush(self) -> None:
+        raise AssertionError
+
+    def end(self) -> None:
+        self.ended.set()
+
+
+@asynccontextmanager
+async def watched(tokens: Turnstile, clock: DrivenClock) -> AsyncGenerator[Watch]:
+    watch = Watch(Hub(Feed(MemoryBus())), Tickets(Sealer(SECRET), tokens), clock)
+    task = asyncio.create_task(watch.run())
+    yield watch
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_token_revoked_while_it_is_checked_is_checked_again() -> None:
+    tokens, clock, member = Turnstile(), DrivenClock(), Ending()
+    async with watched(tokens, clock) as watch:
+        watch.joined(member)
+        watch.suspect(None)
+        await tokens.asked.wait()
+        tokens.good = False
+        watch.suspect(USER)
+        tokens.let.set()
+        await member.ended.wait()
+    assert tokens.checks == 2
+
+
+async def test_many_connections_are_checked_again_together_and_those_that_left_are_not() -> None:
+    tokens, clock = Turnstile(), DrivenClock()
+    tokens.let.set()
+    members = [Ending() for _ in range(120)]
+    async with watched(tokens, clock) as watch:
+        for member in members:
+            watch.joined(member)
+        for member in members[100:]:
+            watch.left(member)
+        for turns in (1, 2):
+            await clock.advance(RECHECK)
+            assert tokens.checks == turns * 100
+        tokens.good = False
+        await clock.advance(RECHECK)
+        assert [member.ended.is_set() for member in members] == [True] * 100 + [False] * 20

@@ -1,8 +1,6 @@
 """One running `landline dev` for the SDK contract, the official clients in both styles, and raw access beside them."""
 
 import inspect
-import shutil
-import subprocess
 from collections.abc import AsyncGenerator, Callable
 from itertools import count
 from pathlib import Path
@@ -17,6 +15,7 @@ import azure.communication.sms as sms_sync
 import azure.communication.sms.aio as sms_async
 import pytest
 from azure.core.credentials import AzureKeyCredential
+from tests.support.npm import installed
 from tests.support.signed import Raw
 
 from landline.testing import Server
@@ -114,12 +113,5 @@ def fresh_number() -> Callable[[], str]:
 
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
-    """The packages of package-lock.json, installed when they are not yet, or are of an older lock."""
-    installed = HERE / "node_modules" / ".package-lock.json"
-    lock = HERE / "package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        npm = shutil.which("npm")
-        assert npm, "npm is needed for the JavaScript SDKs"
-        subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=HERE, check=True, timeout=300)
-        installed.touch()
-    return installed.parent
+    """The packages of js/package-lock.json."""
+    return installed(HERE)

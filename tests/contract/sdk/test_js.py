@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 from tests.contract.sdk.javascript import run_js
+from tests.support.sample_chat import SAMPLE
 
 from landline.protocols import smstext
 from landline.testing import Server
@@ -31,10 +32,13 @@ def test_the_javascript_sdks_pass(landline: Server, file: str) -> None:
     run_js(landline, file)
 
 
-def test_no_lock_file_names_a_registry() -> None:
-    lock = json.loads((HERE / "package-lock.json").read_text())
+@pytest.mark.parametrize("place", [HERE, SAMPLE], ids=["tests", "sample"])
+def test_no_lock_file_names_a_registry(place: Path) -> None:
+    lock = json.loads((place / "package-lock.json").read_text())
     assert all("resolved" not in package for package in lock["packages"].values())
-    versions = json.loads((HERE / "package.json").read_text())["devDependencies"].values()
+    package = json.loads((place / "package.json").read_text())
+    versions = [*package.get("dependencies", {}).values(), *package.get("devDependencies", {}).values()]
+    assert versions
     assert not [version for version in versions if version.startswith(("^", "~"))]
 
 

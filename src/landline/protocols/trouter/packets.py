@@ -1,8 +1,9 @@
 """Packets of socket.io 0.9 (protocol 1): `type:id[+]:endpoint[:data]`, and several of them in a long poll's body."""
 
 import re
-from dataclasses import dataclass
 from enum import IntEnum
+
+import msgspec
 
 from landline.protocols.trouter.errors import RemoteProtocolError
 
@@ -28,8 +29,10 @@ class Kind(IntEnum):
     NOOP = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+_KINDS = tuple(Kind)
+
+
+class Packet(msgspec.Struct, frozen=True, gc=False):
     """One packet. `acked`: its sender wants an acknowledgement that carries data."""
 
     kind: Kind
@@ -51,7 +54,7 @@ def read(text: str) -> Packet:
     if found is None:
         raise RemoteProtocolError("This is no packet of socket.io 0.9.")
     kind, packet_id, acked, endpoint, data = found.groups()
-    return Packet(Kind(int(kind)), packet_id, bool(acked), endpoint, data or "")
+    return Packet(_KINDS[int(kind)], packet_id, acked == "+", endpoint, data or "")
 
 
 def body(packets: list[str]) -> str:

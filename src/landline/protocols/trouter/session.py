@@ -20,6 +20,7 @@ SILENCE_S = 120.0
 """A client pings every 40 s; one that was not heard for so long is gone."""
 _CONNECTED = "trouter.connected"
 _PING = "ping"
+_CONNECT = written(Packet(Kind.CONNECT))
 _HEARTBEAT = written(Packet(Kind.HEARTBEAT))
 
 
@@ -43,16 +44,14 @@ class _State(Enum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(msgspec.Struct, frozen=True, gc=False):
     """The client answered a notification; 200: it had a use for it."""
 
     id: int
     status: int
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(msgspec.Struct, frozen=True, gc=False):
     """The client said something of itself, such as `user.activity`."""
 
     name: str
@@ -76,12 +75,14 @@ Event = Answered | Told | Left
 class Session:
     """One connection, open from the first. `ttl_s`: for how long the client may use its address."""
 
+    __slots__ = ("_beat_at", "_heard_at", "_number", "_out", "_state")
+
     def __init__(self, now: float, *, ttl_s: int) -> None:
         self._state = _State.OPEN
         self._heard_at = now
         self._beat_at = now + HEARTBEAT_S
         self._number = 1
-        self._out = [written(Packet(Kind.CONNECT))]
+        self._out = [_CONNECT]
         self._say(_CONNECTED, {"ttl": str(ttl_s), "dur": "1"})
 
     def receive(self, data: str, now: float) -> Event | None:
@@ -114,6 +115,8 @@ class Session:
 
     def outgoing(self) -> list[str]:
         """Packets to send now, in order."""
+        if not self._out:
+            return []
         out, self._out = self._out, []
         return out
 

@@ -59,7 +59,7 @@ class Failover:
     async def elsewhere(
         self, resource: ResourceId, sender: str, recipient: str, tag: str | None, but: Collection[str], doubt: int
     ) -> str | None:
-        """The first carrier of the message's route that is up, none of `but`, and may have it after `doubt` silences."""
+        """The first carrier of its route that is up, none of `but`, and may have it after `doubt` silences."""
         if not self.possible:
             return None
         route = await self._route(resource, sender, recipient, tag)

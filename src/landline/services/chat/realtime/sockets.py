@@ -81,12 +81,13 @@ class SocketMember:
         """See `Member.flush`."""
         if self._session is None:
             return
-        waiting, self._waiting = self._waiting, []
-        if self._socket.unsent > UNREAD_BYTES:
-            log.info("chat.slow_reader_cut", user=self.holder.user, unsent_bytes=self._socket.unsent)
-            self._socket.abort()
+        waiting, socket = self._waiting, self._socket
+        if socket.unsent > UNREAD_BYTES:
+            log.info("chat.slow_reader_cut", user=self.holder.user, unsent_bytes=socket.unsent)
+            socket.abort()
         elif waiting:
-            self._socket.write(waiting[0] if len(waiting) == 1 else b"".join(waiting))
+            socket.write(waiting[0] if len(waiting) == 1 else b"".join(waiting))
+        waiting.clear()
 
     def end(self) -> None:
         """See `Member.end`."""

@@ -1,0 +1,1 @@
+// Stands in for packages that the chat does not use.

@@ -1,0 +1,404 @@
+"""HTTP/1.1 on one connection (RFC 9112): requests are read whole by httptools, handled one after the other, and
+answered each in one write. Every limit is kept while reading, so that nobody makes the server hold more than a
+request.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+from typing import cast
+
+import httptools
+import structlog
+
+from landline.core.errors import Invalid, Refusal, TooLarge
+from landline.edge import request_ids
+from landline.edge.http import HttpApp, Live, Request, Response
+
+log = structlog.get_logger()
+
+KEEP_ALIVE_S = 75.0
+PIECE_TIMEOUT_S = 30.0
+"""How long a client may take to read an answer, or a piece of a streamed one."""
+LINGER_S = 2.0
+"""How long what a refused client still sends is read and dropped: closing at once would reset the connection and take
+the refusal with it (RFC 9112 §9.6)."""
+_SINGLE = frozenset(
+    {"host", "authorization", "content-length", "date", "x-ms-date", "x-ms-content-sha256"}
+    | {"x-ms-host", "x-forwarded-host", "x-skypetoken"}
+)
+"""Headers that mean something else to each reader when they are sent twice."""
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+Upgrade = Callable[[asyncio.Transport, Request, bytes], None]
+"""Takes a connection over whose client asks for a WebSocket, with that request and what came behind it."""
+
+
+class TooSlow(Refusal):
+    """The request did not arrive in time (RFC 9110 §15.5.9)."""
+
+    status = 408
+    code = "RequestTimeout"
+
+
+class Gone(Exception):
+    """The client left before it had its whole answer, or reads too slowly."""
+
+
+class HttpConnection(asyncio.Protocol):
+    """One connection. It is in `connections` from when it is made until it is closed and its request has ended."""
+
+    def __init__(
+        self, app: HttpApp, connections: "set[HttpConnection]", upgrade: Upgrade, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._app = app
+        self._limits = app.limits
+        self._connections = connections
+        self._upgrade = upgrade
+        self._loop = loop
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)  # set before anything else is called
+        self._client = ""
+        self._parser = httptools.HttpRequestParser(self)
+        self._waiting: list[tuple[Request, Refusal | None, bool]] = []
+        """Requests read, in order, each with why it is refused and whether the connection goes on after it."""
+        self._task: asyncio.Task[None] | None = None
+        self._deadline: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._drained: asyncio.Event | None = None
+        self._live: Live | None = None
+        """Who streams the answer in hand, when it has no end of its own."""
+        self._lost = False
+        self._deaf = False
+        """What still comes is dropped: the connection ends after what is in hand."""
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing of the next request has come."""
+        self._begun = False
+        self._read_bytes = 0
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._header_count = 0
+        self._headers_done = False
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._refusal: Refusal | None = None
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self._client = peer[0] if peer else ""
+        self._connections.add(self)
+        self._set_deadline(KEEP_ALIVE_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = self._deaf = True
+        self._waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._drained is not None:
+            self._drained.set()
+        if self._task is None:
+            self._connections.discard(self)
+        elif self._live is not None:
+            self._live.gone()
+
+    def pause_writing(self) -> None:
+        self._drained = asyncio.Event()
+
+    def resume_writing(self) -> None:
+        if self._drained is not None:
+            self._drained.set()
+            self._drained = None
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        begun = self._begun
+        self._read_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as at:
+            self._on_upgrade(data[cast(int, at.args[0]) :])
+        except httptools.HttpParserError as error:
+            if not self._deaf:
+                self._refuse(Refusal(f"This is no HTTP request: {error}.", code="BadRequest"))
+        if self._deaf or not self._begun:
+            return
+        if not self._headers_done and self._read_bytes > self._limits.header_bytes + self._limits.target_bytes:
+            self._refuse(_too_many_headers(self._limits.header_bytes))
+        elif not begun:
+            self._set_deadline(self._limits.body_timeout_s)
+
+    # httptools' callbacks
+
+    def on_message_begin(self) -> None:
+        self._begun = True
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        key = _lower(name)
+        if key in self._headers and key in _SINGLE:
+            self._refusal = self._refusal or Refusal(f"The header {key} was sent more than once.", target=key)
+        self._headers[key] = value.decode("latin-1")
+        self._header_count += 1
+
+    def on_headers_complete(self) -> None:
+        self._headers_done = True
+        limits, headers = self._limits, self._headers
+        if self._header_count > limits.header_count or len(self._url) > limits.target_bytes:
+            self._refuse(TooLarge("The request has too many headers, or too long a path and query."))
+        elif self._read_bytes > limits.header_bytes and _size(headers) > limits.header_bytes:
+            self._refuse(_too_many_headers(limits.header_bytes))
+        # httptools has seen that it is a number
+        elif "content-length" in headers and int(headers["content-length"]) > limits.body_bytes:
+            self._refuse(_too_large(limits.body_bytes))
+        elif "expect" in headers and headers["expect"].lower() == "100-continue" and self._refusal is None:
+            self._transport.write(_CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        if self._deaf:
+            return
+        self._body.append(body)
+        self._body_bytes += len(body)
+        if self._body_bytes > self._limits.body_bytes:
+            self._refuse(_too_large(self._limits.body_bytes))
+
+    def on_message_complete(self) -> None:
+        if self._deaf or self._parser.should_upgrade():  # then `data_received` is told
+            return
+        goes_on = self._parser.should_keep_alive()
+        request, refusal = self._request(), self._refusal
+        self._begin()
+        self._take(request, refusal, goes_on)
+
+    # what was read
+
+    def _request(self) -> Request:
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        # PostgreSQL's text takes no NUL, and no string of this wire has use for one.
+        if b"\\u0000" in body and _NUL.search(body):
+            self._refusal = self._refusal or Invalid("The body may not hold the character NUL.", target="body")
+        return Request(
+            self._parser.get_method().decode("latin-1") if self._url else "",
+            _target(self._url),
+            self._headers,
+            body,
+            request_ids.new(),
+            self._client,
+        )
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer what was read so far with `refusal`, and read no more."""
+        self._body.clear()
+        self._take(self._request(), refusal, False)
+
+    def _take(self, request: Request, refusal: Refusal | None, goes_on: bool) -> None:
+        self._deadline = None
+        self._deaf = not goes_on
+        if self._task is None:
+            self._task = self._loop.create_task(self._handle(request, refusal, goes_on))
+        else:  # pipelined: RFC 9112 §9.3.2
+            self._waiting.append((request, refusal, goes_on))
+            self._transport.pause_reading()
+
+    def _on_upgrade(self, rest: bytes) -> None:
+        """The client asks for another protocol. Only WebSockets are spoken; for others the request stands as it is
+        (RFC 9110 §7.8)."""
+        if self._deaf:
+            return None
+        if self._refusal is not None:
+            return self._refuse(self._refusal)
+        method = self._parser.get_method()
+        wanted = self._headers.get("upgrade", "").lower()
+        if method == b"CONNECT":
+            return self._refuse(Refusal("This server is no proxy.", code="BadRequest"))
+        if wanted == "websocket" and self._task is None:
+            self._deaf = True
+            if self._timer is not None:
+                self._timer.cancel()
+            self._upgrade(self._transport, self._request(), rest)
+            self._connections.discard(self)
+            return None
+        fields = [f"{name}: {value}\r\n" for name, value in self._headers.items() if name not in ("upgrade", "expect")]
+        head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self._url, "".join(fields).encode("latin-1"))
+        self._begin()
+        self._parser = httptools.HttpRequestParser(self)
+        return self.data_received(head + rest)
+
+    # answering
+
+    async def _handle(self, request: Request, refusal: Refusal | None, goes_on: bool) -> None:
+        """Answer `request`, and those that came behind it meanwhile."""
+        try:
+            while True:
+                response = await self._app.respond(request, refusal)
+                goes_on = goes_on and bool(self._waiting or not self._deaf)
+                await self._write(request, response, goes_on)
+                if not goes_on or self._lost:
+                    return self._end(lingering=refusal is not None)
+                if not self._waiting:
+                    return None if self._begun else self._set_deadline(KEEP_ALIVE_S)
+                request, refusal, goes_on = self._waiting.pop(0)
+                if not self._waiting:
+                    self._transport.resume_reading()
+        except Gone:
+            self._transport.abort()
+        except Exception:
+            log.exception("edge.connection_failed", request_id=request.request_id)
+            self._transport.abort()
+        finally:
+            self._task = None
+            if self._lost:
+                self._connections.discard(self)
+
+    async def _write(self, request: Request, response: Response, goes_on: bool) -> None:
+        """Raises `Gone`."""
+        bare = request.method == "HEAD"
+        if response.stream is not None:
+            return await self._write_stream(request, response, goes_on, bare)
+        if self._lost:
+            return None
+        length = "" if response.status == 204 else f"content-length: {len(response.body)}\r\n"  # RFC 9110 §8.6
+        head = _head(request, response, length, goes_on)
+        self._transport.write(head if bare else head + response.body)
+        if self._drained is not None:
+            await self._drain()
+        return None
+
+    async def _write_stream(self, request: Request, response: Response, goes_on: bool, bare: bool) -> None:
+        """The answer in pieces, each given to a reader that took the one before in time. Raises `Gone`."""
+        stream = response.stream
+        assert stream is not None
+        try:
+            self._transport.write(_head(request, response, "transfer-encoding: chunked\r\n", goes_on))
+            if not bare:
+                self._live = response.live
+                await self._write_chunk(response.body)
+                async for piece in stream:
+                    await self._write_chunk(piece)
+                self._transport.write(b"0\r\n\r\n")
+        except Gone:
+            raise
+        except Exception as error:  # too late for another status
+            log.exception("edge.stream_cut", request_id=request.request_id)
+            raise Gone from error
+        finally:
+            self._live = None
+            await stream.aclose()
+
+    async def _write_chunk(self, piece: bytes) -> None:
+        if self._lost:
+            raise Gone
+        if piece:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        await self._drain()
+
+    async def _drain(self) -> None:
+        """Until the client has read enough of what was written. Raises `Gone`."""
+        if self._drained is None:
+            return
+        try:
+            async with asyncio.timeout(PIECE_TIMEOUT_S):
+                await self._drained.wait()
+        except TimeoutError:
+            raise Gone from None
+
+    # ending
+
+    def shutdown(self) -> None:
+        """Take no more requests: the connection ends once those in hand are answered."""
+        self._deaf = True
+        if self._task is None:
+            self._transport.close()
+        elif self._live is not None:
+            self._live.stopping()
+
+    def abort(self) -> None:
+        """End now, whatever is in hand."""
+        if self._task is not None:
+            self._task.cancel()
+        self._transport.abort()
+
+    def _end(self, *, lingering: bool) -> None:
+        if lingering and not self._lost:
+            self._loop.call_later(LINGER_S, self._transport.close)
+        else:
+            self._transport.close()
+
+    def _set_deadline(self, seconds: float) -> None:
+        """Something has to come within `seconds`. There is one timer, which is moved only when it would be too late:
+        that every request made one would cost more than it is worth."""
+        self._deadline = due = self._loop.time() + seconds
+        if self._timer is not None:
+            if self._timer.when() <= due:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._deadline is None or self._deaf:
+            return
+        left_s = self._deadline - self._loop.time()
+        if left_s > 0.001:
+            self._set_deadline(left_s)
+        elif not self._begun:
+            self._transport.close()
+        else:
+            self._refuse(TooSlow("The request did not arrive in time."))
+
+
+def _head(request: Request, response: Response, framing: str, goes_on: bool) -> bytes:
+    headers = response.headers
+    if _UNSAFE.search("".join(headers.values())):
+        raise ValueError("a header of the answer holds control characters")
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    kept = "" if "connection" not in request.headers else "connection: keep-alive\r\n"  # HTTP/1.0 waits for it
+    start = _STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} \r\n"
+    ending = kept if goes_on else "connection: close\r\n"
+    return f"{start}date: {_date(int(time.time()))}\r\n{lines}{ending}{framing}\r\n".encode("latin-1")
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
+@lru_cache(maxsize=1024)
+def _lower(name: bytes) -> str:
+    return name.decode("latin-1").lower()
+
+
+def _target(url: bytes) -> str:
+    """Path and query as sent, of a target in origin form or absolute form (RFC 9112 §3.2)."""
+    if not url.startswith(b"/") or b"#" in url:
+        try:
+            parsed = httptools.parse_url(url)
+        except httptools.HttpParserInvalidURLError:
+            return url.decode("latin-1")
+        url = (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
+    return url.decode("latin-1")
+
+
+def _size(headers: dict[str, str]) -> int:
+    return sum(len(name) + len(value) for name, value in headers.items())
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The body is over {limit} bytes.")
+
+
+def _too_many_headers(limit: int) -> TooLarge:
+    return TooLarge(f"The request's headers are over {limit} bytes.")

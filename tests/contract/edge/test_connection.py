@@ -1,0 +1,243 @@
+"""HTTP/1.1 as clients speak it, well and badly: kept connections, pipelines, slow senders, other protocols."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+
+import pytest
+from prometheus_client.registry import CollectorRegistry
+from tests.support.front import HOST, Client
+
+from landline.edge import connection, server
+from landline.edge.app import Edge
+from landline.edge.gate import Gate
+from landline.edge.http import Limits, Request, Response, json_response
+from landline.edge.metrics import RequestMetrics
+from landline.edge.routes import Access, Route
+
+HEAD = f"host: {HOST}\r\n"
+LIMITS = Limits(body_bytes=1000, header_bytes=2000, header_count=20, target_bytes=500)
+
+
+@dataclass
+class Handlers:
+    """What is served: an echo, and an answer that waits until it is let go."""
+
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: list[str] = field(default_factory=list[str])
+
+    async def echo(self, request: Request) -> Response:
+        return json_response(
+            200, {"method": request.method, "target": request.target, "body": request.body.decode("latin-1")}
+        )
+
+    async def slow(self, request: Request) -> Response:
+        self.begun.set()
+        await self.let_go.wait()
+        self.ended.append(request.target)
+        return Response(200, b"at last")
+
+    async def evil(self, _request: Request) -> Response:
+        return Response(200, b"", {"x-answer": "a\r\nset-cookie: b"})
+
+    def app(self, limits: Limits = LIMITS) -> Edge:
+        routes = [
+            Route(method, f"/{name}", handler, access=Access.NONE, versioned=False)
+            for name, handler in (("echo", self.echo), ("slow", self.slow), ("evil", self.evil))
+            for method in ("GET", "POST")
+        ]
+        return Edge(routes, Gate(), metrics=RequestMetrics(CollectorRegistry()), limits=limits)
+
+
+@pytest.fixture
+def handlers() -> Handlers:
+    return Handlers()
+
+
+@pytest.fixture
+async def client(handlers: Handlers) -> Client:
+    return Client(handlers.app())
+
+
+def send(client: Client, text: str) -> None:
+    client.connection.data_received(text.encode("latin-1"))
+
+
+async def said(client: Client, text: str) -> str:
+    """The body of the answer to a request of `text`."""
+    send(client, text)
+    reply = await client.reply()
+    assert reply.status == 200, reply
+    return reply.json()["body"]
+
+
+async def test_a_connection_is_kept_for_the_next_request(client: Client) -> None:
+    for _ in range(3):
+        assert await said(client, f"POST /echo HTTP/1.1\r\n{HEAD}content-length: 2\r\n\r\nhi") == "hi"
+    assert not client.closed.is_set()
+    send(client, f"GET /echo HTTP/1.1\r\n{HEAD}connection: close\r\n\r\n")
+    assert (await client.reply()).headers["connection"] == "close"
+    await client.closed.wait()
+
+
+async def test_an_older_client_is_told_whether_its_connection_is_kept(client: Client) -> None:
+    send(client, f"GET /echo HTTP/1.0\r\n{HEAD}connection: keep-alive\r\n\r\n")
+    assert (await client.reply()).headers["connection"] == "keep-alive"
+    send(client, f"GET /echo HTTP/1.0\r\n{HEAD}\r\n")
+    assert (await client.reply()).headers["connection"] == "close"
+
+
+async def test_a_request_may_come_byte_by_byte(client: Client) -> None:
+    for byte in f"POST /echo?a=1 HTTP/1.1\r\n{HEAD}transfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n":
+        send(client, byte)
+    assert (await client.reply()).json() == {"method": "POST", "target": "/echo?a=1", "body": "hi"}
+
+
+async def test_requests_sent_ahead_are_answered_in_order(handlers: Handlers, client: Client) -> None:
+    text = "".join(f"GET /{path} HTTP/1.1\r\n{HEAD}\r\n" for path in ("slow?1", "echo?2", "slow?3", "echo?4"))
+    send(client, text)
+    await handlers.begun.wait()
+    assert client.written == b""
+    handlers.let_go.set()
+    replies = [await client.reply() for _ in range(4)]
+    assert [reply.body for reply in replies][::2] == [b"at last", b"at last"]
+    assert [reply.json()["target"] for reply in replies[1::2]] == ["/echo?2", "/echo?4"]
+    assert handlers.ended == ["/slow?1", "/slow?3"]
+
+
+async def test_who_asks_before_it_sends_its_body_is_told_to_go_on(client: Client) -> None:
+    send(client, f"POST /echo HTTP/1.1\r\n{HEAD}content-length: 2\r\nexpect: 100-continue\r\n\r\n")
+    assert (await client.reply()).status == 100
+    assert await said(client, "hi") == "hi"
+
+
+async def test_who_asks_with_too_much_to_send_is_not(client: Client) -> None:
+    send(client, f"POST /echo HTTP/1.1\r\n{HEAD}content-length: 1001\r\nexpect: 100-continue\r\n\r\n")
+    assert (await client.reply()).status == 413
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GET /echo\r\n\r\n",
+        f"GET /echo HTTP/1.1\r\n{HEAD}a : b\r\n\r\n",
+        f"GET /echo HTTP/1.1\r\n{HEAD}a: b\r\n c\r\n\r\n",
+        f"POST /echo HTTP/1.1\r\n{HEAD}content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        f"POST /echo HTTP/1.1\r\n{HEAD}content-length: 2\r\ncontent-length: 3\r\n\r\nhi",
+        f"POST /echo HTTP/1.1\r\n{HEAD}content-length: -2\r\n\r\nhi",
+        f"POST /echo HTTP/1.1\r\n{HEAD}content-length: {'9' * 30}\r\n\r\n",
+        f"POST /echo HTTP/1.1\r\n{HEAD}transfer-encoding: chunked\r\n\r\nxyz\r\n",
+        "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        f"CONNECT a.example:443 HTTP/1.1\r\n{HEAD}\r\n",
+    ],
+)
+async def test_what_is_no_request_gets_an_error_of_the_wire_and_the_end(client: Client, text: str) -> None:
+    send(client, text)
+    reply = await client.reply()
+    assert (reply.status, reply.json()["error"]["code"]) == (400, "BadRequest")
+    assert (reply.headers["connection"], reply.headers["x-ms-error-code"]) == ("close", "BadRequest")
+    send(client, f"GET /echo HTTP/1.1\r\n{HEAD}\r\n")
+    assert client.written.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"GET /echo HTTP/1.1\r\n{HEAD}" + "".join(f"h{number}: x\r\n" for number in range(25)) + "\r\n",
+        f"GET /echo HTTP/1.1\r\n{HEAD}big: {'x' * 2100}\r\n\r\n",
+        f"GET /echo HTTP/1.1\r\n{HEAD}never-ending: {'x' * 3000}",
+        f"GET /echo?{'x' * 600} HTTP/1.1\r\n{HEAD}\r\n",
+        f"POST /echo HTTP/1.1\r\n{HEAD}transfer-encoding: chunked\r\n\r\n3f0\r\n{'x' * 1008}\r\n",
+    ],
+)
+async def test_what_is_too_large_is_refused_as_soon_as_that_is_known(client: Client, text: str) -> None:
+    send(client, text)
+    reply = await client.reply()
+    assert (reply.status, reply.headers["connection"]) == (413, "close")
+
+
+async def test_a_request_that_never_ends_is_given_up(handlers: Handlers) -> None:
+    client = Client(handlers.app(Limits(body_timeout_s=0.01)))
+    send(client, f"POST /echo HTTP/1.1\r\n{HEAD}content-length: 2\r\n\r\nh")
+    reply = await client.reply()
+    assert (reply.status, reply.json()["error"]["code"]) == (408, "RequestTimeout")
+
+
+async def test_a_connection_on_which_nothing_comes_is_closed(
+    handlers: Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "KEEP_ALIVE_S", 0.01)
+    client = Client(handlers.app())
+    await client.closed.wait()
+    assert client.written == b""
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_request_leaves_nothing(client: Client) -> None:
+    send(client, f"POST /echo HTTP/1.1\r\n{HEAD}content-length: 10\r\n\r\nabc")
+    client.connection.connection_lost(None)
+    assert client.open == set()
+
+
+async def test_an_operation_goes_on_without_its_client(handlers: Handlers, client: Client) -> None:
+    send(client, f"POST /slow HTTP/1.1\r\n{HEAD}\r\n")
+    await handlers.begun.wait()
+    client.connection.connection_lost(None)
+    assert client.open == {client.connection}
+    handlers.let_go.set()
+    await client.open.emptied()
+    assert handlers.ended == ["/slow"]
+
+
+async def test_offers_of_other_protocols_are_not_taken_up(client: Client) -> None:
+    offer = "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n"
+    assert await said(client, f"POST /echo HTTP/1.1\r\n{HEAD}{offer}content-length: 2\r\n\r\nhi") == "hi"
+    assert await said(client, f"GET /echo HTTP/1.1\r\n{HEAD}{offer}\r\n") == ""
+    assert await said(client, f"POST /echo HTTP/1.1\r\n{HEAD}content-length: 3\r\n\r\nyou") == "you"
+
+
+async def test_the_target_may_name_the_server(client: Client) -> None:
+    send(client, f"GET http://{HOST}/echo?a=%2F#part HTTP/1.1\r\n{HEAD}\r\n")
+    assert (await client.reply()).json()["target"] == "/echo?a=%2F"
+
+
+async def test_no_header_of_an_answer_can_hold_another(client: Client) -> None:
+    send(client, f"GET /evil HTTP/1.1\r\n{HEAD}\r\n")
+    await client.closed.wait()
+    assert b"set-cookie" not in client.written
+
+
+@pytest.fixture
+async def listener(handlers: Handlers) -> AsyncGenerator[server.Listener]:
+    listening = await server.listen(handlers.app(), server.bind("127.0.0.1", 0))
+    yield listening
+    await listening.close()
+
+
+async def test_a_server_that_stops_answers_what_it_has_begun(handlers: Handlers, listener: server.Listener) -> None:
+    idle_reader, idle = await asyncio.open_connection("127.0.0.1", listener.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    writer.write(f"GET /slow HTTP/1.1\r\n{HEAD}\r\n".encode())
+    await handlers.begun.wait()
+    closing = asyncio.create_task(listener.close())
+    assert await idle_reader.read() == b""
+    handlers.let_go.set()
+    answer = await reader.read()
+    assert answer.endswith(b"at last")
+    assert b"connection: close" in answer
+    await closing
+    writer.close()
+    idle.close()
+
+
+async def test_a_server_that_stops_does_not_wait_for_ever(
+    handlers: Handlers, listener: server.Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "DRAIN_S", 0.01)
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    writer.write(f"GET /slow HTTP/1.1\r\n{HEAD}\r\n".encode())
+    await handlers.begun.wait()
+    await listener.close()
+    assert await reader.read() == b""
+    assert handlers.ended == []
+    writer.close()
