@@ -342,11 +342,13 @@ async def test_progress_moves_the_offset_of_who_sees_nothing(one: Node) -> None:
     ann, bob = await one.user(), await one.user()
     reader = await one.open(bob)
     thread = await one.thread(ann)
-    await one.send(ann, thread, "not for bob")
-    for _ in range(5):
-        await one.clock.advance(BEAT)
+    for _ in range(11):
+        await one.clock.advance(BEAT / 2)
+        await one.send(ann, thread, "not for bob")
+    await one.clock.advance(BEAT)
     frame = await reader.frame()
-    assert (frame["type"], frame["offset"]) == ("progress", one.tail.position)
+    assert frame["type"] == "progress"
+    assert reader.greeting["offset"] < frame["offset"] <= one.tail.position
 
 
 async def test_a_slow_reader_is_cut_and_comes_back(one: Node) -> None:

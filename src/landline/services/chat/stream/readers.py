@@ -221,7 +221,7 @@ class SocketWay:
 
 
 class StreamWay:
-    """Out by server-sent events. Fills `Way`, and `Live` of the response; `gone` is called once."""
+    """Out by server-sent events. Fills `Way`, and `Live` of the response; `gone` may be called again."""
 
     def __init__(self, reader: FeedReader, gone: Callable[[], None]) -> None:
         self._reader = reader
@@ -273,9 +273,10 @@ class StreamWay:
         self._news.set()
 
     def cut(self) -> None:
-        """See `Way.cut`."""
+        """See `Way.cut`. The connection is let go when it has not been read from for as long as the edge waits."""
         self._waiting, self._bytes = [], 0
         self.end(TRY_AGAIN)
+        self._gone()
 
     def stopping(self) -> None:
         """See `Live.stopping`: the client comes back by itself."""

@@ -91,16 +91,14 @@ class Tail:
     async def run(self) -> None:
         """Until cancelled."""
         alarm = self._alarm = self._clock.alarm()
+        beat_at = self._clock.now() + BEAT
         try:
             while True:
                 await self._follow()
-                if self._position is None:
-                    await alarm.wait(None)
-                    continue
-                until = self._clock.now() + BEAT
-                await alarm.wait(until)
-                if self._clock.now() >= until:
+                if self._clock.now() >= beat_at:
                     await self._beat()
+                    beat_at = self._clock.now() + BEAT
+                await alarm.wait(beat_at if self._position is not None else None)
         finally:
             self._alarm = None
             alarm.close()
@@ -146,7 +144,7 @@ class Tail:
         try:
             await self.look()
         except Unavailable:
-            return
+            return  # with the next beat
         self._beats += 1
         if self._position is not None and self._beats % _PROGRESS_BEATS == 0:
             frame = Frame(wire.Progress(self._position), self.epoch, self._position)
