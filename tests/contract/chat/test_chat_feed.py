@@ -368,3 +368,26 @@ async def test_a_slow_reader_is_cut_and_comes_back(one: Node) -> None:
     assert [each.strip() for each in await again.texts(sent)] == [f"{each}" for each in range(sent)]
     stuck.transport.abort()
     await stuck.wait_closed()
+
+
+async def test_readers_that_are_slow_together_are_cut_one_by_one(
+    database: Database, dsn: str, clock: DrivenClock
+) -> None:
+    async with node(database, dsn, clock, most_behind=1) as strict:
+        ann, bob = await strict.user(), await strict.user()
+        thread = await strict.thread(ann, bob)
+        quick = await strict.open(ann)
+        stuck = [
+            await connect(strict.url(), additional_headers=bearer(bob), max_queue=1, ping_interval=None)
+            for _ in range(2)
+        ]
+        sent = 0
+        while strict.audience.size == 3:
+            assert sent < 3000, "no slow reader was ever cut"
+            await strict.send(ann, thread, f"{sent}".ljust(20_000))
+            await quick.texts(1)
+            sent += 1
+        assert strict.audience.size == 2, "there is room for one"
+        for each in stuck:
+            each.transport.abort()
+            await each.wait_closed()

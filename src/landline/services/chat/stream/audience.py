@@ -18,6 +18,9 @@ MOST = 20_000
 """Readers of a process."""
 MOST_OF_A_RESOURCE = 10_000
 MOST_OF_A_USER = 32
+BEHIND_BYTES = 1 << 14
+"""Who has more than this unread is behind. Each may be, by far (`readers.UNREAD_BYTES`), but not all at once."""
+MOST_BEHIND = 1024
 _REMEMBERED = 200_000
 """Participants, of all threads together."""
 _PASSING = frozenset({Logged.PARTICIPANTS_REMOVED, Logged.THREAD_DELETED})
@@ -29,6 +32,15 @@ class Reader(Protocol):
     """One connection of a user."""
 
     holder: Holder
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that this process holds until the client reads them."""
+        ...
+
+    def cut(self) -> None:
+        """It holds too much: away with it."""
+        ...
 
     def push(self, frame: Frame) -> None:
         """Keep `frame`, which comes after those before, until the next `flush`."""
@@ -61,14 +73,18 @@ class Audience:
         most: int = MOST,
         most_of_a_resource: int = MOST_OF_A_RESOURCE,
         most_of_a_user: int = MOST_OF_A_USER,
+        most_behind: int = MOST_BEHIND,
     ) -> None:
         self._database = database
         self._most = most
         self._most_of_a_resource = most_of_a_resource
         self._most_of_a_user = most_of_a_user
+        self._most_behind = most_behind
         self._rooms: dict[ResourceId, dict[RawId, list[Reader]]] = {}
         self._sizes: dict[ResourceId, int] = {}
         self._joined: set[Reader] = set()
+        self._behind: dict[Reader, None] = {}
+        """Those who were behind when they were last written to, the first of them first."""
         self._rosters: OrderedDict[Key, tuple[int, _Roster]] = OrderedDict()
         self._remembered = 0
 
@@ -96,6 +112,7 @@ class Audience:
         if reader not in self._joined:
             return False
         self._joined.remove(reader)
+        self._behind.pop(reader, None)
         resource, user = reader.holder.resource, reader.holder.user
         room = self._rooms[resource]
         room[user].remove(reader)
@@ -113,6 +130,20 @@ class Audience:
     def all(self) -> list[Reader]:
         """Each of them."""
         return list(self._joined)
+
+    def written(self, reader: Reader) -> None:
+        """`reader` was just written to. Readers that are all slow could hold more together than the process has: who
+        is behind for longest goes."""
+        if reader.unsent <= BEHIND_BYTES:
+            self._behind.pop(reader, None)
+            return
+        if reader in self._joined:
+            self._behind[reader] = None
+        while len(self._behind) > self._most_behind:
+            first = next(iter(self._behind))
+            del self._behind[first]
+            if first.unsent > BEHIND_BYTES:
+                first.cut()
 
     async def told(self, lines: Sequence[Logline]) -> list[tuple[list[Reader], list[Reader]]]:
         """Of each line, who is told it, and who is told it without what its message says: those who went before the

@@ -38,6 +38,11 @@ class Frame:
         self._told: bytes | None = None
 
     @property
+    def size(self) -> int:
+        """About how many bytes it is."""
+        return len(self._json)
+
+    @property
     def framed(self) -> bytes:
         """As a WebSocket's frame."""
         if self._framed is None:

@@ -26,7 +26,10 @@ HELD_FRAMES = 2_000
 """Changes that wait while what was missed is read; beyond that they are read from the store, too."""
 PING_S = 25.0
 """Who gives no sign of life from one ping to the next is gone."""
-_PAGE = 500
+_PAGES = (16, 512)
+"""The fewest and the most changes of a page of what was missed."""
+_PAGE_BYTES = 1 << 16
+"""About how long a page is to be, as thousands may be reading theirs."""
 _TAKES_S = 30.0
 """For how long a client may leave a page of what it missed unread."""
 UNAUTHORIZED = 4401
@@ -37,6 +40,11 @@ BUG = 1011
 
 class Way(Protocol):
     """How frames leave."""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait to be read."""
+        ...
 
     def write(self, frames: list[Frame]) -> bool:
         """Send `frames`, after those before; False when there is too much unread."""
@@ -94,6 +102,17 @@ class FeedReader:
         self._reading = False
         self.flush()
 
+    @property
+    def unsent(self) -> int:
+        """See `Reader.unsent`."""
+        return 0 if self._way is None else self._way.unsent
+
+    def cut(self) -> None:
+        """See `Reader.cut`."""
+        if self._way is not None:
+            log.info("chat.slow_reader_cut", user=self.holder.user, unsent_bytes=self._way.unsent)
+            self._way.cut()
+
     def push(self, frame: Frame) -> None:
         """See `Reader.push`."""
         if self._way is None or (frame.position is not None and frame.position <= self._at):
@@ -145,25 +164,30 @@ class FeedReader:
     def _write(self, way: Way, frames: list[Frame]) -> None:
         self._at = next((each.position for each in reversed(frames) if each.position is not None), self._at)
         if not way.write(frames):
-            log.info("chat.slow_reader_cut", user=self.holder.user)
-            way.cut()
+            self.cut()
 
     async def _catch_up(self, upto: int) -> None:
-        resource, user = self.holder.resource, self.holder.user
+        resource, user, limit = self.holder.resource, self.holder.user, _PAGES[0]
         while self._at < upto and (way := self._way) is not None:
             if self._at < self._tail.floor:
                 raise Unavailable("What was missed is being taken away.")
-            rows = await records.missed(self._database, resource, user, self._at, upto, _PAGE)
+            rows = await records.missed(self._database, resource, user, self._at, upto, limit)
             frames = [
                 line.frame(self._tail.epoch, blank=line.superseded and not row["still"])
                 for row in rows
                 if (line := Logline.of(row))
             ]
-            self._at = rows[-1]["position"] if len(rows) == _PAGE else upto
+            self._at = rows[-1]["position"] if len(rows) == limit else upto
             if frames:
                 way.write(frames)
+                limit = _next_limit(limit, sum([each.size for each in frames]))
             async with asyncio.timeout(_TAKES_S):
                 await way.room()
+
+
+def _next_limit(limit: int, page_bytes: int) -> int:
+    wanted = limit * 2 if page_bytes < _PAGE_BYTES else limit // 2
+    return max(_PAGES[0], min(wanted, _PAGES[1]))
 
 
 class SocketWay:
@@ -176,13 +200,18 @@ class SocketWay:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def unsent(self) -> int:
+        """See `Way.unsent`."""
+        return self._socket.unsent
+
     def opened(self) -> None:
         """The socket is: ask for signs of life."""
         self._timer = self._loop.call_later(PING_S, self._ping, True)
 
     def write(self, frames: list[Frame]) -> bool:
         """See `Way.write`."""
-        if self._socket.unsent > UNREAD_BYTES:
+        if self.unsent > UNREAD_BYTES:
             return False
         self._socket.write(frames[0].framed if len(frames) == 1 else b"".join([each.framed for each in frames]))
         return True
@@ -231,6 +260,11 @@ class StreamWay:
         self._news = asyncio.Event()
         self._taken = asyncio.Event()
         self._over = False
+
+    @property
+    def unsent(self) -> int:
+        """See `Way.unsent`."""
+        return self._bytes
 
     async def pieces(self) -> AsyncGenerator[bytes]:
         """What to send, as it comes: several frames in one piece when they waited. The first piece is empty."""

@@ -23,7 +23,8 @@ from landline.wire import chat_feed as wire
 
 log = structlog.get_logger()
 
-PAGE = 500
+PAGE = 64
+"""With the largest messages 1.8 MB, which each reader may be given at once."""
 BEAT = timedelta(seconds=5)
 """How long a change may go unnoticed of which the bus lost the news."""
 _PROGRESS_BEATS = 5
@@ -208,6 +209,7 @@ class Tail:
                         due[reader] = None
         for reader in due:
             reader.flush()
+            self._audience.written(reader)
 
     def _give_up(self) -> None:
         for reader in self._audience.all():
