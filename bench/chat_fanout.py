@@ -1,8 +1,9 @@
 """How fast does a chat message reach those who listen, what does each delivery cost, and what each idle socket?
 
-Run `python -m bench.chat_fanout [--rounds N] [--seconds S] [--only WHAT ...] [--tls] [--without-peer]` from the
-repository. Every message is stored and committed first. Members listen as the official browser client does; a thread
-has 250 participants at most (ACS), so 1,000 sockets are 4 threads of 250 users, and 5,000 are 20.
+Run `python -m bench.chat_fanout [--rounds N] [--seconds S] [--only WHAT ...] [--tls] [--processes N]
+[--without-peer]` from the repository. Every message is stored and committed first. Members listen as the official
+browser client does; a thread has 250 participants at most (ACS), so 1,000 sockets are 4 threads of 250 users, and
+5,000 are 20.
 """
 
 import argparse
@@ -34,6 +35,8 @@ def main() -> None:
     starts: list[Start] = [lambda: Landline(machine.PLAIN)]
     if given.tls:
         starts.append(lambda: Landline(machine.TLS))
+    if given.processes > 1:
+        starts.append(lambda: Landline(machine.PLAIN, workers=given.processes))
     version = None if given.without_peer else ejabberd.installed()
     if version is not None:
         print(f"peer: ejabberd {version}, in memory, plain TCP")
@@ -126,6 +129,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--only", nargs="+", choices=RUNS, default=RUNS)
     parser.add_argument("--tls", action="store_true", help="over TLS too")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="also with N processes over NATS")
     parser.add_argument("--without-peer", action="store_true", help="without ejabberd, though it is installed")
     return parser.parse_args()
 

@@ -11,8 +11,12 @@ from typing import Any
 from urllib.parse import quote
 
 from bench import machine
+from bench.gateway.usage import cpu_s
 from bench.load import Load, Target, pace, saturate
+from tests.support import processes
 from tests.support.signed import signed_headers
+
+from landline.testing import Server
 
 AT_MOST_PER_S = 14_000
 CONNECTIONS = 64
@@ -33,11 +37,23 @@ def main(seconds: float = 8.0) -> None:
             said = f"{transport}, {PACED_PER_S} requests/s, {THREADS} threads of {MEMBERS}"
             machine.result("paced sends", outcome.accepted / outcome.seconds, "messages/s", said, outcome)
             count = int(AT_MOST_PER_S * seconds)
+            before = _used(server)
             outcome = saturate(target, messages(requests, count), connections=CONNECTIONS, seconds=seconds)
+            own, database = [
+                (now - then) * 1e6 / outcome.accepted for now, then in zip(_used(server), before, strict=True)
+            ]
             said = f"{transport}, {CONNECTIONS} connections, {THREADS} threads of {MEMBERS}"
             machine.result("accepted", outcome.accepted / outcome.seconds, "messages/s", said, outcome)
+            print(f"  CPU us a message: server {own:.0f}, database {database:.0f}", flush=True)
             said = f"right after it; {before_mb:.0f} MB when started"
             machine.result("memory without PostgreSQL", machine.memory_mb(server), "MB", said)
+
+
+def _used(server: Server) -> tuple[float, float]:
+    """Processor seconds of the server and of its database."""
+    every = processes.tree(server.pid)
+    database = [process.pid for process in every if process.name.startswith("postgres")]
+    return cpu_s(process.pid for process in every if process.pid not in database), cpu_s(database)
 
 
 def messages(requests: list[bytes], count: int) -> Load:

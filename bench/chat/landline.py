@@ -2,6 +2,8 @@
 
 import json
 import socket
+import tempfile
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -36,12 +38,18 @@ def _frame(text: str) -> bytes:
 
 
 class Landline:
-    """Fills `Venue`. `answering`: clients answer every notification, as browsers do."""
+    """Fills `Venue`. `answering`: clients answer every notification, as browsers do. `workers`: processes that share
+    the sockets and tell each other over NATS."""
 
-    def __init__(self, transport: str, *, answering: bool = False, arguments: tuple[str, ...] = ()) -> None:
+    def __init__(self, transport: str, *, answering: bool = False, workers: int = 1) -> None:
         self.name = "Landline" if transport == machine.PLAIN else f"Landline over {transport}"
+        if workers > 1:
+            self.name += f", {workers} processes over NATS"
         port = machine.free_port()
-        self._server = Server(arguments=["--plain-http-port", str(port), *arguments])
+        self._own = tempfile.TemporaryDirectory(prefix="bench-")
+        file = Path(self._own.name) / "landline.toml"
+        file.write_text(f"driven_clock = false\nworkers = {workers}\n")
+        self._server = Server(arguments=["--config", str(file), "--plain-http-port", str(port)])
         self._server.start()
         plain = Target.of(f"http://localhost:{port}", self._server.access_key, None)
         tls = Target.of(self._server.endpoint, self._server.access_key, self._server.ca_bundle)
@@ -89,7 +97,7 @@ class Landline:
     def pids(self) -> tuple[list[int], list[int]]:
         """See `Venue`."""
         every = processes.tree(self._server.pid)
-        database = [process.pid for process in every if process.name.startswith("postgres")]
+        database = [process.pid for process in every if process.name.startswith("postgres")]  # NATS counts as ours
         return [process.pid for process in every if process.pid not in database], database
 
     def close(self) -> None:
@@ -97,6 +105,7 @@ class Landline:
         self.ears.close()
         self._calls.close()
         self._server.close()
+        self._own.cleanup()
 
 
 def _token(user: Any) -> str:

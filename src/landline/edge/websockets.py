@@ -22,6 +22,8 @@ log = structlog.get_logger()
 
 LARGEST_MESSAGE = 65_536
 """Bytes of a message that is read."""
+FEW_BYTES = 1 << 14
+"""What may wait for a client to read before it counts as slow, beside what the kernel holds."""
 DRAIN_S = 1.0
 """How long clients have to open another connection before theirs is closed at shutdown, and to answer a close."""
 _BUG, _RESTART = 1011, 1012
@@ -106,6 +108,7 @@ class WebSocket(asyncio.Protocol):
         """There while the client reads too slowly; done when it has read."""
         self._timer: asyncio.TimerHandle | None = None
         self._congested = False
+        transport.set_write_buffer_limits(FEW_BYTES)
         connections.add(self)
 
     def ask(self, request: Request) -> None:
@@ -153,7 +156,7 @@ class WebSocket(asyncio.Protocol):
 
     @property
     def unsent(self) -> int:
-        """Bytes that wait in this process for the client to read; 0 as long as they are few (under 64 KiB)."""
+        """Bytes that wait in this process for the client to read; 0 as long as they are `FEW_BYTES` at most."""
         return self._transport.get_write_buffer_size() if self._congested else 0
 
     def ping(self) -> bool:

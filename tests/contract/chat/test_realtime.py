@@ -15,6 +15,7 @@ from tests.support.realtime import SECRET, Browser, Node, Page, message, node, t
 from landline.core.errors import TooMany, Unauthorized
 from landline.core.ids import RawId, ResourceId
 from landline.edge.http import Caller
+from landline.edge.websockets import FEW_BYTES
 from landline.engines.bus import MemoryBus
 from landline.engines.clock import DrivenClock
 from landline.protocols.trouter import packets
@@ -133,6 +134,7 @@ async def cut_off(one: Node, browser: Browser) -> None:
     one.feed.tell(one.resource, message(quick, slow, text="still here"))
     assert await text(page) == "still here"
     assert sent * 28_000 > UNREAD_BYTES
+    assert one.hub.figures.slow_readers == 1
     await stuck.socket.close()
 
 
@@ -186,6 +188,7 @@ async def test_a_process_that_stops_sends_its_clients_elsewhere_first(
     async with node(database, dsn, one.clock) as other:
         closing = asyncio.create_task(one.listener.close())
         assert await page.heard() == Draining()
+        assert one.hub.figures.reconnects == 1
         again = await browser.open(other, params)
         one.feed.tell(one.resource, message(user, text="last words"))
         assert await text(page) == "last words"
@@ -247,6 +250,8 @@ class Counted:
         self.holder = holder
         self.pushed: list[bytes] = []
         self.flushed = 0
+        self.unsent = 0
+        self.cuts = 0
 
     def push(self, frame: bytes) -> bool:
         self.pushed.append(frame)
@@ -254,6 +259,9 @@ class Counted:
 
     def flush(self) -> None:
         self.flushed += 1
+
+    def cut(self) -> None:
+        self.cuts += 1
 
     def end(self) -> None:
         raise AssertionError
@@ -292,6 +300,32 @@ async def test_a_thousand_connections_do_not_hold_up_the_loop(one: Node) -> None
     assert [member.flushed for member in members] == [1] * len(members)
 
 
+async def test_readers_that_are_slow_together_are_cut_before_they_take_the_process_down(one: Node) -> None:
+    feed, user = Feed(MemoryBus()), (await one.user())[0]
+    hub = Hub(feed, most_behind=2)
+    members = [Counted(Holder(one.resource, user, str(number), one.clock.now())) for number in range(5)]
+    for member in members:
+        await hub.join(member)
+
+    async def told() -> list[int]:
+        for member in members:
+            member.pushed.clear()
+        flushed = members[-1].flushed
+        feed.tell(one.resource, message(user))
+        while members[-1].flushed == flushed:
+            await asyncio.sleep(0)
+        return [member.cuts for member in members]
+
+    for member in members[:2]:
+        member.unsent = FEW_BYTES + 1
+    assert await told() == [0] * 5
+    members[0].unsent = 0
+    members[2].unsent = FEW_BYTES + 1
+    assert await told() == [0] * 5
+    members[3].unsent = members[4].unsent = FEW_BYTES + 1
+    assert await told() == [0, 1, 1, 0, 0], "those behind for longest"
+
+
 class Turnstile:
     """Tokens whose check waits until it is let through."""
 
@@ -318,6 +352,8 @@ TOKEN = "x." + base64.urlsafe_b64encode(b'{"exp":4000000000}').decode() + ".x"
 class Ending:
     """A member that notes its end."""
 
+    unsent = 0
+
     def __init__(self) -> None:
         self.holder = Holder(ResourceId(UUID(int=1)), USER, TOKEN, datetime.fromtimestamp(4_000_000_000, UTC))
         self.ended = asyncio.Event()
@@ -326,6 +362,9 @@ class Ending:
         raise AssertionError
 
     def flush(self) -> None:
+        raise AssertionError
+
+    def cut(self) -> None:
         raise AssertionError
 
     def end(self) -> None:

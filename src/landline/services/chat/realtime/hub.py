@@ -16,6 +16,7 @@ from landline.services.chat.feed import Feed
 from landline.services.chat.model.changes import ChatChange
 from landline.services.chat.realtime import payloads
 from landline.services.chat.realtime.frames import Frame
+from landline.services.chat.realtime.metrics import Figures
 from landline.services.chat.realtime.tickets import Holder
 
 log = structlog.get_logger()
@@ -25,6 +26,8 @@ MOST = 20_000
 MOST_OF_A_USER = 32
 AT_ONCE = 256
 """Connections that are written to in one turn of the loop, some 2 ms: what else there is to do comes in between."""
+MOST_BEHIND = 1024
+"""Connections that may be behind at once, each by up to 256 KiB (`sockets.UNREAD_BYTES`)."""
 
 
 class Member(Protocol):
@@ -40,6 +43,15 @@ class Member(Protocol):
         """Send what waits."""
         ...
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that this process holds until the client reads them; 0 while they are few."""
+        ...
+
+    def cut(self) -> None:
+        """It holds too much: away with it."""
+        ...
+
     def end(self) -> None:
         """Its token is worth nothing any more."""
         ...
@@ -48,16 +60,27 @@ class Member(Protocol):
 class Hub:
     """All connections of this process."""
 
-    def __init__(self, feed: Feed, *, most: int = MOST, most_of_a_user: int = MOST_OF_A_USER) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        *,
+        most: int = MOST,
+        most_of_a_user: int = MOST_OF_A_USER,
+        most_behind: int = MOST_BEHIND,
+    ) -> None:
         self._feed = feed
         self._most = most
         self._most_of_a_user = most_of_a_user
+        self._most_behind = most_behind
         self._rooms: dict[ResourceId, dict[RawId, list[Member]]] = {}
         self._ears: dict[ResourceId, Subscription] = {}
         self._opening = asyncio.Lock()
         self._numbers = count(1)
         self._due: list[Member] = []
+        self._behind: dict[Member, None] = {}
+        """Those who were behind when they were last written to, the first of them first."""
         self.size = 0
+        self.figures = Figures()
 
     async def join(self, member: Member) -> None:
         """`member` is told of every change that is committed from now on. Raises `TooMany`, `Unavailable`."""
@@ -82,6 +105,7 @@ class Hub:
         resource, user = member.holder.resource, member.holder.user
         room = self._rooms[resource]
         room[user].remove(member)
+        self._behind.pop(member, None)
         self.size -= 1
         if not room[user]:
             del room[user]
@@ -107,13 +131,15 @@ class Hub:
         room = self._rooms.get(resource)
         if not room:
             return
-        frame, due = None, self._due
+        frame, due, figures = None, self._due, self.figures
         waited = bool(due)
         for user in payloads.told(change):
             members = room.get(user)
             if members:
                 frame = frame or Frame(change, next(self._numbers))
                 framed = frame.to(user)
+                figures.frames += len(members)
+                figures.frame_bytes += len(framed) * len(members)
                 for member in members:
                     if member.push(framed):
                         due.append(member)
@@ -126,5 +152,21 @@ class Hub:
         del due[:AT_ONCE]
         if due:
             asyncio.get_running_loop().call_soon(self._flush)
+        behind = self._behind
         for member in now:
             member.flush()
+            if member.unsent:
+                behind[member] = None
+            elif behind:
+                behind.pop(member, None)
+        while len(behind) > self._most_behind:
+            self._relieve()
+
+    def _relieve(self) -> None:
+        """Readers that are all slow could hold more together than the process has: who is behind for longest goes."""
+        member = next(iter(self._behind))
+        del self._behind[member]
+        if member.unsent:
+            log.info("chat.slow_reader_cut", user=member.holder.user, unsent_bytes=member.unsent)
+            self.figures.slow_readers += 1
+            member.cut()
