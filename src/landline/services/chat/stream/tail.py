@@ -95,7 +95,7 @@ class Tail:
         beat_at = self._clock.now() + BEAT
         try:
             while True:
-                await self._follow()
+                await self.follow()
                 if self._clock.now() >= beat_at:
                     await self._beat()
                     beat_at = self._clock.now() + BEAT
@@ -152,7 +152,7 @@ class Tail:
             for reader in self._audience.all():
                 reader.progress(frame)
 
-    async def _follow(self) -> None:
+    async def follow(self) -> None:
         """Push all there is. Waits for who has taken a position and not committed: milliseconds."""
         loop = asyncio.get_running_loop()
         again_s, held_at, told = _AGAIN_S, loop.time(), False
