@@ -278,6 +278,7 @@ class Product:
             token=config.admin_token,
             registry=registry,
             checks=self._checks(),
+            lesser=("bus",),  # without it live events of chat stay in their process, and nothing else
         )
 
     def _chat_share(self) -> int:
