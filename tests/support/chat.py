@@ -10,6 +10,7 @@ from landline.edge.http import Caller
 from landline.engines.bus import MemoryBus
 from landline.engines.callout import HttpCallout
 from landline.engines.clock import DrivenClock
+from landline.ports.bus import Bus
 from landline.ports.clock import Clock
 from landline.services.chat.feed import Feed
 from landline.services.chat.limits import Rates
@@ -84,7 +85,9 @@ class Process:
         return heard
 
 
-def process(database: Database, dsn: str, *, clock: Clock | None = None, acs_limits: bool = False) -> Process:
+def process(
+    database: Database, dsn: str, *, clock: Clock | None = None, acs_limits: bool = False, bus: Bus | None = None
+) -> Process:
     """Chat on `database` as one process would have it."""
     clock = clock or DrivenClock()
     changes, sealer = Changes(dsn), Sealer(b"s" * 32)
@@ -101,9 +104,10 @@ def process(database: Database, dsn: str, *, clock: Clock | None = None, acs_lim
         resource_name=_no_name,
         resource_id=_no_id,
     )
-    feed = Feed(MemoryBus())
+    bus = bus or MemoryBus()
+    feed = Feed(bus)
     news = News(events, feed, clock)
-    worker, rates, rosters = Worker(database, clock, news), Rates(acs_limits, clock, lambda: 1), Rosters()
+    worker, rates, rosters = Worker(database, clock, news), Rates(acs_limits, clock, lambda: 1, bus), Rosters()
     chat = Chat(database, clock, identity, news, rates, wake=worker.wake)
     messages = Messages(
         database, clock, news, rates, Sends(database, clock, news, rosters), Receipts(database, clock, news), rosters

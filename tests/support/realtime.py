@@ -30,6 +30,7 @@ from landline.services.chat.model.ids import MessageId, ThreadId
 from landline.services.chat.model.values import Kind
 from landline.services.chat.realtime.api import RealTime
 from landline.services.chat.realtime.hub import Hub
+from landline.services.chat.realtime.metrics import ConnectionMetrics
 from landline.services.chat.realtime.tickets import Tickets
 from landline.services.chat.realtime.watch import Watch
 from landline.services.identity.service import TOKENS, Identity
@@ -55,6 +56,7 @@ class Node:
     listener: Listener
     clock: DrivenClock
     tls: bool
+    registry: CollectorRegistry
 
     @property
     def url(self) -> str:
@@ -86,8 +88,9 @@ async def node(
     hub, tickets = Hub(feed, most_of_a_user=most_of_a_user), Tickets(Sealer(secret), identity)
     watch = Watch(hub, tickets, clock)
     changes.watch(TOKENS, watch.suspect)
-    real_time = RealTime(hub, tickets, watch, clock)
-    gate, metrics = Gate(tenants=resources, user_tokens=identity), RequestMetrics(CollectorRegistry())
+    real_time, registry = RealTime(hub, tickets, watch, clock), CollectorRegistry()
+    ConnectionMetrics(registry, hub.figures, real_time.connections)
+    gate, metrics = Gate(tenants=resources, user_tokens=identity), RequestMetrics(registry)
     app = Edge(real_time.routes(), gate, metrics=metrics, sockets=real_time.sockets())
     await changes.start()
     resource = await resources.ensure("local")
@@ -95,7 +98,7 @@ async def node(
     task = asyncio.create_task(watch.run())
     listener = await listen(app, bind("127.0.0.1", 0), _tls() if tls else None)
     try:
-        yield Node(resource.resource_id, identity, feed, hub, listener, clock, tls)
+        yield Node(resource.resource_id, identity, feed, hub, listener, clock, tls, registry)
     finally:
         await listener.close()
         task.cancel()

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry
 
+from landline.app import bus as buses
 from landline.app import clock_admin, processes_admin
 from landline.app import config as configuration
 from landline.app import relay as relaying
@@ -23,7 +24,7 @@ from landline.app.messaging import Messaging
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId, time_ordered
 from landline.core.phone import SenderKind
-from landline.edge.admin import admin_app
+from landline.edge.admin import Check, admin_app
 from landline.edge.app import Edge
 from landline.edge.bearer import Issuer, RemoteKeys, ServiceTokens
 from landline.edge.cors import Cors
@@ -34,10 +35,10 @@ from landline.edge.http import Limits as RequestLimits
 from landline.edge.metrics import RequestMetrics
 from landline.edge.routes import Route
 from landline.edge.unserved import unserved
-from landline.engines.bus import MemoryBus
 from landline.engines.callout import HttpCallout
 from landline.engines.numbering_plans import NumberingPlans
 from landline.engines.smpp import leases
+from landline.ports.bus import Bus
 from landline.ports.clock import Clock
 from landline.ports.relay import Relay
 from landline.services.chat import api as chat_api
@@ -47,6 +48,7 @@ from landline.services.chat.messages import Messages
 from landline.services.chat.news import News as ChatNews
 from landline.services.chat.realtime.api import RealTime
 from landline.services.chat.realtime.hub import Hub
+from landline.services.chat.realtime.metrics import ConnectionMetrics
 from landline.services.chat.realtime.tickets import Tickets
 from landline.services.chat.realtime.watch import Watch
 from landline.services.chat.receipts import Receipts
@@ -94,6 +96,7 @@ from landline.store.wakeups import Wakeups
 
 log = structlog.get_logger()
 DEFAULT_RESOURCE = "local"
+_CHAT = "chat"
 _CLOSE_S = 0.6
 """For carriers and webhooks to end what is on its way; the supervisor allows 1 s for all."""
 
@@ -102,11 +105,19 @@ class Product:
     """Everything above the database and below the sockets. Fills `application.Application`."""
 
     def __init__(
-        self, config: Config, database: Database, changes: Changes, clock: Clock, relay: Relay | None, place: Place
+        self,
+        config: Config,
+        database: Database,
+        changes: Changes,
+        clock: Clock,
+        relay: Relay | None,
+        bus: Bus,
+        place: Place,
     ) -> None:
         """Join the parts; nothing runs yet."""
         self._config = config
         self._relay = relay
+        self._bus = bus
         self._database = database
         self._changes = changes
         self._clock = clock
@@ -118,7 +129,8 @@ class Product:
         self._callout = HttpCallout(allowed_hosts=config.webhook_allow, loopback_open=config.open_webhooks)
         self._callouts = [self._callout]
         wall = partial(datetime.now, UTC)
-        self._processes = Processes(database, changes, self._owner, config.mode, wall=wall, serves=["sms", "events"])
+        serves = ["sms", "events", *([] if config.mode == "worker" else [_CHAT])]  # a worker takes no requests
+        self._processes = Processes(database, changes, self._owner, config.mode, wall=wall, serves=serves)
         self._build_base()
         self._messaging = Messaging(self._base)
         self._build_chat()
@@ -198,11 +210,11 @@ class Product:
 
     def _build_chat(self) -> None:
         database, clock = self._database, self._clock
-        self._bus = MemoryBus()
         self._chat_feed = Feed(self._bus)
         news = ChatNews(self._events, self._chat_feed, clock)
         self._chat_worker = ChatWorker(database, clock, news)
-        rates, rosters = ChatRates(self._config.acs_limits, clock, self._base.share), Rosters()
+        self._chat_rates = rates = ChatRates(self._config.acs_limits, clock, self._chat_share, self._bus)
+        rosters = Rosters()
         self._chat = Chat(database, clock, self._identity, news, rates, wake=self._chat_worker.wake)
         self._messages = Messages(
             database,
@@ -224,6 +236,8 @@ class Product:
         registry = CollectorRegistry()
         processes_admin.ProcessMetrics(registry, self._processes)
         self._messaging.metrics(registry)
+        buses.metrics(registry, self._bus)
+        ConnectionMetrics(registry, self._chat_hub.figures, self._real_time.connections)
         dev_issuer = self._dev_issuer()
         served = [
             *identity_api.routes(self._identity, self._endpoint(DEFAULT_RESOURCE)),
@@ -257,8 +271,19 @@ class Product:
             self._admin_routes(),
             token=config.admin_token,
             registry=registry,
-            checks={"database": self._database_answers, **({"relay": self._relay.check} if self._relay else {})},
+            checks=self._checks(),
         )
+
+    def _chat_share(self) -> int:
+        return self._processes.serving(_CHAT)
+
+    def _checks(self) -> dict[str, Check]:
+        checks: dict[str, Check] = {"database": self._database_answers}
+        if self._relay is not None:
+            checks["relay"] = self._relay.check
+        if self._config.nats_urls:
+            checks["bus"] = self._bus.check
+        return checks
 
     def _admin_routes(self) -> Sequence[Route]:
         resource_id = self._base.resource_id
@@ -299,6 +324,8 @@ class Product:
         await self._succeed()
         await self._processes.start()
         self._wakeups.start()
+        await self._bus.start()
+        await self._chat_rates.start()
         await self._identity.start()
         resource = await self._resources.ensure(DEFAULT_RESOURCE)
         if self._config.mode == "dev":
@@ -391,7 +418,7 @@ async def _within(seconds: float, *closing: Coroutine[Any, Any, None]) -> None:
 
 async def build(config: Config, dsn: str, clock: Clock, place: Place) -> Product:
     """The product on the database of `dsn`, which is migrated first. Raises `Unavailable`, `SchemaMismatch`."""
-    relay = relaying.engine(config, runs_it=place.first)
+    relay, bus = relaying.engine(config, runs_it=place.first), buses.engine(config)
     database = await Database.connect(dsn, size=config.database_connections)
     await migrate(database)
-    return Product(config, database, Changes(dsn), clock, relay, place)
+    return Product(config, database, Changes(dsn), clock, relay, bus, place)

@@ -23,6 +23,17 @@ from landline.app.config_tables import (
     with_passwords,
 )
 
+_PATHS = (
+    "data",
+    "certificate",
+    "certificate_key",
+    "sealing_secret_file",
+    "ready_file",
+    "nats_credentials",
+    "nats_ca",
+    "nats_certificate",
+    "nats_certificate_key",
+)
 NOT_SETTINGS = frozenset(
     {
         "LANDLINE_ADMIN_URL",
@@ -247,6 +258,34 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     relay_total_quota: Annotated[int, Meta(ge=1), _says("Allocations at once in all.")] = 4000
     relay_bytes_per_s: Annotated[int, Meta(ge=1000), _says("Bytes a second through one allocation.")] = 2_500_000
 
+    nats_urls: Annotated[
+        tuple[str, ...],
+        _says(
+            "NATS servers by which processes tell one another of chat at once, where several machines serve: "
+            "`nats://user:password@host:4222`, `nats://token@host`, `tls://host`. Default: with more than one of "
+            "`workers` Landline runs one itself on this machine's loopback, otherwise none (docs/guides/cluster.md)."
+        ),
+    ] = ()
+    nats_prefix: Annotated[
+        str, _says("The first words of this deployment's subjects, for a cluster that several share.")
+    ] = "landline"
+    nats_credentials: Annotated[
+        Path | None, _says("File of a NATS user's JWT and seed, as `nsc` writes them. Read at each connection.")
+    ] = None
+    nats_ca: Annotated[
+        Path | None,
+        _says(
+            "PEM file of who signs the NATS servers' certificates. With it nothing is said to them but over TLS. "
+            "Default: those the system trusts."
+        ),
+    ] = None
+    nats_certificate: Annotated[Path | None, _says("PEM file of the certificate to show to NATS servers.")] = None
+    nats_certificate_key: Annotated[Path | None, _says("PEM file of that certificate's private key.")] = None
+    nats_program: Annotated[
+        str,
+        _says("The program of an own NATS server, by name or path; `auto` takes the wheel's, else the machine's."),
+    ] = "auto"
+
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _says("Least level of what is logged, to standard error.")
     ] = "info"
@@ -333,7 +372,7 @@ def _from_file(file: Path) -> dict[str, object]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CannotConfigure(f"{file} is not TOML: {error}") from error
     _known(settings, str(file))
-    place(settings, ("data", "certificate", "certificate_key", "sealing_secret_file", "ready_file"), file)
+    place(settings, _PATHS, file)
     place_carriers(settings.get("carriers"), file)
     return settings
 

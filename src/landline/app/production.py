@@ -3,7 +3,7 @@
 from datetime import datetime
 from pathlib import Path
 
-from landline.app import carriers, certificates, relay
+from landline.app import bus, carriers, certificates, relay
 from landline.app.config import CannotConfigure, Config, sealing_secret
 from landline.core.errors import Invalid, Refusal
 from landline.edge.server import CannotListen, tls_context
@@ -28,7 +28,7 @@ def problems(config: Config, now: datetime) -> list[str]:
         found.append("set dsn to the PostgreSQL of the server whose work is to be shared")
     found += [*_secret(config), *_countries(config)]
     found += [f"set {name} to false: {why}" for name, why in _DEV_ONLY.items() if getattr(config, name)]
-    found += _relay(config)
+    found += [*_relay(config), *_bus(config)]
     if config.seed is not None:
         found.append("remove seed: it belongs to the simulated carrier")
     return found + carriers.problems(config)
@@ -101,6 +101,14 @@ def _relay(config: Config) -> list[str]:
         return [
             "take loopback out of relay_peers_allow: anyone with credentials could reach this machine's own services"
         ]
+    return []
+
+
+def _bus(config: Config) -> list[str]:
+    try:
+        bus.check(config)
+    except Refusal as error:
+        return [error.message]
     return []
 
 

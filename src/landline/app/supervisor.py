@@ -114,10 +114,10 @@ class Supervisor:
     async def _serve_by_workers(
         self, stack: AsyncExitStack, settled: Config, dsn: str, sockets: Sockets, bundle: Path | None
     ) -> None:
-        from landline.app import relay, takeover  # which bring engines along
+        from landline.app import bus, relay, takeover  # which bring engines along
 
         await takeover.prepare(self._config, dsn)
-        settled = relay.settled(settled)
+        settled = await bus.settled(relay.settled(settled), stack)
         self._workers = Workers(settled, dsn, sockets)
         stack.push_async_callback(self._workers.close)
         self._tell(stack, settled, await self._workers.start(), bundle)

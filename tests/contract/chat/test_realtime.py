@@ -134,6 +134,7 @@ async def cut_off(one: Node, browser: Browser) -> None:
     one.feed.tell(one.resource, message(quick, slow, text="still here"))
     assert await text(page) == "still here"
     assert sent * 28_000 > UNREAD_BYTES
+    assert one.hub.figures.slow_readers == 1
     await stuck.socket.close()
 
 
@@ -187,6 +188,7 @@ async def test_a_process_that_stops_sends_its_clients_elsewhere_first(
     async with node(database, dsn, one.clock) as other:
         closing = asyncio.create_task(one.listener.close())
         assert await page.heard() == Draining()
+        assert one.hub.figures.reconnects == 1
         again = await browser.open(other, params)
         one.feed.tell(one.resource, message(user, text="last words"))
         assert await text(page) == "last words"

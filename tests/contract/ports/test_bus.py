@@ -4,36 +4,26 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
+from tests.support.bus import Ear, nats_server, settings
 
 from landline.engines.bus import MemoryBus
+from landline.engines.nats.bus import NatsBus
 from landline.ports.bus import Bus
 
 
-@pytest.fixture(params=[MemoryBus])
+@pytest.fixture(params=["memory", "nats"])
 async def bus(request: pytest.FixtureRequest) -> AsyncGenerator[Bus]:
-    made: Bus = request.param()
-    yield made
-    await made.close()
-
-
-class Ear:
-    """Keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.heard: list[bytes] = []
-        self._changed = asyncio.Event()
-
-    def __call__(self, data: bytes) -> None:
-        self.heard.append(data)
-        self._changed.set()
-
-    async def until(self, last: bytes) -> list[bytes]:
-        """All that was heard, once `last` was."""
-        async with asyncio.timeout(10):
-            while last not in self.heard:
-                self._changed.clear()
-                await self._changed.wait()
-        return self.heard
+    if request.param == "memory":
+        made: Bus = MemoryBus()
+        await made.start()
+        yield made
+        await made.close()
+        return
+    async with nats_server() as server:
+        made = NatsBus(settings(server.url))
+        await made.start()
+        yield made
+        await made.close()
 
 
 async def test_a_subject_is_heard_in_its_order_by_everyone(bus: Bus) -> None:
@@ -53,6 +43,16 @@ async def test_nothing_is_heard_before_publish_returns(bus: Bus) -> None:
     bus.publish("a", b"1")
     assert ear.heard == []
     await ear.until(b"1")
+
+
+async def test_own_news_is_heard_once(bus: Bus) -> None:
+    ear = Ear()
+    await bus.subscribe("a", ear)
+    bus.publish("a", b"1")
+    await ear.until(b"1")
+    await bus.subscribe("b", Ear())  # whatever a server had to say to us about `a` has come before its answer to this
+    bus.publish("a", b"2")
+    assert await ear.until(b"2") == [b"1", b"2"]
 
 
 async def test_other_subjects_are_not_heard(bus: Bus) -> None:
@@ -78,6 +78,15 @@ async def test_who_closes_hears_no_more(bus: Bus) -> None:
     assert ear.heard == []
 
 
+async def test_who_comes_back_to_a_subject_hears_it(bus: Bus) -> None:
+    first, again = Ear(), Ear()
+    (await bus.subscribe("a", first)).close()
+    await bus.subscribe("a", again)
+    bus.publish("a", b"1")
+    await again.until(b"1")
+    assert first.heard == []
+
+
 async def test_a_listener_that_fails_does_not_keep_the_others_from_hearing(bus: Bus) -> None:
     def fails(_data: bytes) -> None:
         raise ValueError
@@ -97,3 +106,15 @@ async def test_nobody_hears_after_close(bus: Bus) -> None:
     bus.publish("a", b"1")
     await asyncio.sleep(0)
     assert ear.heard == []
+
+
+async def test_publishing_takes_whatever_it_is_given(bus: Bus) -> None:
+    ear = Ear()
+    await bus.subscribe("a", ear)
+    bus.publish("a", bytes(2 << 20))  # over what NATS takes
+    bus.publish("not a subject", b"1")
+    bus.publish("", b"1")
+    bus.publish("a", b"\r\nPUB a 1\r\n")
+    await ear.until(b"\r\nPUB a 1\r\n")
+    assert len(ear.heard) == 2
+    await bus.check()

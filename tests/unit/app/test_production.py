@@ -164,3 +164,25 @@ def test_a_relay_that_cannot_be_is_refused(settings: dict[str, object], said: st
 
 def test_a_relay_for_a_private_network_may_be(problems: Problems) -> None:
     assert problems(relay=True, relay_peers_allow=["10.1.0.0/16"], relay_secrets=["x" * 16]) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"nats_urls": ["http://nats.example"]}, "nats_urls takes URLs such as nats://host:4222"),
+        ({"nats_urls": ["nats://h"], "nats_prefix": "two words"}, "nats_prefix"),
+        ({"nats_urls": ["tls://h"], "nats_ca": "/nowhere/ca.pem"}, "cannot use /nowhere/ca.pem"),
+        ({"nats_urls": ["nats://h"], "nats_credentials": "/nowhere/user.creds"}, "cannot read /nowhere/user.creds"),
+        ({"nats_urls": ["tls://h"], "nats_certificate": "/nowhere/me.pem"}, "set both or neither"),
+        ({"workers": 2, "nats_program": "/nowhere/nats-server"}, "there is no program /nowhere/nats-server here"),
+    ],
+)
+def test_a_bus_that_cannot_be_is_refused(settings: dict[str, object], said: str, problems: Problems) -> None:
+    [problem] = problems(**settings)
+    assert said in problem
+
+
+def test_no_program_is_wanted_where_none_is_run(problems: Problems) -> None:
+    missing: dict[str, object] = {"nats_program": "/nowhere/nats-server"}
+    assert problems(**missing) == []
+    assert problems(workers=2, nats_urls=["nats://h"], **missing) == []

@@ -60,6 +60,10 @@ class RealTime:
         """The sockets."""
         return [SocketRoute("/socket.io/1/websocket/{sid}", self._socket, "chat_socket")]
 
+    def connections(self) -> dict[str, int]:
+        """How many are open, by kind."""
+        return {"websocket": self._hub.size - len(self._polling), "polling": len(self._polling)}
+
     async def _config(self, request: Request) -> Response:
         require(request.caller, IN_CHAT)
         origin = _origin(request)
@@ -102,7 +106,7 @@ class RealTime:
         return _text("Trouter")
 
     async def _socket(self, request: Request, socket: WebSocket) -> None:
-        member = SocketMember(await self._holder(request), socket, self._leave)
+        member = SocketMember(await self._holder(request), socket, self._leave, self._hub.figures)
         await self._hub.join(member)
         try:
             socket.accept(member)
@@ -124,7 +128,7 @@ class RealTime:
     async def _new(self, holder: Holder, sid: str) -> PollingMember:
         if len(sid) > _LONGEST_SID:
             raise NotFound("There is no such session.")
-        member = self._polling[sid] = PollingMember(holder, lambda: self._gone(sid))
+        member = self._polling[sid] = PollingMember(holder, lambda: self._gone(sid), self._hub.figures)
         try:
             await self._hub.join(member)
         except BaseException:

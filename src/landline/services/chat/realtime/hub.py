@@ -16,6 +16,7 @@ from landline.services.chat.feed import Feed
 from landline.services.chat.model.changes import ChatChange
 from landline.services.chat.realtime import payloads
 from landline.services.chat.realtime.frames import Frame
+from landline.services.chat.realtime.metrics import Figures
 from landline.services.chat.realtime.tickets import Holder
 
 log = structlog.get_logger()
@@ -79,6 +80,7 @@ class Hub:
         self._behind: dict[Member, None] = {}
         """Those who were behind when they were last written to, the first of them first."""
         self.size = 0
+        self.figures = Figures()
 
     async def join(self, member: Member) -> None:
         """`member` is told of every change that is committed from now on. Raises `TooMany`, `Unavailable`."""
@@ -129,13 +131,15 @@ class Hub:
         room = self._rooms.get(resource)
         if not room:
             return
-        frame, due = None, self._due
+        frame, due, figures = None, self._due, self.figures
         waited = bool(due)
         for user in payloads.told(change):
             members = room.get(user)
             if members:
                 frame = frame or Frame(change, next(self._numbers))
                 framed = frame.to(user)
+                figures.frames += len(members)
+                figures.frame_bytes += len(framed) * len(members)
                 for member in members:
                     if member.push(framed):
                         due.append(member)
@@ -164,4 +168,5 @@ class Hub:
         del self._behind[member]
         if member.unsent:
             log.info("chat.slow_reader_cut", user=member.holder.user, unsent_bytes=member.unsent)
+            self.figures.slow_readers += 1
             member.cut()

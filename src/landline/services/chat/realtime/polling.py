@@ -13,6 +13,7 @@ from landline.protocols.trouter.errors import RemoteProtocolError
 from landline.protocols.trouter.packets import Kind, Packet
 from landline.protocols.trouter.session import Left, Session
 from landline.protocols.websocket.frames import payload_of
+from landline.services.chat.realtime.metrics import Figures
 from landline.services.chat.realtime.sockets import TTL_S, UNREAD_BYTES
 from landline.services.chat.realtime.tickets import Holder
 
@@ -26,8 +27,9 @@ _NOOP = packets.written(Packet(Kind.NOOP))
 class PollingMember:
     """Fills `hub.Member`. `gone` is called once, when the connection has ended."""
 
-    def __init__(self, holder: Holder, gone: Callable[[], None]) -> None:
+    def __init__(self, holder: Holder, gone: Callable[[], None], figures: Figures) -> None:
         self.holder = holder
+        self._figures = figures
         self._gone: Callable[[], None] | None = gone
         self._loop = asyncio.get_running_loop()
         self._session = Session(self._loop.time(), ttl_s=TTL_S)
@@ -77,7 +79,8 @@ class PollingMember:
     def flush(self) -> None:
         """See `Member.flush`."""
         self._news.set()
-        if self._bytes > UNREAD_BYTES:
+        if self._bytes > UNREAD_BYTES and self._gone is not None:
+            self._figures.slow_readers += 1
             self._over()
 
     @property

@@ -10,6 +10,7 @@ from landline.edge.websockets import WebSocket
 from landline.protocols.trouter.errors import RemoteProtocolError
 from landline.protocols.trouter.session import Left, Session
 from landline.protocols.websocket.frames import text_frame
+from landline.services.chat.realtime.metrics import Figures
 from landline.services.chat.realtime.tickets import Holder
 
 log = structlog.get_logger()
@@ -26,10 +27,13 @@ class SocketMember:
     """Fills `hub.Member`, and `Receiver` of its socket. Nothing is sent before `greet`. `gone` is called once, when the
     connection has ended."""
 
-    __slots__ = ("_gone", "_loop", "_session", "_socket", "_timer", "_waiting", "holder")
+    __slots__ = ("_figures", "_gone", "_loop", "_session", "_socket", "_timer", "_waiting", "holder")
 
-    def __init__(self, holder: Holder, socket: WebSocket, gone: "Callable[[SocketMember], None]") -> None:
+    def __init__(
+        self, holder: Holder, socket: WebSocket, gone: "Callable[[SocketMember], None]", figures: Figures
+    ) -> None:
         self.holder = holder
+        self._figures = figures
         self._socket = socket
         self._gone = gone
         self._loop = asyncio.get_running_loop()
@@ -63,6 +67,7 @@ class SocketMember:
         """See `Receiver.stopping`: the client opens another connection before this one goes."""
         if self._session is not None:
             self._session.reconnect()
+            self._figures.reconnects += 1
             self._write(self._session)
 
     def lost(self) -> None:
@@ -83,6 +88,7 @@ class SocketMember:
             return
         waiting, socket = self._waiting, self._socket
         if socket.unsent > UNREAD_BYTES:
+            self._figures.slow_readers += 1
             log.info("chat.slow_reader_cut", user=self.holder.user, unsent_bytes=socket.unsent)
             socket.abort()
         elif waiting:

@@ -1,0 +1,50 @@
+"""What `/metrics` says of chat's real-time connections."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import aiohttp
+import pytest
+from tests.support.realtime import Browser, Node, message, node
+
+from landline.engines.clock import DrivenClock
+from landline.protocols.trouter.client import Pushed
+from landline.store.database import Database
+
+POLL = "/socket.io/1/xhr-polling/abc"
+
+
+@pytest.fixture
+async def one(database: Database, dsn: str) -> AsyncGenerator[Node]:
+    async with node(database, dsn, DrivenClock()) as running:
+        yield running
+
+
+def value(where: Node, name: str, **labels: str) -> float | None:
+    return where.registry.get_sample_value(f"landline_chat_{name}", labels)
+
+
+async def test_connections_are_counted_by_kind_and_frames_by_connection(one: Node) -> None:
+    user, token = await one.user()
+    async with aiohttp.ClientSession() as http:
+        browser = Browser(http)
+        params = await browser.allocate(one, token)
+        pages = [await browser.open(one, params) for _ in range(2)]
+        await browser.request(one, "GET", POLL, params=params)
+        poll = asyncio.create_task(browser.request(one, "GET", POLL, params=params))
+        assert (value(one, "connections", kind="websocket"), value(one, "connections", kind="polling")) == (2, 1)
+        assert (value(one, "frames_total"), value(one, "frame_bytes_total")) == (0, 0)
+        for text in ("one", "two"):
+            one.feed.tell(one.resource, message(user, text=text))
+        for page in pages:
+            heard = [await page.heard() for _ in range(2)]
+            assert all(isinstance(each, Pushed) for each in heard)
+        await poll
+        assert value(one, "frames_total") == 6
+        per_frame = (value(one, "frame_bytes_total") or 0) / 6
+        assert 300 < per_frame < 3000
+        await browser.request(one, "POST", POLL, params=params, data="0::")
+        await pages[0].socket.close()
+        await pages[1].socket.send_str("2::")
+    assert value(one, "connections", kind="polling") == 0
+    assert (value(one, "slow_readers_total"), value(one, "reconnects_total")) == (0, 0)
