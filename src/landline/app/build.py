@@ -55,6 +55,9 @@ from landline.services.chat.receipts import Receipts
 from landline.services.chat.rosters import Rosters
 from landline.services.chat.sends import Sends
 from landline.services.chat.service import Chat
+from landline.services.chat.stream.api import ChatFeed
+from landline.services.chat.stream.audience import Audience
+from landline.services.chat.stream.tail import Tail
 from landline.services.chat.worker import Worker as ChatWorker
 from landline.services.events import admin as events_admin
 from landline.services.events import api as events_api
@@ -226,7 +229,8 @@ class Product:
             rosters,
         )
         self._chat_hub = Hub(self._chat_feed)
-        tickets = Tickets(self._sealer, self._identity)
+        self._chat_tail = Tail(database, self._chat_feed, clock, Audience(database))
+        self._tickets = tickets = Tickets(self._sealer, self._identity)
         self._chat_watch = Watch(self._chat_hub, tickets, clock)
         self._changes.watch(identity_service.TOKENS, self._chat_watch.suspect)
         self._real_time = RealTime(self._chat_hub, tickets, self._chat_watch, clock)
@@ -257,12 +261,14 @@ class Product:
             service_tokens=self._service_tokens(dev_issuer),
             user_tokens=self._identity,
         )
+        feeds = ChatFeed(self._database, gate, self._tickets, self._chat_tail, self._chat_watch)
+        served += feeds.routes()
         limits = RequestLimits(body_bytes=config.body_limit_bytes)
         self.public_app = Edge(
             [*served, *unserved(served)],
             gate,
             metrics=RequestMetrics(registry),
-            sockets=self._real_time.sockets(),
+            sockets=[*self._real_time.sockets(), *feeds.sockets()],
             cors=Cors(config.cors_origins),
             limits=limits,
         )
@@ -272,6 +278,7 @@ class Product:
             token=config.admin_token,
             registry=registry,
             checks=self._checks(),
+            lesser=("bus",),  # without it live events of chat stay in their process, and nothing else
         )
 
     def _chat_share(self) -> int:
@@ -338,6 +345,7 @@ class Product:
             asyncio.create_task(self._folder.run(), name="insights"),
             asyncio.create_task(self._chat_worker.run(), name="chat"),
             asyncio.create_task(self._chat_watch.run(), name="chat sockets"),
+            asyncio.create_task(self._chat_tail.run(), name="chat feed"),
         ]
 
     async def _succeed(self) -> None:
@@ -381,6 +389,7 @@ class Product:
             log.warning("blocks.not_given_back", reason=error.message)  # their leases end by themselves
         await self._messaging.guard.close()
         self._chat_hub.close()
+        self._chat_tail.close()
         await self._bus.close()
         for callout in self._callouts:
             await callout.close()

@@ -103,10 +103,11 @@ def _health(answers: Sequence[_Answer]) -> tuple[int, bytes, str]:
         for name, result in cast(dict[str, object], each.get("checks", {})).items():
             if checks.get(name, "ok") == "ok":
                 checks[name] = result
-    well = all(each["status"] == "ok" for each in shown)
+    told = {each["status"] for each in shown}
+    status = "ok" if told == {"ok"} else "degraded" if told <= {"ok", "degraded"} else "unavailable"
     version = next((each["version"] for each in shown if "version" in each), None)
-    body = {"status": "ok" if well else "unavailable", "version": version, "checks": checks, "workers": shown}
-    return 200 if well else 503, json.dumps(body).encode(), "application/json"
+    body = {"status": status, "version": version, "checks": checks, "workers": shown}
+    return 503 if status == "unavailable" else 200, json.dumps(body).encode(), "application/json"
 
 
 def _said(answer: _Answer) -> dict[str, Any]:

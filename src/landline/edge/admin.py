@@ -3,7 +3,7 @@ without it: `/metrics`, `/healthz`, `/openapi.json`."""
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -33,13 +33,15 @@ def admin_app(
     token: str,
     registry: CollectorRegistry,
     checks: Mapping[str, Check],
+    lesser: Collection[str] = (),
     cors: Cors | None = None,
     limits: Limits | None = None,
 ) -> Edge:
-    """The ASGI application of the admin port, `routes` being the slices' own."""
+    """The application of the admin port, `routes` being the slices' own. Without those of `checks` that are `lesser` a
+    server still does what it promised, only later: it is degraded then, and goes on taking requests."""
     own = [
         _open("/metrics", _metrics(registry), "admin_metrics"),
-        _open("/healthz", _health(checks), "admin_health"),
+        _open("/healthz", _health(checks, lesser), "admin_health"),
         _open("/openapi.json", _openapi(routes), "admin_openapi"),
     ]
     return Edge(
@@ -62,13 +64,14 @@ def _metrics(registry: CollectorRegistry) -> Callable[[Request], Awaitable[Respo
     return handler
 
 
-def _health(checks: Mapping[str, Check]) -> Callable[[Request], Awaitable[Response]]:
+def _health(checks: Mapping[str, Check], lesser: Collection[str]) -> Callable[[Request], Awaitable[Response]]:
     async def handler(_request: Request) -> Response:
         results = await asyncio.gather(*(_checked(name, check) for name, check in checks.items()))
         parts = dict(zip(checks, results, strict=True))
-        well = all(result == "ok" for result in results)
-        body = {"status": "ok" if well else "unavailable", "version": landline.__version__, "checks": parts}
-        return json_response(200 if well else 503, body, {"cache-control": "no-store"})
+        ill = {name for name, result in parts.items() if result != "ok"}
+        status = "ok" if not ill else "degraded" if ill <= set(lesser) else "unavailable"
+        body = {"status": status, "version": landline.__version__, "checks": parts}
+        return json_response(503 if status == "unavailable" else 200, body, {"cache-control": "no-store"})
 
     return handler
 

@@ -246,7 +246,7 @@ class HttpConnection(asyncio.Protocol):
                 response = await self._app.respond(request, refusal)
                 goes_on = goes_on and bool(self._waiting or not self._deaf)
                 await self._write(request, response, goes_on)
-                if not goes_on or self._lost:
+                if not goes_on or self._lost or (self._deaf and not self._waiting):  # it may be told so while it writes
                     return self._end(lingering=refusal is not None)
                 if not self._waiting:
                     return None if self._begun else self._set_deadline(KEEP_ALIVE_S)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import structlog
 
 from landline.edge.http import Request
-from landline.protocols.websocket.frames import close_frame, pong_frame
+from landline.protocols.websocket.frames import PING_FRAME, close_frame, pong_frame
 from landline.protocols.websocket.handshake import VERSION, NotOpened, accepted
 from landline.protocols.websocket.reader import Ended, Pinged, Reader
 
@@ -73,7 +73,9 @@ class WebSocket(asyncio.Protocol):
         "_app",
         "_congested",
         "_connections",
+        "_draining",
         "_early",
+        "_heard",
         "_opening",
         "_reader",
         "_receiver",
@@ -101,6 +103,9 @@ class WebSocket(asyncio.Protocol):
         """The answer that opens the socket, once it has been asked for."""
         self._early = b""
         """What the client says before it is answered."""
+        self._heard = False
+        self._draining: asyncio.Future[None] | None = None
+        """There while the client reads too slowly; done when it has read."""
         self._timer: asyncio.TimerHandle | None = None
         self._congested = False
         transport.set_write_buffer_limits(FEW_BYTES)
@@ -122,10 +127,13 @@ class WebSocket(asyncio.Protocol):
         """Whether it was ever open."""
         return self._reader is not None
 
-    def accept(self, receiver: Receiver) -> None:
-        """Open it for `receiver`, who hears nothing before the loop's next turn. Raises `Gone`, and never calls it."""
+    def accept(self, receiver: Receiver, *, subprotocol: str | None = None) -> None:
+        """Open it for `receiver`, who hears nothing before the loop's next turn; `subprotocol` is one of those that the
+        client offered. Raises `Gone`, and never calls it."""
         if self._state is not _State.ASKED or self._opening is None:
             raise Gone
+        if subprotocol is not None:
+            self._opening = self._opening[:-2] + f"Sec-WebSocket-Protocol: {subprotocol}\r\n\r\n".encode()
         self._transport.write(self._opening)
         self._reader, self._receiver, self._state = Reader(LARGEST_MESSAGE), receiver, _State.OPEN
         early, self._early, self._opening = self._early, b"", None
@@ -150,6 +158,17 @@ class WebSocket(asyncio.Protocol):
     def unsent(self) -> int:
         """Bytes that wait in this process for the client to read; 0 as long as they are `FEW_BYTES` at most."""
         return self._transport.get_write_buffer_size() if self._congested else 0
+
+    def ping(self) -> bool:
+        """Ask the client for a sign of life; whether it gave any since it was asked last."""
+        heard, self._heard = self._heard, False
+        self.write(PING_FRAME)
+        return heard
+
+    async def drained(self) -> None:
+        """Wait until the client has read so much that more may be written, or is gone."""
+        if self._draining is not None:
+            await asyncio.shield(self._draining)
 
     def close(self, code: int = 1000) -> None:
         """End it in good order, for `code` (RFC 6455 §7.4): a client that does not answer in `DRAIN_S` is cut."""
@@ -186,12 +205,15 @@ class WebSocket(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Who does not read what we say is not heard either: pongs would only add to what waits."""
         self._congested = True
+        if self._draining is None:
+            self._draining = asyncio.get_running_loop().create_future()
         if not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """The client has read."""
         self._congested = False
+        self._drain()
         if not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -200,6 +222,7 @@ class WebSocket(asyncio.Protocol):
         self._connections.discard(self)
         if self._timer is not None:
             self._timer.cancel()
+        self._drain()
         self._state = _State.CLOSED
         self._lose()
 
@@ -210,7 +233,13 @@ class WebSocket(asyncio.Protocol):
             if self._state is _State.ASKED:
                 self.abort()
 
+    def _drain(self) -> None:
+        draining, self._draining = self._draining, None
+        if draining is not None:
+            draining.set_result(None)
+
     def _read(self, reader: Reader, data: bytes) -> None:
+        self._heard = True
         for event in reader.receive(data):
             if isinstance(event, Ended):
                 self._ended(event.code)

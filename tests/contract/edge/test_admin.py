@@ -36,10 +36,15 @@ async def test_health_needs_no_token_and_names_what_is_ill() -> None:
     async def broken() -> None:
         raise RuntimeError("secret")
 
-    for checks, status in (({"a": well}, 200), ({"a": well, "b": away, "c": broken}, 503)):
-        app = admin_app([], token="t", registry=CollectorRegistry(), checks=checks)
+    for checks, lesser, status, word in (
+        ({"a": well}, (), 200, "ok"),
+        ({"a": well, "b": away, "c": broken}, (), 503, "unavailable"),
+        ({"a": well, "b": away}, ("b",), 200, "degraded"),
+        ({"b": away, "c": broken}, ("b",), 503, "unavailable"),
+    ):
+        app = admin_app([], token="t", registry=CollectorRegistry(), checks=checks, lesser=lesser)
         reply = await call(app, "GET", "/healthz", {"host": HOST})
-        assert reply.status == status
+        assert (reply.status, reply.json()["status"]) == (status, word)
         wanted = {"a": "ok", "b": "the database is away", "c": "failed"}
         assert reply.json()["checks"] == {name: wanted[name] for name in checks}
 

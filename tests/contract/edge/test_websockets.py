@@ -47,9 +47,11 @@ class Echo:
 
 
 LOST: list[Echo] = []
+OPENED: list[WebSocket] = []
 
 
 async def echo(request: Request, socket: WebSocket) -> None:
+    OPENED.append(socket)
     socket.accept(Echo(socket, request.params["name"]))
 
 
@@ -213,6 +215,38 @@ async def test_a_ping_is_answered(world: World) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"\x89\x82\0\0\0\0hi")
         assert await reader.readexactly(4) == b"\x8a\x02hi"
+
+
+async def test_who_answers_no_ping_gives_no_sign_of_life(world: World) -> None:
+    async with world.raw("/echo/ann") as (reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"\x81\x82\0\0\0\0hi")
+        assert await reader.readuntil(b"ann hi")
+        socket = OPENED[-1]
+        assert socket.ping()
+        assert not socket.ping()
+        writer.write(b"\x8a\x80\0\0\0\0")
+        async with asyncio.timeout(10):
+            while not socket.ping():
+                await asyncio.sleep(0)
+
+
+async def test_a_writer_waits_for_who_reads_slowly(world: World) -> None:
+    async with world.raw("/echo/ann") as (reader, _):
+        await reader.readuntil(b"\r\n\r\n")
+        socket = OPENED[-1]
+        await socket.drained()
+        while not socket.unsent:
+            socket.write(text_frame(b"x" * 60_000))
+        waiting = asyncio.create_task(socket.drained())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        while not waiting.done():
+            await reader.read(1 << 20)
+        socket.write(text_frame(b"x" * 60_000) * 500)
+        waiting = asyncio.create_task(socket.drained())
+        socket.abort()
+        await waiting
 
 
 async def test_a_handler_that_does_nothing_ends_the_connection(world: World) -> None:

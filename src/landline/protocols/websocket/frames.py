@@ -33,3 +33,7 @@ def close_frame(code: int) -> bytes:
 def pong_frame(payload: bytes) -> bytes:
     """The answer to a ping."""
     return head(len(payload), PONG) + payload
+
+
+PING_FRAME = head(0, PING)
+"""Asks for a pong."""

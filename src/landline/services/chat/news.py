@@ -1,4 +1,5 @@
-"""Changes on their way out: their events written in the transaction that makes them, the stream told after it."""
+"""Changes on their way out: their events and the log written in the transaction that makes them, the stream told after
+it."""
 
 import os
 from collections.abc import Sequence
@@ -6,7 +7,7 @@ from uuid import UUID
 
 from landline.core.ids import ResourceId, time_ordered
 from landline.ports.clock import Clock
-from landline.services.chat import notices
+from landline.services.chat import notices, records_log
 from landline.services.chat.feed import Feed
 from landline.services.chat.model.changes import ChatChange
 from landline.services.events.model import Emitted, Event
@@ -29,7 +30,9 @@ class News:
         return bool(await self._events.wants(connection, resource, notices.TYPES))
 
     async def write(self, connection: Connection, changes: Sequence[Change]) -> Emitted:
-        """Write the events of `changes` that are wanted, in the caller's transaction."""
+        """Write `changes` to the log, and those of their events that are wanted, in the caller's transaction, which
+        holds their threads locked."""
+        await records_log.append(connection, changes)
         found: list[Event] = []
         wanted: dict[ResourceId, frozenset[str]] = {}
         for resource, change in changes:

@@ -1,4 +1,5 @@
-"""What chat takes away by itself: threads whose retention is over, what deleted threads held, old answers."""
+"""What chat takes away by itself: threads whose retention is over, what deleted threads held, old answers and old
+changes."""
 
 from datetime import datetime, timedelta
 
@@ -6,7 +7,7 @@ import structlog
 
 from landline.core.errors import Unavailable
 from landline.ports.clock import Alarm, Clock
-from landline.services.chat import records, records_retention
+from landline.services.chat import records, records_log, records_retention
 from landline.services.chat.model.changes import ThreadDeleted
 from landline.services.chat.model.ids import to_milliseconds
 from landline.services.chat.model.order import version
@@ -16,11 +17,14 @@ from landline.store.database import Database
 log = structlog.get_logger()
 _THREADS = 50
 _MESSAGES = 5_000
+_CHANGES = 10_000
 _AWAY = timedelta(seconds=10)
 _LOOK_EVERY = timedelta(hours=1)
 """Another process may have set an earlier end, or died while it took something away."""
 _REMEMBER_DELETED = timedelta(days=30)
 _REMEMBER_CREATIONS = timedelta(days=1)
+REMEMBER_CHANGES = timedelta(days=7)
+"""For how long a reader of the stream may be away."""
 
 
 class Worker:
@@ -67,6 +71,8 @@ class Worker:
         while await self._purge():
             pass
         now = self._clock.now()
+        while await records_log.trim(self._database, now - REMEMBER_CHANGES, _CHANGES):
+            pass
         async with self._database.connection() as connection:
             await records_retention.forget(
                 connection, threads_before=now - _REMEMBER_DELETED, creations_before=now - _REMEMBER_CREATIONS
@@ -102,5 +108,6 @@ class Worker:
             while await records_retention.purge_messages(self._database, key, _MESSAGES):
                 pass
             async with self._database.transaction() as connection:
+                await records_log.purge(connection, key)
                 await records_retention.purge_rest(connection, key, self._clock.now())
         return len(keys) == _THREADS
