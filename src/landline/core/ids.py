@@ -9,13 +9,14 @@ RawId = NewType("RawId", str)
 """`8:acs:<resource>_<user>` a user, `4:+1555…` a phone, `28:…` a bot (acs-wire.md 5.3)."""
 
 
+_RANDOM = (1 << 80) - 1 & ~(0xF << 76) & ~(0x3 << 62)
+_VERSION_7 = (0x7 << 76) | (0x2 << 62)
+
+
 def time_ordered(at: datetime, entropy: bytes) -> UUID:
     """The UUIDv7 of instant `at` and 10 bytes of `entropy` (RFC 9562 §5.7): ids made later sort later."""
     assert len(entropy) == 10, "a UUIDv7 has 74 bits beside its time"
-    milliseconds = int(at.timestamp() * 1000)
-    value = (milliseconds << 80) | int.from_bytes(entropy, "big")
-    value = (value & ~(0xF << 76)) | (0x7 << 76)
-    return UUID(int=(value & ~(0x3 << 62)) | (0x2 << 62))
+    return UUID(int=(int(at.timestamp() * 1000) << 80) | (int.from_bytes(entropy, "big") & _RANDOM) | _VERSION_7)
 
 
 def user_raw_id(resource: UUID, user: UUID) -> RawId:

@@ -1,7 +1,7 @@
 """Requests and responses of the HTTP edge: thin values, because the hot path pays for every layer."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
@@ -24,8 +24,7 @@ class Limits:
     target_bytes: int = 8_192
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who sent a request, as the edge proved it."""
 
     resource: ResourceId
@@ -37,8 +36,7 @@ class Caller:
     """The scopes of a user token (acs-wire.md 5.5)."""
 
 
-@dataclass(slots=True)
-class Request:
+class Request(msgspec.Struct):
     """One HTTP request, its body read. Paths and query stay as they came on the wire, for signatures."""
 
     method: str
@@ -50,7 +48,7 @@ class Request:
     request_id: str
     client: str = ""
     """The peer's address."""
-    params: dict[str, str] = field(default_factory=dict[str, str])
+    params: dict[str, str] = {}
     """Decoded path parameters by the names of the route's template."""
     _caller: Caller | None = None
     _query: dict[str, str] | None = None
@@ -91,13 +89,12 @@ class Live(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Response:
+class Response(msgspec.Struct):
     """One HTTP response; header names in lower case."""
 
     status: int
     body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict[str, str])
+    headers: dict[str, str] = {}
     stream: AsyncGenerator[bytes] | None = None
     """What follows `body`, for answers that would be too large in one piece: a generator that has begun (so that
     closing it runs its `finally`), and that is always closed. When it raises, the connection is cut, and the client

@@ -7,6 +7,8 @@ from enum import Enum
 from typing import Protocol
 from uuid import UUID
 
+from msgspec import Struct
+
 
 class CrashPolicy(Enum):
     """What becomes of a message that was handed over and whose answer never came (docs/design/gateway.md)."""
@@ -22,8 +24,7 @@ class CrashPolicy(Enum):
     """The carrier knows a repeated `Submission.key`, so handing over again never doubles."""
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(Struct, frozen=True):
     """One message to hand over. `key` is ours and stays the same when the message is handed over again."""
 
     key: UUID
@@ -36,8 +37,7 @@ class Submission:
     """After this instant nobody should try any more; None leaves that to the carrier."""
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(Struct, frozen=True):
     """The carrier's answer to one submission: its own id for the message, or the detail code of its refusal."""
 
     key: UUID
@@ -53,8 +53,7 @@ class Submitted:
     may double it; not doing so may lose it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """A delivery receipt: what became of a message the carrier took."""
 
     carrier_message_id: str

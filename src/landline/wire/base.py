@@ -21,7 +21,9 @@ class Wire(msgspec.Struct, rename="camel", omit_defaults=True):
 
 def timestamp(at: datetime) -> str:
     """`at` as ACS writes instants: UTC, seven fractional digits, offset `+00:00`."""
-    return at.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "0+00:00"
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return f"{at.isoformat(timespec='microseconds')[:26]}0+00:00"
 
 
 def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:

@@ -1,12 +1,12 @@
 """The bookkeeping of blocks in memory: when they are finished, when they wait for reports."""
 
 import os
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from landline.core.ids import ResourceId
 from landline.ports.sms_carrier import Submission

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from msgspec import Struct
+
 from landline.engines.simulated.model import PROMPT, Point, Turn
 from landline.ports.sms_carrier import Submission, Submitted
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """A message the carrier took before."""
 
     code: int | None

@@ -6,7 +6,7 @@ Rules: the delivery and retry table of Event Grid (capabilities.md, "Reliability
 import hashlib
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from uuid import UUID
@@ -16,8 +16,7 @@ from msgspec import Struct
 from landline.core.ids import ResourceId
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """Something that happened. Its id stays the same however often and to whomever it is delivered."""
 
     event_id: UUID
@@ -29,7 +28,7 @@ class Event:
     at: datetime
     about: UUID | None
     """The message it tells of."""
-    envelopes: "dict[Schema, bytes] | None" = field(default=None, compare=False, repr=False)
+    envelopes: "dict[Schema, bytes] | None" = None
     """What it looks like on the wire, once made: kept when several subscriptions are sent the same."""
 
 
@@ -93,8 +92,7 @@ class Subscription:
     validating_until: datetime | None = None
 
 
-@dataclass(slots=True, eq=False)
-class Delivery:
+class Delivery(Struct, eq=False):
     """One event on its way to one subscription."""
 
     event: Event

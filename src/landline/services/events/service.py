@@ -5,11 +5,12 @@ The deliveries go to this process's sender (worker.py) from memory; the rows are
 
 import os
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from landline.core.ids import ResourceId, time_ordered
 from landline.ports.callout import Callout

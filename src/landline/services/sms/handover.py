@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+from msgspec import Struct
+
 from landline.core.ids import ResourceId
 from landline.ports.sms_carrier import Submission
 from landline.services.sms.model.pacing import Lanes
 
 
-@dataclass(slots=True)
-class Pending:
+class Pending(Struct):
     """One message to hand over."""
 
     resource: ResourceId

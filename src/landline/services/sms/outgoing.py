@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from landline.core.errors import Conflict, Invalid, NotFound
 from landline.core.ids import ResourceId, time_ordered

@@ -5,17 +5,17 @@ Instants come in as parameters. Bulk statements take arrays, one element a row, 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+from msgspec import Struct
 
 from landline.services.sms.model.messages import Blocked, Plan, Recipient, State
 from landline.store.blocks import LEASE
 from landline.store.database import Connection, Record
 
 
-@dataclass(slots=True)
-class Row:
+class Row(Struct):
     """One message about to be written; `blocked` when it ends at once."""
 
     plan: Plan

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from msgspec import Struct
+
 from landline.ports.sms_carrier import Submitted
 from landline.services.sms.model import details
 from landline.services.sms.model.messages import State
@@ -14,8 +16,7 @@ Key = tuple[UUID, UUID]
 """Resource and message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """A message's end, to be written unless it has ended already."""
 
     state: State

@@ -3,11 +3,11 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
+from msgspec import Struct
 
 from landline.core import phone
 from landline.core.errors import Forbidden, Invalid, NotFound, Unauthorized
@@ -41,8 +41,7 @@ FURTHEST = timedelta(days=35)
 SHORTEST_VALIDITY_S, LONGEST_VALIDITY_S = 60, 259_200
 
 
-@dataclass(slots=True)
-class To:
+class To(Struct):
     """One recipient as asked for."""
 
     number: str
@@ -52,8 +51,7 @@ class To:
     """The id its message is to have, which was told before; asked for again it is the same message."""
 
 
-@dataclass(slots=True)
-class Options:
+class Options(Struct):
     """What may be asked for beside sender, recipients and text."""
 
     report_wanted: bool = False

@@ -8,6 +8,8 @@ from enum import IntEnum
 from functools import lru_cache
 from uuid import UUID
 
+from msgspec import Struct
+
 from landline.core import ids
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
@@ -58,8 +60,7 @@ REPLY = "reply"
 messages."""
 
 
-@dataclass(slots=True)
-class Recipient:
+class Recipient(Struct):
     """One planned message of a request. `index` is its place in the request."""
 
     index: int
@@ -72,8 +73,7 @@ class Recipient:
     blocked: Blocked | None = None
 
 
-@dataclass(slots=True)
-class Plan:
+class Plan(Struct):
     """A checked request, ready to commit. All recipients share what stands here."""
 
     resource: ResourceId
@@ -102,8 +102,7 @@ class Refused(IntEnum):
     """Its repeatability id was used for another message."""
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(Struct):
     """What a recipient is answered. Values, not exceptions, because the others' messages go on."""
 
     to: str
@@ -114,7 +113,6 @@ class Outcome:
     error: str | None = None
 
 
-_NO_SIGNS = str.maketrans("", "", "-T:")
 _PUBLIC_ID = re.compile(r"(?:Outgoing|Incoming)_[0-9]{12}([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.ASCII)
 
 
@@ -128,8 +126,10 @@ def incoming_id(message_id: UUID, at: datetime) -> str:
     return f"Incoming_{_minute(at)}{message_id}"
 
 
+@lru_cache(maxsize=4096)
 def _minute(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat()[:16].translate(_NO_SIGNS)
+    """The minute of `at`; messages of one request, and their reports, all ask for the same."""
+    return f"{at.astimezone(UTC):%Y%m%d%H%M}"
 
 
 def parse_public_id(text: str) -> UUID | None:
