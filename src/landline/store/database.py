@@ -48,6 +48,10 @@ LOST = (
 """Failures that time will mend: the server is away, restarting, full, or made us give way to another transaction."""
 
 
+Duplicate = asyncpg.UniqueViolationError
+"""What a statement raises that would write a key which is there already; it has written nothing."""
+
+
 class Database:
     """One process's way to PostgreSQL. A statement that meets a lost server raises `Unavailable`; whether what it was
     doing has committed is then unknown, so whatever must not repeat carries a key that the database makes unique."""

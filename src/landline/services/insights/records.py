@@ -11,12 +11,13 @@ from landline.store.database import Connection, Record
 OTHER = "(other)"
 """Stands for the tags of an hour beyond the limit."""
 
-_COUNT = """
+COUNT = """
 INSERT INTO insights_deltas (resource_id, hour, sender, tag, country, carrier, cells, counts)
 SELECT resource_id, hour, sender, tag, country, carrier, cells::integer[], counts::bigint[]
-FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+FROM unnest(${}::uuid[], ${}::integer[], ${}::text[], ${}::text[], ${}::text[], ${}::text[], ${}::text[], ${}::text[])
     AS d (resource_id, hour, sender, tag, country, carrier, cells, counts)
 """
+"""With the numbers of its arguments to be filled in, for it may be a part of somebody else's statement."""
 
 _TOGETHER = """(
     SELECT array_agg(cell ORDER BY cell), array_agg(count ORDER BY cell) FROM (
@@ -95,9 +96,13 @@ _OF_DAYS = _COLUMNS | {Dimension.HOUR: "day * 24", Dimension.DAY: "day"}  # nobo
 
 async def count(connection: Connection, tally: Tally) -> None:
     """Note down everything in `tally`."""
+    await connection.execute(COUNT.format(*range(1, 9)), *counted(tally))
+
+
+def counted(tally: Tally) -> tuple[list[object], ...]:
+    """The arguments of `COUNT`."""
     groups = tally.groups
-    await connection.execute(
-        _COUNT,
+    return (
         [key[0] for key in groups],
         [key[1] for key in groups],
         [key[2] for key in groups],

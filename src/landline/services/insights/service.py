@@ -44,6 +44,17 @@ class Insights:
         if tally.groups:
             await records.count(connection, tally)
 
+    @staticmethod
+    def counting(first: int) -> str:
+        """`count` as a part of the statement that writes what is counted: an INSERT without a condition, which may be
+        followed by one. Its arguments are `counted`, and begin with number `first`."""
+        return records.COUNT.format(*range(first, first + 8))
+
+    @staticmethod
+    def counted(tally: Tally) -> tuple[list[object], ...]:
+        """The arguments of `counting`."""
+        return records.counted(tally)
+
     async def page(self, resource: ResourceId, question: Question, *, after: Place | None = None, limit: int) -> Page:
         """Up to `limit` groups behind the place `after`, and the totals of the whole question.
 

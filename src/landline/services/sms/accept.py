@@ -19,7 +19,7 @@ from landline.services.sms.metrics import Counts
 from landline.services.sms.model import details, messages
 from landline.services.sms.model.messages import Blocked, Plan, Refused, State
 from landline.services.sms.records import Row
-from landline.store.database import Connection, Database
+from landline.store.database import Connection, Database, Duplicate
 from landline.store.group_commit import GroupCommit
 
 Exceptions = dict[int, tuple[Refused, str]]
@@ -63,13 +63,16 @@ class Accepts:
         owner = self._owner if self._handover.may_hold(carriers) else None
         emitted: Emitted | None = None
         woken: Woken = frozenset()
+        exceptions: dict[int, Exceptions] = {}
         async with self._database.connection() as connection:
-            rows = await _rows(connection, plans)
-            async with connection.transaction():
-                exceptions = await _write(connection, block, owner, now, rows)
-                if any(row.blocked for row in rows):
-                    emitted, woken = await self._end_blocked(connection, rows, exceptions)
-                await self._insights.count(connection, _tally(rows, exceptions))
+            rows = [Row(plan, recipient, recipient.blocked) for plan in plans for recipient in plan.recipients]
+            if not await _write_at_once(connection, block, owner, now, rows):
+                rows = await _rows(connection, plans)
+                async with connection.transaction():
+                    exceptions = await _write(connection, block, owner, now, rows)
+                    if any(row.blocked for row in rows):
+                        emitted, woken = await self._end_blocked(connection, rows, exceptions)
+                    await self._insights.count(connection, _tally(rows, exceptions))
         self._count(rows, exceptions)
         if emitted is not None:
             self._events.committed(emitted)
@@ -135,6 +138,19 @@ async def _rows(connection: Connection, plans: Sequence[Plan]) -> list[Row]:
         for plan in plans
         for recipient in plan.recipients
     ]
+
+
+async def _write_at_once(
+    connection: Connection, block: UUID, owner: UUID | None, now: datetime, rows: Sequence[Row]
+) -> bool:
+    """Write the rows of a batch in which nothing is blocked or repeated, as of most: one round trip in place of five.
+    Whether it was such a batch; otherwise nothing is written."""
+    if any(row.blocked for row in rows):
+        return False
+    try:
+        return await records.insert_and_count(connection, block, owner, now, rows, _tally(rows, {}))
+    except Duplicate:
+        return False
 
 
 async def _write(

@@ -10,6 +10,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from landline.services.insights.model import Tally
+from landline.services.insights.service import Insights
 from landline.services.sms.model.messages import Blocked, Plan, Recipient, State
 from landline.store.blocks import LEASE
 from landline.store.database import Connection, Record
@@ -23,15 +25,20 @@ class Row(Struct):
     blocked: Blocked | None = None
 
 
-_INSERT = """
-WITH block AS (INSERT INTO sms_blocks (block_id, owner, due_at) VALUES ($1, $2, $3)),
+_ROWS = """
 request AS (
     SELECT * FROM unnest($4::uuid[], $5::text[], $6::text[], $7::text[], $8::smallint[], $9::boolean[],
-        $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[], $14::timestamptz[], $15::timestamptz[])
+        $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[], $14::timestamptz[], $15::timestamptz[],
+        $16::boolean[])
     WITH ORDINALITY AS q (resource_id, sender, body, tag, segments, report_wanted, accepted_at, report_by, carrier,
-        route, valid_until, send_at, n)
+        route, valid_until, send_at, heeds_opt_outs, n)
 ),
-inserted AS (
+message AS (
+    SELECT * FROM unnest($17::bigint[], $18::uuid[], $19::text[], $20::uuid[], $21::smallint[], $22::integer[])
+        AS r (n, message_id, recipient, repeatability_id, state, code)
+),
+"""
+_MESSAGES = """
     INSERT INTO sms_messages (resource_id, message_id, block_id, accepted_at, report_by, ended_at, due_at,
         repeatability_id, code, segments, segments_delivered, state, report_wanted, sender, recipient, carrier, tag,
         body, route, valid_until, attempts)
@@ -40,12 +47,28 @@ inserted AS (
         r.repeatability_id, r.code, q.segments, CASE WHEN r.code IS NOT NULL THEN 0 END, r.state, q.report_wanted,
         q.sender, r.recipient, q.carrier, q.tag, q.body, q.route, q.valid_until,
         CASE WHEN q.send_at IS NULL THEN 0 ELSE 1 END -- it has a timer of its own, and no part in its block
-    FROM unnest($16::bigint[], $17::uuid[], $18::text[], $19::uuid[], $20::smallint[], $21::integer[])
-        AS r (n, message_id, recipient, repeatability_id, state, code)
-    JOIN request q USING (n)
+    FROM message r JOIN request q USING (n)
+"""
+_BLOCK = "INSERT INTO sms_blocks (block_id, owner, due_at) SELECT $1::uuid, $2::uuid, $3::timestamptz"
+_INSERT = f"""
+WITH {_ROWS} block AS ({_BLOCK}),
+inserted AS (
+    {_MESSAGES}
     ON CONFLICT (resource_id, repeatability_id) WHERE repeatability_id IS NOT NULL DO NOTHING
     RETURNING message_id
 )
+SELECT count(*) FROM inserted
+"""
+_UNLESS = "WHERE NOT EXISTS (SELECT FROM opted_out)"
+_INSERT_AND_COUNT = f"""
+WITH {_ROWS} opted_out AS MATERIALIZED (
+    SELECT FROM message r JOIN request q USING (n)
+    JOIN sms_optouts o ON (o.resource_id, o.sender, o.recipient) = (q.resource_id, q.sender, r.recipient)
+    WHERE q.heeds_opt_outs LIMIT 1
+),
+block AS ({_BLOCK} {_UNLESS}),
+counted AS ({Insights.counting(first=23)} {_UNLESS}),
+inserted AS ({_MESSAGES} {_UNLESS} RETURNING message_id)
 SELECT count(*) FROM inserted
 """
 
@@ -53,6 +76,21 @@ SELECT count(*) FROM inserted
 async def insert(connection: Connection, block: UUID, owner: UUID | None, now: datetime, rows: Sequence[Row]) -> int:
     """Write `rows` in `block`, opened in the same statement; how many were new. A repeatability id that the resource
     used before leaves its row out."""
+    return await connection.fetchval(_INSERT, block, owner, now + LEASE if owner else now, *_arrays(rows))
+
+
+async def insert_and_count(
+    connection: Connection, block: UUID, owner: UUID | None, now: datetime, rows: Sequence[Row], tally: Tally
+) -> bool:
+    """Write `rows` in `block`, and what they count, in a transaction of one statement, if nobody among them opted out;
+    whether it did. Raises `Duplicate`, and has written nothing, when a repeatability id was used before."""
+    lease = now + LEASE if owner else now
+    arguments = (*_arrays(rows), *Insights.counted(tally))
+    return bool(await connection.fetchval(_INSERT_AND_COUNT, block, owner, lease, *arguments))
+
+
+def _arrays(rows: Sequence[Row]) -> tuple[list[object], ...]:
+    """The arguments of `_ROWS`: what messages share once for all of them."""
     places: dict[tuple[int, str, str], int] = {}
     requests: list[tuple[Plan, str, str]] = []
     numbers: list[int] = []
@@ -63,11 +101,7 @@ async def insert(connection: Connection, block: UUID, owner: UUID | None, now: d
             requests.append((row.plan, *place[1:]))
             number = places[place] = len(requests)
         numbers.append(number)
-    return await connection.fetchval(
-        _INSERT,
-        block,
-        owner,
-        now + LEASE if owner else now,
+    return (
         [plan.resource for plan, _, _ in requests],
         [plan.sender for plan, _, _ in requests],
         [plan.body for plan, _, _ in requests],
@@ -80,7 +114,8 @@ async def insert(connection: Connection, block: UUID, owner: UUID | None, now: d
         [route for _, _, route in requests],
         [plan.valid_until for plan, _, _ in requests],
         [plan.send_at for plan, _, _ in requests],
-        numbers,
+        [plan.heeds_opt_outs for plan, _, _ in requests],
+        list(numbers),
         [row.recipient.message_id for row in rows],
         [row.recipient.to for row in rows],
         [row.recipient.repeatability_id for row in rows],
