@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
+from uuid import UUID
 
 import structlog
 
@@ -132,11 +133,15 @@ class Connection:
                 taken.append(self._take(event.sequence, event.body.as_short_message()))
             elif isinstance(event, RequestArrived):
                 await self._request(event)
-        if taken and not self._gone and self.account is not None:
-            await intake.submit(self._owner, self.account, taken)
-        for item in taken:
-            if not self.session.ended:
-                self.session.answer(item.sequence, item.status, item.message_id)
+        begun: list[UUID] = []
+        try:
+            if taken and not self._gone and self.account is not None:
+                await intake.submit(self._owner, self.account, taken, begun)
+            for item in taken:
+                if not self.session.ended:
+                    self.session.answer(item.sequence, item.status, item.message_id)
+        finally:
+            self._owner.answered(begun)
 
     def _take(self, sequence: int, message: pdu.ShortMessage) -> Taken:
         assert self.account is not None, "the session lets no one submit unbound"

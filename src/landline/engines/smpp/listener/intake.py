@@ -60,6 +60,14 @@ class Desk(Protocol):
 
     def done(self, count: int) -> None: ...
 
+    def answering(self, messages: Sequence[UUID]) -> None:
+        """`messages` are being accepted: no receipt of theirs goes out before `answered`."""
+        ...
+
+    def answered(self, messages: Sequence[UUID]) -> None:
+        """Their submit_sm_resp went out, or never will."""
+        ...
+
     def texts(self, account: Account) -> Texts: ...
 
 
@@ -123,8 +131,9 @@ def _read_text(taken: Taken, message: ShortMessage) -> None:
         taken.part = part_of(taken.sender, taken.recipient, piece.concatenation, piece.data_coding, piece.octets)
 
 
-async def submit(desk: Desk, account: Account, taken: Sequence[Taken]) -> None:
-    """Have `taken` made durable; each has its status and the id to be told afterwards."""
+async def submit(desk: Desk, account: Account, taken: Sequence[Taken], begun: list[UUID]) -> None:
+    """Have `taken` made durable; each has its status and the id to be told afterwards. `begun` gets the messages that
+    the caller tells `Desk.answered` of, also when this raises."""
     items = [item for item in taken if item.status == status.ESME_ROK]
     if not items:
         return
@@ -132,7 +141,7 @@ async def submit(desk: Desk, account: Account, taken: Sequence[Taken]) -> None:
         _fail(items, status.ESME_RMSGQFUL)
         return
     try:
-        await _submit(desk, account, items)
+        await _submit(desk, account, items, begun)
     except (Unavailable, Refusal) as error:
         log.warning("smpp.customer_put_off", system_id=account.system_id, count=len(items), reason=error.message)
         _fail(items, refusals.command_status(error))
@@ -143,7 +152,7 @@ async def submit(desk: Desk, account: Account, taken: Sequence[Taken]) -> None:
         desk.done(len(items))
 
 
-async def _submit(desk: Desk, account: Account, items: Sequence[Taken]) -> None:
+async def _submit(desk: Desk, account: Account, items: Sequence[Taken], messages: list[UUID]) -> None:
     parts = [(item, item.part) for item in items if item.part is not None]
     whole = [item for item in items if item.part is None]
     made = [(_whole(item, message_id), [item]) for item, message_id in zip(whole, _ids(desk, len(whole)), strict=True)]
@@ -158,6 +167,8 @@ async def _submit(desk: Desk, account: Account, items: Sequence[Taken]) -> None:
             finished.append((key, submission.message_id))
     if not made:
         return
+    messages += [submission.message_id for submission, _ in made]
+    desk.answering(messages)
     errors = await desk.gateway.submit(account, [submission for submission, _ in made])
     refused: dict[UUID, Refusal | Unavailable] = {}
     for (submission, of_it), error in zip(made, errors, strict=True):

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -90,6 +90,7 @@ class SmppListener:
         self.gateway = gateway
         self.clock = clock
         self.system_id = config.system_id
+        self._answering: dict[UUID, asyncio.Future[None]] = {}
         self.limits = Limits(
             response_s=config.response_s,
             enquire_link_s=config.enquire_link_s,
@@ -195,6 +196,7 @@ class SmppListener:
         self, system_id: str, deliveries: Sequence[ReportOut | TextOut], until: datetime
     ) -> list[Delivered]:
         """See `ports.esme_gateway.Customers`."""
+        await self._until_answered(deliveries)
         outcomes = [Delivered.TAKEN] * len(deliveries)
         pending = [
             (number, body) for number, delivery in enumerate(deliveries) for body in _bodies(system_id, delivery)
@@ -216,6 +218,14 @@ class SmppListener:
         self.counters.delivered += taken
         self.counters.undelivered += len(outcomes) - taken
         return outcomes
+
+    async def _until_answered(self, deliveries: Sequence[ReportOut | TextOut]) -> None:
+        """A message may end in the commit that accepts it. Its customer knows its id first by the submit_sm_resp, and
+        could do nothing with a receipt that comes before."""
+        reported = [delivery.message_id for delivery in deliveries if isinstance(delivery, ReportOut)]
+        awaited = {self._answering[message] for message in reported if message in self._answering}
+        if awaited:
+            await asyncio.wait(awaited)
 
     async def _hand(self, system_id: str, bodies: Sequence[bytes], until: datetime) -> list[Delivered | None]:
         """Have `bodies` handed over; what came of each, None where no answer came."""
@@ -283,6 +293,18 @@ class SmppListener:
     def done(self, count: int) -> None:
         """See `intake.Desk`."""
         self._in_hand -= count
+
+    def answering(self, messages: Sequence[UUID]) -> None:
+        """See `intake.Desk`."""
+        answered = asyncio.get_running_loop().create_future()
+        self._answering.update(dict.fromkeys(messages, answered))
+
+    def answered(self, messages: Sequence[UUID]) -> None:
+        """See `intake.Desk`."""
+        for message in messages:
+            answered = self._answering.pop(message, None)
+            if answered is not None and not answered.done():
+                answered.set_result(None)
 
     def texts(self, account: Account) -> Texts:
         """See `intake.Desk`."""
