@@ -26,18 +26,18 @@ from pathlib import Path
 from landline.app import logs, supervisor
 from landline.app.application import DevInfo
 from landline.app.config import load
+from landline.edge.http import Limits
 
 class Hanging:
-    def __init__(self):
-        self.public_app = self.admin_app = self.answer
+    limits = Limits()
+    public_app = admin_app = property(lambda self: self)
 
-    async def start(self, customers, customers_tls): pass
+    async def start(self, customers, customers_tls, tls): pass
     async def failed(self): await __import__("asyncio").Event().wait()
     async def close(self): pass
     def dev_info(self): return DevInfo("endpoint=https://localhost/;accesskey=eA==", "+18005550100")
 
-    async def answer(self, scope, receive, send):
-        await receive()
+    async def respond(self, request, refusal=None):
         print("asked", flush=True)
         await __import__("asyncio").Event().wait()
 
@@ -79,6 +79,12 @@ def gone(pid: int, within_s: float = 5.0) -> bool:
         return bool(poll.poll(within_s * 1000))
     finally:
         os.close(descriptor)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
 
 
 def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
@@ -246,12 +252,13 @@ def _common_names(port: int, authority: trustme.CA) -> set[str]:
 
 
 def test_serve_starts_with_what_production_needs_and_reads_new_certificates(tmp_path: Path, dsn: str) -> None:
-    authority = trustme.CA(organization_name="A real one")
+    authority, smpp_port = trustme.CA(organization_name="A real one"), free_port()
     _certificate(tmp_path, authority, "old.example")
     (tmp_path / "secret").write_text("Zm9ydHktdHdvIGJ5dGVzIG9mIHJhbmRvbSBub2lzZSE\n")
     (tmp_path / "landline.toml").write_text(
         f'dsn = "{dsn}"\ndata = "data"\nhost = "127.0.0.1"\nport = 0\nadmin_port = 0\nready_file = "ready"\n'
         'certificate = "chain.pem"\ncertificate_key = "key.pem"\nsealing_secret_file = "secret"\n'
+        f'smpp_listen_tls_port = {smpp_port}\nsmpp_listen_host = "127.0.0.1"\n'
         '[[carriers]]\nkind = "smpp"\nname = "north"\nhost = "127.0.0.1"\nport = 1\nsystem_id = "us"\npassword = "pw"\n'
     )
     command = [*COMMAND, "serve", "--config", str(tmp_path / "landline.toml")]
@@ -261,13 +268,13 @@ def test_serve_starts_with_what_production_needs_and_reads_new_certificates(tmp_
         ready = json.loads((tmp_path / "ready").read_text())
         port = int(ready["url"].rpartition(":")[2])
         assert "connectionString" not in ready
-        assert _common_names(port, authority) == {"old.example"}
+        assert [_common_names(each, authority) for each in (port, smpp_port)] == [{"old.example"}] * 2
         _certificate(tmp_path, authority, "new.example")
         process.send_signal(signal.SIGHUP)
         assert process.stderr is not None
         while "certificate.loaded" not in process.stderr.readline():
             assert process.poll() is None
-        assert _common_names(port, authority) == {"new.example"}
+        assert [_common_names(each, authority) for each in (port, smpp_port)] == [{"new.example"}] * 2
     finally:
         process.terminate()
         process.communicate(timeout=10)

@@ -43,6 +43,7 @@ class Process:
         sends = PlannedSends(self.gateway.sms, clock)
         self.out = EsmeOut(clock, self.changes, self.accounts)
         self.esme = Esme(database, clock, self.accounts, self.out, sends)
+        self._tls = listener.pop("tls", None)
         self.listener = SmppListener(ListenerConfig(**{"port": 0, **listener}), self.esme, database, clock)
         self.worker = EsmeWorker(
             database, clock, self.changes, self.accounts, self.esme, self.out, self.listener, owner
@@ -51,7 +52,7 @@ class Process:
 
     async def start(self) -> "Process":
         await self.changes.start()
-        await self.listener.start()
+        await self.listener.start(tls=self._tls)
         self._running = asyncio.create_task(self.worker.run())
         return self
 

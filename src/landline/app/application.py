@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from socket import socket
+from ssl import SSLContext
 from typing import Protocol, TypeAlias
 from uuid import UUID
 
@@ -50,9 +51,9 @@ class Application(Protocol):
         """What is served on the admin port."""
         ...
 
-    async def start(self, customers: Sequence[socket], customers_tls: Sequence[socket]) -> None:
-        """Start the workers; `customers` are the bound sockets of the SMPP server, without TLS and with it. Raises
-        `Refusal` in one line when the configuration cannot work."""
+    async def start(self, customers: Sequence[socket], customers_tls: Sequence[socket], tls: SSLContext | None) -> None:
+        """Start the workers; `customers` are the bound sockets of the SMPP server, without TLS and with it, by `tls`.
+        Raises `Refusal` in one line when the configuration cannot work."""
         ...
 
     async def failed(self) -> None:

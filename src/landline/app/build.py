@@ -8,6 +8,7 @@ from functools import partial
 from itertools import product
 from random import Random
 from socket import socket
+from ssl import SSLContext
 from typing import Any
 
 import structlog
@@ -323,7 +324,9 @@ class Product:
             issuers.append(Issuer(self._config.oidc_issuer, keys, (self._config.oidc_audience,)))
         return ServiceTokens(issuers) if issuers else None
 
-    async def start(self, customers: Sequence[socket] = (), customers_tls: Sequence[socket] = ()) -> None:
+    async def start(
+        self, customers: Sequence[socket] = (), customers_tls: Sequence[socket] = (), tls: SSLContext | None = None
+    ) -> None:
         """Start the workers; from now on the applications may be served."""
         if self._relay is not None:
             await self._relay.start()
@@ -338,7 +341,7 @@ class Product:
         if self._config.mode == "dev":
             await self._prepare_dev(resource.resource_id)
         self._tasks = [
-            *await self._messaging.start(customers, customers_tls),
+            *await self._messaging.start(customers, customers_tls, tls),
             asyncio.create_task(self._events_worker.run(), name="events"),
             asyncio.create_task(RoomsWorker(self._rooms, self._clock).run(), name="rooms"),
             asyncio.create_task(self._numbers_worker.run(), name="numbers"),

@@ -5,11 +5,12 @@ from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from socket import socket
+from ssl import SSLContext
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from landline.app import carriers, certificates
+from landline.app import carriers
 from landline.app.base import Base
 from landline.core.countries import country
 from landline.core.ids import ResourceId
@@ -127,7 +128,6 @@ class Messaging:
             config.smpp_listen_host,
             config.smpp_listen_port,
             config.smpp_listen_tls_port,
-            tls=None if config.smpp_listen_tls_port is None else certificates.of(config)[0],
         )
         self._listener = SmppListener(listening, esme, base.database, base.clock)
         self._esme_worker = EsmeWorker(
@@ -188,8 +188,11 @@ class Messaging:
             *(simulated_admin.routes(self._simulated) if self._simulated else ()),
         ]
 
-    async def start(self, customers: Sequence[socket], customers_tls: Sequence[socket]) -> list[asyncio.Task[None]]:
-        """Begin to work; the tasks that never end by themselves. `customers` are the SMPP server's bound sockets."""
+    async def start(
+        self, customers: Sequence[socket], customers_tls: Sequence[socket], tls: SSLContext | None
+    ) -> list[asyncio.Task[None]]:
+        """Begin to work; the tasks that never end by themselves. `customers` are the SMPP server's bound sockets, `tls`
+        what those with TLS are served with."""
         for carrier in self._carriers.values():
             await carrier.start(self._news)
         kept = timedelta(days=self._base.config.sms_kept_days)
@@ -204,7 +207,7 @@ class Messaging:
         if self._listener is not None and self._esme_worker is not None:
             if self._base.place.alone:
                 await self._esme_worker.inherit()
-            await self._listener.start(customers, customers_tls)
+            await self._listener.start(customers, customers_tls, tls)
             tasks.append(asyncio.create_task(self._esme_worker.run(), name="smpp customers"))
         return tasks
 

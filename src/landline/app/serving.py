@@ -60,7 +60,7 @@ class Serving:
         stack, clock = self._stack, DrivenClock() if self._config.driven_clock else SystemClock()
         self._application = await self._build(self._config, dsn, clock, self._place)
         stack.push_async_callback(_within, APPLICATION_CLOSE_S, self._application.close)
-        await self._application.start(sockets.customers, sockets.customers_tls)
+        await self._application.start(sockets.customers, sockets.customers_tls, tls)
         public, admin = self._application.public_app, self._application.admin_app
         served = [
             (public, sockets.public, tls),

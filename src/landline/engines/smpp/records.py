@@ -1,10 +1,12 @@
 """The SMPP engine's own tables: parts of long texts in both directions, and fingerprints of texts that arrived."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from landline.ports.sms_carrier import Receipt
 from landline.protocols.smpp.joiner import GroupKey, Joined, TextPart, join

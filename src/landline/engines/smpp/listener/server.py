@@ -40,8 +40,6 @@ class ListenerConfig:
     port: int | None = 2775
     """Without TLS; None for not at all, 0 for any free one."""
     tls_port: int | None = None
-    tls: ssl.SSLContext | None = None
-    """Needed for `tls_port`."""
     system_id: str = "landline"
     connections: int = 1000
     """At most so many at once; more are cut."""
@@ -113,15 +111,21 @@ class SmppListener:
         self._wakes_at = 0.0
         self._sweep_at = 0.0
 
-    async def start(self, sockets: Sequence[socket.socket] = (), tls_sockets: Sequence[socket.socket] = ()) -> None:
+    async def start(
+        self,
+        sockets: Sequence[socket.socket] = (),
+        tls_sockets: Sequence[socket.socket] = (),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         """Listen; `port` and `tls_port` tell where. Bound `sockets` take the place of the configured host and ports, so
-        that several processes can serve them. Raises `Unavailable` when an address is taken."""
+        that several processes can serve them; a certificate that is loaded into `tls` later is shown to new
+        connections. Raises `Unavailable` when an address is taken."""
         config = self._config
         if sockets or config.port is not None:
             self.port = await self._listen(config.port or 0, None, sockets)
         if tls_sockets or config.tls_port is not None:
-            assert config.tls is not None, "a TLS port needs a certificate"
-            self.tls_port = await self._listen(config.tls_port or 0, config.tls, tls_sockets)
+            assert tls is not None, "a TLS port needs a certificate"
+            self.tls_port = await self._listen(config.tls_port or 0, tls, tls_sockets)
         self._alarm = self.clock.alarm()
         self._timer = asyncio.create_task(self._run_timer())
 
