@@ -225,8 +225,9 @@ class Inbox:
 
     async def _learn(self, items: Sequence[_Item], now: float) -> None:
         """Learn which receipts are of submissions that other processes have told of."""
-        asked = {item.receipt.carrier_message_id for item in items if item.receipt is not None} - self._known.keys()
-        asked -= self._untold
+        ids = {item.receipt.carrier_message_id for item in items if item.receipt is not None}
+        # Not by subtracting sets: that would walk through all that is known, however few are asked about.
+        asked = {each for each in ids if each not in self._known and each not in self._untold}
         if self._elsewhere is None or not asked:
             return
         self._ask_at = now + _ASK_S
