@@ -23,6 +23,8 @@ from landline.store.database import Database, Record
 
 log = structlog.get_logger()
 _BLOCKS_AT_ONCE = 8
+_ROWS_AT_ONCE = 4_000
+"""About how many messages of claimed blocks are read at once: meanwhile the event loop does nothing else."""
 """A block has at most some 6,400 messages; what was claimed is taken into memory, also beyond its limit."""
 _DEFERRED_AT_ONCE = 500
 _CARRIER_PAUSE = timedelta(seconds=1)
@@ -57,6 +59,7 @@ class Worker:
         self._failover = failover
         self._rates = rates
         self._standing = Standing(database, clock, handover, blocks, news, failover)
+        self._blocks_at_once = 1
         self._due = clock.alarm()
         self._alarms = {name: clock.alarm() for name in carriers}
         self._until: datetime | None = None
@@ -270,7 +273,7 @@ class Worker:
         return min((at for at in (deferred, block) if at is not None), default=None)
 
     async def _claim_blocks(self) -> int:
-        claimed = await self._blocks.claim(self._clock.now(), _BLOCKS_AT_ONCE)
+        claimed = await self._blocks.claim(self._clock.now(), self._blocks_at_once)
         self._resuming = set(claimed)
         self._handover.lose(self._resuming)
         self._suspicious.update(block for block, held in claimed.items() if held)
@@ -279,12 +282,20 @@ class Worker:
                 async with self._database.connection() as connection:
                     await records.give_back(connection, list(claimed), self._blocks.owner, self._clock.now())
                     unfinished = await records.unfinished(connection, list(claimed))
+                self._learn_size(len(claimed), sum(map(len, unfinished.values())))
                 for block, held in claimed.items():
                     await self._resume(block, unfinished[block], held=held)
                     self._suspicious.discard(block)
         finally:
             self._resuming = set()
         return len(claimed)
+
+    def _learn_size(self, blocks: int, rows: int) -> None:
+        """Blocks hold one message or thousands, as they were accepted: claim so many that they are some thousand."""
+        if rows > _ROWS_AT_ONCE:
+            self._blocks_at_once = max(1, self._blocks_at_once // 2)
+        elif blocks == self._blocks_at_once:
+            self._blocks_at_once = min(_BLOCKS_AT_ONCE, self._blocks_at_once * 2)
 
     async def _resume(self, block: UUID, rows: Sequence[Record], *, held: bool) -> None:
         """Go on with a claimed block: end what is too late or too doubtful, hand over what was not, wait for the rest.
