@@ -100,6 +100,11 @@ class HttpConnection(asyncio.Protocol):
         self._connections.add(self)
         self._set_deadline(KEEP_ALIVE_S)
 
+    def eof_received(self) -> bool:
+        """Who has said all may still listen: whether the connection stays for what is in hand (TLS knows no halves)."""
+        self._deaf = True
+        return self._task is not None and self._live is None and not self._transport.get_extra_info("sslcontext")
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = self._deaf = True
         self._waiting.clear()

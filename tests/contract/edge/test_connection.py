@@ -230,6 +230,16 @@ async def test_a_server_that_stops_answers_what_it_has_begun(handlers: Handlers,
     idle.close()
 
 
+async def test_who_has_said_all_is_still_answered(handlers: Handlers, listener: server.Listener) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    writer.write(f"GET /slow HTTP/1.1\r\n{HEAD}\r\n".encode())
+    writer.write_eof()
+    await handlers.begun.wait()
+    handlers.let_go.set()
+    assert (await reader.read()).endswith(b"at last")
+    writer.close()
+
+
 async def test_a_server_that_stops_does_not_wait_for_ever(
     handlers: Handlers, listener: server.Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
