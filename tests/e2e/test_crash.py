@@ -3,12 +3,11 @@
 CRASH_ROUNDS sets how often; CRASH_SEED repeats a run's choices of when.
 """
 
-import gc
 import json
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -36,14 +35,6 @@ def kill_postgresql(server: Server) -> None:
     postmaster = processes.postmaster(server.pid)
     assert postmaster is not None
     os.kill(postmaster.pid, signal.SIGKILL)
-
-
-@pytest.fixture
-def half_made_connections() -> Generator[None]:
-    """urllib3 leaves it to the garbage collector to close a socket that was cut during its TLS handshake: that is done
-    here, before the next test."""
-    yield
-    gc.collect()
 
 
 @pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")

@@ -1,0 +1,14 @@
+"""What tests share that kill servers under clients."""
+
+import gc
+from collections.abc import Generator
+
+import pytest
+
+
+@pytest.fixture
+def half_made_connections() -> Generator[None]:
+    """urllib3 leaves it to the garbage collector to close a socket that was cut during its TLS handshake: that is done
+    here, before the next test."""
+    yield
+    gc.collect()
