@@ -26,6 +26,11 @@ from landline.protocols.trouter.client import Ended, Pushed
 from landline.testing import Server
 from landline.testing.server import COMMAND
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning"),
+    pytest.mark.usefixtures("half_made_connections"),
+]
+
 SHARED = {"LANDLINE_DRIVEN_CLOCK": "false", "LANDLINE_LOG_LEVEL": "info"}
 SOCKETS = 24
 """Enough that each of two processes has some: the kernel gives connections to whoever takes them first."""

@@ -13,6 +13,11 @@ from tests.support.signed import Raw
 
 from landline.testing import Server, ServerFailed
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning"),
+    pytest.mark.usefixtures("half_made_connections"),
+]
+
 LIMIT_S = 5.0
 
 

@@ -27,6 +27,11 @@ from landline.testing import Server
 from landline.testing.server import COMMAND
 from landline.testing.smsc import Smsc
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning"),
+    pytest.mark.usefixtures("half_made_connections"),
+]
+
 SHARED = {"LANDLINE_DRIVEN_CLOCK": "false", "LANDLINE_LOG_LEVEL": "info"}
 NUMBERS = [f"+1206555{number:04d}" for number in range(60)]
 PASSED = 200
