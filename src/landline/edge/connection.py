@@ -60,6 +60,8 @@ class HttpConnection(asyncio.Protocol):
     ) -> None:
         self._app = app
         self._limits = app.limits
+        # Chunks of single bytes are 6 on the wire; trailers count too, which the parser would gather without end.
+        self._most_bytes = app.limits.header_bytes + app.limits.target_bytes + 8 * app.limits.body_bytes
         self._connections = connections
         self._upgrade = upgrade
         self._loop = loop
@@ -141,6 +143,8 @@ class HttpConnection(asyncio.Protocol):
             return
         if not self._headers_done and self._read_bytes > self._limits.header_bytes + self._limits.target_bytes:
             self._refuse(_too_many_headers(self._limits.header_bytes))
+        elif self._read_bytes > self._most_bytes:
+            self._refuse(_too_large(self._limits.body_bytes))
         elif not begun:
             self._set_deadline(self._limits.body_timeout_s)
 
@@ -153,6 +157,8 @@ class HttpConnection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._headers_done:
+            return  # a trailer: what decides about a request stands before its body (RFC 9110 §6.5.1)
         key = _lower(name)
         if key in self._headers and key in _SINGLE:
             self._refusal = self._refusal or Refusal(f"The header {key} was sent more than once.", target=key)

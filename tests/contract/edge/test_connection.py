@@ -106,6 +106,13 @@ async def test_requests_sent_ahead_are_answered_in_order(handlers: Handlers, cli
     assert handlers.ended == ["/slow?1", "/slow?3"]
 
 
+async def test_trailers_change_nothing_about_a_request(client: Client) -> None:
+    trailers = "host: elsewhere\r\nauthorization: mine\r\n" + "a: b\r\n" * 50
+    assert (
+        await said(client, f"POST /echo HTTP/1.1\r\n{HEAD}transfer-encoding: chunked\r\n\r\n0\r\n{trailers}\r\n") == ""
+    )
+
+
 async def test_who_asks_before_it_sends_its_body_is_told_to_go_on(client: Client) -> None:
     send(client, f"POST /echo HTTP/1.1\r\n{HEAD}content-length: 2\r\nexpect: 100-continue\r\n\r\n")
     assert (await client.reply()).status == 100
@@ -149,6 +156,8 @@ async def test_what_is_no_request_gets_an_error_of_the_wire_and_the_end(client: 
         f"GET /echo HTTP/1.1\r\n{HEAD}never-ending: {'x' * 3000}",
         f"GET /echo?{'x' * 600} HTTP/1.1\r\n{HEAD}\r\n",
         f"POST /echo HTTP/1.1\r\n{HEAD}transfer-encoding: chunked\r\n\r\n3f0\r\n{'x' * 1008}\r\n",
+        f"POST /echo HTTP/1.1\r\n{HEAD}transfer-encoding: chunked\r\n\r\n0\r\na: {'x' * 12_000}",
+        f"POST /echo HTTP/1.1\r\n{HEAD}transfer-encoding: chunked\r\n\r\n1;{'x' * 12_000}",
     ],
 )
 async def test_what_is_too_large_is_refused_as_soon_as_that_is_known(client: Client, text: str) -> None:
