@@ -24,11 +24,6 @@ import asyncio, sys
 from pathlib import Path
 from landline.store.embedded import EmbeddedServer
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning"),
-    pytest.mark.usefixtures("half_made_connections"),
-]
-
 async def main():
     server = EmbeddedServer(Path(sys.argv[1]))
     await server.start()
