@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from landline.core.errors import Refusal, Unavailable
+from landline.engines.children import followed, stop
 from landline.engines.coturn import probe
 from landline.engines.coturn.settings import Settings, configuration
 from landline.store.embedded.account import Account
@@ -86,19 +86,20 @@ class Coturn:
             await asyncio.wait([self._watching])
             self._watching = None
         if self._process is not None:
-            await asyncio.to_thread(_stop, self._process)
+            await asyncio.to_thread(stop, self._process, STOP_S)
             self._process = None
 
     async def _launch(self) -> "asyncio.Future[int]":
         """A coturn that answers, and the future of its exit status. Raises `CannotRun`, its process ended."""
         self._said.clear()
         self._process = self._spawn()
-        exited = self._follow(self._process)
+        # Its log names users and addresses, so it goes nowhere else.
+        exited = followed(self._process, self._said, "coturn")
         answering = asyncio.create_task(probe.answers(self._probed(), self._settings.port, START_TIMEOUT_S))
         try:
             await asyncio.wait([answering, exited], return_when=asyncio.FIRST_COMPLETED)
             if exited.done() or not answering.result():
-                await asyncio.to_thread(_stop, self._process)
+                await asyncio.to_thread(stop, self._process, STOP_S)
                 raise CannotRun(f"coturn did not start: {self._reason()}")
         finally:
             answering.cancel()
@@ -139,28 +140,6 @@ class Coturn:
 
     def _probed(self) -> str:
         return self._settings.listen[0] if self._settings.listen else "127.0.0.1"
-
-    def _follow(self, process: "subprocess.Popen[bytes]") -> "asyncio.Future[int]":
-        """The future of its exit status. Meanwhile what it says is read, and the last lines are kept: its log names
-        users and addresses, so it goes nowhere else."""
-        loop = asyncio.get_running_loop()
-        exited: asyncio.Future[int] = loop.create_future()
-        said = self._said
-
-        def report(status: int) -> None:
-            if not exited.done():
-                exited.set_result(status)
-
-        def follow() -> None:
-            assert process.stdout is not None
-            with process.stdout as lines:
-                said.extend(line.decode("utf-8", "replace").strip() for line in lines)
-            status = process.wait()
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(report, status)
-
-        threading.Thread(target=follow, name="coturn", daemon=True).start()
-        return exited
 
     def _reason(self) -> str:
         """What it said last that tells why it ended."""
@@ -222,13 +201,3 @@ def _bound(addresses: Sequence[str], port: int) -> int:
                 bound.bind((address, port))
                 port = bound.getsockname()[1]
     return port
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    for told, patience_s in ((signal.SIGTERM, STOP_S), (signal.SIGKILL, 5.0)):
-        process.send_signal(told)
-        try:
-            process.wait(patience_s)
-        except subprocess.TimeoutExpired:
-            continue
-        return

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import threading
 from collections import deque
 from pathlib import Path
 from random import Random
@@ -20,6 +19,7 @@ from random import Random
 import structlog
 
 from landline.core.errors import Refusal
+from landline.engines.children import followed, stop
 from landline.store.embedded.account import Account
 
 log = structlog.get_logger()
@@ -89,7 +89,7 @@ class NatsServer:
             await asyncio.wait([self._watching])
             self._watching = None
         if self._process is not None:
-            await asyncio.to_thread(_stop, self._process)
+            await asyncio.to_thread(stop, self._process, _STOP_S)
             self._process = None
 
     async def _launch(self) -> "asyncio.Future[int]":
@@ -99,12 +99,12 @@ class NatsServer:
             self._process = self._spawn()
         except OSError as error:
             raise CannotRun(f"cannot run {self._program}: {error.strerror}") from None
-        exited = self._follow(self._process)
+        exited = followed(self._process, self._said, "nats-server")
         answering = asyncio.create_task(answers(self._port))
         try:
             await asyncio.wait([answering, exited], timeout=_START_S, return_when=asyncio.FIRST_COMPLETED)
             if exited.done() or not answering.done():
-                await asyncio.to_thread(_stop, self._process)
+                await asyncio.to_thread(stop, self._process, _STOP_S)
                 raise CannotRun(f"{PROGRAM} did not start: {self._said[-1] if self._said else 'it said nothing'}")
         finally:
             answering.cancel()
@@ -128,27 +128,6 @@ class NatsServer:
                 return account.popen(command, dies_with_us=signal.SIGKILL, output=subprocess.PIPE, fds=descriptors)
             finally:
                 os.close(program)
-
-    def _follow(self, process: "subprocess.Popen[bytes]") -> "asyncio.Future[int]":
-        """The future of its exit status. Meanwhile what it says is read, and the last lines are kept."""
-        loop = asyncio.get_running_loop()
-        exited: asyncio.Future[int] = loop.create_future()
-        said = self._said
-
-        def report(status: int) -> None:
-            if not exited.done():
-                exited.set_result(status)
-
-        def follow() -> None:
-            assert process.stdout is not None
-            with process.stdout as lines:
-                said.extend(line.decode("utf-8", "replace").strip() for line in lines)
-            status = process.wait()
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(report, status)
-
-        threading.Thread(target=follow, name="nats-server", daemon=True).start()
-        return exited
 
     async def _watch(self, exited: "asyncio.Future[int]") -> None:
         """Start it again whenever it ends, at once at first, then ever more slowly while that fails."""
@@ -228,13 +207,3 @@ async def answers(port: int) -> None:
                 return
         finally:
             writer.close()
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    for told, patience_s in ((signal.SIGTERM, _STOP_S), (signal.SIGKILL, 5.0)):
-        process.send_signal(told)
-        try:
-            process.wait(patience_s)
-        except subprocess.TimeoutExpired:
-            continue
-        return
