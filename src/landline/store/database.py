@@ -48,6 +48,12 @@ LOST = (
 """Failures that time will mend: the server is away, restarting, full, or made us give way to another transaction."""
 
 
+_SETTINGS = {"jit": "off", "enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+"""A statement is planned once, often while its tables are all but empty, and then reading one of them whole looks
+cheapest; it goes on as planned while they grow. What we ask for has keys: nothing but looking these up is planned
+(docs/design/plans.md)."""
+_ANALYSIS = "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on"
+
 Duplicate = asyncpg.UniqueViolationError
 """What a statement raises that would write a key which is there already; it has written nothing."""
 
@@ -69,7 +75,7 @@ class Database:
                 min_size=2,
                 max_size=size,
                 command_timeout=timeout_s,
-                server_settings={"jit": "off"},
+                server_settings=_SETTINGS,
                 reset=_reset,
             )
         except (*LOST, asyncpg.PostgresError) as error:
@@ -97,6 +103,13 @@ class Database:
     async def transaction(self) -> AsyncGenerator[Connection]:
         """A connection in a transaction that commits when the block is left, and rolls back when it raises."""
         async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def analysis(self) -> AsyncGenerator[Connection]:
+        """A transaction for statements that read, join and sum up much, for which PostgreSQL chooses the way."""
+        async with self.transaction() as connection:
+            await connection.execute(_ANALYSIS)
             yield connection
 
     async def fetch(self, sql: str, *arguments: object) -> list[Record]:

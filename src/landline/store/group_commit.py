@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import accumulate, takewhile
 from typing import Generic, TypeVar
 
 from landline.core.errors import Unavailable
@@ -15,7 +16,8 @@ class GroupCommit(Generic[T, R]):
 
     `commit(items)` writes all items in one transaction and returns one result for each, in order, after the commit.
     A batch that fails for another reason than a lost server is tried again item by item, so that one bad item cannot
-    fail its neighbours.
+    fail its neighbours. A batch has a size of `batch_limit` at most, unless a single item is larger; `size` tells an
+    item's, which is 1 where nothing else is said.
     """
 
     def __init__(
@@ -25,11 +27,13 @@ class GroupCommit(Generic[T, R]):
         lanes: int = 2,
         batch_limit: int = 256,
         waiting_limit: int = 20_000,
+        size: Callable[[T], int] | None = None,
     ) -> None:
         self._commit = commit
         self._free_lanes = lanes
         self._batch_limit = batch_limit
         self._waiting_limit = waiting_limit
+        self._size = size
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._lanes: set[asyncio.Task[None]] = set()
 
@@ -49,11 +53,17 @@ class GroupCommit(Generic[T, R]):
     async def _run_lane(self) -> None:
         try:
             while self._waiting:
-                batch = self._waiting[: self._batch_limit]
-                del self._waiting[: self._batch_limit]
+                count = self._batch_limit if self._size is None else self._fitting(self._size)
+                batch = self._waiting[:count]
+                del self._waiting[:count]
                 await self._commit_batch(batch)
         finally:
             self._free_lanes += 1
+
+    def _fitting(self, size: Callable[[T], int]) -> int:
+        """How many of the waiting items, at least one, make up the next batch."""
+        sizes = accumulate(size(item) for item, _ in self._waiting)
+        return max(1, sum(1 for _ in takewhile(lambda total: total <= self._batch_limit, sizes)))
 
     async def _commit_batch(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:

@@ -9,7 +9,7 @@ from tests.support.smpp import crash
 from tests.support.smpp_world import OURS, PHONE, World
 
 from landline.core.errors import Unavailable
-from landline.ports.sms_carrier import Arrival
+from landline.ports.sms_carrier import Arrival, Receipt
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import Tag
 from landline.protocols.smpp.texts import Alphabet, LongStyle
@@ -164,3 +164,26 @@ async def test_a_data_sm_is_a_text_too(world: World) -> None:
     await world.smsc.until(lambda: world.smsc.counts.delivered == 1)
     (arrival,) = world.events.arrivals
     assert (arrival.sender, arrival.recipient, arrival.text) == (PHONE, OURS, "by another road")
+
+
+async def test_receipts_are_passed_on_while_others_are_being_stored(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carrier = await world.start()
+    stored, held = asyncio.Event(), asyncio.Event()
+    reported = world.events.reported
+
+    async def slow_once(name: str, receipts: Sequence[Receipt]) -> None:
+        monkeypatch.setattr(world.events, "reported", reported)
+        held.set()
+        await stored.wait()
+        await reported(name, receipts)
+
+    monkeypatch.setattr(world.events, "reported", slow_once)
+    await world.send(carrier, "one")
+    await held.wait()
+    await world.send(carrier, "two", "three")
+    await world.smsc.until(lambda: world.smsc.counts.delivered == 2)
+    assert len(world.events.receipts) == 2
+    stored.set()
+    await world.smsc.until(lambda: world.smsc.counts.delivered == 3)

@@ -29,6 +29,19 @@ async def test_what_arrives_during_a_commit_shares_the_next_one():
     assert batches == [[0], [1, 2, 3, 4, 5]]
 
 
+async def test_large_items_are_committed_beside_each_other_and_small_ones_together():
+    batches: list[list[int]] = []
+
+    async def commit(items: list[int]) -> list[int]:
+        batches.append(items)
+        await asyncio.sleep(0)
+        return items
+
+    group: GroupCommit[int, int] = GroupCommit(commit, lanes=2, batch_limit=100, size=lambda item: item)
+    await asyncio.gather(*(group.submit(item) for item in (100, 250, 30, 30, 30, 30)))
+    assert batches == [[100], [250], [30, 30, 30], [30]]
+
+
 async def test_a_bad_item_fails_alone():
     async def commit(items: list[int]) -> list[int]:
         if 3 in items:

@@ -12,7 +12,7 @@ import structlog
 from landline.core.errors import Unavailable
 from landline.engines.smpp.binds import Binds
 from landline.engines.smpp.config import SmppConfig
-from landline.engines.smpp.inbox import Inbox, Known
+from landline.engines.smpp.inbox import LANES, Inbox, Known, Sleep
 from landline.engines.smpp.link import Link
 from landline.engines.smpp.outbox import Answer, Outbox
 from landline.engines.smpp.pump import Pump
@@ -62,7 +62,7 @@ class SmppCarrier:
         self._clock = clock
         self._records = Records(database, config.name, uuid4(), config.default_alphabet)
         self._outbox = Outbox(config)
-        self._inbox = Inbox(config, self._records, self._outbox.untold, self._ring, self._pause_hearing, known)
+        self._inbox = Inbox(config, self._records, self._outbox.untold, self._ring, self._ring_lanes, known)
         jitter = random or Random()  # noqa: S311 - not a secret
         self._binds = Binds(config, clock, jitter, self, slots or AllMine(config.binds))
         self._binds.on_reachable = self._reached
@@ -71,7 +71,9 @@ class SmppCarrier:
         self._telling: asyncio.Task[None] | None = None
         self._answering: Alarm
         self._hearing: Alarm
+        self._reporting: list[Alarm] = []
         self._told_all = False
+        self._heard_all = False
         self._closing = False
         self.on_reachable: Callable[[], None] = _nobody
         """Called when `reachable` has changed."""
@@ -112,6 +114,7 @@ class SmppCarrier:
         """See the port. Returns when each bind was tried once; one that failed goes on trying."""
         self._events = events
         self._answering, self._hearing = self._clock.alarm(), self._clock.alarm()
+        self._reporting = [self._clock.alarm() for _ in range(LANES)]
         self._telling = asyncio.create_task(self._tell())
         await self._binds.start()
 
@@ -242,11 +245,13 @@ class SmppCarrier:
             pump.session.answer(event.sequence, status.ESME_RINVCMDID)
 
     async def _tell(self) -> None:
-        """What calls the service: one worker with answers, one with what the carrier brings, so that neither waits for
-        the other's commits. A receipt whose answer is not stored yet waits in the inbox."""
+        """What calls the service: one worker with answers, one with texts, some with receipts, so that none waits for
+        another's commits. A receipt whose answer is not stored yet waits in the inbox."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._hear())
             tasks.create_task(self._answer())
+            for alarm in self._reporting:
+                tasks.create_task(self._report(alarm))
 
     async def _answer(self) -> None:
         assert self._events is not None
@@ -268,13 +273,28 @@ class SmppCarrier:
         assert self._events is not None
         try:
             while True:
-                if await self._inbox.bring(self.name, self._events, self._now()):
+                if await self._inbox.bring(self.name, self._events, self._now(), self._sleeper(self._hearing)):
                     continue
                 if self._told_all:
-                    return
+                    break
                 await self._hearing.wait(_instant(self._inbox.deadline()))
+            self._heard_all = True
+            self._ring_lanes()
         finally:
             self._hearing.close()
+
+    async def _report(self, alarm: Alarm) -> None:
+        assert self._events is not None
+        sleep = self._sleeper(alarm)
+        try:
+            while True:
+                if await self._inbox.report(self.name, self._events, sleep):
+                    continue
+                if self._heard_all:
+                    return
+                await alarm.wait()
+        finally:
+            alarm.close()
 
     async def _tell_answers(self, events: CarrierEvents, answers: list[Answer]) -> None:
         long = [answer.ids for answer in answers if answer.ids is not None]
@@ -314,8 +334,8 @@ class SmppCarrier:
         while self._now() < until:
             await alarm.wait(_instant(until))
 
-    async def _pause_hearing(self, seconds: float) -> None:
-        await self._sleep(self._hearing, seconds)
+    def _sleeper(self, alarm: Alarm) -> Sleep:
+        return lambda seconds: self._sleep(alarm, seconds)
 
     def _check(self) -> None:
         if self._closing or self._events is None:
@@ -327,6 +347,10 @@ class SmppCarrier:
         if self._telling is not None:
             self._answering.ring()
             self._hearing.ring()
+
+    def _ring_lanes(self) -> None:
+        for alarm in self._reporting:
+            alarm.ring()
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

@@ -1,4 +1,8 @@
-"""What a carrier's deliver_sm bring: receipts and texts, gathered per wake-up, passed on, then acknowledged."""
+"""What a carrier's deliver_sm bring: receipts and texts, gathered per wake-up, passed on, then acknowledged.
+
+Texts are passed on in the order in which they came. Receipts need none, and the SMSC keeps back further ones until
+these are acknowledged: they are passed on in lanes, so that one gets its next ones ready while another's are committed.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence, Set
@@ -35,6 +39,11 @@ Known = Callable[[str, Sequence[str]], Awaitable[Set[str]]]
 """Which of a carrier's message ids the service has stored the submissions of, whichever process told it."""
 _TRIES = 3
 """How often the service is asked before the SMSC is told to bring it again."""
+LANES = 2
+_LANE_LEAST = 100
+"""A lane leaves others their share of the receipts that are due, from so many on."""
+Sleep = Callable[[float], Awaitable[None]]
+"""Waits by the clock, for so many seconds."""
 
 
 @dataclass(slots=True, eq=False)
@@ -81,7 +90,8 @@ class InboxCounters:
 
 class Inbox:
     """See the module. `untold` has the ids of parts whose messages are still on their way; `ring` is called when there
-    is something to `bring`; `sleep` waits by the clock; `known` is there when other processes submit too."""
+    is something to `bring`, `ring_lanes` when there is something to `report`; `known` is there when other processes
+    submit too."""
 
     def __init__(
         self,
@@ -89,18 +99,19 @@ class Inbox:
         records: Records,
         untold: Set[str],
         ring: Callable[[], None],
-        sleep: Callable[[float], Awaitable[None]],
+        ring_lanes: Callable[[], None],
         known: Known | None = None,
     ) -> None:
         self._config = config
         self._records = records
         self._untold = untold
         self._ring = ring
-        self._sleep = sleep
+        self._ring_lanes = ring_lanes
         self._elsewhere = known
         self._ask_at = 0.0
         self._items: list[_Item] = []
         self._early: list[_Item] = []
+        self._reports: list[_Item] = []
         self._known: dict[str, bool] = {}
         self._recent: dict[bytes, _Recent] = {}
         self._sweep_at = 0.0
@@ -136,26 +147,37 @@ class Inbox:
         asks_at = early if self._elsewhere is None else self._ask_at
         return min(early, asks_at, self._sweep_at)
 
-    async def bring(self, carrier: str, events: CarrierEvents, now: float) -> bool:
-        """Pass on what has come and acknowledge it; whether there was anything."""
+    async def bring(self, carrier: str, events: CarrierEvents, now: float, sleep: Sleep) -> bool:
+        """Pass on and acknowledge the texts that have come, and leave the receipts that are due for `report`; whether
+        there was anything."""
         if now >= self._sweep_at:
             await self._sweep(carrier, events, now)
         items, self._items = self._items, []
         reports = await self._due([item for item in items if item.receipt is not None], now)
         found = [item for item in items if item.receipt is None]
-        if not reports and not found:
-            return False
         if reports:
-            await self._attempt(reports, lambda batch: self._report(carrier, events, batch))
+            self._reports += reports
+            self._ring_lanes()
         if found:
-            await self._attempt(found, lambda batch: self._arrive(carrier, events, batch, now))
-        self._acknowledge([*reports, *found])
+            await self._attempt(found, lambda batch: self._arrive(carrier, events, batch, now), sleep)
+            self._acknowledge(found)
+        return bool(reports or found)
+
+    async def report(self, carrier: str, events: CarrierEvents, sleep: Sleep) -> bool:
+        """Pass on receipts that are due and acknowledge them; whether there were any. `LANES` may do so at once."""
+        share = max(_LANE_LEAST, -(-len(self._reports) // LANES))
+        reports, self._reports = self._reports[:share], self._reports[share:]
+        if not reports:
+            return False
+        await self._attempt(reports, lambda batch: self._report(carrier, events, batch), sleep)
+        self._acknowledge(reports)
         return True
 
     def drop(self, session: Session) -> None:
         """The connection is gone: what came by it and was not passed on will be brought again."""
         self._early = [item for item in self._early if item.pump.session is not session]
         self._items = [item for item in self._items if item.pump.session is not session]
+        self._reports = [item for item in self._reports if item.pump.session is not session]
 
     def _read_receipt(self, item: _Item, message: ShortMessage) -> None:
         read = receipts.read(message)
@@ -293,7 +315,9 @@ class Inbox:
             while len(self._recent) > _RECENT_LIMIT:
                 del self._recent[next(iter(self._recent))]
 
-    async def _attempt(self, items: list[_Item], pass_on: Callable[[list[_Item]], Awaitable[None]]) -> None:
+    async def _attempt(
+        self, items: list[_Item], pass_on: Callable[[list[_Item]], Awaitable[None]], sleep: Sleep
+    ) -> None:
         """Pass `items` on; those the service does not take get a status that has the SMSC bring them again."""
         for attempt in range(_TRIES):
             try:
@@ -301,14 +325,14 @@ class Inbox:
             except Unavailable as error:
                 log.warning("smpp.put_off", carrier=self._config.name, count=len(items), reason=error.message)
                 if attempt + 1 < _TRIES:
-                    await self._sleep(error.retry_after_s)
+                    await sleep(error.retry_after_s)
             except asyncio.CancelledError:
                 raise
             except Exception:
                 log.exception("smpp.not_passed_on", carrier=self._config.name, count=len(items))
                 if len(items) > 1:  # one bad item must not keep its neighbours
                     for item in items:
-                        await self._attempt([item], pass_on)
+                        await self._attempt([item], pass_on, sleep)
                     return
                 break
             else:

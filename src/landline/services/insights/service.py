@@ -62,7 +62,7 @@ class Insights:
         Raises `Invalid` when the question goes back further than counts are kept.
         """
         self.kept.check(question, self._clock.now())
-        async with self._database.connection() as connection:
+        async with self._database.analysis() as connection:
             return await records.page(connection, resource, question, after, limit)
 
     async def export(self, resource: ResourceId, question: Question) -> AsyncGenerator[list[Group]]:
@@ -75,7 +75,7 @@ class Insights:
             raise TooMany("Other exports are being read.", retry_after_s=5.0)
         self._exports += 1
         try:
-            async with self._database.transaction() as connection:
+            async with self._database.analysis() as connection:
                 await records.declare(connection, resource, question)
                 while groups := await records.more(connection, question, _EXPORT_ROWS):
                     yield groups
@@ -84,7 +84,7 @@ class Insights:
 
     async def fold(self) -> bool:
         """Fold what has been counted; whether there may be more. Any number of processes may do it at once."""
-        async with self._database.connection() as connection:
+        async with self._database.analysis() as connection:
             return await records.fold(connection, FOLD_ROWS, self._tags_per_hour) >= FOLD_ROWS
 
     async def prune(self) -> bool:

@@ -33,6 +33,11 @@ from landline.store.group_commit import GroupCommit
 
 log = structlog.get_logger()
 
+_LANES = 3
+_TOGETHER = 128
+"""Messages. What carriers bring is committed together up to so many, and beyond that beside each other: PostgreSQL
+works on one while the next is prepared."""
+
 
 @dataclass(slots=True)
 class _News:
@@ -85,7 +90,9 @@ class News:
         self._insights = insights
         self._customers = customers
         self._counts = counts
-        self._group: GroupCommit[_News, None] = GroupCommit(self._commit, lanes=2, batch_limit=128)
+        self._group: GroupCommit[_News, None] = GroupCommit(
+            self._commit, lanes=_LANES, batch_limit=_TOGETHER, size=_size
+        )
         self.on_deferred: Callable[[], None] = _nobody
         """Called when messages were deferred: the worker's wait may be too long now."""
 
@@ -355,6 +362,10 @@ class News:
         reports = [notices.ended(record) for record in ended if record["report_wanted"]]
         if reports:
             emitted.append(await self._events.emit(connection, reports))
+
+
+def _size(news: _News) -> int:
+    return len(news.answers) + len(news.endings) + len(news.given_up)
 
 
 def _is_for(answer: Submitted, carrier: str, pending: Pending) -> bool:

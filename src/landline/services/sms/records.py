@@ -6,6 +6,7 @@ Instants come in as parameters. Bulk statements take arrays, one element a row, 
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import accumulate
 from uuid import UUID
 
 from msgspec import Struct
@@ -29,25 +30,26 @@ _ROWS = """
 request AS (
     SELECT * FROM unnest($4::uuid[], $5::text[], $6::text[], $7::text[], $8::smallint[], $9::boolean[],
         $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[], $14::timestamptz[], $15::timestamptz[],
-        $16::boolean[])
-    WITH ORDINALITY AS q (resource_id, sender, body, tag, segments, report_wanted, accepted_at, report_by, carrier,
-        route, valid_until, send_at, heeds_opt_outs, n)
+        $16::boolean[], $17::integer[], $18::integer[])
+    AS q (resource_id, sender, body, tag, segments, report_wanted, accepted_at, report_by, carrier, route, valid_until,
+        send_at, heeds_opt_outs, first, last)
 ),
-message AS (
-    SELECT * FROM unnest($17::bigint[], $18::uuid[], $19::text[], $20::uuid[], $21::smallint[], $22::integer[])
-        AS r (n, message_id, recipient, repeatability_id, state, code)
+message AS MATERIALIZED (
+    SELECT * FROM request q CROSS JOIN LATERAL unnest(($19::uuid[])[first:last], ($20::text[])[first:last],
+        ($21::uuid[])[first:last], ($22::smallint[])[first:last], ($23::integer[])[first:last])
+    AS r (message_id, recipient, repeatability_id, state, code)
 ),
 """
 _MESSAGES = """
     INSERT INTO sms_messages (resource_id, message_id, block_id, accepted_at, report_by, ended_at, due_at,
         repeatability_id, code, segments, segments_delivered, state, report_wanted, sender, recipient, carrier, tag,
         body, route, valid_until, attempts)
-    SELECT q.resource_id, r.message_id, $1, q.accepted_at, q.report_by,
-        CASE WHEN r.code IS NOT NULL THEN q.accepted_at END, CASE WHEN r.code IS NULL THEN q.send_at END,
-        r.repeatability_id, r.code, q.segments, CASE WHEN r.code IS NOT NULL THEN 0 END, r.state, q.report_wanted,
-        q.sender, r.recipient, q.carrier, q.tag, q.body, q.route, q.valid_until,
-        CASE WHEN q.send_at IS NULL THEN 0 ELSE 1 END -- it has a timer of its own, and no part in its block
-    FROM message r JOIN request q USING (n)
+    SELECT resource_id, message_id, $1, accepted_at, report_by,
+        CASE WHEN code IS NOT NULL THEN accepted_at END, CASE WHEN code IS NULL THEN send_at END,
+        repeatability_id, code, segments, CASE WHEN code IS NOT NULL THEN 0 END, state, report_wanted, sender,
+        recipient, carrier, tag, body, route, valid_until,
+        CASE WHEN send_at IS NULL THEN 0 ELSE 1 END -- it has a timer of its own, and no part in its block
+    FROM message
 """
 _BLOCK = "INSERT INTO sms_blocks (block_id, owner, due_at) SELECT $1::uuid, $2::uuid, $3::timestamptz"
 _INSERT = f"""
@@ -62,12 +64,10 @@ SELECT count(*) FROM inserted
 _UNLESS = "WHERE NOT EXISTS (SELECT FROM opted_out)"
 _INSERT_AND_COUNT = f"""
 WITH {_ROWS} opted_out AS MATERIALIZED (
-    SELECT FROM message r JOIN request q USING (n)
-    JOIN sms_optouts o ON (o.resource_id, o.sender, o.recipient) = (q.resource_id, q.sender, r.recipient)
-    WHERE q.heeds_opt_outs LIMIT 1
+    SELECT FROM message m JOIN sms_optouts o USING (resource_id, sender, recipient) WHERE m.heeds_opt_outs LIMIT 1
 ),
 block AS ({_BLOCK} {_UNLESS}),
-counted AS ({Insights.counting(first=23)} {_UNLESS}),
+counted AS ({Insights.counting(first=24)} {_UNLESS}),
 inserted AS ({_MESSAGES} {_UNLESS} RETURNING message_id)
 SELECT count(*) FROM inserted
 """
@@ -90,17 +90,14 @@ async def insert_and_count(
 
 
 def _arrays(rows: Sequence[Row]) -> tuple[list[object], ...]:
-    """The arguments of `_ROWS`: what messages share once for all of them."""
-    places: dict[tuple[int, str, str], int] = {}
-    requests: list[tuple[Plan, str, str]] = []
-    numbers: list[int] = []
+    """The arguments of `_ROWS`: what messages share once for all of them, then the messages, those that share it
+    beside each other."""
+    sharing: dict[tuple[int, str, str], list[Row]] = {}
     for row in rows:
-        place = (id(row.plan), row.recipient.carrier, row.recipient.route)
-        number = places.get(place)
-        if number is None:
-            requests.append((row.plan, *place[1:]))
-            number = places[place] = len(requests)
-        numbers.append(number)
+        sharing.setdefault((id(row.plan), row.recipient.carrier, row.recipient.route), []).append(row)
+    requests = [(group[0].plan, carrier, route) for (_, carrier, route), group in sharing.items()]
+    last = list(accumulate(map(len, sharing.values())))
+    rows = [row for group in sharing.values() for row in group]
     return (
         [plan.resource for plan, _, _ in requests],
         [plan.sender for plan, _, _ in requests],
@@ -115,7 +112,8 @@ def _arrays(rows: Sequence[Row]) -> tuple[list[object], ...]:
         [plan.valid_until for plan, _, _ in requests],
         [plan.send_at for plan, _, _ in requests],
         [plan.heeds_opt_outs for plan, _, _ in requests],
-        list(numbers),
+        [end - len(group) + 1 for end, group in zip(last, sharing.values(), strict=True)],
+        [*last],
         [row.recipient.message_id for row in rows],
         [row.recipient.to for row in rows],
         [row.recipient.repeatability_id for row in rows],

@@ -84,14 +84,16 @@ WITH receipt AS (
     FROM unnest($3::text[], $4::smallint[], $5::integer[], $6::timestamptz[], $7::smallint[])
         AS r (carrier_message_id, state, code, at, segments_delivered)
 ),
-known AS (
-    SELECT r.*, s.resource_id, s.message_id FROM receipt r
-    JOIN sms_submissions s ON s.carrier = $1 AND s.carrier_message_id = r.carrier_message_id
+known AS MATERIALIZED (
+    SELECT r.*, s.resource_id, s.message_id FROM receipt r LEFT JOIN LATERAL (
+        SELECT resource_id, message_id FROM sms_submissions
+        WHERE carrier = $1 AND carrier_message_id = r.carrier_message_id
+        LIMIT 1 -- never all of the carrier's at once
+    ) s ON true
 ),
 parked AS (
     INSERT INTO sms_parked_receipts (carrier, carrier_message_id, parked_at, at, state, code, segments_delivered)
-    SELECT $1, r.carrier_message_id, $2, r.at, r.state, r.code, r.segments_delivered FROM receipt r
-    WHERE NOT EXISTS (SELECT FROM known k WHERE k.carrier_message_id = r.carrier_message_id)
+    SELECT $1, carrier_message_id, $2, at, state, code, segments_delivered FROM known WHERE message_id IS NULL
     ON CONFLICT DO NOTHING
 )
 UPDATE sms_messages m SET state = k.state, code = k.code, ended_at = k.at, due_at = NULL, claim_id = NULL,
