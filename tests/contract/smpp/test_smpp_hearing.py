@@ -187,3 +187,31 @@ async def test_receipts_are_passed_on_while_others_are_being_stored(
     assert len(world.events.receipts) == 2
     stored.set()
     await world.smsc.until(lambda: world.smsc.counts.delivered == 3)
+
+
+async def test_a_backlog_is_not_sent_off_while_its_receipts_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    carrier = await world.start()
+    stored = asyncio.Event()
+    waiting: list[int] = []
+    reported = world.events.reported
+
+    async def held_back(name: str, receipts: Sequence[Receipt]) -> None:
+        waiting.append(len(receipts))
+        await stored.wait()
+        await reported(name, receipts)
+
+    monkeypatch.setattr(world.events, "reported", held_back)
+
+    async def send_all() -> None:
+        for _ in range(30):
+            await world.send(carrier, *["text"] * 100)
+
+    sending = asyncio.create_task(send_all())
+    await world.events.until(lambda: len(waiting) >= 2 and len(world.events.answers) >= 400)
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert not sending.done()
+    assert world.smsc.counts.submits < 3000
+    stored.set()
+    await sending
+    await world.reported(3000)

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -52,7 +52,7 @@ class Desk:
         self._lock = asyncio.Lock()
         self._script: Script | None = None
         """None when it has to be read again: it was changed, or a write failed and may have committed or not."""
-        self._ordinals: dict[str, int] = {}
+        self._ordinals: OrderedDict[str, int] = OrderedDict()
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._grown: Counter[str] = Counter()
         self._trimmed_at = 0
@@ -220,7 +220,7 @@ class Desk:
 
     def _begin_run(self, seed: int | None) -> None:
         self._seed = seed
-        self._ordinals = {}
+        self._ordinals = OrderedDict()
 
     async def _loaded(self) -> Script:
         if self._script is None:

@@ -3,6 +3,7 @@
 Pure: everything that looks random follows from the seed, the recipient and how many messages it had before.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -137,12 +138,12 @@ class Script:
         seed: int,
         handsets: Iterable[Handset] = (),
         rules: Iterable[Rule] = (),
-        ordinals: dict[str, int] | None = None,
+        ordinals: OrderedDict[str, int] | None = None,
     ) -> None:
         self.seed = seed
         self.handsets = {handset.number: handset for handset in handsets}
         self.rules = sorted(rules, key=lambda rule: rule.rule_id)
-        self.ordinals = ordinals if ordinals is not None else {}
+        self.ordinals = ordinals if ordinals is not None else OrderedDict[str, int]()
         """Messages per recipient, of those that anything random was asked about."""
         self._exact: dict[str, list[int]] = {}
         self._prefixed: list[int] = []
@@ -214,7 +215,7 @@ class Turn:
         ordinals = self._script.ordinals
         ordinals.update(self._ordinals)
         while len(ordinals) > _ORDINALS_LIMIT:
-            del ordinals[next(iter(ordinals))]
+            ordinals.popitem(last=False)
 
     def _fires(self, rule: Rule, place: int, recipient: str, ordinal: int) -> bool:
         if not rule.chooses(rule.seen + 1, rule.fired):

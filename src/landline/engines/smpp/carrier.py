@@ -61,8 +61,10 @@ class SmppCarrier:
         self._config = config
         self._clock = clock
         self._records = Records(database, config.name, uuid4(), config.default_alphabet)
-        self._outbox = Outbox(config)
-        self._inbox = Inbox(config, self._records, self._outbox.untold, self._ring, self._ring_lanes, known)
+        self._outbox = Outbox(config, lambda: self._inbox.behind)
+        self._inbox = Inbox(
+            config, self._records, self._outbox.untold, self._ring, self._ring_lanes, self._outbox.pass_on, known
+        )
         jitter = random or Random()  # noqa: S311 - not a secret
         self._binds = Binds(config, clock, jitter, self, slots or AllMine(config.binds))
         self._binds.on_reachable = self._reached
@@ -126,6 +128,7 @@ class SmppCarrier:
             self._check()
             now = self._now()
             self._outbox.take(submissions, now)
+            self._inbox.sent(len(submissions))
             self._outbox.fill(self._links, now)
         finally:
             self._outbox.pass_on()

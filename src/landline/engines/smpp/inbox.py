@@ -5,6 +5,7 @@ these are acknowledged: they are passed on in lanes, so that one gets its next o
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -42,6 +43,8 @@ _TRIES = 3
 LANES = 2
 _LANE_LEAST = 100
 """A lane leaves others their share of the receipts that are due, from so many on."""
+_AHEAD = 400
+"""Messages that may be sent beyond the receipts passed on meanwhile, while receipts wait."""
 Sleep = Callable[[float], Awaitable[None]]
 """Waits by the clock, for so many seconds."""
 
@@ -90,8 +93,8 @@ class InboxCounters:
 
 class Inbox:
     """See the module. `untold` has the ids of parts whose messages are still on their way; `ring` is called when there
-    is something to `bring`, `ring_lanes` when there is something to `report`; `known` is there when other processes
-    submit too."""
+    is something to `bring`, `ring_lanes` when there is something to `report`, `caught_up` when `behind` may have
+    changed; `known` is there when other processes submit too."""
 
     def __init__(
         self,
@@ -100,6 +103,7 @@ class Inbox:
         untold: Set[str],
         ring: Callable[[], None],
         ring_lanes: Callable[[], None],
+        caught_up: Callable[[], None],
         known: Known | None = None,
     ) -> None:
         self._config = config
@@ -107,13 +111,17 @@ class Inbox:
         self._untold = untold
         self._ring = ring
         self._ring_lanes = ring_lanes
+        self._caught_up = caught_up
+        self._sent = 0
+        self._passing = 0
         self._elsewhere = known
         self._ask_at = 0.0
         self._items: list[_Item] = []
         self._early: list[_Item] = []
         self._reports: list[_Item] = []
-        self._known: dict[str, bool] = {}
-        self._recent: dict[bytes, _Recent] = {}
+        # Ordered, for the oldest to go in no time: a dict looks for its first key from where it once began.
+        self._known: OrderedDict[str, bool] = OrderedDict()
+        self._recent: OrderedDict[bytes, _Recent] = OrderedDict()
         self._sweep_at = 0.0
         self.counters = InboxCounters()
 
@@ -137,7 +145,17 @@ class Inbox:
         for message_id in ids:
             known[message_id] = several
         while len(known) > _KNOWN_LIMIT:
-            del known[next(iter(known))]
+            known.popitem(last=False)
+
+    def sent(self, count: int) -> None:
+        """So many messages more were given to the carrier."""
+        self._sent += count
+
+    @property
+    def behind(self) -> bool:
+        """Whether sending went ahead while receipts waited, here or in the SMSC's window. Both need the same processor
+        and database: without this, a backlog is sent off first, and its receipts wait until then."""
+        return self._sent >= _AHEAD and (bool(self._reports) or self._passing == LANES)
 
     def deadline(self) -> float | None:
         """When `bring` has something to do by itself."""
@@ -169,8 +187,14 @@ class Inbox:
         reports, self._reports = self._reports[:share], self._reports[share:]
         if not reports:
             return False
-        await self._attempt(reports, lambda batch: self._report(carrier, events, batch), sleep)
+        self._passing += 1
+        try:
+            await self._attempt(reports, lambda batch: self._report(carrier, events, batch), sleep)
+        finally:
+            self._passing -= 1
+            self._sent = max(0, self._sent - len(reports))
         self._acknowledge(reports)
+        self._caught_up()
         return True
 
     def drop(self, session: Session) -> None:
@@ -178,6 +202,7 @@ class Inbox:
         self._early = [item for item in self._early if item.pump.session is not session]
         self._items = [item for item in self._items if item.pump.session is not session]
         self._reports = [item for item in self._reports if item.pump.session is not session]
+        self._caught_up()
 
     def _read_receipt(self, item: _Item, message: ShortMessage) -> None:
         read = receipts.read(message)
@@ -313,7 +338,7 @@ class Inbox:
                 self._recent.pop(item.fingerprint, None)
                 self._recent[item.fingerprint] = _Recent(key, item.pump.session, now)
             while len(self._recent) > _RECENT_LIMIT:
-                del self._recent[next(iter(self._recent))]
+                self._recent.popitem(last=False)
 
     async def _attempt(
         self, items: list[_Item], pass_on: Callable[[list[_Item]], Awaitable[None]], sleep: Sleep

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -67,10 +67,12 @@ class Answer:
 
 
 class Outbox:
-    """See the module. Not told answers count as taken, so that a slow service holds `room` back."""
+    """See the module. Not told answers count as taken, so that a slow service holds `room` back. `held` says whether
+    something else does; when that has changed, call `pass_on`."""
 
-    def __init__(self, config: SmppConfig) -> None:
+    def __init__(self, config: SmppConfig, held: Callable[[], bool]) -> None:
         self._config = config
+        self._held = held
         self._encoder = Encoder(config)
         self._queue: deque[Part] = deque()
         self._limit = max(4 * config.window * config.binds, 500)
@@ -96,7 +98,7 @@ class Outbox:
 
     async def room(self) -> None:
         """Wait until messages may be taken. Raises `Unavailable` when no bind is left meanwhile."""
-        while self.open >= self._limit:
+        while self.open >= self._limit or self._held():
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
@@ -200,7 +202,7 @@ class Outbox:
     def told(self, count: int) -> None:
         """The service has stored `count` answers."""
         self.open -= count
-        while self._waiters and self.open < self._limit:
+        while self._waiters and self.open < self._limit and not self._held():
             waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_result(None)

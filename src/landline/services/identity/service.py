@@ -5,6 +5,7 @@ count at once in every process; requests that arrive together share one question
 """
 
 import os
+from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,7 +55,9 @@ class Identity:
         self._keys = SigningKeys(database, sealer, clock, changes)
         self._creations: GroupCommit[User, None] = GroupCommit(self._insert)
         self._questions: GroupCommit[tuple[ResourceId, UUID], _Standing] = GroupCommit(self._look_up, batch_limit=500)
-        self._read: dict[str, Claims] = {}  # tokens whose signature was checked; one that retires is expired by then
+        self._read: OrderedDict[str, Claims] = (
+            OrderedDict()
+        )  # tokens whose signature was checked; one that retires is expired by then
 
     async def start(self) -> None:
         """Make the deployment's signing key when there is none. Raises `WrongSeal` when it does not open."""
@@ -152,7 +155,7 @@ class Identity:
             claims = tokens.read(token, keys.by_header)
             if claims is not None:
                 if len(self._read) >= _READ_TOKENS:
-                    del self._read[next(iter(self._read))]
+                    self._read.popitem(last=False)
                 self._read[token] = claims
         return claims
 

@@ -1,5 +1,6 @@
 """The inventory of senders: who may send from what, and whose a number is that a phone texted."""
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -133,19 +134,19 @@ class _Cache(Generic[K]):
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._found: dict[K, OwnedNumber | None] = {}
+        self._found: OrderedDict[K, OwnedNumber | None] = OrderedDict()
         self.generation = 0
 
     def __contains__(self, key: K) -> bool:
         return key in self._found
 
     def get(self, key: K) -> OwnedNumber | None:
-        found = self._found[key] = self._found.pop(key)  # now the youngest
-        return found
+        self._found.move_to_end(key)
+        return self._found[key]
 
     def put(self, key: K, found: OwnedNumber | None) -> None:
         if len(self._found) >= self._limit:
-            del self._found[next(iter(self._found))]
+            self._found.popitem(last=False)
         self._found[key] = found
 
     def drop(self, key: K) -> None:
