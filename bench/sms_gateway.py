@@ -112,8 +112,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--singles", type=int, default=20_000, help="requests of 1 recipient in each run")
-    parser.add_argument("--batches", type=int, default=500, help="requests of 100 recipients in each run")
+    parser.add_argument("--singles", type=int, default=50_000, help="requests of 1 recipient in each run")
+    parser.add_argument("--batches", type=int, default=1_500, help="requests of 100 recipients in each run")
     parser.add_argument("--paced-s", type=float, default=10.0, help="seconds of 50 requests/s")
     parser.add_argument(
         "--receipt-delay", type=float, default=0.5, help="seconds from a message's answer to its receipt"

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from typing import NewType
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 ResourceId = NewType("ResourceId", UUID)
 RawId = NewType("RawId", str)
@@ -16,7 +16,15 @@ _VERSION_7 = (0x7 << 76) | (0x2 << 62)
 def time_ordered(at: datetime, entropy: bytes) -> UUID:
     """The UUIDv7 of instant `at` and 10 bytes of `entropy` (RFC 9562 §5.7): ids made later sort later."""
     assert len(entropy) == 10, "a UUIDv7 has 74 bits beside its time"
-    return UUID(int=(int(at.timestamp() * 1000) << 80) | (int.from_bytes(entropy, "big") & _RANDOM) | _VERSION_7)
+    return made((int(at.timestamp() * 1000) << 80) | (int.from_bytes(entropy, "big") & _RANDOM) | _VERSION_7)
+
+
+def made(value: int) -> UUID:
+    """The UUID of 128 bits that are known to be good: without the checks of `UUID`, which are most of its time."""
+    uuid = object.__new__(UUID)
+    object.__setattr__(uuid, "int", value)
+    object.__setattr__(uuid, "is_safe", SafeUUID.unknown)
+    return uuid
 
 
 def user_raw_id(resource: UUID, user: UUID) -> RawId:

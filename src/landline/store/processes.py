@@ -64,6 +64,7 @@ class Processes:
         self._serves = list(serves)
         self._started_at = wall()
         self._known: list[Process] = []
+        self._serving: dict[str | None, int] = {}
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         changes.watch(SUBJECT, self._changed)
@@ -75,8 +76,11 @@ class Processes:
 
     def serving(self, work: str | None) -> int:
         """How many live processes work on `work`; None for whatever it is. At least 1: this one."""
-        others = [each for each in self._known if each.owner != self._owner and each.live]
-        return 1 + sum(1 for each in others if work is None or work in each.serves)
+        count = self._serving.get(work)
+        if count is None:
+            others = [each for each in self._known if each.owner != self._owner and each.live]
+            count = self._serving[work] = 1 + sum(1 for each in others if work is None or work in each.serves)
+        return count
 
     def share(self, work: str | None = None) -> float:
         """The part of a common rate that is this process's: 1 divided by those who share it."""
@@ -118,6 +122,7 @@ class Processes:
             rows = await connection.fetch("SELECT * FROM store_processes ORDER BY started_at, owner")
         before = self.live
         self._known = [_process(row, now) for row in rows]
+        self._serving.clear()
         if self.live != before:
             log.info("processes.live", count=self.live)
 

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -21,9 +22,13 @@ class Wire(msgspec.Struct, rename="camel", omit_defaults=True):
 
 def timestamp(at: datetime) -> str:
     """`at` as ACS writes instants: UTC, seven fractional digits, offset `+00:00`."""
-    if at.tzinfo is not UTC:
-        at = at.astimezone(UTC)
-    return f"{at.isoformat(timespec='microseconds')[:26]}0+00:00"
+    return digits(at) + "0+00:00"
+
+
+@lru_cache(maxsize=1024)
+def digits(at: datetime) -> str:
+    """`at` in UTC to the microsecond. An event has the same instant in several places."""
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
 def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:

@@ -192,8 +192,9 @@ def _state(value: bytes | None) -> MessageState | None:
         return MessageState.UNKNOWN
 
 
+@lru_cache(maxsize=64)
 def _date(digits: str) -> datetime | None:
-    """YYMMDDhhmm, with seconds or with the century as well."""
+    """YYMMDDhhmm, with seconds or with the century as well. Receipts of a minute all have the same."""
     if not digits.isascii() or not digits.isdigit():
         return None
     if len(digits) in (10, 12):

@@ -1,7 +1,7 @@
 """The HTTP requests of event delivery: notifications in both schemas, their headers and signature (acs-wire.md 10)."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from urllib.parse import urlsplit
 
 import msgspec
@@ -86,7 +86,7 @@ def origin_of(public_base_url: str) -> str:
 
 def instant(at: datetime) -> str:
     """`at` as Event Grid writes instants: UTC, seven fractional digits, `Z`."""
-    return at.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "0Z"
+    return base.digits(at) + "0Z"
 
 
 def _schema_headers(settings: Settings, origin: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from landline.core.ids import ResourceId
+from landline.core.ids import ResourceId, made
 from landline.services.events.model import Event
 from landline.services.sms.model import details, messages
 from landline.services.sms.model.messages import State
@@ -97,4 +97,4 @@ def received(
 
 
 def _derived(message_id: UUID) -> UUID:
-    return UUID(int=message_id.int ^ 0x1)
+    return made(message_id.int ^ 0x1)

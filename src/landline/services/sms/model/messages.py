@@ -8,7 +8,7 @@ from enum import IntEnum
 from functools import lru_cache
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from landline.core import ids
 from landline.core.errors import Invalid
@@ -118,18 +118,18 @@ _PUBLIC_ID = re.compile(r"(?:Outgoing|Incoming)_[0-9]{12}([0-9a-f]{8}(?:-[0-9a-f
 
 def outgoing_id(message_id: UUID, at: datetime) -> str:
     """The public id of an outgoing message: `Outgoing_`, its minute (UTC), its guid (acs-wire.md 4.1)."""
-    return f"Outgoing_{_minute(at)}{message_id}"
+    return f"Outgoing_{_minute(int(at.timestamp()) // 60)}{to_builtins(message_id)}"
 
 
 def incoming_id(message_id: UUID, at: datetime) -> str:
     """The public id of a received message."""
-    return f"Incoming_{_minute(at)}{message_id}"
+    return f"Incoming_{_minute(int(at.timestamp()) // 60)}{to_builtins(message_id)}"
 
 
 @lru_cache(maxsize=4096)
-def _minute(at: datetime) -> str:
-    """The minute of `at`; messages of one request, and their reports, all ask for the same."""
-    return f"{at.astimezone(UTC):%Y%m%d%H%M}"
+def _minute(minute: int) -> str:
+    """A minute, counted since 1970 (UTC), as ids have it."""
+    return f"{datetime.fromtimestamp(minute * 60, UTC):%Y%m%d%H%M}"
 
 
 def parse_public_id(text: str) -> UUID | None:
