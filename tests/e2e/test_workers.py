@@ -35,7 +35,7 @@ pytestmark = [
 SHARED = {"LANDLINE_DRIVEN_CLOCK": "false", "LANDLINE_LOG_LEVEL": "info"}
 NUMBERS = [f"+1206555{number:04d}" for number in range(60)]
 PASSED = 200
-HELD = 20_000
+HELD = 10_000
 """Messages that one process has in its hands at most (`HandOver`)."""
 
 

@@ -73,7 +73,7 @@ class HandOver:
     """Queues of pending messages by carrier, and what is left to do in each block this process holds."""
 
     def __init__(
-        self, *, limit: int = 20_000, share: Callable[[], int] = lambda: 1, remembered_blocks: int = 100_000
+        self, *, limit: int = 10_000, share: Callable[[], int] = lambda: 1, remembered_blocks: int = 100_000
     ) -> None:
         """`limit`: how many messages are taken into memory. When `share` says that several processes work on the same
         database it is a tenth of it, so that what one cannot hand over at once is there for the others."""
