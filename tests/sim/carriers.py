@@ -21,7 +21,7 @@ from landline.ports.sms_carrier import Arrival, CarrierEvents, CrashPolicy, Rece
 
 _RESPONSE_S = 10.0
 """The engine's response timer."""
-_HEEDED = timedelta(seconds=10)
+_HEEDED_S = 10.0
 """How soon an opt-out is heeded by messages that wait."""
 _AT_MOST_ONCE = (CrashPolicy.UNKNOWN, CrashPolicy.QUERY)
 
@@ -135,22 +135,24 @@ class Smsc:
     async def inspect(self, submissions: Sequence[Submission]) -> None:
         """What must be true of messages about to be handed over."""
         rows = await self.arena.look(
-            "SELECT m.message_id, m.state, m.code, m.route, o.at AS out_since FROM sms_messages m"
+            "SELECT m.message_id, m.state, m.code, m.route, m.sender, m.recipient, o.at IS NOT NULL AS out"
+            " FROM sms_messages m"
             " LEFT JOIN sms_optouts o"
             "  ON (o.resource_id, o.sender, o.recipient) = (m.resource_id, m.sender, m.recipient)"
             " WHERE m.message_id = ANY($1)",
             [submission.key for submission in submissions],
         )
         await self._catch_up([key for key in (row["message_id"] for row in rows) if key in self.hand_overs])
-        now = self.clock.now()
         for row in rows:
             key = row["message_id"]
             if self.policy is CrashPolicy.REPEATABLE and key in self._taken:
                 continue  # it knows the key
             if row["state"] >= 8:
                 self.wrong.append(f"{key} was handed over to {self.name} after it ended with {row['code']}")
-            if row["out_since"] is not None and row["route"] != "reply" and now - row["out_since"] > _HEEDED:
-                self.wrong.append(f"{key} was handed over {now - row['out_since']} after its recipient opted out")
+            if row["out"] and row["route"] != "reply":
+                since_s = asyncio.get_running_loop().time() - self.arena.opted_out[row["sender"], row["recipient"]]
+                if since_s > _HEEDED_S:
+                    self.wrong.append(f"{key} was handed over {since_s} s after its recipient opted out")
             self._inspect_past(key)
 
     async def _catch_up(self, keys: Sequence[UUID]) -> None:

@@ -48,6 +48,8 @@ class Arena:
         self.side: Any = None
         self._looking = asyncio.Lock()
         self.turns: Turns | None = None
+        self.opted_out: dict[tuple[str, str], float] = {}
+        """When (sender, recipient) was committed as opted out, by the loop's time: the row has the text's own."""
 
     async def start(self) -> None:
         self.side = await self._connect()
@@ -67,6 +69,7 @@ class Arena:
         """Nothing of an earlier seed is left. Emptying tables is ten times as fast as making them anew, as long as
         there is not too much to step over."""
         self._cleaned += 1
+        self.opted_out.clear()
         for raw in self._all:
             if raw not in self._free or raw.is_in_transaction():
                 raw.terminate()  # of a run that came to a bad end
@@ -137,7 +140,7 @@ class SimDatabase(Database):
     async def connection(self) -> AsyncGenerator[Connection]:
         if self._process.dead:
             raise asyncio.CancelledError
-        connection = SimConnection(await self._arena.acquire(), self._turns, self._process)
+        connection = SimConnection(self._arena, await self._arena.acquire(), self._turns, self._process)
         try:
             yield cast(Connection, connection)
         except LOST as error:
@@ -150,8 +153,9 @@ class SimDatabase(Database):
 class SimConnection:
     """Fills `Connection`. Nothing works on it any more once it is lost."""
 
-    def __init__(self, raw: Any, turns: Turns, process: Process) -> None:
+    def __init__(self, arena: Arena, raw: Any, turns: Turns, process: Process) -> None:
         self.raw = raw
+        self._arena = arena
         self.lost = False
         self.begun = False
         self.last: asyncio.Task[Any] | None = None
@@ -168,7 +172,11 @@ class SimConnection:
         return await self._do(lambda: self.raw.executemany(sql, arguments))
 
     async def fetch(self, sql: str, *arguments: object) -> list[Record]:
-        return await self._do(lambda: self.raw.fetch(sql, *arguments))
+        rows = await self._do(lambda: self.raw.fetch(sql, *arguments))
+        if "INSERT INTO sms_optouts" in sql:
+            places = [(str(arguments[1]), row["recipient"]) for row in rows]
+            self.news.append(lambda: self._arena.opted_out.update(dict.fromkeys(places, _time())))
+        return rows
 
     async def fetchrow(self, sql: str, *arguments: object) -> Record | None:
         return await self._do(lambda: self.raw.fetchrow(sql, *arguments))
@@ -225,6 +233,10 @@ class SimConnection:
             await self.raw.execute("BEGIN")
             self.begun = True
         return await statement()
+
+
+def _time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 class Bus:

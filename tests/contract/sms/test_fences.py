@@ -4,6 +4,7 @@ loses them, nor counts them twice (docs/design/gateway.md, "Fences")."""
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -18,6 +19,7 @@ from landline.engines.clock import DrivenClock
 from landline.ports.sms_carrier import Arrival, CrashPolicy, Receipt, Submission, Submitted
 from landline.services.insights.model import Figures
 from landline.services.insights.questions import Dimension, Question
+from landline.services.sms import records as sms_records
 from landline.services.sms import records_progress as records
 from landline.services.sms.service import Options, To
 from landline.store.blocks import LEASE
@@ -332,3 +334,46 @@ async def test_what_is_left_over_when_a_claim_ends_is_due(world: World):
     assert len(world.first.submissions) == 1
     assert (await world.message())[:2] == (9, 5002)
     assert await world.database.fetchval("SELECT count(*) FROM sms_blocks") == 0
+
+
+async def test_an_opt_out_is_heeded_that_came_while_the_hand_over_was_written_down(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    world.first.crash_policy = CrashPolicy.UNKNOWN
+    await world.start(world.first)
+    mark = records.mark
+
+    async def slow_mark(*arguments: Any) -> set[UUID]:
+        marked = await mark(*arguments)
+        await world.gateway.sms.opt_out(world.resource, SENDER, [PHONE])
+        world.clock._offset += timedelta(seconds=5)
+        return marked
+
+    monkeypatch.setattr(records, "mark", slow_mark)
+    await world.send()
+    await world.clock.advance(timedelta(minutes=1))
+    assert world.first.submissions == []
+    assert (await world.message())[1] == 4007
+
+
+async def test_nothing_is_handed_over_on_answers_that_come_too_late(world: World, monkeypatch: pytest.MonkeyPatch):
+    await world.start(world.first)
+    world.first.up = False
+    await world.send()
+    asked = 0
+    opted_out = sms_records.opted_out
+
+    async def slow(*arguments: Any) -> set[tuple[UUID, str, str]]:
+        nonlocal asked
+        asked += 1
+        found = await opted_out(*arguments)
+        if asked <= 4:
+            assert world.first.submissions == []
+            world.clock._offset += timedelta(seconds=5)
+        return found
+
+    monkeypatch.setattr(sms_records, "opted_out", slow)
+    await world.clock.advance(timedelta(seconds=3))
+    world.first.up = True
+    await world.clock.advance(timedelta(minutes=1))
+    assert (len(world.first.submissions), asked) == (1, 5)

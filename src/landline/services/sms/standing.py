@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 
+from landline.core.errors import Unavailable
 from landline.ports.clock import Clock
 from landline.ports.sms_carrier import CrashPolicy, Submitted
 from landline.services.sms import records
@@ -23,6 +24,8 @@ _SURE = LEASE * 2 / 3
 """How long after a lease was renewed it is relied on: other machines' clocks may be ahead of ours by the rest."""
 _HEEDED_AT_ACCEPT = timedelta(seconds=2)
 """A message that waited for longer is asked about again: its recipient may have said STOP since."""
+_LOOKS = 3
+"""How often it is asked about, while each answer comes so late that its recipient may have said STOP since."""
 
 
 class Standing:
@@ -53,12 +56,16 @@ class Standing:
 
     async def check(self, batch: Sequence[Pending]) -> list[Pending]:
         """Those of `batch` that may be handed over now, and must be, or be unmarked. Raises `Unavailable`."""
-        batch = await self._without_opted_out(batch)
         marked = [message for message in batch if self._failover.to_mark(message)]
         gone = await self._mark(marked) if marked else set[int]()
-        if self._clock.now() >= self._sure_until:
-            await self.renew()
-        return [message for message in self._handover.still_in_hand(batch) if id(message) not in gone]
+        for _ in range(_LOOKS):
+            asked_at = self._clock.now()
+            batch = await self._without_opted_out(batch)
+            if self._clock.now() >= self._sure_until:
+                await self.renew()
+            if self._clock.now() - asked_at < _HEEDED_AT_ACCEPT:
+                return [message for message in self._handover.still_in_hand(batch) if id(message) not in gone]
+        raise Unavailable("the database answers too late to be sure of what it says")
 
     async def unmark(self, batch: Sequence[Pending]) -> None:
         """The hand-over of `batch` was not made after all. Raises `Unavailable`; the next `check` makes up for it."""
