@@ -74,6 +74,7 @@ def timeline(server: Server, message_id: str) -> object:
 
 
 def test_the_timeline_tells_every_step_and_every_try_of_the_webhook(landline: Server) -> None:
+    landline.clock.advance(minutes=1)  # reports that other tests left behind must not meet the fault
     inbox, phone = landline.inbox(), landline.handset("+14255550241")
     inbox.fail(1, status=503)
     client = SmsClient.from_connection_string(landline.connection_string)
