@@ -73,8 +73,8 @@ def timeline(server: Server, message_id: str) -> object:
     return server.admin.call("GET", f"/messages/{message_id}/timeline")
 
 
-def test_the_timeline_tells_every_step_and_every_try_of_the_webhook(landline: Server) -> None:
-    landline.clock.advance(minutes=1)  # reports that other tests left behind must not meet the fault
+def test_the_timeline_tells_every_step_and_every_try_of_the_webhook(landline_server: Callable[..., Server]) -> None:
+    landline = landline_server()  # of its own: no other test's webhook is told, and no other test's message meets ours
     inbox, phone = landline.inbox(), landline.handset("+14255550241")
     inbox.fail(1, status=503)
     client = SmsClient.from_connection_string(landline.connection_string)
