@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+from tests.support.cluster import eventually
 from tests.support.signed import Raw
 
 from landline.testing import Server
@@ -61,17 +62,20 @@ def send(server: Server, recipients: list[str]) -> None:
 async def rows_read(tables: Any, table: str, changed: int) -> int:
     """Rows of `table` that statements have read, as soon as PostgreSQL tells of `changed` rows: its processes say what
     they did when they come to it, after ten seconds at the latest."""
-    async with asyncio.timeout(60):
-        while True:
-            found = await tables.fetchrow(
-                "SELECT n_tup_ins AS written, n_tup_upd AS updated, seq_tup_read + idx_tup_fetch AS read"
-                " FROM pg_stat_user_tables WHERE relname = $1",
-                table,
-            )
-            updated = changed - STORED if table != "sms_submissions" else 0
-            if found["written"] >= changed and found["updated"] >= updated:
-                return found["read"]
-            await asyncio.sleep(0.1)
+    updated = changed - STORED if table != "sms_submissions" else 0
+
+    async def told() -> bool:
+        return await tables.fetchval(
+            "SELECT n_tup_ins >= $2 AND n_tup_upd >= $3 FROM pg_stat_user_tables WHERE relname = $1",
+            table,
+            changed,
+            updated,
+        )
+
+    await eventually(told)
+    return await tables.fetchval(
+        "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = $1", table
+    )
 
 
 def copies(table: str, keys: str) -> str:

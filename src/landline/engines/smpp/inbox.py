@@ -148,8 +148,9 @@ class Inbox:
             known.popitem(last=False)
 
     def sent(self, count: int) -> None:
-        """So many messages more were given to the carrier."""
-        self._sent += count
+        """So many messages more were given to the carrier. What was sent long before the receipts came is forgotten:
+        sending is to keep to their pace, and not to wait until all of them are through."""
+        self._sent = min(self._sent + count, 2 * _AHEAD)
 
     @property
     def behind(self) -> bool:
