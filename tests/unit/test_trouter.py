@@ -103,7 +103,25 @@ def test_a_client_that_leaves_is_heard_no_more() -> None:
     assert pair.server.outgoing() == []
 
 
-@pytest.mark.parametrize("text", ["", "9::", "5", "5:1+", "5:x::{}", "5:1::{", "5:1::[]", '5:1::{"name":1}', "3:::{}"])
+DEEP = f'{{"":{"[" * 20_000}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "9::",
+        "5",
+        "5:1+",
+        "5:x::{}",
+        "5:1::{",
+        "5:1::[]",
+        '5:1::{"name":1}',
+        "3:::{}",
+        f"5:1::{DEEP}",
+        f"3:::{DEEP}",
+    ],
+)
 def test_what_is_no_packet_is_an_error(text: str) -> None:
     with pytest.raises(RemoteProtocolError):
         Session(0, ttl_s=1).receive(text, 0)

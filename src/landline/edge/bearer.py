@@ -206,7 +206,7 @@ class RemoteKeys:
             raise Refusal(f"{url} is too long")
         try:
             return msgspec.json.decode(answer.body, type=dict[str, Any])
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise Refusal(f"{url} is not a JSON object") from error
 
 

@@ -67,6 +67,12 @@ async def test_an_endpoint_that_echoes_the_code_is_enabled_at_once(call: Api) ->
         assert await call("GET", SUBSCRIPTIONS) == (200, {"value": [added]})
 
 
+async def test_an_answer_that_is_nested_too_deeply_is_no_consent(call: Api) -> None:
+    async with webhook(lambda _call: web.Response(body=b'{"a":' + b"[" * 5000)) as hook:
+        status, added = await call("POST", SUBSCRIPTIONS, {"name": "deep", "endpoint": hook.url})
+        assert (status, added["state"]) == (201, "validating")
+
+
 async def test_a_get_of_the_validation_url_enables_within_ten_minutes(here: Slice, call: Api) -> None:
     async with webhook() as hook:
         for name, wait in (("soon", timedelta(minutes=9)), ("late", timedelta(minutes=10))):

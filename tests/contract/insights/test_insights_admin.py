@@ -1,5 +1,6 @@
 """The insights as an operator asks for them: groups, filters, pages, CSV, and what is refused."""
 
+import base64
 import csv
 import io
 from collections.abc import Sequence
@@ -235,7 +236,8 @@ async def test_a_token_continues_its_own_question_only(
     for name, value in changed:
         reply = await get(app, {"continuationToken": token, name: value})
         assert (reply.status, reply.json()["error"]["target"]) == (400, name)
-    for wrong in ("", "x", "é", token[:-3], token[4:], "AAAA", "W10", "bnVsbA"):
+    deep = base64.urlsafe_b64encode(base64.urlsafe_b64decode(token + "==")[:-1] + b"," + b"[" * 3000).decode()
+    for wrong in ("", "x", "é", token[:-3], token[4:], "AAAA", "W10", "bnVsbA", deep):
         reply = await get(app, {"continuationToken": wrong})
         assert (reply.status, reply.json()["error"]["target"]) == (400, "continuationToken"), wrong
     elsewhere = await get(app, {"continuationToken": token}, name="shop")

@@ -58,3 +58,11 @@ async def test_no_request_is_answered_500(server: Front, seed: int) -> None:
         assert reply.status < 500 or reply.status == 501, (method, target, body)
         if reply.status >= 400 and method != "HEAD":
             assert "error" in reply.json()
+
+
+@pytest.mark.parametrize("depth", [2_000, 200_000])
+async def test_a_body_is_nested_as_deep_as_it_likes(server: Front, depth: int) -> None:
+    for opened, closed in ((b"[", b"]"), (b'{"":', b"}"), (b"[", b"")):
+        nested = opened * depth + b"0" + closed * depth
+        reply = await server.signed("POST", f"/identities?{VERSION}", b'{"unknown":' + nested + b"}")
+        assert (reply.status, reply.json()["error"]["code"]) == (400, "BadRequest")

@@ -118,6 +118,7 @@ async def test_a_key_the_issuer_withdrew_is_forgotten(trusting: HttpCallout) -> 
         {"issuer": "SELF"},
         [],
         "not json",
+        '{"keys":' + "[" * 9000,
         '"' + "x" * (2 << 20) + '"',
     ],
 )

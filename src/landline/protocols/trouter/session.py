@@ -137,7 +137,7 @@ class Session:
     def _told(self, packet: Packet) -> Told:
         try:
             event = _event.decode(packet.data)
-        except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
             raise RemoteProtocolError("The event is not what it should be.") from error
         if packet.id:
             # An acknowledgement names its packet in its data, and with `+` carries the answer's arguments.
@@ -155,6 +155,6 @@ class Session:
 def _answered(packet: Packet) -> Answered:
     try:
         answer = _answer.decode(packet.data)
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         raise RemoteProtocolError("The answer is not what it should be.") from error
     return Answered(answer.id, answer.status)
