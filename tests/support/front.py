@@ -82,6 +82,11 @@ class Client(asyncio.Transport):
         self.open = Open()
         self.written = b""
         self.closed = asyncio.Event()
+        self.aborted = asyncio.Event()
+        self.ended = False
+        """Whether it was told that no more will be written."""
+        self.unread = 0
+        """What `get_write_buffer_size` tells."""
         self._replies: asyncio.Queue[Reply] = asyncio.Queue()
         self._status, self._headers, self._body = 0, dict[str, str](), b""
         self._parser = httptools.HttpResponseParser(self)
@@ -103,7 +108,18 @@ class Client(asyncio.Transport):
     def close(self) -> None:
         self.closed.set()
 
-    abort = close
+    def abort(self) -> None:
+        self.aborted.set()
+        self.close()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.ended = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
 
     def pause_reading(self) -> None:
         """It is fed by hand."""

@@ -142,6 +142,8 @@ class Edge:
         preflight = self._cors.preflight(request.headers)
         if preflight is not None:
             return preflight
+        if request.target == "*":  # of the server as a whole there is nothing to tell (RFC 9110 §9.3.7)
+            return Response(204)
         try:
             self._router.find("OPTIONS", request.target.partition("?")[0])
         except MethodNotAllowed as error:

@@ -15,7 +15,7 @@ from typing import cast
 import httptools
 import structlog
 
-from landline.core.errors import Invalid, Refusal, TooLarge
+from landline.core.errors import Invalid, NotServed, Refusal, TooLarge
 from landline.edge import request_ids
 from landline.edge.http import HttpApp, Live, Request, Response
 
@@ -79,6 +79,8 @@ class HttpConnection(asyncio.Protocol):
         self._lost = False
         self._deaf = False
         """What still comes is dropped: the connection ends after what is in hand."""
+        self._cut = False
+        """A request was refused before it had come whole: its client may still be sending."""
         self._begin()
 
     def _begin(self) -> None:
@@ -92,6 +94,8 @@ class HttpConnection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._refusal: Refusal | None = None
+        self._asks_to_go_on = False
+        """Its client waits for `100 Continue`, which would now stand inside the answer before its own."""
 
     # asyncio.Protocol
 
@@ -145,7 +149,7 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(_too_many_headers(self._limits.header_bytes))
         elif self._read_bytes > self._most_bytes:
             self._refuse(_too_large(self._limits.body_bytes))
-        elif not begun:
+        elif not begun or self._deadline is None:  # a new request has begun, maybe right behind another one
             self._set_deadline(self._limits.body_timeout_s)
 
     # httptools' callbacks
@@ -167,6 +171,8 @@ class HttpConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._headers_done = True
+        if self._deaf:
+            return
         limits, headers = self._limits, self._headers
         if self._header_count > limits.header_count or len(self._url) > limits.target_bytes:
             self._refuse(TooLarge("The request has too many headers, or too long a path and query."))
@@ -175,8 +181,14 @@ class HttpConnection(asyncio.Protocol):
         # httptools has seen that it is a number
         elif "content-length" in headers and int(headers["content-length"]) > limits.body_bytes:
             self._refuse(_too_large(limits.body_bytes))
-        elif "expect" in headers and headers["expect"].lower() == "100-continue" and self._refusal is None:
-            self._transport.write(_CONTINUE)
+        elif "transfer-encoding" in headers and not self._is_chunked():
+            self._refuse(
+                NotServed(
+                    "Of transfer codings only chunked is read, and not from older clients.", target="transfer-encoding"
+                )
+            )
+        elif "expect" in headers:
+            self._expected()
 
     def on_body(self, body: bytes) -> None:
         if self._deaf:
@@ -203,15 +215,48 @@ class HttpConnection(asyncio.Protocol):
             self._refusal = self._refusal or Invalid("The body may not hold the character NUL.", target="body")
         return Request(
             self._parser.get_method().decode("latin-1") if self._url else "",
-            _target(self._url),
+            self._target(),
             self._headers,
             body,
             request_ids.new(),
             self._client,
         )
 
+    def _target(self) -> str:
+        """Path and query as sent, of a target in origin form or absolute form; the host that the latter names is the
+        one that counts (RFC 9112 §3.2.2)."""
+        url = self._url
+        if not url.startswith(b"/") or b"#" in url:
+            try:
+                parsed = httptools.parse_url(url)
+            except httptools.HttpParserInvalidURLError:
+                return url.decode("latin-1")
+            if parsed.host and "host" in self._headers:
+                self._headers["host"] = _authority(url)
+            url = (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
+        return url.decode("latin-1")
+
+    def _is_chunked(self) -> bool:
+        """Whether the body is framed by chunks and in no other coding beside (RFC 9112 §6.1)."""
+        return self._headers["transfer-encoding"].strip().lower() == "chunked" and not self._is_old()
+
+    def _is_old(self) -> bool:
+        return self._parser.get_http_version() == "1.0"
+
+    def _expected(self) -> None:
+        """The client waits for a word before it sends its body (RFC 9110 §10.1.1)."""
+        if self._headers["expect"].lower() != "100-continue" or self._is_old():
+            return
+        if self._refusal is not None:
+            self._refuse(self._refusal)
+        elif self._task is None:
+            self._transport.write(_CONTINUE)
+        else:
+            self._asks_to_go_on = True
+
     def _refuse(self, refusal: Refusal) -> None:
         """Answer what was read so far with `refusal`, and read no more."""
+        self._cut = True
         self._body.clear()
         self._take(self._request(), refusal, False)
 
@@ -235,7 +280,7 @@ class HttpConnection(asyncio.Protocol):
         wanted = self._headers.get("upgrade", "").lower()
         if method == b"CONNECT":
             return self._refuse(Refusal("This server is no proxy.", code="BadRequest"))
-        if wanted == "websocket" and self._task is None:
+        if wanted == "websocket" and self._task is None and not self._is_old():
             self._deaf = True
             if self._timer is not None:
                 self._timer.cancel()
@@ -243,7 +288,8 @@ class HttpConnection(asyncio.Protocol):
             self._connections.discard(self)
             return None
         fields = [f"{name}: {value}\r\n" for name, value in self._headers.items() if name not in ("upgrade", "expect")]
-        head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self._url, "".join(fields).encode("latin-1"))
+        version = self._parser.get_http_version().encode()
+        head = b"%b %b HTTP/%b\r\n%b\r\n" % (method, self._url, version, "".join(fields).encode("latin-1"))
         self._begin()
         self._parser = httptools.HttpRequestParser(self)
         return self.data_received(head + rest)
@@ -258,9 +304,9 @@ class HttpConnection(asyncio.Protocol):
                 goes_on = goes_on and bool(self._waiting or not self._deaf)
                 await self._write(request, response, goes_on)
                 if not goes_on or self._lost or (self._deaf and not self._waiting):  # it may be told so while it writes
-                    return self._end(lingering=refusal is not None)
+                    return self._end()
                 if not self._waiting:
-                    return None if self._begun else self._set_deadline(KEEP_ALIVE_S)
+                    return self._ready()
                 request, refusal, goes_on = self._waiting.pop(0)
                 if not self._waiting:
                     self._transport.resume_reading()
@@ -273,6 +319,14 @@ class HttpConnection(asyncio.Protocol):
             self._task = None
             if self._lost:
                 self._connections.discard(self)
+
+    def _ready(self) -> None:
+        """Nothing that came whole is left to answer."""
+        if not self._begun:
+            self._set_deadline(KEEP_ALIVE_S)
+        elif self._asks_to_go_on:
+            self._asks_to_go_on = False
+            self._transport.write(_CONTINUE)
 
     async def _write(self, request: Request, response: Response, goes_on: bool) -> None:
         """Raises `Gone`."""
@@ -342,11 +396,19 @@ class HttpConnection(asyncio.Protocol):
             self._task.cancel()
         self._transport.abort()
 
-    def _end(self, *, lingering: bool) -> None:
-        if lingering and not self._lost:
-            self._loop.call_later(LINGER_S, self._transport.close)
-        else:
-            self._transport.close()
+    def _end(self) -> None:
+        if not self._cut or self._lost:
+            return self._close()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._loop.call_later(LINGER_S, self._close)
+        return None
+
+    def _close(self) -> None:
+        """End once the client has read what was written, or takes too long to."""
+        self._transport.close()
+        if self._transport.get_write_buffer_size():
+            self._loop.call_later(PIECE_TIMEOUT_S, self._transport.abort)
 
     def _set_deadline(self, seconds: float) -> None:
         """Something has to come within `seconds`. There is one timer, which is moved only when it would be too late:
@@ -366,7 +428,9 @@ class HttpConnection(asyncio.Protocol):
         if left_s > 0.001:
             self._set_deadline(left_s)
         elif not self._begun:
-            self._transport.close()
+            self._close()
+        elif self._waiting:  # it is not read from before those are answered
+            self._set_deadline(self._limits.body_timeout_s)
         else:
             self._refuse(TooSlow("The request did not arrive in time."))
 
@@ -392,15 +456,10 @@ def _lower(name: bytes) -> str:
     return name.decode("latin-1").lower()
 
 
-def _target(url: bytes) -> str:
-    """Path and query as sent, of a target in origin form or absolute form (RFC 9112 §3.2)."""
-    if not url.startswith(b"/") or b"#" in url:
-        try:
-            parsed = httptools.parse_url(url)
-        except httptools.HttpParserInvalidURLError:
-            return url.decode("latin-1")
-        url = (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
-    return url.decode("latin-1")
+def _authority(url: bytes) -> str:
+    """The host and port that a target in absolute form names."""
+    authority = url.partition(b"//")[2].replace(b"?", b"/").replace(b"#", b"/").partition(b"/")[0]
+    return authority.rpartition(b"@")[2].decode("latin-1")
 
 
 def _size(headers: dict[str, str]) -> int:

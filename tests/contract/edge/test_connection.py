@@ -29,7 +29,13 @@ class Handlers:
 
     async def echo(self, request: Request) -> Response:
         return json_response(
-            200, {"method": request.method, "target": request.target, "body": request.body.decode("latin-1")}
+            200,
+            {
+                "method": request.method,
+                "target": request.target,
+                "host": request.headers["host"],
+                "body": request.body.decode("latin-1"),
+            },
         )
 
     async def slow(self, request: Request) -> Response:
@@ -91,7 +97,7 @@ async def test_an_older_client_is_told_whether_its_connection_is_kept(client: Cl
 async def test_a_request_may_come_byte_by_byte(client: Client) -> None:
     for byte in f"POST /echo?a=1 HTTP/1.1\r\n{HEAD}transfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n":
         send(client, byte)
-    assert (await client.reply()).json() == {"method": "POST", "target": "/echo?a=1", "body": "hi"}
+    assert (await client.reply()).json() == {"method": "POST", "target": "/echo?a=1", "host": HOST, "body": "hi"}
 
 
 async def test_requests_sent_ahead_are_answered_in_order(handlers: Handlers, client: Client) -> None:
@@ -117,6 +123,28 @@ async def test_who_asks_before_it_sends_its_body_is_told_to_go_on(client: Client
     send(client, f"POST /echo HTTP/1.1\r\n{HEAD}content-length: 2\r\nexpect: 100-continue\r\n\r\n")
     assert (await client.reply()).status == 100
     assert await said(client, "hi") == "hi"
+
+
+async def test_who_asks_while_another_request_is_answered_is_told_afterwards(
+    handlers: Handlers, client: Client
+) -> None:
+    send(client, f"GET /slow HTTP/1.1\r\n{HEAD}\r\n")
+    send(client, f"POST /echo HTTP/1.1\r\n{HEAD}content-length: 2\r\nexpect: 100-continue\r\n\r\n")
+    await handlers.begun.wait()
+    assert client.written == b""
+    handlers.let_go.set()
+    assert [(await client.reply()).status for _ in range(2)] == [200, 100]
+    assert await said(client, "hi") == "hi"
+
+
+async def test_who_asks_for_what_is_refused_is_told_at_once(client: Client) -> None:
+    send(client, f"POST /echo HTTP/1.1\r\n{HEAD}{HEAD}content-length: 2\r\nexpect: 100-continue\r\n\r\n")
+    assert (await client.reply()).status == 400
+
+
+async def test_an_older_client_is_not_told_to_go_on(client: Client) -> None:
+    text = f"POST /echo HTTP/1.0\r\n{HEAD}content-length: 2\r\nexpect: 100-continue\r\n\r\n"
+    assert await said(client, f"{text}hi") == "hi"
 
 
 async def test_who_asks_with_too_much_to_send_is_not(client: Client) -> None:
@@ -173,6 +201,50 @@ async def test_a_request_that_never_ends_is_given_up(handlers: Handlers) -> None
     assert (reply.status, reply.json()["error"]["code"]) == (408, "RequestTimeout")
 
 
+async def test_a_request_that_begins_behind_the_end_of_another_is_given_up_too(handlers: Handlers) -> None:
+    client = Client(handlers.app(Limits(body_timeout_s=0.01)))
+    send(client, f"POST /echo HTTP/1.1\r\n{HEAD}content-length: 2\r\n\r\n")
+    send(client, "hiGET /ec")
+    assert [(await client.reply()).status for _ in range(2)] == [200, 408]
+
+
+async def test_a_request_that_is_not_read_because_others_wait_is_not_given_up(handlers: Handlers) -> None:
+    client = Client(handlers.app(Limits(body_timeout_s=0)))
+    send(client, "".join(f"GET /{path} HTTP/1.1\r\n{HEAD}\r\n" for path in ("slow", "echo?2")))
+    send(client, "GET /echo?3 HTTP/1.1\r\n")
+    await handlers.begun.wait()
+    for _ in range(10):  # turns of the loop, at each of which its time is up
+        await asyncio.sleep(0)
+    send(client, f"{HEAD}\r\n")
+    handlers.let_go.set()
+    assert [(await client.reply()).status for _ in range(3)] == [200, 200, 200]
+
+
+@pytest.mark.parametrize("ending", ["connection: close\r\n", ""])
+async def test_who_never_reads_its_last_answer_is_cut(
+    handlers: Handlers, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.setattr(connection, "PIECE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(connection, "KEEP_ALIVE_S", 0.01)
+    client = Client(handlers.app())
+    client.unread = 1
+    send(client, f"GET /echo HTTP/1.1\r\n{HEAD}{ending}\r\n")
+    async with asyncio.timeout(20):
+        await client.aborted.wait()
+
+
+async def test_a_refusal_is_at_once_seen_to_be_all(client: Client) -> None:
+    send(client, f"POST /echo HTTP/1.1\r\n{HEAD}content-length: 1001\r\n\r\n")
+    assert (await client.reply()).status == 413
+    assert (client.ended, client.closed.is_set()) == (True, False)
+
+
+async def test_who_has_sent_all_is_not_waited_for_when_refused(client: Client) -> None:
+    send(client, f"POST /echo HTTP/1.1\r\n{HEAD}{HEAD}connection: close\r\ncontent-length: 2\r\n\r\nhi")
+    assert (await client.reply()).status == 400
+    assert client.closed.is_set()
+
+
 async def test_a_connection_on_which_nothing_comes_is_closed(
     handlers: Handlers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,9 +277,34 @@ async def test_offers_of_other_protocols_are_not_taken_up(client: Client) -> Non
     assert await said(client, f"POST /echo HTTP/1.1\r\n{HEAD}content-length: 3\r\n\r\nyou") == "you"
 
 
-async def test_the_target_may_name_the_server(client: Client) -> None:
-    send(client, f"GET http://{HOST}/echo?a=%2F#part HTTP/1.1\r\n{HEAD}\r\n")
-    assert (await client.reply()).json()["target"] == "/echo?a=%2F"
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [("http://{}/echo?a=%2F#part", HOST), ("https://me:and@[::1]:5/echo?a=%2F", "[::1]:5"), ("/echo?a=%2F#b", HOST)],
+)
+async def test_the_target_may_name_the_server(client: Client, target: str, host: str) -> None:
+    send(client, f"GET {target.format(HOST)} HTTP/1.1\r\n{HEAD}\r\n")
+    answer = (await client.reply()).json()
+    assert (answer["target"], answer["host"]) == ("/echo?a=%2F", host)
+
+
+async def test_the_server_as_a_whole_has_options(client: Client) -> None:
+    send(client, f"OPTIONS * HTTP/1.1\r\n{HEAD}\r\n")
+    assert (await client.reply()).status == 204
+
+
+@pytest.mark.parametrize(("version", "coding"), [("1.1", "gzip, chunked"), ("1.0", "chunked")])
+async def test_no_other_coding_than_chunks_is_read(client: Client, version: str, coding: str) -> None:
+    text = f"POST /echo HTTP/{version}\r\n{HEAD}transfer-encoding: {coding}\r\nconnection: keep-alive\r\n\r\n"
+    send(client, f"{text}2\r\nhi\r\n0\r\n\r\nGET /echo HTTP/1.1\r\n{HEAD}\r\n")
+    reply = await client.reply()
+    assert (reply.status, reply.headers["connection"]) == (501, "close")
+    assert client.written.count(b"HTTP/1.1") == 1
+
+
+async def test_an_older_client_gets_no_socket(client: Client) -> None:
+    offer = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
+    send(client, f"GET /echo HTTP/1.0\r\n{HEAD}{offer}sec-websocket-key: {'A' * 22}==\r\n\r\n")
+    assert (await client.reply()).status == 200
 
 
 async def test_no_header_of_an_answer_can_hold_another(client: Client) -> None:
