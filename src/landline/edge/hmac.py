@@ -128,7 +128,7 @@ def seconds(date: str) -> float | None:
     if match is None or month is None:
         return None
     day, year, hour, minute, second = (int(match.group(group)) for group in (1, 3, 4, 5, 6))
-    if not 1 <= day <= 31 or hour > 23 or minute > 59 or second > 60:
+    if year == 0 or not 1 <= day <= 31 or hour > 23 or minute > 59 or second > 60:
         return None
     return float(timegm((year, month, day, hour, minute, second)))
 
