@@ -19,6 +19,13 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 """The well-known prefix of NAT64: as good or bad as the IPv4 address in it (RFC 6052 §2.1)."""
 _NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")
 _V4_COMPATIBLE = IPv6Network("::/96")
+_NOT_GLOBAL = (
+    IPv4Network("192.0.0.0/24"),  # protocol assignments, one of them a cloud provider's metadata (RFC 6890 §2.2.2)
+    IPv4Network("192.88.99.0/24"),  # 6to4 relays, deprecated (RFC 7526)
+    IPv6Network("3fff::/20"),  # documentation (RFC 9637)
+    IPv6Network("5f00::/16"),  # SRv6 segment ids (RFC 9602)
+)
+"""What the registries call not globally reachable and Python 3.11 does not."""
 _METADATA = frozenset({IPv4Address("168.63.129.16")})
 """Cloud providers' own services at addresses that are public by their range; the others are link-local or private."""
 _ENDS_IN_A_NUMBER = re.compile(r"(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)\.?$", re.IGNORECASE)
@@ -59,6 +66,8 @@ def is_internal(address: Address) -> bool:
     if isinstance(address, IPv6Address) and address in _NAT64:
         return is_internal(_last_32_bits(address))
     if not address.is_global or address.is_multicast or address.is_reserved or address in _METADATA:
+        return True
+    if any(address in network for network in _NOT_GLOBAL):
         return True
     if isinstance(address, IPv4Address):
         return False

@@ -1,5 +1,6 @@
 """Subscriptions over the admin API: handshakes in both schemas, secrets, filters, dead letters and their replay."""
 
+import base64
 import json
 from collections.abc import AsyncGenerator
 from datetime import timedelta
@@ -278,6 +279,7 @@ async def test_names_are_taken_once_and_what_is_missing_is_missing(call: Api) ->
     ):
         with pytest.raises(NotFound):
             await call(method, target)
-    for query in ("limit=0", "limit=x", "limit=1001", "after=x", "after=AAAA"):
+    early = base64.urlsafe_b64encode(bytes(32) + b"0001-01-01T00:00:00+23:59").decode()
+    for query in ("limit=0", "limit=x", "limit=1001", "after=x", "after=AAAA", f"after={early}"):
         with pytest.raises(Invalid):
             await call("GET", f"/resources/local/deadletters?{query}")

@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 from uuid import UUID
 
@@ -213,9 +213,9 @@ def _after(row: Row) -> str:
 def _position(text: str) -> Position:
     raw = _decoded(text)
     try:
-        dead_at = datetime.fromisoformat(raw[32:].decode())
+        dead_at = datetime.fromisoformat(raw[32:].decode()).astimezone(UTC)
         return dead_at, UUID(bytes=raw[:16]), UUID(bytes=raw[16:32])
-    except ValueError:
+    except (ValueError, OverflowError):
         raise Invalid("This is not where a page begins.", target="after") from None
 
 
