@@ -33,6 +33,8 @@ _SINGLE = frozenset(
 )
 """Headers that mean something else to each reader when they are sent twice."""
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_LONGEST_KEPT = 64
+"""Bytes of a header's name that is remembered: what a client makes up must not fill the memory."""
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -91,8 +93,8 @@ class HttpConnection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._header_count = 0
         self._headers_done = False
-        self._body: list[bytes] = []
-        self._body_bytes = 0
+        self._body: bytes | bytearray = b""
+        """As it came when it came in one piece; more are joined at once: each alone costs more than what it holds."""
         self._refusal: Refusal | None = None
         self._asks_to_go_on = False
         """Its client waits for `100 Continue`, which would now stand inside the answer before its own."""
@@ -163,7 +165,7 @@ class HttpConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._headers_done:
             return  # a trailer: what decides about a request stands before its body (RFC 9110 §6.5.1)
-        key = _lower(name)
+        key = _lower(name) if len(name) <= _LONGEST_KEPT else name.decode("latin-1").lower()
         if key in self._headers and key in _SINGLE:
             self._refusal = self._refusal or Refusal(f"The header {key} was sent more than once.", target=key)
         self._headers[key] = value.decode("latin-1")
@@ -193,9 +195,13 @@ class HttpConnection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         if self._deaf:
             return
-        self._body.append(body)
-        self._body_bytes += len(body)
-        if self._body_bytes > self._limits.body_bytes:
+        if not self._body:
+            self._body = body
+        elif isinstance(self._body, bytearray):
+            self._body += body
+        else:
+            self._body = bytearray(self._body) + body
+        if len(self._body) > self._limits.body_bytes:
             self._refuse(_too_large(self._limits.body_bytes))
 
     def on_message_complete(self) -> None:
@@ -209,7 +215,7 @@ class HttpConnection(asyncio.Protocol):
     # what was read
 
     def _request(self) -> Request:
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        body = bytes(self._body)  # no copy of what came in one piece
         # PostgreSQL's text takes no NUL, and no string of this wire has use for one.
         if b"\\u0000" in body and _NUL.search(body):
             self._refusal = self._refusal or Invalid("The body may not hold the character NUL.", target="body")
@@ -257,7 +263,7 @@ class HttpConnection(asyncio.Protocol):
     def _refuse(self, refusal: Refusal) -> None:
         """Answer what was read so far with `refusal`, and read no more."""
         self._cut = True
-        self._body.clear()
+        self._body = b""
         self._take(self._request(), refusal, False)
 
     def _take(self, request: Request, refusal: Refusal | None, goes_on: bool) -> None:

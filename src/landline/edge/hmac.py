@@ -26,6 +26,7 @@ _AUTHORIZATION = re.compile(r"hmac-sha256 +SignedHeaders=([A-Za-z0-9;-]{1,200})&
 _DATE = re.compile(
     r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII
 )
+_DATE_LENGTH = len("Sat, 21 Nov 2026 01:53:14 GMT")
 _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, start=1)}
 _DATES = ("x-ms-date", "date")
@@ -120,9 +121,13 @@ class Signatures:
         return hosts
 
 
-@lru_cache(maxsize=256)
 def seconds(date: str) -> float | None:
     """The instant of an RFC 1123 date in seconds since 1970, or None when `date` is not one."""
+    return _seconds(date) if len(date) == _DATE_LENGTH else None  # what is remembered is no longer than that
+
+
+@lru_cache(maxsize=256)
+def _seconds(date: str) -> float | None:
     match = _DATE.fullmatch(date)
     month = _MONTHS.get(match.group(2)) if match else None
     if match is None or month is None:

@@ -1,6 +1,8 @@
 """HTTP/1.1 as clients speak it, well and badly: kept connections, pipelines, slow senders, other protocols."""
 
 import asyncio
+import gc
+import tracemalloc
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
@@ -192,6 +194,37 @@ async def test_what_is_too_large_is_refused_as_soon_as_that_is_known(client: Cli
     send(client, text)
     reply = await client.reply()
     assert (reply.status, reply.headers["connection"]) == (413, "close")
+
+
+async def test_a_body_in_small_chunks_takes_no_more_room_than_it_has_bytes(handlers: Handlers) -> None:
+    client = Client(handlers.app(Limits()))
+    send(client, f"POST /echo HTTP/1.1\r\n{HEAD}transfer-encoding: chunked\r\n\r\n")
+    tracemalloc.start()
+    try:
+        for _ in range(10):
+            send(client, "2\r\nab\r\n" * 10_000)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 400_000
+    assert await said(client, "0\r\n\r\n") == "ab" * 100_000
+
+
+async def test_names_that_clients_make_up_are_not_remembered(handlers: Handlers) -> None:
+    async def ask(number: int) -> None:
+        client = Client(handlers.app(Limits()))
+        send(client, f"GET /echo HTTP/1.1\r\n{HEAD}n{number}{'x' * 30_000}: y\r\n\r\n")
+        assert (await client.reply()).status == 200
+
+    tracemalloc.start()
+    try:
+        for number in range(50):
+            await ask(number)
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1_000_000
 
 
 async def test_a_request_that_never_ends_is_given_up(handlers: Handlers) -> None:
