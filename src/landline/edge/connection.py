@@ -359,6 +359,8 @@ class HttpConnection(asyncio.Protocol):
                 await self._write_chunk(response.body)
                 async for piece in stream:
                     await self._write_chunk(piece)
+                if self._lost:
+                    raise Gone
                 self._transport.write(b"0\r\n\r\n")
         except Gone:
             raise
@@ -405,7 +407,7 @@ class HttpConnection(asyncio.Protocol):
     def _end(self) -> None:
         if not self._cut or self._lost:
             return self._close()
-        if self._transport.can_write_eof():
+        if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
         self._loop.call_later(LINGER_S, self._close)
         return None

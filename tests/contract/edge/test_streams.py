@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 import pytest
 from prometheus_client.registry import CollectorRegistry
 from structlog.testing import capture_logs
-from tests.support.front import HOST, call
+from tests.support.front import HOST, Client, call
 
 from landline.edge import server
 from landline.edge.app import Edge
@@ -44,7 +44,7 @@ class Source:
             self.closed.set()
 
 
-def app(source: Source) -> Edge:
+def app(source: "Source | Endless") -> Edge:
     route = Route("GET", "/pieces", source.answer, access=Access.NONE, versioned=False)
     return Edge([route], Gate(), metrics=RequestMetrics(CollectorRegistry()))
 
@@ -96,6 +96,38 @@ async def test_a_reader_that_leaves_has_the_stream_closed() -> None:
     writer.transport.abort()
     await source.closed.wait()
     await listener.close()
+
+
+class Endless:
+    """A handler whose answer waits until its reader is gone; fills `Live`."""
+
+    def __init__(self) -> None:
+        self.waits, self.left = asyncio.Event(), asyncio.Event()
+
+    async def answer(self, _request: Request) -> Response:
+        pieces = self._pieces()
+        return Response(200, await anext(pieces), stream=pieces, live=self)
+
+    async def _pieces(self) -> AsyncGenerator[bytes]:
+        yield b"first"
+        self.waits.set()
+        await self.left.wait()
+
+    def gone(self) -> None:
+        self.left.set()
+
+    stopping = gone
+
+
+async def test_nothing_more_is_written_to_a_reader_that_left() -> None:
+    endless = Endless()
+    client = Client(app(endless))
+    client.connection.data_received(f"GET /pieces HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode())
+    await endless.waits.wait()
+    client.connection.connection_lost(None)
+    with capture_logs() as logs:
+        await client.open.emptied()
+    assert (client.written[-7:], logs) == (b"first\r\n", [])
 
 
 async def test_an_answer_to_head_is_closed_unread() -> None:
