@@ -13,7 +13,10 @@ from typing import Any, Protocol
 
 import structlog
 
+from landline.core.errors import Refusal
+from landline.edge import errors, request_ids
 from landline.edge.http import Request
+from landline.edge.routes import Access, ErrorStyle
 from landline.protocols.websocket.frames import PING_FRAME, close_frame, pong_frame
 from landline.protocols.websocket.handshake import VERSION, NotOpened, accepted
 from landline.protocols.websocket.reader import Ended, Pinged, Reader
@@ -31,6 +34,14 @@ _BUG, _RESTART = 1011, 1012
 
 class Gone(Exception):
     """The client is no longer there."""
+
+
+class _NoHandshake(Refusal):
+    """The request opens no socket."""
+
+    def __init__(self, error: NotOpened) -> None:
+        super().__init__(str(error), code="UpgradeRequired" if error.status == 426 else "BadRequest")
+        self.status = error.status
 
 
 class SocketApp(Protocol):
@@ -116,7 +127,10 @@ class WebSocket(asyncio.Protocol):
         try:
             self._opening = accepted(request.method, request.headers)
         except NotOpened as error:
-            self.refuse(error.status, {"sec-websocket-version": VERSION}, str(error).encode())
+            refusal = _NoHandshake(error)
+            response = errors.answer(refusal, ErrorStyle.ACS, Access.NONE, request.request_id)
+            headers = {**response.headers, **request_ids.headers(request), "sec-websocket-version": VERSION}
+            self.refuse(response.status, headers, response.body)
             return
         task = asyncio.get_running_loop().create_task(self._serve(request))
         self._tasks.add(task)
