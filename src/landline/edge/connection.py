@@ -353,6 +353,8 @@ class HttpConnection(asyncio.Protocol):
         stream = response.stream
         assert stream is not None
         try:
+            if self._lost:
+                raise Gone
             self._transport.write(_head(request, response, "transfer-encoding: chunked\r\n", goes_on))
             if not bare:
                 self._live = response.live

@@ -130,6 +130,15 @@ async def test_nothing_more_is_written_to_a_reader_that_left() -> None:
     assert (client.written[-7:], logs) == (b"first\r\n", [])
 
 
+async def test_a_stream_for_who_left_before_it_begins_is_closed_unread() -> None:
+    source = Source()
+    client = Client(app(source))
+    client.connection.data_received(f"GET /pieces HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode())
+    client.connection.connection_lost(None)
+    await client.open.emptied()
+    assert (client.written, source.closed.is_set(), source.open) == (b"", True, 0)
+
+
 async def test_an_answer_to_head_is_closed_unread() -> None:
     source = Source()
     reply = await call(app(source), "HEAD", "/pieces", {"host": HOST})
