@@ -20,7 +20,10 @@ from landline.edge.tenancy import SigningKey
 
 SKEW_S = 900.0
 MAX_TRIES = 512
-"""HMACs computed for one request at most: bounds what a forged signature costs (about a millisecond)."""
+"""HMACs computed for one request at most: with the next, bounds what a forged signature costs (about a millisecond)."""
+LONGEST_REQUOTED = 1024
+"""Characters of a path and query of which other readings than the plain one are made: each costs as much as it is
+long. The SDKs' own, with ids and tokens of pages, are shorter."""
 
 _AUTHORIZATION = re.compile(r"hmac-sha256 +SignedHeaders=([A-Za-z0-9;-]{1,200})&Signature=([A-Za-z0-9+/]{43}=)", re.I)
 _DATE = re.compile(
@@ -103,7 +106,8 @@ class Signatures:
         yield request.target, request.headers["host"]
         seen = {(request.target, request.headers["host"])}
         hosts = self._host_readings(request.headers)
-        for target in target_readings(request.target):
+        long = len(request.target) > LONGEST_REQUOTED
+        for target in [request.target] if long else target_readings(request.target):
             for host in hosts:
                 if (target, host) not in seen:
                     seen.add((target, host))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from landline.core.errors import Unauthorized
 from landline.core.ids import ResourceId
-from landline.edge.hmac import MAX_TRIES, Signatures, seconds, target_readings
+from landline.edge.hmac import LONGEST_REQUOTED, MAX_TRIES, Signatures, seconds, target_readings
 from landline.edge.http import Request
 from landline.edge.tenancy import SigningKey
 
@@ -212,6 +212,18 @@ def test_a_forged_signature_costs_a_bounded_number_of_tries(monkeypatch: pytest.
     with pytest.raises(Unauthorized):
         signatures(hosts=[f"h{n}" for n in range(9)]).verify(request, KEYS * 200)
     assert tried == MAX_TRIES
+
+
+def test_a_long_target_is_read_in_one_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each further reading of a forged request's would cost as much as it is long."""
+    long = f"/a:b?q=a%20{'b' * LONGEST_REQUOTED}"
+    assert signatures().verify(signed(long), KEYS) is KEYS[0]
+    forged = signed(long, secret=b"nobody's")
+    tried: list[object] = []
+    monkeypatch.setattr("landline.edge.hmac.hmac.digest", lambda *given: tried.append(given) or b"\0" * 32)
+    with pytest.raises(Unauthorized):
+        signatures().verify(forged, KEYS)
+    assert len(tried) == 2 * len(KEYS)  # as it was sent, and with the slash that a host may have gained
 
 
 SEGMENT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), min_size=1, max_size=12)
