@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from landline.core import phone
 from landline.core.errors import Forbidden, Invalid, NotFound, Unauthorized
-from landline.core.ids import ResourceId
+from landline.core.ids import ResourceId, many_time_ordered
 from landline.core.phone import SenderKind
 from landline.ports.clock import Clock
 from landline.protocols.smstext import segments, smart
@@ -202,7 +202,7 @@ class Sms:
         outcomes: list[Outcome | None] = [None] * len(recipients)
         planned: list[Recipient] = []
         new = sum(1 for to in recipients if to.message_id is None)
-        ids = iter(messages.new_ids(now, new, os.urandom(10 * new)) if new else ())
+        new_ids = iter(many_time_ordered(now, os.urandom(10 * new)) if new else ())
         for index, to in enumerate(recipients):
             number = phone.parse(to.number)
             if number is None:
@@ -218,7 +218,7 @@ class Sms:
             except Invalid as error:
                 outcomes[index] = Outcome(to.number, 400, repeatable=False, error=error.message)
                 continue
-            planned.append(Recipient(index, number, next(ids), repeatability_id, "", ""))
+            planned.append(Recipient(index, number, next(new_ids), repeatability_id, "", ""))
         return outcomes, planned
 
     async def opt_out(self, resource: ResourceId, sender: str, recipients: Sequence[str]) -> None:
