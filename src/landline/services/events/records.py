@@ -21,10 +21,11 @@ INSERT INTO events_deliveries
 SELECT resource_id, about, event_id, subscription_id, block_id, $1::timestamptz,
     CASE WHEN block_id IS NULL THEN $1::timestamptz END,
     at, type, subject, data
-FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::text[], $7::text[], $8::integer[], $9::integer[])
-    AS s (resource_id, subscription_id, block_id, at, type, subject, first, last)
-CROSS JOIN LATERAL unnest(($10::uuid[])[first:last], ($11::uuid[])[first:last], ($12::bytea[])[first:last])
-    AS e (about, event_id, data)
+FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::integer[], $8::integer[])
+    AS s (resource_id, subscription_id, block_id, type, subject, first, last)
+CROSS JOIN LATERAL unnest(($9::uuid[])[first:last], ($10::uuid[])[first:last], ($11::timestamptz[])[first:last],
+    ($12::bytea[])[first:last])
+    AS e (about, event_id, at, data)
 ON CONFLICT DO NOTHING
 """
 
@@ -135,11 +136,12 @@ async def insert(connection: Connection, deliveries: Sequence[Delivery], now: da
     await connection.execute(
         _INSERT,
         now,
-        *_columns(alike.keys, 6),
+        *_columns(alike.keys, 5),
         alike.first,
         alike.last,
         [event.about or event.event_id for event in events],
         [event.event_id for event in events],
+        [event.at for event in events],
         [event.data for event in events],
     )
 
@@ -242,7 +244,7 @@ def _delivery(row: Row) -> Delivery:
 
 def _shared_by_events(delivery: Delivery) -> tuple[object, ...]:
     event = delivery.event
-    return event.resource, delivery.subscription, delivery.block, event.at, event.type, event.subject
+    return event.resource, delivery.subscription, delivery.block, event.type, event.subject
 
 
 def _shared_by_results(result: Result) -> tuple[object, ...]:
