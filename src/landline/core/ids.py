@@ -2,7 +2,9 @@
 
 from datetime import datetime
 from typing import NewType
-from uuid import UUID, SafeUUID
+from uuid import UUID
+
+from asyncpg.pgproto import pgproto  # pyright: ignore[reportMissingTypeStubs]
 
 ResourceId = NewType("ResourceId", UUID)
 RawId = NewType("RawId", str)
@@ -19,12 +21,32 @@ def time_ordered(at: datetime, entropy: bytes) -> UUID:
     return made((int(at.timestamp() * 1000) << 80) | (int.from_bytes(entropy, "big") & _RANDOM) | _VERSION_7)
 
 
+def many_time_ordered(at: datetime, entropy: bytes) -> list[UUID]:
+    """A `time_ordered` id for every 10 bytes of `entropy`."""
+    milliseconds = int(at.timestamp() * 1000).to_bytes(6, "big")
+    random = bytearray(entropy)
+    random[::10] = random[::10].translate(_VERSIONS)
+    random[2::10] = random[2::10].translate(_VARIANTS)
+    bits = bytes(random)
+    return [pgproto.UUID(milliseconds + bits[start : start + 10]) for start in range(0, len(bits), 10)]
+
+
+_VERSIONS = bytes(byte & 0x0F | 0x70 for byte in range(256))
+_VARIANTS = bytes(byte & 0x3F | 0x80 for byte in range(256))
+
+
 def made(value: int) -> UUID:
-    """The UUID of 128 bits that are known to be good: without the checks of `UUID`, which are most of its time."""
-    uuid = object.__new__(UUID)
-    object.__setattr__(uuid, "int", value)
-    object.__setattr__(uuid, "is_safe", SafeUUID.unknown)
-    return uuid
+    """The UUID of 128 bits. It is the database driver's own, as are all that come from the database: written in C, it
+    is made, compared and sent to the database several times faster than Python's, of which it is a kind."""
+    return pgproto.UUID(value.to_bytes(16, "big"))
+
+
+def parse(text: str) -> UUID:
+    """The UUID that `text` is, in whatever form. Raises `ValueError`."""
+    try:
+        return pgproto.UUID(text)
+    except ValueError:
+        return made(UUID(text).int)  # in braces, or as a URN
 
 
 def user_raw_id(resource: UUID, user: UUID) -> RawId:

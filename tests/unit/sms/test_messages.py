@@ -1,12 +1,14 @@
 """Message states, ids and repeatability."""
 
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from os import urandom
+from uuid import RFC_4122, UUID, uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from landline.core import ids
 from landline.core.errors import Invalid
 from landline.services.sms.model import messages
 from landline.services.sms.model.messages import FINAL, NEXT, State
@@ -42,9 +44,29 @@ def test_what_is_no_public_id_names_nothing(text):
 
 
 def test_ids_made_later_sort_later():
-    earlier = messages.new_ids(NOW, 50, bytes(500))
-    later = messages.new_ids(NOW + timedelta(milliseconds=1), 50, bytes(500))
+    earlier = ids.many_time_ordered(NOW, urandom(500))
+    later = ids.many_time_ordered(NOW + timedelta(milliseconds=1), urandom(500))
     assert max(earlier) < min(later)
+
+
+@given(st.datetimes(min_value=datetime(2020, 1, 1), timezones=st.just(UTC)), st.binary(min_size=20, max_size=20))
+def test_ids_are_uuids_of_version_7(at: datetime, entropy: bytes):
+    many = ids.many_time_ordered(at, entropy)
+    assert many == [ids.time_ordered(at, entropy[:10]), ids.time_ordered(at, entropy[10:])]
+    assert [(each.version, each.variant) for each in many] == [(7, RFC_4122)] * 2
+
+
+@given(st.uuids())
+def test_an_id_reads_the_same_in_every_form(value: UUID):
+    for text in (str(value), value.hex, str(value).upper(), f"{{{value}}}", value.urn):
+        assert ids.parse(text) == value
+    assert ids.made(value.int) == value
+
+
+@pytest.mark.parametrize("text", ["", "banana", "1" * 31, "1" * 33, "g" * 32, "\ud800" * 32, "{}"])
+def test_what_is_no_uuid_is_refused(text: str):
+    with pytest.raises(ValueError, match=r"UUID|base 16|codec"):
+        ids.parse(text)
 
 
 def test_a_repeatability_id_is_a_guid_sent_not_too_long_ago():

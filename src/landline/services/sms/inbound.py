@@ -24,7 +24,6 @@ from landline.services.sms.accept import pending_of
 from landline.services.sms.esme_out import EsmeOut, Woken
 from landline.services.sms.handover import HandOver
 from landline.services.sms.keywords import Keywords
-from landline.services.sms.model import messages
 from landline.services.sms.model.keywords import Action, Language, find
 from landline.services.sms.model.messages import REPLY, Plan, Recipient
 from landline.services.sms.records import Row
@@ -186,9 +185,7 @@ def _reply(number: OwnedNumber, arrival: Arrival, text: str, carrier: str, now: 
     recipient = phone.parse(arrival.sender)
     if not text or recipient is None or not number.sms_outbound:
         return None
-    planned = Recipient(
-        0, recipient, messages.new_ids(now, 1, os.urandom(10))[0], None, number.carrier or carrier, REPLY
-    )
+    planned = Recipient(0, recipient, time_ordered(now, os.urandom(10)), None, number.carrier or carrier, REPLY)
     plan = Plan(
         resource=number.resource,
         sender=number.number,

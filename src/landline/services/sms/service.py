@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from landline.core import phone
 from landline.core.errors import Forbidden, Invalid, NotFound, Unauthorized
-from landline.core.ids import ResourceId
+from landline.core.ids import ResourceId, many_time_ordered
 from landline.core.phone import SenderKind
 from landline.ports.clock import Clock
 from landline.protocols.smstext import segments, smart
@@ -169,8 +169,9 @@ class Sms:
 
     async def _routed(self, owned: OwnedNumber, recipients: list[Recipient], tag: str | None) -> list[Recipient]:
         router = await self._router()
-        for recipient in recipients:
-            route = router.route(owned.resource, owned.number, recipient.to, tag, owned.carrier)
+        numbers = [recipient.to for recipient in recipients]
+        routes = router.routes(owned.resource, owned.number, numbers, tag, owned.carrier)
+        for recipient, route in zip(recipients, routes, strict=True):
             recipient.route = route.rule
             if route.carriers:
                 recipient.carrier = route.carriers[0]
@@ -183,9 +184,10 @@ class Sms:
             answers = [await self._accepts.submit(plans[0])]
         else:
             answers = await asyncio.gather(*map(self._accepts.submit, plans))
+        prefix = messages.outgoing_prefix(now)
         for plan, exceptions in zip(plans, answers, strict=True):
             for recipient in plan.recipients:
-                outcomes[recipient.index] = _outcome(recipient, now, exceptions.get(recipient.index))
+                outcomes[recipient.index] = _outcome(recipient, prefix, exceptions.get(recipient.index))
         return [outcome for outcome in outcomes if outcome is not None]
 
     async def _sender(self, resource: ResourceId, sender: str) -> OwnedNumber:
@@ -202,7 +204,8 @@ class Sms:
         outcomes: list[Outcome | None] = [None] * len(recipients)
         planned: list[Recipient] = []
         new = sum(1 for to in recipients if to.message_id is None)
-        ids = iter(messages.new_ids(now, new, os.urandom(10 * new)) if new else ())
+        new_ids = iter(many_time_ordered(now, os.urandom(10 * new)) if new else ())
+        wall = self._wall()
         for index, to in enumerate(recipients):
             number = phone.parse(to.number)
             if number is None:
@@ -213,12 +216,12 @@ class Sms:
                 continue
             try:
                 repeatability_id = messages.repeatability(
-                    to.repeatability_id, to.first_sent, self._wall(), REPEATABILITY_WINDOW
+                    to.repeatability_id, to.first_sent, wall, REPEATABILITY_WINDOW
                 )
             except Invalid as error:
                 outcomes[index] = Outcome(to.number, 400, repeatable=False, error=error.message)
                 continue
-            planned.append(Recipient(index, number, next(ids), repeatability_id, "", ""))
+            planned.append(Recipient(index, number, next(new_ids), repeatability_id, "", ""))
         return outcomes, planned
 
     async def opt_out(self, resource: ResourceId, sender: str, recipients: Sequence[str]) -> None:
@@ -268,10 +271,10 @@ def _check_times(options: Options, now: datetime) -> None:
         )
 
 
-def _outcome(recipient: Recipient, now: datetime, exception: tuple[Refused, str] | None) -> Outcome:
-    repeatable = True if recipient.repeatability_id else None
+def _outcome(recipient: Recipient, prefix: str, exception: tuple[Refused, str] | None) -> Outcome:
+    repeatable = None if recipient.repeatability_id is None else True
     if exception is None:
-        return Outcome(recipient.to, 202, messages.outgoing_id(recipient.message_id, now), repeatable)
+        return Outcome(recipient.to, 202, f"{prefix}{recipient.message_id}", repeatable)
     refused, public_id = exception
     if refused is Refused.REPLAYED:
         return Outcome(recipient.to, 202, public_id, repeatable)

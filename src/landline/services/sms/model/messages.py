@@ -8,11 +8,12 @@ from enum import IntEnum
 from functools import lru_cache
 from uuid import UUID
 
-from msgspec import Struct, to_builtins
+from msgspec import Struct
 
 from landline.core import ids
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
+from landline.core.phone import Phone
 
 
 class State(IntEnum):
@@ -64,7 +65,7 @@ class Recipient(Struct):
     """One planned message of a request. `index` is its place in the request."""
 
     index: int
-    to: str
+    to: Phone
     message_id: UUID
     repeatability_id: UUID | None
     carrier: str
@@ -118,12 +119,17 @@ _PUBLIC_ID = re.compile(r"(?:Outgoing|Incoming)_[0-9]{12}([0-9a-f]{8}(?:-[0-9a-f
 
 def outgoing_id(message_id: UUID, at: datetime) -> str:
     """The public id of an outgoing message: `Outgoing_`, its minute (UTC), its guid (acs-wire.md 4.1)."""
-    return f"Outgoing_{_minute(int(at.timestamp()) // 60)}{to_builtins(message_id)}"
+    return f"{outgoing_prefix(at)}{message_id}"
+
+
+def outgoing_prefix(at: datetime) -> str:
+    """What the public ids of the messages of a minute begin with."""
+    return f"Outgoing_{_minute(int(at.timestamp()) // 60)}"
 
 
 def incoming_id(message_id: UUID, at: datetime) -> str:
     """The public id of a received message."""
-    return f"Incoming_{_minute(int(at.timestamp()) // 60)}{to_builtins(message_id)}"
+    return f"Incoming_{_minute(int(at.timestamp()) // 60)}{message_id}"
 
 
 @lru_cache(maxsize=4096)
@@ -138,11 +144,6 @@ def parse_public_id(text: str) -> UUID | None:
     return UUID(found.group(1)) if found else None
 
 
-def new_ids(at: datetime, count: int, entropy: bytes) -> list[UUID]:
-    """`count` time-ordered ids of instant `at` from 10 bytes of `entropy` for each."""
-    return [ids.time_ordered(at, entropy[start : start + 10]) for start in range(0, 10 * count, 10)]
-
-
 def repeatability(request_id: str | None, first_sent: str | None, now: datetime, window: timedelta) -> UUID | None:
     """The repeatability id of a recipient, None when it has none (acs-wire.md 4.1; OASIS Repeatable Requests 1.0).
 
@@ -152,7 +153,7 @@ def repeatability(request_id: str | None, first_sent: str | None, now: datetime,
     if request_id is None:
         return None
     try:
-        found = UUID(request_id)
+        found = ids.parse(request_id)
     except ValueError:
         raise Invalid("repeatabilityRequestId is not a guid.", target="repeatabilityRequestId") from None
     if first_sent is not None and now - _instant(first_sent) > window:
