@@ -115,8 +115,8 @@ class Edge:
                 if request.method == "OPTIONS":
                     return route, self._options(request)
             route, request.params = self._find(request)
-            if refusal is not None:
-                raise refusal
+            if refusal is not None:  # raised, it would hold this frame, and that the request
+                return route, errors.answer(refusal, route.errors, route.access, request.request_id)
             if route.versioned:
                 _check_version(request)
             if route.access is not Access.NONE:

@@ -124,6 +124,7 @@ class HttpConnection(asyncio.Protocol):
             self._connections.discard(self)
         elif self._live is not None:
             self._live.gone()
+        self._let_go()
 
     def pause_writing(self) -> None:
         self._drained = asyncio.Event()
@@ -292,7 +293,7 @@ class HttpConnection(asyncio.Protocol):
                 self._timer.cancel()
             self._upgrade(self._transport, self._request(), rest)
             self._connections.discard(self)
-            return None
+            return self._let_go()
         fields = [f"{name}: {value}\r\n" for name, value in self._headers.items() if name not in ("upgrade", "expect")]
         version = self._parser.get_http_version().encode()
         head = b"%b %b HTTP/%b\r\n%b\r\n" % (method, self._url, version, "".join(fields).encode("latin-1"))
@@ -411,7 +412,9 @@ class HttpConnection(asyncio.Protocol):
             return self._close()
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
-        self._loop.call_later(LINGER_S, self._close)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(LINGER_S, self._close)
         return None
 
     def _close(self) -> None:
@@ -419,6 +422,12 @@ class HttpConnection(asyncio.Protocol):
         self._transport.close()
         if self._transport.get_write_buffer_size():
             self._loop.call_later(PIECE_TIMEOUT_S, self._transport.abort)
+
+    def _let_go(self) -> None:
+        """Nothing more will come. The parser holds us, and we what came of a request: the collector of cycles comes too
+        seldom to wait for it."""
+        self._begin()
+        self._parser = cast(httptools.HttpRequestParser, None)
 
     def _set_deadline(self, seconds: float) -> None:
         """Something has to come within `seconds`. There is one timer, which is moved only when it would be too late:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import tracemalloc
+import weakref
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
@@ -291,6 +292,34 @@ async def test_a_client_that_leaves_in_the_middle_of_its_request_leaves_nothing(
     send(client, f"POST /echo HTTP/1.1\r\n{HEAD}content-length: 10\r\n\r\nabc")
     client.connection.connection_lost(None)
     assert client.open == set()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"POST /echo HTTP/1.1\r\n{HEAD}content-length: 10\r\n\r\nabc",
+        f"POST /echo HTTP/1.1\r\n{HEAD}{HEAD}content-length: 3\r\n\r\nabc",
+        f"POST /echo HTTP/1.1\r\n{HEAD}content-length: 2000\r\n\r\nabc",
+        f"POST /echo HTTP/1.1\r\n{HEAD}content-length: 3\r\n\r\nabc",
+    ],
+)
+async def test_a_connection_that_is_over_leaves_nothing_to_the_collector_of_cycles(client: Client, text: str) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(isinstance(each, Request) for each in gc.get_objects())
+        send(client, text)
+        if not text.endswith("10\r\n\r\nabc"):
+            await client.reply()
+        client.connection.connection_lost(None)
+        await client.open.emptied()
+        await asyncio.sleep(0)  # the task that answered is let go in the next turn
+        over = weakref.ref(client.connection)
+        del client.connection
+        assert over() is None
+        assert sum(isinstance(each, Request) for each in gc.get_objects()) == before
+    finally:
+        gc.enable()
 
 
 async def test_an_operation_goes_on_without_its_client(handlers: Handlers, client: Client) -> None:
