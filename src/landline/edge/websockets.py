@@ -30,6 +30,9 @@ FEW_BYTES = 1 << 14
 DRAIN_S = 1.0
 """How long clients have to open another connection before theirs is closed at shutdown, and to answer a close."""
 _BUG, _RESTART = 1011, 1012
+_NOTHING = Reader(0)
+"""In place of the reader of a connection that is over, which may hold most of a message for as long as its receiver is
+remembered."""
 
 
 class Gone(Exception):
@@ -238,6 +241,8 @@ class WebSocket(asyncio.Protocol):
             self._timer.cancel()
         self._drain()
         self._state = _State.CLOSED
+        if self._reader is not None:
+            self._reader = _NOTHING
         self._lose()
 
     async def _serve(self, request: Request) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tracemalloc
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
@@ -201,6 +202,24 @@ async def test_a_client_that_is_cut_off_is_lost(world: World) -> None:
     async with world.raw("/echo/ann") as (reader, _):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
     assert [each.losses for each in await lost(1)] == [1]
+
+
+async def test_what_came_of_a_message_goes_with_its_connection(world: World) -> None:
+    beginning = b"\x01\xfe" + (50_000).to_bytes(2, "big") + bytes(4) + b"x" * 50_000
+    ping = b"\x89\x80" + bytes(4)
+    LOST.clear()
+    tracemalloc.start()
+    try:
+        for _ in range(10):
+            async with world.raw("/echo/ann") as (reader, writer):
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(beginning + ping)
+                assert await reader.readexactly(2) == b"\x8a\x00"
+        remembered = await lost(10)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (len(remembered), held < 250_000) == (10, True)
 
 
 async def test_what_a_client_says_too_early_waits(world: World) -> None:
