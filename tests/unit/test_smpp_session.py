@@ -142,6 +142,19 @@ def test_more_requests_than_the_peer_may_leave_open_are_refused() -> None:
     assert only(Answered, pair.to_esme()).status == status.ESME_RTHROTTLED
 
 
+def test_requests_under_one_sequence_number_are_answered_one_by_one() -> None:
+    pair = Pair(peer_window=3)
+    events = pair.smsc.receive(b"".join(pdu.encode(Command.SUBMIT_SM, ShortMessage(), 7) for _ in range(4)), pair.now)
+    assert [type(event) for event in events] == [MessageArrived] * 3 + [PduRefused]
+    refused = pair.smsc.outgoing()
+    for number, event in enumerate(events[:3]):
+        assert isinstance(event, MessageArrived)
+        pair.smsc.answer(event.sequence, message_id=str(number))
+    assert refused[8:16] == bytes.fromhex("00000058 00000007")
+    answer = "00000012 80000004 00000000 00000007"
+    assert pair.smsc.outgoing() == bytes.fromhex("".join(f"{answer} {0x30 + number:02x}00" for number in range(3)))
+
+
 def test_sequence_numbers_begin_again_and_skip_those_in_flight() -> None:
     pair = Pair()
     first = pair.esme.submit(BODY, "old", pair.now)
@@ -164,6 +177,18 @@ def test_a_peer_that_submits_unbound_is_told_its_bind_status_is_wrong() -> None:
     assert events == [PduRefused(Command.SUBMIT_SM, status.ESME_RINVBNDSTS)]
     answer = pair.smsc.outgoing()
     assert answer[4:16] == bytes.fromhex("80000004 00000004 00000009")
+
+
+@pytest.mark.parametrize(
+    ("role", "command", "refusal"),
+    [(Role.ESME, Command.DELIVER_SM, status.ESME_RX_T_APPN), (Role.SMSC, Command.SUBMIT_SM, status.ESME_RSYSERR)],
+)
+def test_what_comes_while_we_unbind_is_asked_for_again_later(role: Role, command: Command, refusal: int) -> None:
+    pair = Pair()
+    session = pair.esme if role is Role.ESME else pair.smsc
+    session.unbind(pair.now)
+    session.outgoing()
+    assert session.receive(pdu.encode(command, ShortMessage(), 9), pair.now) == [PduRefused(command, refusal)]
 
 
 def test_a_second_bind_is_told_that_it_is_bound() -> None:

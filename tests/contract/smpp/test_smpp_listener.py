@@ -342,6 +342,22 @@ async def test_an_account_has_a_window(world: World) -> None:
     assert [await client.status(), await client.status()] == [0, 0]
 
 
+async def test_submissions_under_one_sequence_number_are_each_answered(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    world.product.open.clear()
+    for _ in range(3):
+        client.session._sequence = 7
+        client.session._pending.clear()
+        client.submit()
+    world.product.open.set()
+    await until(lambda: len(world.product.taken) == 3)
+    assert await client.status() == 0
+    client.submit(b"after")
+    assert await client.status() == 0
+    assert world.product.taken[-1].text == "after"
+
+
 async def test_an_account_has_a_rate(world: World) -> None:
     world.product.account = Account("customer", ResourceId(uuid4()), rate_per_s=1.0)
     client = await world.client()

@@ -1,0 +1,65 @@
+"""Carriers that bend the rules of SMPP: nothing is lost by it, and the carrier goes on."""
+
+from collections.abc import AsyncGenerator
+
+import pytest
+from tests.support.bare_smsc import BareSmsc, deliver_sm, text
+from tests.support.carrier_events import Recorder
+from tests.support.smpp_world import until_bound
+
+from landline.engines.clock import DrivenClock
+from landline.engines.smpp.carrier import SmppCarrier
+from landline.engines.smpp.config import SmppConfig
+from landline.protocols.smpp import status
+from landline.protocols.smpp.commands import Tag
+from landline.store.database import Database
+
+
+class World:
+    """A bare SMSC and a carrier bound to it."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.smsc = BareSmsc()
+        self.events = Recorder()
+        self.carrier: SmppCarrier
+
+    async def start(self) -> None:
+        config = SmppConfig("bare", "127.0.0.1", await self.smsc.start(), "us", "secret", backoff_first_s=0.01)
+        self.carrier = SmppCarrier(config, self.database, DrivenClock())
+        await self.carrier.start(self.events)
+        await until_bound(self.carrier)
+
+
+@pytest.fixture
+async def world(database: Database) -> AsyncGenerator[World]:
+    world = World(database)
+    await world.start()
+    yield world
+    await world.carrier.close()
+    await world.smsc.close()
+
+
+async def test_deliveries_under_one_sequence_number_are_each_taken_and_answered(world: World) -> None:
+    await world.smsc.say(deliver_sm(7, text(b"one")) + deliver_sm(7, text(b"two")))
+    assert await world.smsc.answers(2) == [(status.ESME_ROK, 7)] * 2
+    await world.smsc.say(deliver_sm(8, text(b"three")))
+    assert await world.smsc.answers(1) == [(status.ESME_ROK, 8)]
+    assert [arrival.text for arrival in world.events.arrivals] == ["one", "two", "three"]
+
+
+async def test_a_sar_reference_of_any_size_is_read(world: World) -> None:
+    parts = [
+        text(
+            words,
+            tlvs=(
+                (Tag.SAR_MSG_REF_NUM, b"\xff" * 6 + b"\1\2"),
+                (Tag.SAR_TOTAL_SEGMENTS, b"\2"),
+                (Tag.SAR_SEGMENT_SEQNUM, number),
+            ),
+        )
+        for words, number in ((b"one ", b"\1"), (b"two", b"\2"))
+    ]
+    await world.smsc.say(deliver_sm(1, parts[0]) + deliver_sm(2, parts[1]))
+    assert await world.smsc.answers(2) == [(status.ESME_ROK, 1), (status.ESME_ROK, 2)]
+    assert [arrival.text for arrival in world.events.arrivals] == ["one two"]
