@@ -378,9 +378,25 @@ async def test_a_connection_that_does_not_bind_is_cut(world: World) -> None:
 
 
 async def test_more_connections_than_allowed_are_cut(world: World) -> None:
-    clients = [await world.client() for _ in range(21)]
-    await until(lambda: clients[20].closed)
-    assert not any(client.closed for client in clients[:20])
+    world.product.account = Account("customer", ResourceId(uuid4()), binds=30)
+    clients = [await world.client() for _ in range(20)]
+    for client in clients:
+        assert isinstance(await client.bind(), Bound)
+    refused = await world.client()
+    await until(lambda: refused.closed)
+    assert not any(client.closed for client in clients)
+
+
+async def test_connections_that_do_not_bind_keep_no_customer_out(world: World) -> None:
+    bound = await world.client()
+    assert isinstance(await bound.bind(), Bound)
+    strangers = [await world.client() for _ in range(19)]
+    await until(lambda: len(world.listener._connections) == 20)
+    late = [await world.client() for _ in range(2)]
+    for client in late:
+        assert isinstance(await client.bind(), Bound)
+    await until(lambda: sum(client.closed for client in strangers) == 2)
+    assert [client.closed for client in [bound, *strangers[:3]]] == [False, True, True, False]
 
 
 async def test_a_message_can_be_asked_for_but_not_cancelled(world: World) -> None:
