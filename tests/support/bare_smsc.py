@@ -41,6 +41,12 @@ class BareSmsc:
         self._writer.write(octets)
         await self._writer.drain()
 
+    async def request(self) -> tuple[int, int]:
+        """(command, sequence number) of the next request."""
+        await until(lambda: bool(self.frames))
+        _, command, _, sequence = HEADER.unpack_from(self.frames.pop(0))
+        return command, sequence
+
     async def answers(self, count: int) -> list[tuple[int, int]]:
         """(status, sequence number) of the next `count` responses."""
         await until(lambda: len(self._responses()) >= count)

@@ -1,17 +1,21 @@
 """Carriers that bend the rules of SMPP: nothing is lost by it, and the carrier goes on."""
 
 from collections.abc import AsyncGenerator
+from random import randbytes
+from uuid import uuid4
 
 import pytest
 from tests.support.bare_smsc import BareSmsc, deliver_sm, text
 from tests.support.carrier_events import Recorder
-from tests.support.smpp_world import until_bound
+from tests.support.smpp_world import OURS, PHONE, until_bound
 
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import SmppConfig
-from landline.protocols.smpp import status
-from landline.protocols.smpp.commands import Tag
+from landline.ports.sms_carrier import Submission
+from landline.protocols.smpp import pdu, status
+from landline.protocols.smpp.commands import RESPONSE, Command, Tag
+from landline.protocols.smpp.framing import HEADER
 from landline.store.database import Database
 
 
@@ -63,3 +67,16 @@ async def test_a_sar_reference_of_any_size_is_read(world: World) -> None:
     await world.smsc.say(deliver_sm(1, parts[0]) + deliver_sm(2, parts[1]))
     assert await world.smsc.answers(2) == [(status.ESME_ROK, 1), (status.ESME_ROK, 2)]
     assert [arrival.text for arrival in world.events.arrivals] == ["one two"]
+
+
+async def test_message_ids_of_any_size_keep_no_other_answer(world: World) -> None:
+    await world.carrier.submit([Submission(uuid4(), OURS, PHONE, "x" * 200, 2, True)])
+    for _ in range(2):
+        _, sequence = await world.smsc.request()
+        huge = randbytes(6000).hex().encode() + b"\0"
+        await world.smsc.say(HEADER.pack(16 + len(huge), Command.SUBMIT_SM | RESPONSE, 0, sequence) + huge)
+    await world.carrier.submit([Submission(uuid4(), OURS, PHONE, "short", 1, True)])
+    _, sequence = await world.smsc.request()
+    await world.smsc.say(pdu.encode(Command.SUBMIT_SM | RESPONSE, pdu.MessageAnswer("1"), sequence))
+    await world.events.until(lambda: "1" in [answer.carrier_message_id for answer in world.events.answers])
+    assert len(world.events.answers) == 2
