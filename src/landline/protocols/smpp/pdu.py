@@ -20,7 +20,8 @@ SHORT_MESSAGE_LIMIT = 254  # §5.2.22
 _INVALID_LENGTH = 0x00000002  # ESME_RINVCMDLEN
 
 _tlv_head = Layout(">HH")
-_MESSAGE_TAIL = 9
+ID_LIMIT = 255
+_ID_END = HEADER_BYTES + ID_LIMIT
 
 
 class Bind(Struct, frozen=True):
@@ -303,9 +304,10 @@ def decode_message(frame: bytes) -> ShortMessage:
 
 
 def message_id(frame: bytes) -> str:
-    """The message_id of a submit_sm_resp, deliver_sm_resp or data_sm_resp; empty when there is none."""
-    end = frame.find(0, 16)
-    return (frame[16:] if end < 0 else frame[16:end]).decode("latin-1")
+    """The message_id of a submit_sm_resp, deliver_sm_resp or data_sm_resp; empty when there is none. It has 64 octets
+    (§5.2.23), at most `ID_LIMIT` of a peer that does not keep to that."""
+    end = frame.find(0, 16, _ID_END)
+    return (frame[16:_ID_END] if end < 0 else frame[16:end]).decode("latin-1")
 
 
 def tlv(tlvs: Tlvs, tag: int) -> bytes | None:
