@@ -33,6 +33,9 @@ def test_what_is_written_is_read_back(message_id: str, state: MessageState, erro
         ("id: 77 submit_date:261120140512 done_date:261120140559 stat: DELIVRD", "77", MessageState.DELIVERED),
         ("sub:001, id:77, stat:DELETED, err:0", "77", MessageState.DELETED),
         ("id:77 stat:Delivered err:000", "77", MessageState.DELIVERED),
+        ("id:77 stat:DELIVRD\0", "77", MessageState.DELIVERED),
+        ("id:77 stat:PENDING", "77", MessageState.ENROUTE),
+        (f"id:{'9' * 300} sub:001 stat:DELIVRD", "9" * 255, MessageState.DELIVERED),
         ("id:77 stat:WHATEVER", "77", MessageState.UNKNOWN),
         ("id:77 stat:ENROUTE text:stat:DELIVRD", "77", MessageState.ENROUTE),
     ],
@@ -83,6 +86,12 @@ def test_a_receipt_of_tlvs_alone_is_one() -> None:
     receipt = receipts.read(message)
     assert receipt is not None
     assert receipt.state is MessageState.REJECTED
+
+
+def test_a_state_of_smpp_5_that_is_not_final_is_none_here_either() -> None:
+    receipt = receipts.read(ShortMessage(tlvs=((Tag.RECEIPTED_MESSAGE_ID, b"abc\0"), (Tag.MESSAGE_STATE, b"\0"))))
+    assert receipt is not None
+    assert not receipt.state.final
 
 
 def test_the_text_may_be_in_the_payload() -> None:
