@@ -34,6 +34,11 @@ def test_what_is_written_is_read_back(message_id: str, state: MessageState, erro
         ("sub:001, id:77, stat:DELETED, err:0", "77", MessageState.DELETED),
         ("id:77 stat:Delivered err:000", "77", MessageState.DELIVERED),
         ("id:77 stat:DELIVRD\0", "77", MessageState.DELIVERED),
+        (
+            "id:77\0 sub:001 dlvrd:001 submit date:2611201405 done date:2611201405 stat:DELIVRD err:000 text:",
+            "77",
+            MessageState.DELIVERED,
+        ),
         ("id:77 stat:PENDING", "77", MessageState.ENROUTE),
         (f"id:{'9' * 300} sub:001 stat:DELIVRD", "9" * 255, MessageState.DELIVERED),
         ("id:77 stat:WHATEVER", "77", MessageState.UNKNOWN),
@@ -106,8 +111,10 @@ def test_a_text_from_a_phone_is_no_receipt() -> None:
 
 
 @given(st.binary(max_size=300), st.lists(st.tuples(st.sampled_from(Tag), st.binary(max_size=20)), max_size=4))
-def test_reading_never_raises(text: bytes, tlvs: list[tuple[int, bytes]]) -> None:
-    receipts.read(ShortMessage(esm_class=4, short_message=text, tlvs=tuple(tlvs)))
+def test_reading_never_raises_and_finds_no_id_that_cannot_be_stored(text: bytes, tlvs: list[tuple[int, bytes]]) -> None:
+    for octets in (text, b"id:%b stat:DELIVRD" % text):
+        read = receipts.read(ShortMessage(esm_class=4, short_message=octets, tlvs=tuple(tlvs)))
+        assert read is None or "\0" not in read.message_id
 
 
 def test_ids_in_either_base_meet_in_one_form() -> None:

@@ -49,13 +49,14 @@ _WORDS = {
 }
 
 _STRICT = re.compile(
-    rb"id:(\S{1,255}) sub:(\d{1,3}) dlvrd:(\d{1,3}) submit date:(\d{10,12}) done date:(\d{10,12}) stat:(\w+) err:(\w+)",
+    rb"id:([^\s\0]{1,255}) sub:(\d{1,3}) dlvrd:(\d{1,3})"
+    rb" submit date:(\d{10,12}) done date:(\d{10,12}) stat:(\w+) err:(\w+)",
 )
 """Appendix B to the letter: what most receipts look like, read in one step."""
 
 _NAMES = r"(?:id|sub|dlvrd|submit[ _]?date|done[ _]?date|stat|err|text)"
 _FIELD = re.compile(
-    rf"(?:^|[\s,;])({_NAMES})\s*:[ \t]*(?!{_NAMES}\s*:)\"?([^\s\",;]*)",
+    rf"(?:^|[\s,;])({_NAMES})\s*:[ \t]*(?!{_NAMES}\s*:)\"?([^\s\",;\0]*)",
     re.IGNORECASE,
 )
 
@@ -165,7 +166,7 @@ def _minute(at: datetime) -> str:
 
 def _fields(text: bytes) -> dict[str, str]:
     fields: dict[str, str] = {}
-    for name, value in _FIELD.findall(text.decode("latin-1").rstrip("\0")):
+    for name, value in _FIELD.findall(text.decode("latin-1")):
         key = name.lower().replace("_", "").replace(" ", "")
         if key == "text":  # what follows is the message itself
             break
