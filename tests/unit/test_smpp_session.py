@@ -25,6 +25,7 @@ from landline.protocols.smpp.events import (
     Unanswered,
     Unbound,
 )
+from landline.protocols.smpp.framing import HEADER
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.session import SEQUENCE_LIMIT, Limits, Session
 from landline.protocols.smpp.states import Role, State
@@ -209,6 +210,28 @@ def test_an_unreadable_request_is_refused_and_the_session_goes_on() -> None:
     assert pair.smsc.outgoing()[4:16] == bytes.fromhex("80000004 00000002 00000009")
     pair.esme.submit(BODY, None, pair.now)
     only(MessageArrived, pair.to_smsc())
+
+
+@pytest.mark.parametrize("command", [Command.SUBMIT_SM, Command.DATA_SM])
+@pytest.mark.parametrize("stray", ["04240009 6162", "0424", "042400"])
+def test_a_submission_whose_tlvs_are_cut_off_is_refused(command: Command, stray: str) -> None:
+    octets = pdu.encode_body(ShortMessage() if command is Command.SUBMIT_SM else pdu.DataSm()) + bytes.fromhex(stray)
+    frame = HEADER.pack(16 + len(octets), command, 0, 9) + octets
+    pair = Pair()
+    assert pair.smsc.receive(frame, pair.now) == [PduRefused(command, 0xC0)]
+
+
+def test_padding_is_no_tlv_and_a_carriers_text_is_taken_as_it_is() -> None:
+    padded = pdu.encode_body(ShortMessage(short_message=b"hi")) + b"\0"
+    cut = pdu.encode_body(ShortMessage(short_message=b"hi")) + bytes.fromhex("04240009 6162")
+    pair = Pair()
+    for session, command, octets in [
+        (pair.smsc, Command.SUBMIT_SM, padded),
+        (pair.esme, Command.DELIVER_SM, padded),
+        (pair.esme, Command.DELIVER_SM, cut),
+    ]:
+        frame = HEADER.pack(16 + len(octets), command, 0, 9) + octets
+        assert only(MessageArrived, session.receive(frame, pair.now)).message.short_message == b"hi"
 
 
 def test_a_generic_nack_answers_the_request_it_names() -> None:

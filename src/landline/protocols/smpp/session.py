@@ -69,6 +69,9 @@ class Session:
         self.limits = limits or Limits()
         self.bind_kind: BindKind | None = None
         """Set while a bind is under way and after it."""
+        # An ESME is told that its submission was cut off. What an SMSC brings is taken as far as it can be read: it
+        # would bring it no other way the next time.
+        self._strict = role is Role.SMSC
         self._framer = Framer(self.limits.pdu_bytes)
         self._out: list[bytes] = []
         self._sequence = 0
@@ -149,7 +152,7 @@ class Session:
             throttled = status.ESME_RTHROTTLED if self.role is Role.SMSC else status.ESME_RX_T_APPN
             self._refuse(command, sequence, throttled, events)
         elif command in (_SUBMIT, _DELIVER):
-            message = pdu.decode_message(frame)
+            message = pdu.decode_message(frame, strict=self._strict)
             if sequence in self._owed:
                 sequence = self._token(sequence)
             self._owed[sequence] = command
@@ -158,7 +161,7 @@ class Session:
             self._out.append(_header(HEADER_BYTES, _UNBIND | RESPONSE, 0, sequence))
             events.append(self._end(Unbound(by_peer=True)))
         else:
-            self._take_other(command, sequence, pdu.decode(frame), events)
+            self._take_other(command, sequence, pdu.decode(frame, strict=self._strict), events)
 
     def _take_other(self, command: int, sequence: int, body: pdu.Body | None, events: list[Event]) -> None:
         if isinstance(body, pdu.Bind):
