@@ -183,6 +183,7 @@ async def test_nothing_is_delivered_to_whoever_is_not_bound_to_receive(world: Wo
     [
         (status.ESME_ROK, Delivered.TAKEN),
         (status.ESME_RX_T_APPN, Delivered.LATER),
+        (status.ESME_RINVBNDSTS, Delivered.LATER),
         (status.ESME_RX_P_APPN, Delivered.TAKEN),
     ],
 )

@@ -25,7 +25,15 @@ from landline.store.database import Database
 
 log = structlog.get_logger()
 
-_TEMPORARY = frozenset((status.ESME_RX_T_APPN, status.ESME_RMSGQFUL, status.ESME_RTHROTTLED, status.ESME_RSYSERR))
+_TEMPORARY = frozenset(
+    (
+        status.ESME_RX_T_APPN,
+        status.ESME_RMSGQFUL,
+        status.ESME_RTHROTTLED,
+        status.ESME_RSYSERR,
+        status.ESME_RINVBNDSTS,  # what a customer may answer that is unbinding
+    )
+)
 _TRIES = 3
 """How often a deliver_sm is handed over that was not answered: to the next connection, or after the response timer."""
 _SWEEP_S = 60.0
