@@ -400,6 +400,13 @@ async def test_connections_that_do_not_bind_keep_no_customer_out(world: World) -
     assert [client.closed for client in [bound, *strangers[:3]]] == [False, True, True, False]
 
 
+async def test_a_connection_that_is_made_after_it_was_given_up_ends(world: World) -> None:
+    client = Client()
+    client.session.close()
+    await client.connect(world.port)
+    await until(lambda: client.closed)
+
+
 async def test_a_message_can_be_asked_for_but_not_cancelled(world: World) -> None:
     client = await world.client()
     await client.bind()
