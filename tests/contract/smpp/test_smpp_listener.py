@@ -448,6 +448,21 @@ async def test_a_part_sent_again_does_not_send_its_text_twice(world: World) -> N
     assert len({given.message_id for given in world.product.taken}) == 2
 
 
+async def test_texts_under_one_reference_that_come_at_once_are_all_taken(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    world.product.open.clear()
+    client.submit(b"first, so that the others wait")
+    for words in (b"one", b"two", b"one"):
+        for number in (1, 2):
+            client.submit(bytes((5, 0, 3, 7, 2, number)) + words, esm_class=0x40)
+    world.product.open.set()
+    await client.accepted()
+    ids = [await client.accepted() for _ in range(6)]
+    assert [given.text for given in world.product.taken[1:]] == ["oneone", "twotwo", "oneone"]
+    assert len({each.partition("-")[0] for each in ids}) == 3
+
+
 async def test_closing_unbinds_the_customers(world: World) -> None:
     client = await world.client()
     await client.bind()
