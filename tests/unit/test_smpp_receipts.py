@@ -33,6 +33,14 @@ def test_what_is_written_is_read_back(message_id: str, state: MessageState, erro
         ("id: 77 submit_date:261120140512 done_date:261120140559 stat: DELIVRD", "77", MessageState.DELIVERED),
         ("sub:001, id:77, stat:DELETED, err:0", "77", MessageState.DELETED),
         ("id:77 stat:Delivered err:000", "77", MessageState.DELIVERED),
+        ("id:77 stat:DELIVRD\0", "77", MessageState.DELIVERED),
+        (
+            "id:77\0 sub:001 dlvrd:001 submit date:2611201405 done date:2611201405 stat:DELIVRD err:000 text:",
+            "77",
+            MessageState.DELIVERED,
+        ),
+        ("id:77 stat:PENDING", "77", MessageState.ENROUTE),
+        (f"id:{'9' * 300} sub:001 stat:DELIVRD", "9" * 255, MessageState.DELIVERED),
         ("id:77 stat:WHATEVER", "77", MessageState.UNKNOWN),
         ("id:77 stat:ENROUTE text:stat:DELIVRD", "77", MessageState.ENROUTE),
     ],
@@ -85,6 +93,12 @@ def test_a_receipt_of_tlvs_alone_is_one() -> None:
     assert receipt.state is MessageState.REJECTED
 
 
+def test_a_state_of_smpp_5_that_is_not_final_is_none_here_either() -> None:
+    receipt = receipts.read(ShortMessage(tlvs=((Tag.RECEIPTED_MESSAGE_ID, b"abc\0"), (Tag.MESSAGE_STATE, b"\0"))))
+    assert receipt is not None
+    assert not receipt.state.final
+
+
 def test_the_text_may_be_in_the_payload() -> None:
     receipt = receipts.read(ShortMessage(esm_class=4, tlvs=((Tag.MESSAGE_PAYLOAD, b"id:5 stat:DELIVRD"),)))
     assert receipt is not None
@@ -97,8 +111,10 @@ def test_a_text_from_a_phone_is_no_receipt() -> None:
 
 
 @given(st.binary(max_size=300), st.lists(st.tuples(st.sampled_from(Tag), st.binary(max_size=20)), max_size=4))
-def test_reading_never_raises(text: bytes, tlvs: list[tuple[int, bytes]]) -> None:
-    receipts.read(ShortMessage(esm_class=4, short_message=text, tlvs=tuple(tlvs)))
+def test_reading_never_raises_and_finds_no_id_that_cannot_be_stored(text: bytes, tlvs: list[tuple[int, bytes]]) -> None:
+    for octets in (text, b"id:%b stat:DELIVRD" % text):
+        read = receipts.read(ShortMessage(esm_class=4, short_message=octets, tlvs=tuple(tlvs)))
+        assert read is None or "\0" not in read.message_id
 
 
 def test_ids_in_either_base_meet_in_one_form() -> None:

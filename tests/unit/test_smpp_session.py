@@ -25,6 +25,7 @@ from landline.protocols.smpp.events import (
     Unanswered,
     Unbound,
 )
+from landline.protocols.smpp.framing import HEADER
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.session import SEQUENCE_LIMIT, Limits, Session
 from landline.protocols.smpp.states import Role, State
@@ -142,6 +143,19 @@ def test_more_requests_than_the_peer_may_leave_open_are_refused() -> None:
     assert only(Answered, pair.to_esme()).status == status.ESME_RTHROTTLED
 
 
+def test_requests_under_one_sequence_number_are_answered_one_by_one() -> None:
+    pair = Pair(peer_window=3)
+    events = pair.smsc.receive(b"".join(pdu.encode(Command.SUBMIT_SM, ShortMessage(), 7) for _ in range(4)), pair.now)
+    assert [type(event) for event in events] == [MessageArrived] * 3 + [PduRefused]
+    refused = pair.smsc.outgoing()
+    for number, event in enumerate(events[:3]):
+        assert isinstance(event, MessageArrived)
+        pair.smsc.answer(event.sequence, message_id=str(number))
+    assert refused[8:16] == bytes.fromhex("00000058 00000007")
+    answer = "00000012 80000004 00000000 00000007"
+    assert pair.smsc.outgoing() == bytes.fromhex("".join(f"{answer} {0x30 + number:02x}00" for number in range(3)))
+
+
 def test_sequence_numbers_begin_again_and_skip_those_in_flight() -> None:
     pair = Pair()
     first = pair.esme.submit(BODY, "old", pair.now)
@@ -166,6 +180,18 @@ def test_a_peer_that_submits_unbound_is_told_its_bind_status_is_wrong() -> None:
     assert answer[4:16] == bytes.fromhex("80000004 00000004 00000009")
 
 
+@pytest.mark.parametrize(
+    ("role", "command", "refusal"),
+    [(Role.ESME, Command.DELIVER_SM, status.ESME_RX_T_APPN), (Role.SMSC, Command.SUBMIT_SM, status.ESME_RSYSERR)],
+)
+def test_what_comes_while_we_unbind_is_asked_for_again_later(role: Role, command: Command, refusal: int) -> None:
+    pair = Pair()
+    session = pair.esme if role is Role.ESME else pair.smsc
+    session.unbind(pair.now)
+    session.outgoing()
+    assert session.receive(pdu.encode(command, ShortMessage(), 9), pair.now) == [PduRefused(command, refusal)]
+
+
 def test_a_second_bind_is_told_that_it_is_bound() -> None:
     pair = Pair()
     pair.smsc.receive(pdu.encode(Command.BIND_TRANSMITTER, pdu.Bind("me"), 9), pair.now)
@@ -184,6 +210,28 @@ def test_an_unreadable_request_is_refused_and_the_session_goes_on() -> None:
     assert pair.smsc.outgoing()[4:16] == bytes.fromhex("80000004 00000002 00000009")
     pair.esme.submit(BODY, None, pair.now)
     only(MessageArrived, pair.to_smsc())
+
+
+@pytest.mark.parametrize("command", [Command.SUBMIT_SM, Command.DATA_SM])
+@pytest.mark.parametrize("stray", ["04240009 6162", "0424", "042400"])
+def test_a_submission_whose_tlvs_are_cut_off_is_refused(command: Command, stray: str) -> None:
+    octets = pdu.encode_body(ShortMessage() if command is Command.SUBMIT_SM else pdu.DataSm()) + bytes.fromhex(stray)
+    frame = HEADER.pack(16 + len(octets), command, 0, 9) + octets
+    pair = Pair()
+    assert pair.smsc.receive(frame, pair.now) == [PduRefused(command, 0xC0)]
+
+
+def test_padding_is_no_tlv_and_a_carriers_text_is_taken_as_it_is() -> None:
+    padded = pdu.encode_body(ShortMessage(short_message=b"hi")) + b"\0"
+    cut = pdu.encode_body(ShortMessage(short_message=b"hi")) + bytes.fromhex("04240009 6162")
+    pair = Pair()
+    for session, command, octets in [
+        (pair.smsc, Command.SUBMIT_SM, padded),
+        (pair.esme, Command.DELIVER_SM, padded),
+        (pair.esme, Command.DELIVER_SM, cut),
+    ]:
+        frame = HEADER.pack(16 + len(octets), command, 0, 9) + octets
+        assert only(MessageArrived, session.receive(frame, pair.now)).message.short_message == b"hi"
 
 
 def test_a_generic_nack_answers_the_request_it_names() -> None:

@@ -89,7 +89,11 @@ class SmppTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     validity_s: Annotated[Seconds | None, _says("validity_period. Default: the carrier's own.")] = None
     long_style: Annotated[LongStyle, _says("How texts of several segments are sent.")] = LongStyle.UDH8
     message_ids: Annotated[
-        MessageIds, _says("`dec-hex`: hexadecimal ids in responses, decimal ones in receipts; `hex-dec`: the reverse.")
+        MessageIds,
+        _says(
+            "How ids are written: `dec-hex`: hexadecimal in responses, decimal in receipts; `hex-dec`: the reverse; "
+            "`dec`, `hex`: the same in both, but with other zeros in front or another case."
+        ),
     ] = MessageIds.AS_IS
     throttle_pause_s: Annotated[Seconds, _says("How long a bind rests when the carrier says it is too fast.")] = 1.0
     throttle_patience_s: Annotated[

@@ -183,6 +183,7 @@ async def test_nothing_is_delivered_to_whoever_is_not_bound_to_receive(world: Wo
     [
         (status.ESME_ROK, Delivered.TAKEN),
         (status.ESME_RX_T_APPN, Delivered.LATER),
+        (status.ESME_RINVBNDSTS, Delivered.LATER),
         (status.ESME_RX_P_APPN, Delivered.TAKEN),
     ],
 )
@@ -342,6 +343,22 @@ async def test_an_account_has_a_window(world: World) -> None:
     assert [await client.status(), await client.status()] == [0, 0]
 
 
+async def test_submissions_under_one_sequence_number_are_each_answered(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    world.product.open.clear()
+    for _ in range(3):
+        client.session._sequence = 7
+        client.session._pending.clear()
+        client.submit()
+    world.product.open.set()
+    await until(lambda: len(world.product.taken) == 3)
+    assert await client.status() == 0
+    client.submit(b"after")
+    assert await client.status() == 0
+    assert world.product.taken[-1].text == "after"
+
+
 async def test_an_account_has_a_rate(world: World) -> None:
     world.product.account = Account("customer", ResourceId(uuid4()), rate_per_s=1.0)
     client = await world.client()
@@ -362,9 +379,32 @@ async def test_a_connection_that_does_not_bind_is_cut(world: World) -> None:
 
 
 async def test_more_connections_than_allowed_are_cut(world: World) -> None:
-    clients = [await world.client() for _ in range(21)]
-    await until(lambda: clients[20].closed)
-    assert not any(client.closed for client in clients[:20])
+    world.product.account = Account("customer", ResourceId(uuid4()), binds=30)
+    clients = [await world.client() for _ in range(20)]
+    for client in clients:
+        assert isinstance(await client.bind(), Bound)
+    refused = await world.client()
+    await until(lambda: refused.closed)
+    assert not any(client.closed for client in clients)
+
+
+async def test_connections_that_do_not_bind_keep_no_customer_out(world: World) -> None:
+    bound = await world.client()
+    assert isinstance(await bound.bind(), Bound)
+    strangers = [await world.client() for _ in range(19)]
+    await until(lambda: len(world.listener._connections) == 20)
+    late = [await world.client() for _ in range(2)]
+    for client in late:
+        assert isinstance(await client.bind(), Bound)
+    await until(lambda: sum(client.closed for client in strangers) == 2)
+    assert [client.closed for client in [bound, *strangers[:3]]] == [False, True, True, False]
+
+
+async def test_a_connection_that_is_made_after_it_was_given_up_ends(world: World) -> None:
+    client = Client()
+    client.session.close()
+    await client.connect(world.port)
+    await until(lambda: client.closed)
 
 
 async def test_a_message_can_be_asked_for_but_not_cancelled(world: World) -> None:
@@ -406,6 +446,21 @@ async def test_a_part_sent_again_does_not_send_its_text_twice(world: World) -> N
     assert [await send(part) for part in other] == [0, 0]
     assert [given.text[0] for given in world.product.taken] == ["x", "z"]
     assert len({given.message_id for given in world.product.taken}) == 2
+
+
+async def test_texts_under_one_reference_that_come_at_once_are_all_taken(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    world.product.open.clear()
+    client.submit(b"first, so that the others wait")
+    for words in (b"one", b"two", b"one"):
+        for number in (1, 2):
+            client.submit(bytes((5, 0, 3, 7, 2, number)) + words, esm_class=0x40)
+    world.product.open.set()
+    await client.accepted()
+    ids = [await client.accepted() for _ in range(6)]
+    assert [given.text for given in world.product.taken[1:]] == ["oneone", "twotwo", "oneone"]
+    assert len({each.partition("-")[0] for each in ids}) == 3
 
 
 async def test_closing_unbinds_the_customers(world: World) -> None:

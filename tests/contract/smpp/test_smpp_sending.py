@@ -133,7 +133,12 @@ async def test_receipts_may_come_early_again_backwards_and_in_either_form(world:
 
 @pytest.mark.parametrize(
     ("style", "response", "receipt"),
-    [(MessageIds.DEC_HEX, "{id:08X}", "{id:010}"), (MessageIds.HEX_DEC, "{id:010}", "{id:x}")],
+    [
+        (MessageIds.DEC_HEX, "{id:08X}", "{id:010}"),
+        (MessageIds.HEX_DEC, "{id:010}", "{id:x}"),
+        (MessageIds.DEC, "{id}", "{id:010}"),
+        (MessageIds.HEX, "{id:08X}", "{id:x}"),
+    ],
 )
 async def test_ids_in_another_base_are_matched(world: World, style: MessageIds, response: str, receipt: str) -> None:
     world.smsc.conduct = Conduct(response_id=response, receipt_id=receipt)

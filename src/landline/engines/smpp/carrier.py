@@ -1,7 +1,7 @@
 """The SMPP carrier: fills the port `SmsCarrier` over one or more binds to an SMSC."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from random import Random
@@ -276,7 +276,8 @@ class SmppCarrier:
         assert self._events is not None
         try:
             while True:
-                if await self._inbox.bring(self.name, self._events, self._now(), self._sleeper(self._hearing)):
+                bringing = self._inbox.bring(self.name, self._events, self._now(), self._sleeper(self._hearing))
+                if await self._survive(bringing):
                     continue
                 if self._told_all:
                     break
@@ -291,13 +292,22 @@ class SmppCarrier:
         sleep = self._sleeper(alarm)
         try:
             while True:
-                if await self._inbox.report(self.name, self._events, sleep):
+                if await self._survive(self._inbox.report(self.name, self._events, sleep)):
                     continue
                 if self._heard_all:
                     return
                 await alarm.wait()
         finally:
             alarm.close()
+
+    async def _survive(self, work: Awaitable[bool]) -> bool:
+        """`work`, which has taken from the inbox what it could fail with: the worker goes on with the rest, and the
+        SMSC brings again what was not acknowledged."""
+        try:
+            return await work
+        except Exception:
+            log.exception("smpp.inbox_failed", carrier=self.name)
+            return True
 
     async def _tell_answers(self, events: CarrierEvents, answers: list[Answer]) -> None:
         long = [answer.ids for answer in answers if answer.ids is not None]
@@ -307,6 +317,9 @@ class SmppCarrier:
                 break
             except Unavailable as error:
                 await self._sleep(self._answering, error.retry_after_s)
+            except Exception:
+                log.exception("smpp.parts_not_remembered", carrier=self.name, count=len(long))
+                break  # their receipts are not understood; the messages are submitted all the same
         await self._submitted(events, [answer.submitted for answer in answers])
         for answer in answers:
             if answer.ids is not None:

@@ -25,6 +25,18 @@ class MessageIds(Enum):
     """Responses in hexadecimal, receipts in decimal."""
     HEX_DEC = "hex-dec"
     """Responses in decimal, receipts in hexadecimal."""
+    DEC = "dec"
+    """Decimal in both, with more or fewer zeros in front."""
+    HEX = "hex"
+    """Hexadecimal in both; neither case nor zeros in front need be the same."""
+
+    @property
+    def response_hexadecimal(self) -> bool:
+        return self in (MessageIds.DEC_HEX, MessageIds.HEX)
+
+    @property
+    def receipt_hexadecimal(self) -> bool:
+        return self in (MessageIds.HEX_DEC, MessageIds.HEX)
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,7 +221,7 @@ class Inbox:
         config = self._config
         message_id = read.message_id
         if config.message_ids is not MessageIds.AS_IS:
-            message_id = receipts.matching_id(message_id, hexadecimal=config.message_ids is MessageIds.HEX_DEC)
+            message_id = receipts.matching_id(message_id, hexadecimal=config.message_ids.receipt_hexadecimal)
         delivered = read.state is MessageState.DELIVERED
         code = status.state_code(read.state, read.network_error)
         if not delivered and read.error is not None:

@@ -158,8 +158,12 @@ class Outbox:
         if outgoing.done:
             return
         if event.status == status.ESME_ROK:
-            outgoing.ids[index] = _canonical(event.message_id, self._config.message_ids)
-            self.untold.add(outgoing.ids[index])
+            message_id = _canonical(event.message_id, self._config.message_ids)
+            if not message_id or message_id in self.untold:
+                # Some SMSCs give no id, or all messages the same one. What is stored by an id needs one of its own.
+                message_id = f"{message_id}?{outgoing.key.hex}.{index}"
+            outgoing.ids[index] = message_id
+            self.untold.add(message_id)
             outgoing.waiting -= 1
             if not outgoing.waiting:
                 self._accept(outgoing)
@@ -224,4 +228,4 @@ class Outbox:
 def _canonical(message_id: str, style: MessageIds) -> str:
     if style is MessageIds.AS_IS:
         return message_id
-    return receipts.matching_id(message_id, hexadecimal=style is MessageIds.DEC_HEX)
+    return receipts.matching_id(message_id, hexadecimal=style.response_hexadecimal)

@@ -48,6 +48,8 @@ class Pump(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
         self.writable = True
+        if self.session.ended:  # given up while TLS was being agreed on
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._trace is not None:

@@ -34,14 +34,14 @@ class OutbindArrived(Struct, frozen=True):
 
 
 class MessageArrived(Struct, frozen=True):
-    """A submit_sm (at the SMSC) or a deliver_sm (at the ESME); answer it by its sequence number."""
+    """A submit_sm (at the SMSC) or a deliver_sm (at the ESME); answer it by its `sequence`."""
 
     sequence: int
     message: ShortMessage
 
 
 class RequestArrived(Struct, frozen=True):
-    """Another request: data_sm, query_sm, cancel_sm, replace_sm; answer it by its sequence number."""
+    """Another request: data_sm, query_sm, cancel_sm, replace_sm; answer it by its `sequence`."""
 
     sequence: int
     command: int

@@ -18,9 +18,11 @@ Tlvs = tuple[tuple[int, bytes], ...]
 
 SHORT_MESSAGE_LIMIT = 254  # §5.2.22
 _INVALID_LENGTH = 0x00000002  # ESME_RINVCMDLEN
+_INVALID_STREAM = 0x000000C0  # ESME_RINVOPTPARSTREAM
 
 _tlv_head = Layout(">HH")
-_MESSAGE_TAIL = 9
+ID_LIMIT = 255
+_ID_END = HEADER_BYTES + ID_LIMIT
 
 
 class Bind(Struct, frozen=True):
@@ -241,22 +243,23 @@ def encode_body(body: Body) -> bytes:
     return b"".join(pieces)
 
 
-def decode(frame: bytes) -> Body | None:
-    """The body of a whole PDU, None for one that is a header alone or unknown. Raises `MalformedPdu`.
+def decode(frame: bytes, *, strict: bool = False) -> Body | None:
+    """The body of a whole PDU, None for one that is a header alone or unknown. Raises `MalformedPdu`; with `strict`
+    also for TLVs that are cut off.
 
     A response is never malformed: what it lacks is empty (an error's response often has no body at all).
     """
     _, command, _, _ = HEADER.unpack_from(frame)
     if command in (Command.SUBMIT_SM, Command.DELIVER_SM):
-        return decode_message(frame)
+        return decode_message(frame, strict=strict)
     shape = _BODIES.get(command)
     if shape is None:
         return None
-    return _Reader(frame, lenient=bool(command & RESPONSE)).read(shape)
+    return _Reader(frame, lenient=bool(command & RESPONSE), strict=strict).read(shape)
 
 
-def decode_message(frame: bytes) -> ShortMessage:
-    """The body of a submit_sm or deliver_sm. Raises `MalformedPdu`."""
+def decode_message(frame: bytes, *, strict: bool = False) -> ShortMessage:
+    """The body of a submit_sm or deliver_sm. Raises `MalformedPdu`; with `strict` also for TLVs that are cut off."""
     try:
         end = frame.index(0, 16)
         service = frame[16:end]
@@ -298,14 +301,15 @@ def decode_message(frame: bytes) -> ShortMessage:
         coding,
         default_id,
         frame[position:end],
-        decode_tlvs(frame, end) if end < len(frame) else (),
+        decode_tlvs(frame, end, strict=strict) if end < len(frame) else (),
     )
 
 
 def message_id(frame: bytes) -> str:
-    """The message_id of a submit_sm_resp, deliver_sm_resp or data_sm_resp; empty when there is none."""
-    end = frame.find(0, 16)
-    return (frame[16:] if end < 0 else frame[16:end]).decode("latin-1")
+    """The message_id of a submit_sm_resp, deliver_sm_resp or data_sm_resp; empty when there is none. It has 64 octets
+    (§5.2.23), at most `ID_LIMIT` of a peer that does not keep to that."""
+    end = frame.find(0, 16, _ID_END)
+    return (frame[16:_ID_END] if end < 0 else frame[16:end]).decode("latin-1")
 
 
 def tlv(tlvs: Tlvs, tag: int) -> bytes | None:
@@ -326,17 +330,22 @@ def encode_tlvs(tlvs: Tlvs) -> bytes:
     return b"".join(pieces)
 
 
-def decode_tlvs(frame: bytes, position: int) -> Tlvs:
-    """The TLVs from `position` to the end. One that runs over the end is left out, as is what cannot be one."""
+def decode_tlvs(frame: bytes, position: int, *, strict: bool = False) -> Tlvs:
+    """The TLVs from `position` to the end. One that runs over the end is left out, as is what cannot be one; with
+    `strict` it raises `MalformedPdu`, but for octets of padding."""
     found: list[tuple[int, bytes]] = []
     size = len(frame)
     while position + 4 <= size:
         tag, length = _tlv_head.unpack_from(frame, position)
         position += 4
         if position + length > size:
+            if strict:
+                raise MalformedPdu("a TLV runs over the PDU's end", _INVALID_STREAM)
             break
         found.append((tag, frame[position : position + length]))
         position += length
+    if strict and any(frame[position:]):
+        raise MalformedPdu("what follows the TLVs is none", _INVALID_STREAM)
     return tuple(found)
 
 
@@ -398,10 +407,11 @@ class SubmitTemplate:
 class _Reader:
     """Reads a body field by field; `lenient` makes what is missing empty."""
 
-    def __init__(self, frame: bytes, *, lenient: bool) -> None:
+    def __init__(self, frame: bytes, *, lenient: bool, strict: bool) -> None:
         self._frame = frame
         self._position = HEADER_BYTES
         self._lenient = lenient
+        self._strict = strict
 
     def read(self, shape: type[Body]) -> Body:
         readers: dict[object, Callable[[], object]] = {str: self._text, int: self._octet, bytes: self._sized}
@@ -433,7 +443,7 @@ class _Reader:
         return value
 
     def _tlvs(self) -> Tlvs:
-        return decode_tlvs(self._frame, self._position)
+        return decode_tlvs(self._frame, self._position, strict=self._strict)
 
     def _short(self) -> None:
         if not self._lenient:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from msgspec import Struct
 
 from landline.protocols.smpp.commands import ESM_INTERMEDIATE, ESM_RECEIPT, ESM_TYPE, MessageState, Tag
-from landline.protocols.smpp.pdu import ShortMessage, Tlvs, tlv
+from landline.protocols.smpp.pdu import ID_LIMIT, ShortMessage, Tlvs, tlv
 
 _TEXT_STATES: dict[str, MessageState] = {
     "DELIVRD": MessageState.DELIVERED,
@@ -30,6 +30,11 @@ _TEXT_STATES: dict[str, MessageState] = {
     "BUFFERED": MessageState.ENROUTE,
     "BUFFRED": MessageState.ENROUTE,
     "REJECTED": MessageState.REJECTED,
+    "SCHEDULED": MessageState.ENROUTE,
+    "PENDING": MessageState.ENROUTE,
+    "QUEUED": MessageState.ENROUTE,
+    "SUBMITTED": MessageState.ENROUTE,
+    "SENT": MessageState.ENROUTE,
 }
 
 _WORDS = {
@@ -44,13 +49,14 @@ _WORDS = {
 }
 
 _STRICT = re.compile(
-    rb"id:(\S+) sub:(\d{1,3}) dlvrd:(\d{1,3}) submit date:(\d{10,12}) done date:(\d{10,12}) stat:(\w+) err:(\w+)",
+    rb"id:([^\s\0]{1,255}) sub:(\d{1,3}) dlvrd:(\d{1,3})"
+    rb" submit date:(\d{10,12}) done date:(\d{10,12}) stat:(\w+) err:(\w+)",
 )
 """Appendix B to the letter: what most receipts look like, read in one step."""
 
 _NAMES = r"(?:id|sub|dlvrd|submit[ _]?date|done[ _]?date|stat|err|text)"
 _FIELD = re.compile(
-    rf"(?:^|[\s,;])({_NAMES})\s*:[ \t]*(?!{_NAMES}\s*:)\"?([^\s\",;]*)",
+    rf"(?:^|[\s,;])({_NAMES})\s*:[ \t]*(?!{_NAMES}\s*:)\"?([^\s\",;\0]*)",
     re.IGNORECASE,
 )
 
@@ -86,7 +92,7 @@ def read(message: ShortMessage) -> DeliveryReceipt | None:
     text = message.short_message or tlv(tlvs, Tag.MESSAGE_PAYLOAD) or b""
     written = parse(text) or _partial(text)
     identifier = tlv(tlvs, Tag.RECEIPTED_MESSAGE_ID)
-    message_id = identifier.split(b"\0")[0].decode("latin-1").strip() if identifier else ""
+    message_id = identifier.split(b"\0")[0][:ID_LIMIT].decode("latin-1").strip() if identifier else ""
     state = _state(tlv(tlvs, Tag.MESSAGE_STATE))
     message_id = message_id or written.message_id
     if not message_id or (state is None and written.state is MessageState.UNKNOWN and not text):
@@ -175,7 +181,7 @@ def _partial(text: bytes) -> DeliveryReceipt:
 def _of_fields(fields: dict[str, str]) -> DeliveryReceipt:
     delivered = fields.get("dlvrd", "")
     return DeliveryReceipt(
-        fields.get("id", ""),
+        fields.get("id", "")[:ID_LIMIT],
         _TEXT_STATES.get(fields.get("stat", "").upper(), MessageState.UNKNOWN),
         int(delivered) if delivered.isascii() and delivered.isdigit() and len(delivered) < 6 else None,
         _date(fields.get("donedate", "")),
@@ -186,6 +192,8 @@ def _of_fields(fields: dict[str, str]) -> DeliveryReceipt:
 def _state(value: bytes | None) -> MessageState | None:
     if value is None or len(value) != 1:
         return None
+    if value[0] == 0:
+        return MessageState.ENROUTE  # SCHEDULED, as SMPP 5.0 has it
     try:
         return MessageState(value[0])
     except ValueError:

@@ -70,12 +70,16 @@ class Session:
         self.limits = limits or Limits()
         self.bind_kind: BindKind | None = None
         """Set while a bind is under way and after it."""
+        # An ESME is told that its submission was cut off. What an SMSC brings is taken as far as it can be read: it
+        # would bring it no other way the next time.
+        self._strict = role is Role.SMSC
         self._framer = Framer(self.limits.pdu_bytes)
         self._out: list[bytes] = []
         self._sequence = 0
         self._pending: dict[int, tuple[int, float, object]] = {}
         self._in_window = 0
         self._owed: dict[int, int] = {}
+        self._tokens = 0
         self._bind_sequence = 0
         self._opened_at = self._heard_at = self._active_at = now
         self._enquired_at: float | None = None
@@ -134,8 +138,7 @@ class Session:
         if allowed is None:
             self._refuse(command, sequence, status.ESME_RINVCMDID, events)
         elif self.state not in allowed:
-            again = command in _BINDS and self.state is not State.OPEN
-            self._refuse(command, sequence, status.ESME_RALYBND if again else status.ESME_RINVBNDSTS, events)
+            self._refuse(command, sequence, self._misplaced(command), events)
         elif command == _ENQUIRE:
             self._out.append(_header(HEADER_BYTES, _ENQUIRE | RESPONSE, 0, sequence))
         else:
@@ -150,14 +153,16 @@ class Session:
             throttled = status.ESME_RTHROTTLED if self.role is Role.SMSC else status.ESME_RX_T_APPN
             self._refuse(command, sequence, throttled, events)
         elif command in (_SUBMIT, _DELIVER):
-            event = MessageArrived(sequence, pdu.decode_message(frame))
+            message = pdu.decode_message(frame, strict=self._strict)
+            if sequence in self._owed:
+                sequence = self._token(sequence)
             self._owed[sequence] = command
-            events.append(event)
+            events.append(MessageArrived(sequence, message))
         elif command == _UNBIND:
             self._out.append(_header(HEADER_BYTES, _UNBIND | RESPONSE, 0, sequence))
             events.append(self._end(Unbound(by_peer=True)))
         else:
-            self._take_other(command, sequence, pdu.decode(frame), events)
+            self._take_other(command, sequence, pdu.decode(frame, strict=self._strict), events)
 
     def _take_other(self, command: int, sequence: int, body: pdu.Body | None, events: list[Event]) -> None:
         if isinstance(body, pdu.Bind):
@@ -170,8 +175,24 @@ class Session:
         elif isinstance(body, pdu.AlertNotification):
             events.append(AlertArrived(body))
         elif body is not None:
+            if sequence in self._owed:
+                sequence = self._token(sequence)
             self._owed[sequence] = command
             events.append(RequestArrived(sequence, command, body))
+
+    def _token(self, sequence: int) -> int:
+        """What stands for the request of a peer that uses a sequence number again before we have answered it: such
+        peers count answers only, or repeat what we are slow to answer. Each request is answered by itself."""
+        self._tokens += 1
+        return sequence | self._tokens << 32
+
+    def _misplaced(self, command: int) -> int:
+        """The status of a request that this state does not allow."""
+        if self.state is State.UNBINDING and command in _WINDOWED:
+            # The peer may have sent it before it read our unbind. It is to come again, not to be given up as wrong.
+            return status.ESME_RSYSERR if self.role is Role.SMSC else status.ESME_RX_T_APPN
+        again = command in _BINDS and self.state is not State.OPEN
+        return status.ESME_RALYBND if again else status.ESME_RINVBNDSTS
 
     def _refuse(self, command: int, sequence: int, state: int, events: list[Event]) -> None:
         known = state != status.ESME_RINVCMDID and command not in (Command.OUTBIND, Command.ALERT_NOTIFICATION)
@@ -244,10 +265,11 @@ class Session:
         self._out.append(pdu.encode(command, body, self._next_sequence()))
 
     def answer(self, sequence: int, state: int = 0, message_id: str = "", body: pdu.Body | None = None) -> None:
-        """Answer a request of the peer's. Only an accepted one has a body."""
+        """Answer a request of the peer's, by the `sequence` of its event. Only an accepted one has a body."""
         command = self._owed.pop(sequence, None)
         if command is None:
             raise LocalProtocolError(f"nothing with sequence number {sequence} is to be answered")
+        sequence &= 0xFFFFFFFF
         if self.state is State.CLOSED:
             return  # the peer has gone; what it asked is settled on our side all the same
         if state != status.ESME_ROK:

@@ -157,7 +157,8 @@ def _sar_of(tlvs: Tlvs) -> Concatenation | None:
     count, sequence = total[-1], number[-1]
     # §5.3.2.22: out of range values make a receiver ignore all three
     valid = 1 <= sequence <= count
-    return Concatenation(int.from_bytes(reference, "big"), count, sequence, wide=True) if valid else None
+    # §5.3.2.22: two octets; some pad it in front
+    return Concatenation(int.from_bytes(reference[-2:], "big"), count, sequence, wide=True) if valid else None
 
 
 def _several(concatenation: Concatenation | None) -> Concatenation | None:

@@ -74,14 +74,18 @@ class Connection:
 
     async def run(self) -> None:
         """Until the connection is gone."""
-        while not self._gone:
-            await self._wakeup.wait()
-            self._wakeup.clear()
-            with self._owner.clock.busy():
-                events, self._events = self._events, []
-                await self._act(events)
-                self.pump.flush()
-                self._owner.changed(self)
+        try:
+            while not self._gone:
+                await self._wakeup.wait()
+                self._wakeup.clear()
+                with self._owner.clock.busy():
+                    events, self._events = self._events, []
+                    await self._act(events)
+                    self.pump.flush()
+                    self._owner.changed(self)
+        except Exception:
+            log.exception("smpp.connection_failed", system_id=self.account.system_id if self.account else "")
+            self.end()  # whom nobody serves any more is to connect again
 
     def hand(self, handed: Handed) -> None:
         """Send a deliver_sm; the caller has seen that the window is free."""

@@ -141,6 +141,31 @@ async def submit(desk: Desk, account: Account, taken: Sequence[Taken], begun: li
         _fail(items, status.ESME_RMSGQFUL)
         return
     try:
+        for some in _rounds(items):
+            await _attempt(desk, account, some, begun)
+    finally:
+        desk.done(len(items))
+
+
+def _rounds(items: Sequence[Taken]) -> list[list[Taken]]:
+    """`items` in order, parted where a text's reference is used again: the text before is to be whole by then, or the
+    parts of both could not be told apart."""
+    rounds: list[list[Taken]] = [[]]
+    seen: dict[tuple[GroupKey, int], bytes] = {}
+    for item in items:
+        part = item.part
+        if part is not None:
+            place = (part.key, part.sequence)
+            if seen.get(place, part.octets) != part.octets:
+                rounds.append([])
+                seen.clear()
+            seen[place] = part.octets
+        rounds[-1].append(item)
+    return rounds
+
+
+async def _attempt(desk: Desk, account: Account, items: Sequence[Taken], begun: list[UUID]) -> None:
+    try:
         await _submit(desk, account, items, begun)
     except (Unavailable, Refusal) as error:
         log.warning("smpp.customer_put_off", system_id=account.system_id, count=len(items), reason=error.message)
@@ -148,8 +173,6 @@ async def submit(desk: Desk, account: Account, taken: Sequence[Taken], begun: li
     except Exception:
         log.exception("smpp.customer_failed", system_id=account.system_id, count=len(items))
         _fail(items, status.ESME_RSYSERR)
-    finally:
-        desk.done(len(items))
 
 
 async def _submit(desk: Desk, account: Account, items: Sequence[Taken], messages: list[UUID]) -> None:
@@ -167,8 +190,9 @@ async def _submit(desk: Desk, account: Account, items: Sequence[Taken], messages
             finished.append((key, submission.message_id))
     if not made:
         return
-    messages += [submission.message_id for submission, _ in made]
-    desk.answering(messages)
+    these = [submission.message_id for submission, _ in made]
+    messages += these
+    desk.answering(these)
     errors = await desk.gateway.submit(account, [submission for submission, _ in made])
     refused: dict[UUID, Refusal | Unavailable] = {}
     for (submission, of_it), error in zip(made, errors, strict=True):

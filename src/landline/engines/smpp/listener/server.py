@@ -25,11 +25,21 @@ from landline.store.database import Database
 
 log = structlog.get_logger()
 
-_TEMPORARY = frozenset((status.ESME_RX_T_APPN, status.ESME_RMSGQFUL, status.ESME_RTHROTTLED, status.ESME_RSYSERR))
+_TEMPORARY = frozenset(
+    (
+        status.ESME_RX_T_APPN,
+        status.ESME_RMSGQFUL,
+        status.ESME_RTHROTTLED,
+        status.ESME_RSYSERR,
+        status.ESME_RINVBNDSTS,  # what a customer may answer that is unbinding
+    )
+)
 _TRIES = 3
 """How often a deliver_sm is handed over that was not answered: to the next connection, or after the response timer."""
 _SWEEP_S = 60.0
 _HANDSHAKE_S = 10.0
+_BACKLOG = 1024
+"""Connections the kernel keeps until we take them: all customers may come back in the same moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +52,7 @@ class ListenerConfig:
     tls_port: int | None = None
     system_id: str = "landline"
     connections: int = 1000
-    """At most so many at once; more are cut."""
+    """At most so many at once. One more cuts the oldest that has not bound, or is cut itself when all have."""
     submissions: int = 20_000
     """At most so many in hand over all connections; more are answered ESME_RMSGQFUL."""
     bind_s: float = 10.0
@@ -130,17 +140,21 @@ class SmppListener:
         self._timer = asyncio.create_task(self._run_timer())
 
     async def _listen(self, port: int, tls: ssl.SSLContext | None, bound: Sequence[socket.socket]) -> int:
-        loop = asyncio.get_running_loop()
+        config, loop = self._config, asyncio.get_running_loop()
         tls_s = _HANDSHAKE_S if tls is not None else None
         try:
             servers = [
-                await loop.create_server(self._connected, sock=each, ssl=tls, ssl_handshake_timeout=tls_s)
+                await loop.create_server(
+                    self._connected, sock=each, ssl=tls, ssl_handshake_timeout=tls_s, backlog=_BACKLOG
+                )
                 for each in bound
             ] or [
-                await loop.create_server(self._connected, self._config.host, port, ssl=tls, ssl_handshake_timeout=tls_s)
+                await loop.create_server(
+                    self._connected, config.host, port, ssl=tls, ssl_handshake_timeout=tls_s, backlog=_BACKLOG
+                )
             ]
         except OSError as error:
-            raise Unavailable(f"cannot listen on {self._config.host}:{port}: {error}") from error
+            raise Unavailable(f"cannot listen on {config.host}:{port}: {error}") from error
         self._servers += servers
         return servers[0].sockets[0].getsockname()[1]
 
@@ -338,7 +352,8 @@ class SmppListener:
     def _connected(self) -> asyncio.Protocol:
         if len(self._connections) >= self._config.connections:
             log.warning("smpp.too_many_connections", limit=self._config.connections)
-            return _Refused()
+            if not self._make_room():
+                return _Refused()
         connection = Connection(self)
         self.counters.connections += 1
         task = asyncio.create_task(connection.run())
@@ -346,6 +361,15 @@ class SmppListener:
         task.add_done_callback(lambda _: self._connections.pop(connection, None))
         self._watch(connection)
         return connection.pump
+
+    def _make_room(self) -> bool:
+        """Cut whoever has been unbound for longest: strangers who only connect are not to keep customers out."""
+        stranger = next((connection for connection in self._connections if connection.account is None), None)
+        if stranger is None:
+            return False
+        del self._connections[stranger]  # at once: its task ends a little later
+        stranger.end()
+        return True
 
     def _watch(self, connection: Connection) -> None:
         deadline = connection.session.deadline()

@@ -1,0 +1,97 @@
+"""Carriers that bend the rules of SMPP: nothing is lost by it, and the carrier goes on."""
+
+from collections.abc import AsyncGenerator
+from random import randbytes
+from uuid import uuid4
+
+import pytest
+from tests.support.bare_smsc import BareSmsc, deliver_sm, text
+from tests.support.carrier_events import Recorder
+from tests.support.smpp_world import OURS, PHONE, until_bound
+
+from landline.engines.clock import DrivenClock
+from landline.engines.smpp.carrier import SmppCarrier
+from landline.engines.smpp.config import SmppConfig
+from landline.ports.sms_carrier import Submission
+from landline.protocols.smpp import pdu, status
+from landline.protocols.smpp.commands import RESPONSE, Command, Tag
+from landline.protocols.smpp.framing import HEADER
+from landline.store.database import Database
+
+
+class World:
+    """A bare SMSC and a carrier bound to it."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.smsc = BareSmsc()
+        self.events = Recorder()
+        self.carrier: SmppCarrier
+
+    async def start(self) -> None:
+        config = SmppConfig("bare", "127.0.0.1", await self.smsc.start(), "us", "secret", backoff_first_s=0.01)
+        self.carrier = SmppCarrier(config, self.database, DrivenClock())
+        await self.carrier.start(self.events)
+        await until_bound(self.carrier)
+
+
+@pytest.fixture
+async def world(database: Database) -> AsyncGenerator[World]:
+    world = World(database)
+    await world.start()
+    yield world
+    await world.carrier.close()
+    await world.smsc.close()
+
+
+async def test_deliveries_under_one_sequence_number_are_each_taken_and_answered(world: World) -> None:
+    await world.smsc.say(deliver_sm(7, text(b"one")) + deliver_sm(7, text(b"two")))
+    assert await world.smsc.answers(2) == [(status.ESME_ROK, 7)] * 2
+    await world.smsc.say(deliver_sm(8, text(b"three")))
+    assert await world.smsc.answers(1) == [(status.ESME_ROK, 8)]
+    assert [arrival.text for arrival in world.events.arrivals] == ["one", "two", "three"]
+
+
+async def test_a_sar_reference_of_any_size_is_read(world: World) -> None:
+    parts = [
+        text(
+            words,
+            tlvs=(
+                (Tag.SAR_MSG_REF_NUM, b"\xff" * 6 + b"\1\2"),
+                (Tag.SAR_TOTAL_SEGMENTS, b"\2"),
+                (Tag.SAR_SEGMENT_SEQNUM, number),
+            ),
+        )
+        for words, number in ((b"one ", b"\1"), (b"two", b"\2"))
+    ]
+    await world.smsc.say(deliver_sm(1, parts[0]) + deliver_sm(2, parts[1]))
+    assert await world.smsc.answers(2) == [(status.ESME_ROK, 1), (status.ESME_ROK, 2)]
+    assert [arrival.text for arrival in world.events.arrivals] == ["one two"]
+
+
+async def test_message_ids_of_any_size_keep_no_other_answer(world: World) -> None:
+    await world.carrier.submit([Submission(uuid4(), OURS, PHONE, "x" * 200, 2, True)])
+    for _ in range(2):
+        _, sequence = await world.smsc.request()
+        huge = randbytes(6000).hex().encode() + b"\0"
+        await world.smsc.say(HEADER.pack(16 + len(huge), Command.SUBMIT_SM | RESPONSE, 0, sequence) + huge)
+    await world.carrier.submit([Submission(uuid4(), OURS, PHONE, "short", 1, True)])
+    _, sequence = await world.smsc.request()
+    await world.smsc.say(pdu.encode(Command.SUBMIT_SM | RESPONSE, pdu.MessageAnswer("1"), sequence))
+    await world.events.until(lambda: "1" in [answer.carrier_message_id for answer in world.events.answers])
+    assert len(world.events.answers) == 2
+    assert all(len(answer.carrier_message_id or "") <= 255 for answer in world.events.answers)
+
+
+@pytest.mark.parametrize("given", ["", "0"])
+async def test_messages_without_ids_of_their_own_are_told_apart(world: World, given: str) -> None:
+    world.events.open.clear()
+    await world.carrier.submit([Submission(uuid4(), OURS, PHONE, "hello", 1, True) for _ in range(3)])
+    for _ in range(3):
+        _, sequence = await world.smsc.request()
+        await world.smsc.say(pdu.encode(Command.SUBMIT_SM | RESPONSE, pdu.MessageAnswer(given), sequence))
+    world.events.open.set()
+    await world.events.until(lambda: len(world.events.answers) == 3)
+    ids = {answer.carrier_message_id for answer in world.events.answers}
+    assert len(ids) == 3
+    assert "" not in ids
