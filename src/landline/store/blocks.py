@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from landline.store.database import Connection, Database
+from landline.store.parts import Part, execute
 
 LEASE = timedelta(seconds=15)
 _PASSED_LIMIT = 1000
@@ -26,7 +27,7 @@ class Blocks:
         assert table.isidentifier()
         self._database = database
         self.owner = owner
-        self._open = f"INSERT INTO {table} (block_id, owner, due_at) VALUES ($1, $2, $3)"
+        self._open = f"INSERT INTO {table} (block_id, owner, due_at) VALUES (${{}}, ${{}}, ${{}})"
         self._claim = (
             f"WITH due AS (SELECT block_id, owner FROM {table} WHERE due_at <= $3 AND owner IS DISTINCT FROM $1"
             f" AND block_id <> ALL($5) ORDER BY due_at, block_id LIMIT $4 FOR UPDATE SKIP LOCKED)"
@@ -40,7 +41,7 @@ class Blocks:
             f" WHERE b.block_id = r.block_id AND b.owner = $1"
         )
         self._inherit = f"UPDATE {table} SET due_at = $2 WHERE owner <> $1"
-        self._close = f"DELETE FROM {table} WHERE block_id = ANY($1) AND (owner = $2 OR owner IS NULL)"
+        self._close = f"DELETE FROM {table} WHERE block_id = ANY(${{}}) AND (owner = ${{}} OR owner IS NULL)"
         self._owned = f"SELECT block_id FROM {table} WHERE owner = $1"
         self._unknown: frozenset[UUID] = frozenset()
         self._next = f"SELECT min(due_at) FROM {table} WHERE owner IS DISTINCT FROM $1 AND block_id <> ALL($2)"
@@ -49,7 +50,11 @@ class Blocks:
 
     async def open(self, connection: Connection, block: UUID, now: datetime, *, held: bool) -> None:
         """Open `block` in the transaction that writes its rows: held by this process, or due at once for any."""
-        await connection.execute(self._open, block, *((self.owner, now + LEASE) if held else (None, now)))
+        await execute(connection, [self.opening(block, now, held=held)])
+
+    def opening(self, block: UUID, now: datetime, *, held: bool) -> Part:
+        """`open` as a part of the statement that writes the rows."""
+        return Part(self._open, (block, self.owner, now + LEASE) if held else (block, None, now))
 
     async def claim(self, now: datetime, limit: int) -> dict[UUID, bool]:
         """Up to `limit` due blocks, the longest due first, now held by this process; for each, whether a process held
@@ -107,7 +112,11 @@ class Blocks:
 
     async def close(self, connection: Connection, blocks: Iterable[UUID]) -> None:
         """Nothing is left to do in `blocks`, as far as this process knows: what another has claimed is that one's."""
-        await connection.execute(self._close, list(blocks), self.owner)
+        await execute(connection, [self.closing(blocks)])
+
+    def closing(self, blocks: Iterable[UUID]) -> Part:
+        """`close` as a part of another statement."""
+        return Part(self._close, (list(blocks), self.owner))
 
     async def next_due(self) -> datetime | None:
         """When the next block that this process does not hold wants to be looked at."""

@@ -10,7 +10,8 @@ import msgspec
 
 from landline.core.ids import ResourceId
 from landline.services.events.model import Again, Dead, Delivered, Delivery, Event, Outcome, Verdict
-from landline.store.database import Connection, Database
+from landline.store.database import Database
+from landline.store.parts import Part
 from landline.store.sharing import shared
 
 Row = Mapping[str, Any]
@@ -18,13 +19,13 @@ Row = Mapping[str, Any]
 _INSERT = """
 INSERT INTO events_deliveries
     (resource_id, about, event_id, subscription_id, block_id, since, next_at, at, type, subject, data)
-SELECT resource_id, about, event_id, subscription_id, block_id, $1::timestamptz,
-    CASE WHEN block_id IS NULL THEN $1::timestamptz END,
+SELECT resource_id, about, event_id, subscription_id, block_id, since, CASE WHEN block_id IS NULL THEN since END,
     at, type, subject, data
-FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::integer[], $8::integer[])
+FROM (SELECT ${}::timestamptz AS since) AS now
+CROSS JOIN unnest(${}::uuid[], ${}::uuid[], ${}::uuid[], ${}::text[], ${}::text[], ${}::integer[], ${}::integer[])
     AS s (resource_id, subscription_id, block_id, type, subject, first, last)
-CROSS JOIN LATERAL unnest(($9::uuid[])[first:last], ($10::uuid[])[first:last], ($11::timestamptz[])[first:last],
-    ($12::bytea[])[first:last])
+CROSS JOIN LATERAL unnest((${}::uuid[])[first:last], (${}::uuid[])[first:last], (${}::timestamptz[])[first:last],
+    (${}::bytea[])[first:last])
     AS e (about, event_id, at, data)
 ON CONFLICT DO NOTHING
 """
@@ -73,10 +74,10 @@ WHERE s.state = 'enabled' AND s.subscription_id <> ALL($1)
 # put it back on the ladder meanwhile.
 _FINISHED = f"""
 WITH r AS MATERIALIZED (
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::smallint[], $6::smallint[],
-        $7::integer[], $8::integer[])
+    SELECT * FROM unnest(${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::timestamptz[], ${{}}::smallint[],
+        ${{}}::smallint[], ${{}}::integer[], ${{}}::integer[])
         AS s (resource_id, subscription_id, block_id, at, attempts, status, first, last)
-    CROSS JOIN LATERAL unnest(($9::uuid[])[first:last], ($10::uuid[])[first:last]) AS e (about, event_id)
+    CROSS JOIN LATERAL unnest((${{}}::uuid[])[first:last], (${{}}::uuid[])[first:last]) AS e (about, event_id)
 )
 UPDATE events_deliveries d SET delivered_at = r.at, attempts = r.attempts, status = r.status, next_at = NULL,
     block_id = r.block_id
@@ -90,8 +91,8 @@ UPDATE events_deliveries d SET
     attempts = r.attempts, status = r.status, error = r.error,
     failures = CASE WHEN r.failure IS NULL THEN d.failures
         ELSE coalesce(d.failures, '[]'::jsonb) || r.failure::jsonb END
-FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::timestamptz[], $7::text[],
-    $8::smallint[], $9::smallint[], $10::text[], $11::text[])
+FROM unnest(${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::timestamptz[], ${{}}::timestamptz[],
+    ${{}}::text[], ${{}}::smallint[], ${{}}::smallint[], ${{}}::text[], ${{}}::text[])
     AS r (resource_id, about, event_id, subscription_id, next_at, dead_at, reason, attempts, status, error, failure)
 WHERE {_MATCH} AND d.delivered_at IS NULL
 """
@@ -129,20 +130,22 @@ class Result:
 _FAILURES = msgspec.json.Decoder(list[Failure])
 
 
-async def insert(connection: Connection, deliveries: Sequence[Delivery], now: datetime) -> None:
+def inserting(deliveries: Sequence[Delivery], now: datetime) -> Part:
     """New deliveries; one without a block lies in the backlog, due at once. Repeated ones are left as they are."""
     alike = shared(deliveries, _shared_by_events)
     events = [delivery.event for delivery in alike.rows]
-    await connection.execute(
+    return Part(
         _INSERT,
-        now,
-        *_columns(alike.keys, 5),
-        alike.first,
-        alike.last,
-        [event.about or event.event_id for event in events],
-        [event.event_id for event in events],
-        [event.at for event in events],
-        [event.data for event in events],
+        (
+            now,
+            *_columns(alike.keys, 5),
+            alike.first,
+            alike.last,
+            [event.about or event.event_id for event in events],
+            [event.event_id for event in events],
+            [event.at for event in events],
+            [event.data for event in events],
+        ),
     )
 
 
@@ -172,25 +175,18 @@ async def next_due(database: Database, without: Collection[UUID]) -> datetime | 
     return await database.fetchval(_NEXT_DUE, list(without))
 
 
-async def write(connection: Connection, results: Sequence[Result]) -> None:
-    """What tries came to, in two statements at most."""
+def writing(results: Sequence[Result]) -> list[Part]:
+    """What tries came to, in two parts at most."""
     finished = [r for r in results if isinstance(r.verdict, Delivered)]
     moved = [r for r in results if not isinstance(r.verdict, Delivered)]
+    parts: list[Part] = []
     if finished:
         alike = shared(finished, _shared_by_results)
         events = [result.delivery.event for result in alike.rows]
-        await connection.execute(
-            _FINISHED,
-            *_columns(alike.keys, 6),
-            alike.first,
-            alike.last,
-            [event.about or event.event_id for event in events],
-            [event.event_id for event in events],
-        )
+        keys = ([event.about or event.event_id for event in events], [event.event_id for event in events])
+        parts.append(Part(_FINISHED, (*_columns(alike.keys, 6), alike.first, alike.last, *keys)))
     if moved:
-        await connection.execute(
-            _MOVED,
-            *_keys(moved),
+        changes = (
             [r.verdict.next_at if isinstance(r.verdict, Again) else None for r in moved],
             [r.outcome.at if isinstance(r.verdict, Dead) else None for r in moved],
             [r.verdict.reason if isinstance(r.verdict, Dead) else None for r in moved],
@@ -199,6 +195,8 @@ async def write(connection: Connection, results: Sequence[Result]) -> None:
             [r.outcome.error for r in moved],
             [_failure(r) for r in moved],
         )
+        parts.append(Part(_MOVED, (*_keys(moved), *changes)))
+    return parts
 
 
 async def discard(database: Database, deliveries: Sequence[Delivery]) -> None:

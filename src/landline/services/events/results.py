@@ -16,6 +16,7 @@ from landline.services.events import records
 from landline.services.events.model import Again, Delivery
 from landline.services.events.records import Result
 from landline.services.events.service import Events
+from landline.store.parts import execute
 
 log = structlog.get_logger()
 _BATCH = 1000
@@ -99,10 +100,9 @@ class Results:
     async def _write(self, results: Sequence[Result]) -> None:
         done = Counter(result.delivery.block for result in results if result.delivery.block is not None)
         closed = [block for block, count in done.items() if self._left[block] <= count]
-        async with self._events.database.transaction() as connection:
-            await records.write(connection, results)
-            if closed:
-                await self._events.blocks.close(connection, closed)
+        closing = [self._events.blocks.closing(closed)] if closed else []
+        async with self._events.database.connection() as connection:  # one statement: a transaction of its own
+            await execute(connection, [*closing, *records.writing(results)])
         self._left.subtract(done)
         for block in closed:
             del self._left[block]

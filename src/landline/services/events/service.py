@@ -20,6 +20,7 @@ from landline.services.events.model import Delivery, Emitted, Event, Secrets, St
 from landline.store.blocks import Blocks
 from landline.store.changes import Changes
 from landline.store.database import Connection, Database
+from landline.store.parts import Part, execute
 from landline.store.sealing import Sealer
 
 SUBJECT = "events.subscriptions"
@@ -97,8 +98,9 @@ class Events:
             each for each in types if any(model.matches_type(known.settings, each) for known in subscriptions)
         )
 
-    async def emit(self, connection: Connection, events: Sequence[Event]) -> Emitted:
-        """Write `events` for every subscription that wants them, in the caller's transaction; nothing when none does.
+    async def emit(self, connection: Connection, events: Sequence[Event], beside: Sequence[Part] = ()) -> Emitted:
+        """Write `events` for every subscription that wants them, in the caller's transaction, and `beside` in the same
+        statement; that alone when none does.
 
         Give what it returns to `committed` after the commit. When that never happens, the events are delivered
         all the same, some time later.
@@ -118,11 +120,11 @@ class Events:
                 held = self._fits(subscription.subscription_id, rooms)
                 deliveries.append(Delivery(told, subscription.subscription_id, now, block=block if held else None))
         if not deliveries:
+            await execute(connection, beside)
             return _NOTHING
         held_deliveries = [delivery for delivery in deliveries if delivery.block is not None]
-        if held_deliveries:
-            await self.blocks.open(connection, block, now, held=True)
-        await records.insert(connection, deliveries, now)
+        opening = [self.blocks.opening(block, now, held=True)] if held_deliveries else []
+        await execute(connection, [*beside, *opening, records.inserting(deliveries, now)])
         return Emitted(held_deliveries, overflow=len(held_deliveries) < len(deliveries))
 
     def committed(self, emitted: Emitted) -> None:

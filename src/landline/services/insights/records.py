@@ -17,7 +17,7 @@ SELECT resource_id, hour, sender, tag, country, carrier, cells::integer[], count
 FROM unnest(${}::uuid[], ${}::integer[], ${}::text[], ${}::text[], ${}::text[], ${}::text[], ${}::text[], ${}::text[])
     AS d (resource_id, hour, sender, tag, country, carrier, cells, counts)
 """
-"""With the numbers of its arguments to be filled in, for it may be a part of somebody else's statement."""
+"""Notes down `counted`, as a part (`store/parts.py`)."""
 
 _TOGETHER = """(
     SELECT array_agg(cell ORDER BY cell), array_agg(count ORDER BY cell) FROM (
@@ -92,11 +92,6 @@ _COLUMNS = {
 }
 _OF_HOURS = _COLUMNS | {Dimension.HOUR: "hour", Dimension.DAY: "hour / 24"}
 _OF_DAYS = _COLUMNS | {Dimension.HOUR: "day * 24", Dimension.DAY: "day"}  # nobody asks the days' table for hours
-
-
-async def count(connection: Connection, tally: Tally) -> None:
-    """Note down everything in `tally`."""
-    await connection.execute(COUNT.format(*range(1, 9)), *counted(tally))
 
 
 def counted(tally: Tally) -> tuple[list[object], ...]:

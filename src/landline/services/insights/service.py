@@ -11,6 +11,7 @@ from landline.services.insights import records
 from landline.services.insights.model import Tally
 from landline.services.insights.questions import Group, Kept, Page, Place, Question
 from landline.store.database import Connection, Database
+from landline.store.parts import Part, execute
 
 FOLD_ROWS = 5000
 PRUNE_ROWS = 5000
@@ -41,19 +42,16 @@ class Insights:
     async def count(self, connection: Connection, tally: Tally) -> None:
         """Store `tally` in the caller's transaction: one statement that only inserts, so that it waits for no other
         transaction and none waits for it. Nothing is stored twice or lost that the transaction itself is not."""
-        if tally.groups:
-            await records.count(connection, tally)
+        await execute(connection, self.counting(tally))
 
     @staticmethod
-    def counting(first: int) -> str:
-        """`count` as a part of the statement that writes what is counted: an INSERT without a condition, which may be
-        followed by one. Its arguments are `counted`, and begin with number `first`."""
-        return records.COUNT.format(*range(first, first + 8))
+    def counting(tally: Tally) -> list[Part]:
+        """`count` as a part of the statement that writes what is counted, none where there is nothing to count. Its
+        text is `COUNT`."""
+        return [Part(records.COUNT, records.counted(tally))] if tally.groups else []
 
-    @staticmethod
-    def counted(tally: Tally) -> tuple[list[object], ...]:
-        """The arguments of `counting`."""
-        return records.counted(tally)
+    COUNT = records.COUNT
+    """An INSERT without a condition, which may be followed by one."""
 
     async def page(self, resource: ResourceId, question: Question, *, after: Place | None = None, limit: int) -> Page:
         """Up to `limit` groups behind the place `after`, and the totals of the whole question.

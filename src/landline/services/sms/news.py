@@ -13,7 +13,7 @@ import structlog
 
 from landline.ports.clock import Clock
 from landline.ports.sms_carrier import Arrival, Receipt, Submitted
-from landline.services.events.model import Emitted
+from landline.services.events.model import Emitted, Event
 from landline.services.events.service import Events
 from landline.services.insights.model import Tally
 from landline.services.insights.service import Insights
@@ -30,6 +30,7 @@ from landline.services.sms.records_progress import Deferral, Ending
 from landline.store.blocks import Blocks
 from landline.store.database import Connection, Database, Record
 from landline.store.group_commit import GroupCommit
+from landline.store.parts import Part
 
 log = structlog.get_logger()
 
@@ -60,6 +61,7 @@ class _Done:
     deferred: bool = False
     tally: Tally = field(default_factory=Tally)
     failed_over: int = 0
+    reports: list[Event] = field(default_factory=list[Event])
     woken: Woken = frozenset()
     """Customers for whom receipts were written."""
 
@@ -116,12 +118,11 @@ class News:
     async def cancel(self, resource: UUID, message: UUID) -> bool:
         """Take back a message that waits for its time, or for its next try; False when it waits for neither."""
         done = _Done()
-        emitted: list[Emitted] = []
         async with self._database.transaction() as connection:
             if not await records.cancel(connection, resource, message, self._clock.now()):
                 return False
-            await self._end(connection, done, emitted, [(resource, message, details.CANCELED)])
-            await self._insights.count(connection, done.tally)
+            await self._end(connection, done, [(resource, message, details.CANCELED)])
+            emitted = await self._write(connection, done)
         self._committed(done, emitted)
         return True
 
@@ -154,8 +155,8 @@ class News:
                 await records.attempted(connection, carrier, refusals, now)
             done = _Done(answered=[message.submission.key for message, _ in moved])
             await self._defer(connection, done, moved)
-            await self._insights.count(connection, done.tally)
-        self._committed(done, [])
+            emitted = await self._write(connection, done)
+        self._committed(done, emitted)
         gone = set(done.answered)
         return [message for message in messages if message.submission.key not in gone]
 
@@ -164,37 +165,36 @@ class News:
         async with self._database.transaction() as connection:
             parked = await records.unpark(connection, 500)
             done = _Done()
-            emitted: list[Emitted] = []
             for carrier in sorted({row["carrier"] for row in parked}):
                 endings = [_parked(row) for row in parked if row["carrier"] == carrier]
-                await self._end_reported(connection, done, emitted, carrier, endings)
-            await self._insights.count(connection, done.tally)
+                await self._end_reported(connection, done, carrier, endings)
+            emitted = await self._write(connection, done)
         self._committed(done, emitted)
         return len(parked)
 
     async def _commit(self, news: list[_News]) -> list[None]:
         done = _Done()
-        emitted: list[Emitted] = []
         async with self._database.transaction() as connection:
             for carrier in dict.fromkeys(item.carrier for item in news):
                 own = [item for item in news if item.carrier == carrier]
                 endings = await self._store_answers(
-                    connection, done, emitted, carrier, [answer for item in own for answer in item.answers]
+                    connection, done, carrier, [answer for item in own for answer in item.answers]
                 )
                 endings += [ending for item in own for ending in item.endings]
-                await self._end_reported(connection, done, emitted, carrier, endings)
+                await self._end_reported(connection, done, carrier, endings)
             given_up = [message for item in news for message in item.given_up]
-            await self._end(connection, done, emitted, given_up)
-            await self._insights.count(connection, done.tally)
+            await self._end(connection, done, given_up)
             finished = self._handover.finished()
-            if finished:
-                await self._blocks.close(connection, finished)
+            emitted = await self._write(connection, done, [self._blocks.closing(finished)] if finished else [])
         self._committed(done, emitted)
         return [None] * len(news)
 
-    def _committed(self, done: _Done, emitted: list[Emitted]) -> None:
-        for part in emitted:
-            self._events.committed(part)
+    async def _write(self, connection: Connection, done: _Done, beside: Sequence[Part] = ()) -> Emitted:
+        """Write what is to be told and to be counted, and `beside`, in one statement."""
+        return await self._events.emit(connection, done.reports, [*self._insights.counting(done.tally), *beside])
+
+    def _committed(self, done: _Done, emitted: Emitted) -> None:
+        self._events.committed(emitted)
         self._handover.lose(done.lost)
         self._customers.committed(done.woken)
         self._counts.failed_over += done.failed_over
@@ -210,7 +210,6 @@ class News:
         self,
         connection: Connection,
         done: _Done,
-        emitted: list[Emitted],
         carrier: str,
         answers: Sequence[Submitted],
     ) -> list[tuple[str, Ending]]:
@@ -227,7 +226,7 @@ class News:
             if answer.carrier_message_id is None and self._handover.decides(pending)
         ]
         if refused:
-            await self._store_refusals(connection, done, emitted, carrier, refused)
+            await self._store_refusals(connection, done, carrier, refused)
         taken = [(answer, pending) for answer, pending in known if answer.carrier_message_id is not None]
         if not taken:
             return []
@@ -247,7 +246,6 @@ class News:
         self,
         connection: Connection,
         done: _Done,
-        emitted: list[Emitted],
         carrier: str,
         refused: Sequence[tuple[Submitted, Pending]],
     ) -> None:
@@ -264,7 +262,7 @@ class News:
                 final.append((pending.resource, answer.key, after))
             else:
                 deferred.append((pending, after))
-        await self._end(connection, done, emitted, final)
+        await self._end(connection, done, final)
         await self._defer(connection, done, deferred)
 
     async def _defer(self, connection: Connection, done: _Done, deferred: Sequence[tuple[Pending, Deferral]]) -> None:
@@ -290,7 +288,6 @@ class News:
         self,
         connection: Connection,
         done: _Done,
-        emitted: list[Emitted],
         carrier: str,
         endings: Sequence[tuple[str, Ending]],
     ) -> None:
@@ -298,7 +295,7 @@ class News:
             ended = await records.report(connection, carrier, endings, self._clock.now())
             if self._failover.possible and any(record["state"] == State.FAILED for record in ended):
                 ended = await self._fail_over(connection, done, carrier, ended)
-            await self._tell(connection, done, emitted, ended)
+            await self._tell(connection, done, ended)
 
     async def _fail_over(
         self, connection: Connection, done: _Done, carrier: str, ended: Sequence[Record]
@@ -334,15 +331,13 @@ class News:
             return False
         return await self._failover.wants_failover(record["resource_id"])
 
-    async def _end(
-        self, connection: Connection, done: _Done, emitted: list[Emitted], messages: Sequence[tuple[UUID, UUID, int]]
-    ) -> None:
+    async def _end(self, connection: Connection, done: _Done, messages: Sequence[tuple[UUID, UUID, int]]) -> None:
         if messages:
             keys = [(resource, message) for resource, message, _ in messages]
             ended = await records.end(connection, keys, [code for _, _, code in messages], self._clock.now())
-            await self._tell(connection, done, emitted, ended)
+            await self._tell(connection, done, ended)
 
-    async def _tell(self, connection: Connection, done: _Done, emitted: list[Emitted], ended: Sequence[Record]) -> None:
+    async def _tell(self, connection: Connection, done: _Done, ended: Sequence[Record]) -> None:
         done.ended.extend(ended)
         done.woken |= await self._customers.ended(connection, ended)
         for record in ended:
@@ -359,9 +354,7 @@ class News:
                     record["code"],
                     record["segments_delivered"],
                 )
-        reports = [notices.ended(record) for record in ended if record["report_wanted"]]
-        if reports:
-            emitted.append(await self._events.emit(connection, reports))
+        done.reports.extend([notices.ended(record) for record in ended if record["report_wanted"]])
 
 
 def _size(news: _News) -> int:

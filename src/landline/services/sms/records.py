@@ -70,7 +70,7 @@ WITH {_NONE_BLOCKED} opted_out AS MATERIALIZED (
     SELECT FROM message m JOIN sms_optouts o USING (resource_id, sender, recipient) WHERE m.heeds_opt_outs LIMIT 1
 ),
 block AS ({_BLOCK} {_UNLESS}),
-counted AS ({Insights.counting(first=22)} {_UNLESS}),
+counted AS ({Insights.COUNT.format(*range(22, 30))} {_UNLESS}),
 inserted AS ({_MESSAGES} {_UNLESS} RETURNING message_id)
 SELECT count(*) FROM inserted
 """
@@ -92,7 +92,8 @@ async def insert_and_count(
     before."""
     lease = now + LEASE if owner else now
     arguments, _ = _arrays(rows)
-    return bool(await connection.fetchval(_INSERT_AND_COUNT, block, owner, lease, *arguments, *Insights.counted(tally)))
+    (counting,) = Insights.counting(tally)
+    return bool(await connection.fetchval(_INSERT_AND_COUNT, block, owner, lease, *arguments, *counting.arguments))
 
 
 def _arrays(rows: Sequence[Row]) -> tuple[tuple[object, ...], Sequence[Row]]:
