@@ -11,6 +11,7 @@ import msgspec
 from landline.core.ids import ResourceId
 from landline.services.events.model import Again, Dead, Delivered, Delivery, Event, Outcome, Verdict
 from landline.store.database import Connection, Database
+from landline.store.sharing import shared
 
 Row = Mapping[str, Any]
 
@@ -20,9 +21,11 @@ INSERT INTO events_deliveries
 SELECT resource_id, about, event_id, subscription_id, block_id, $1::timestamptz,
     CASE WHEN block_id IS NULL THEN $1::timestamptz END,
     at, type, subject, data
-FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::timestamptz[], $8::text[], $9::text[],
-    $10::bytea[])
-    AS e (resource_id, about, event_id, subscription_id, block_id, at, type, subject, data)
+FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::integer[], $8::integer[])
+    AS s (resource_id, subscription_id, block_id, type, subject, first, last)
+CROSS JOIN LATERAL unnest(($9::uuid[])[first:last], ($10::uuid[])[first:last], ($11::timestamptz[])[first:last],
+    ($12::bytea[])[first:last])
+    AS e (about, event_id, at, data)
 ON CONFLICT DO NOTHING
 """
 
@@ -69,12 +72,15 @@ WHERE s.state = 'enabled' AND s.subscription_id <> ALL($1)
 # It stays in its block, by whose id it will be pruned, and is in it again where a process that had lost the block has
 # put it back on the ladder meanwhile.
 _FINISHED = f"""
+WITH r AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::smallint[], $6::smallint[],
+        $7::integer[], $8::integer[])
+        AS s (resource_id, subscription_id, block_id, at, attempts, status, first, last)
+    CROSS JOIN LATERAL unnest(($9::uuid[])[first:last], ($10::uuid[])[first:last]) AS e (about, event_id)
+)
 UPDATE events_deliveries d SET delivered_at = r.at, attempts = r.attempts, status = r.status, next_at = NULL,
     block_id = r.block_id
-FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::smallint[], $7::smallint[],
-    $8::uuid[])
-    AS r (resource_id, about, event_id, subscription_id, at, attempts, status, block_id)
-WHERE {_MATCH}
+FROM r WHERE {_MATCH}
 """
 
 # A row that leaves its block. What another process delivered meanwhile stays delivered.
@@ -125,18 +131,17 @@ _FAILURES = msgspec.json.Decoder(list[Failure])
 
 async def insert(connection: Connection, deliveries: Sequence[Delivery], now: datetime) -> None:
     """New deliveries; one without a block lies in the backlog, due at once. Repeated ones are left as they are."""
-    events = [delivery.event for delivery in deliveries]
+    alike = shared(deliveries, _shared_by_events)
+    events = [delivery.event for delivery in alike.rows]
     await connection.execute(
         _INSERT,
         now,
-        [event.resource for event in events],
+        *_columns(alike.keys, 5),
+        alike.first,
+        alike.last,
         [event.about or event.event_id for event in events],
         [event.event_id for event in events],
-        [delivery.subscription for delivery in deliveries],
-        [delivery.block for delivery in deliveries],
         [event.at for event in events],
-        [event.type for event in events],
-        [event.subject for event in events],
         [event.data for event in events],
     )
 
@@ -172,13 +177,15 @@ async def write(connection: Connection, results: Sequence[Result]) -> None:
     finished = [r for r in results if isinstance(r.verdict, Delivered)]
     moved = [r for r in results if not isinstance(r.verdict, Delivered)]
     if finished:
+        alike = shared(finished, _shared_by_results)
+        events = [result.delivery.event for result in alike.rows]
         await connection.execute(
             _FINISHED,
-            *_keys(finished),
-            [r.outcome.at for r in finished],
-            [r.delivery.attempts + 1 for r in finished],
-            [r.outcome.status for r in finished],
-            [r.delivery.block for r in finished],
+            *_columns(alike.keys, 6),
+            alike.first,
+            alike.last,
+            [event.about or event.event_id for event in events],
+            [event.event_id for event in events],
         )
     if moved:
         await connection.execute(
@@ -233,6 +240,28 @@ def _delivery(row: Row) -> Delivery:
         row["event_id"], ResourceId(row["resource_id"]), row["type"], row["subject"], row["data"], row["at"], about
     )
     return Delivery(event, row["subscription_id"], row["since"], row["attempts"], row["block_id"])
+
+
+def _shared_by_events(delivery: Delivery) -> tuple[object, ...]:
+    event = delivery.event
+    return event.resource, delivery.subscription, delivery.block, event.type, event.subject
+
+
+def _shared_by_results(result: Result) -> tuple[object, ...]:
+    delivery, outcome = result.delivery, result.outcome
+    return (
+        delivery.event.resource,
+        delivery.subscription,
+        delivery.block,
+        outcome.at,
+        delivery.attempts + 1,
+        outcome.status,
+    )
+
+
+def _columns(rows: Sequence[tuple[object, ...]], count: int) -> list[list[object]]:
+    """`rows` of `count` values each as that many arrays."""
+    return [[row[index] for row in rows] for index in range(count)]
 
 
 def _keys(results: Sequence[Result]) -> tuple[list[UUID], list[UUID], list[UUID], list[UUID]]:

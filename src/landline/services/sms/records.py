@@ -6,7 +6,6 @@ Instants come in as parameters. Bulk statements take arrays, one element a row, 
 
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import accumulate
 from uuid import UUID
 
 from msgspec import Struct
@@ -16,6 +15,7 @@ from landline.services.insights.service import Insights
 from landline.services.sms.model.messages import Blocked, Plan, Recipient, State
 from landline.store.blocks import LEASE
 from landline.store.database import Connection, Record
+from landline.store.sharing import shared
 
 
 class Row(Struct):
@@ -89,15 +89,15 @@ async def insert_and_count(
     return bool(await connection.fetchval(_INSERT_AND_COUNT, block, owner, lease, *arguments))
 
 
-def _arrays(rows: Sequence[Row]) -> tuple[list[object], ...]:
+def _arrays(rows: Sequence[Row]) -> tuple[Sequence[object], ...]:
     """The arguments of `_ROWS`: what messages share once for all of them, then the messages, those that share it
     beside each other."""
-    sharing: dict[tuple[int, str, str], list[Row]] = {}
-    for row in rows:
-        sharing.setdefault((id(row.plan), row.recipient.carrier, row.recipient.route), []).append(row)
-    requests = [(group[0].plan, carrier, route) for (_, carrier, route), group in sharing.items()]
-    last = list(accumulate(map(len, sharing.values())))
-    rows = [row for group in sharing.values() for row in group]
+    by_request = shared(rows, lambda row: (id(row.plan), row.recipient.carrier, row.recipient.route))
+    rows = by_request.rows
+    requests = [
+        (rows[first - 1].plan, carrier, route)
+        for first, (_, carrier, route) in zip(by_request.first, by_request.keys, strict=True)
+    ]
     return (
         [plan.resource for plan, _, _ in requests],
         [plan.sender for plan, _, _ in requests],
@@ -112,8 +112,8 @@ def _arrays(rows: Sequence[Row]) -> tuple[list[object], ...]:
         [plan.valid_until for plan, _, _ in requests],
         [plan.send_at for plan, _, _ in requests],
         [plan.heeds_opt_outs for plan, _, _ in requests],
-        [end - len(group) + 1 for end, group in zip(last, sharing.values(), strict=True)],
-        [*last],
+        by_request.first,
+        by_request.last,
         [row.recipient.message_id for row in rows],
         [row.recipient.to for row in rows],
         [row.recipient.repeatability_id for row in rows],

@@ -11,6 +11,7 @@ from landline.ports.sms_carrier import Submitted
 from landline.services.sms.model import details
 from landline.services.sms.model.messages import State
 from landline.store.database import Connection, Record
+from landline.store.sharing import shared
 
 Key = tuple[UUID, UUID]
 """Resource and message."""
@@ -59,22 +60,26 @@ async def submitted(
 
     A carrier that uses an id again means the newer message by it. What was parked long before is another message's.
     """
+    alike = shared(taken, lambda answer: answer[1:])
     parked = await connection.fetch(
         "WITH answer AS ("
         " INSERT INTO sms_submissions (carrier, carrier_message_id, resource_id, message_id, block_id, submitted_at)"
-        " SELECT $1, a.carrier_message_id, a.resource_id, a.message_id, a.block_id, $2"
-        " FROM unnest($3::text[], $4::uuid[], $5::uuid[], $6::uuid[])"
-        "  AS a (carrier_message_id, resource_id, message_id, block_id)"
+        " SELECT $1, a.carrier_message_id, s.resource_id, a.message_id, s.block_id, $2"
+        " FROM unnest($4::uuid[], $5::uuid[], $6::integer[], $7::integer[]) AS s (resource_id, block_id, first, last)"
+        "  CROSS JOIN LATERAL unnest(($3::text[])[first:last], ($8::uuid[])[first:last])"
+        "  AS a (carrier_message_id, message_id)"
         " ON CONFLICT (carrier, carrier_message_id) DO UPDATE SET resource_id = excluded.resource_id,"
         "  message_id = excluded.message_id, block_id = excluded.block_id, submitted_at = excluded.submitted_at)"
         " DELETE FROM sms_parked_receipts WHERE carrier = $1 AND carrier_message_id = ANY($3::text[])"
         " RETURNING carrier_message_id, state, code, at, segments_delivered, parked_at",
         carrier,
         at,
-        [answer.carrier_message_id for answer, _, _ in taken],
-        [resource for _, resource, _ in taken],
-        [answer.key for answer, _, _ in taken],
-        [block for _, _, block in taken],
+        [answer.carrier_message_id for answer, _, _ in alike.rows],
+        [resource for resource, _ in alike.keys],
+        [block for _, block in alike.keys],
+        alike.first,
+        alike.last,
+        [answer.key for answer, _, _ in alike.rows],
     )
     return [row for row in parked if row["parked_at"] > at - PARKED_FOR] if parked else parked
 
@@ -89,10 +94,11 @@ _NEWEST = (
 )
 
 _REPORT = f"""
-WITH receipt AS (
-    SELECT DISTINCT ON (carrier_message_id) *
-    FROM unnest($3::text[], $4::smallint[], $5::integer[], $6::timestamptz[], $7::smallint[])
-        AS r (carrier_message_id, state, code, at, segments_delivered)
+WITH receipt AS MATERIALIZED (
+    SELECT *
+    FROM unnest($3::smallint[], $4::integer[], $5::timestamptz[], $6::smallint[], $7::integer[], $8::integer[])
+        AS s (state, code, at, segments_delivered, first, last)
+    CROSS JOIN LATERAL unnest(($9::text[])[first:last]) AS r (carrier_message_id)
 ),
 known AS MATERIALIZED (
     SELECT r.*, s.resource_id, s.message_id FROM receipt r LEFT JOIN LATERAL (
@@ -104,7 +110,7 @@ known AS MATERIALIZED (
 parked AS (
     INSERT INTO sms_parked_receipts (carrier, carrier_message_id, parked_at, at, state, code, segments_delivered)
     SELECT $1, carrier_message_id, $2, at, state, code, segments_delivered FROM known WHERE message_id IS NULL
-    {_NEWEST}
+    ORDER BY carrier_message_id {_NEWEST}
 )
 UPDATE sms_messages m SET state = k.state, code = k.code, ended_at = k.at, due_at = NULL, claim_id = NULL,
     segments_delivered = coalesce(k.segments_delivered, CASE WHEN k.state = {int(State.DELIVERED)} THEN m.segments
@@ -120,15 +126,21 @@ async def report(
 ) -> list[Record]:
     """End the messages that `endings` name by the carrier's ids; those ended now. Unknown ids are parked. A failure
     counts from the carrier that has the message now: that of one which was given up before does not end it."""
+    by_id: dict[str, Ending] = {}
+    for carrier_message_id, ending in endings:
+        by_id.setdefault(carrier_message_id, ending)  # repeated, the first counts
+    alike = shared(by_id.items(), lambda item: item[1])
     return await connection.fetch(
         _REPORT,
         carrier,
         now,
-        [carrier_message_id for carrier_message_id, _ in endings],
-        [ending.state for _, ending in endings],
-        [ending.code for _, ending in endings],
-        [ending.at for _, ending in endings],
-        [ending.segments_delivered for _, ending in endings],
+        [ending.state for ending in alike.keys],
+        [ending.code for ending in alike.keys],
+        [ending.at for ending in alike.keys],
+        [ending.segments_delivered for ending in alike.keys],
+        alike.first,
+        alike.last,
+        [carrier_message_id for carrier_message_id, _ in alike.rows],
     )
 
 
