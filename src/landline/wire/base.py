@@ -42,3 +42,5 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         raise Invalid(_PATH.sub("", text), target=target or "body") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"The request body is not valid JSON: {error}", target="body") from None
+    except RecursionError:
+        raise Invalid("The body nests too deeply.", target="body") from None

@@ -67,6 +67,12 @@ async def test_an_endpoint_that_echoes_the_code_is_enabled_at_once(call: Api) ->
         assert await call("GET", SUBSCRIPTIONS) == (200, {"value": [added]})
 
 
+async def test_an_endpoint_that_answers_with_nonsense_has_not_consented_yet(call: Api) -> None:
+    async with webhook(lambda _call: web.Response(text='{"a":' * 50_000)) as hook:
+        _, added = await call("POST", SUBSCRIPTIONS, {"name": "deep", "endpoint": hook.url})
+        assert added["state"] == "validating"
+
+
 async def test_a_get_of_the_validation_url_enables_within_ten_minutes(here: Slice, call: Api) -> None:
     async with webhook() as hook:
         for name, wait in (("soon", timedelta(minutes=9)), ("late", timedelta(minutes=10))):

@@ -79,7 +79,7 @@ async def _ask_event_grid(callout: Callout, target: Target, validation_url: str,
         return Answered(State.FAILED, f"The endpoint answered the validation event with {answer.status}.")
     try:
         given = _RESPONSE.decode(answer.body).validation_response
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Answered(State.VALIDATING, _WAITING)
     if hmac.compare_digest(given.encode(), code.encode()):
         return Answered(State.ENABLED)

@@ -143,7 +143,7 @@ def _continued(text: str, resource: ResourceId) -> tuple[Question, Place]:
         found = _TOKENS.decode(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
         by = tuple(Dimension(name) for name in found.by)
         where = tuple((Dimension(name), value) for name, value in found.where)
-    except (binascii.Error, ValueError, msgspec.DecodeError):
+    except (binascii.Error, ValueError, msgspec.DecodeError, RecursionError):
         raise _no_token() from None
     kinds = [int if each in (Dimension.HOUR, Dimension.DAY) else str for each in by]
     fits = [type(value) for value in found.after] == kinds and found.resource == str(resource)
