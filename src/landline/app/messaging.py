@@ -157,6 +157,7 @@ class Messaging:
             resources=base.resource_ids,
             country=country,
         )
+        self.check_carrier = self._routing.check_carrier
 
     def _slots(self, carrier: SmppConfig) -> Leases:
         base = self._base
