@@ -95,7 +95,9 @@ class Messaging:
         base.wakeups.on("sms", self._worker.look)
         handover.on_left = partial(base.wakeups.hint, "sms")
         self._settings = Settings(
-            database, changes, settings.defaults(guarded=config.sms_guard, countries=config.sms_countries)
+            database,
+            changes,
+            settings.defaults(guarded=config.sms_guard, countries=config.sms_countries, acs_limits=config.acs_limits),
         )
         self.guard = Guard(database, clock, country=country, share=base.takers, bus=self._bus)
         self._limits = Limits(config.acs_limits, clock, base.takers, self._bus)
