@@ -11,6 +11,7 @@ from tests.support.esme import EsmeWorld
 from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE, until
 
+from landline.core.phone import Phone
 from landline.protocols.smpp import pdu, status, texts
 from landline.protocols.smpp.commands import BindKind, Command, MessageState
 from landline.protocols.smpp.events import Answered
@@ -138,7 +139,7 @@ async def test_an_opted_out_recipient_gets_nothing_and_the_customer_learns_it(wo
     now = world.clock.now()
     plan = Plan(world.resource, OURS, "hello", None, 1, True, now, now, [])
     blocked = Blocked(4007, "the recipient opted out")
-    row = Row(plan, Recipient(0, PHONE, message["message_id"], None, "", "", None), blocked)
+    row = Row(plan, Recipient(0, Phone(PHONE), message["message_id"], None, "", "", None), blocked)
     async with world.database.transaction() as connection:
         woken = await process.out.blocked(connection, [row])
     process.out.committed(woken)

@@ -22,19 +22,30 @@ class Encoder:
         self._validity = "" if config.validity_s is None else relative_time(config.validity_s)
         self._reference = 0
         self._template = lru_cache(maxsize=1024)(self._make_template)
+        self._shape: object = None
+        self._single: tuple[SubmitTemplate, bytes] | None = None
+        """Template and text of the last message, if it was a single short one; `_shape` is what they are made of."""
 
     def bodies(self, submission: Submission) -> list[bytes]:
         """The submit_sm bodies of `submission`, in order. Raises `LocalProtocolError` when SMPP cannot carry it."""
         config = self._config
+        recipient = submission.recipient if config.plus_sign else submission.recipient.removeprefix("+")
+        shape = (submission.text, submission.sender, submission.report_wanted, submission.valid_until)
+        if self._single is not None and shape == self._shape:  # a campaign: the recipient alone is another
+            template, text = self._single
+            return [template.body(recipient, text)]
         self._reference = (self._reference + 1) & 0xFFFF
         parts = texts.write(submission.text, config.long_style, config.alphabet, self._reference)
         validity = self._validity if submission.valid_until is None else absolute_time(submission.valid_until)
-        recipient = submission.recipient if config.plus_sign else submission.recipient.removeprefix("+")
-        return [
-            self._template(
-                submission.sender, submission.report_wanted, part.esm_class, part.data_coding, validity
-            ).body(recipient, part.short_message, part.tlvs)
+        templates = [
+            self._template(submission.sender, submission.report_wanted, part.esm_class, part.data_coding, validity)
             for part in parts
+        ]
+        self._shape = shape
+        self._single = None if len(parts) > 1 or parts[0].tlvs else (templates[0], parts[0].short_message)
+        return [
+            template.body(recipient, part.short_message, part.tlvs)
+            for template, part in zip(templates, parts, strict=True)
         ]
 
     def source(self, sender: str) -> tuple[int, int, str]:

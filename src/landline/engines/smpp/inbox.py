@@ -9,9 +9,11 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from uuid import uuid4
 
 import structlog
+from msgspec import Struct
 
 from landline.core.errors import Unavailable
 from landline.engines.smpp.config import MessageIds, SmppConfig
@@ -49,8 +51,7 @@ Sleep = Callable[[float], Awaitable[None]]
 """Waits by the clock, for so many seconds."""
 
 
-@dataclass(slots=True, eq=False)
-class _Item:
+class _Item(Struct, eq=False):
     """One deliver_sm that is not answered yet."""
 
     pump: Pump
@@ -225,7 +226,7 @@ class Inbox:
         code = status.state_code(read.state, read.network_error)
         if not delivered and read.error is not None:
             code = config.error_codes.get(read.error, code)
-        at = datetime.fromtimestamp(now, UTC)
+        at = _instant(now)
         if read.done_at is not None and config.receipt_utc_offset_minutes is not None:
             at = min(read.done_at - timedelta(minutes=config.receipt_utc_offset_minutes), at)
         return Receipt(message_id, delivered, code, at)
@@ -396,6 +397,12 @@ class Inbox:
                 await self._records.finish([whole.joined.key for whole in wholes])
         except Unavailable as error:
             log.warning("smpp.sweep_put_off", carrier=carrier, reason=error.message)
+
+
+@lru_cache(maxsize=16)
+def _instant(now: float) -> datetime:
+    """All receipts that one read brought have the same."""
+    return datetime.fromtimestamp(now, UTC)
 
 
 def _arrival_of(whole: Whole, at: datetime) -> Arrival:

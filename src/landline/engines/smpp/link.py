@@ -204,6 +204,11 @@ class Link:
         return True
 
     def _happened(self, events: list[Event]) -> None:
+        if not self._bound:
+            self._tried(events)
+        self._owner.happened(self, events)
+
+    def _tried(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, Bound):
                 self._bound = True
@@ -217,7 +222,6 @@ class Link:
                 log.warning("smpp.bind_refused", link=self.name, status=event.status, reason=reason)
                 if self.pump is not None:
                     self.pump.close()
-        self._owner.happened(self, events)
 
     def _lost(self) -> None:
         self._gone = True

@@ -21,21 +21,16 @@ _UNAVAILABLE = 5001
 _NOT_TO_BE_SENT = 5000
 
 
-class Outgoing:
+class Outgoing(Struct, eq=False):
     """One message on its way."""
 
-    __slots__ = ("bodies", "done", "ids", "key", "report_wanted", "sent", "since", "waiting")
-
-    def __init__(self, submission: Submission, bodies: list[bytes], now: float) -> None:
-        self.key: UUID = submission.key
-        self.report_wanted = submission.report_wanted
-        self.bodies = bodies
-        self.ids = [""] * len(bodies)
-        self.waiting = len(bodies)
-        self.sent = False
-        """Whether any part of it may have reached the carrier."""
-        self.done = False
-        self.since = now
+    key: UUID
+    report_wanted: bool
+    bodies: list[bytes]
+    ids: list[str]
+    waiting: int
+    since: float
+    done: bool = False
 
 
 class Part(Struct, frozen=True):
@@ -58,8 +53,7 @@ class OutboxCounters:
     unanswered: int = 0
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(Struct):
     """What is to be told about one message; `ids` has all its parts' ids when it has several and a report is wanted."""
 
     submitted: Submitted
@@ -114,8 +108,10 @@ class Outbox:
                 reason = f"cannot be sent over SMPP: {error}"
                 self.answers.append(Answer(Submitted(submission.key, None, _NOT_TO_BE_SENT, reason=reason)))
                 continue
-            outgoing = Outgoing(submission, bodies, now)
-            self._queue.extend([Part(outgoing, index) for index in range(len(bodies))])
+            parts = len(bodies)
+            outgoing = Outgoing(submission.key, submission.report_wanted, bodies, [""] * parts, parts, now)
+            for index in range(parts):
+                self._queue.append(Part(outgoing, index))
 
     def fill(self, links: Sequence[Link], now: float) -> None:
         """Send what windows and paces allow, the queue's share for each link, in one write a link."""
@@ -146,7 +142,6 @@ class Outbox:
             part = queue.popleft()
             outgoing = part.outgoing
             if not outgoing.done:
-                outgoing.sent = True
                 session.submit(outgoing.bodies[part.index], part, now)
                 sent += 1
         if sent:

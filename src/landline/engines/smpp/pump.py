@@ -121,9 +121,10 @@ class Pump(asyncio.Protocol):
     def _pass_on(self, events: list[Event]) -> None:
         if events:
             self._on_events(events)
-            for event in events:
-                if isinstance(event, PeerLost):
-                    log.warning("smpp.peer_lost", peer=self.peer, reason=event.reason)
+            if self.session.ended:
+                for event in events:
+                    if isinstance(event, PeerLost):
+                        log.warning("smpp.peer_lost", peer=self.peer, reason=event.reason)
         self.flush()
 
     def _flush_now(self) -> None:

@@ -65,6 +65,7 @@ class Session:
 
     def __init__(self, role: Role, now: float, limits: Limits | None = None) -> None:
         self.role = role
+        self._peer = role.peer
         self.state = State.OPEN
         self.limits = limits or Limits()
         self.bind_kind: BindKind | None = None
@@ -129,7 +130,7 @@ class Session:
             events.append(BindRefused(state or status.ESME_RUNKNOWNERR))
 
     def _take_request(self, frame: bytes, command: int, sequence: int, now: float, events: list[Event]) -> None:
-        allowed = ISSUED.get((self.role.peer, command))
+        allowed = ISSUED.get((self._peer, command))
         if allowed is None:
             self._refuse(command, sequence, status.ESME_RINVCMDID, events)
         elif self.state not in allowed:

@@ -11,6 +11,8 @@ class Role(Enum):
     ESME = "esme"
     SMSC = "smsc"
 
+    __hash__ = object.__hash__  # Enum's own is written in Python, and every PDU is looked up by these
+
     @property
     def peer(self) -> "Role":
         return Role.SMSC if self is Role.ESME else Role.ESME
@@ -26,6 +28,8 @@ class State(Enum):
     BOUND_TRX = "bound-trx"
     UNBINDING = "unbinding"
     CLOSED = "closed"
+
+    __hash__ = object.__hash__  # as above
 
 
 class Step(Enum):

@@ -96,7 +96,21 @@ class Tally:
         n: int = 1,
     ) -> None:
         """`n` messages of `segments` segments each were accepted, those that end at once too."""
-        cells = self._cells(resource, at, sender, tag, recipient, carrier)
+        self.accepted_in(resource, at, sender, tag, country(recipient), carrier, segments, n)
+
+    def accepted_in(
+        self,
+        resource: ResourceId,
+        at: datetime,
+        sender: str,
+        tag: str | None,
+        nation: str,
+        carrier: str,
+        segments: int,
+        n: int,
+    ) -> None:
+        """As `accepted`, for those who know the recipients' country already."""
+        cells = self._cells(resource, at, sender, tag, nation, carrier)
         cells[_ACCEPTED] = cells.get(_ACCEPTED, 0) + n
         cells[_SEGMENTS] = cells.get(_SEGMENTS, 0) + segments * n
 
@@ -114,7 +128,7 @@ class Tally:
         segments_delivered: int,
     ) -> None:
         """A message, counted as accepted with this `carrier`, came to its end. `code`: why it failed."""
-        cells = self._cells(resource, accepted_at, sender, tag, recipient, carrier)
+        cells = self._cells(resource, accepted_at, sender, tag, country(recipient), carrier)
         if delivered:
             time = _DELIVERY_TIME + bucket((ended_at - accepted_at).total_seconds())
             cells[_DELIVERED] = cells.get(_DELIVERED, 0) + 1
@@ -144,14 +158,14 @@ class Tally:
         self, resource: ResourceId, at: datetime, sender: str, tag: str | None, recipient: str, carrier: str
     ) -> None:
         """The phone `recipient` texted `sender`; `tag` is of the message it answers, if that is known."""
-        cells = self._cells(resource, at, sender, tag, recipient, carrier)
+        cells = self._cells(resource, at, sender, tag, country(recipient), carrier)
         cells[_REPLIES] = cells.get(_REPLIES, 0) + 1
 
     def opted_out(
         self, resource: ResourceId, at: datetime, sender: str, tag: str | None, recipient: str, carrier: str
     ) -> None:
         """`recipient` wants nothing more from `sender`; count it only when it was not so before."""
-        cells = self._cells(resource, at, sender, tag, recipient, carrier)
+        cells = self._cells(resource, at, sender, tag, country(recipient), carrier)
         cells[_OPT_OUTS] = cells.get(_OPT_OUTS, 0) + 1
 
     def counts(self) -> Iterator[Count]:
@@ -162,10 +176,10 @@ class Tally:
                 yield Count(resource, instant(hour), sender, tag, nation, carrier, measure, detail, count)
 
     def _cells(
-        self, resource: ResourceId, at: datetime, sender: str, tag: str | None, recipient: str, carrier: str
+        self, resource: ResourceId, at: datetime, sender: str, tag: str | None, nation: str, carrier: str
     ) -> Cells:
         tag = tag[:TAG_CHARACTERS] if tag else ""
-        key = (resource, int(at.timestamp()) // 3600, sender, tag, country(recipient), carrier)
+        key = (resource, int(at.timestamp()) // 3600, sender, tag, nation, carrier)
         cells = self.groups.get(key)
         if cells is None:
             cells = self.groups[key] = {}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from landline.core.countries import country
 from landline.core.ids import time_ordered
 from landline.ports.clock import Clock
 from landline.ports.sms_carrier import Submission
@@ -17,7 +18,7 @@ from landline.services.sms.esme_out import EsmeOut, Woken
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.metrics import Counts
 from landline.services.sms.model import details, messages
-from landline.services.sms.model.messages import Blocked, Plan, Refused, State
+from landline.services.sms.model.messages import Blocked, Plan, Refused
 from landline.services.sms.records import Row
 from landline.store.database import Connection, Database, Duplicate
 from landline.store.group_commit import GroupCommit
@@ -86,12 +87,10 @@ class Accepts:
         return [exceptions.get(id(plan), {}) for plan in plans]
 
     def _count(self, rows: Sequence[Row], exceptions: dict[int, Exceptions]) -> None:
-        for row in rows:
-            if not _left_out(row, exceptions):
-                self._counts.accepted += 1
-                self._counts.segments += row.plan.segments
-                if row.blocked is not None:
-                    self._counts.ended[row.blocked.code] += 1
+        written = [row for row in rows if not _left_out(row, exceptions)]
+        self._counts.accepted += len(written)
+        self._counts.segments += sum([row.plan.segments for row in written])
+        self._counts.ended.update([row.blocked.code for row in written if row.blocked is not None])
 
     async def _end_blocked(
         self, connection: Connection, rows: Sequence[Row], exceptions: dict[int, Exceptions]
@@ -105,7 +104,7 @@ class Accepts:
                 accepted_at=row.plan.accepted_at,
                 sender=row.plan.sender,
                 recipient=row.recipient.to,
-                state=State.FAILED,
+                delivered=False,
                 code=blocked.code,
                 ended_at=row.plan.accepted_at,
                 segments=row.plan.segments,
@@ -179,25 +178,23 @@ async def _write(
 
 def _tally(rows: Sequence[Row], exceptions: dict[int, Exceptions]) -> Tally:
     tally = Tally()
+    alike: dict[tuple[int, str, str], int] = {}
+    plans: dict[int, Plan] = {}
     for row in rows:
-        plan, to, blocked = row.plan, row.recipient, row.blocked
         if _left_out(row, exceptions):
             continue
-        at = plan.accepted_at
-        tally.accepted(plan.resource, at, plan.sender, plan.tag, to.to, to.carrier, plan.segments)
-        if blocked is not None:
+        plan, to = row.plan, row.recipient
+        plans[id(plan)] = plan
+        group = (id(plan), country(to.to), to.carrier)
+        alike[group] = alike.get(group, 0) + 1
+        if row.blocked is not None:
+            at, code = plan.accepted_at, row.blocked.code
             tally.ended(
-                plan.resource,
-                at,
-                at,
-                plan.sender,
-                plan.tag,
-                to.to,
-                to.carrier,
-                False,
-                blocked.code,
-                segments_delivered=0,
+                plan.resource, at, at, plan.sender, plan.tag, to.to, to.carrier, False, code, segments_delivered=0
             )
+    for (key, nation, carrier), n in alike.items():
+        plan = plans[key]
+        tally.accepted_in(plan.resource, plan.accepted_at, plan.sender, plan.tag, nation, carrier, plan.segments, n)
     return tally
 
 

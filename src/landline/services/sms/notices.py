@@ -22,7 +22,7 @@ def ended(record: Record) -> Event:
         accepted_at=record["accepted_at"],
         sender=record["sender"],
         recipient=record["recipient"],
-        state=State(record["state"]),
+        delivered=record["state"] == State.DELIVERED,
         code=record["code"],
         ended_at=record["ended_at"],
         segments=record["segments"],
@@ -38,7 +38,7 @@ def delivery_report(
     accepted_at: datetime,
     sender: str,
     recipient: str,
-    state: State,
+    delivered: bool,
     code: int,
     ended_at: datetime,
     segments: int,
@@ -52,7 +52,7 @@ def delivery_report(
         message_id=messages.outgoing_id(message_id, accepted_at),
         from_=sender,
         to=recipient,
-        delivery_status="Delivered" if state is State.DELIVERED else "Failed",
+        delivery_status="Delivered" if delivered else "Failed",
         delivery_status_details=details.words(code),
         delivery_attempts=[
             events.AcsSmsDeliveryAttempt(

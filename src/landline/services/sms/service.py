@@ -203,6 +203,7 @@ class Sms:
         planned: list[Recipient] = []
         new = sum(1 for to in recipients if to.message_id is None)
         new_ids = iter(many_time_ordered(now, os.urandom(10 * new)) if new else ())
+        wall = self._wall()
         for index, to in enumerate(recipients):
             number = phone.parse(to.number)
             if number is None:
@@ -213,7 +214,7 @@ class Sms:
                 continue
             try:
                 repeatability_id = messages.repeatability(
-                    to.repeatability_id, to.first_sent, self._wall(), REPEATABILITY_WINDOW
+                    to.repeatability_id, to.first_sent, wall, REPEATABILITY_WINDOW
                 )
             except Invalid as error:
                 outcomes[index] = Outcome(to.number, 400, repeatable=False, error=error.message)

@@ -13,6 +13,7 @@ from msgspec import Struct
 from landline.core import ids
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
+from landline.core.phone import Phone
 
 
 class State(IntEnum):
@@ -64,7 +65,7 @@ class Recipient(Struct):
     """One planned message of a request. `index` is its place in the request."""
 
     index: int
-    to: str
+    to: Phone
     message_id: UUID
     repeatability_id: UUID | None
     carrier: str
