@@ -1,7 +1,7 @@
 """What the admin API adds to sending: pools with sticky senders, a time, validity, taking back, telling again."""
 
 from collections.abc import AsyncGenerator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -152,6 +152,8 @@ async def test_a_report_is_told_again_as_an_event_of_its_own(world: World) -> No
         world.resource, world.clock.now() - timedelta(hours=1), world.clock.now() + timedelta(hours=1), None
     )
     assert (before, pushed, after) == (1, 1, None)
+    ever = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    assert await world.gateway.outgoing.push_all(world.resource, *ever, None) == (1, None)
     world.carrier.fate = Fate.TAKEN
     [waiting] = await world.send(Options(report_wanted=True))
     with pytest.raises(Conflict):
