@@ -27,6 +27,12 @@ Exceptions = dict[int, tuple[Refused, str]]
 """By index of the recipient: why it got no new message, and the id of the one it got before."""
 
 
+_LANES = 2
+_TOGETHER = 2_000
+"""Messages that are committed together at most, and so a block's: one lane's are prepared while PostgreSQL works on the
+other's, and nothing else waits long for either."""
+
+
 class Accepts:
     """Writes plans. What `submit` returns is committed, and on its way to a carrier."""
 
@@ -40,8 +46,6 @@ class Accepts:
         handover: HandOver,
         counts: Counts,
         owner: UUID,
-        *,
-        batch_limit: int = 64,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -51,7 +55,9 @@ class Accepts:
         self._counts = counts
         self._handover = handover
         self._owner = owner
-        self._group: GroupCommit[Plan, Exceptions] = GroupCommit(self._commit, lanes=2, batch_limit=batch_limit)
+        self._group: GroupCommit[Plan, Exceptions] = GroupCommit(
+            self._commit, lanes=_LANES, batch_limit=_TOGETHER, size=lambda plan: len(plan.recipients)
+        )
 
     async def submit(self, plan: Plan) -> Exceptions:
         """Commit `plan` and return which of its recipients got no new message. Raises `Unavailable`."""

@@ -169,8 +169,9 @@ class Sms:
 
     async def _routed(self, owned: OwnedNumber, recipients: list[Recipient], tag: str | None) -> list[Recipient]:
         router = await self._router()
-        for recipient in recipients:
-            route = router.route(owned.resource, owned.number, recipient.to, tag, owned.carrier)
+        numbers = [recipient.to for recipient in recipients]
+        routes = router.routes(owned.resource, owned.number, numbers, tag, owned.carrier)
+        for recipient, route in zip(recipients, routes, strict=True):
             recipient.route = route.rule
             if route.carriers:
                 recipient.carrier = route.carriers[0]
@@ -183,9 +184,10 @@ class Sms:
             answers = [await self._accepts.submit(plans[0])]
         else:
             answers = await asyncio.gather(*map(self._accepts.submit, plans))
+        prefix = messages.outgoing_prefix(now)
         for plan, exceptions in zip(plans, answers, strict=True):
             for recipient in plan.recipients:
-                outcomes[recipient.index] = _outcome(recipient, now, exceptions.get(recipient.index))
+                outcomes[recipient.index] = _outcome(recipient, prefix, exceptions.get(recipient.index))
         return [outcome for outcome in outcomes if outcome is not None]
 
     async def _sender(self, resource: ResourceId, sender: str) -> OwnedNumber:
@@ -269,10 +271,10 @@ def _check_times(options: Options, now: datetime) -> None:
         )
 
 
-def _outcome(recipient: Recipient, now: datetime, exception: tuple[Refused, str] | None) -> Outcome:
-    repeatable = True if recipient.repeatability_id else None
+def _outcome(recipient: Recipient, prefix: str, exception: tuple[Refused, str] | None) -> Outcome:
+    repeatable = None if recipient.repeatability_id is None else True
     if exception is None:
-        return Outcome(recipient.to, 202, messages.outgoing_id(recipient.message_id, now), repeatable)
+        return Outcome(recipient.to, 202, f"{prefix}{recipient.message_id}", repeatable)
     refused, public_id = exception
     if refused is Refused.REPLAYED:
         return Outcome(recipient.to, 202, public_id, repeatable)

@@ -25,7 +25,7 @@ log = structlog.get_logger()
 _BLOCKS_AT_ONCE = 8
 _ROWS_AT_ONCE = 4_000
 """About how many messages of claimed blocks are read at once: meanwhile the event loop does nothing else."""
-"""A block has at most some 6,400 messages; what was claimed is taken into memory, also beyond its limit."""
+"""A block has at most some 2,000 messages; what was claimed is taken into memory, also beyond its limit."""
 _DEFERRED_AT_ONCE = 500
 _CARRIER_PAUSE = timedelta(seconds=1)
 _UNREACHED_PAUSE = timedelta(seconds=15)

@@ -226,6 +226,8 @@ class Watch:
 
         Who is blocked counts for nothing but sequences, and for those only within their window.
         """
+        if full is None and rules.countries is None and not rules.by_recipient and not rules.per_prefix:
+            return [None] * len(recipients)
         self._recipients.age(now)
         self._prefixes.age(now)
         verdicts: list[Verdict | None] = []

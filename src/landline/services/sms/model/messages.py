@@ -119,7 +119,12 @@ _PUBLIC_ID = re.compile(r"(?:Outgoing|Incoming)_[0-9]{12}([0-9a-f]{8}(?:-[0-9a-f
 
 def outgoing_id(message_id: UUID, at: datetime) -> str:
     """The public id of an outgoing message: `Outgoing_`, its minute (UTC), its guid (acs-wire.md 4.1)."""
-    return f"Outgoing_{_minute(int(at.timestamp()) // 60)}{message_id}"
+    return f"{outgoing_prefix(at)}{message_id}"
+
+
+def outgoing_prefix(at: datetime) -> str:
+    """What the public ids of the messages of a minute begin with."""
+    return f"Outgoing_{_minute(int(at.timestamp()) // 60)}"
 
 
 def incoming_id(message_id: UUID, at: datetime) -> str:

@@ -5,7 +5,7 @@ Everything follows from the rules and the message alone: the same message is rou
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import accumulate
 from zlib import crc32
@@ -223,6 +223,17 @@ class Router:
         owned_carrier: str | None = None,
     ) -> Route:
         """The carriers for a message. `owned_carrier`, to which the sender's number is bound, is the first of them."""
+        return self.routes(resource, sender, (recipient,), tag, owned_carrier)[0]
+
+    def routes(
+        self,
+        resource: ResourceId,
+        sender: str,
+        recipients: Iterable[str],
+        tag: str | None = None,
+        owned_carrier: str | None = None,
+    ) -> list[Route]:
+        """What `route` says for each of `recipients`, in order."""
         key = (
             resource if resource in self._resources else None,
             sender if sender in self._senders else None,
@@ -231,15 +242,23 @@ class Router:
         found = self._candidates.get(key)
         if found is None:
             found = self._gather(*key)
-        index = found.otherwise
-        for length in found.lengths:
-            index = min(found.by_prefix.get(recipient[:length], index), index)
-        if found.by_country:
-            index = min(found.by_country.get(self._country(recipient) or "", index), index)
-        if index == len(found.spreads):
-            return self._default if owned_carrier is None else Route(NUMBER_RULE, (owned_carrier,))
-        spread = found.spreads[index]
-        return spread.route(recipient) if owned_carrier is None else spread.after(owned_carrier)
+        unruled = self._default if owned_carrier is None else Route(NUMBER_RULE, (owned_carrier,))
+        if not found.spreads:
+            return [unruled for _ in recipients]
+        routes: list[Route] = []
+        for recipient in recipients:
+            index = found.otherwise
+            for length in found.lengths:
+                index = min(found.by_prefix.get(recipient[:length], index), index)
+            if found.by_country:
+                index = min(found.by_country.get(self._country(recipient) or "", index), index)
+            if index == len(found.spreads):
+                routes.append(unruled)
+            elif owned_carrier is None:
+                routes.append(found.spreads[index].route(recipient))
+            else:
+                routes.append(found.spreads[index].after(owned_carrier))
+        return routes
 
     @staticmethod
     def next_after(carriers: Sequence[str], tried: Collection[str], up: Callable[[str], bool]) -> str | None:
