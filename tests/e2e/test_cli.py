@@ -24,6 +24,10 @@ def cli(server: Server, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+def printed(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
 def listed(server: Server, *arguments: str) -> list[dict[str, object]]:
     return json.loads(cli(server, *arguments, "--json"))
 
@@ -102,3 +106,19 @@ def test_refusals_are_one_line(landline: Server, arguments: list[str], said: str
 def test_a_wrong_admin_token_is_refused(landline: Server) -> None:
     with pytest.raises(LookupError, match="does not take this admin token"):
         cli(landline, "resource", "list", "--admin-token", "wrong")
+
+
+def test_the_shells_variables_find_the_admin_api_and_are_printed_again_where_they_are_set(landline: Server) -> None:
+    command = [*COMMAND, "env", "--data", str(landline.data)]
+    lines = printed(command)
+    assert printed(["sh", "-c", lines + '\nexec "$@"', "sh", *command]) == lines
+    ask = 'curl -sS -H "Authorization: Bearer $LANDLINE_ADMIN_TOKEN" "$LANDLINE_ADMIN_URL/resources"'
+    answer = json.loads(printed(["sh", "-c", f"{lines}\n{ask}"]))
+    assert "local" in {resource["name"] for resource in answer["value"]}
+
+
+def test_a_data_directory_that_is_named_wins_over_the_shells_variables(landline: Server) -> None:
+    elsewhere = {**os.environ, "LANDLINE_ADMIN_URL": "http://127.0.0.1:1", "LANDLINE_ADMIN_TOKEN": "another"}
+    command = [*COMMAND, "resource", "list", "--data", str(landline.data)]
+    done = subprocess.run(command, env=elsewhere, capture_output=True, text=True, check=False)
+    assert (done.returncode, "local" in done.stdout) == (0, True), done.stderr

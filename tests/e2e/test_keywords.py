@@ -42,6 +42,8 @@ def test_what_cannot_be_a_setting_is_refused_and_changes_nothing(admin: Server) 
         {"languages": []},
         {"languages": [{"language": "xx"}]},
         {"languages": [{"language": "en", "stop": []}]},
+        {"languages": [{"language": "en", "stop": ["Out"], "start": ["in", "OUT!"]}]},
+        {"languages": [{"language": "en", "stop": ["x" * 161]}]},
     ):
         with pytest.raises(AdminError):
             admin.admin.call("PUT", PATH, wrong)

@@ -64,3 +64,17 @@ def test_what_cannot_be_is_refused(landline: Server) -> None:
     with pytest.raises(AdminError) as refused:
         landline.admin.call("DELETE", "/messages/nonsense")
     assert refused.value.status == 404
+
+
+def test_a_text_without_a_delivery_report_still_counts_as_delivered(landline: Server) -> None:
+    """Its sender gets no event. That the carrier brought it is the resource's to see all the same."""
+    inbox, handset = landline.inbox(), landline.handset("+14255550178")
+    body = {"from": "+14255550100", "to": [handset.number], "message": "hi", "tag": "quiet"}
+    [sent] = landline.admin.call("POST", "/resources/local/messages", {**body, "enableDeliveryReport": False})["value"]
+    handset.wait_for_sms()
+    landline.clock.advance(days=4)
+    timeline = landline.admin.call("GET", f"/messages/{sent['messageId']}/timeline")
+    assert (timeline["state"], timeline["code"]) == ("delivered", 2000)
+    totals = landline.insights(since=landline.clock.now() - timedelta(days=5), tag="quiet")["totals"]
+    assert (totals["accepted"], totals["delivered"], totals["failed"]) == (1, 1, 0)
+    assert inbox.events == []

@@ -114,7 +114,7 @@ async def world(database: Database, dsn: str, *, virtual_stock: bool = False) ->
     purchases = Purchases(database, clock, numbers, inventory)
     reservations = Reservations(database, clock, inventory, purchases)
     public = Router(api.routes(purchases, reservations, inventory, Lookup(NumberingPlans())))
-    admin = Router(admin_stock.routes(inventory, _name))
+    admin = Router(admin_stock.routes(inventory, _name, lambda _carrier: None))
     try:
         yield World(database, clock, numbers, inventory, purchases, reservations, public, admin)
     finally:

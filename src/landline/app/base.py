@@ -17,6 +17,9 @@ from landline.store.processes import Processes
 from landline.store.sealing import Sealer
 from landline.store.wakeups import Wakeups
 
+CHAT = "chat"
+"""What only processes that take requests serve."""
+
 
 @dataclass(frozen=True, slots=True)
 class Base:
@@ -37,8 +40,12 @@ class Base:
     numbers: Numbers
 
     def share(self) -> int:
-        """How many processes share a rate or a limit."""
+        """How many processes share the rate of a carrier or a sender."""
         return self.processes.live
+
+    def takers(self) -> int:
+        """How many processes take requests: a worker does not."""
+        return self.processes.serving(CHAT)
 
     async def resource_id(self, name: str) -> ResourceId:
         """Raises `NotFound`."""

@@ -19,7 +19,7 @@ from landline.app import clock_admin, processes_admin
 from landline.app import config as configuration
 from landline.app import relay as relaying
 from landline.app.application import DevInfo, Place
-from landline.app.base import Base
+from landline.app.base import CHAT, Base
 from landline.app.config import Config
 from landline.app.messaging import Messaging
 from landline.core.errors import Unavailable
@@ -100,7 +100,6 @@ from landline.store.wakeups import Wakeups
 
 log = structlog.get_logger()
 DEFAULT_RESOURCE = "local"
-_CHAT = "chat"
 _CLOSE_S = 0.6
 """For carriers and webhooks to end what is on its way; the supervisor allows 1 s for all."""
 
@@ -133,10 +132,10 @@ class Product:
         self._callout = HttpCallout(allowed_hosts=config.webhook_allow, loopback_open=config.open_webhooks)
         self._callouts = [self._callout]
         wall = partial(datetime.now, UTC)
-        serves = ["sms", "events", *([] if config.mode == "worker" else [_CHAT])]  # a worker takes no requests
+        serves = ["sms", "events", *([] if config.mode == "worker" else [CHAT])]  # a worker takes no requests
         self._processes = Processes(database, changes, self._owner, config.mode, wall=wall, serves=serves)
         self._build_base()
-        self._messaging = Messaging(self._base)
+        self._messaging = Messaging(self._base, self._bus)
         self._build_chat()
         self._build_edge()
         self._tasks: list[asyncio.Task[None]] = []
@@ -283,7 +282,7 @@ class Product:
         )
 
     def _chat_share(self) -> int:
-        return self._processes.serving(_CHAT)
+        return self._processes.serving(CHAT)
 
     def _checks(self) -> dict[str, Check]:
         checks: dict[str, Check] = {"database": self._database_answers}
@@ -299,8 +298,8 @@ class Product:
             *resources_admin.routes(self._resources),
             *identity_admin.routes(self._identity),
             *events_admin.routes(self._subscriptions, self._clock),
-            *numbers_admin.routes(self._numbers, resource_id),
-            *stock_admin.routes(self._inventory, self._resource_name),
+            *numbers_admin.routes(self._numbers, resource_id, self._messaging.check_carrier),
+            *stock_admin.routes(self._inventory, self._resource_name, self._messaging.check_carrier),
             *siprouting_admin.routes(self._sip_routing, resource_id),
             *self._messaging.admin_routes(),
             *insights_admin.routes(self._insights, self._clock, resource_id),

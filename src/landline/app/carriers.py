@@ -15,6 +15,7 @@ from landline.engines.smpp.inbox import Known
 from landline.engines.smpp.slots import Slots
 from landline.ports.clock import Clock
 from landline.ports.sms_carrier import CrashPolicy, SmsCarrier
+from landline.services.sms.model import details
 from landline.services.sms.model.routing import Choice, Rule, checked
 from landline.store.database import Database
 
@@ -83,6 +84,9 @@ def check(config: Config) -> None:
             raise CannotConfigure(f"carrier {table.name}: name: belongs to the simulated carrier")
         if table.password is not None and table.password_file is not None:
             raise CannotConfigure(f"carrier {table.name}: password: it is set beside password_file: remove one")
+        wrong = sorted(code for code in table.error_codes.values() if not details.of_a_failure(code))
+        if wrong:
+            raise CannotConfigure(f"carrier {table.name}: error_codes: {wrong[0]} is no detail code of a failure")
         _smpp_config(table, table.password or _PLACEHOLDER)
     rules(config)
 

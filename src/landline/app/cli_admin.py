@@ -197,13 +197,13 @@ def remove_subscription(name: str, *, resource: Resource = DEFAULT_RESOURCE, ser
 
 def env(*, server: Server = HERE) -> None:
     """Print the variables for a shell: `eval "$(landline env)"`."""
+    from landline.app import client
     from landline.app.cli_server import exports
 
-    found = _ask(server).found
-    if found is None:
+    if server.admin_url is not None:
         raise Refusal("these are known on the server's own machine only: give its --data instead of --admin-url")
-    if found.connection_string is None:
-        raise Refusal("this is no `landline dev`: see `landline resource keys` for connection strings")
+    found = client.here(server.data).found
+    assert found is not None, "a server here is found by its ready file"
     print("\n".join(exports(found)))
 
 

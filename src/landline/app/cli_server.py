@@ -209,7 +209,7 @@ def _announce_nothing(ready: Ready, seconds: float) -> None:
 
 
 def exports(ready: Ready) -> list[str]:
-    """Lines for a shell: where the SDKs find their connection string and whom they trust."""
+    """Lines for a shell: where the SDKs find their connection string and whom they trust, and the admin API."""
     import shlex
 
     named = {
@@ -217,8 +217,10 @@ def exports(ready: Ready) -> list[str]:
         "REQUESTS_CA_BUNDLE": ready.ca_bundle,
         "SSL_CERT_FILE": ready.ca_bundle,
         "NODE_EXTRA_CA_CERTS": ready.ca_bundle,
+        "LANDLINE_ADMIN_URL": ready.admin_url,
+        "LANDLINE_ADMIN_TOKEN": ready.admin_token,
     }
-    return [f"export {name}={shlex.quote(value)}" for name, value in named.items() if value is not None]
+    return [f"export {name}={shlex.quote(value)}" for name, value in named.items() if value]
 
 
 def _text(path: Path | None) -> str | None:

@@ -66,14 +66,19 @@ class AdminClient:
 
 
 def find(data: Path | None, url: str | None, token: str | None) -> AdminClient:
-    """The server at `url` with `token` (or LANDLINE_ADMIN_URL, LANDLINE_ADMIN_TOKEN), else the one that runs on `data`
-    (or LANDLINE_DATA, or a default directory). Raises `CannotAsk`."""
-    url = url or os.environ.get("LANDLINE_ADMIN_URL")
-    token = token or os.environ.get("LANDLINE_ADMIN_TOKEN")
+    """The server at `url` with `token`, else the one that runs on `data`; without either the one that the environment
+    names (LANDLINE_ADMIN_URL, LANDLINE_ADMIN_TOKEN), else the one in a default directory. Raises `CannotAsk`."""
+    url = url or (os.environ.get("LANDLINE_ADMIN_URL") if data is None else None)
     if url:
+        token = token or os.environ.get("LANDLINE_ADMIN_TOKEN")
         if not token:
             raise CannotAsk("an admin URL needs its token: give --admin-token or LANDLINE_ADMIN_TOKEN")
         return AdminClient(url.rstrip("/"), token)
+    return here(data, token)
+
+
+def here(data: Path | None, token: str | None = None) -> AdminClient:
+    """The server that runs on `data`, or LANDLINE_DATA, or a default directory of this machine. Raises `CannotAsk`."""
     named = data or (Path(os.environ["LANDLINE_DATA"]) if os.environ.get("LANDLINE_DATA") else None)
     places = [named] if named else [default_data("dev"), default_data("serve")]
     for place in places:

@@ -21,6 +21,7 @@ from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.leases import Leases
 from landline.engines.smpp.listener.server import ListenerConfig, SmppListener
+from landline.ports.bus import Bus
 from landline.ports.sms_carrier import SmsCarrier
 from landline.services.sms import admin as sms_admin
 from landline.services.sms import admin_accounts, admin_guard, admin_messages, admin_routing
@@ -56,8 +57,9 @@ from landline.store.blocks import Blocks
 class Messaging:
     """Joined by its constructor, begun by `start`, ended by `close`."""
 
-    def __init__(self, base: Base) -> None:
+    def __init__(self, base: Base, bus: Bus) -> None:
         self._base = base
+        self._bus = bus
         self.blocks = Blocks(base.database, "sms_blocks", base.owner)
         self._build_carriers()
         out = self._build_sms()
@@ -93,9 +95,12 @@ class Messaging:
         base.wakeups.on("sms", self._worker.look)
         handover.on_left = partial(base.wakeups.hint, "sms")
         self._settings = Settings(
-            database, changes, settings.defaults(guarded=config.sms_guard, countries=config.sms_countries)
+            database,
+            changes,
+            settings.defaults(guarded=config.sms_guard, countries=config.sms_countries, acs_limits=config.acs_limits),
         )
-        self.guard = Guard(database, clock, country=country, share=base.share)
+        self.guard = Guard(database, clock, country=country, share=base.takers, bus=self._bus)
+        self._limits = Limits(config.acs_limits, clock, base.takers, self._bus)
         self._pools = Pools(database, changes, base.numbers)
         self.sms = Sms(
             database,
@@ -108,7 +113,7 @@ class Messaging:
             router=self._routing.router,
             pools=self._pools,
             settings=self._settings,
-            limits=Limits(config.acs_limits, clock, base.share),
+            limits=self._limits,
             guard=self.guard,
         )
         self._timelines = Timelines(database, events)
@@ -154,6 +159,7 @@ class Messaging:
             resources=base.resource_ids,
             country=country,
         )
+        self.check_carrier = self._routing.check_carrier
 
     def _slots(self, carrier: SmppConfig) -> Leases:
         base = self._base
@@ -195,6 +201,9 @@ class Messaging:
         what those with TLS are served with."""
         for carrier in self._carriers.values():
             await carrier.start(self._news)
+        if self._base.config.mode != "worker":  # which takes no requests
+            await self.guard.start()
+            await self._limits.start()
         kept = timedelta(days=self._base.config.sms_kept_days)
         tasks = [
             asyncio.create_task(self.guard.run(), name="guard"),

@@ -102,7 +102,7 @@ BatchEvents = Annotated[int, Meta(ge=1, le=5000)]
 BatchKilobytes = Annotated[int, Meta(ge=1, le=1024)]
 
 
-class SubscriptionToChange(Wire):
+class SubscriptionToChange(Wire, forbid_unknown_fields=True):
     """Body of `PATCH /resources/{name}/subscriptions/{subscription}`: what is absent stays as it is.
 
     `includedEventTypes: null` means every type again; `signatureSecrets: []` takes the signature off.
@@ -183,7 +183,7 @@ class DeadLetterList(Wire):
     next_link: str | None = None
 
 
-class DeadLettersToReplay(Wire):
+class DeadLettersToReplay(Wire, forbid_unknown_fields=True):
     """Body of `POST /resources/{name}/deadletters:replay`."""
 
     ids: Annotated[list[Annotated[str, Meta(max_length=128)]], Meta(min_length=1, max_length=1000)]

@@ -12,7 +12,7 @@ Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Text = Annotated[str, Meta(min_length=1, max_length=2048, pattern="^[^\\x00]*$")]
 
 
-class HandsetBehaviour(Wire):
+class HandsetBehaviour(Wire, forbid_unknown_fields=True):
     """Body of `PUT /handsets/{number}`; what is absent is as a plain handset has it."""
 
     behaviour: str = "answers"
@@ -55,14 +55,14 @@ class InboxText(Wire):
     message_key: str
 
 
-class HandsetText(Wire):
+class HandsetText(Wire, forbid_unknown_fields=True):
     """Body of `POST /handsets/{number}:text`: what the handset's owner texts."""
 
     to: str
     text: Text
 
 
-class RuleOutcome(Wire):
+class RuleOutcome(Wire, forbid_unknown_fields=True):
     """What happens when a rule fires: a detail code (2000 is delivered), or silence."""
 
     code: int | None = None
@@ -72,7 +72,7 @@ class RuleOutcome(Wire):
     """With `at` = `submit`: the message may be handed over again."""
 
 
-class CarrierRule(Wire):
+class CarrierRule(Wire, forbid_unknown_fields=True):
     """Body of `POST /carrier/rules`."""
 
     number: Annotated[str, Meta(pattern=r"^(\+[0-9]{0,15})?\*?$", min_length=1)]
@@ -106,7 +106,7 @@ class CarrierRuleInForce(Wire, omit_defaults=False):
     fired: int
 
 
-class CarrierSeed(Wire):
+class CarrierSeed(Wire, forbid_unknown_fields=True):
     """Body and answer of `/carrier/seed`."""
 
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)]

@@ -9,7 +9,7 @@ from msgspec import Meta, field
 from landline.wire.base import Wire
 
 
-class MessageToSend(Wire):
+class MessageToSend(Wire, forbid_unknown_fields=True):
     """Body of `POST /resources/{name}/messages`. `from` is a sender, or `pool:` and a pool's name."""
 
     from_: Annotated[str, Meta(min_length=1)] = field(name="from")
@@ -34,7 +34,7 @@ class SentMessages(Wire):
     value: list[SentMessage]
 
 
-class ReportsToPush(Wire):
+class ReportsToPush(Wire, forbid_unknown_fields=True):
     """Body of `POST /resources/{name}/reports:push`: of messages accepted from `since` on and before `until`."""
 
     since: Annotated[datetime, Meta(tz=True)]
@@ -49,7 +49,7 @@ class PushedReports(Wire):
     """Set when there are more: ask again with it."""
 
 
-class SenderPool(Wire):
+class SenderPool(Wire, forbid_unknown_fields=True):
     """Body of `PUT /resources/{name}/sms/pools/{pool}`, and what is shown of a pool."""
 
     senders: list[str]

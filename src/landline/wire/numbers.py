@@ -12,7 +12,7 @@ class PhoneNumberCapabilities(Wire):
     sms: str | None = None
 
 
-class NumberToAdd(Wire):
+class NumberToAdd(Wire, forbid_unknown_fields=True):
     """Body of `POST /resources/{name}/numbers`; what is absent is as the number's kind usually has it."""
 
     number: str
@@ -30,7 +30,7 @@ class Number(Wire):
     carrier: str | None = None
 
 
-class NumberRange(Wire):
+class NumberRange(Wire, forbid_unknown_fields=True):
     """Body of `POST /numbers/stock:addRange`; `values` are those of a CSV line, by column."""
 
     first: str

@@ -1,7 +1,7 @@
 """What the admin API adds to sending: pools with sticky senders, a time, validity, taking back, telling again."""
 
 from collections.abc import AsyncGenerator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from tests.support.scripted import Fate, ScriptedCarrier
 from landline.core.errors import Conflict, Invalid, NotFound
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
+from landline.ports.sms_carrier import Arrival
 from landline.services.sms.model.pools import Pool
 from landline.services.sms.service import Options, To
 from landline.store.database import Database
@@ -90,6 +91,19 @@ async def test_a_scheduled_message_can_be_taken_back_once(world: World) -> None:
     assert world.carrier.submissions == []
 
 
+async def test_a_scheduled_message_to_who_opted_out_meanwhile_says_so(world: World) -> None:
+    [message] = await world.send(Options(send_at=world.clock.now() + timedelta(minutes=5)))
+    await world.gateway.news.arrived(
+        "carrier", [Arrival("stop", PHONE, SENDER, "STOP", 1, world.clock.now() + timedelta(minutes=1))]
+    )
+    await world.clock.advance(timedelta(minutes=6))
+    timeline = await world.timeline(message)
+    assert (timeline["state"], timeline["code"]) == ("failed", 4007)
+    [blocked] = [step for step in timeline["steps"] if step["what"] == "blocked"]
+    assert (blocked["code"], blocked["reason"]) == (4007, "the recipient opted out")
+    assert "canceled" not in {step["what"] for step in timeline["steps"]}
+
+
 async def test_what_a_carrier_has_cannot_be_taken_back(world: World) -> None:
     world.carrier.fate = Fate.TAKEN
     [message] = await world.send(Options())
@@ -152,6 +166,8 @@ async def test_a_report_is_told_again_as_an_event_of_its_own(world: World) -> No
         world.resource, world.clock.now() - timedelta(hours=1), world.clock.now() + timedelta(hours=1), None
     )
     assert (before, pushed, after) == (1, 1, None)
+    ever = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    assert await world.gateway.outgoing.push_all(world.resource, *ever, None) == (1, None)
     world.carrier.fate = Fate.TAKEN
     [waiting] = await world.send(Options(report_wanted=True))
     with pytest.raises(Conflict):

@@ -84,7 +84,7 @@ async def test_a_resource_that_set_nothing_has_the_products_defaults(one: Proces
         "smartEncoding": False,
         "failoverOnReceipt": False,
         "defaultValiditySeconds": None,
-        "acsLimits": None,
+        "acsLimits": False,
     }
 
 

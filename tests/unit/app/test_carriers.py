@@ -151,6 +151,8 @@ def test_the_environments_password_wins_over_the_files(tmp_path: Path) -> None:
         (NORTH + 'system_type = "much too long a type"', "carrier north: system_type: "),
         (NORTH + 'tls = { ca = "x" }', "carrier north: tls: .*`ca`"),
         (NORTH + "[carriers.error_codes]\n034 = 'x'", r"carrier north: error_codes\[...\]: "),
+        (NORTH + 'error_codes = { "034" = 4066 }', "carrier north: error_codes: 4066"),
+        (NORTH + 'error_codes = { "000" = 2000 }', "carrier north: error_codes: 2000"),
         (NORTH + NORTH, "carrier NORTH: name: "),
         (NORTH + NORTH.replace('"north"', '"North"'), "carrier NORTH: name: "),
         ("carriers = 5", "carriers must be tables"),

@@ -53,6 +53,14 @@ def test_each_preset_answers_in_its_own_language():
         assert found == (Action.STOP, language)
 
 
+@pytest.mark.parametrize("text", ["STOP", "stop.", " Stop! "])
+def test_stop_is_obeyed_whatever_languages_are_set(text):
+    spanish, german = PRESETS["es"], PRESETS["de"]
+    assert find(text, (spanish, german)) == (Action.STOP, spanish)
+    assert find(text, (german, ENGLISH)) == (Action.STOP, ENGLISH)
+    assert find("START", (spanish, german)) is None
+
+
 def test_the_first_language_listed_wins_a_shared_keyword():
     spanish, portuguese = PRESETS["es"], PRESETS["pt"]
     assert find("parar", (spanish, portuguese)) == (Action.STOP, spanish)

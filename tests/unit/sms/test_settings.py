@@ -72,3 +72,4 @@ def test_defaults_are_settings_like_any_other(guarded: bool) -> None:
     found = model.defaults(guarded=guarded, countries=("US",))
     assert model.DECODER.decode(msgspec.json.encode(found)) == found
     assert (found.velocity.enabled, found.sequential.enabled) == (guarded, guarded)
+    assert model.defaults(guarded=guarded, countries=(), acs_limits=guarded).acs_limits is guarded

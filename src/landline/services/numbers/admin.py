@@ -19,8 +19,13 @@ ADD = msgspec.json.Decoder(NumberToAdd)
 E = TypeVar("E", bound=Enum)
 
 
-def routes(numbers: Numbers, resource_named: Callable[[str], Awaitable[ResourceId]]) -> list[Route]:
-    """`resource_named` finds a resource by its name and raises `NotFound`."""
+def routes(
+    numbers: Numbers,
+    resource_named: Callable[[str], Awaitable[ResourceId]],
+    check_carrier: Callable[[str], None],
+) -> list[Route]:
+    """`resource_named` finds a resource by its name and raises `NotFound`; `check_carrier` raises `Invalid` where there
+    is no carrier of a name."""
 
     async def show(request: Request) -> Response:
         owned = await numbers.list(await resource_named(request.params["name"]))
@@ -28,6 +33,8 @@ def routes(numbers: Numbers, resource_named: Callable[[str], Awaitable[ResourceI
 
     async def add(request: Request) -> Response:
         body = request.decode(ADD)
+        if body.carrier:
+            check_carrier(body.carrier)
         resource = await resource_named(request.params["name"])
         capabilities = body.capabilities or PhoneNumberCapabilities()
         owned = await numbers.add(

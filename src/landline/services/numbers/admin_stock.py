@@ -18,20 +18,29 @@ from landline.wire.numbers import Imported, NumberRange, PhoneNumberCapabilities
 _RANGE = msgspec.json.Decoder(NumberRange)
 
 
-def routes(inventory: Inventory, resource_name: Callable[[ResourceId], Awaitable[str]]) -> list[Route]:
-    """`resource_name` finds a resource's name. Reading thousands of numbers takes seconds: it is done in a thread."""
+def routes(
+    inventory: Inventory, resource_name: Callable[[ResourceId], Awaitable[str]], check_carrier: Callable[[str], None]
+) -> list[Route]:
+    """`resource_name` finds a resource's name; `check_carrier` raises `Invalid` for the name of no carrier. Reading
+    thousands of numbers takes seconds: it is done in a thread."""
+
+    async def added(numbers: list[stock_csv.StockNumber]) -> Response:
+        for name in {number.carrier for number in numbers if number.carrier is not None}:
+            check_carrier(name)
+        count = await inventory.add(numbers)
+        return json_response(200, Imported(added=count, known=len(numbers) - count))
 
     async def take(request: Request) -> Response:
         try:
             text = request.body.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise Invalid("The file is not UTF-8.", target="csv") from None
-        return await _added(inventory, await asyncio.to_thread(stock_csv.read, text))
+        return await added(await asyncio.to_thread(stock_csv.read, text))
 
     async def take_range(request: Request) -> Response:
         body = request.decode(_RANGE)
         numbers = await asyncio.to_thread(stock_csv.read_range, body.first, body.last, body.values)
-        return await _added(inventory, numbers)
+        return await added(numbers)
 
     async def show(request: Request) -> Response:
         _, size = parameters.page_of(request.query, size="top")
@@ -59,11 +68,6 @@ def routes(inventory: Inventory, resource_name: Callable[[ResourceId], Awaitable
 
 def _route(method: str, template: str, handler: Handler, name: str) -> Route:
     return Route(method, template, handler, access=Access.ADMIN, versioned=False, name=f"NumberStock_{name}")
-
-
-async def _added(inventory: Inventory, numbers: list[stock_csv.StockNumber]) -> Response:
-    added = await inventory.add(numbers)
-    return json_response(200, Imported(added=added, known=len(numbers) - added))
 
 
 def _shape(row: Record, owner: str | None) -> StockNumber:

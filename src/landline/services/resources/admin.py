@@ -14,7 +14,7 @@ from landline.services.resources.service import Resources
 from landline.wire.base import Wire
 
 
-class NewResource(Wire):
+class NewResource(Wire, forbid_unknown_fields=True):
     name: str
 
 

@@ -13,7 +13,7 @@ from landline.services.siprouting.service import SipRouting
 from landline.wire.base import Wire
 
 
-class TestCall(Wire):
+class TestCall(Wire, forbid_unknown_fields=True):
     number: str
     alternate_caller_id: str | None = None
 

@@ -222,7 +222,7 @@ def pending_of(block: UUID, rows: Sequence[Row], exceptions: dict[int, Exception
                 recipient=row.recipient.to,
                 text=row.plan.body,
                 segments=row.plan.segments,
-                report_wanted=row.plan.report_wanted,
+                report_wanted=True,  # for insights and failover, whether or not the sender wants to be told
                 valid_until=row.plan.valid_until,
             ),
             accepted_at=row.plan.accepted_at,

@@ -17,7 +17,7 @@ from landline.services.sms.timeline import Timelines
 from landline.wire.base import Wire
 
 
-class LanguageSetting(Wire):
+class LanguageSetting(Wire, forbid_unknown_fields=True):
     """One language of a number; what is absent comes from the preset of that language."""
 
     language: Annotated[str, Meta(min_length=2, max_length=8)]
@@ -29,7 +29,7 @@ class LanguageSetting(Wire):
     help_reply: str | None = None
 
 
-class KeywordSettings(Wire):
+class KeywordSettings(Wire, forbid_unknown_fields=True):
     languages: Annotated[list[LanguageSetting], Meta(min_length=1)]
 
 

@@ -14,7 +14,7 @@ from landline.services.sms.model.esme import EsmeAccount
 from landline.wire.base import Wire
 
 
-class AccountChange(Wire):
+class AccountChange(Wire, forbid_unknown_fields=True):
     """What may be set of an account; what is absent stays. `ratePerS` null is no limit."""
 
     enabled: bool | None = None

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Access, Handler, Route
@@ -25,25 +24,18 @@ def routes(settings: Settings, resolve: Callable[[str], Awaitable[ResourceId]]) 
     async def put(request: Request) -> Response:
         """Set what the body says; everything it leaves out is as the product has it."""
         resource = await resolve(request.params["name"])
-        return json_response(200, await settings.put(resource, _document(request)))
+        return json_response(200, await settings.put(resource, request.decode(_DOCUMENT)))
 
     async def patch(request: Request) -> Response:
         """Change what the body says (RFC 7396); null goes back to what the product has."""
         resource = await resolve(request.params["name"])
-        return json_response(200, await settings.patch(resource, _document(request)))
+        return json_response(200, await settings.patch(resource, request.decode(_DOCUMENT)))
 
     return [
         _route("GET", show, "SmsSettings_Get"),
         _route("PUT", put, "SmsSettings_Set"),
         _route("PATCH", patch, "SmsSettings_Update"),
     ]
-
-
-def _document(request: Request) -> Document:
-    try:
-        return request.decode(_DOCUMENT)
-    except RecursionError:
-        raise Invalid("The body nests too deeply.", target="body") from None
 
 
 def _route(method: str, handler: Handler, name: str) -> Route:

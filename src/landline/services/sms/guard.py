@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from landline.core.ids import ResourceId
+from landline.ports.bus import Bus
 from landline.ports.clock import Clock
 from landline.services.sms.guard_caps import Allowances
+from landline.services.sms.guard_news import GuardNews
 from landline.services.sms.model import guard as model
-from landline.services.sms.model.guard import OVER_LIMIT, Country, Rule, Rules, Verdict, Watch
+from landline.services.sms.model.guard import OVER_LIMIT, Country, Rule, Rules, Sent, Verdict, Watch
 from landline.services.sms.model.settings import SmsSettings
 from landline.store.database import Database
 
@@ -21,14 +23,16 @@ _PARTS = 2
 
 @dataclass(slots=True)
 class _Watched:
-    settings: SmsSettings
-    share: int
-    rules: Rules
     watch: Watch
+    settings: SmsSettings | None = None
+    """None: only other processes sent for it so far."""
+    share: int = 0
+    rules: Rules | None = None
 
 
 class Guard:
-    """One process's guard. `share` tells how many processes share the limits, `country` where a number belongs.
+    """One process's guard. `share` tells how many processes take requests, `country` where a number belongs. Over the
+    `bus` guards count what the others let pass; one that is not heard keeps its equal part of the velocity limits.
 
     What it remembers takes about `memory_bytes` at most. A resource has half of that and forgets the older half of
     what it sent beyond it; when all is taken, the resource that was quiet longest is forgotten. Velocity and sequences
@@ -43,7 +47,10 @@ class Guard:
         country: Country,
         share: Callable[[], int],
         memory_bytes: int = 32 * 1024 * 1024,
+        bus: Bus | None = None,
     ) -> None:
+        self._clock = clock
+        self._news = None if bus is None else GuardNews(bus, self._heard)
         self._country = country
         self._share = share
         self._memory_bytes = memory_bytes
@@ -51,6 +58,11 @@ class Guard:
         self._watched: OrderedDict[ResourceId, _Watched] = OrderedDict()
         self._size_bytes = 0
         self._blocked = dict.fromkeys(Rule, 0)
+
+    async def start(self) -> None:
+        """Count what other processes let pass, too."""
+        if self._news is not None:
+            await self._news.start()
 
     async def decide(
         self, resource: ResourceId, recipients: Sequence[str], segments: int, settings: SmsSettings, now: datetime
@@ -70,16 +82,18 @@ class Guard:
 
         With caps, to be called in one go with the `prepare` of `decide`.
         """
-        watched = self._watched.get(resource) or self._begin(resource, settings, now)
-        self._watched.move_to_end(resource)
-        share = self._share()
-        if watched.settings is not settings or watched.share != share:
-            watched.settings, watched.share, watched.rules = settings, share, model.rules(settings, share)
+        watched = self._watching(resource, now)
+        together = self._news is not None and self._news.together
+        share = 1 if together else self._share()
+        rules = watched.rules
+        if rules is None or watched.settings is not settings or watched.share != share:
+            watched.settings, watched.share = settings, share
+            rules = watched.rules = model.rules(settings, share)
         before_bytes = watched.watch.size_bytes
-        verdicts = self._judge(resource, watched, recipients, segments, now.timestamp())
-        self._size_bytes += watched.watch.size_bytes - before_bytes
-        while self._size_bytes > self._memory_bytes and len(self._watched) > 1:
-            self._forget_quietest()
+        verdicts = self._judge(resource, watched.watch, settings, rules, recipients, segments, now.timestamp())
+        self._grown(watched.watch.size_bytes - before_bytes)
+        if together and rules.by_recipient and self._news is not None:
+            self._news.tell(resource, recipients, verdicts, rules)
         return verdicts
 
     def counters(self) -> dict[str, int]:
@@ -97,19 +111,28 @@ class Guard:
 
     async def close(self) -> None:
         """Give back the parts of caps in hand. After it nothing is decided any more."""
+        if self._news is not None:
+            self._news.close()
         await self._allowances.close()
 
     def _judge(
-        self, resource: ResourceId, watched: _Watched, recipients: Sequence[str], segments: int, now: float
+        self,
+        resource: ResourceId,
+        watch: Watch,
+        settings: SmsSettings,
+        rules: Rules,
+        recipients: Sequence[str],
+        segments: int,
+        now: float,
     ) -> list[Verdict | None]:
-        caps = watched.settings.caps
-        room, full, units = len(recipients), None, _units(watched.settings, segments)
+        caps = settings.caps
+        room, full, units = len(recipients), None, _units(settings, segments)
         capped = caps.per_day is not None or caps.per_month is not None
         if capped:
             purse = self._allowances.room(resource)
             room = purse.left // units
             full = Verdict(Rule.CAP, OVER_LIMIT, f"the cap of {purse.words} is reached")
-        verdicts = watched.watch.judge(recipients, watched.rules, now, self._country, room, full)
+        verdicts = watch.judge(recipients, rules, now, self._country, room, full)
         passed = verdicts.count(None)
         if capped:
             self._allowances.spend(resource, passed * units)
@@ -119,15 +142,27 @@ class Guard:
                     self._blocked[verdict.rule] += 1
         return verdicts
 
-    def _begin(self, resource: ResourceId, settings: SmsSettings, now: datetime) -> _Watched:
-        if len(self._watched) >= _WATCHED:
-            self._forget_quietest()
-        share = self._share()
-        watched = _Watched(
-            settings, share, model.rules(settings, share), Watch(now.timestamp(), self._memory_bytes // _PARTS)
-        )
-        self._watched[resource] = watched
+    def _heard(self, resource: ResourceId, elsewhere: Sent) -> None:
+        now = self._clock.now()
+        watch = self._watching(resource, now).watch
+        before_bytes = watch.size_bytes
+        watch.heard(elsewhere, now.timestamp())
+        self._grown(watch.size_bytes - before_bytes)
+
+    def _watching(self, resource: ResourceId, now: datetime) -> _Watched:
+        watched = self._watched.get(resource)
+        if watched is None:
+            if len(self._watched) >= _WATCHED:
+                self._forget_quietest()
+            watched = self._watched[resource] = _Watched(Watch(now.timestamp(), self._memory_bytes // _PARTS))
+        else:
+            self._watched.move_to_end(resource)
         return watched
+
+    def _grown(self, by_bytes: int) -> None:
+        self._size_bytes += by_bytes
+        while self._size_bytes > self._memory_bytes and len(self._watched) > 1:
+            self._forget_quietest()
 
     def _forget_quietest(self) -> None:
         _, gone = self._watched.popitem(last=False)

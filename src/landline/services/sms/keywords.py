@@ -18,6 +18,7 @@ _LANGUAGES = msgspec.json.Decoder(tuple[Language, ...])
 _MOST_LANGUAGES = 16
 _MOST_KEYWORDS = 64
 _LONGEST_REPLY = 2048
+_LONGEST_KEYWORD = 160
 
 
 class Keywords:
@@ -68,13 +69,27 @@ def preset(language: str) -> Language:
     return found
 
 
+def _twice(*actions: Sequence[str]) -> str | None:
+    """A keyword of more than one of the `actions`."""
+    seen: set[str] = set()
+    for words in [{plain(word) for word in words} for words in actions]:
+        if words & seen:
+            return min(words & seen)
+        seen |= words
+    return None
+
+
 def _check(languages: Sequence[Language]) -> None:
     if not 1 <= len(languages) <= _MOST_LANGUAGES:
         raise Invalid(f"Give between 1 and {_MOST_LANGUAGES} languages.", target="languages")
     for language in languages:
         words = (*language.stop, *language.start, *language.help)
-        if len(words) > _MOST_KEYWORDS or not all(plain(word) for word in words):
-            raise Invalid(f"A language has at most {_MOST_KEYWORDS} keywords, none of them empty.", target="languages")
+        if len(words) > _MOST_KEYWORDS or not all(plain(word) and len(word) <= _LONGEST_KEYWORD for word in words):
+            told = f"at most {_MOST_KEYWORDS} keywords of at most {_LONGEST_KEYWORD} characters, none of them empty"
+            raise Invalid(f"A language has {told}.", target="languages")
+        twice = _twice(language.stop, language.start, language.help)
+        if twice is not None:
+            raise Invalid(f"The keyword {twice!r} can ask for one thing only.", target="languages")
         if not language.stop or not language.start:
             raise Invalid("A language needs a stop and a start keyword.", target="languages")
         if max(len(language.stop_reply), len(language.start_reply), len(language.help_reply)) > _LONGEST_REPLY:

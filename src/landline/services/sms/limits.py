@@ -1,27 +1,56 @@
-"""ACS's own sending limits as a policy that can be switched: over them a request is refused whole, with 429."""
+"""ACS's own sending limits as a policy that can be switched: over them a request is refused whole, with 429.
 
+Processes tell one another over the bus what they took. Who reaches nobody keeps an equal part of the limits.
+"""
+
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from uuid import UUID
+
+import msgspec
 
 from landline.core.errors import TooMany
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
+from landline.ports.bus import Bus
 from landline.ports.clock import Clock
 from landline.services.sms.model.limits import PER_MINUTE, SlidingWindow
 
+SUBJECT = "sms.taken"
 _REMEMBERED = 10_000
 """Senders whose last minute is remembered. Beyond it the sender that was quiet longest starts with a clean one."""
 
 
-class Limits:
-    """The last minute of every sender, in this process. `share` tells how many processes share the limits: each keeps
-    its equal part of them, at least 1."""
+class _Taken(msgspec.Struct, frozen=True, array_like=True):
+    """What some process let pass."""
 
-    def __init__(self, policy_on: bool, clock: Clock, share: Callable[[], int]) -> None:
+    process: int
+    resource: UUID
+    number: str
+    kind: SenderKind
+    count: int
+
+
+_DECODER = msgspec.msgpack.Decoder(_Taken)
+
+
+class Limits:
+    """The last minute of every sender. `share` tells how many processes take requests: while they do not hear of one
+    another, each keeps its equal part of the limits, at least 1."""
+
+    def __init__(self, policy_on: bool, clock: Clock, share: Callable[[], int], bus: Bus | None = None) -> None:
         self._policy_on = policy_on
         self._clock = clock
         self._share = share
+        self._bus = bus
+        self._process = int.from_bytes(os.urandom(7))
         self._windows: OrderedDict[tuple[ResourceId, str], SlidingWindow] = OrderedDict()
+
+    async def start(self) -> None:
+        """Count what other processes take, too."""
+        if self._bus is not None:
+            await self._bus.subscribe(SUBJECT, self._heard)
 
     def take(
         self, resource: ResourceId, number: str, kind: SenderKind, count: int, *, policy_on: bool | None = None
@@ -37,7 +66,8 @@ class Limits:
         """`take` for a request that several senders share, each once: either all of it is counted or nothing."""
         if not (self._policy_on if policy_on is None else policy_on):
             return
-        now, share = self._clock.now().timestamp(), self._share()
+        together = self._bus is not None and self._bus.together
+        now, share = self._clock.now().timestamp(), 1 if together else self._share()
         limited = [
             (self._window((resource, number)), kind, count, max(1, PER_MINUTE[kind] // share))
             for number, kind, count in wanted
@@ -50,6 +80,17 @@ class Limits:
                 raise TooMany(message, retry_after_s=wait_s)
         for window, _, count, limit in limited:
             window.take(count, limit, now)
+        if together and self._bus is not None:
+            for number, kind, count in wanted:
+                if kind in PER_MINUTE:
+                    taken = _Taken(self._process, resource, number, kind, count)
+                    self._bus.publish(SUBJECT, msgspec.msgpack.encode(taken))
+
+    def _heard(self, data: bytes) -> None:
+        taken = _DECODER.decode(data)
+        if taken.process != self._process:
+            window = self._window((ResourceId(taken.resource), taken.number))
+            window.add(taken.count, PER_MINUTE[taken.kind], self._clock.now().timestamp())
 
     def _window(self, key: tuple[ResourceId, str]) -> SlidingWindow:
         window = self._windows.get(key)

@@ -163,11 +163,11 @@ class News:
     async def unpark(self) -> int:
         """Apply receipts that were parked by this process while another stored their submission; how many."""
         async with self._database.transaction() as connection:
-            parked = await records.unpark(connection, 500)
+            parked = await records.unpark(connection, self._clock.now(), 500)
             done = _Done()
             for carrier in sorted({row["carrier"] for row in parked}):
                 endings = [_parked(row) for row in parked if row["carrier"] == carrier]
-                await self._end_reported(connection, done, carrier, endings)
+                await self._end_reported(connection, done, carrier, endings, parked=True)
             emitted = await self._write(connection, done)
         self._committed(done, emitted)
         return len(parked)
@@ -290,9 +290,14 @@ class News:
         done: _Done,
         carrier: str,
         endings: Sequence[tuple[str, Ending]],
+        *,
+        parked: bool = False,
     ) -> None:
         if endings:
-            ended = await records.report(connection, carrier, endings, self._clock.now())
+            now = self._clock.now()
+            ended = await records.report(connection, carrier, endings, now)
+            if len(ended) < len(endings) and not parked:
+                await records.park_repeated(connection, carrier, endings, ended, now)
             if self._failover.possible and any(record["state"] == State.FAILED for record in ended):
                 ended = await self._fail_over(connection, done, carrier, ended)
             await self._tell(connection, done, ended)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -18,6 +18,8 @@ from landline.services.sms.news import News
 from landline.store.database import Database, Record
 
 _AT_ONCE = 500
+_FIRST = datetime.fromtimestamp(0, UTC)
+"""Before it ids have no time (RFC 9562 §5.7)."""
 
 
 class Outgoing:
@@ -54,16 +56,14 @@ class Outgoing:
         """
         if not since < until:
             raise Invalid("since is not before until.", target="since")
-        first = time_ordered(since, bytes(10))
+        first, end = (time_ordered(max(at, _FIRST), bytes(10)) for at in (since, until))
         if after is not None:
             try:
                 first = UUID(after)
             except ValueError:
                 raise Invalid("after is none that an answer gave.", target="after") from None
         async with self._database.connection() as connection:
-            ended = await records.ended_between(
-                connection, resource, first, time_ordered(until, bytes(10)), _AT_ONCE + 1
-            )
+            ended = await records.ended_between(connection, resource, first, end, _AT_ONCE + 1)
         await self._emit(ended[:_AT_ONCE])
         more = str(ended[_AT_ONCE]["message_id"]) if len(ended) > _AT_ONCE else None
         return len(ended[:_AT_ONCE]), more

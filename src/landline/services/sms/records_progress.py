@@ -58,10 +58,10 @@ async def submitted(
 ) -> list[Record]:
     """Store the carrier's ids of the (answer, resource, block) `taken`; the receipts that were parked for them.
 
-    A carrier that uses an id again means the newer message by it.
+    A carrier that uses an id again means the newer message by it. What was parked long before is another message's.
     """
     alike = shared(taken, lambda answer: answer[1:])
-    return await connection.fetch(
+    parked = await connection.fetch(
         "WITH answer AS ("
         " INSERT INTO sms_submissions (carrier, carrier_message_id, resource_id, message_id, block_id, submitted_at)"
         " SELECT $1, a.carrier_message_id, s.resource_id, a.message_id, s.block_id, $2"
@@ -71,7 +71,7 @@ async def submitted(
         " ON CONFLICT (carrier, carrier_message_id) DO UPDATE SET resource_id = excluded.resource_id,"
         "  message_id = excluded.message_id, block_id = excluded.block_id, submitted_at = excluded.submitted_at)"
         " DELETE FROM sms_parked_receipts WHERE carrier = $1 AND carrier_message_id = ANY($3::text[])"
-        " RETURNING carrier_message_id, state, code, at, segments_delivered",
+        " RETURNING carrier_message_id, state, code, at, segments_delivered, parked_at",
         carrier,
         at,
         [answer.carrier_message_id for answer, _, _ in alike.rows],
@@ -81,7 +81,17 @@ async def submitted(
         alike.last,
         [answer.key for answer, _, _ in alike.rows],
     )
+    return [row for row in parked if row["parked_at"] > at - PARKED_FOR] if parked else parked
 
+
+PARKED_FOR = timedelta(minutes=10)
+"""A receipt that was parked longer ago is of no message whose answer could still come."""
+_SKEW = timedelta(seconds=5)
+"""Between a receipt and the answer to its message, by the clocks of two machines; and between repeated receipts."""
+_NEWEST = (
+    "ON CONFLICT (carrier, carrier_message_id) DO UPDATE SET parked_at = excluded.parked_at, at = excluded.at,"
+    " state = excluded.state, code = excluded.code, segments_delivered = excluded.segments_delivered"
+)
 
 _REPORT = f"""
 WITH receipt AS MATERIALIZED (
@@ -100,7 +110,7 @@ known AS MATERIALIZED (
 parked AS (
     INSERT INTO sms_parked_receipts (carrier, carrier_message_id, parked_at, at, state, code, segments_delivered)
     SELECT $1, carrier_message_id, $2, at, state, code, segments_delivered FROM known WHERE message_id IS NULL
-    ON CONFLICT DO NOTHING
+    ORDER BY carrier_message_id {_NEWEST}
 )
 UPDATE sms_messages m SET state = k.state, code = k.code, ended_at = k.at, due_at = NULL, claim_id = NULL,
     segments_delivered = coalesce(k.segments_delivered, CASE WHEN k.state = {int(State.DELIVERED)} THEN m.segments
@@ -131,6 +141,34 @@ async def report(
         alike.first,
         alike.last,
         [carrier_message_id for carrier_message_id, _ in alike.rows],
+    )
+
+
+async def park_repeated(
+    connection: Connection, carrier: str, endings: Sequence[tuple[str, Ending]], ended: Sequence[Record], now: datetime
+) -> None:
+    """Park those of the `endings` just reported whose messages had ended before; `ended` are those that did now. The
+    carrier may have used their ids again, for messages whose answers are not stored yet."""
+    await connection.execute(
+        "INSERT INTO sms_parked_receipts (carrier, carrier_message_id, parked_at, at, state, code, segments_delivered)"
+        " SELECT DISTINCT ON (r.id) $1, r.id, $2::timestamptz, r.at, r.state, r.code, r.segments_delivered"
+        " FROM unnest($3::text[], $4::smallint[], $5::integer[], $6::timestamptz[], $7::smallint[])"
+        "  AS r (id, state, code, at, segments_delivered)"
+        " JOIN LATERAL (SELECT resource_id, message_id FROM sms_submissions"
+        "  WHERE carrier = $1 AND carrier_message_id = r.id LIMIT 1) s ON true"
+        " JOIN LATERAL (SELECT 1 FROM sms_messages m WHERE m.resource_id = s.resource_id"
+        f"  AND m.message_id = s.message_id AND m.state >= {int(State.DELIVERED)} AND m.ended_at < $9"
+        "  AND m.message_id <> ALL($8::uuid[]) LIMIT 1) m ON true"
+        f" {_NEWEST}",
+        carrier,
+        now,
+        [carrier_message_id for carrier_message_id, _ in endings],
+        [ending.state for _, ending in endings],
+        [ending.code for _, ending in endings],
+        [ending.at for _, ending in endings],
+        [ending.segments_delivered for _, ending in endings],
+        [record["message_id"] for record in ended],
+        now - _SKEW,
     )
 
 
@@ -368,11 +406,17 @@ async def next_deferred(
     )
 
 
-async def unpark(connection: Connection, limit: int) -> list[Record]:
-    """Parked receipts whose submission is stored by now (another process stored it), taken out."""
+async def unpark(connection: Connection, now: datetime, limit: int) -> list[Record]:
+    """Parked receipts whose submission was stored since (another process stored it), taken out; of the latest."""
     return await connection.fetch(
-        "DELETE FROM sms_parked_receipts p USING sms_submissions s WHERE s.carrier = p.carrier"
-        " AND s.carrier_message_id = p.carrier_message_id AND p.ctid IN (SELECT ctid FROM sms_parked_receipts LIMIT $1)"
-        " RETURNING p.carrier, p.carrier_message_id, p.state, p.code, p.at, p.segments_delivered",
+        "DELETE FROM sms_parked_receipts WHERE ctid = ANY(ARRAY("
+        " SELECT p.ctid FROM (SELECT ctid, carrier, carrier_message_id, parked_at FROM sms_parked_receipts"
+        "  WHERE parked_at > $1 ORDER BY parked_at DESC LIMIT 5000) p"
+        " JOIN LATERAL (SELECT submitted_at FROM sms_submissions WHERE carrier = p.carrier"
+        "  AND carrier_message_id = p.carrier_message_id LIMIT 1) s ON s.submitted_at > p.parked_at - $2::interval"
+        " LIMIT $3))"
+        " RETURNING carrier, carrier_message_id, state, code, at, segments_delivered",
+        now - PARKED_FOR,
+        _SKEW,
         limit,
     )

@@ -8,6 +8,7 @@ from landline.core.errors import Unavailable
 from landline.core.ids import time_ordered
 from landline.ports.clock import Clock
 from landline.services.sms.model.messages import State
+from landline.services.sms.records_progress import PARKED_FOR
 from landline.store.database import Database
 
 log = structlog.get_logger()
@@ -70,7 +71,7 @@ class Retention:
                 for sql in (_MESSAGES, *_OTHERS):
                     dropped += await self._all(sql, row["resource_id"], before)
         await self._all(_SUBMISSIONS, before)
-        await self._database.execute(_PARKED, now - self._keep)
+        await self._database.execute(_PARKED, now - PARKED_FOR)
         return dropped
 
     async def _all(self, sql: str, *arguments: object) -> int:

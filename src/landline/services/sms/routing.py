@@ -89,13 +89,17 @@ class Routing:
             raise NotFound(f"There is no route called {name}.", target="name")
         return found
 
+    def check_carrier(self, name: str, *, target: str = "carrier") -> None:
+        """Raises `Invalid` when there is no carrier of that name."""
+        if name not in self._carriers:
+            known = ", ".join(sorted(self._carriers)) or "none"
+            raise Invalid(f"There is no carrier {name!r}; there are: {known}.", target=target)
+
     async def put(self, rule: Rule) -> None:
         """Have `rule` in force, in place of one of its name. Raises `Invalid`, `Conflict`."""
         checked(rule)
-        for name in [choice.carrier for choice in rule.carriers]:
-            if name not in self._carriers:
-                known = ", ".join(sorted(self._carriers)) or "none"
-                raise Invalid(f"There is no carrier {name!r}; there are: {known}.", target="carriers")
+        for choice in rule.carriers:
+            self.check_carrier(choice.carrier, target="carriers")
         names = await self._resources()
         for name in rule.resources:
             if name not in names:

@@ -86,16 +86,23 @@ def _inbound_steps(row: Record) -> list[Step]:
     return steps
 
 
+def _unsent(attempt: Record) -> Step:
+    """The end of a message that no carrier was given: its sender took it back, or it may not be sent."""
+    code = attempt["code"]
+    if code == details.CANCELED:
+        return _step(attempt["at"], "canceled")
+    return _step(attempt["at"], "blocked", code=code, details=details.words(code), reason=attempt["reason"])
+
+
 async def _outgoing_steps(connection: Connection, row: Record) -> list[Step]:
     steps = [_step(row["accepted_at"], "accepted")]
     attempts = await records.attempts_of(connection, row["resource_id"], row["message_id"])
     if attempts and not attempts[0]["carrier"] and row["ended_at"] == row["accepted_at"]:
-        blocked = {"code": row["code"], "details": details.words(row["code"]), "reason": attempts[0]["reason"]}
-        return [*steps, _step(row["ended_at"], "blocked", **blocked)]
+        return [*steps, _unsent(attempts[0])]
     first = next((attempt["carrier"] for attempt in attempts if attempt["carrier"]), row["carrier"])
     steps.append(_step(row["accepted_at"], "queued", carrier=first, route=row["route"]))
     handed = [
-        _step(attempt["at"], "canceled")
+        _unsent(attempt)
         if not attempt["carrier"]
         else _step(
             attempt["at"],

@@ -423,7 +423,7 @@ def _pending(row: Record, *, claim: UUID | None = None) -> Pending:
             recipient=row["recipient"],
             text=row["body"],
             segments=row["segments"],
-            report_wanted=row["report_wanted"],
+            report_wanted=True,
             valid_until=row["valid_until"],
         ),
         accepted_at=row["accepted_at"],

@@ -36,6 +36,11 @@ def words(code: int) -> str:
     return f"{code}: {_WORDS.get(code, _WORDS[UNKNOWN])}"
 
 
+def of_a_failure(code: int) -> bool:
+    """Whether reports of failure have `code`."""
+    return code in _WORDS and code != NO_ERROR
+
+
 def known(code: int) -> int:
     """`code` when reports have it, else 9999."""
     return code if code in _WORDS else UNKNOWN

@@ -75,8 +75,8 @@ class Rules:
 
 
 def rules(settings: SmsSettings, share: int) -> Rules:
-    """`settings` for one of `share` processes. A process keeps its equal part of the velocity limits, at least 1; a
-    sequence it must see whole, since a part of one looks like any other traffic."""
+    """`settings` for one of `share` processes that do not hear of one another. Such a process keeps its equal part of
+    the velocity limits, at least 1; a sequence it must see whole, since a part of one looks like any other traffic."""
     velocity, sequential = settings.velocity, settings.sequential
     every = EVERY_COUNTRY in settings.allowed_countries
     per_recipient = _limits(velocity.per_recipient, share) if velocity.enabled else ()
@@ -194,6 +194,18 @@ def exceeded(log: Log, limits: tuple[Limit, ...], now: float) -> Limit | None:
     return None
 
 
+class Sent(NamedTuple):
+    """What a process let pass of one resource's texts, for the others to count as their own."""
+
+    prefix_length: int
+    """0: prefixes have no limit."""
+    most_per_recipient: int
+    most_per_prefix: int
+    sent: list[int]
+    asked: list[int]
+    """Numbers that were blocked, which counts for sequences."""
+
+
 class Watch:
     """What one resource sent lately, in about `most_bytes`; velocity and sequences see no further back. `now` is above
     0 and never goes back."""
@@ -226,6 +238,19 @@ class Watch:
                 room -= verdict is None
             verdicts.append(verdict)
         return verdicts
+
+    def heard(self, elsewhere: Sent, now: float) -> None:
+        """Count what another process let pass."""
+        recipients, prefixes = self._recipients, self._prefixes
+        recipients.age(now)
+        prefixes.age(now)
+        for number in elsewhere.sent:
+            recipients.add(number, recipients.fetch(number), now, elsewhere.most_per_recipient)
+            if elsewhere.prefix_length:
+                prefix = f"+{number}"[: elsewhere.prefix_length]
+                prefixes.add(prefix, prefixes.fetch(prefix), now, elsewhere.most_per_prefix)
+        for number in elsewhere.asked:
+            recipients.mark(number, now)
 
     def _judge(self, recipient: str, rules: Rules, now: float, full: Verdict | None) -> Verdict | None:
         number, prefix = int(recipient), recipient[: rules.prefix_length]

@@ -85,6 +85,7 @@ PRESETS = {
     )
 }
 
+_ALWAYS = "stop"
 _SPACE = re.compile(r"\s+")
 
 
@@ -101,7 +102,8 @@ def plain(text: str) -> str:
 
 
 def find(text: str, languages: tuple[Language, ...]) -> tuple[Action, Language] | None:
-    """The action that `text` as a whole asks for and the language it asks in; the first language listed wins."""
+    """The action that `text` as a whole asks for and the language it asks in; the first language listed wins. STOP is
+    obeyed in all of them: people know it, and carriers ask for it, whatever language they were texted in."""
     word = plain(text)
     if not word:
         return None
@@ -113,7 +115,7 @@ def find(text: str, languages: tuple[Language, ...]) -> tuple[Action, Language] 
         ):
             if any(plain(keyword) == word for keyword in keywords):
                 return action, language
-    return None
+    return (Action.STOP, languages[0]) if word == _ALWAYS and languages else None
 
 
 def _edge(character: str) -> bool:

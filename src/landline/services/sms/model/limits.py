@@ -44,6 +44,11 @@ class SlidingWindow:
             self._hold(count, limit, now)
         return wait_s
 
+    def add(self, count: int, limit: int, now: float) -> None:
+        """Count what was taken elsewhere, also beyond `limit`."""
+        self._let_go(now)
+        self._hold(count, limit, now)
+
     def wait_s(self, count: int, limit: int, now: float) -> float:
         """What `take` would return. Nothing is taken."""
         self._let_go(now)

@@ -67,8 +67,7 @@ class SmsSettings(_Part, frozen=True, kw_only=True):
     smart_encoding: bool = False
     failover_on_receipt: bool = False
     default_validity_seconds: Annotated[int, Meta(ge=60, le=259_200)] | None = None
-    acs_limits: bool | None = None
-    """None: as the product has it."""
+    acs_limits: bool = False
 
 
 Document = dict[str, Any]
@@ -76,12 +75,13 @@ Document = dict[str, Any]
 DECODER = msgspec.json.Decoder(SmsSettings)
 
 
-def defaults(*, guarded: bool, countries: tuple[str, ...]) -> SmsSettings:
+def defaults(*, guarded: bool, countries: tuple[str, ...], acs_limits: bool = False) -> SmsSettings:
     """The product's own settings. `guarded` switches velocity and sequential detection on. Raises `Invalid`."""
     return SmsSettings(
         allowed_countries=checked_countries(countries),
         velocity=Velocity(enabled=guarded),
         sequential=Sequential(enabled=guarded),
+        acs_limits=acs_limits,
     )
 
 

@@ -1,0 +1,129 @@
+"""A carrier that counts its message ids anew, as SMSCs do that were restarted: a receipt is the newest message's, also
+when it comes before that message's answer is stored."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from tests.support.gateway import Gateway
+from tests.support.scripted import Fate, ScriptedCarrier
+
+from landline.core.ids import ResourceId
+from landline.engines.clock import DrivenClock
+from landline.ports.sms_carrier import Receipt, Submitted
+from landline.services.sms.service import Options, To
+from landline.store.database import Database
+
+SENDER, PHONE = "+18005550100", "+14255550142"
+ID = "17"
+QUEUED, DELIVERED, FAILED = 0, 8, 9
+
+
+class World:
+    """One process; its carrier says nothing by itself."""
+
+    def __init__(self, dsn: str, database: Database) -> None:
+        self.database = database
+        self.clock = DrivenClock()
+        self.carrier = ScriptedCarrier(self.clock, name="carrier", fate=Fate.LOST)
+        self.gateway = Gateway(dsn, database, self.clock, self.carrier)
+
+    async def start(self) -> None:
+        await self.gateway.start()
+        self.resource: ResourceId = await self.gateway.own()
+
+    async def send(self) -> UUID:
+        """A message that is on its way; its key."""
+        await self.gateway.sms.send(self.resource, SENDER, [To(PHONE)], "hello", Options())
+        await self.clock.advance(timedelta(milliseconds=1))
+        return self.carrier.submissions[-1].key
+
+    async def answer(self, key: UUID) -> None:
+        await self.gateway.news.submitted("carrier", [Submitted(key, ID)])
+
+    async def receipt(self, delivered: bool = True) -> None:
+        code = 2000 if delivered else 4006
+        await self.gateway.news.reported("carrier", [Receipt(ID, delivered, code, self.clock.now())])
+
+    async def state(self, key: UUID) -> int:
+        return await self.database.fetchval("SELECT state FROM sms_messages WHERE message_id = $1", key)
+
+
+@pytest.fixture
+async def world(dsn: str, database: Database):
+    world = World(dsn, database)
+    await world.start()
+    yield world
+    await world.gateway.crash()
+
+
+async def test_a_receipt_before_the_answer_to_the_newer_message_is_kept_for_it(world: World):
+    first = await world.send()
+    await world.answer(first)
+    await world.receipt(delivered=False)
+    await world.clock.advance(timedelta(minutes=5))
+    second = await world.send()
+    await world.receipt()
+    assert [await world.state(first), await world.state(second)] == [FAILED, QUEUED]
+    await world.answer(second)
+    assert [await world.state(first), await world.state(second)] == [FAILED, DELIVERED]
+
+
+async def test_a_receipt_that_another_process_kept_meanwhile_is_found(world: World):
+    """That process and the one that stores the answer do not see one another's transactions."""
+    first = await world.send()
+    await world.answer(first)
+    await world.receipt()
+    await world.clock.advance(timedelta(minutes=5))
+    second = await world.send()
+    await world.answer(second)
+    await world.database.execute(
+        "INSERT INTO sms_parked_receipts (carrier, carrier_message_id, parked_at, at, state, code)"
+        " VALUES ('carrier', $1, $2, $2, $3, 2000)",
+        ID, world.clock.now() - timedelta(seconds=1), DELIVERED,
+    )  # fmt: skip
+    assert await world.gateway.news.unpark() == 1
+    assert await world.state(second) == DELIVERED
+
+
+async def test_a_repeated_receipt_is_not_the_next_message_by_its_id(world: World):
+    first = await world.send()
+    await world.answer(first)
+    await world.receipt()
+    await world.clock.advance(timedelta(minutes=5))
+    await world.receipt()
+    assert await world.gateway.news.unpark() == 0
+    await world.clock.advance(timedelta(hours=2))
+    second = await world.send()
+    await world.answer(second)
+    assert await world.state(second) == QUEUED
+    await world.receipt()
+    assert await world.state(second) == DELIVERED
+
+
+async def test_a_receipt_of_nobodys_message_is_not_that_of_a_message_hours_later(world: World):
+    """Two servers with one account at a carrier get each other's receipts."""
+    await world.receipt(delivered=False)
+    await world.clock.advance(timedelta(hours=2))
+    message = await world.send()
+    await world.receipt()
+    await world.answer(message)
+    assert await world.state(message) == DELIVERED
+
+
+async def test_receipts_of_nobodys_messages_do_not_stand_before_others(world: World):
+    message = await world.send()
+    await world.answer(message)
+    now = world.clock.now()
+    await world.database.execute(
+        "INSERT INTO sms_parked_receipts (carrier, carrier_message_id, parked_at, at, state, code)"
+        " SELECT 'carrier', 'x' || n, $1, $1, $2, 2000 FROM generate_series(1, 2000) n",
+        now - timedelta(minutes=1), DELIVERED,
+    )  # fmt: skip
+    await world.database.execute(
+        "INSERT INTO sms_parked_receipts (carrier, carrier_message_id, parked_at, at, state, code)"
+        " VALUES ('carrier', $1, $2, $2, $3, 2000)",
+        ID, now, DELIVERED,
+    )  # fmt: skip
+    assert await world.gateway.news.unpark() == 1
+    assert await world.state(message) == DELIVERED

@@ -1,0 +1,53 @@
+"""What the admin API refuses: a name misspelt is told, not passed over, and nothing is done."""
+
+from typing import Any
+
+import pytest
+
+from landline.testing import Server
+from landline.testing.admin import AdminError
+
+SENDER, PHONE = "+18005550100", "+14255550142"
+NUMBER = f"/resources/local/numbers/{SENDER}"
+TIME = {"since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"}
+RANGE = {"first": "+18335550100", "last": "+18335550101"}
+HOOK = {"name": "unmade", "endpoint": "http://127.0.0.1:1/"}
+MISSPELT: list[tuple[str, str, dict[str, Any], str]] = [
+    ("POST", "/resources/local/messages", {"from": SENDER, "to": [PHONE], "message": "hi", "sendat": "x"}, "sendat"),
+    ("PUT", "/resources/local/sms/pools/unmade", {"senders": [SENDER], "stiky": False}, "stiky"),
+    ("PUT", f"{NUMBER}/keywords", {"languages": [{"language": "en", "stopreply": "Bye"}]}, "stopreply"),
+    ("POST", "/resources/local/numbers", {"number": "+18005550133", "carier": "x"}, "carier"),
+    ("POST", "/resources/local/smpp-accounts", {"systemId": "unmade", "rate": 1}, "rate"),
+    ("POST", "/resources/local/subscriptions", {**HOOK, "eventTypes": []}, "eventTypes"),
+    ("POST", "/resources", {"name": "unmade", "place": "eu"}, "place"),
+    ("POST", "/numbers/stock:addRange", {**RANGE, "value": {}}, "value"),
+    ("POST", "/carrier/rules", {"number": "*", "outcome": {"code": 4006}, "nht": 3}, "nht"),
+    ("PUT", "/handsets/+14255550143", {"behavior": "silent"}, "behavior"),
+    ("POST", "/resources/local/reports:push", {**TIME, "tag": "x"}, "tag"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "name"), MISSPELT, ids=[each[1] for each in MISSPELT])
+def test_a_misspelt_field_is_named_and_nothing_is_done(
+    landline: Server, method: str, path: str, body: dict[str, Any], name: str
+) -> None:
+    with pytest.raises(AdminError, match=f"`{name}`") as refused:
+        landline.admin.call(method, path, body)
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/resources/local/numbers", {"number": "+18005550133", "carrier": "nowhere"}),
+        ("/numbers/stock:addRange", {**RANGE, "values": {"carrier": "nowhere"}}),
+    ],
+)
+def test_a_number_of_a_carrier_that_is_not_there_is_refused(landline: Server, path: str, body: dict[str, Any]) -> None:
+    """Its texts would wait for it until they fail."""
+    with pytest.raises(AdminError, match="no carrier 'nowhere'") as refused:
+        landline.admin.call("POST", path, body)
+    assert refused.value.status == 400
+    assert landline.admin.call("GET", "/numbers/stock")["value"] == []
+    owned = landline.admin.call("GET", "/resources/local/numbers")["value"]
+    assert "+18005550133" not in {each["number"] for each in owned}
