@@ -164,9 +164,9 @@ async def test_the_bound_on_participants_holds_over_many_changes(rooms: Rooms, m
     assert len(await rooms.participants(OURS, room.room_id, limit=100)) == 10
 
 
-async def test_pages_hold_every_room_once_in_the_order_they_were_made(rooms: Rooms) -> None:
+async def test_pages_hold_every_room_once_the_youngest_first(rooms: Rooms) -> None:
     made = [await rooms.create(OURS) for _ in range(7)]
     seen = await rooms.page(OURS, None, 3)
     while page := await rooms.page(OURS, (seen[-1].created_at, seen[-1].room_id), 3):
         seen += page
-    assert seen == sorted(made, key=lambda room: (room.created_at, room.room_id))
+    assert seen == sorted(made, key=lambda room: (room.created_at, room.room_id), reverse=True)

@@ -67,6 +67,22 @@ async def test_a_room_opens_now_and_lasts_180_days_when_nothing_is_said(rooms: A
     await result(rooms.delete_room(room.id))
 
 
+async def test_a_room_that_opens_later_lasts_until_180_days_from_now_too(rooms: Any, now: datetime) -> None:
+    """As Azure's recorded answers have it, and the documents: "the current date time plus 180 days"."""
+    room = await result(rooms.create_room(valid_from=now + timedelta(days=3)))
+    assert instant(room.valid_from) == now + timedelta(days=3)
+    assert abs(instant(room.valid_until) - now - timedelta(days=180)) < timedelta(minutes=1)
+    with pytest.raises(HttpResponseError) as refused:
+        await result(rooms.create_room(valid_from=now + timedelta(weeks=29)))
+    assert refused.value.status_code == 400
+
+
+async def test_the_youngest_room_is_listed_first(rooms: Any) -> None:
+    made = [(await result(rooms.create_room())).id for _ in range(3)]
+    found = [room.id for room in await listed(rooms.list_rooms())]
+    assert [room_id for room_id in found if room_id in made] == made[::-1]
+
+
 async def test_a_room_is_made_with_everything_read_and_deleted(rooms: Any, someone: Any, now: datetime) -> None:
     people = [await someone(role) for role in ParticipantRole]
     opens, ends = now + timedelta(days=3), now + timedelta(weeks=4)

@@ -12,7 +12,7 @@ from landline.core.errors import Invalid
 from landline.core.ids import RawId, ResourceId, split_user_raw_id, user_raw_id
 
 LONGEST = timedelta(days=180)
-"""How long a room may be open, and how long it is when nothing is said."""
+"""How long a room may be open, how far ahead it may open, and how far from now it ends when nothing is said."""
 KEPT = timedelta(days=30)
 """How long an ended room can still be read, and opened again, before it is removed."""
 PARTICIPANTS = 2_000
@@ -71,9 +71,10 @@ def checked_room_id(text: str) -> RoomId:
 def opened(
     room_id: RoomId, now: datetime, valid_from: datetime | None, valid_until: datetime | None, *, dial_out: bool
 ) -> Room:
-    """A new room. By default it opens now, and is open for 180 days. Raises `Invalid`."""
-    opens = _instant(valid_from, "validFrom") or now
-    ends = _instant(valid_until, "validUntil") or opens + LONGEST
+    """A new room. By default it opens now, and ends 180 days from now, also when it opens later (Azure's recorded
+    answers). Raises `Invalid`."""
+    opens = _opening(valid_from, now) or now
+    ends = _instant(valid_until, "validUntil") or now + LONGEST
     return _checked(Room(room_id, now, opens, ends, dial_out), now)
 
 
@@ -90,7 +91,7 @@ def changed(
         return room
     wanted = replace(
         room,
-        valid_from=_instant(valid_from, "validFrom") or room.valid_from,
+        valid_from=_opening(valid_from, now) or room.valid_from,
         valid_until=_instant(valid_until, "validUntil") or room.valid_until,
         pstn_dial_out_enabled=room.pstn_dial_out_enabled if dial_out is None else dial_out,
     )
@@ -121,6 +122,13 @@ def _role(text: str | None) -> Role:
     except ValueError:
         known = ", ".join(role.value for role in Role)
         raise Invalid(f"A role is one of {known}.", target="participants.role") from None
+
+
+def _opening(at: datetime | None, now: datetime) -> datetime | None:
+    opens = _instant(at, "validFrom")
+    if opens is not None and opens - now > LONGEST:
+        raise Invalid(f"The value is more than {LONGEST.days} days in the future.", target="validFrom")
+    return opens
 
 
 def _instant(at: datetime | None, target: str) -> datetime | None:

@@ -69,17 +69,17 @@ async def delete(connection: Connection, resource: ResourceId, room_id: RoomId) 
 async def page(
     connection: Connection, resource: ResourceId, after: tuple[datetime, RoomId] | None, limit: int
 ) -> list[Room]:
-    """Rooms in the order they were made, those after (instant, id)."""
+    """Rooms, the youngest first; those that come after (instant, id)."""
     if after is None:
         rows = await connection.fetch(
-            f"SELECT {_COLUMNS} FROM rooms_room WHERE resource_id = $1 ORDER BY created_at, room_id LIMIT $2",
+            f"SELECT {_COLUMNS} FROM rooms_room WHERE resource_id = $1 ORDER BY created_at DESC, room_id DESC LIMIT $2",
             resource,
             limit,
         )
     else:
         rows = await connection.fetch(
-            f"SELECT {_COLUMNS} FROM rooms_room WHERE resource_id = $1 AND (created_at, room_id) > ($2, $3)"
-            " ORDER BY created_at, room_id LIMIT $4",
+            f"SELECT {_COLUMNS} FROM rooms_room WHERE resource_id = $1 AND (created_at, room_id) < ($2, $3)"
+            " ORDER BY created_at DESC, room_id DESC LIMIT $4",
             resource,
             *after,
             limit,

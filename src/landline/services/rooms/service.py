@@ -85,7 +85,8 @@ class Rooms:
         log.info("rooms.deleted", room=room_id)
 
     async def page(self, resource: ResourceId, after: tuple[datetime, RoomId] | None, limit: int) -> list[Room]:
-        """Up to `limit` rooms in the order they were made, ended ones too, after the one of that instant and id."""
+        """Up to `limit` rooms, the youngest first as in Azure's recorded answers, ended ones too: those that come after
+        the one of that instant and id."""
         async with self._database.connection() as connection:
             return await records.page(connection, resource, after, limit)
 
