@@ -220,7 +220,8 @@ async def threads_of(
 ) -> list[Record]:
     """The threads `user` is in, the youngest first, in which something happened since `since`."""
     return await connection.fetch(
-        "SELECT t.thread_id, t.topic, t.last_message_at FROM chat_participants p"
+        "SELECT t.thread_id, t.topic, coalesce(t.last_message_at, t.created_at) AS last_message_at"
+        " FROM chat_participants p"
         " JOIN chat_threads t USING (resource_id, thread_id)"
         " WHERE p.resource_id = $1 AND p.raw_id = $2 AND p.removed_at IS NULL AND t.deleted_at IS NULL"
         " AND ($3::timestamptz IS NULL OR coalesce(t.last_message_at, t.created_at) >= $3)"

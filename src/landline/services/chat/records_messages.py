@@ -40,7 +40,7 @@ WITH written AS (
         metadata, attachments, participants)
 )
 UPDATE chat_threads t SET sequence = l.sequence, last_message_id = l.message_id,
-    last_message_at = coalesce(l.at, t.last_message_at)
+    last_message_at = l.at
 FROM unnest($13::uuid[], $14::uuid[], $15::bigint[], $16::bigint[], $17::timestamptz[])
     AS l (resource_id, thread_id, message_id, sequence, at)
 WHERE t.resource_id = l.resource_id AND t.thread_id = l.thread_id
@@ -50,7 +50,6 @@ WHERE t.resource_id = l.resource_id AND t.thread_id = l.thread_id
 async def insert(connection: Connection, rows: Sequence[Row]) -> None:
     """Write `rows` of threads this transaction holds locked; of each thread in its order."""
     last = {row.key: row for row in rows}
-    heard = {row.key: row.created_at for row in rows if row.kind in (Kind.TEXT, Kind.HTML)}
     await connection.execute(
         _INSERT,
         [row.key[0] for row in rows],
@@ -69,7 +68,7 @@ async def insert(connection: Connection, rows: Sequence[Row]) -> None:
         [key[1] for key in last],
         [row.message_id for row in last.values()],
         [row.sequence for row in last.values()],
-        [heard.get(key) for key in last],
+        [row.created_at for row in last.values()],
     )
 
 

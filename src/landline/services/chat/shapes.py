@@ -102,12 +102,13 @@ def shown_item(row: Record) -> chat.ChatThreadItem:
     return chat.ChatThreadItem(
         thread_text(row["thread_id"]),
         row["topic"],
-        last_message_received_on=timestamp(row["last_message_at"]) if row["last_message_at"] else None,
+        last_message_received_on=timestamp(row["last_message_at"]),
     )
 
 
 def shown_message(row: Record) -> chat.ChatMessage:
-    """A row of `chat_messages`; a deleted one has no content, one of the system's no sender."""
+    """A row of `chat_messages`; a deleted one says nothing (Azure's recorded answers), one of the system's has no
+    sender."""
     kind, deleted_at, edited_at = Kind(row["kind"]), row["deleted_at"], row["edited_at"]
     written = kind in values.WRITTEN
     return chat.ChatMessage(
@@ -116,7 +117,7 @@ def shown_message(row: Record) -> chat.ChatMessage:
         str(row["sequence"]),
         str(row["version"]),
         timestamp(row["created_at"]),
-        None if deleted_at else _content(kind, row),
+        chat.ChatMessageContent("") if deleted_at else _content(kind, row),
         row["sender_display_name"],
         identifier(row["sender"]) if written else None,
         timestamp(deleted_at) if deleted_at else None,

@@ -95,7 +95,7 @@ test("a message is sent, read, listed over pages, edited and deleted", async () 
   await mine.deleteMessage(id);
   const deleted = await theirs.getMessage(id);
   assert.ok(deleted.deletedOn instanceof Date);
-  assert.equal(deleted.content, undefined);
+  assert.deepEqual(deleted.content, { message: "" });
 });
 
 test("typing and reading are told", async () => {
