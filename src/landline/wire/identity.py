@@ -9,7 +9,8 @@ class CommunicationIdentityCreateRequest(Wire):
 
 
 class CommunicationIdentityAccessTokenRequest(Wire):
-    scopes: list[str]
+    scopes: list[str] | None = None
+    """Required; the Python client writes null for None."""
     expires_in_minutes: int | None = None
 
 

@@ -81,19 +81,27 @@ async def test_every_scope_of_the_sdk_can_be_asked_for(identity: Any, scope: str
     assert claims(token.token)["acsScope"] == scope
 
 
+def told(error: HttpResponseError) -> tuple[str, str]:
+    """Code and target, as Azure's recorded answers have them."""
+    assert error.error is not None
+    return str(error.error.code), str(error.error.target)
+
+
 async def test_a_scope_nobody_knows_is_refused(identity: Any) -> None:
     user = await result(identity.create_user())
     with pytest.raises(HttpResponseError) as refused:
         await result(identity.get_token(user, ["everything"]))
     assert refused.value.status_code == 400
-    assert refused.value.error is not None
+    assert told(refused.value) == ("ValidationError", "Scopes")
 
 
-async def test_a_token_without_scopes_is_refused(identity: Any) -> None:
+@pytest.mark.parametrize("scopes", [[], None])
+async def test_a_token_without_scopes_is_refused(identity: Any, scopes: Any) -> None:
     user = await result(identity.create_user())
     with pytest.raises(HttpResponseError) as refused:
-        await result(identity.get_token(user, []))
+        await result(identity.get_token(user, scopes))
     assert refused.value.status_code == 400
+    assert told(refused.value) == ("ValidationError", "Scopes")
 
 
 @pytest.mark.parametrize("minutes", [60, 61, 1439, 1440])
@@ -114,8 +122,17 @@ async def test_a_life_outside_one_to_24_hours_is_refused(identity: Any, minutes:
         with pytest.raises(HttpResponseError) as refused:
             await result(call())
         assert refused.value.status_code == 400
-        assert refused.value.error is not None
-        assert refused.value.error.message
+        assert told(refused.value) == ("ValidationError", "ExpiresInMinutes")
+        assert refused.value.message
+
+
+async def test_a_teams_users_token_is_not_exchanged_without_all_it_takes(identity: Any) -> None:
+    for name in ("aad_token", "client_id", "user_object_id"):
+        given = {"aad_token": "a.b.c", "client_id": "app", "user_object_id": "user", name: ""}
+        with pytest.raises(HttpResponseError) as refused:
+            await result(identity.get_token_for_teams_user(**given))
+        assert refused.value.status_code == 400
+        assert told(refused.value)[0] == "ValidationError"
 
 
 async def test_revoking_leaves_the_user_able_to_get_a_new_token(identity: Any) -> None:

@@ -5,7 +5,7 @@ import msgspec
 from landline.core.errors import NotServed
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Access, Handler, Route
-from landline.services.identity.model import Token
+from landline.services.identity.model import Token, required
 from landline.services.identity.service import Identity
 from landline.wire.base import timestamp
 from landline.wire.identity import (
@@ -86,7 +86,10 @@ class _Api:
         return Response(204)
 
     async def exchange(self, request: Request) -> Response:
-        request.decode(_EXCHANGE)
+        wanted = request.decode(_EXCHANGE)
+        for field, value in (("Token", wanted.token), ("AppId", wanted.app_id), ("UserId", wanted.user_id)):
+            if not value:
+                raise required(field)
         raise EntraNeeded(
             "Exchanging a Teams user's token needs Microsoft Entra to vouch for the user; this server is not."
         )

@@ -18,6 +18,12 @@ _SCP = 1792  # what a published sample of a real token carries for chat,voip; cl
 _REGION = "amer"
 
 
+class ValidationError(Invalid):
+    """A field has a value it may not have. Code, targets and words are those of Azure's recorded answers."""
+
+    code = "ValidationError"
+
+
 @dataclass(frozen=True, slots=True)
 class User:
     """One communication user of a resource."""
@@ -96,23 +102,32 @@ def claims(
     )
 
 
-def checked_scopes(scopes: Sequence[str], *, target: str) -> list[str]:
-    """`scopes` without repetitions. Raises `Invalid` when there is none, or one that does not exist."""
+def checked_scopes(scopes: Sequence[str] | None, *, target: str) -> list[str]:
+    """`scopes` without repetitions. Raises `ValidationError` when there is none, or one that does not exist."""
+    if scopes is None:
+        raise required(target)
     unknown = sorted(set(scopes) - ALL)
     if unknown or not scopes:
-        raise Invalid(f"Scopes are one or more of {', '.join(sorted(ALL))}.", target=target)
+        raise ValidationError(f"Scopes are one or more of {', '.join(sorted(ALL))}.", target=target)
     return list(dict.fromkeys(scopes))
 
 
 def checked_minutes(minutes: int | None) -> int:
-    """The life of a token in minutes, by default a day. Raises `Invalid` outside 60..1440."""
+    """The life of a token in minutes, by default a day. Raises `ValidationError` outside 60..1440."""
     if minutes is None:
         return DEFAULT_MINUTES
     if minutes not in MINUTES:
-        raise Invalid(
-            f"A token lives {MINUTES.start} to {MINUTES.stop - 1} minutes, not {minutes}.", target="expiresInMinutes"
+        allowed = f"[{MINUTES.start}, {MINUTES.stop - 1}]"
+        raise ValidationError(
+            f"ExpiresInMinutes value {minutes} is invalid. Value must be within the {allowed} interval.",
+            target="ExpiresInMinutes",
         )
     return minutes
+
+
+def required(field: str) -> ValidationError:
+    """What to raise when `field` is not there, or empty."""
+    return ValidationError(f"{field}: The {field} field is required.", target=field)
 
 
 def owned_user(raw_id: str, resource_id: ResourceId) -> UUID:

@@ -65,7 +65,7 @@ class Identity:
 
     async def create(self, caller: Caller, scopes: list[str] | None, minutes: int | None) -> tuple[User, Token | None]:
         """A new user, committed, and with `scopes` a token for it. Raises `Invalid`."""
-        wanted = model.checked_scopes(scopes, target="createTokenWithScopes") if scopes else None
+        wanted = model.checked_scopes(scopes, target="CreateTokenWithScopes") if scopes else None
         life = model.checked_minutes(minutes)
         now = self._clock.now()
         user = User(caller.resource, time_ordered(now, os.urandom(10)), now)
@@ -74,9 +74,9 @@ class Identity:
             return user, None
         return user, await self._token(caller, user.user_id, wanted, life, generation=0)
 
-    async def issue(self, caller: Caller, raw_id: str, scopes: list[str], minutes: int | None) -> Token:
+    async def issue(self, caller: Caller, raw_id: str, scopes: list[str] | None, minutes: int | None) -> Token:
         """A token for the user `raw_id`. Raises `Invalid`, `Forbidden` for another resource's user, `NotFound`."""
-        wanted = model.checked_scopes(scopes, target="scopes")
+        wanted = model.checked_scopes(scopes, target="Scopes")
         life = model.checked_minutes(minutes)
         user_id = model.owned_user(raw_id, caller.resource)
         standing = await self._questions.submit((caller.resource, user_id))
