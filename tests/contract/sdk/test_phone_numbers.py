@@ -289,5 +289,7 @@ def test_answers_about_operations_carry_what_the_pollers_read(raw: Raw) -> None:
     assert (polled.json()["operationType"], polled.json()["status"]) == ("search", "succeeded")
     cancelled = raw.call("DELETE", f"/phoneNumbers/operations/search_{identifier}", version=VERSION)
     assert cancelled.status == 204
+    found = raw.call("GET", f"/availablePhoneNumbers/searchResults/{identifier}", version=VERSION).json()
+    assert (found["phoneNumbers"], found["error"]) == ([], "ReservationExpired"), "nothing is held any more"
     again = raw.call("POST", "/availablePhoneNumbers/:purchase", {"searchId": identifier}, version=VERSION)
     assert again.status == 409

@@ -115,7 +115,8 @@ class Purchases:
 
     def expired(self, search: Search) -> bool:
         """Whether the numbers of `search` are no longer held although nobody bought them."""
-        return search.state is SearchState.HELD and self._clock.now() >= search.expires_at
+        over = search.state is SearchState.HELD and self._clock.now() >= search.expires_at
+        return over or search.state is SearchState.CANCELLED
 
     async def purchase(self, resource: ResourceId, search_id: UUID, *, agreed: bool) -> Operation:
         """Buy all that a search found; the operation, the same one when it was bought already.
