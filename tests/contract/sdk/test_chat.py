@@ -270,6 +270,22 @@ async def test_threads_are_listed_over_pages_the_youngest_first(new_user: NewUse
     assert listed[made[1]] >= listed[made[0]]
 
 
+@pytest.mark.parametrize("content", ["&" * 28_000, "<script>alert(1)</script>"])
+async def test_what_sanitising_made_of_a_message_does_not_keep_it_from_being_edited(
+    new_user: NewUser, content: str
+) -> None:
+    """An ampersand of HTML is stored as five characters, and of a script nothing is left."""
+    ann = await new_user()
+    thread = ann.thread(await thread_of(ann))
+    sent = await result(thread.send_message(content, chat_message_type=ChatMessageType.HTML))
+    await result(thread.update_message(sent.id, metadata={"kind": "edited"}))
+    read = await result(thread.get_message(sent.id))
+    assert read.metadata == {"kind": "edited"}
+    with pytest.raises(HttpResponseError) as refused:
+        await result(thread.update_message(sent.id, metadata={"kind": "x" * 28 * 1024}))
+    assert refused.value.status_code == 413
+
+
 async def test_html_is_sanitised(new_user: NewUser) -> None:
     ann, bob = await new_user(), await new_user()
     thread = await thread_of(ann, bob)

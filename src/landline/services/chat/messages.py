@@ -103,7 +103,11 @@ class Messages:
             kind = Kind(row["kind"])
             metadata = values.merged(records.metadata(row["metadata"]), edit.metadata)
             files = attachments(row["attachments"]) if edit.attachments is None else edit.attachments
-            content = values.content(kind, row["content"] if edit.content is None else edit.content, metadata, files)
+            content: str = row["content"]
+            if edit.content is None:
+                values.check_kept(kind, content, metadata, files)
+            else:
+                content = values.content(kind, edit.content, metadata, files)
             at_version = version(row["version"], now)
             await records_messages.edit(
                 connection,

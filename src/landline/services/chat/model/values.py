@@ -102,12 +102,22 @@ class Draft:
 
 def content(kind: Kind, text: str, metadata: Mapping[str, str], attachments: Sequence[Attachment]) -> str:
     """What is stored of `text`: HTML is sanitised. Raises `MessageTooLarge`, `Invalid`."""
-    size = len(text.encode()) + metadata_bytes(metadata) + sum(_attachment_bytes(each) for each in attachments)
-    if size > LARGEST_MESSAGE_BYTES:
-        raise MessageTooLarge(f"A message holds at most {LARGEST_MESSAGE_BYTES} bytes, this one has {size}.")
+    _check_bytes(len(text.encode()), metadata, attachments)
     if not text.strip():
         raise Invalid("A message has some content.", target="content")
     return html.sanitised(text) if kind is Kind.HTML else text
+
+
+def check_kept(kind: Kind, stored: str, metadata: Mapping[str, str], attachments: Sequence[Attachment]) -> None:
+    """Raises `MessageTooLarge` when a message whose content stays `stored` gets too large. Sanitised HTML may be longer
+    than what was sent, which was weighed then: only what is beside it is weighed again."""
+    _check_bytes(0 if kind is Kind.HTML else len(stored.encode()), metadata, attachments)
+
+
+def _check_bytes(content_bytes: int, metadata: Mapping[str, str], attachments: Sequence[Attachment]) -> None:
+    size = content_bytes + metadata_bytes(metadata) + sum(_attachment_bytes(each) for each in attachments)
+    if size > LARGEST_MESSAGE_BYTES:
+        raise MessageTooLarge(f"A message holds at most {LARGEST_MESSAGE_BYTES} bytes, this one has {size}.")
 
 
 def kind(text: str | None) -> Kind:
