@@ -1,5 +1,8 @@
 """The two kinds of failure that are not bugs, told apart by who must act. `edge.errors` makes HTTP answers of them."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 
 class Refusal(Exception):
     """The caller asked for something it may not have; asking again unchanged will be refused again."""
@@ -8,6 +11,8 @@ class Refusal(Exception):
     code = "BadRequest"
     inner: tuple[str, str] | None = None
     """Code and message of an error inside it, for services that write both (`innererror`)."""
+    headers: Mapping[str, str] = MappingProxyType({})
+    """What is told beside the error, where a public API has a header for it."""
 
     def __init__(self, message: str, *, target: str | None = None, code: str | None = None) -> None:
         super().__init__(message)

@@ -42,6 +42,7 @@ def _refusal(error: Refusal, style: ErrorStyle, access: Access, request_id: str)
     else:
         details = _details(error.errors) if isinstance(error, Invalid) and len(error.errors) > 1 else None
         response = _acs(error.status, error.code, error.message, error.target, details, error.inner)
+    response.headers.update(error.headers)
     match error:
         case TooMany():
             response.headers["retry-after"] = _seconds(error.retry_after_s)

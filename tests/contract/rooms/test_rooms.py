@@ -11,7 +11,7 @@ from landline.core.errors import Invalid, NotFound
 from landline.core.ids import RawId, ResourceId, user_raw_id
 from landline.engines.clock import DrivenClock
 from landline.services.rooms import model
-from landline.services.rooms.model import Role
+from landline.services.rooms.model import Rejected, Repeatable, Role
 from landline.services.rooms.service import Rooms
 from landline.services.rooms.worker import RoomsWorker
 from landline.store.database import Database
@@ -135,12 +135,14 @@ async def test_pruning_reaches_every_room_that_ended_long_ago(
 
 
 async def test_the_same_request_at_once_makes_one_room(rooms: Rooms) -> None:
-    request = uuid4()
-    made = await asyncio.gather(*(rooms.create(OURS, request_id=request) for _ in range(20)))
+    request = Repeatable(uuid4(), b"digest")
+    made = await asyncio.gather(*(rooms.create(OURS, repeatable=request) for _ in range(20)))
     assert len({room.room_id for room in made}) == 1
     assert await rooms.page(OURS, None, 10) == made[:1]
-    other = await rooms.create(THEIRS, request_id=request)
+    other = await rooms.create(THEIRS, repeatable=request)
     assert other.room_id != made[0].room_id
+    with pytest.raises(Rejected):
+        await rooms.create(OURS, repeatable=Repeatable(request.request_id, b"another"))
 
 
 async def test_changes_of_participants_at_once_lose_nobody(rooms: Rooms) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 from uuid import uuid4
 
@@ -224,20 +225,42 @@ def test_a_page_nobody_linked_to_is_refused(raw: Raw, after: str) -> None:
     assert raw.call("GET", f"/rooms?after={after}", version=VERSION).status == 400
 
 
+def create(raw: Raw, body: bytes, request_id: str, first_sent: str | None) -> Any:
+    target = f"/rooms?api-version={VERSION}"
+    headers = signed_headers(raw.key, raw.host_header, "POST", target, body)
+    headers |= {"repeatability-request-id": request_id, "content-type": "application/json"}
+    if first_sent is not None:
+        headers["repeatability-first-sent"] = first_sent
+    return raw.send("POST", target, body, headers)
+
+
 def test_the_same_request_again_makes_no_second_room(raw: Raw) -> None:
-    target, body, identifier = f"/rooms?api-version={VERSION}", b"{}", str(uuid4())
-
-    def send(request_id: str) -> Any:
-        headers = signed_headers(raw.key, raw.host_header, "POST", target, body)
-        headers |= {"repeatability-request-id": request_id, "repeatability-first-sent": http_date()}
-        return raw.send("POST", target, body, {**headers, "content-type": "application/json"})
-
-    first, again = send(identifier), send(identifier.upper())
+    identifier = str(uuid4())
+    first = create(raw, b"{}", identifier, http_date())
+    again = create(raw, b"{}", identifier.upper(), http_date())
     assert first.status == again.status == 201
     assert first.json() == again.json()
     assert again.headers["repeatability-result"] == "accepted"
-    assert send(str(uuid4())).json()["id"] != first.json()["id"]
-    assert send("no uuid").status == 400
+    assert create(raw, b"{}", str(uuid4()), http_date()).json()["id"] != first.json()["id"]
+    assert create(raw, b"{}", str(uuid4()), None).status == 201
+
+
+def test_a_request_that_cannot_be_repeated_is_rejected(raw: Raw) -> None:
+    """ACS's REST reference, "repeatable requests": which status and result each has."""
+    identifier = str(uuid4())
+    assert create(raw, b"{}", identifier, http_date()).status == 201
+    long_ago = format_datetime(datetime.now(UTC) - timedelta(minutes=6), usegmt=True)
+    for request_id, first_sent, body, status in (
+        ("no uuid", http_date(), b"{}", 400),
+        (str(uuid4()), "yesterday", b"{}", 400),
+        (str(uuid4()), "", b"{}", 400),
+        (str(uuid4()), long_ago, b"{}", 412),
+        (identifier, http_date(), b'{"pstnDialOutEnabled":true}', 400),
+    ):
+        rejected = create(raw, body, request_id, first_sent)
+        assert rejected.status == status, (request_id, first_sent)
+        assert rejected.headers["repeatability-result"] == "rejected"
+        assert rejected.json()["error"]["code"] == rejected.headers["x-ms-error-code"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from landline.core.ids import split_user_raw_id
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Route
 from landline.services.rooms import model
-from landline.services.rooms.model import Room, RoomId
+from landline.services.rooms.model import Repeatable, Room, RoomId
 from landline.services.rooms.service import FIRST, Rooms
 from landline.wire.base import timestamp
 from landline.wire.rooms import (
@@ -52,17 +52,17 @@ class _Api:
 
     async def create(self, request: Request) -> Response:
         wanted = request.decode(_CREATE) if request.body else CreateRoomRequest()
-        request_id = _request_id(request)
+        repeatable = _repeatable(request)
         room = await self._rooms.create(
             request.caller.resource,
             valid_from=wanted.valid_from,
             valid_until=wanted.valid_until,
             dial_out=wanted.pstn_dial_out_enabled or False,
             roles={raw_id: _role(properties) for raw_id, properties in (wanted.participants or {}).items()},
-            request_id=request_id,
+            repeatable=repeatable,
         )
         headers: dict[str, str] = {"location": room.room_id}
-        if request_id is not None:
+        if repeatable is not None:
             headers["repeatability-result"] = "accepted"
         return json_response(201, _shape(room), headers)
 
@@ -115,15 +115,14 @@ def _role(properties: ParticipantProperties | None) -> str | None:
     return properties.role if properties is not None else None
 
 
-def _request_id(request: Request) -> UUID | None:
-    """What names this request when it is sent again (OASIS Repeatable Requests 1.0)."""
-    text = request.headers.get("repeatability-request-id")
-    if text is None:
+def _repeatable(request: Request) -> Repeatable | None:
+    """What names this request when it is sent again. Raises `Rejected`."""
+    request_id = request.headers.get("repeatability-request-id")
+    if request_id is None:
         return None
-    try:
-        return UUID(text)
-    except ValueError:
-        raise Invalid("Repeatability-Request-ID is not a uuid.", target="Repeatability-Request-ID") from None
+    return model.repeatable(
+        request_id, request.headers.get("repeatability-first-sent"), request.body, datetime.now(UTC)
+    )
 
 
 def _shape(room: Room) -> RoomModel:

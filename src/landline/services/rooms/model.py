@@ -4,17 +4,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from enum import Enum
+from hashlib import sha256
+from types import MappingProxyType
 from typing import NewType
 from uuid import UUID
 
-from landline.core.errors import Invalid
+from landline.core.errors import Invalid, Refusal
 from landline.core.ids import RawId, ResourceId, split_user_raw_id, user_raw_id
 
 LONGEST = timedelta(days=180)
 """How long a room may be open, how far ahead it may open, and how far from now it ends when nothing is said."""
 KEPT = timedelta(days=30)
 """How long an ended room can still be read, and opened again, before it is removed."""
+TRACKED = timedelta(minutes=5)
+"""How long after it was first sent a request to make a room may come again (ACS REST reference)."""
 PARTICIPANTS = 2_000
 """Invited to one room, at most: our own bound, above what a call holds."""
 
@@ -44,6 +49,27 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeatable:
+    """The id under which a creation may be sent again, and what it asks."""
+
+    request_id: UUID
+    digest: bytes
+
+
+class Rejected(Refusal):
+    """A repeatable request cannot be told from others (ACS REST reference, repeatable requests)."""
+
+    headers = MappingProxyType({"repeatability-result": "rejected"})
+
+
+class NotTracked(Rejected):
+    """A request was first sent so long ago that nobody may know any more whether it was done."""
+
+    status = 412
+    code = "PreconditionFailed"
+
+
+@dataclass(frozen=True, slots=True)
 class Participant:
     """Somebody invited to a room."""
 
@@ -66,6 +92,28 @@ def checked_room_id(text: str) -> RoomId:
     if _ROOM_ID.fullmatch(text) is None:
         raise Invalid("Invalid room ID.", target="roomId")
     return RoomId(text)
+
+
+def repeatable(request_id: str, first_sent: str | None, body: bytes, wall: datetime) -> Repeatable:
+    """What names the creation that `body` asks for (OASIS Repeatable Requests 1.0). `first_sent` is an HTTP date; `wall`
+    is the machine's own time, which it is judged by. Raises `Rejected`."""
+    try:
+        found = UUID(request_id)
+    except ValueError:
+        raise Rejected("Repeatability-Request-ID is not a uuid.", target="Repeatability-Request-ID") from None
+    if first_sent is not None and wall - _http_date(first_sent) > TRACKED:
+        minutes = TRACKED // timedelta(minutes=1)
+        message = f"Repeatability-First-Sent header is not within the {minutes} minute window."
+        raise NotTracked(message, target="Repeatability-First-Sent")
+    return Repeatable(found, sha256(body).digest())
+
+
+def _http_date(text: str) -> datetime:
+    try:
+        at = parsedate_to_datetime(text)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Rejected("Repeatability-First-Sent is not an HTTP date.", target="Repeatability-First-Sent") from None
 
 
 def opened(

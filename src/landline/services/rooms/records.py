@@ -5,25 +5,26 @@ from datetime import datetime
 from uuid import UUID
 
 from landline.core.ids import ResourceId
-from landline.services.rooms.model import Participant, Role, Room, RoomId
+from landline.services.rooms.model import Participant, Rejected, Repeatable, Role, Room, RoomId
 from landline.store.database import Connection, Record
 
 _COLUMNS = "room_id, created_at, valid_from, valid_until, pstn_dial_out_enabled"
 _PRUNED_AT_ONCE = 1000
 
 
-async def insert(connection: Connection, resource: ResourceId, room: Room, request_id: UUID | None) -> bool:
+async def insert(connection: Connection, resource: ResourceId, room: Room, repeatable: Repeatable | None) -> bool:
     """Write a new room. False when its id, or its request's, is taken."""
     done = await connection.fetchval(
-        f"INSERT INTO rooms_room (resource_id, {_COLUMNS}, request_id)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING true",
+        f"INSERT INTO rooms_room (resource_id, {_COLUMNS}, request_id, request_digest)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING true",
         resource,
         room.room_id,
         room.created_at,
         room.valid_from,
         room.valid_until,
         room.pstn_dial_out_enabled,
-        request_id,
+        repeatable.request_id if repeatable else None,
+        repeatable.digest if repeatable else None,
     )
     return done is True
 
@@ -38,12 +39,18 @@ async def get(connection: Connection, resource: ResourceId, room_id: RoomId, *, 
     return _room(row) if row is not None else None
 
 
-async def by_request(connection: Connection, resource: ResourceId, request_id: UUID) -> Room | None:
-    """The room that this request has made."""
+async def by_request(connection: Connection, resource: ResourceId, repeatable: Repeatable) -> Room | None:
+    """The room that this request has made. Raises `Rejected` when it is another request's with the same id."""
     row = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM rooms_room WHERE resource_id = $1 AND request_id = $2", resource, request_id
+        f"SELECT {_COLUMNS}, request_digest FROM rooms_room WHERE resource_id = $1 AND request_id = $2",
+        resource,
+        repeatable.request_id,
     )
-    return _room(row) if row is not None else None
+    if row is None:
+        return None
+    if row["request_digest"] not in (None, repeatable.digest):
+        raise Rejected("Another request had this id.", target="Repeatability-Request-ID")
+    return _room(row)
 
 
 async def update(connection: Connection, resource: ResourceId, room: Room) -> None:

@@ -11,7 +11,7 @@ from landline.core.errors import Invalid, NotFound
 from landline.core.ids import RawId, ResourceId
 from landline.ports.clock import Clock
 from landline.services.rooms import model, records
-from landline.services.rooms.model import Participant, Role, Room, RoomId
+from landline.services.rooms.model import Participant, Repeatable, Role, Room, RoomId
 from landline.store.database import Connection, Database
 
 log = structlog.get_logger()
@@ -35,21 +35,21 @@ class Rooms:
         valid_until: datetime | None = None,
         dial_out: bool = False,
         roles: Mapping[str, str | None] | None = None,
-        request_id: UUID | None = None,
+        repeatable: Repeatable | None = None,
     ) -> Room:
-        """A new room with the participants `roles` (raw id, role), committed; or the one that the request
-        `request_id` has made, as it is now. Raises `Invalid`."""
+        """A new room with the participants `roles` (raw id, role), committed; or the one that the same request has
+        made before, as it is now. Raises `Invalid`, `Rejected` when another request had this one's id."""
         invited = model.invited(resource, roles or {})
         _check_count(len(invited))
         while True:
             room_id = model.room_id(secrets.randbelow(10**15))
             room = model.opened(room_id, self._clock.now(), valid_from, valid_until, dial_out=dial_out)
             async with self._database.transaction() as connection:
-                if await records.insert(connection, resource, room, request_id):
+                if await records.insert(connection, resource, room, repeatable):
                     await records.put_participants(connection, resource, room_id, invited)
                     log.info("rooms.created", room=room_id, participants=len(invited))
                     return room
-                made = await records.by_request(connection, resource, request_id) if request_id else None
+                made = await records.by_request(connection, resource, repeatable) if repeatable else None
             if made is not None:
                 return made
 
