@@ -95,8 +95,8 @@ def checked_room_id(text: str) -> RoomId:
 
 
 def repeatable(request_id: str, first_sent: str | None, body: bytes, wall: datetime) -> Repeatable:
-    """What names the creation that `body` asks for (OASIS Repeatable Requests 1.0). `first_sent` is an HTTP date; `wall`
-    is the machine's own time, which it is judged by. Raises `Rejected`."""
+    """What names the creation that `body` asks for (OASIS Repeatable Requests 1.0). `first_sent`, an HTTP date, is
+    judged by `wall`, the machine's time. Raises `Rejected`."""
     try:
         found = UUID(request_id)
     except ValueError:
