@@ -45,12 +45,12 @@ def checked_user(resource: ResourceId, raw_id: str) -> str:
     return user_raw_id(*ids)
 
 
-def checked_route_types(text: str | None) -> tuple[RouteType, ...]:
-    """The one that is asked for; every one when nothing is said (the SDKs' model, `routeType`). Raises `Invalid`."""
+def checked_route_type(text: str | None) -> RouteType:
+    """Any when nothing is said. Raises `Invalid`."""
     if text is None:
-        return tuple(RouteType)
+        return RouteType.ANY
     try:
-        return (RouteType(text),)
+        return RouteType(text)
     except ValueError:
         raise Invalid("The route type is any or nearest.", target="routeType") from None
 

@@ -21,7 +21,7 @@ class Issued:
 
     urls: tuple[str, ...]
     credentials: Credentials
-    route_types: tuple[RouteType, ...]
+    route_type: RouteType
 
 
 class Relays:
@@ -36,7 +36,7 @@ class Relays:
     def issue(self, resource: ResourceId, user: str | None, route_type: str | None, ttl_s: int | None) -> Issued:
         """A configuration for the user of that raw id, or for somebody unnamed. Raises `Invalid`, `Forbidden`,
         `NotServed`."""
-        wanted = model.checked_route_types(route_type)
+        wanted = model.checked_route_type(route_type)
         life_s = model.checked_ttl(ttl_s, self._longest_ttl_s)
         # The relay's quota counts by name: those who are not named do not share one.
         name = model.checked_user(resource, user) if user is not None else f"{resource}_{os.urandom(8).hex()}"
