@@ -11,8 +11,8 @@ function promised(name) {
   return told[name];
 }
 
-function prepare(iceServer) {
-  connection = new RTCPeerConnection({ iceServers: [iceServer], iceTransportPolicy: "relay" });
+function prepare(iceServers) {
+  connection = new RTCPeerConnection({ iceServers, iceTransportPolicy: "relay" });
   connection.onconnectionstatechange = () => {
     states.push(connection.connectionState);
     if (connection.connectionState === "failed") promised("failed").reject(new Error("the connection failed"));
@@ -51,14 +51,14 @@ async function described(description) {
   return connection.localDescription.toJSON();
 }
 
-async function offer(iceServer) {
-  prepare(iceServer);
+async function offer(iceServers) {
+  prepare(iceServers);
   use(connection.createDataChannel("words"));
   return described(await connection.createOffer());
 }
 
-async function answer(iceServer, offered) {
-  prepare(iceServer);
+async function answer(iceServers, offered) {
+  prepare(iceServers);
   connection.ondatachannel = (event) => use(event.channel);
   await connection.setRemoteDescription(offered);
   return described(await connection.createAnswer());

@@ -42,13 +42,16 @@ def relaying(landline_trust: Trust, relay_log: Path) -> Iterator[Server]:
         yield server
 
 
-def issued(server: Server) -> dict[str, Any]:
-    """A configuration as an application gets it: one of RTCPeerConnection's `iceServers`."""
+def configured(server: Server) -> list[dict[str, Any]]:
+    """A configuration as an application gets it: RTCPeerConnection's `iceServers`."""
     raw = Raw(server.endpoint, server.access_key, server.ca_bundle)
     answer = raw.call("POST", "/networkTraversal/:issueRelayConfiguration", {"ttl": 600}, version="2022-03-01-preview")
     assert answer.status == 200, answer
-    found = answer.json()["iceServers"][0]
-    return {name: found[name] for name in ("urls", "username", "credential")}
+    return answer.json()["iceServers"]
+
+
+def issued(server: Server) -> dict[str, Any]:
+    return configured(server)[0]
 
 
 def client(server: dict[str, Any]) -> Turn:
@@ -145,7 +148,7 @@ async def test_two_pages_meet_through_the_relay_alone(relaying: Server, relay_lo
     async with chromium() as browser:
         caller, callee = await browser.page(), await browser.page()
         try:
-            await meet(caller, callee, issued(relaying), issued(relaying))
+            await meet(caller, callee, configured(relaying), configured(relaying))
         except (ScriptFailed, TimeoutError) as failure:
             raise AssertionError(await state(browser, (caller, callee), relay_log)) from failure
         for page, heard in ((caller, "from callee"), (callee, "from caller")):
@@ -159,12 +162,12 @@ async def test_a_page_with_forged_credentials_is_given_no_relay(relaying: Server
     async with chromium() as browser:
         page = await browser.page()
         await page.run(SCRIPT)
-        description = await page.run(f"offer({json.dumps(forged)})")
+        description = await page.run(f"offer({json.dumps([forged])})")
         assert "typ relay" not in description["sdp"]
         assert any(refusal.startswith("401 ") for refusal in await page.run("refusals"))
 
 
-async def meet(caller: Page, callee: Page, one: dict[str, Any], other: dict[str, Any]) -> None:
+async def meet(caller: Page, callee: Page, one: list[dict[str, Any]], other: list[dict[str, Any]]) -> None:
     """Offer, answer, and both have connected and heard the other."""
     await asyncio.gather(caller.run(SCRIPT), callee.run(SCRIPT))
     offer = await caller.run(f"offer({json.dumps(one)})")

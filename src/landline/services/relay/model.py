@@ -46,7 +46,11 @@ def checked_user(resource: ResourceId, raw_id: str) -> str:
 
 
 def checked_route_type(text: str | None) -> RouteType:
-    """Any when nothing is said. Raises `Invalid`."""
+    """Any when nothing is said. Raises `Invalid`.
+
+    ACS then has servers of both route types. Here both would be the same addresses, and a browser that is given an
+    address twice does not connect: Chromium sends both allocations from one port, and the second one fails.
+    """
     if text is None:
         return RouteType.ANY
     try:
