@@ -214,7 +214,12 @@ class Outbox:
     def _accept(self, outgoing: Outgoing) -> None:
         outgoing.done = True
         self.counters.accepted += 1
-        several = outgoing.ids if len(outgoing.ids) > 1 and outgoing.report_wanted else None
+        several = None
+        if len(outgoing.ids) > 1:
+            if outgoing.report_wanted:
+                several = outgoing.ids
+            else:  # the service is told the first only
+                self.untold.difference_update(outgoing.ids[1:])
         self.answers.append(Answer(Submitted(outgoing.key, outgoing.ids[0]), several))
 
     def _refuse(self, outgoing: Outgoing, code: int, reason: str, *, temporary: bool, unknown: bool = False) -> None:
