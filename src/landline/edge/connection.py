@@ -5,25 +5,21 @@ request.
 
 import asyncio
 import re
-import time
 from collections.abc import Callable
-from email.utils import formatdate
 from functools import lru_cache
-from http import HTTPStatus
 from typing import cast
 
 import httptools
 import structlog
 
 from landline.core.errors import Invalid, NotServed, Refusal, TooLarge
-from landline.edge import request_ids
-from landline.edge.http import HttpApp, Live, Request, Response
+from landline.edge import answers, request_ids
+from landline.edge.answers import Answers, Gone
+from landline.edge.http import HttpApp, Request
 
 log = structlog.get_logger()
 
 KEEP_ALIVE_S = 75.0
-PIECE_TIMEOUT_S = 30.0
-"""How long a client may take to read an answer, or a piece of a streamed one."""
 LINGER_S = 2.0
 """How long what a refused client still sends is read and dropped: closing at once would reset the connection and take
 the refusal with it (RFC 9112 §9.6)."""
@@ -35,8 +31,6 @@ _SINGLE = frozenset(
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _LONGEST_KEPT = 64
 """Bytes of a header's name that is remembered: what a client makes up must not fill the memory."""
-_UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 Upgrade = Callable[[asyncio.Transport, Request, bytes], None]
@@ -48,10 +42,6 @@ class TooSlow(Refusal):
 
     status = 408
     code = "RequestTimeout"
-
-
-class Gone(Exception):
-    """The client left before it had its whole answer, or reads too slowly."""
 
 
 class HttpConnection(asyncio.Protocol):
@@ -68,6 +58,7 @@ class HttpConnection(asyncio.Protocol):
         self._upgrade = upgrade
         self._loop = loop
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)  # set before anything else is called
+        self._answers: Answers = cast(Answers, None)
         self._client = ""
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: list[tuple[Request, Refusal | None, bool]] = []
@@ -75,10 +66,6 @@ class HttpConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._drained: asyncio.Event | None = None
-        self._live: Live | None = None
-        """Who streams the answer in hand, when it has no end of its own."""
-        self._lost = False
         self._deaf = False
         """What still comes is dropped: the connection ends after what is in hand."""
         self._cut = False
@@ -103,6 +90,7 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._answers = Answers(self._transport)
         peer = transport.get_extra_info("peername")
         self._client = peer[0] if peer else ""
         self._connections.add(self)
@@ -111,28 +99,25 @@ class HttpConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Who has said all may still listen: whether the connection stays for what is in hand (TLS knows no halves)."""
         self._deaf = True
-        return self._task is not None and self._live is None and not self._transport.get_extra_info("sslcontext")
+        return (
+            self._task is not None and self._answers.live is None and not self._transport.get_extra_info("sslcontext")
+        )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost = self._deaf = True
+        self._deaf = True
         self._waiting.clear()
         if self._timer is not None:
             self._timer.cancel()
-        if self._drained is not None:
-            self._drained.set()
+        self._answers.lose()
         if self._task is None:
             self._connections.discard(self)
-        elif self._live is not None:
-            self._live.gone()
         self._let_go()
 
     def pause_writing(self) -> None:
-        self._drained = asyncio.Event()
+        self._answers.pause()
 
     def resume_writing(self) -> None:
-        if self._drained is not None:
-            self._drained.set()
-            self._drained = None
+        self._answers.resume()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -309,8 +294,10 @@ class HttpConnection(asyncio.Protocol):
             while True:
                 response = await self._app.respond(request, refusal)
                 goes_on = goes_on and bool(self._waiting or not self._deaf)
-                await self._write(request, response, goes_on)
-                if not goes_on or self._lost or (self._deaf and not self._waiting):  # it may be told so while it writes
+                await self._answers.write(request, response, goes_on)
+                if (
+                    not goes_on or self._answers.lost or (self._deaf and not self._waiting)
+                ):  # it may be told so while it writes
                     return self._end()
                 if not self._waiting:
                     return self._ready()
@@ -324,7 +311,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.abort()
         finally:
             self._task = None
-            if self._lost:
+            if self._answers.lost:
                 self._connections.discard(self)
 
     def _ready(self) -> None:
@@ -335,62 +322,6 @@ class HttpConnection(asyncio.Protocol):
             self._asks_to_go_on = False
             self._transport.write(_CONTINUE)
 
-    async def _write(self, request: Request, response: Response, goes_on: bool) -> None:
-        """Raises `Gone`."""
-        bare = request.method == "HEAD"
-        if response.stream is not None:
-            return await self._write_stream(request, response, goes_on, bare)
-        if self._lost:
-            return None
-        length = "" if response.status == 204 else f"content-length: {len(response.body)}\r\n"  # RFC 9110 §8.6
-        head = _head(request, response, length, goes_on)
-        self._transport.write(head if bare else head + response.body)
-        if self._drained is not None:
-            await self._drain()
-        return None
-
-    async def _write_stream(self, request: Request, response: Response, goes_on: bool, bare: bool) -> None:
-        """The answer in pieces, each given to a reader that took the one before in time. Raises `Gone`."""
-        stream = response.stream
-        assert stream is not None
-        try:
-            if self._lost:
-                raise Gone
-            self._transport.write(_head(request, response, "transfer-encoding: chunked\r\n", goes_on))
-            if not bare:
-                self._live = response.live
-                await self._write_chunk(response.body)
-                async for piece in stream:
-                    await self._write_chunk(piece)
-                if self._lost:
-                    raise Gone
-                self._transport.write(b"0\r\n\r\n")
-        except Gone:
-            raise
-        except Exception as error:  # too late for another status
-            log.exception("edge.stream_cut", request_id=request.request_id)
-            raise Gone from error
-        finally:
-            self._live = None
-            await stream.aclose()
-
-    async def _write_chunk(self, piece: bytes) -> None:
-        if self._lost:
-            raise Gone
-        if piece:
-            self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-        await self._drain()
-
-    async def _drain(self) -> None:
-        """Until the client has read enough of what was written. Raises `Gone`."""
-        if self._drained is None:
-            return
-        try:
-            async with asyncio.timeout(PIECE_TIMEOUT_S):
-                await self._drained.wait()
-        except TimeoutError:
-            raise Gone from None
-
     # ending
 
     def shutdown(self) -> None:
@@ -398,8 +329,8 @@ class HttpConnection(asyncio.Protocol):
         self._deaf = True
         if self._task is None:
             self._transport.close()
-        elif self._live is not None:
-            self._live.stopping()
+        elif self._answers.live is not None:
+            self._answers.live.stopping()
 
     def abort(self) -> None:
         """End now, whatever is in hand."""
@@ -408,7 +339,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport.abort()
 
     def _end(self) -> None:
-        if not self._cut or self._lost:
+        if not self._cut or self._answers.lost:
             return self._close()
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
@@ -421,7 +352,7 @@ class HttpConnection(asyncio.Protocol):
         """End once the client has read what was written, or takes too long to."""
         self._transport.close()
         if self._transport.get_write_buffer_size():
-            self._loop.call_later(PIECE_TIMEOUT_S, self._transport.abort)
+            self._loop.call_later(answers.PIECE_TIMEOUT_S, self._transport.abort)
 
     def _let_go(self) -> None:
         """Nothing more will come. The parser holds us, and we what came of a request: the collector of cycles comes too
@@ -452,22 +383,6 @@ class HttpConnection(asyncio.Protocol):
             self._set_deadline(self._limits.body_timeout_s)
         else:
             self._refuse(TooSlow("The request did not arrive in time."))
-
-
-def _head(request: Request, response: Response, framing: str, goes_on: bool) -> bytes:
-    headers = response.headers
-    if _UNSAFE.search("".join(headers.values())):
-        raise ValueError("a header of the answer holds control characters")
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    kept = "" if "connection" not in request.headers else "connection: keep-alive\r\n"  # HTTP/1.0 waits for it
-    start = _STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} \r\n"
-    ending = kept if goes_on else "connection: close\r\n"
-    return f"{start}date: {_date(int(time.time()))}\r\n{lines}{ending}{framing}\r\n".encode("latin-1")
-
-
-@lru_cache(maxsize=2)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)
 
 
 @lru_cache(maxsize=1024)
