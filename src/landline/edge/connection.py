@@ -12,14 +12,17 @@ from typing import cast
 import httptools
 import structlog
 
-from landline.core.errors import Invalid, NotServed, Refusal, TooLarge
+from landline.core.errors import Invalid, NotServed, Refusal, TooLarge, TooMany, Unavailable
 from landline.edge import answers, request_ids
 from landline.edge.answers import Answers, Gone
 from landline.edge.http import HttpApp, Request
+from landline.edge.room import FEW_BYTES
 
 log = structlog.get_logger()
 
 KEEP_ALIVE_S = 75.0
+MOST_AHEAD = 64
+"""Requests that wait for the one before them: a piece of 64 KiB may hold thousands, each a hundred times its size."""
 LINGER_S = 2.0
 """How long what a refused client still sends is read and dropped: closing at once would reset the connection and take
 the refusal with it (RFC 9112 §9.6)."""
@@ -29,6 +32,8 @@ _SINGLE = frozenset(
 )
 """Headers that mean something else to each reader when they are sent twice."""
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_STEP = (1 << 14) - 1
+"""The room is told of so many bytes more at once."""
 _LONGEST_KEPT = 64
 """Bytes of a header's name that is remembered: what a client makes up must not fill the memory."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -52,8 +57,10 @@ class HttpConnection(asyncio.Protocol):
     ) -> None:
         self._app = app
         self._limits = app.limits
+        self._room = app.room
+        self._most_head = app.limits.header_bytes + app.limits.target_bytes
         # Chunks of single bytes are 6 on the wire; trailers count too, which the parser would gather without end.
-        self._most_bytes = app.limits.header_bytes + app.limits.target_bytes + 8 * app.limits.body_bytes
+        self._most_bytes = self._most_head + 8 * app.limits.body_bytes
         self._connections = connections
         self._upgrade = upgrade
         self._loop = loop
@@ -61,19 +68,25 @@ class HttpConnection(asyncio.Protocol):
         self._answers: Answers = cast(Answers, None)
         self._client = ""
         self._parser = httptools.HttpRequestParser(self)
-        self._waiting: list[tuple[Request, Refusal | None, bool]] = []
+        self._waiting: list[tuple[Request, Refusal | Unavailable | None, bool]] = []
         """Requests read, in order, each with why it is refused and whether the connection goes on after it."""
         self._task: asyncio.Task[None] | None = None
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deaf = False
         """What still comes is dropped: the connection ends after what is in hand."""
+        self._known = False
+        """It has sent a whole request."""
+        self._counted = FEW_BYTES
+        """What the room knows to be held by the request that is being read."""
         self._cut = False
         """A request was refused before it had come whole: its client may still be sending."""
         self._begin()
 
     def _begin(self) -> None:
         """Nothing of the next request has come."""
+        if self._counted > FEW_BYTES:
+            self._discount()
         self._begun = False
         self._read_bytes = 0
         self._url = b""
@@ -93,8 +106,11 @@ class HttpConnection(asyncio.Protocol):
         self._answers = Answers(self._transport)
         peer = transport.get_extra_info("peername")
         self._client = peer[0] if peer else ""
+        if not self._room.enter(self, _descriptor(transport), self._loop.time()):
+            self._deaf = True
+            return self._transport.abort()
         self._connections.add(self)
-        self._set_deadline(KEEP_ALIVE_S)
+        return self._set_deadline(KEEP_ALIVE_S)
 
     def eof_received(self) -> bool:
         """Who has said all may still listen: whether the connection stays for what is in hand (TLS knows no halves)."""
@@ -105,7 +121,10 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._deaf = True
-        self._waiting.clear()
+        while self._waiting:
+            request = self._waiting.pop()[0]
+            if len(request.body) > FEW_BYTES:
+                self._room.release(request)
         if self._timer is not None:
             self._timer.cancel()
         self._answers.lose()
@@ -133,12 +152,19 @@ class HttpConnection(asyncio.Protocol):
                 self._refuse(Refusal(f"This is no HTTP request: {error}.", code="BadRequest"))
         if self._deaf or not self._begun:
             return
-        if not self._headers_done and self._read_bytes > self._limits.header_bytes + self._limits.target_bytes:
+        if not self._headers_done and self._read_bytes > self._most_head:
             self._refuse(_too_many_headers(self._limits.header_bytes))
         elif self._read_bytes > self._most_bytes:
             self._refuse(_too_large(self._limits.body_bytes))
-        elif not begun or self._deadline is None:  # a new request has begun, maybe right behind another one
-            self._set_deadline(self._limits.body_timeout_s)
+        else:
+            if not begun or self._deadline is None:  # a new request has begun, maybe right behind another one
+                self._set_deadline(self._limits.body_timeout_s)
+            # Of a request that began in these data, behind the end of another, it is not known how much has come.
+            read = self._read_bytes if self._read_bytes > len(data) else len(data)
+            held = len(self._body) + (read if read < self._most_head else self._most_head)
+            if held > self._counted:
+                self._counted = held | _STEP
+                self._room.grow(self, self._counted, self._loop.time())
 
     # httptools' callbacks
 
@@ -196,6 +222,11 @@ class HttpConnection(asyncio.Protocol):
         goes_on = self._parser.should_keep_alive()
         request, refusal = self._request(), self._refusal
         self._begin()
+        if not self._known:
+            self._known = True
+            self._room.know(self)
+        if len(request.body) > FEW_BYTES:
+            refusal = self._room.hold(request, self._loop.time()) or refusal
         self._take(request, refusal, goes_on)
 
     # what was read
@@ -246,13 +277,21 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._asks_to_go_on = True
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: Refusal | Unavailable) -> None:
         """Answer what was read so far with `refusal`, and read no more."""
         self._cut = True
+        if self._counted > FEW_BYTES:
+            self._discount()
         self._body = b""
         self._take(self._request(), refusal, False)
 
-    def _take(self, request: Request, refusal: Refusal | None, goes_on: bool) -> None:
+    def _discount(self) -> None:
+        self._counted = FEW_BYTES
+        self._room.finish(self)
+
+    def _take(self, request: Request, refusal: Refusal | Unavailable | None, goes_on: bool) -> None:
+        if len(self._waiting) == MOST_AHEAD and goes_on:
+            refusal, goes_on, self._cut = TooMany(f"At most {MOST_AHEAD} requests are read ahead."), False, True
         self._deadline = None
         self._deaf = not goes_on
         if self._task is None:
@@ -288,11 +327,15 @@ class HttpConnection(asyncio.Protocol):
 
     # answering
 
-    async def _handle(self, request: Request, refusal: Refusal | None, goes_on: bool) -> None:
+    async def _handle(self, request: Request, refusal: Refusal | Unavailable | None, goes_on: bool) -> None:
         """Answer `request`, and those that came behind it meanwhile."""
         try:
             while True:
-                response = await self._app.respond(request, refusal)
+                try:
+                    response = await self._app.respond(request, refusal)
+                finally:
+                    if len(request.body) > FEW_BYTES:
+                        self._room.release(request)
                 goes_on = goes_on and bool(self._waiting or not self._deaf)
                 await self._answers.write(request, response, goes_on)
                 if (
@@ -321,6 +364,18 @@ class HttpConnection(asyncio.Protocol):
         elif self._asks_to_go_on:
             self._asks_to_go_on = False
             self._transport.write(_CONTINUE)
+
+    # room for others
+
+    def give_way(self, refusal: Unavailable) -> None:
+        """See `room.Guest`."""
+        if not self._deaf:
+            self._refuse(refusal)
+
+    @property
+    def idle_until(self) -> float | None:
+        """See `room.Guest`."""
+        return None if self._begun or self._task is not None else self._deadline
 
     # ending
 
@@ -357,6 +412,7 @@ class HttpConnection(asyncio.Protocol):
     def _let_go(self) -> None:
         """Nothing more will come. The parser holds us, and we what came of a request: the collector of cycles comes too
         seldom to wait for it."""
+        self._room.leave(self)
         self._begin()
         self._parser = cast(httptools.HttpRequestParser, None)
 
@@ -388,6 +444,12 @@ class HttpConnection(asyncio.Protocol):
 @lru_cache(maxsize=1024)
 def _lower(name: bytes) -> str:
     return name.decode("latin-1").lower()
+
+
+def _descriptor(transport: asyncio.BaseTransport) -> int:
+    """The number of its file; 0 when it has none."""
+    found = transport.get_extra_info("socket")
+    return found.fileno() if found is not None else 0
 
 
 def _authority(url: bytes) -> str:
