@@ -77,6 +77,8 @@ class Answers:
             self._transport.write(_head(request, response, "transfer-encoding: chunked\r\n", goes_on))
             if not bare:
                 self.live = response.live
+                if self.live is not None:
+                    self.live.begun(self._transport.abort)
                 await self._write_chunk(response.body)
                 async for piece in stream:
                     await self._write_chunk(piece)

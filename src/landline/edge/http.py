@@ -1,6 +1,6 @@
 """Requests and responses of the HTTP edge: thin values, because the hot path pays for every layer."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
@@ -88,6 +88,10 @@ class Request(msgspec.Struct):
 
 class Live(Protocol):
     """A streamed answer that has no end of its own."""
+
+    def begun(self, cut: Callable[[], None]) -> None:
+        """It is being written. `cut` ends its connection at once, and drops what its client has not read."""
+        ...
 
     def stopping(self) -> None:
         """The server stops: end the stream soon."""
