@@ -214,6 +214,18 @@ async def test_polls_bring_what_sockets_would(one: Node, browser: Browser) -> No
     assert (await browser.request(one, "GET", path, params=params))[1] == '6:::1+["pong"]'
 
 
+async def test_who_says_much_and_never_asks_what_there_is_is_gone(one: Node, browser: Browser) -> None:
+    params = await browser.allocate(one, (await one.user())[1])
+    path = "/socket.io/1/xhr-polling/abc"
+    await browser.request(one, "GET", path, params=params)
+    pings = packets.body(['5:1+::{"name":"ping"}'] * packets.MOST)
+    said = 0
+    while (await browser.request(one, "POST", path, params=params, data=pings))[0] == 200:
+        said += packets.MOST
+        assert said * len('6:::1+["pong"]') < 2 * UNREAD_BYTES
+    assert one.hub.size == 0
+
+
 async def test_a_poll_belongs_to_its_user(one: Node, browser: Browser) -> None:
     path = "/socket.io/1/xhr-polling/abc"
     mine, theirs = [await browser.allocate(one, (await one.user())[1]) for _ in range(2)]
