@@ -211,7 +211,7 @@ async def node(
     news = News(_events(database, clock, changes, sealer), feed, clock)
     worker, rates, rosters = Worker(database, clock, news), Rates(False, clock, lambda: 1, bus), Rosters()
     chat = Chat(database, clock, identity, news, rates, wake=worker.wake)
-    sends, receipts = Sends(database, clock, news, rosters), Receipts(database, clock, news)
+    sends, receipts = Sends(database, clock, news, rates, rosters), Receipts(database, clock, news)
     messages = Messages(database, clock, news, rates, sends, receipts, rosters)
     audience, tickets = Audience(database, **limits), Tickets(sealer, identity)
     tail, watch = Tail(database, feed, clock, audience), Watch(Hub(feed), tickets, clock)
