@@ -10,6 +10,7 @@ from http import HTTPStatus
 import structlog
 
 from landline.edge.http import Live, Request, Response
+from landline.edge.room import Room
 
 log = structlog.get_logger()
 
@@ -26,10 +27,12 @@ class Gone(Exception):
 class Answers:
     """Writes to one client. Its connection says when the transport is full, has room again, or is lost."""
 
-    __slots__ = ("_drained", "_transport", "live", "lost")
+    __slots__ = ("_drained", "_loop", "_room", "_transport", "live", "lost")
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, room: Room, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
+        self._room = room
+        self._loop = loop
         self._drained: asyncio.Event | None = None
         self.live: Live | None = None
         """Who streams the answer in hand, when it has no end of its own."""
@@ -105,11 +108,14 @@ class Answers:
         """Until the client has read enough of what was written. Raises `Gone`."""
         if self._drained is None:
             return
+        self._room.owe(self._transport, self._loop.time())
         try:
             async with asyncio.timeout(PIECE_TIMEOUT_S):
                 await self._drained.wait()
         except TimeoutError:
             raise Gone from None
+        finally:
+            self._room.read(self._transport)
 
 
 def _head(request: Request, response: Response, framing: str, goes_on: bool) -> bytes:

@@ -17,7 +17,7 @@ from landline.edge.cors import Cors
 from landline.edge.gate import Gate
 from landline.edge.http import Limits, Request, Response
 from landline.edge.metrics import RequestMetrics
-from landline.edge.room import Room
+from landline.edge.room import FEW_BYTES, Room
 from landline.edge.routes import Access, MethodNotAllowed, Route, Router
 from landline.edge.websockets import Gone, SocketRoute, WebSocket
 
@@ -124,6 +124,8 @@ class Edge:
                 _check_version(request)
             if route.access is not Access.NONE:
                 await self._gate.admit(request, route.access)
+            if len(request.body) > FEW_BYTES and request.method in ("GET", "HEAD"):
+                self.room.release(request)  # it may wait for long, and what was signed with it means nothing here
             return route, await route.handler(request)
         except (Refusal, Unavailable) as error:
             errors.untie(error)

@@ -103,7 +103,7 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._answers = Answers(self._transport)
+        self._answers = Answers(self._transport, self._room, self._loop)
         peer = transport.get_extra_info("peername")
         self._client = peer[0] if peer else ""
         if not self._room.enter(self, _descriptor(transport), self._loop.time()):

@@ -67,7 +67,11 @@ class RequestMetrics(Collector):
         refused.add_metric(["request"], room.refused_requests)
         refused.add_metric(["connection"], room.refused_connections)
         refused.add_metric(["connection_cut"], room.cut_connections)
+        refused.add_metric(["answer"], room.cut_readers)
         yield refused
+        yield GaugeMetricFamily(
+            f"{prefix}_unread_bytes", "Bytes of answers whose clients read slowly.", value=room.unread_bytes
+        )
 
 
 def _cumulative(buckets: list[int]) -> list[tuple[str, float]]:

@@ -3,9 +3,11 @@ server that nobody has proved anything to stays within both, and says who gives 
 
 A request of up to `FEW_BYTES` is its connection's own affair and always has room. What is larger is counted from when
 that is known until it is answered. Those that came whole go before those that have not: of these the one that has been
-large for longest gives way, for who sends slowly costs most and loses least.
+large for longest gives way, for who sends slowly costs most and loses least. Answers that wait to be read have as much
+room again, and a client goes with its answer.
 """
 
+import asyncio
 import resource
 from heapq import nsmallest
 from typing import Protocol
@@ -68,7 +70,10 @@ class Room:
         self._unfinished: dict[Guest, int] = {}
         """Bytes of requests that are being read, of those that are counted."""
         self._large: dict[Guest, None] = {}
+        self._unread: dict[asyncio.Transport, int] = {}
         self.held_bytes = 0
+        self.unread_bytes = 0
+        self.cut_readers = 0
         self.refused_requests = 0
         self.cut_connections = 0
         self.refused_connections = 0
@@ -175,6 +180,24 @@ class Room:
         self.held_bytes -= len(request.body)
         request.body = b""
 
+    # answers
+
+    def owe(self, transport: asyncio.Transport, now: float) -> None:
+        """A client has much to read. When all have too much, the first of them is cut."""
+        size = transport.get_write_buffer_size()
+        self._unread[transport] = size
+        self.unread_bytes += size
+        while self.unread_bytes > self.most_bytes and len(self._unread) > 1:
+            first = next(iter(self._unread))
+            self.read(first)
+            self.cut_readers += 1
+            self._tell("edge.too_many_unread", now)
+            first.abort()
+
+    def read(self, transport: asyncio.Transport) -> None:
+        """It has read, or is gone."""
+        self.unread_bytes -= self._unread.pop(transport, 0)
+
     def _give_way(self, now: float) -> None:
         guest = next(iter(self._large or self._unfinished))
         self.finish(guest)
@@ -197,5 +220,7 @@ class Room:
             cut_connections=self.cut_connections,
             refused_connections=self.refused_connections,
             refused_requests=self.refused_requests,
+            unread_bytes=self.unread_bytes,
+            cut_readers=self.cut_readers,
             **more,
         )

@@ -39,8 +39,9 @@ class House:
     def __post_init__(self) -> None:
         handlers = {"length": self.length, "slow": self.slow, "broken": self.broken}
         routes = [
-            Route("POST", f"/{name}", handler, access=Access.NONE, versioned=False)
+            Route(method, f"/{name}", handler, access=Access.NONE, versioned=False)
             for name, handler in handlers.items()
+            for method in ("GET", "POST")
         ]
         self.app = Edge(routes, Gate(), metrics=RequestMetrics(self.registry), limits=self.limits)
 
@@ -64,6 +65,15 @@ class House:
     @property
     def held(self) -> int:
         return self.app.room.held_bytes
+
+
+class Lazy(Client):
+    """A client that reads nothing of an answer of 100 KiB."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        super().write(data)
+        self.unread = SIZE
+        self.connection.pause_writing()
 
 
 @pytest.fixture
@@ -203,6 +213,28 @@ async def test_nothing_is_counted_of_what_is_over(house: House, ending: str) -> 
     house.let_go.set()
     await turns()
     assert house.held == 0
+
+
+async def test_a_body_that_nobody_asked_for_takes_no_room_while_its_request_waits(house: House) -> None:
+    for _ in range(20):
+        client = house.client()
+        text = f"GET /slow HTTP/1.1\r\n{HEAD}content-length: {SIZE}\r\n\r\n{'x' * SIZE}"
+        client.connection.data_received(text.encode())
+        await turns()
+    assert (house.begun, house.held) == (20, 0)
+
+
+async def test_of_many_answers_that_nobody_reads_the_first_is_given_up() -> None:
+    house = House(Limits(body_bytes=SIZE, total_bytes=800 * KIB))
+    clients = [Lazy(house.app) for _ in range(10)]
+    for client in clients:
+        send(client, "")
+        await turns()
+    assert [client.aborted.is_set() for client in clients] == [True] * 2 + [False] * 8
+    for client in clients:
+        client.connection.resume_writing()
+    await turns()
+    assert house.app.room.unread_bytes == 0
 
 
 async def test_requests_sent_ahead_are_not_read_without_end(house: House) -> None:
