@@ -159,12 +159,9 @@ class HttpConnection(asyncio.Protocol):
         else:
             if not begun or self._deadline is None:  # a new request has begun, maybe right behind another one
                 self._set_deadline(self._limits.body_timeout_s)
-            # Of a request that began in these data, behind the end of another, it is not known how much has come.
-            read = self._read_bytes if self._read_bytes > len(data) else len(data)
-            held = len(self._body) + (read if read < self._most_head else self._most_head)
-            if held > self._counted:
-                self._counted = held | _STEP
-                self._room.grow(self, self._counted, self._loop.time())
+            read = self._read_bytes
+            if read > self._counted or len(data) > self._counted:
+                self._count(max(read, len(data)))
 
     # httptools' callbacks
 
@@ -284,6 +281,14 @@ class HttpConnection(asyncio.Protocol):
             self._discount()
         self._body = b""
         self._take(self._request(), refusal, False)
+
+    def _count(self, read: int) -> None:
+        """At most `read` bytes of a request have come; of one that began behind the end of another it is not known how
+        many, and of chunks only what they hold is kept."""
+        held = min(read, len(self._body) + self._most_head)
+        if held > self._counted:
+            self._counted = held | _STEP
+            self._room.grow(self, self._counted, self._loop.time())
 
     def _discount(self) -> None:
         self._counted = FEW_BYTES

@@ -87,7 +87,7 @@ class Room:
 
     def remove(self, connections: set[object]) -> None:
         """They do no longer."""
-        self._halls.remove(connections)
+        self._halls = [hall for hall in self._halls if hall is not connections]  # all empty ones are equal
 
     @property
     def connections(self) -> int:
