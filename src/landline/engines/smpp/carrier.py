@@ -11,7 +11,7 @@ import structlog
 
 from landline.core.errors import Unavailable
 from landline.engines.smpp.binds import Binds
-from landline.engines.smpp.config import SmppConfig
+from landline.engines.smpp.config import MessageIds, SmppConfig
 from landline.engines.smpp.inbox import LANES, Inbox, Known, Sleep
 from landline.engines.smpp.link import Link
 from landline.engines.smpp.outbox import Answer, Outbox
@@ -32,6 +32,8 @@ log = structlog.get_logger()
 _BATCH = 1000
 """Answers told to the service at once."""
 _AT_ONCE = 200
+_ID_CHARACTERS = 64
+"""SMPP 3.4 §5.2.23, without the NUL."""
 
 
 @dataclass(slots=True, eq=False)
@@ -137,6 +139,17 @@ class SmppCarrier:
 
     async def query(self, carrier_message_id: str, sender: str) -> Receipt | None:
         """See the port (query_sm, SMPP 3.4 §4.8). Of a long message its first part is asked for."""
+        for spelling in _spellings(carrier_message_id, self._config.message_ids):
+            state = await self._query(spelling, sender)
+            if state is not None:
+                if not state.final:
+                    return None
+                delivered, code = state is MessageState.DELIVERED, status.state_code(state)
+                return Receipt(carrier_message_id, delivered, code, self._clock.now())
+        return None
+
+    async def _query(self, message_id: str, sender: str) -> MessageState | None:
+        """The state of a message; None when the carrier does not know it by this id. Raises `Unavailable`."""
         usable = [link for link in self._links if link.session is not None and link.usable]
         link = max(usable, key=lambda link: link.session.free if link.session is not None else 0, default=None)
         session = link.session if link is not None else None
@@ -145,17 +158,13 @@ class SmppCarrier:
         ton, npi, address = self._outbox.source(sender)
         asked = _Asked(asyncio.get_running_loop().create_future())
         now = self._now()
-        session.request(Command.QUERY_SM, QuerySm(carrier_message_id, ton, npi, address), asked, now)
+        session.request(Command.QUERY_SM, QuerySm(message_id, ton, npi, address), asked, now)
         link.wanted(now)
         link.pump.flush()
         answered = await asked.answer
         if answered.status != status.ESME_ROK or not isinstance(answered.body, QueryAnswer):
             return None
-        state = next((state for state in MessageState if state.value == answered.body.message_state), None)
-        if state is None or not state.final:
-            return None
-        code = status.state_code(state)
-        return Receipt(carrier_message_id, state is MessageState.DELIVERED, code, self._clock.now())
+        return next((state for state in MessageState if state.value == answered.body.message_state), None)
 
     async def close(self) -> None:
         """See the port: what is in flight is awaited for as long as a response may take, then every bind is ended."""
@@ -370,6 +379,17 @@ class SmppCarrier:
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
+
+
+def _spellings(message_id: str, style: MessageIds) -> list[str]:
+    """How the carrier may write an id that is stored as `style` has it: numbers are stored in decimal. None of an id
+    that is ours, for a carrier that gave none."""
+    if len(message_id) > _ID_CHARACTERS:
+        return []
+    if not style.response_hexadecimal or not message_id.isdigit():
+        return [message_id]
+    number = int(message_id)
+    return list(dict.fromkeys(f"{number:{form}}" for form in ("x", "X", "08x", "08X")))
 
 
 def _instant(seconds: float | None) -> datetime | None:
