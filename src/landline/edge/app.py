@@ -69,7 +69,8 @@ class Edge:
             route, response = await self._answer(request, refusal)
             seconds = perf_counter() - started
             self._metrics.observe(route.name or route.template, response.status, seconds)
-            self._log(request, route, response.status, seconds)
+            if refusal is None or isinstance(refusal, Refusal):  # else the room tells of all of them together
+                self._log(request, route, response.status, seconds)
         finally:
             self._metrics.in_flight -= 1
             request_ids.current.reset(token)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import CollectorRegistry
+from structlog.testing import capture_logs
 from tests.support.front import HOST, Client
 
 from landline.edge import server
@@ -99,10 +100,12 @@ def no_room(reply: Any) -> None:
 
 async def test_of_large_bodies_that_do_not_end_the_first_gives_way(house: House) -> None:
     clients = [house.client() for _ in range(30)]
-    for client in clients:
-        send(client, "x" * (SIZE - 1), of=SIZE)
-        assert house.held <= house.app.room.most_bytes
-    no_room(await clients[0].reply())
+    with capture_logs() as logs:
+        for client in clients:
+            send(client, "x" * (SIZE - 1), of=SIZE)
+            assert house.held <= house.app.room.most_bytes
+        no_room(await clients[0].reply())
+    assert [each["event"] for each in logs] == ["edge.too_many_bytes"]  # once for all
     clients[-1].connection.data_received(b"x")
     assert (await clients[-1].reply()).body == str(SIZE).encode()
     assert [client.written == b"" for client in clients].count(True) >= 4
