@@ -66,6 +66,7 @@ class Node:
     resources: Resources
     identity: Identity
     audience: Audience
+    feed: Feed
     tail: Tail
     worker: Worker
     listener: Listener
@@ -228,7 +229,9 @@ async def node(
     listener = await listen(app, bind("127.0.0.1", 0))
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=40)) as http:
-            running = Node(resource.resource_id, resources, identity, audience, tail, worker, listener, clock, http)
+            running = Node(
+                resource.resource_id, resources, identity, audience, feed, tail, worker, listener, clock, http
+            )
             yield running
             for socket in running.sockets:
                 socket.transport.abort()
