@@ -244,3 +244,11 @@ def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_the_password_is_not_shown() -> None:
     assert "secret" not in repr(SmppConfig("x", "h", 1, "a", "secret"))
+
+
+async def test_nothing_is_remembered_of_a_long_text_without_a_report_once_it_is_told(world: World) -> None:
+    carrier = await world.start()
+    await world.send(carrier, "long " * 60, report=False)
+    await world.answered(1)
+    await until(lambda: carrier.counters()["open"] == 0)
+    assert carrier._outbox.untold == set()

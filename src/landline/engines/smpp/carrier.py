@@ -22,7 +22,14 @@ from landline.ports.clock import Alarm, Clock
 from landline.ports.sms_carrier import CarrierEvents, CrashPolicy, Receipt, Submission, Submitted
 from landline.protocols.smpp import status
 from landline.protocols.smpp.commands import Command, MessageState
-from landline.protocols.smpp.events import Answered, Event, MessageArrived, RequestArrived, Unanswered
+from landline.protocols.smpp.events import (
+    Answered,
+    AnsweredLate,
+    Event,
+    MessageArrived,
+    RequestArrived,
+    Unanswered,
+)
 from landline.protocols.smpp.pdu import DataSm, QueryAnswer, QuerySm
 from landline.protocols.smpp.session import Session
 from landline.store.database import Database
@@ -34,6 +41,8 @@ _BATCH = 1000
 _AT_ONCE = 200
 _ID_CHARACTERS = 64
 """SMPP 3.4 §5.2.23, without the NUL."""
+Tell = Callable[[str, Sequence[Submitted]], Awaitable[None]]
+"""How the service is told answers of the carrier with that name."""
 
 
 @dataclass(slots=True, eq=False)
@@ -159,7 +168,7 @@ class SmppCarrier:
         asked = _Asked(asyncio.get_running_loop().create_future())
         now = self._now()
         session.request(Command.QUERY_SM, QuerySm(message_id, ton, npi, address), asked, now)
-        link.wanted(now)
+        link.asked(now)
         link.pump.flush()
         answered = await asked.answer
         if answered.status != status.ESME_ROK or not isinstance(answered.body, QueryAnswer):
@@ -167,7 +176,7 @@ class SmppCarrier:
         return next((state for state in MessageState if state.value == answered.body.message_state), None)
 
     async def close(self) -> None:
-        """See the port: what is in flight is awaited for as long as a response may take, then every bind is ended."""
+        """See the port: what is in flight is awaited for a while, then every bind is ended."""
         if self._closing:
             return
         self._closing = True
@@ -176,7 +185,7 @@ class SmppCarrier:
         self._binds.drain()
         try:
             if self._telling is not None:
-                await asyncio.wait([self._telling], timeout=self._config.response_s)
+                await asyncio.wait([self._telling], timeout=self._config.control_s)
             await self._binds.end()
         finally:  # whoever has no time left to wait cancels us
             if self._telling is not None:
@@ -205,6 +214,8 @@ class SmppCarrier:
                 self._inbox.add(pump, event, now)
             elif isinstance(event, Unanswered):
                 self._unanswered(event)
+            elif isinstance(event, AnsweredLate):
+                self._outbox.answered_late(event)
             elif isinstance(event, RequestArrived):
                 self._requested(pump, event, now)
         self._go_on(link, now)
@@ -329,7 +340,10 @@ class SmppCarrier:
             except Exception:
                 log.exception("smpp.parts_not_remembered", carrier=self.name, count=len(long))
                 break  # their receipts are not understood; the messages are submitted all the same
-        await self._submitted(events, [answer.submitted for answer in answers])
+        if self._outbox.late:
+            await self._tell_with_late(events, answers)
+        else:
+            await self._submitted(events.submitted, [answer.submitted for answer in answers])
         for answer in answers:
             if answer.ids is not None:
                 self._inbox.submitted(answer.ids, several=True)
@@ -339,10 +353,19 @@ class SmppCarrier:
         self._outbox.untold.difference_update(told, *long)
         self._outbox.told(len(answers))
 
-    async def _submitted(self, events: CarrierEvents, answers: list[Submitted]) -> None:
+    async def _tell_with_late(self, events: CarrierEvents, answers: list[Answer]) -> None:
+        """A late answer may stand beside the one that it follows: it is told when that is stored."""
+        late = [answer.submitted for answer in answers if answer.late]
+        self._outbox.late -= len(late)
+        if len(late) < len(answers):
+            await self._submitted(events.submitted, [answer.submitted for answer in answers if not answer.late])
+        if late:
+            await self._submitted(events.submitted_late, late)
+
+    async def _submitted(self, tell: Tell, answers: list[Submitted]) -> None:
         while True:
             try:
-                await events.submitted(self.name, answers)
+                await tell(self.name, answers)
                 return
             except Unavailable as error:
                 log.warning("smpp.answers_put_off", carrier=self.name, count=len(answers), reason=error.message)
@@ -351,7 +374,7 @@ class SmppCarrier:
                 log.exception("smpp.answers_refused", carrier=self.name, count=len(answers))
                 if len(answers) > 1:  # one bad answer must not keep its neighbours
                     for answer in answers:
-                        await self._submitted(events, [answer])
+                        await self._submitted(tell, [answer])
                 return
 
     async def _sleep(self, alarm: Alarm, seconds: float) -> None:
