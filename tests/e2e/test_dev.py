@@ -27,9 +27,11 @@ from landline.app import logs, supervisor
 from landline.app.application import DevInfo
 from landline.app.config import load
 from landline.edge.http import Limits
+from landline.edge.room import Room
 
 class Hanging:
     limits = Limits()
+    room = Room(limits)
     public_app = admin_app = property(lambda self: self)
 
     async def start(self, customers, customers_tls, tls): pass

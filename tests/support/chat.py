@@ -110,7 +110,13 @@ def process(
     worker, rates, rosters = Worker(database, clock, news), Rates(acs_limits, clock, lambda: 1, bus), Rosters()
     chat = Chat(database, clock, identity, news, rates, wake=worker.wake)
     messages = Messages(
-        database, clock, news, rates, Sends(database, clock, news, rosters), Receipts(database, clock, news), rosters
+        database,
+        clock,
+        news,
+        rates,
+        Sends(database, clock, news, rates, rosters),
+        Receipts(database, clock, news),
+        rosters,
     )
     return Process(identity, events, chat, messages, worker, feed, clock)
 

@@ -66,6 +66,7 @@ class Node:
     resources: Resources
     identity: Identity
     audience: Audience
+    feed: Feed
     tail: Tail
     worker: Worker
     listener: Listener
@@ -211,7 +212,7 @@ async def node(
     news = News(_events(database, clock, changes, sealer), feed, clock)
     worker, rates, rosters = Worker(database, clock, news), Rates(False, clock, lambda: 1, bus), Rosters()
     chat = Chat(database, clock, identity, news, rates, wake=worker.wake)
-    sends, receipts = Sends(database, clock, news, rosters), Receipts(database, clock, news)
+    sends, receipts = Sends(database, clock, news, rates, rosters), Receipts(database, clock, news)
     messages = Messages(database, clock, news, rates, sends, receipts, rosters)
     audience, tickets = Audience(database, **limits), Tickets(sealer, identity)
     tail, watch = Tail(database, feed, clock, audience), Watch(Hub(feed), tickets, clock)
@@ -228,7 +229,9 @@ async def node(
     listener = await listen(app, bind("127.0.0.1", 0))
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=40)) as http:
-            running = Node(resource.resource_id, resources, identity, audience, tail, worker, listener, clock, http)
+            running = Node(
+                resource.resource_id, resources, identity, audience, feed, tail, worker, listener, clock, http
+            )
             yield running
             for socket in running.sockets:
                 socket.transport.abort()

@@ -224,7 +224,7 @@ class Product:
             clock,
             news,
             rates,
-            Sends(database, clock, news, rosters),
+            Sends(database, clock, news, rates, rosters),
             Receipts(database, clock, news),
             rosters,
         )

@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from landline.core.errors import Refusal
+from landline.core.errors import Refusal, Unavailable
 from landline.edge.http import Request, Response
 from landline.edge.server import App
 from landline.edge.websockets import WebSocket
@@ -31,10 +31,11 @@ class Gathered:
     def __init__(self, app: App, ports: Sequence[int]) -> None:
         self._app = app
         self.limits = app.limits
+        self.room = app.room
         self._ports = list(ports)
         self._callout = HttpCallout(loopback_open=True)
 
-    async def respond(self, request: Request, refusal: Refusal | None = None) -> Response:
+    async def respond(self, request: Request, refusal: Refusal | Unavailable | None = None) -> Response:
         """See `HttpApp.respond`."""
         path = request.target.partition("?")[0]
         if refusal is not None or request.method != "GET" or path not in ("/metrics", "/healthz"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import resource
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -22,6 +23,8 @@ log = structlog.get_logger()
 
 APPLICATION_CLOSE_S = 1.0
 """With the drain of the listeners and PostgreSQL's fast stop this makes the 5 s within which everything is down."""
+
+MOST_FILES = 65_536
 
 
 @dataclass(slots=True)
@@ -57,6 +60,7 @@ class Serving:
     ) -> Application:
         """Serve when this returns. `gather`: ports of the `own` sockets of all processes, whose figures the admin port
         shows together. Raises `Refusal` or `Unavailable`."""
+        _open_more_files()
         stack, clock = self._stack, DrivenClock() if self._config.driven_clock else SystemClock()
         self._application = await self._build(self._config, dsn, clock, self._place)
         stack.push_async_callback(_within, APPLICATION_CLOSE_S, self._application.close)
@@ -102,6 +106,15 @@ def reload_tls(config: Config, tls: ssl.SSLContext | None) -> None:
         log.info("certificate.loaded", ends=certificates.ends(certificate).isoformat())
     except (CannotListen, OSError, ValueError) as error:
         log.error("certificate.not_loaded", reason=str(error))
+
+
+def _open_more_files() -> None:
+    """Have as many files open as this user may: what systems give at first, often 1,024, is for programs that call
+    `select`, and every connection is one."""
+    given, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if most == resource.RLIM_INFINITY else min(most, MOST_FILES)
+    if given != resource.RLIM_INFINITY and given < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _spare_collector() -> None:

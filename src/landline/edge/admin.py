@@ -49,7 +49,7 @@ def admin_app(
         Gate(admin_token=token),
         metrics=RequestMetrics(registry, prefix="landline_admin"),
         cors=cors or Cors(()),
-        limits=limits,
+        limits=limits or Limits(total_bytes=32 << 20, connections=256, strangers=64),
     )
 
 

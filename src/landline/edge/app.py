@@ -17,6 +17,7 @@ from landline.edge.cors import Cors
 from landline.edge.gate import Gate
 from landline.edge.http import Limits, Request, Response
 from landline.edge.metrics import RequestMetrics
+from landline.edge.room import FEW_BYTES, Room
 from landline.edge.routes import Access, MethodNotAllowed, Route, Router
 from landline.edge.websockets import Gone, SocketRoute, WebSocket
 
@@ -54,11 +55,12 @@ class Edge:
         self._metrics = metrics
         self._cors = cors or Cors()
         self.limits = limits or Limits()
+        self.room = metrics.room = Room(self.limits)
         self._log_every = log_every
         self._slow_s = slow_s
         self._successes = 0
 
-    async def respond(self, request: Request, refusal: Refusal | None = None) -> Response:
+    async def respond(self, request: Request, refusal: Refusal | Unavailable | None = None) -> Response:
         """See `HttpApp.respond`."""
         started = perf_counter()
         token = request_ids.current.set(request.request_id)
@@ -67,7 +69,8 @@ class Edge:
             route, response = await self._answer(request, refusal)
             seconds = perf_counter() - started
             self._metrics.observe(route.name or route.template, response.status, seconds)
-            self._log(request, route, response.status, seconds)
+            if refusal is None or isinstance(refusal, Refusal):  # else the room tells of all of them together
+                self._log(request, route, response.status, seconds)
         finally:
             self._metrics.in_flight -= 1
             request_ids.current.reset(token)
@@ -94,6 +97,7 @@ class Edge:
         except Exception as error:
             if not isinstance(error, Refusal | Unavailable):  # a bug: the edge is where it ends
                 log.exception("edge.bug", operation=route.name, request_id=request.request_id)
+            errors.untie(error)
             if socket.accepted:
                 socket.close(1011)
             else:
@@ -107,7 +111,7 @@ class Edge:
         self._log(request, route, response.status, 0.0)
         socket.refuse(response.status, {**response.headers, **request_ids.headers(request)}, response.body)
 
-    async def _answer(self, request: Request, refusal: Refusal | None) -> tuple[Route, Response]:
+    async def _answer(self, request: Request, refusal: Refusal | Unavailable | None) -> tuple[Route, Response]:
         route = _UNKNOWN
         try:
             if refusal is None:
@@ -121,12 +125,16 @@ class Edge:
                 _check_version(request)
             if route.access is not Access.NONE:
                 await self._gate.admit(request, route.access)
+            if len(request.body) > FEW_BYTES and request.method in ("GET", "HEAD"):
+                self.room.release(request)  # it may wait for long, and what was signed with it means nothing here
             return route, await route.handler(request)
         except (Refusal, Unavailable) as error:
+            errors.untie(error)
             # What broke the grammar or a limit is told as that, also where there is no such path.
             return route, errors.answer(refusal or error, route.errors, route.access, request.request_id)
         except Exception as error:  # a bug: the edge is where it ends
             log.exception("edge.bug", operation=route.name, request_id=request.request_id)
+            errors.untie(error)
             return route, errors.answer(error, route.errors, route.access, request.request_id)
 
     def _find(self, request: Request) -> tuple[Route, dict[str, str]]:

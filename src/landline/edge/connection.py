@@ -5,25 +5,24 @@ request.
 
 import asyncio
 import re
-import time
 from collections.abc import Callable
-from email.utils import formatdate
 from functools import lru_cache
-from http import HTTPStatus
 from typing import cast
 
 import httptools
 import structlog
 
-from landline.core.errors import Invalid, NotServed, Refusal, TooLarge
-from landline.edge import request_ids
-from landline.edge.http import HttpApp, Live, Request, Response
+from landline.core.errors import Invalid, NotServed, Refusal, TooLarge, TooMany, Unavailable
+from landline.edge import answers, request_ids
+from landline.edge.answers import Answers, Gone
+from landline.edge.http import HttpApp, Request
+from landline.edge.room import FEW_BYTES
 
 log = structlog.get_logger()
 
 KEEP_ALIVE_S = 75.0
-PIECE_TIMEOUT_S = 30.0
-"""How long a client may take to read an answer, or a piece of a streamed one."""
+MOST_AHEAD = 64
+"""Requests that wait for the one before them: a piece of 64 KiB may hold thousands, each a hundred times its size."""
 LINGER_S = 2.0
 """How long what a refused client still sends is read and dropped: closing at once would reset the connection and take
 the refusal with it (RFC 9112 §9.6)."""
@@ -33,10 +32,10 @@ _SINGLE = frozenset(
 )
 """Headers that mean something else to each reader when they are sent twice."""
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_STEP = (1 << 14) - 1
+"""The room is told of so many bytes more at once."""
 _LONGEST_KEPT = 64
 """Bytes of a header's name that is remembered: what a client makes up must not fill the memory."""
-_UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 Upgrade = Callable[[asyncio.Transport, Request, bytes], None]
@@ -50,10 +49,6 @@ class TooSlow(Refusal):
     code = "RequestTimeout"
 
 
-class Gone(Exception):
-    """The client left before it had its whole answer, or reads too slowly."""
-
-
 class HttpConnection(asyncio.Protocol):
     """One connection. It is in `connections` from when it is made until it is closed and its request has ended."""
 
@@ -62,31 +57,36 @@ class HttpConnection(asyncio.Protocol):
     ) -> None:
         self._app = app
         self._limits = app.limits
+        self._room = app.room
+        self._most_head = app.limits.header_bytes + app.limits.target_bytes
         # Chunks of single bytes are 6 on the wire; trailers count too, which the parser would gather without end.
-        self._most_bytes = app.limits.header_bytes + app.limits.target_bytes + 8 * app.limits.body_bytes
+        self._most_bytes = self._most_head + 8 * app.limits.body_bytes
         self._connections = connections
         self._upgrade = upgrade
         self._loop = loop
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)  # set before anything else is called
+        self._answers: Answers = cast(Answers, None)
         self._client = ""
         self._parser = httptools.HttpRequestParser(self)
-        self._waiting: list[tuple[Request, Refusal | None, bool]] = []
+        self._waiting: list[tuple[Request, Refusal | Unavailable | None, bool]] = []
         """Requests read, in order, each with why it is refused and whether the connection goes on after it."""
         self._task: asyncio.Task[None] | None = None
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._drained: asyncio.Event | None = None
-        self._live: Live | None = None
-        """Who streams the answer in hand, when it has no end of its own."""
-        self._lost = False
         self._deaf = False
         """What still comes is dropped: the connection ends after what is in hand."""
+        self._known = False
+        """It has sent a whole request."""
+        self._counted = FEW_BYTES
+        """What the room knows to be held by the request that is being read."""
         self._cut = False
         """A request was refused before it had come whole: its client may still be sending."""
         self._begin()
 
     def _begin(self) -> None:
         """Nothing of the next request has come."""
+        if self._counted > FEW_BYTES:
+            self._discount()
         self._begun = False
         self._read_bytes = 0
         self._url = b""
@@ -103,36 +103,40 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._answers = Answers(self._transport, self._room, self._loop)
         peer = transport.get_extra_info("peername")
         self._client = peer[0] if peer else ""
+        if not self._room.enter(self, _descriptor(transport), self._loop.time()):
+            self._deaf = True
+            return self._transport.abort()
         self._connections.add(self)
-        self._set_deadline(KEEP_ALIVE_S)
+        return self._set_deadline(KEEP_ALIVE_S)
 
     def eof_received(self) -> bool:
         """Who has said all may still listen: whether the connection stays for what is in hand (TLS knows no halves)."""
         self._deaf = True
-        return self._task is not None and self._live is None and not self._transport.get_extra_info("sslcontext")
+        return (
+            self._task is not None and self._answers.live is None and not self._transport.get_extra_info("sslcontext")
+        )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost = self._deaf = True
-        self._waiting.clear()
+        self._deaf = True
+        while self._waiting:
+            request = self._waiting.pop()[0]
+            if len(request.body) > FEW_BYTES:
+                self._room.release(request)
         if self._timer is not None:
             self._timer.cancel()
-        if self._drained is not None:
-            self._drained.set()
+        self._answers.lose()
         if self._task is None:
             self._connections.discard(self)
-        elif self._live is not None:
-            self._live.gone()
         self._let_go()
 
     def pause_writing(self) -> None:
-        self._drained = asyncio.Event()
+        self._answers.pause()
 
     def resume_writing(self) -> None:
-        if self._drained is not None:
-            self._drained.set()
-            self._drained = None
+        self._answers.resume()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -148,12 +152,16 @@ class HttpConnection(asyncio.Protocol):
                 self._refuse(Refusal(f"This is no HTTP request: {error}.", code="BadRequest"))
         if self._deaf or not self._begun:
             return
-        if not self._headers_done and self._read_bytes > self._limits.header_bytes + self._limits.target_bytes:
+        if not self._headers_done and self._read_bytes > self._most_head:
             self._refuse(_too_many_headers(self._limits.header_bytes))
         elif self._read_bytes > self._most_bytes:
             self._refuse(_too_large(self._limits.body_bytes))
-        elif not begun or self._deadline is None:  # a new request has begun, maybe right behind another one
-            self._set_deadline(self._limits.body_timeout_s)
+        else:
+            if not begun or self._deadline is None:  # a new request has begun, maybe right behind another one
+                self._set_deadline(self._limits.body_timeout_s)
+            read = self._read_bytes
+            if read > self._counted or len(data) > self._counted:
+                self._count(max(read, len(data)))
 
     # httptools' callbacks
 
@@ -211,6 +219,11 @@ class HttpConnection(asyncio.Protocol):
         goes_on = self._parser.should_keep_alive()
         request, refusal = self._request(), self._refusal
         self._begin()
+        if not self._known:
+            self._known = True
+            self._room.know(self)
+        if len(request.body) > FEW_BYTES:
+            refusal = self._room.hold(request, self._loop.time()) or refusal
         self._take(request, refusal, goes_on)
 
     # what was read
@@ -261,13 +274,29 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._asks_to_go_on = True
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: Refusal | Unavailable) -> None:
         """Answer what was read so far with `refusal`, and read no more."""
         self._cut = True
+        if self._counted > FEW_BYTES:
+            self._discount()
         self._body = b""
         self._take(self._request(), refusal, False)
 
-    def _take(self, request: Request, refusal: Refusal | None, goes_on: bool) -> None:
+    def _count(self, read: int) -> None:
+        """At most `read` bytes of a request have come; of one that began behind the end of another it is not known how
+        many, and of chunks only what they hold is kept."""
+        held = min(read, len(self._body) + self._most_head)
+        if held > self._counted:
+            self._counted = held | _STEP
+            self._room.grow(self, self._counted, self._loop.time())
+
+    def _discount(self) -> None:
+        self._counted = FEW_BYTES
+        self._room.finish(self)
+
+    def _take(self, request: Request, refusal: Refusal | Unavailable | None, goes_on: bool) -> None:
+        if len(self._waiting) == MOST_AHEAD and goes_on:
+            refusal, goes_on, self._cut = TooMany(f"At most {MOST_AHEAD} requests are read ahead."), False, True
         self._deadline = None
         self._deaf = not goes_on
         if self._task is None:
@@ -303,14 +332,20 @@ class HttpConnection(asyncio.Protocol):
 
     # answering
 
-    async def _handle(self, request: Request, refusal: Refusal | None, goes_on: bool) -> None:
+    async def _handle(self, request: Request, refusal: Refusal | Unavailable | None, goes_on: bool) -> None:
         """Answer `request`, and those that came behind it meanwhile."""
         try:
             while True:
-                response = await self._app.respond(request, refusal)
+                try:
+                    response = await self._app.respond(request, refusal)
+                finally:
+                    if len(request.body) > FEW_BYTES:
+                        self._room.release(request)
                 goes_on = goes_on and bool(self._waiting or not self._deaf)
-                await self._write(request, response, goes_on)
-                if not goes_on or self._lost or (self._deaf and not self._waiting):  # it may be told so while it writes
+                await self._answers.write(request, response, goes_on)
+                if (
+                    not goes_on or self._answers.lost or (self._deaf and not self._waiting)
+                ):  # it may be told so while it writes
                     return self._end()
                 if not self._waiting:
                     return self._ready()
@@ -324,7 +359,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.abort()
         finally:
             self._task = None
-            if self._lost:
+            if self._answers.lost:
                 self._connections.discard(self)
 
     def _ready(self) -> None:
@@ -335,61 +370,17 @@ class HttpConnection(asyncio.Protocol):
             self._asks_to_go_on = False
             self._transport.write(_CONTINUE)
 
-    async def _write(self, request: Request, response: Response, goes_on: bool) -> None:
-        """Raises `Gone`."""
-        bare = request.method == "HEAD"
-        if response.stream is not None:
-            return await self._write_stream(request, response, goes_on, bare)
-        if self._lost:
-            return None
-        length = "" if response.status == 204 else f"content-length: {len(response.body)}\r\n"  # RFC 9110 §8.6
-        head = _head(request, response, length, goes_on)
-        self._transport.write(head if bare else head + response.body)
-        if self._drained is not None:
-            await self._drain()
-        return None
+    # room for others
 
-    async def _write_stream(self, request: Request, response: Response, goes_on: bool, bare: bool) -> None:
-        """The answer in pieces, each given to a reader that took the one before in time. Raises `Gone`."""
-        stream = response.stream
-        assert stream is not None
-        try:
-            if self._lost:
-                raise Gone
-            self._transport.write(_head(request, response, "transfer-encoding: chunked\r\n", goes_on))
-            if not bare:
-                self._live = response.live
-                await self._write_chunk(response.body)
-                async for piece in stream:
-                    await self._write_chunk(piece)
-                if self._lost:
-                    raise Gone
-                self._transport.write(b"0\r\n\r\n")
-        except Gone:
-            raise
-        except Exception as error:  # too late for another status
-            log.exception("edge.stream_cut", request_id=request.request_id)
-            raise Gone from error
-        finally:
-            self._live = None
-            await stream.aclose()
+    def give_way(self, refusal: Unavailable) -> None:
+        """See `room.Guest`."""
+        if not self._deaf:
+            self._refuse(refusal)
 
-    async def _write_chunk(self, piece: bytes) -> None:
-        if self._lost:
-            raise Gone
-        if piece:
-            self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-        await self._drain()
-
-    async def _drain(self) -> None:
-        """Until the client has read enough of what was written. Raises `Gone`."""
-        if self._drained is None:
-            return
-        try:
-            async with asyncio.timeout(PIECE_TIMEOUT_S):
-                await self._drained.wait()
-        except TimeoutError:
-            raise Gone from None
+    @property
+    def idle_until(self) -> float | None:
+        """See `room.Guest`."""
+        return None if self._begun or self._task is not None else self._deadline
 
     # ending
 
@@ -398,8 +389,8 @@ class HttpConnection(asyncio.Protocol):
         self._deaf = True
         if self._task is None:
             self._transport.close()
-        elif self._live is not None:
-            self._live.stopping()
+        elif self._answers.live is not None:
+            self._answers.live.stopping()
 
     def abort(self) -> None:
         """End now, whatever is in hand."""
@@ -408,7 +399,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport.abort()
 
     def _end(self) -> None:
-        if not self._cut or self._lost:
+        if not self._cut or self._answers.lost:
             return self._close()
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
@@ -421,11 +412,12 @@ class HttpConnection(asyncio.Protocol):
         """End once the client has read what was written, or takes too long to."""
         self._transport.close()
         if self._transport.get_write_buffer_size():
-            self._loop.call_later(PIECE_TIMEOUT_S, self._transport.abort)
+            self._loop.call_later(answers.PIECE_TIMEOUT_S, self._transport.abort)
 
     def _let_go(self) -> None:
         """Nothing more will come. The parser holds us, and we what came of a request: the collector of cycles comes too
         seldom to wait for it."""
+        self._room.leave(self)
         self._begin()
         self._parser = cast(httptools.HttpRequestParser, None)
 
@@ -454,25 +446,15 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(TooSlow("The request did not arrive in time."))
 
 
-def _head(request: Request, response: Response, framing: str, goes_on: bool) -> bytes:
-    headers = response.headers
-    if _UNSAFE.search("".join(headers.values())):
-        raise ValueError("a header of the answer holds control characters")
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    kept = "" if "connection" not in request.headers else "connection: keep-alive\r\n"  # HTTP/1.0 waits for it
-    start = _STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} \r\n"
-    ending = kept if goes_on else "connection: close\r\n"
-    return f"{start}date: {_date(int(time.time()))}\r\n{lines}{ending}{framing}\r\n".encode("latin-1")
-
-
-@lru_cache(maxsize=2)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)
-
-
 @lru_cache(maxsize=1024)
 def _lower(name: bytes) -> str:
     return name.decode("latin-1").lower()
+
+
+def _descriptor(transport: asyncio.BaseTransport) -> int:
+    """The number of its file; 0 when it has none."""
+    found = transport.get_extra_info("socket")
+    return found.fileno() if found is not None else 0
 
 
 def _authority(url: bytes) -> str:

@@ -3,7 +3,7 @@
 Bodies follow acs-wire.md 3 (ACS) and 4.6 (SMS); `x-ms-error-code` repeats the code for clients that read no body.
 """
 
-from typing import Any
+from typing import Any, cast
 
 from landline.core.errors import Invalid, NotFound, Refusal, TooMany, Unauthorized, Unavailable
 from landline.edge.http import Response, json_response
@@ -32,6 +32,18 @@ def answer(error: Exception, style: ErrorStyle, access: Access, request_id: str)
         case _:
             message = f"The server failed to handle the request. Its log says why, under request id {request_id}."
             return _acs(500, "InternalServerError", message)
+
+
+def untie(error: BaseException) -> None:
+    """Let go of the frames that `error`, and those that led to it, came through. A frame that still knows its error, or
+    a future that does, is a circle with the request in it, and the collector of those comes seldom."""
+    at: BaseException | None = error
+    while at is not None and at.__traceback__ is not None:
+        at.__traceback__ = None
+        if isinstance(at, BaseExceptionGroup):
+            for each in cast(BaseExceptionGroup[BaseException], at).exceptions:
+                untie(each)
+        at = at.__cause__ or at.__context__
 
 
 def _refusal(error: Refusal, style: ErrorStyle, access: Access, request_id: str) -> Response:

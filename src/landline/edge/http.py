@@ -1,15 +1,18 @@
 """Requests and responses of the HTTP edge: thin values, because the hot path pays for every layer."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from landline.core.errors import Refusal, Unauthorized
+from landline.core.errors import Refusal, Unauthorized, Unavailable
 from landline.core.ids import RawId, ResourceId
 from landline.wire import base
+
+if TYPE_CHECKING:
+    from landline.edge.room import Room
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,12 @@ class Limits:
     header_bytes: int = 32_768
     header_count: int = 100
     target_bytes: int = 8_192
+    total_bytes: int = 128 << 20
+    """What requests that are being read or handled hold together, small ones apart (`edge.room`)."""
+    connections: int = 25_000
+    """Open at once, sockets included: chat's alone are up to 20,000."""
+    strangers: int = 4096
+    """Of those, the ones that have sent no whole request yet."""
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -80,6 +89,10 @@ class Request(msgspec.Struct):
 class Live(Protocol):
     """A streamed answer that has no end of its own."""
 
+    def begun(self, cut: Callable[[], None]) -> None:
+        """It is being written. `cut` ends its connection at once, and drops what its client has not read."""
+        ...
+
     def stopping(self) -> None:
         """The server stops: end the stream soon."""
         ...
@@ -112,8 +125,10 @@ class HttpApp(Protocol):
     """What is served behind a listener."""
 
     limits: Limits
+    room: "Room"
+    """Shared by all its connections."""
 
-    async def respond(self, request: Request, refusal: Refusal | None = None) -> Response:
+    async def respond(self, request: Request, refusal: Refusal | Unavailable | None = None) -> Response:
         """The answer to `request`; when it broke a limit or the grammar, which is `refusal`, in the shape of the path
         it was sent to. Never raises."""
         ...

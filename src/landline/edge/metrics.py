@@ -8,6 +8,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from landline.edge.room import Room
+
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -20,6 +22,7 @@ class RequestMetrics(Collector):
         self._latencies: dict[str, list[int]] = {}
         self._seconds: dict[str, float] = {}
         self.in_flight = 0
+        self.room: Room | None = None
         registry.register(self)
 
     def observe(self, operation: str, status: int, seconds: float) -> None:
@@ -50,6 +53,24 @@ class RequestMetrics(Collector):
         yield latencies
         yield GaugeMetricFamily(
             f"{self._prefix}_http_requests_in_flight", "HTTP requests being handled.", value=self.in_flight
+        )
+        if self.room is not None:
+            yield from self._figures(self.room)
+
+    def _figures(self, room: Room) -> Iterator[Metric]:
+        prefix = f"{self._prefix}_http"
+        yield GaugeMetricFamily(f"{prefix}_connections", "Open connections.", value=room.connections)
+        yield GaugeMetricFamily(
+            f"{prefix}_held_bytes", "Bytes of requests being read or handled, small ones apart.", value=room.held_bytes
+        )
+        refused = CounterMetricFamily(f"{prefix}_no_room", "What there was no room for.", labels=["what"])
+        refused.add_metric(["request"], room.refused_requests)
+        refused.add_metric(["connection"], room.refused_connections)
+        refused.add_metric(["connection_cut"], room.cut_connections)
+        refused.add_metric(["answer"], room.cut_readers)
+        yield refused
+        yield GaugeMetricFamily(
+            f"{prefix}_unread_bytes", "Bytes of answers whose clients read slowly.", value=room.unread_bytes
         )
 
 

@@ -19,6 +19,8 @@ log = structlog.get_logger()
 
 DRAIN_S = 3
 CANCEL_S = 0.3
+HANDSHAKE_S = 10.0
+"""How long a client may take to agree on TLS: until then it is no connection that could give way."""
 BACKLOG = 2048
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # RFC 9325 §4.2, for TLS 1.2; those of TLS 1.3 need no choosing
 _PORT_TRIES = 20
@@ -79,6 +81,7 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._servers: list[asyncio.AbstractServer] = []
         self._connections = Open()
+        app.room.add(self._connections)
         self._tasks = Open()
         """Requests for WebSockets that are being answered."""
         self._closed: asyncio.Future[None] = self._loop.create_future()
@@ -87,7 +90,13 @@ class Listener:
         """Serve on `sockets` when this returns."""
         self.port = sockets[0].getsockname()[1]
         for listening in sockets:
-            server = await self._loop.create_server(self._connected, sock=listening, ssl=self._tls, backlog=BACKLOG)
+            server = await self._loop.create_server(
+                self._connected,
+                sock=listening,
+                ssl=self._tls,
+                ssl_handshake_timeout=HANDSHAKE_S if self._tls is not None else None,
+                backlog=BACKLOG,
+            )
             self._servers.append(server)
 
     async def wait(self) -> None:
@@ -106,6 +115,7 @@ class Listener:
         except TimeoutError:
             await self._cancel()
         if not self._closed.done():
+            self._app.room.remove(self._connections)
             self._closed.set_result(None)
 
     async def _cancel(self) -> None:

@@ -15,7 +15,7 @@ from websockets.typing import Subprotocol
 from landline.edge.http import Caller
 from landline.engines.clock import DrivenClock
 from landline.services.chat import records_log
-from landline.services.chat.model.changes import ThreadPropertiesUpdated
+from landline.services.chat.model.changes import ThreadPropertiesUpdated, TypingIndicatorReceived
 from landline.services.chat.model.ids import parse_thread
 from landline.services.chat.model.values import Participant, Properties
 from landline.services.chat.stream import records
@@ -370,8 +370,24 @@ async def test_a_slow_reader_is_cut_and_comes_back(one: Node) -> None:
     await stuck.wait_closed()
 
 
+def types(one: Node, who: User, other: User, thread: str, name: str) -> None:
+    """As `Messages.typing` tells of it, without the round trips."""
+    now = one.clock.now()
+    recipients = (who.raw_id, other.raw_id)
+    change = TypingIndicatorReceived(
+        thread=parse_thread(thread),
+        recipients=recipients,
+        version=1,
+        at=now,
+        sender=who.raw_id,
+        sender_display_name=name,
+    )
+    one.feed.tell(one.resource, change)
+
+
+@pytest.mark.parametrize("what", ["messages", "typing"])
 async def test_readers_that_are_slow_together_are_cut_one_by_one(
-    database: Database, dsn: str, clock: DrivenClock
+    database: Database, dsn: str, clock: DrivenClock, what: str
 ) -> None:
     async with node(database, dsn, clock, most_behind=1) as strict:
         ann, bob = await strict.user(), await strict.user()
@@ -384,8 +400,12 @@ async def test_readers_that_are_slow_together_are_cut_one_by_one(
         sent = 0
         while strict.audience.size == 3:
             assert sent < 3000, "no slow reader was ever cut"
-            await strict.send(ann, thread, f"{sent}".ljust(20_000))
-            await quick.texts(1)
+            if what == "messages":
+                await strict.send(ann, thread, f"{sent}".ljust(20_000))
+                await quick.texts(1)
+            else:
+                types(strict, ann, bob, thread, f"{sent}".ljust(20_000))
+                await asyncio.sleep(0)
             sent += 1
         assert strict.audience.size == 2, "there is room for one"
         for each in stuck:

@@ -130,4 +130,6 @@ async def test_a_slow_reader_is_cut(one: Node) -> None:
         await one.send(ann, thread, f"{sent}".ljust(20_000))
         assert await quick.texts(1) == [f"{sent}".ljust(20_000)]
         sent += 1
+    with pytest.raises(aiohttp.ClientError):  # at once, not when it has not read for long: what it holds is nobody's
+        await asyncio.wait_for(stuck.answer.content.read(), 20)
     stuck.answer.close()

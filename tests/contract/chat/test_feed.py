@@ -10,7 +10,7 @@ import pytest
 from tests.support.chat import RESOURCE, Process, process
 
 from landline.core.errors import Forbidden, TooMany, Unavailable
-from landline.core.ids import ResourceId
+from landline.core.ids import RawId, ResourceId
 from landline.engines.clock import DrivenClock
 from landline.services.chat.messages import Edit
 from landline.services.chat.model import changes
@@ -141,6 +141,29 @@ async def test_acs_rates_are_kept_where_they_are_switched_on(database: Database,
     with pytest.raises(TooMany):
         await one.messages.typing(RESOURCE, ann, thread, None)
     await one.messages.typing(RESOURCE, bob, thread, None)
+
+
+@pytest.mark.parametrize("how", ["send", "list", "topic", "leave"])
+async def test_who_is_not_in_a_thread_takes_nothing_of_its_rates(database: Database, dsn: str, how: str) -> None:
+    one = process(database, dsn, clock=DrivenClock(), acs_limits=True)
+    ann, bob = await one.user(), await one.user()
+    thread = await one.thread(ann)
+
+    async def tried(user: RawId) -> None:
+        match how:
+            case "send":
+                await one.send(thread, user)
+            case "list":
+                await one.messages.listed(RESOURCE, user, thread, None, None, 10)
+            case "topic":
+                await one.chat.update(RESOURCE, user, thread, Patch(topic="Mine"))
+            case _:
+                await one.chat.remove(RESOURCE, user, thread, ann)
+
+    for _ in range(260 if how == "list" else 12):
+        with pytest.raises(Forbidden):
+            await tried(bob)
+    await tried(ann)
 
 
 async def test_one_commit_refuses_some_and_takes_the_others(one: Process) -> None:

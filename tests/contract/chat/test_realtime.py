@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -12,15 +12,16 @@ import aiohttp
 import pytest
 from tests.support.realtime import SECRET, Browser, Node, Page, message, node, typing
 
-from landline.core.errors import TooMany, Unauthorized
+from landline.core.errors import Refusal, TooMany, Unauthorized
 from landline.core.ids import RawId, ResourceId
-from landline.edge.http import Caller
+from landline.edge.http import Caller, Request
 from landline.edge.websockets import FEW_BYTES
-from landline.engines.bus import MemoryBus
+from landline.engines.bus import Ear, MemoryBus
 from landline.engines.clock import DrivenClock
 from landline.protocols.trouter import packets
 from landline.protocols.trouter.client import Draining, Ended, Pushed
 from landline.services.chat.feed import Feed
+from landline.services.chat.realtime.api import RealTime
 from landline.services.chat.realtime.hub import AT_ONCE, Hub
 from landline.services.chat.realtime.sockets import UNREAD_BYTES
 from landline.services.chat.realtime.tickets import Holder, Tickets
@@ -214,6 +215,18 @@ async def test_polls_bring_what_sockets_would(one: Node, browser: Browser) -> No
     assert (await browser.request(one, "GET", path, params=params))[1] == '6:::1+["pong"]'
 
 
+async def test_who_says_much_and_never_asks_what_there_is_is_gone(one: Node, browser: Browser) -> None:
+    params = await browser.allocate(one, (await one.user())[1])
+    path = "/socket.io/1/xhr-polling/abc"
+    await browser.request(one, "GET", path, params=params)
+    pings = packets.body(['5:1+::{"name":"ping"}'] * packets.MOST)
+    said = 0
+    while (await browser.request(one, "POST", path, params=params, data=pings))[0] == 200:
+        said += packets.MOST
+        assert said * len('6:::1+["pong"]') < 2 * UNREAD_BYTES
+    assert one.hub.size == 0
+
+
 async def test_a_poll_belongs_to_its_user(one: Node, browser: Browser) -> None:
     path = "/socket.io/1/xhr-polling/abc"
     mine, theirs = [await browser.allocate(one, (await one.user())[1]) for _ in range(2)]
@@ -283,6 +296,51 @@ async def test_what_is_due_in_one_turn_goes_out_together_and_is_made_once(one: N
     for member in members:
         hub.leave(member)
     assert hub.size == 0
+
+
+class SlowBus(MemoryBus):
+    """One that takes its time to hear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.let_go = asyncio.Event(), asyncio.Event()
+        self.ears: list[Ear] = []
+
+    async def subscribe(self, subject: str, heard: Callable[[bytes], None]) -> Ear:
+        self.asked.set()
+        await self.let_go.wait()
+        self.ears.append(await super().subscribe(subject, heard))
+        return self.ears[-1]
+
+
+async def test_who_leaves_while_the_process_begins_to_listen_leaves_nothing(one: Node) -> None:
+    bus = SlowBus()
+    hub = Hub(Feed(bus))
+    user, token = await one.user()
+    tickets = Tickets(Sealer(SECRET), one.identity)
+    watch = Watch(hub, tickets, one.clock)
+    real_time = RealTime(hub, tickets, watch, one.clock)
+    sig = tickets.issue(Holder(one.resource, user, token, one.clock.now()))
+
+    async def ask(method: str, body: bytes = b"") -> int:
+        path = f"/socket.io/1/xhr-polling/abc?sig={sig}"
+        request = Request(method, path, {}, body, "1", params={"sid": "abc"})
+        route = next(each for each in real_time.routes() if (each.method, "{sid}" in each.template) == (method, True))
+        try:
+            return (await route.handler(request)).status
+        except Refusal as refused:
+            return refused.status
+
+    poll = asyncio.create_task(ask("GET"))
+    await bus.asked.wait()
+    assert await ask("POST", b"0::") == 200
+    bus.let_go.set()
+    assert await poll == 404
+    assert (hub.size, watch.held) == (0, 0)
+    other = Counted(Holder(one.resource, user, token, one.clock.now()))
+    await hub.join(other)  # nobody was left to listen for, so it begins anew
+    assert len(bus.ears) == 2
+    hub.leave(other)
 
 
 async def test_a_thousand_connections_do_not_hold_up_the_loop(one: Node) -> None:

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.registry import CollectorRegistry
 from tests.support.front import HOST, Client
 
-from landline.edge import connection, server
+from landline.edge import answers, connection, server
 from landline.edge.app import Edge
 from landline.edge.gate import Gate
 from landline.edge.http import Limits, Request, Response, json_response
@@ -258,7 +258,7 @@ async def test_a_request_that_is_not_read_because_others_wait_is_not_given_up(ha
 async def test_who_never_reads_its_last_answer_is_cut(
     handlers: Handlers, monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
-    monkeypatch.setattr(connection, "PIECE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(answers, "PIECE_TIMEOUT_S", 0.01)
     monkeypatch.setattr(connection, "KEEP_ALIVE_S", 0.01)
     client = Client(handlers.app())
     client.unread = 1

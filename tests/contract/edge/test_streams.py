@@ -3,7 +3,7 @@
 import asyncio
 import http.client
 from asyncio import to_thread
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import pytest
 from prometheus_client.registry import CollectorRegistry
@@ -113,6 +113,9 @@ class Endless:
         self.waits.set()
         await self.left.wait()
 
+    def begun(self, cut: Callable[[], None]) -> None:
+        self.cut = cut
+
     def gone(self) -> None:
         self.left.set()
 
@@ -128,6 +131,15 @@ async def test_nothing_more_is_written_to_a_reader_that_left() -> None:
     with capture_logs() as logs:
         await client.open.emptied()
     assert (client.written[-7:], logs) == (b"first\r\n", [])
+
+
+async def test_a_stream_may_cut_its_reader_at_once() -> None:
+    endless = Endless()
+    client = Client(app(endless))
+    client.connection.data_received(f"GET /pieces HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode())
+    await endless.waits.wait()
+    endless.cut()
+    assert client.aborted.is_set()
 
 
 async def test_a_stream_for_who_left_before_it_begins_is_closed_unread() -> None:

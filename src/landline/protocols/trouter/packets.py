@@ -9,6 +9,8 @@ from landline.protocols.trouter.errors import RemoteProtocolError
 
 _PACKET = re.compile(r"([0-8]):(\d{0,18})(\+?):([^:]{0,256})(?::(.*))?", re.DOTALL | re.ASCII)
 _MARK = "\N{REPLACEMENT CHARACTER}"
+_HEAD = re.compile(rb"\xfd\xff((?:[0-9]\x00){1,7})\xfd\xff")
+"""A packet's length between two marks, in UTF-16."""
 LONGEST = 65_536
 """Characters of a packet that is read."""
 MOST = 64
@@ -68,24 +70,19 @@ def split(text: str) -> list[str]:
     """The packets in one body. Raises `RemoteProtocolError`."""
     if not text.startswith(_MARK):
         return [text]
+    data = text.encode("utf-16-le", "surrogatepass")  # lengths count its units
     found: list[str] = []
-    rest = text
-    while rest:
-        mark, _, rest = rest.partition(_MARK)
-        length, second, rest = rest.partition(_MARK)
-        if mark or not second or not (length.isascii() and length.isdigit()) or len(length) > 7 or len(found) >= MOST:
+    at = 0
+    while at < len(data):
+        head = _HEAD.match(data, at)
+        if head is None or len(found) >= MOST:
             raise RemoteProtocolError("The body's packets are not framed.")
-        packet, rest = _cut(rest, int(length))
-        found.append(packet)
+        begin = head.end()
+        at = begin + 2 * int(head.group(1).decode("utf-16-le"))
+        if at > len(data):
+            raise RemoteProtocolError("A packet of the body is shorter than it says.")
+        found.append(data[begin:at].decode("utf-16-le", "replace"))
     return found
-
-
-def _cut(text: str, units: int) -> tuple[str, str]:
-    data = text.encode("utf-16-le", "surrogatepass")
-    if 2 * units > len(data):
-        raise RemoteProtocolError("A packet of the body is shorter than it says.")
-    first, rest = data[: 2 * units], data[2 * units :]
-    return first.decode("utf-16-le", "replace"), rest.decode("utf-16-le", "replace")
 
 
 def _units(text: str) -> int:

@@ -55,21 +55,32 @@ class Rates:
         if self._policy_on:
             await self._bus.subscribe(SUBJECT, self._heard)
 
+    def check(self, operation: Operation, resource: ResourceId, user: RawId, thread: ThreadId) -> None:
+        """Raises `TooMany` when a request is over a rate; counts nothing. For requests of which it is not known yet
+        whether they are of somebody in the thread: nobody else is to take of its rates."""
+        if self._policy_on:
+            self._checked(_Taken(self._process, operation, resource, user, thread))
+
     def take(self, operation: Operation, resource: ResourceId, user: RawId, thread: ThreadId | None = None) -> None:
         """Count a request. Raises `TooMany`, having counted nothing, when it is over a rate."""
         if not self._policy_on:
             return
-        now, share = self._clock.now().timestamp(), 1 if self._bus.together else self._share()
         taken = _Taken(self._process, operation, resource, user, thread)
-        windows = self._windows_of(taken)
-        for rate, window in windows:
-            wait_s = window.wait_s(rate.limits, now, share)
-            if wait_s > 0:
-                told = " and ".join(f"{count} in {seconds:g} s" for count, seconds in rate.limits)
-                raise TooMany(f"A {rate.per.value} may {operation.value} {told}.", retry_after_s=wait_s)
-        for rate, window in windows:
+        now = self._checked(taken)
+        for rate, window in self._windows_of(taken):
             window.take(rate.limits, now)
         self._bus.publish(SUBJECT, msgspec.msgpack.encode(taken))
+
+    def _checked(self, taken: _Taken) -> float:
+        """The instant at which `taken` is within its rates. Raises `TooMany`."""
+        now, share = self._clock.now().timestamp(), 1 if self._bus.together else self._share()
+        for rate in RATES[taken.operation]:
+            window = self._windows.get(_key(rate, taken))
+            wait_s = 0.0 if window is None else window.wait_s(rate.limits, now, share)
+            if wait_s > 0:
+                told = " and ".join(f"{count} in {seconds:g} s" for count, seconds in rate.limits)
+                raise TooMany(f"A {rate.per.value} may {taken.operation.value} {told}.", retry_after_s=wait_s)
+        return now
 
     def _heard(self, data: bytes) -> None:
         taken = _DECODER.decode(data)

@@ -65,7 +65,7 @@ class Messages:
     async def send(self, draft: Draft) -> MessageId:
         """Send a message; its id, once it is committed. Raises `NotFound`, `Forbidden`, `Invalid`, `MessageTooLarge`,
         `TooMany`, `Unavailable`."""
-        self._rates.take(Operation.WRITE_MESSAGE, draft.resource, draft.sender, draft.thread)
+        self._rates.check(Operation.WRITE_MESSAGE, draft.resource, draft.sender, draft.thread)
         return await self._sends.submit(draft)
 
     async def listed(
@@ -78,23 +78,25 @@ class Messages:
         limit: int,
     ) -> list[Record]:
         """What `user` may see of a thread, the newest first. Raises `NotFound`, `Forbidden`, `TooMany`."""
-        self._rates.take(Operation.READ_MESSAGES, resource, user, thread)
+        self._rates.check(Operation.READ_MESSAGES, resource, user, thread)
         key = (resource, thread)
         async with self._database.connection() as connection:
             await access.readable(connection, key, user)
+            self._rates.take(Operation.READ_MESSAGES, resource, user, thread)
             return await records_messages.visible(connection, key, user, since, before, limit)
 
     async def one(self, resource: ResourceId, user: RawId, thread: ThreadId, message: MessageId) -> Record:
         """A message that `user` may see. Raises `NotFound`, `Forbidden`, `TooMany`."""
-        self._rates.take(Operation.READ_MESSAGES, resource, user, thread)
+        self._rates.check(Operation.READ_MESSAGES, resource, user, thread)
         key = (resource, thread)
         async with self._database.connection() as connection:
             await access.readable(connection, key, user)
+            self._rates.take(Operation.READ_MESSAGES, resource, user, thread)
             return await _visible(connection, key, user, message)
 
     async def edit(self, resource: ResourceId, user: RawId, thread: ThreadId, message: MessageId, edit: Edit) -> None:
         """Change one's own message. Raises `NotFound`, `Forbidden`, `Invalid`, `MessageTooLarge`, `TooMany`."""
-        self._rates.take(Operation.WRITE_MESSAGE, resource, user, thread)
+        self._rates.check(Operation.WRITE_MESSAGE, resource, user, thread)
         key, now = (resource, thread), to_milliseconds(self._clock.now())
         async with self._database.transaction() as connection:
             roster, row = await self._own(connection, key, user, message)
@@ -139,7 +141,7 @@ class Messages:
 
     async def delete(self, resource: ResourceId, user: RawId, thread: ThreadId, message: MessageId) -> None:
         """Delete one's own message: what it said is gone for good; again changes nothing. Raises as `edit`."""
-        self._rates.take(Operation.WRITE_MESSAGE, resource, user, thread)
+        self._rates.check(Operation.WRITE_MESSAGE, resource, user, thread)
         key, now = (resource, thread), to_milliseconds(self._clock.now())
         async with self._database.transaction() as connection:
             roster, row = await self._own(connection, key, user, message)
@@ -164,10 +166,11 @@ class Messages:
 
     async def typing(self, resource: ResourceId, user: RawId, thread: ThreadId, name: str | None) -> None:
         """Tell the others that `user` types. Raises `NotFound`, `Forbidden`, `TooMany`."""
-        self._rates.take(Operation.TYPING, resource, user, thread)
+        self._rates.check(Operation.TYPING, resource, user, thread)
         key, now = (resource, thread), to_milliseconds(self._clock.now())
         async with self._database.transaction() as connection:
             roster = await self._lively(connection, key, user)
+            self._rates.take(Operation.TYPING, resource, user, thread)
             change = TypingIndicatorReceived(
                 thread=thread,
                 recipients=roster,
@@ -181,10 +184,11 @@ class Messages:
 
     async def read(self, resource: ResourceId, user: RawId, thread: ThreadId, message: MessageId) -> None:
         """Tell the others that `user` has read up to `message`. Raises `NotFound`, `Forbidden`, `TooMany`."""
-        self._rates.take(Operation.READ_RECEIPT, resource, user, thread)
+        self._rates.check(Operation.READ_RECEIPT, resource, user, thread)
         key = (resource, thread)
         async with self._database.connection() as connection:
             roster = await self._lively(connection, key, user)
+            self._rates.take(Operation.READ_RECEIPT, resource, user, thread)
         await self._receipts.submit(Receipt(key, user, message, roster))
 
     async def receipts(
@@ -205,11 +209,12 @@ class Messages:
     async def _own(
         self, connection: Connection, key: Key, user: RawId, message: MessageId
     ) -> tuple[tuple[RawId, ...], Record]:
-        """Who is in the thread, which is locked, and the message, which `user` wrote."""
+        """Who is in the thread, which is locked, and the message, which `user` wrote. Counts as writing."""
         row = await access.locked(connection, key)
         roster = (await self._rosters.of(connection, {key: row}))[key]
         if user not in roster:
             raise access.no_member()
+        self._rates.take(Operation.WRITE_MESSAGE, key[0], user, key[1])
         found = await _visible(connection, key, user, message)
         if found["sender"] != user or found["kind"] not in WRITTEN:
             raise Forbidden("Only its sender may change or delete a message.", target="chatMessageId")

@@ -7,13 +7,15 @@ sequence; between processes the lock of the thread's row keeps the order in the 
 from collections.abc import Sequence
 from zlib import crc32
 
-from landline.core.errors import Refusal
+from landline.core.errors import Refusal, TooMany
 from landline.core.ids import RawId
 from landline.ports.clock import Clock
 from landline.services.chat import access, records, records_messages
+from landline.services.chat.limits import Rates
 from landline.services.chat.model.changes import MessageReceived
 from landline.services.chat.model.ids import MessageId, to_milliseconds
 from landline.services.chat.model.order import Place
+from landline.services.chat.model.rates import Operation
 from landline.services.chat.model.values import Draft
 from landline.services.chat.news import Change, News
 from landline.services.chat.records import Key
@@ -28,8 +30,9 @@ _LANES = 2
 class Sends:
     """Writes messages. What `submit` returns is committed, and told."""
 
-    def __init__(self, database: Database, clock: Clock, news: News, rosters: Rosters) -> None:
+    def __init__(self, database: Database, clock: Clock, news: News, rates: Rates, rosters: Rosters) -> None:
         self._database = database
+        self._rates = rates
         self._clock = clock
         self._news = news
         self._rosters = rosters
@@ -38,7 +41,7 @@ class Sends:
         ]
 
     async def submit(self, draft: Draft) -> MessageId:
-        """Commit `draft`; the id it got. Raises `NotFound`, `Forbidden`, `Unavailable`."""
+        """Commit `draft`; the id it got. Raises `NotFound`, `Forbidden`, `TooMany`, `Unavailable`."""
         lane = crc32(draft.thread.bytes) % _LANES
         done = await self._groups[lane].submit(draft)
         if isinstance(done, Refusal):
@@ -73,6 +76,11 @@ class Sends:
                 continue
             if draft.sender not in members[key]:
                 results.append(access.no_member())
+                continue
+            try:
+                self._rates.take(Operation.WRITE_MESSAGE, draft.resource, draft.sender, draft.thread)
+            except TooMany as over:
+                results.append(over)
                 continue
             sequence, message = places[key].next(now)
             change = MessageReceived(

@@ -181,11 +181,12 @@ class Chat:
 
     async def update(self, resource: ResourceId, user: RawId, thread: ThreadId, patch: Patch) -> None:
         """Change a thread's properties. Raises `NotFound`, `Forbidden`, `Invalid`, `TooMany`."""
-        self._rates.take(Operation.UPDATE_THREAD, resource, user, thread)
+        self._rates.check(Operation.UPDATE_THREAD, resource, user, thread)
         key, now = (resource, thread), to_milliseconds(self._clock.now())
         async with self._database.transaction() as connection:
             row = await access.locked(connection, key)
             members, editor = await self._members(connection, key, user)
+            self._rates.take(Operation.UPDATE_THREAD, resource, user, thread)
             old = _properties(row)
             new = _patched(old, patch)
             if new == old:
@@ -250,13 +251,14 @@ class Chat:
     ) -> list[Invalidated]:
         """Add `participants`; those in it already stay as they are. Those who are no users of the resource, returned.
         Raises `NotFound`, `Forbidden`, `Invalid`, `TooMany`."""
-        self._rates.take(Operation.CHANGE_PARTICIPANTS, resource, user, thread)
+        self._rates.check(Operation.CHANGE_PARTICIPANTS, resource, user, thread)
         values.check_batch(len(participants))
         good, invalid = await self._known(resource, participants)
         key, now = (resource, thread), to_milliseconds(self._clock.now())
         async with self._database.transaction() as connection:
             row = await access.locked(connection, key)
             members, initiator = await self._members(connection, key, user)
+            self._rates.take(Operation.CHANGE_PARTICIPANTS, resource, user, thread)
             new = [each for each in good.values() if each.raw_id not in members]
             if not new:
                 return invalid
@@ -280,12 +282,13 @@ class Chat:
     async def remove(self, resource: ResourceId, user: RawId, thread: ThreadId, who: str) -> None:
         """Remove the participant with the raw id `who`, or leave. Who is removed may still read what was there. Raises
         `NotFound`, `Forbidden`, `TooMany`."""
-        self._rates.take(Operation.CHANGE_PARTICIPANTS, resource, user, thread)
+        self._rates.check(Operation.CHANGE_PARTICIPANTS, resource, user, thread)
         key, now = (resource, thread), to_milliseconds(self._clock.now())
         target = own_user(who, resource)
         async with self._database.transaction() as connection:
             row = await access.locked(connection, key)
             members, initiator = await self._members(connection, key, user)
+            self._rates.take(Operation.CHANGE_PARTICIPANTS, resource, user, thread)
             if target is None or target not in members:
                 raise NotFound("The user is not a participant of this chat thread.", target="rawId")
             removed = (await records.participants_named(connection, key, [target]))[target]

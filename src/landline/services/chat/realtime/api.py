@@ -133,8 +133,11 @@ class RealTime:
             await self._hub.join(member)
         except BaseException:
             member.discard()
-            del self._polling[sid]
+            if self._polling.get(sid) is member:
+                del self._polling[sid]
             raise
+        if self._polling.get(sid) is not member:
+            raise NotFound("The session has ended.")
         self._watch.joined(member)
         return member
 

@@ -83,7 +83,8 @@ class Hub:
         self.figures = Figures()
 
     async def join(self, member: Member) -> None:
-        """`member` is told of every change that is committed from now on. Raises `TooMany`, `Unavailable`."""
+        """`member` is told of every change that is committed from now on, unless it leaves meanwhile. Raises `TooMany`,
+        `Unavailable`."""
         resource, user = member.holder.resource, member.holder.user
         if self.size >= self._most:
             raise Unavailable("This process has all the connections it can have.", retry_after_s=5.0)
@@ -97,8 +98,11 @@ class Hub:
                 if resource not in self._ears:
                     self._ears[resource] = await self._feed.listen(resource, partial(self._heard, resource))
         except BaseException:
-            self.leave(member)
+            if self._has(member):
+                self.leave(member)
             raise
+        if resource not in self._rooms:  # all of it left meanwhile, and found no ear to close
+            self._deafen(resource)
 
     def leave(self, member: Member) -> None:
         """`member` is told nothing more."""
@@ -111,9 +115,15 @@ class Hub:
             del room[user]
         if not room:
             del self._rooms[resource]
-            ear = self._ears.pop(resource, None)
-            if ear is not None:
-                ear.close()
+            self._deafen(resource)
+
+    def _has(self, member: Member) -> bool:
+        return member in self._rooms.get(member.holder.resource, {}).get(member.holder.user, ())
+
+    def _deafen(self, resource: ResourceId) -> None:
+        ear = self._ears.pop(resource, None)
+        if ear is not None:
+            ear.close()
 
     def members(self) -> Iterable[Member]:
         """All of them."""

@@ -79,9 +79,7 @@ class PollingMember:
     def flush(self) -> None:
         """See `Member.flush`."""
         self._news.set()
-        if self._bytes > UNREAD_BYTES and self._gone is not None:
-            self._figures.slow_readers += 1
-            self._over()
+        self._bound()
 
     @property
     def unsent(self) -> int:
@@ -109,7 +107,15 @@ class PollingMember:
         said = self._session.outgoing()
         if said:
             self._waiting += said
+            self._bytes += sum([len(each) for each in said])
             self._news.set()
+            self._bound()
+
+    def _bound(self) -> None:
+        """Who asks for more, or is told more, than it fetches is gone."""
+        if self._bytes > UNREAD_BYTES and self._gone is not None:
+            self._figures.slow_readers += 1
+            self._over()
 
     def _over(self) -> None:
         self._absent.cancel()

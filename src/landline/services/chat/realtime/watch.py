@@ -53,6 +53,11 @@ class Watch:
         """`member` is no more."""
         self._due.pop(member, None)
 
+    @property
+    def held(self) -> int:
+        """How many connections are watched."""
+        return len(self._due)
+
     def suspect(self, key: str | None) -> None:
         """Something may have happened to the tokens of the user `key`; None: to anyone's."""
         for member in self._due:

@@ -260,6 +260,7 @@ class StreamWay:
         self._news = asyncio.Event()
         self._taken = asyncio.Event()
         self._over = False
+        self._cut: Callable[[], None] | None = None
 
     @property
     def unsent(self) -> int:
@@ -307,10 +308,17 @@ class StreamWay:
         self._news.set()
 
     def cut(self) -> None:
-        """See `Way.cut`. The connection is let go when it has not been read from for as long as the edge waits."""
+        """See `Way.cut`. What was given to the connection goes with it: it counts as nobody's from now on."""
         self._waiting, self._bytes = [], 0
         self.end(TRY_AGAIN)
         self._gone()
+        cut, self._cut = self._cut, None
+        if cut is not None:
+            cut()
+
+    def begun(self, cut: Callable[[], None]) -> None:
+        """See `Live.begun`."""
+        self._cut = cut
 
     def stopping(self) -> None:
         """See `Live.stopping`: the client comes back by itself."""

@@ -129,6 +129,7 @@ class Tail:
             for reader in readers:
                 reader.push(frame)
                 reader.flush()
+                self._audience.written(reader)
 
     async def _begin(self) -> None:
         await self.look()
