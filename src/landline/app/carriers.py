@@ -30,16 +30,18 @@ def carriers(
     clock: Clock,
     share: Callable[[SmppConfig], Slots] | None = None,
     known: Known | None = None,
+    *,
+    line: Clock,
 ) -> dict[str, SmsCarrier]:
     """The configured carriers by name, in their order, not started; the simulated one is not among them. `share` and
-    `known` are there when other processes have the same carriers.
+    `known` are there when other processes have the same carriers; `line` times their connections (`SmppCarrier`).
 
     Raises `CannotConfigure`, also for files that cannot be read.
     """
     found: dict[str, SmsCarrier] = {}
     for settings in [smpp_config(table) for table in config.carriers]:
         slots = None if share is None else share(settings)
-        found[settings.name] = SmppCarrier(settings, database, clock, slots=slots, known=known)
+        found[settings.name] = SmppCarrier(settings, database, clock, slots=slots, known=known, line=line)
     return found
 
 

@@ -15,6 +15,7 @@ from landline.app.base import Base
 from landline.core.countries import country
 from landline.core.ids import ResourceId
 from landline.edge.routes import Route
+from landline.engines.clock import SystemClock
 from landline.engines.simulated import admin as simulated_admin
 from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.engines.smpp.carrier import SmppCarrier
@@ -134,7 +135,7 @@ class Messaging:
             config.smpp_listen_port,
             config.smpp_listen_tls_port,
         )
-        self._listener = SmppListener(listening, esme, base.database, base.clock)
+        self._listener = SmppListener(listening, esme, base.database, base.clock, line=SystemClock())
         self._esme_worker = EsmeWorker(
             base.database, base.clock, base.changes, self._accounts, esme, out, self._listener, base.owner
         )
@@ -146,7 +147,7 @@ class Messaging:
         shared = not base.place.alone and not config.driven_clock  # several with driven clocks cannot be
         known = Submissions(base.database).known
         self._carriers: dict[str, SmsCarrier] = carriers.carriers(
-            config, base.database, base.clock, self._slots if shared else None, known
+            config, base.database, base.clock, self._slots if shared else None, known, line=SystemClock()
         )
         if self._simulated is not None:
             self._carriers[self._simulated.name] = self._simulated
