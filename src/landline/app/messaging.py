@@ -192,7 +192,7 @@ class Messaging:
             *admin_messages.routes(self.sms, self._outgoing, self._pools, base.resource_id, base.all_resources),
             *admin_accounts.routes(self._accounts, base.resource_id),
             *admin_guard.routes(self._settings, base.resource_id),
-            *(simulated_admin.routes(self._simulated) if self._simulated else ()),
+            *(simulated_admin.routes(self._simulated, self._timelines.received) if self._simulated else ()),
         ]
 
     async def start(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from landline.core.errors import NotFound
 from landline.core.ids import ResourceId
@@ -25,8 +26,9 @@ class Timelines:
         self._events = events
 
     async def timeline(self, resources: Sequence[ResourceId], public_id: str) -> dict[str, Any]:
-        """The message that `public_id` names, outgoing or received, with its steps. Raises `NotFound`."""
-        message_id = messages.parse_public_id(public_id)
+        """The message that `public_id` names, outgoing or received, with its steps. The guid in it is enough: carriers
+        know no more of a message. Raises `NotFound`."""
+        message_id = messages.parse_public_id(public_id) or _guid(public_id)
         if message_id is None:
             raise _unknown()
         async with self._database.connection() as connection:
@@ -43,7 +45,20 @@ class Timelines:
         # The carrier's clock is not ours: what follows from what decides the order, then the time.
         tries = [_webhook_step(attempt) for attempt in await self._events.tries(row["resource_id"], message_id)]
         steps += sorted(tries, key=lambda step: step["at"])
-        return {**head, "messageId": public_id, "steps": steps}
+        return {**head, "steps": steps}
+
+    async def received(self, carrier: str, key: str) -> str | None:
+        """The public id of the text that `carrier` brought with `key`; None when it was nobody's."""
+        async with self._database.connection() as connection:
+            row = await records_inbound.brought(connection, carrier, key)
+        return None if row is None else messages.incoming_id(row["message_id"], row["received_at"])
+
+
+def _guid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def _unknown() -> NotFound:
@@ -55,6 +70,7 @@ def _outgoing_head(row: Record, steps: Sequence[Step]) -> dict[str, Any]:
     if state is State.QUEUED and any(step["what"] == "submitted" for step in steps):
         state = State.SUBMITTED
     return {
+        "messageId": messages.outgoing_id(row["message_id"], row["accepted_at"]),
         "direction": "outgoing",
         "state": state.name.lower(),
         "from": row["sender"],
@@ -68,6 +84,7 @@ def _outgoing_head(row: Record, steps: Sequence[Step]) -> dict[str, Any]:
 
 def _inbound_head(row: Record) -> dict[str, Any]:
     return {
+        "messageId": messages.incoming_id(row["message_id"], row["received_at"]),
         "direction": "incoming",
         "state": "received",
         "from": row["sender"],
