@@ -47,14 +47,17 @@ class Handset:
         Raises `TimeoutError` when none came within `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
+        passed: list[str] = []
         while True:
             left = deadline - time.monotonic()
             for text in self._read(after=self._seen, wait_s=min(max(left, 0.0), POLL_S)):
                 self._seen = text.id
                 if where is None or where(text):
                     return text
+                passed.append(text.text)
             if left <= 0:
-                raise TimeoutError(f"no such text came to {self.number} within {timeout} s")
+                came = f"; passed over: {passed}" if passed else ""
+                raise TimeoutError(f"no such text came to {self.number} within {timeout} s{came}")
 
     def send(self, text: str, *, to: str | None = None) -> str:
         """Send `text` from this handset, to the resource's own number unless `to` names another; the message's id, as
