@@ -78,6 +78,7 @@ def test_a_server_that_was_never_started_says_so() -> None:
     for ask in (lambda: server.connection_string, lambda: server.admin, lambda: server.handset("+14255550123")):
         with pytest.raises(ServerFailed, match="never started"):
             ask()
+    server.close()
 
 
 def test_texts_that_were_not_waited_for_are_told(landline: Server) -> None:
@@ -85,7 +86,7 @@ def test_texts_that_were_not_waited_for_are_told(landline: Server) -> None:
     phone.send("STOP")
     phone.wait_for_sms(where=lambda text: "unsubscribed" in text.text)
     phone.send("START")
-    with pytest.raises(TimeoutError, match="passed over: .*re-subscribed"):
+    with pytest.raises(TimeoutError, match=r"passed over: .*re-subscribed"):
         phone.wait_for_sms(timeout=2, where=lambda text: "dinner" in text.text)
 
 
