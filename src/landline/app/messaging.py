@@ -89,7 +89,17 @@ class Messaging:
             carriers=carriers.carrier_rates(config),
             share=base.share,
         )
-        self._worker = Worker(database, clock, self._carriers, handover, self.blocks, self._news, failover, self._rates)
+        self._worker = Worker(
+            database,
+            clock,
+            self._carriers,
+            handover,
+            self.blocks,
+            self._news,
+            failover,
+            self._rates,
+            line=SystemClock(),
+        )
         for carrier in self._carriers.values():
             if isinstance(carrier, SmppCarrier):
                 carrier.on_reachable = self._worker.reached
@@ -117,7 +127,7 @@ class Messaging:
             limits=self._limits,
             guard=self.guard,
         )
-        self._timelines = Timelines(database, events)
+        self._timelines = Timelines(database, events, self._carriers)
         self._outgoing = Outgoing(database, clock, events, self._news)
         return out
 
