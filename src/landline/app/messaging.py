@@ -89,22 +89,7 @@ class Messaging:
             carriers=carriers.carrier_rates(config),
             share=base.share,
         )
-        self._worker = Worker(
-            database,
-            clock,
-            self._carriers,
-            handover,
-            self.blocks,
-            self._news,
-            failover,
-            self._rates,
-            line=SystemClock(),
-        )
-        for carrier in self._carriers.values():
-            if isinstance(carrier, SmppCarrier):
-                carrier.on_reachable = self._worker.reached
-        base.wakeups.on("sms", self._worker.look)
-        handover.on_left = partial(base.wakeups.hint, "sms")
+        self._build_worker(failover)
         self._settings = Settings(
             database,
             changes,
@@ -130,6 +115,25 @@ class Messaging:
         self._timelines = Timelines(database, events, self._carriers)
         self._outgoing = Outgoing(database, clock, events, self._news)
         return out
+
+    def _build_worker(self, failover: Failover) -> None:
+        base, handover = self._base, self._handover
+        self._worker = Worker(
+            base.database,
+            base.clock,
+            self._carriers,
+            handover,
+            self.blocks,
+            self._news,
+            failover,
+            self._rates,
+            line=SystemClock(),
+        )
+        for carrier in self._carriers.values():
+            if isinstance(carrier, SmppCarrier):
+                carrier.on_reachable = self._worker.reached
+        base.wakeups.on("sms", self._worker.look)
+        handover.on_left = partial(base.wakeups.hint, "sms")
 
     def _build_listener(self, out: EsmeOut) -> None:
         """The SMSC that customers bind to, where it is switched on."""
