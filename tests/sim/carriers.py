@@ -33,6 +33,8 @@ class Answer(Enum):
     TAKEN = "taken"
     REFUSED = "refused"
     UNKNOWN = "unknown"
+    LATE = "late"
+    """Taken, as was said after an UNKNOWN, when the message had ended or was in somebody's hands again."""
 
 
 @dataclass(eq=False)
@@ -51,6 +53,10 @@ class HandOver:
     stored: Answer = Answer.NONE
     failed: bool = False
     """A negative receipt was brought."""
+    connection: int = 0
+    """Which of the engine's connections it went over."""
+    telling: "asyncio.Task[None] | None" = None
+    told_late: bool = False
 
     @property
     def doubtful(self) -> bool:
@@ -157,7 +163,11 @@ class Smsc:
 
     async def _catch_up(self, keys: Sequence[UUID]) -> None:
         """Learn what processes stored that died before they could say so."""
-        told = [each for key in keys for each in self.hand_overs[key] if each.told in (Answer.TAKEN, Answer.REFUSED)]
+        before = [each for key in keys for each in self.hand_overs[key]]
+        for each in before:
+            if each.told_late and each.stored is Answer.UNKNOWN:
+                each.stored = await self.stored_late(each)
+        told = [each for each in before if each.told in (Answer.TAKEN, Answer.REFUSED)]
         for each in [each for each in told if each.stored is Answer.NONE]:
             sql = "SELECT 1 FROM sms_submissions WHERE carrier = $1 AND carrier_message_id = $2"
             about: list[object] = [each.carrier, each.carrier_id]
@@ -166,6 +176,19 @@ class Smsc:
                 about = [each.carrier, each.key, each.at]
             if await self.arena.look(sql, *about):
                 each.stored = each.told
+
+    async def stored_late(self, of: HandOver) -> Answer:
+        """What the service knows of a hand-over that was answered late, and so whether it may be repeated."""
+        rows = await self.arena.look(
+            "SELECT m.claim_id IS NULL AND m.due_at = m.report_by AND m.carrier = s.carrier AS waits"
+            " FROM sms_submissions s JOIN sms_messages m USING (resource_id, message_id)"
+            " WHERE s.carrier = $1 AND s.carrier_message_id = $2",
+            of.carrier,
+            of.carrier_id,
+        )
+        if not rows:
+            return Answer.UNKNOWN
+        return Answer.TAKEN if rows[0]["waits"] else Answer.LATE
 
     def _inspect_past(self, key: UUID) -> None:
         before = self.hand_overs.get(key, [])
@@ -184,6 +207,7 @@ class Smsc:
 
     def take(self, engine: "SimCarrier", submission: Submission) -> HandOver:
         hand_over = HandOver(submission.key, self.name, self.policy, engine, self.clock.now())
+        hand_over.connection = engine.connections
         if self.policy is CrashPolicy.REPEATABLE and submission.key in self._taken:
             hand_over.carrier_id = self._taken[submission.key]
             self._respond(hand_over, Answer.TAKEN)
@@ -223,6 +247,9 @@ class Smsc:
         if self.dice.random() < 0.5:
             self._name(to)
             self._owe(to, self.dice.choice([0.0, 1.0, 30.0]))
+            if self.dice.random() < 0.9:
+                after_s = _RESPONSE_S + self.dice.choice([0.001, 0.01, 0.1, 1.0, 3.0, 5.001, 8.0, 30.0, 120.0])
+                self.later(after_s, lambda: to.engine.answered_late(to))
         self.later(_RESPONSE_S, lambda: to.engine.give_up(to))
 
     def _accept(self, to: HandOver) -> None:
@@ -310,6 +337,7 @@ class SimCarrier:
         self.on_reachable: Callable[[], None] = lambda: None
         self._smsc = smsc
         self.process = process
+        self.connections = 0
         self._events: CarrierEvents | None = None
         self._open: dict[HandOver, None] = {}
 
@@ -350,6 +378,11 @@ class SimCarrier:
         self._open.pop(to, None)
         self._tell(to, told, answer)
 
+    def answered_late(self, to: HandOver) -> None:
+        """The SMSC's response to what was given up, if the connection is still the same."""
+        if to.told is Answer.UNKNOWN and to.connection == self.connections and not self.process.dead:
+            self._spawn(self._until_stored_late(to))
+
     def give_up(self, to: HandOver) -> None:
         """No response came in time."""
         told = Submitted(to.key, None, 5001, True, "no answer", unknown=True)
@@ -368,6 +401,7 @@ class SimCarrier:
 
     def broke(self) -> None:
         """The connection is gone."""
+        self.connections += 1
         for hand_over in list(self._open):
             self.give_up(hand_over)
 
@@ -387,7 +421,7 @@ class SimCarrier:
         self._spawn(call(self._events)).add_done_callback(ended)
 
     def _tell(self, to: HandOver, told: Submitted, answer: Answer) -> None:
-        self._spawn(self._until_stored(to, told, answer))
+        to.telling = self._spawn(self._until_stored(to, told, answer))
 
     async def _until_stored(self, to: HandOver, told: Submitted, answer: Answer) -> None:
         assert self._events is not None
@@ -400,6 +434,22 @@ class SimCarrier:
             else:
                 to.stored = answer
                 times -= 1
+
+    async def _until_stored_late(self, to: HandOver) -> None:
+        assert self._events is not None
+        assert to.telling is not None
+        await asyncio.wait([to.telling])
+        to.told_late = True
+        times = 2 if self._smsc.dice.random() < 0.1 else 1
+        while times:
+            try:
+                await self._events.submitted_late(self.name, [Submitted(to.key, to.carrier_id)])
+            except Unavailable:
+                await asyncio.sleep(1.0)
+            else:
+                times -= 1
+        if to.stored is Answer.UNKNOWN:
+            to.stored = await self._smsc.stored_late(to)
 
     def _spawn(self, work: Awaitable[None]) -> "asyncio.Task[None]":
         token = CURRENT.set(self.process)

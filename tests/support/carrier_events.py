@@ -12,6 +12,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.answers: list[Submitted] = []
+        self.late: list[Submitted] = []
         self.receipts: list[Receipt] = []
         self.arrivals: list[Arrival] = []
         self.order: list[str] = []
@@ -26,6 +27,12 @@ class Recorder:
         await self._enter()
         self.answers.extend(answers)
         self.order.extend(answer.carrier_message_id or "" for answer in answers)
+        await self._tell()
+
+    async def submitted_late(self, carrier: str, answers: Sequence[Submitted]) -> None:
+        await self._enter()
+        self.late.extend(answers)
+        self.order.extend(f"{answer.carrier_message_id} late" for answer in answers)
         await self._tell()
 
     async def reported(self, carrier: str, receipts: Sequence[Receipt]) -> None:

@@ -23,6 +23,7 @@ system_id = "landline"
 password = "secret"
 binds = {binds}
 window = {window}
+response_s = 10
 """
 
 

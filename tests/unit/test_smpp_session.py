@@ -13,6 +13,7 @@ from landline.protocols.smpp.errors import LocalProtocolError
 from landline.protocols.smpp.events import (
     AlertArrived,
     Answered,
+    AnsweredLate,
     BindArrived,
     BindRefused,
     Bound,
@@ -303,6 +304,69 @@ def test_a_request_that_is_not_answered_in_time_is_told() -> None:
     assert pair.esme.expire(1010) == [Unanswered(Command.SUBMIT_SM, "first")]
     assert pair.esme.deadline() == 1014
     assert pair.esme.close() == [Unanswered(Command.SUBMIT_SM, "second")]
+
+
+def expired(pair: Pair, context: object) -> bytes:
+    """A submission whose response timer has run out; the response that the SMSC has for it."""
+    sequence = pair.esme.submit(BODY, context, pair.now)
+    pair.now += pair.esme.limits.response_s
+    assert only(Unanswered, pair.esme.expire(pair.now)).context == context
+    return pdu.encode(Command.SUBMIT_SM | RESPONSE, pdu.MessageAnswer(f"id of {context}"), sequence)
+
+
+def test_a_response_after_its_timer_is_told_as_late_and_once() -> None:
+    pair = Pair(enquire_link_s=None)
+    late = expired(pair, "mine")
+    assert pair.esme.receive(late, pair.now + 5) == [AnsweredLate("mine", status.ESME_ROK, "id of mine")]
+    assert pair.esme.receive(late, pair.now + 5) == []
+    assert pair.esme.in_flight == 0
+
+
+def test_a_generic_nack_may_be_late_too_and_another_command_is_none() -> None:
+    pair = Pair(enquire_link_s=None)
+    expired(pair, "mine")
+    assert pair.esme.receive(pdu.encode(Command.DELIVER_SM | RESPONSE, None, 2), pair.now) == []
+    events = pair.esme.receive(pdu.encode(Command.GENERIC_NACK, None, 2, 3), pair.now)
+    assert events == [AnsweredLate("mine", 3)]
+
+
+def test_late_responses_are_known_for_a_bounded_time() -> None:
+    pair = Pair(enquire_link_s=None, late_s=60)
+    first = expired(pair, "first")
+    pair.now += 40
+    second = expired(pair, "second")
+    pair.now += 10
+    pair.esme.expire(pair.now)
+    assert pair.esme.receive(first, pair.now) == []
+    assert only(AnsweredLate, pair.esme.receive(second, pair.now)).context == "second"
+
+
+def test_late_responses_are_known_in_a_bounded_number() -> None:
+    pair = Pair(enquire_link_s=None, late=2)
+    late = [expired(pair, number) for number in range(4)]
+    pair.esme.expire(pair.now)
+    known = [pair.esme.receive(each, pair.now) for each in late]
+    assert [only(AnsweredLate, events).context for events in known if events] == [2, 3]
+
+
+def test_deliveries_that_come_again_anyway_have_no_late_responses() -> None:
+    pair = Pair(enquire_link_s=None)
+    sequence = pair.smsc.deliver(BODY, "theirs", pair.now)
+    only(Unanswered, pair.smsc.expire(pair.now + 10))
+    assert pair.smsc.receive(pdu.encode(Command.DELIVER_SM | RESPONSE, None, sequence), pair.now + 11) == []
+
+
+def test_a_slow_peer_is_not_waited_for_longer_than_it_takes_to_know_that_it_is_there() -> None:
+    pair = Pair(enquire_link_s=30, response_s=60, control_s=10)
+    pair.esme.submit(BODY, "slow", 1000)
+    pair.esme.request(Command.QUERY_SM, pdu.QuerySm("42"), "asked", 1001)
+    assert pair.esme.in_flight == 2
+    assert pair.esme.deadline() == 1011
+    assert pair.esme.expire(1011) == [Unanswered(Command.QUERY_SM, "asked")]
+    assert pair.esme.expire(1030) == []
+    assert pair.esme.deadline() == 1040
+    only(PeerLost, pair.esme.expire(1040))
+    assert pair.esme.close() == [Unanswered(Command.SUBMIT_SM, "slow")]
 
 
 def test_a_bind_that_is_not_answered_ends_the_session() -> None:

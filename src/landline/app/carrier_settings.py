@@ -71,7 +71,13 @@ class SmppTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = "resend"
     enquire_link_s: Annotated[Seconds, _says("A silent connection is asked whether it lives after this long.")] = 30.0
-    response_s: Annotated[Seconds, _says("How long the carrier may take to answer a request.")] = 10.0
+    response_s: Annotated[
+        Seconds,
+        _says(
+            "How long the carrier may take to answer a text; after that `crash_policy` decides, though a later answer "
+            "still counts where it can. Everything else it has to answer within 10 s, or within this if that is less."
+        ),
+    ] = 60.0
     connect_s: Annotated[Seconds, _says("How long connecting and binding may take.")] = 10.0
     backoff_first_s: Annotated[Seconds, _says("Pause before binding again; it doubles.")] = 1.0
     backoff_limit_s: Annotated[Seconds, _says("The longest such pause.")] = 60.0

@@ -86,6 +86,11 @@ class CarrierEvents(Protocol):
 
     async def submitted(self, carrier: str, answers: Sequence[Submitted]) -> None: ...
 
+    async def submitted_late(self, carrier: str, answers: Sequence[Submitted]) -> None:
+        """The carrier has these messages after all, as it says too late: each was answered as `unknown` before, and
+        that answer is stored. Refusals that come late are not told."""
+        ...
+
     async def reported(self, carrier: str, receipts: Sequence[Receipt]) -> None: ...
 
     async def arrived(self, carrier: str, arrivals: Sequence[Arrival]) -> None: ...
@@ -93,7 +98,8 @@ class CarrierEvents(Protocol):
 
 class SmsCarrier(Protocol):
     """A way to the phones. At-least-once: a submission may be repeated after a crash; each submission taken is
-    answered by exactly one `CarrierEvents.submitted` while the process lives, in any order."""
+    answered by exactly one `CarrierEvents.submitted` while the process lives, in any order. After one that was
+    `unknown` a `submitted_late` may follow."""
 
     @property
     def name(self) -> str: ...

@@ -204,6 +204,24 @@ async def test_a_message_can_be_asked_for(world: World) -> None:
     assert found is not None
     assert (found.carrier_message_id, found.delivered, found.code) == ("1", True, 2000)
     assert await carrier.query("99", OURS) is None
+    assert await carrier.query("?" * 65, OURS) is None
+
+
+@pytest.mark.parametrize("written", ["a{id:03x}", "A{id:03X}", "{id:08x}", "00A{id:05X}", "{id}"])
+@pytest.mark.parametrize("style", [MessageIds.HEX, MessageIds.DEC_HEX])
+async def test_a_message_is_asked_for_by_the_id_that_its_carrier_wrote(
+    world: World, written: str, style: MessageIds
+) -> None:
+    carrier = await world.start(crash_policy=CrashPolicy.QUERY, message_ids=style)
+    world.smsc.conduct.response_id = written
+    await world.send(carrier, "hello", report=False)
+    await world.answered(1)
+    (answer,) = world.events.answers
+    stored = str(int(written.format(id=1), 16))
+    assert answer.carrier_message_id == stored
+    found = await carrier.query(stored, OURS)
+    assert found is not None
+    assert (found.carrier_message_id, found.delivered) == (stored, True)
 
 
 async def test_the_trace_has_headers_and_no_bodies(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,3 +244,11 @@ def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_the_password_is_not_shown() -> None:
     assert "secret" not in repr(SmppConfig("x", "h", 1, "a", "secret"))
+
+
+async def test_nothing_is_remembered_of_a_long_text_without_a_report_once_it_is_told(world: World) -> None:
+    carrier = await world.start()
+    await world.send(carrier, "long " * 60, report=False)
+    await world.answered(1)
+    await until(lambda: carrier.counters()["open"] == 0)
+    assert carrier._outbox.untold == set()

@@ -113,3 +113,16 @@ def test_a_message_on_its_way_is_not_queued_again_when_it_is_claimed():
     assert hands.next("simulated", 1, NOW) == []
     hands.answered([message.submission.key])
     assert (hands.finished(), hands.finished_claims()) == ([BLOCK], [claim])
+
+
+def test_what_a_carrier_may_have_is_not_withdrawn():
+    hands = handover()
+    claim = uuid4()
+    handed, waiting = pending(claim=claim), pending(claim=claim)
+    hands.take_alone(claim, [handed, waiting])
+    handed.handed = True
+    hands.withdraw([handed.submission.key, waiting.submission.key, uuid4()])
+    assert hands.in_hand(handed.submission.key) is handed
+    assert hands.in_hand(waiting.submission.key) is None
+    hands.answered([handed.submission.key])
+    assert hands.finished_claims() == [claim]

@@ -11,7 +11,7 @@ import structlog
 
 from landline.core.errors import Unavailable
 from landline.engines.smpp.binds import Binds
-from landline.engines.smpp.config import SmppConfig
+from landline.engines.smpp.config import MessageIds, SmppConfig
 from landline.engines.smpp.inbox import LANES, Inbox, Known, Sleep
 from landline.engines.smpp.link import Link
 from landline.engines.smpp.outbox import Answer, Outbox
@@ -22,7 +22,14 @@ from landline.ports.clock import Alarm, Clock
 from landline.ports.sms_carrier import CarrierEvents, CrashPolicy, Receipt, Submission, Submitted
 from landline.protocols.smpp import status
 from landline.protocols.smpp.commands import Command, MessageState
-from landline.protocols.smpp.events import Answered, Event, MessageArrived, RequestArrived, Unanswered
+from landline.protocols.smpp.events import (
+    Answered,
+    AnsweredLate,
+    Event,
+    MessageArrived,
+    RequestArrived,
+    Unanswered,
+)
 from landline.protocols.smpp.pdu import DataSm, QueryAnswer, QuerySm
 from landline.protocols.smpp.session import Session
 from landline.store.database import Database
@@ -32,6 +39,10 @@ log = structlog.get_logger()
 _BATCH = 1000
 """Answers told to the service at once."""
 _AT_ONCE = 200
+_ID_CHARACTERS = 64
+"""SMPP 3.4 §5.2.23, without the NUL."""
+Tell = Callable[[str, Sequence[Submitted]], Awaitable[None]]
+"""How the service is told answers of the carrier with that name."""
 
 
 @dataclass(slots=True, eq=False)
@@ -141,6 +152,17 @@ class SmppCarrier:
 
     async def query(self, carrier_message_id: str, sender: str) -> Receipt | None:
         """See the port (query_sm, SMPP 3.4 §4.8). Of a long message its first part is asked for."""
+        for spelling in _spellings(carrier_message_id, self._config.message_ids):
+            state = await self._query(spelling, sender)
+            if state is not None:
+                if not state.final:
+                    return None
+                delivered, code = state is MessageState.DELIVERED, status.state_code(state)
+                return Receipt(carrier_message_id, delivered, code, self._clock.now())
+        return None
+
+    async def _query(self, message_id: str, sender: str) -> MessageState | None:
+        """The state of a message; None when the carrier does not know it by this id. Raises `Unavailable`."""
         usable = [link for link in self._links if link.session is not None and link.usable]
         link = max(usable, key=lambda link: link.session.free if link.session is not None else 0, default=None)
         session = link.session if link is not None else None
@@ -149,20 +171,16 @@ class SmppCarrier:
         ton, npi, address = self._outbox.source(sender)
         asked = _Asked(asyncio.get_running_loop().create_future())
         now = self._line_now()
-        session.request(Command.QUERY_SM, QuerySm(carrier_message_id, ton, npi, address), asked, now)
-        link.wanted(now)
+        session.request(Command.QUERY_SM, QuerySm(message_id, ton, npi, address), asked, now)
+        link.asked(now)
         link.pump.flush()
         answered = await asked.answer
         if answered.status != status.ESME_ROK or not isinstance(answered.body, QueryAnswer):
             return None
-        state = next((state for state in MessageState if state.value == answered.body.message_state), None)
-        if state is None or not state.final:
-            return None
-        code = status.state_code(state)
-        return Receipt(carrier_message_id, state is MessageState.DELIVERED, code, self._clock.now())
+        return next((state for state in MessageState if state.value == answered.body.message_state), None)
 
     async def close(self) -> None:
-        """See the port: what is in flight is awaited for as long as a response may take, then every bind is ended."""
+        """See the port: what is in flight is awaited for a while, then every bind is ended."""
         if self._closing:
             return
         self._closing = True
@@ -171,7 +189,7 @@ class SmppCarrier:
         self._binds.drain()
         try:
             if self._telling is not None:
-                await asyncio.wait([self._telling], timeout=self._config.response_s)
+                await asyncio.wait([self._telling], timeout=self._config.control_s)
             await self._binds.end()
         finally:  # whoever has no time left to wait cancels us
             if self._telling is not None:
@@ -200,6 +218,8 @@ class SmppCarrier:
                 self._inbox.add(pump, event, now)
             elif isinstance(event, Unanswered):
                 self._unanswered(event)
+            elif isinstance(event, AnsweredLate):
+                self._outbox.answered_late(event)
             elif isinstance(event, RequestArrived):
                 self._requested(pump, event, now)
         self._go_on(link, line_now)
@@ -324,7 +344,10 @@ class SmppCarrier:
             except Exception:
                 log.exception("smpp.parts_not_remembered", carrier=self.name, count=len(long))
                 break  # their receipts are not understood; the messages are submitted all the same
-        await self._submitted(events, [answer.submitted for answer in answers])
+        if self._outbox.late:
+            await self._tell_with_late(events, answers)
+        else:
+            await self._submitted(events.submitted, [answer.submitted for answer in answers])
         for answer in answers:
             if answer.ids is not None:
                 self._inbox.submitted(answer.ids, several=True)
@@ -334,10 +357,19 @@ class SmppCarrier:
         self._outbox.untold.difference_update(told, *long)
         self._outbox.told(len(answers))
 
-    async def _submitted(self, events: CarrierEvents, answers: list[Submitted]) -> None:
+    async def _tell_with_late(self, events: CarrierEvents, answers: list[Answer]) -> None:
+        """A late answer may stand beside the one that it follows: it is told when that is stored."""
+        late = [answer.submitted for answer in answers if answer.late]
+        self._outbox.late -= len(late)
+        if len(late) < len(answers):
+            await self._submitted(events.submitted, [answer.submitted for answer in answers if not answer.late])
+        if late:
+            await self._submitted(events.submitted_late, late)
+
+    async def _submitted(self, tell: Tell, answers: list[Submitted]) -> None:
         while True:
             try:
-                await events.submitted(self.name, answers)
+                await tell(self.name, answers)
                 return
             except Unavailable as error:
                 log.warning("smpp.answers_put_off", carrier=self.name, count=len(answers), reason=error.message)
@@ -346,7 +378,7 @@ class SmppCarrier:
                 log.exception("smpp.answers_refused", carrier=self.name, count=len(answers))
                 if len(answers) > 1:  # one bad answer must not keep its neighbours
                     for answer in answers:
-                        await self._submitted(events, [answer])
+                        await self._submitted(tell, [answer])
                 return
 
     async def _sleep(self, alarm: Alarm, seconds: float) -> None:
@@ -377,6 +409,17 @@ class SmppCarrier:
 
     def _line_now(self) -> float:
         return self._line.now().timestamp()
+
+
+def _spellings(message_id: str, style: MessageIds) -> list[str]:
+    """How the carrier may write an id that is stored as `style` has it: numbers are stored in decimal. None of an id
+    that is ours, for a carrier that gave none."""
+    if len(message_id) > _ID_CHARACTERS:
+        return []
+    if not style.response_hexadecimal or not message_id.isdigit():
+        return [message_id]
+    number = int(message_id)
+    return list(dict.fromkeys(f"{number:{form}}" for form in ("x", "X", "08x", "08X")))
 
 
 def _instant(seconds: float | None) -> datetime | None:

@@ -78,7 +78,8 @@ class SmppConfig:
     window: int = 50
     """Requests unanswered on each bind."""
     enquire_link_s: float = 30.0
-    response_s: float = 10.0
+    response_s: float = 60.0
+    """For submit_sm. A congested SMSC takes long; what is given up too soon is sent twice, or ends as unknown."""
     connect_s: float = 10.0
     backoff_first_s: float = 1.0
     backoff_limit_s: float = 60.0
@@ -114,6 +115,11 @@ class SmppConfig:
     crash_policy: CrashPolicy = CrashPolicy.RESEND
     trace: bool = False
     """Log every PDU's header (never a body)."""
+
+    @property
+    def control_s(self) -> float:
+        """How long binds, enquire_link, query_sm and unbind may take: an SMSC that is there answers those at once."""
+        return min(self.response_s, 10.0)
 
     def __post_init__(self) -> None:
         for name, lowest in (("binds", 1), ("window", 1), ("port", 1)):

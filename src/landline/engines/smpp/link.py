@@ -122,8 +122,12 @@ class Link:
             self._alarm.close()
 
     def wanted(self, now: float) -> None:
-        """A request was sent: its timer may end before what the worker waits for."""
+        """A message was sent: its timer may end before what the worker waits for."""
         self._wake_by(now + self._config.response_s)
+
+    def asked(self, now: float) -> None:
+        """Likewise for a request that is no message."""
+        self._wake_by(now + self._config.control_s)
 
     def held_back(self, now: float) -> None:
         """The pace allows less than there is to send: the worker is to come back when it allows more."""
@@ -229,7 +233,12 @@ class Link:
 
     def _limits(self) -> Limits:
         config = self._config
-        return Limits(response_s=config.response_s, enquire_link_s=config.enquire_link_s, window=config.window)
+        return Limits(
+            response_s=config.response_s,
+            control_s=config.control_s,
+            enquire_link_s=config.enquire_link_s,
+            window=config.window,
+        )
 
     def _new_pace(self) -> Pace:
         config = self._config

@@ -15,14 +15,15 @@ from landline.engines.smpp.link import Link
 from landline.ports.sms_carrier import CrashPolicy, Submission, Submitted
 from landline.protocols.smpp import receipts, status
 from landline.protocols.smpp.errors import LocalProtocolError
-from landline.protocols.smpp.events import Answered
+from landline.protocols.smpp.events import Answered, AnsweredLate
 
 _UNAVAILABLE = 5001
 _NOT_TO_BE_SENT = 5000
 
 
 class Outgoing(Struct, eq=False):
-    """One message on its way."""
+    """One message on its way. Once `done` it is answered; if a silence was the reason, and all its parts turn out to
+    have been taken, it is so again, late."""
 
     key: UUID
     report_wanted: bool
@@ -51,6 +52,8 @@ class OutboxCounters:
     refused: int = 0
     throttled: int = 0
     unanswered: int = 0
+    late: int = 0
+    """Responses that came when they were waited for no more."""
 
 
 class Answer(Struct):
@@ -58,6 +61,7 @@ class Answer(Struct):
 
     submitted: Submitted
     ids: list[str] | None = None
+    late: bool = False
 
 
 class Outbox:
@@ -77,6 +81,8 @@ class Outbox:
         self.open = 0
         """Messages taken whose answer the service has not stored."""
         self.answers: list[Answer] = []
+        self.late = 0
+        """How many of `answers` are late ones. Each comes after the answer it follows."""
         self.untold: set[str] = set()
         """Ids the carrier has given that the service has not stored: their receipts have to wait."""
         self.counters = OutboxCounters()
@@ -156,12 +162,13 @@ class Outbox:
         assert isinstance(part, Part)
         outgoing, index = part.outgoing, part.index
         if outgoing.done:
+            self._taken_after_all(part, event.status, event.message_id)
             return
         if event.status == status.ESME_ROK:
             message_id = _canonical(event.message_id, self._config.message_ids)
             if not message_id or message_id in self.untold:
                 # Some SMSCs give no id, or all messages the same one. What is stored by an id needs one of its own.
-                message_id = f"{message_id}?{outgoing.key.hex}.{index}"
+                message_id = _made_up(message_id, part)
             outgoing.ids[index] = message_id
             self.untold.add(message_id)
             outgoing.waiting -= 1
@@ -176,6 +183,12 @@ class Outbox:
         else:
             meaning = status.meaning(event.status)
             self._refuse(outgoing, meaning.code, meaning.name, temporary=meaning.temporary)
+
+    def answered_late(self, event: AnsweredLate) -> None:
+        """The carrier's response to a part that was told as `unanswered`. Only that it took the part counts."""
+        assert isinstance(event.context, Part)
+        self.counters.late += 1
+        self._taken_after_all(event.context, event.status, event.message_id)
 
     def unanswered(self, context: object) -> None:
         """A part's response did not come: whether the carrier has it is unknown."""
@@ -214,15 +227,43 @@ class Outbox:
     def _accept(self, outgoing: Outgoing) -> None:
         outgoing.done = True
         self.counters.accepted += 1
-        several = outgoing.ids if len(outgoing.ids) > 1 and outgoing.report_wanted else None
+        several = None
+        if len(outgoing.ids) > 1:
+            if outgoing.report_wanted:
+                several = outgoing.ids
+            else:  # the service is told the first only
+                self.untold.difference_update(outgoing.ids[1:])
         self.answers.append(Answer(Submitted(outgoing.key, outgoing.ids[0]), several))
+
+    def _taken_after_all(self, part: Part, state: int, given_id: str) -> None:
+        """A part of a message that was given up is answered. The carrier has the message once it has taken each part:
+        not when one was refused, or was still to be sent and never is now."""
+        outgoing = part.outgoing
+        if state != status.ESME_ROK:
+            return
+        message_id = _canonical(given_id, self._config.message_ids)
+        if not message_id or message_id in self.untold or message_id in outgoing.ids:
+            message_id = _made_up(message_id, part)
+        outgoing.ids[part.index] = message_id
+        outgoing.waiting -= 1
+        if not outgoing.waiting:
+            self.untold.update(outgoing.ids)
+            self._accept(outgoing)
+            self.answers[-1].late = True
+            self.late += 1
+            self.open += 1
 
     def _refuse(self, outgoing: Outgoing, code: int, reason: str, *, temporary: bool, unknown: bool = False) -> None:
         outgoing.done = True
+        outgoing.bodies = []  # the rest may be remembered for a late answer
         self.untold.difference_update(outgoing.ids)
         self.counters.refused += 1
         answer = Submitted(outgoing.key, None, code, temporary=temporary, reason=reason, unknown=unknown)
         self.answers.append(Answer(answer))
+
+
+def _made_up(message_id: str, part: Part) -> str:
+    return f"{message_id}?{part.outgoing.key.hex}.{part.index}"
 
 
 def _canonical(message_id: str, style: MessageIds) -> str:

@@ -65,6 +65,14 @@ class Answered(Struct, frozen=True):
     """The response's body, when it was not one to a submit_sm, deliver_sm or data_sm."""
 
 
+class AnsweredLate(Struct, frozen=True):
+    """The response to a submit_sm that was told as `Unanswered` while the session went on."""
+
+    context: object
+    status: int
+    message_id: str = ""
+
+
 class Unanswered(Struct, frozen=True):
     """No response came within the response timer, or the session ended first."""
 
@@ -100,6 +108,7 @@ Event = (
     | RequestArrived
     | AlertArrived
     | Answered
+    | AnsweredLate
     | Unanswered
     | PduRefused
     | Unbound

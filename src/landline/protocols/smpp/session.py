@@ -4,6 +4,7 @@ The caller reads, passes octets to `receive`, acts on the events, writes `outgoi
 `deadline()`. Instants are seconds of any clock that does not go back.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from landline.protocols.smpp import pdu, status
@@ -12,6 +13,7 @@ from landline.protocols.smpp.errors import LocalProtocolError, MalformedPdu
 from landline.protocols.smpp.events import (
     AlertArrived,
     Answered,
+    AnsweredLate,
     BindArrived,
     BindRefused,
     Bound,
@@ -47,6 +49,9 @@ class Limits:
     """Timers in seconds (§7.2) and bounds of a session. None switches a timer off."""
 
     response_s: float = 10.0
+    """For submit_sm and deliver_sm, which a peer answers when it has come to them."""
+    control_s: float = 10.0
+    """For all other requests, which a peer that is there answers at once."""
     enquire_link_s: float | None = 30.0
     """Silence after which the peer is asked whether it is there."""
     init_s: float | None = 10.0
@@ -57,6 +62,10 @@ class Limits:
     """Our requests the peer may leave unanswered."""
     peer_window: int = 10_000
     """The peer's requests we leave unanswered before further ones are refused."""
+    late_s: float = 900.0
+    """How long after its response timer ended the response to a submit_sm is still known for what it is."""
+    late: int = 10_000
+    """How many such submit_sm are remembered; the oldest are forgotten first."""
     pdu_bytes: int = PDU_LIMIT_BYTES
 
 
@@ -76,8 +85,13 @@ class Session:
         self._framer = Framer(self.limits.pdu_bytes)
         self._out: list[bytes] = []
         self._sequence = 0
+        # (command, end of its timer, context) by sequence number; each with one timer, so in the order they end.
         self._pending: dict[int, tuple[int, float, object]] = {}
+        self._asked: dict[int, tuple[int, float, object]] = {}
         self._in_window = 0
+        # By sequence number, of which there are too many for one to be used again within `late_s`. Ordered, for the
+        # oldest to go in no time.
+        self._late: OrderedDict[int, tuple[float, object]] = OrderedDict()
         self._owed: dict[int, int] = {}
         self._tokens = 0
         self._bind_sequence = 0
@@ -106,12 +120,24 @@ class Session:
     def _take_response(self, frame: bytes, command: int, state: int, sequence: int, events: list[Event]) -> None:
         pending = self._pending.get(sequence)
         if pending is None or (command != _NACK and command != pending[0] | RESPONSE):
-            return  # an answer that comes too late, or to nothing we asked
+            self._take_rare(frame, command, state, sequence, events)
+            return
         del self._pending[sequence]
+        self._in_window -= 1
+        asked, _, context = pending
+        events.append(Answered(asked, context, state, "" if command == _NACK else pdu.message_id(frame)))
+
+    def _take_rare(self, frame: bytes, command: int, state: int, sequence: int, events: list[Event]) -> None:
+        """The response to what is asked seldom; or one that comes too late, or to nothing we asked."""
+        pending = self._asked.get(sequence)
+        if pending is None or (command != _NACK and command != pending[0] | RESPONSE):
+            self._take_late(frame, command, state, sequence, events)
+            return
+        del self._asked[sequence]
         asked, _, context = pending
         if asked in _WINDOWED:
             self._in_window -= 1
-        if asked in (_SUBMIT, _DELIVER, _DATA):
+        if asked == _DATA:
             events.append(Answered(asked, context, state, "" if command == _NACK else pdu.message_id(frame)))
         elif asked in _BINDS:
             self._take_bind_answer(frame, command, state, events)
@@ -122,6 +148,11 @@ class Session:
         else:
             body = None if command == _NACK else pdu.decode(frame)
             events.append(Answered(asked, context, state, body=body))
+
+    def _take_late(self, frame: bytes, command: int, state: int, sequence: int, events: list[Event]) -> None:
+        if sequence in self._late and command in (_NACK, _SUBMIT | RESPONSE):
+            _, context = self._late.pop(sequence)
+            events.append(AnsweredLate(context, state, "" if command == _NACK else pdu.message_id(frame)))
 
     def _take_bind_answer(self, frame: bytes, command: int, state: int, events: list[Event]) -> None:
         assert self.bind_kind is not None
@@ -296,10 +327,16 @@ class Session:
         self._ask(_ENQUIRE, b"", now, now)
 
     def close(self) -> list[Unanswered]:
-        """The connection is gone: what of ours it leaves unanswered, oldest first."""
+        """The connection is gone: what of ours it leaves unanswered, messages first and oldest first."""
         self.state = State.CLOSED
-        left = [Unanswered(command, context) for command, _, context in self._pending.values() if command in _WINDOWED]
+        left = [
+            Unanswered(command, context)
+            for command, _, context in (*self._pending.values(), *self._asked.values())
+            if command in _WINDOWED
+        ]
         self._pending.clear()
+        self._asked.clear()
+        self._late.clear()
         self._in_window = 0
         return left
 
@@ -317,10 +354,12 @@ class Session:
                 raise LocalProtocolError("the window is full")
             self._in_window += 1
             self._active_at = now
+        waiting, timer_s = self._pending, self.limits.response_s
         if command != _SUBMIT and command != _DELIVER:
             self._check(command)
+            waiting, timer_s = self._asked, self.limits.control_s
         sequence = self._next_sequence()
-        self._pending[sequence] = (command, now + self.limits.response_s, context)
+        waiting[sequence] = (command, now + timer_s, context)
         self._out.append(_header(HEADER_BYTES + len(body), command, 0, sequence) + body)
         return sequence
 
@@ -336,7 +375,7 @@ class Session:
         """When `expire` wants to be called next. It moves to an earlier instant only when a request is sent."""
         if self.state is State.CLOSED:
             return None
-        instants = [expires for _, expires, _ in self._first_pending()]
+        instants = [expires for waiting in (self._pending, self._asked) for expires in _first_end(waiting)]
         enquire_at = self._enquire_at()
         if enquire_at is not None:
             instants.append(enquire_at)
@@ -355,7 +394,7 @@ class Session:
         self._expire_pending(now, events)
         if self.ended:
             return events
-        lost = self._overdue(now)
+        lost = self._outlived(now)
         if lost is not None:
             events.append(self._end(PeerLost(lost)))
             return events
@@ -369,19 +408,17 @@ class Session:
             return None
         return self._heard_at + self.limits.enquire_link_s
 
-    def _first_pending(self) -> list[tuple[int, float, object]]:
-        for pending in self._pending.values():
-            return [pending]
-        return []
-
     def _expire_pending(self, now: float, events: list[Event]) -> None:
-        overdue: list[int] = []
-        for sequence, (_, expires, _) in self._pending.items():  # in the order they were sent, so of their expiry
-            if expires > now:
-                break
-            overdue.append(sequence)
-        for sequence in overdue:
+        if self._late:
+            self._forget_late(now)
+        for sequence in _overdue(self._pending, now):
             command, _, context = self._pending.pop(sequence)
+            self._in_window -= 1
+            events.append(Unanswered(command, context))
+            if command == _SUBMIT:
+                self._late[sequence] = (now + self.limits.late_s, context)
+        for sequence in _overdue(self._asked, now):
+            command, _, context = self._asked.pop(sequence)
             if command in _WINDOWED:
                 self._in_window -= 1
                 events.append(Unanswered(command, context))
@@ -397,7 +434,12 @@ class Session:
                 events.append(self._end(PeerLost("the bind was not answered")))
                 return
 
-    def _overdue(self, now: float) -> str | None:
+    def _forget_late(self, now: float) -> None:
+        late = self._late
+        while late and (len(late) > self.limits.late or late[next(iter(late))][0] <= now):
+            late.popitem(last=False)
+
+    def _outlived(self, now: float) -> str | None:
         limits = self.limits
         if self.state in (State.OPEN, State.BINDING):
             if limits.init_s is not None and now >= self._opened_at + limits.init_s:
@@ -415,3 +457,18 @@ class Session:
     def _end(self, event: Event) -> Event:
         self._step(Step.END)
         return event
+
+
+def _first_end(waiting: dict[int, tuple[int, float, object]]) -> list[float]:
+    for _, ends, _ in waiting.values():
+        return [ends]
+    return []
+
+
+def _overdue(waiting: dict[int, tuple[int, float, object]], now: float) -> list[int]:
+    overdue: list[int] = []
+    for sequence, (_, ends, _) in waiting.items():
+        if ends > now:
+            break
+        overdue.append(sequence)
+    return overdue

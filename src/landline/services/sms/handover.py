@@ -224,6 +224,11 @@ class HandOver:
             self._wanted = False
             self.on_room()
 
+    def withdraw(self, keys: Iterable[UUID]) -> None:
+        """The messages of `keys` are not to be handed over any more; what a carrier may have by now stays in hand."""
+        in_hand = self._in_hand
+        self.answered([key for key in keys if (message := in_hand.get(key)) is not None and not message.handed])
+
     def ended(self, blocks: Iterable[UUID]) -> None:
         """One message of each of `blocks` (repeated as often as it applies) has ended or left its block."""
         for block_id in blocks:

@@ -21,6 +21,7 @@ class Counts:
     ended: Counter[int] = field(default_factory=Counter[int])
     """By ACS detail code; 2000 is delivered."""
     failed_over: int = 0
+    answered_late: int = 0
     received: int = 0
 
 
@@ -47,6 +48,9 @@ class SmsMetrics(Collector):
         yield CounterMetricFamily("landline_sms_segments", "Segments of accepted messages.", value=counts.segments)
         yield CounterMetricFamily("landline_sms_received", "Texts from phones.", value=counts.received)
         yield CounterMetricFamily("landline_sms_failed_over", "Hand-overs to a next carrier.", value=counts.failed_over)
+        yield CounterMetricFamily(
+            "landline_sms_answered_late", "Messages a carrier had after all, as it said too late.", counts.answered_late
+        )
         ended = CounterMetricFamily("landline_sms_ended", "Messages that ended, by detail code.", labels=["code"])
         for code, count in sorted(counts.ended.items()):
             ended.add_metric([str(code)], count)

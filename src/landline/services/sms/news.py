@@ -26,7 +26,9 @@ from landline.services.sms.inbound import Inbound
 from landline.services.sms.metrics import Counts
 from landline.services.sms.model import details
 from landline.services.sms.model.messages import REPLY, State
-from landline.services.sms.records_progress import Deferral, Ending
+from landline.services.sms.records import ANSWERED_LATE
+from landline.services.sms.records_progress import Deferral, Ending, TakenAfterAll
+from landline.services.sms.silences import Silences
 from landline.store.blocks import Blocks
 from landline.store.database import Connection, Database, Record
 from landline.store.group_commit import GroupCommit
@@ -44,6 +46,7 @@ works on one while the next is prepared."""
 class _News:
     carrier: str = ""
     answers: Sequence[Submitted] = ()
+    late: Sequence[Submitted] = ()
     endings: Sequence[tuple[str, Ending]] = ()
     given_up: Sequence[tuple[UUID, UUID, int]] = ()
 
@@ -62,6 +65,9 @@ class _Done:
     tally: Tally = field(default_factory=Tally)
     failed_over: int = 0
     reports: list[Event] = field(default_factory=list[Event])
+    late: int = 0
+    withdrawn: list[UUID] = field(default_factory=list[UUID])
+    """Messages that are not handed over again after all."""
     woken: Woken = frozenset()
     """Customers for whom receipts were written."""
 
@@ -92,6 +98,7 @@ class News:
         self._insights = insights
         self._customers = customers
         self._counts = counts
+        self._silences = Silences()
         self._group: GroupCommit[_News, None] = GroupCommit(
             self._commit, lanes=_LANES, batch_limit=_TOGETHER, size=_size
         )
@@ -101,6 +108,10 @@ class News:
     async def submitted(self, carrier: str, answers: Sequence[Submitted]) -> None:
         """The carrier answered submissions."""
         await self._group.submit(_News(carrier=carrier, answers=answers))
+
+    async def submitted_late(self, carrier: str, answers: Sequence[Submitted]) -> None:
+        """The carrier has messages that it did not answer in time."""
+        await self._group.submit(_News(carrier=carrier, late=answers))
 
     async def reported(self, carrier: str, receipts: Sequence[Receipt]) -> None:
         """The carrier brought delivery receipts."""
@@ -180,6 +191,9 @@ class News:
                 endings = await self._store_answers(
                     connection, done, carrier, [answer for item in own for answer in item.answers]
                 )
+                late = [answer for item in own for answer in item.late]
+                if late:
+                    endings += await self._store_late(connection, done, carrier, late)
                 endings += [ending for item in own for ending in item.endings]
                 await self._end_reported(connection, done, carrier, endings)
             given_up = [message for item in news for message in item.given_up]
@@ -197,7 +211,9 @@ class News:
         self._events.committed(emitted)
         self._handover.lose(done.lost)
         self._customers.committed(done.woken)
+        self._handover.withdraw(done.withdrawn)
         self._counts.failed_over += done.failed_over
+        self._counts.answered_late += done.late
         self._counts.ended.update([record["code"] for record in done.ended])
         self._handover.answered(done.answered)
         self._handover.ended(done.left)
@@ -220,11 +236,7 @@ class News:
             if (pending := self._handover.in_hand(answer.key)) and _is_for(answer, carrier, pending)
         ]
         done.answered.extend(answer.key for answer, _ in known)
-        refused = [
-            (answer, pending)
-            for answer, pending in known
-            if answer.carrier_message_id is None and self._handover.decides(pending)
-        ]
+        refused = [(answer, pending) for answer, pending in known if answer.carrier_message_id is None]
         if refused:
             await self._store_refusals(connection, done, carrier, refused)
         taken = [(answer, pending) for answer, pending in known if answer.carrier_message_id is not None]
@@ -249,7 +261,15 @@ class News:
         carrier: str,
         refused: Sequence[tuple[Submitted, Pending]],
     ) -> None:
-        """Defer what may be tried again in time, or by another carrier; end the rest."""
+        """Defer what may be tried again in time, or by another carrier; end the rest. Not what another process has
+        claimed meanwhile, nor what a carrier has from an earlier hand-over."""
+        for answer, pending in refused:
+            if answer.unknown:
+                self._silences.keep(carrier, pending)
+        refused = [each for each in refused if self._handover.decides(each[1])]
+        refused = await self._without_taken(connection, done, carrier, refused)
+        if not refused:
+            return
         now = self._clock.now()
         keys = [(pending.resource, answer.key) for answer, pending in refused]
         tried = await records.tried(connection, keys) if self._failover.possible else {}
@@ -265,11 +285,65 @@ class News:
         await self._end(connection, done, final)
         await self._defer(connection, done, deferred)
 
+    async def _without_taken(
+        self, connection: Connection, done: _Done, carrier: str, refused: Sequence[tuple[Submitted, Pending]]
+    ) -> list[tuple[Submitted, Pending]]:
+        """`refused` without what a carrier has from before a silence, as it said late: its report is waited for."""
+        again = [(answer, pending) for answer, pending in refused if pending.alone and pending.doubt > pending.marked]
+        if not again:
+            return list(refused)
+        keys = [(pending.resource, pending.block, answer.key) for answer, pending in again]
+        had = await records.taken_before(connection, keys)
+        if not had:
+            return list(refused)
+        answered = [(answer, pending) for answer, pending in again if answer.key in had]
+        attempts = [(answer, pending.resource) for answer, pending in answered]
+        await records.attempted(connection, carrier, attempts, self._clock.now())
+        taken = [
+            TakenAfterAll(
+                pending.resource,
+                answer.key,
+                had[answer.key],
+                pending.doubt,
+                pending.doubt - (pending.marked and not answer.unknown),
+            )
+            for answer, pending in answered
+        ]
+        _moved(done, await records.taken_after_all(connection, taken))
+        return [each for each in refused if each[0].key not in had]
+
+    async def _store_late(
+        self, connection: Connection, done: _Done, carrier: str, answers: Sequence[Submitted]
+    ) -> list[tuple[str, Ending]]:
+        """The carrier has what it did not answer in time: as far as that is not too late, it is not handed over again.
+        The receipts that had come before."""
+        found = [(answer, silence) for answer in answers if (silence := self._silences.of(carrier, answer.key))]
+        by_id = {answer.carrier_message_id: (answer, silence) for answer, silence in found if answer.carrier_message_id}
+        stored = await records.known_submissions(connection, carrier, list(by_id))
+        known = [each for carrier_id, each in by_id.items() if (carrier_id, each[0].key) not in stored]
+        if not known:
+            return []
+        now = self._clock.now()
+        taken = [TakenAfterAll(silence.resource, answer.key, carrier, silence.doubt) for answer, silence in known]
+        waiting = await records.taken_after_all(connection, taken)
+        _moved(done, waiting)
+        done.withdrawn.extend(record["message_id"] for record in waiting)
+        notes = [
+            (Submitted(answer.key, None, ANSWERED_LATE, temporary=True, unknown=True), silence.resource)
+            for answer, silence in known
+        ]
+        await records.attempted(connection, carrier, notes, now)
+        rows = [(answer, silence.resource, silence.block) for answer, silence in known]
+        parked = await records.submitted(connection, carrier, rows, now)
+        done.late += len(known)
+        log.info("sms.answered_late", carrier=carrier, messages=len(known), in_time=len(waiting))
+        return [_parked(row) for row in parked]
+
     async def _defer(self, connection: Connection, done: _Done, deferred: Sequence[tuple[Pending, Deferral]]) -> None:
         if not deferred:
             return
         changed = await records.defer(connection, [deferral for _, deferral in deferred], self._blocks.owner)
-        _moved(done, changed)
+        done.failed_over += _moved(done, changed)
         done.deferred = True
         done.left.extend(message.block for message, _ in deferred if not message.alone)
         if len(changed) < len(deferred):
@@ -324,7 +398,9 @@ class News:
                     done.left.append(record["block_id"])
         if deferred:
             await records.attempted(connection, carrier, receipts, now)
-            _moved(done, await records.defer(connection, deferred, self._blocks.owner, reopened=True))
+            done.failed_over += _moved(
+                done, await records.defer(connection, deferred, self._blocks.owner, reopened=True)
+            )
             done.deferred = True
         gone = {deferral.message for deferral in deferred}
         return [record for record in ended if record["message_id"] not in gone]
@@ -363,7 +439,7 @@ class News:
 
 
 def _size(news: _News) -> int:
-    return len(news.answers) + len(news.endings) + len(news.given_up)
+    return len(news.answers) + len(news.late) + len(news.endings) + len(news.given_up)
 
 
 def _is_for(answer: Submitted, carrier: str, pending: Pending) -> bool:
@@ -372,12 +448,10 @@ def _is_for(answer: Submitted, carrier: str, pending: Pending) -> bool:
     return pending.carrier == carrier and (pending.handed or answer.carrier_message_id is not None)
 
 
-def _moved(done: _Done, deferred: Sequence[Record]) -> None:
-    """Count the messages that go by other carriers than they `was`."""
-    for record in deferred:
-        if record["was"] == record["carrier"]:
-            continue
-        done.failed_over += 1
+def _moved(done: _Done, changed: Sequence[Record]) -> int:
+    """Tally the messages that go by other carriers than they `was`; how many they are."""
+    moved = [record for record in changed if record["was"] != record["carrier"]]
+    for record in moved:
         if record["route"] != REPLY:
             done.tally.moved(
                 record["resource_id"],
@@ -389,6 +463,7 @@ def _moved(done: _Done, deferred: Sequence[Record]) -> None:
                 record["carrier"],
                 record["segments"],
             )
+    return len(moved)
 
 
 def _ending(receipt: Receipt) -> Ending:

@@ -197,6 +197,10 @@ async def submissions_of(connection: Connection, block: UUID, message_id: UUID) 
     )
 
 
+ANSWERED_LATE = 0
+"""The code of what is no try but a note in their order: that the carrier answered one after all."""
+
+
 async def attempts_of(connection: Connection, resource: UUID, message_id: UUID) -> list[Record]:
     """The tries of the message that came to nothing; one without a carrier was blocked before it came to any."""
     return await connection.fetch(

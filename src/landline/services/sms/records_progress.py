@@ -40,6 +40,18 @@ class Deferral:
     attempts: int
 
 
+class TakenAfterAll(Struct, frozen=True):
+    """A message that `carrier` has, although it was put off. Where it is in a process's hands to be handed over again,
+    its doubt is another than `doubt` once that was written down."""
+
+    resource: UUID
+    message: UUID
+    carrier: str
+    doubt: int
+    settled: int | None = None
+    """Its doubt from now on; None leaves that."""
+
+
 _IN_HAND = (
     "EXISTS (SELECT FROM sms_blocks b WHERE b.owner = {}"
     " AND b.block_id = CASE WHEN m.due_at IS NULL THEN m.block_id ELSE m.claim_id END)"
@@ -260,6 +272,65 @@ async def wait_alone(connection: Connection, keys: Sequence[Key], until: Sequenc
         [message for _, message in keys],
         until,
     )
+
+
+_TAKEN_AFTER_ALL = f"""
+WITH found AS (
+    SELECT m.resource_id, m.message_id, m.carrier AS was, k.carrier, k.settled
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::smallint[], $5::smallint[])
+        AS k (resource_id, message_id, carrier, doubt, settled)
+    JOIN sms_messages m ON m.resource_id = k.resource_id AND m.message_id = k.message_id
+    WHERE m.state < {int(State.DELIVERED)} AND m.due_at IS NOT NULL AND (m.claim_id IS NULL OR m.doubt = k.doubt)
+        AND (m.carrier = k.carrier OR NOT EXISTS (SELECT FROM sms_submissions s
+            WHERE s.block_id = m.block_id AND s.message_id = m.message_id AND s.carrier = m.carrier))
+    FOR UPDATE OF m
+)
+UPDATE sms_messages m SET due_at = m.report_by, claim_id = NULL, carrier = k.carrier,
+    doubt = coalesce(k.settled, m.doubt)
+FROM found k WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id
+{_CHANGED}, k.was
+"""
+
+
+async def taken_after_all(connection: Connection, messages: Sequence[TakenAfterAll]) -> list[Record]:
+    """Have `messages` wait for their reports, in nobody's hands; those that do so now. What has ended, may be on its
+    way to a carrier, or was taken by another one is left as it is. They are the carrier's that has them from now on;
+    each `was` another's where it had been put off to that one."""
+    return await connection.fetch(
+        _TAKEN_AFTER_ALL,
+        [message.resource for message in messages],
+        [message.message for message in messages],
+        [message.carrier for message in messages],
+        [message.doubt for message in messages],
+        [message.settled for message in messages],
+    )
+
+
+async def known_submissions(connection: Connection, carrier: str, ids: Sequence[str]) -> set[tuple[str, UUID]]:
+    """Those of the carrier's `ids` that are stored, each with its message."""
+    rows = await connection.fetch(
+        "SELECT carrier_message_id, message_id FROM sms_submissions"
+        " WHERE carrier = $1 AND carrier_message_id = ANY($2)",
+        carrier,
+        ids,
+    )
+    return {(row["carrier_message_id"], row["message_id"]) for row in rows}
+
+
+async def taken_before(connection: Connection, keys: Sequence[tuple[UUID, UUID, UUID]]) -> dict[UUID, str]:
+    """The carriers that have (resource, block, message) `keys` already, from an earlier hand-over, and have not failed
+    them."""
+    rows = await connection.fetch(
+        "SELECT s.message_id, s.carrier FROM unnest($1::uuid[], $2::uuid[], $3::uuid[])"
+        "  AS k (resource_id, block_id, message_id)"
+        " JOIN sms_submissions s ON s.block_id = k.block_id AND s.message_id = k.message_id"
+        " WHERE NOT EXISTS (SELECT FROM sms_attempts a WHERE a.resource_id = k.resource_id"
+        "  AND a.message_id = k.message_id AND a.carrier = s.carrier AND NOT a.temporary) ORDER BY s.submitted_at",
+        [resource for resource, _, _ in keys],
+        [block for _, block, _ in keys],
+        [message for _, _, message in keys],
+    )
+    return {row["message_id"]: row["carrier"] for row in rows}
 
 
 async def cancel(connection: Connection, resource: UUID, message: UUID, now: datetime) -> bool:

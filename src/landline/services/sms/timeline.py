@@ -133,19 +133,7 @@ async def _outgoing_steps(connection: Connection, row: Record) -> list[Step]:
         return [*steps, _unsent(attempts[0])]
     first = next((attempt["carrier"] for attempt in attempts if attempt["carrier"]), row["carrier"])
     steps.append(_step(row["accepted_at"], "queued", carrier=first, route=row["route"]))
-    handed = [
-        _unsent(attempt)
-        if not attempt["carrier"]
-        else _step(
-            attempt["at"],
-            "unanswered" if attempt["unknown"] else "refused",
-            carrier=attempt["carrier"],
-            code=attempt["code"],
-            temporary=attempt["temporary"],
-            reason=attempt["reason"],
-        )
-        for attempt in attempts
-    ]
+    handed = [_attempt_step(attempt) if attempt["carrier"] else _unsent(attempt) for attempt in attempts]
     handed += [
         _step(
             taken["submitted_at"], "submitted", carrier=taken["carrier"], carrierMessageId=taken["carrier_message_id"]
@@ -164,6 +152,19 @@ async def _outgoing_steps(connection: Connection, row: Record) -> list[Step]:
         what = "next try due" if handed else "to be sent"
         steps.append(_step(row["due_at"], what, carrier=row["carrier"]))
     return steps
+
+
+def _attempt_step(attempt: Record) -> Step:
+    if attempt["code"] == records.ANSWERED_LATE:
+        return _step(attempt["at"], "answered late", carrier=attempt["carrier"])
+    return _step(
+        attempt["at"],
+        "unanswered" if attempt["unknown"] else "refused",
+        carrier=attempt["carrier"],
+        code=attempt["code"],
+        temporary=attempt["temporary"],
+        reason=attempt["reason"],
+    )
 
 
 def _step(at: datetime, what: str, **particulars: object) -> Step:

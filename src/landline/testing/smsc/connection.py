@@ -128,7 +128,7 @@ class Connection:
                 smsc.counts.throttled += 1
                 self.session.answer(event.sequence, conduct.throttle_status)
             elif rule.status != status.ESME_ROK:
-                self._answer_later(event.sequence, rule.status, "")
+                self._answer_later(event.sequence, rule.status, "", rule)
             else:
                 self._accept(event, rule, at, reports)
         if reports:
@@ -154,7 +154,7 @@ class Connection:
             smsc.later(conduct.response_delay_s, partial(self._answer, event.sequence, 0, message_id))
             return
         if not rule.silent:
-            self._answer_later(event.sequence, 0, message_id)
+            self._answer_later(event.sequence, 0, message_id, rule)
         reports += report
 
     def _report(self, reports: list[bytes]) -> None:
@@ -167,8 +167,8 @@ class Connection:
         else:
             self._smsc.deliver(self.system_id, reports)
 
-    def _answer_later(self, sequence: int, state: int, message_id: str) -> None:
-        delay_s = self._smsc.conduct.response_delay_s
+    def _answer_later(self, sequence: int, state: int, message_id: str, rule: Rule) -> None:
+        delay_s = self._smsc.conduct.response_delay_s if rule.response_delay_s is None else rule.response_delay_s
         if delay_s:
             self._smsc.later(delay_s, partial(self._answer, sequence, state, message_id))
         else:

@@ -34,6 +34,8 @@ class Rule:
     """`err:` of the receipt."""
     silent: bool = False
     """No response at all."""
+    response_delay_s: float | None = None
+    """When it is answered; None as all others."""
 
 
 @dataclass(slots=True)

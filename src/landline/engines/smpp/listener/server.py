@@ -112,6 +112,7 @@ class SmppListener:
         self._answering: dict[UUID, asyncio.Future[None]] = {}
         self.limits = Limits(
             response_s=config.response_s,
+            control_s=config.response_s,
             enquire_link_s=config.enquire_link_s,
             init_s=config.bind_s,
             window=config.window,

@@ -1,0 +1,310 @@
+"""A carrier that takes a message and says so too late: it is not handed over again where that can still be helped, and
+a receipt by either of its ids ends it, once (docs/design/gateway.md, "Doubt")."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from tests.support.gateway import Gateway
+from tests.support.scripted import Fate, ScriptedCarrier
+
+from landline.core.ids import ResourceId
+from landline.engines.clock import DrivenClock
+from landline.ports.sms_carrier import CrashPolicy, Receipt, Submitted
+from landline.services.insights.model import Figures
+from landline.services.insights.questions import Dimension, Question
+from landline.services.sms.service import Options, To
+from landline.store.database import Database
+
+SENDER, PHONE = "+18005550100", "+14255550142"
+
+
+class World:
+    """One process over a carrier that is silent at first; a second one where the test wants it."""
+
+    def __init__(self, dsn: str, database: Database) -> None:
+        self.dsn = dsn
+        self.database = database
+        self.clock = DrivenClock()
+        self.first = ScriptedCarrier(self.clock, Fate.SILENCE, name="first")
+        self.second = ScriptedCarrier(self.clock, name="second")
+
+    async def start(self, *carriers: ScriptedCarrier) -> None:
+        self.gateway = await Gateway(self.dsn, self.database, self.clock, *carriers).start()
+        self.resource: ResourceId = await self.gateway.own()
+
+    async def send(self, timeout_s: int = 3_600) -> UUID:
+        options = Options(report_wanted=True, report_timeout_s=timeout_s)
+        (outcome,) = await self.gateway.sms.send(self.resource, SENDER, [To(PHONE)], "hello", options)
+        assert outcome.message_id is not None
+        self.public_id = outcome.message_id
+        await self.clock.advance(timedelta(milliseconds=1))
+        return self.first.submissions[0].key
+
+    async def late(self, key: UUID, carrier_id: str = "late", carrier: str = "first") -> None:
+        await self.gateway.news.submitted_late(carrier, [Submitted(key, carrier_id)])
+
+    async def receipt(self, carrier_id: str, code: int = 2000) -> None:
+        receipt = Receipt(carrier_id, code == 2000, code, self.clock.now())
+        await self.gateway.news.reported("first", [receipt])
+
+    async def pass_time(self, **amount: float) -> None:
+        await self.clock.advance(timedelta(**amount))
+
+    async def row(self) -> Any:
+        return await self.database.fetchrow("SELECT * FROM sms_messages")
+
+    async def end(self) -> tuple[int, int | None]:
+        row = await self.row()
+        return row["state"], row["code"]
+
+    async def ends(self) -> int:
+        """How often the message was counted as ended."""
+        return sum(each.delivered + each.failed for each in (await self.figures()).values())
+
+    async def steps(self) -> list[str]:
+        timeline = await self.gateway.timelines.timeline([self.resource], self.public_id)
+        return [step["what"] for step in timeline["steps"]]
+
+    async def accepted(self) -> dict[str, int]:
+        return {name: each.accepted for name, each in (await self.figures()).items() if each.accepted}
+
+    async def figures(self) -> dict[str, Figures]:
+        hour = int(self.clock.now().timestamp()) // 3600
+        question = Question(hour - 24, hour + 1, by=(Dimension.CARRIER,))
+        page = await self.gateway.insights.page(self.resource, question, limit=10)
+        return {str(group.place[0]): group.figures for group in page.groups}
+
+
+@pytest.fixture
+async def world(dsn: str, database: Database):
+    world = World(dsn, database)
+    yield world
+    await world.gateway.crash()
+
+
+async def test_what_waits_for_its_next_try_is_the_carriers_and_not_sent_again(world: World):
+    await world.start(world.first)
+    key = await world.send()
+    await world.late(key)
+    row = await world.row()
+    assert (row["due_at"], row["claim_id"]) == (row["report_by"], None)
+    await world.pass_time(minutes=30)
+    assert len(world.first.submissions) == 1
+    await world.receipt("late")
+    assert await world.end() == (8, 2000)
+    assert await world.steps() == ["accepted", "queued", "unanswered", "answered late", "submitted", "reported"]
+
+
+async def test_it_fails_as_not_reported_when_no_receipt_comes(world: World):
+    await world.start(world.first)
+    await world.late(await world.send())
+    await world.pass_time(hours=2)
+    assert len(world.first.submissions) == 1
+    assert await world.end() == (9, 5002)
+    assert await world.database.fetchval("SELECT count(*) FROM sms_blocks") == 0
+
+
+async def test_it_cannot_be_canceled_any_more(world: World):
+    await world.start(world.first)
+    key = await world.send()
+    await world.late(key)
+    assert not await world.gateway.news.cancel(world.resource, key)
+
+
+async def test_what_is_in_hand_for_its_next_try_is_not_sent(world: World):
+    await world.start(world.first)
+    key = await world.send()
+    world.first.up = False
+    await world.pass_time(seconds=6)
+    assert world.gateway.handover.in_hand(key) is not None
+    await world.late(key)
+    assert world.gateway.handover.in_hand(key) is None
+    world.first.up = True
+    await world.pass_time(minutes=30)
+    assert len(world.first.submissions) == 1
+    await world.receipt("late")
+    assert await world.end() == (8, 2000)
+    assert await world.database.fetchval("SELECT count(*) FROM sms_blocks") == 0
+
+
+async def test_what_another_process_has_in_hand_is_not_sent_by_it(world: World):
+    await world.start(world.first)
+    key = await world.send()
+    world.first.up = False
+    ours = world.gateway
+    await ours.crash()
+    await world.start(world.first)
+    await world.pass_time(seconds=1)
+    assert world.gateway.handover.in_hand(key) is not None
+    await ours.news.submitted_late("first", [Submitted(key, "late")])
+    world.first.up = True
+    await world.pass_time(minutes=1)
+    assert len(world.first.submissions) == 1
+    assert world.gateway.handover.in_hand(key) is None
+    await world.receipt("late")
+    assert await world.end() == (8, 2000)
+
+
+@pytest.mark.parametrize("by", ["late", "first2"])
+async def test_a_receipt_by_either_id_ends_what_was_handed_over_again(world: World, by: str):
+    await world.start(world.first)
+    key = await world.send()
+    world.first.fate = Fate.TAKEN
+    await world.pass_time(seconds=6)
+    assert len(world.first.submissions) == 2
+    await world.late(key)
+    await world.receipt(by)
+    assert await world.end() == (8, 2000)
+    await world.receipt("first2" if by == "late" else "late", 5000)
+    assert await world.end() == (8, 2000)
+    assert await world.ends() == 1
+    assert await world.database.fetchval("SELECT count(*) FROM sms_parked_receipts") == 0
+
+
+async def test_a_late_answer_is_not_taken_for_that_of_the_next_hand_over(world: World):
+    await world.start(world.first)
+    key = await world.send()
+    world.first.fate = Fate.LOST
+    await world.pass_time(seconds=6)
+    await world.late(key)
+    await world.gateway.news.submitted("first", [Submitted(key, "second copy")])
+    await world.receipt("second copy")
+    assert await world.end() == (8, 2000)
+
+
+@pytest.mark.parametrize(
+    "answer", [Submitted(UUID(int=0), None, 5001, temporary=True, unknown=True), Submitted(UUID(int=0), None, 5000)]
+)
+async def test_what_the_carrier_has_does_not_fail_because_its_second_copy_does(world: World, answer: Submitted):
+    await world.start(world.first)
+    key = await world.send()
+    world.first.fate = Fate.LOST
+    await world.pass_time(seconds=6)
+    await world.late(key)
+    told = Submitted(key, None, answer.code, answer.temporary, "no", unknown=answer.unknown)
+    await world.gateway.news.submitted("first", [told])
+    await world.pass_time(minutes=20)
+    assert len(world.first.submissions) == 2
+    row = await world.row()
+    assert (row["state"], row["due_at"], row["doubt"]) == (0, row["report_by"], 2 if answer.unknown else 1)
+    await world.receipt("late")
+    assert await world.end() == (8, 2000)
+
+
+@pytest.mark.parametrize("policy", [CrashPolicy.UNKNOWN, CrashPolicy.QUERY])
+async def test_what_has_ended_as_unknown_stays_so_and_its_receipts_are_known(world: World, policy: CrashPolicy):
+    world.first.crash_policy = policy
+    await world.start(world.first)
+    key = await world.send()
+    assert await world.end() == (9, 9999)
+    await world.late(key)
+    await world.receipt("late")
+    assert await world.end() == (9, 9999)
+    assert await world.ends() == 1
+    assert await world.database.fetchval("SELECT count(*) FROM sms_parked_receipts") == 0
+    steps = await world.steps()
+    assert steps == ["accepted", "queued", "unanswered", "answered late", "submitted", "reported"]
+
+
+async def test_a_receipt_that_came_before_the_late_answer_ends_the_message(world: World):
+    await world.start(world.first)
+    key = await world.send()
+    await world.receipt("late")
+    assert await world.end() == (0, None)
+    await world.late(key)
+    assert await world.end() == (8, 2000)
+    await world.pass_time(minutes=30)
+    assert len(world.first.submissions) == 1
+
+
+async def test_what_waits_for_another_carrier_is_the_first_ones_again(world: World):
+    await world.start(world.first, world.second)
+    world.second.reachable = False
+    key = await world.send()
+    assert (await world.row())["carrier"] == "second"
+    assert await world.accepted() == {"second": 1}
+    await world.late(key)
+    assert (await world.row())["carrier"] == "first"
+    assert await world.accepted() == {"first": 1}
+    world.second.reachable = True
+    world.gateway.worker.reached()
+    await world.pass_time(minutes=30)
+    assert (len(world.first.submissions), len(world.second.submissions)) == (1, 0)
+    await world.receipt("late")
+    assert await world.end() == (8, 2000)
+
+
+async def test_what_the_first_has_failed_is_not_waited_for_when_the_next_is_busy(world: World):
+    world.second.up, world.second.fate = False, Fate.BUSY
+    await world.start(world.first, world.second)
+    world.gateway.fails_over_on_receipts = True
+    await world.send()
+    world.first.fate, world.second.up = Fate.FAILED, True
+    await world.pass_time(seconds=6)
+    assert (len(world.first.submissions), len(world.second.submissions)) == (2, 1)
+    world.second.fate = Fate.DELIVERED
+    await world.pass_time(minutes=5)
+    assert await world.end() == (8, 2000)
+
+
+async def test_what_is_on_its_way_to_another_carrier_is_that_ones(world: World):
+    """Else a failure at the first would send it to the second again."""
+    world.second.fate = Fate.LOST
+    await world.start(world.first, world.second)
+    world.gateway.fails_over_on_receipts = True
+    key = await world.send()
+    assert len(world.second.submissions) == 1
+    await world.late(key)
+    assert (await world.row())["carrier"] == "second"
+    await world.receipt("late", 5000)
+    await world.pass_time(seconds=1)
+    await world.gateway.news.submitted("second", [Submitted(key, "second1")])
+    await world.gateway.news.reported("second", [Receipt("second1", True, 2000, world.clock.now())])
+    assert await world.end() == (8, 2000)
+    assert len(world.second.submissions) == 1
+
+
+async def test_what_another_carrier_has_taken_stays_with_that_one(world: World):
+    world.second.fate = Fate.TAKEN
+    await world.start(world.first, world.second)
+    key = await world.send()
+    assert len(world.second.submissions) == 1
+    await world.late(key)
+    assert (await world.row())["carrier"] == "second"
+    assert await world.accepted() == {"second": 1}
+    await world.receipt("late")
+    assert await world.end() == (8, 2000)
+
+
+async def test_a_silence_that_was_resolved_leaves_the_failover_after_it_open(world: World):
+    """The carrier answered late, and failed it: nothing is in doubt, and the next carrier may have it."""
+    world.second.crash_policy = CrashPolicy.UNKNOWN
+    await world.start(world.first, world.second)
+    world.gateway.fails_over_on_receipts = True
+    key = await world.send()
+    assert world.second.submissions == [], "one silence is too much for it"
+    await world.late(key)
+    await world.receipt("late", 5000)
+    await world.pass_time(seconds=1)
+    assert len(world.second.submissions) == 1
+    assert await world.end() == (8, 2000)
+
+
+async def test_a_late_answer_told_again_changes_nothing(world: World):
+    await world.start(world.first)
+    key = await world.send()
+    await world.late(key)
+    before = await world.row()
+    await world.late(key)
+    assert await world.row() == before
+    assert (await world.steps()).count("answered late") == 1
+
+
+async def test_a_late_answer_to_what_this_process_does_not_know_is_none(world: World):
+    await world.start(world.first)
+    await world.late(UUID(int=9))
+    await world.late(await world.send(), carrier="other")
+    await world.pass_time(seconds=6)
+    assert len(world.first.submissions) == 2
