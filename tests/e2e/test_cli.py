@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,41 @@ def test_a_handset_texts_a_number(landline: Server) -> None:
     handset = landline.handset("+14255550187")
     cli(landline, "handset", "text", "+14255550187", "STOP")
     assert "unsubscribed" in handset.wait_for_sms().text
+
+
+def test_a_handset_texts_the_toll_free_number_also_when_the_shells_variables_name_the_server(
+    landline: Server,
+) -> None:
+    handset = landline.handset("+14255550186")
+    lines = printed([*COMMAND, "env", "--data", str(landline.data)])
+    texts = [*COMMAND, "handset", "text", "+14255550186", "STOP"]
+    said = printed(["sh", "-c", lines + '\nexec "$@"', "sh", *texts])
+    assert said == f"sent from +14255550186 to {landline.phone_number}\n"
+    assert "unsubscribed" in handset.wait_for_sms().text
+
+
+def test_a_number_is_bound_to_a_carrier(landline: Server) -> None:
+    assert "through carrier simulated" in cli(landline, "number", "add", "+18005550112", "--carrier", "simulated")
+    assert "simulated" in cli(landline, "number", "list").split("+18005550112")[1].splitlines()[0]
+    with pytest.raises(LookupError, match="carrier"):
+        cli(landline, "number", "add", "+18005550113", "--carrier", "nobody")
+    cli(landline, "number", "remove", "+18005550112")
+
+
+def test_the_list_of_webhooks_says_which_get_events_and_why_the_others_do_not(landline: Server) -> None:
+    with closing(landline.inbox()) as inbox:
+        cli(landline, "subscription", "add", "--name", "answers", "--endpoint", inbox.url)
+        with pytest.raises(LookupError, match="gets no events"):
+            cli(landline, "subscription", "add", "--name", "dead", "--endpoint", "http://127.0.0.1:1/events")
+        answers, dead = (
+            next(line for line in cli(landline, "subscription", "list").splitlines() if line.split()[0] == name)
+            for name in ("answers", "dead")
+        )
+        assert "enabled" in answers
+        assert "failed" in dead
+        assert "could not be asked" in dead
+        for name in ("answers", "dead"):
+            cli(landline, "subscription", "remove", name)
 
 
 @pytest.mark.parametrize("host", ["localhost", "other.localhost"])

@@ -153,6 +153,22 @@ def test_a_port_that_is_taken_is_refused_in_one_line(running: Server, tmp_path: 
     assert second.stderr.count("\n") == 1
 
 
+def test_a_directory_that_is_full_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import errno, os\n"
+        "real = os.fsync\n"
+        "def full(fd):\n"
+        "    raise OSError(errno.ENOSPC, 'No space left on device')\n"
+        "os.fsync = full\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [*COMMAND, "dev", "--data", str(tmp_path / "data"), "--port", "0"]
+    env = {**os.environ, "PYTHONPATH": path}
+    full = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
+    assert full.returncode == 1
+    assert full.stderr == "landline: No space left on device: mend that, or choose another directory\n"
+
+
 def test_servers_run_side_by_side(running: Server) -> None:
     with Server() as other:
         assert other.endpoint != running.endpoint
@@ -172,6 +188,8 @@ def test_doctor_finds_nothing_wrong_with_a_running_server(running: Server) -> No
         (["env", "--data", "/nowhere"], "no server runs on /nowhere"),
         (["resource", "list", "--admin-url", "http://127.0.0.1:1", "--admin-token", "x"], "no server answers"),
         (["dev", "--config", "/nowhere.toml"], "cannot read /nowhere.toml"),
+        (["dev", "--port", "0", "--ready-file", "/proc/nowhere/ready.json"], "ready_file: cannot make /proc/nowhere"),
+        (["dev", "--port", "0", "--ready-file", "/"], "ready_file: / cannot be written"),
         (["migrate", "--dsn", "postgresql://nobody@127.0.0.1:1/none"], "cannot reach PostgreSQL"),
     ],
 )

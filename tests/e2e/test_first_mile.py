@@ -40,6 +40,23 @@ def test_from_the_connection_string_to_an_honoured_stop(landline_server: Callabl
     assert "4007" in str(timeline(server, blocked["messageId"]))
 
 
+def test_what_a_handset_sends_is_found_by_the_id_that_it_is_told(landline: Server, inbox: Inbox) -> None:
+    phone = landline.handset("+14255550161")
+    message_id = phone.send("Is the table ready?")
+    event = inbox.wait_for(RECEIVED, where=lambda data: data["from"] == phone.number)
+    assert event.data["messageId"] == message_id
+    told: Any = timeline(landline, message_id)
+    assert (told["direction"], told["from"], told["steps"][0]["what"]) == ("incoming", phone.number, "received")
+
+
+def test_what_a_handset_got_is_found_by_the_key_in_its_inbox(landline: Server) -> None:
+    phone = landline.handset("+14255550162")
+    client = SmsClient.from_connection_string(landline.connection_string)
+    message_id = send(client, landline, phone, "Your table is ready")
+    told: Any = timeline(landline, phone.wait_for_sms().raw["messageKey"])
+    assert told["messageId"] == message_id
+
+
 def test_what_was_stored_is_there_after_a_restart_on_the_same_data(
     landline_server: Callable[..., Server], tmp_path: Path
 ) -> None:

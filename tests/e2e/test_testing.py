@@ -67,6 +67,29 @@ def test_an_event_is_waited_for_by_its_data_and_given_once(alone: Inbox) -> None
     assert [one.id for one in alone.events] == ["e-1", "e-2", "e-1"]
 
 
+def test_what_came_instead_is_told_when_nothing_fits(alone: Inbox) -> None:
+    post(alone, [event("e-1", n=1), event("e-2", n=2)])
+    with pytest.raises(TimeoutError, match=f"0 of 1 SMSReceived came .* not waited for so far: 2 {RECEIVED}"):
+        alone.wait_for("SMSReceived", timeout=0.01)
+
+
+def test_a_server_that_was_never_started_says_so() -> None:
+    server = Server()
+    for ask in (lambda: server.connection_string, lambda: server.admin, lambda: server.handset("+14255550123")):
+        with pytest.raises(ServerFailed, match="never started"):
+            ask()
+    server.close()
+
+
+def test_texts_that_were_not_waited_for_are_told(landline: Server) -> None:
+    phone = landline.handset("+14255550163")
+    phone.send("STOP")
+    phone.wait_for_sms(where=lambda text: "unsubscribed" in text.text)
+    phone.send("START")
+    with pytest.raises(TimeoutError, match=r"passed over: .*re-subscribed"):
+        phone.wait_for_sms(timeout=2, where=lambda text: "dinner" in text.text)
+
+
 def test_what_is_no_event_is_refused(alone: Inbox) -> None:
     assert post(alone, 7)[0] == 400
     assert alone.events == []

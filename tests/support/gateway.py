@@ -12,6 +12,7 @@ from landline.core.phone import SenderKind
 from landline.engines.callout import HttpCallout
 from landline.engines.clock import DrivenClock
 from landline.ports.callout import Callout
+from landline.ports.clock import Clock
 from landline.ports.sms_carrier import SmsCarrier
 from landline.services.events.service import Events
 from landline.services.insights.service import Insights
@@ -58,9 +59,11 @@ class Gateway:
         sender_rates: Mapping[SenderKind, float] | None = None,
         share: Callable[[], int] = lambda: 1,
         in_hand: int = 20_000,
+        line: Clock | None = None,
     ) -> None:
         """The first of `carriers` is the default one, the others are there for failover. `share`: of how many processes
-        this is one; `in_hand`: how many messages it takes into memory."""
+        this is one; `in_hand`: how many messages it takes into memory;
+        `line` times the pauses before a carrier that is down."""
         self.owner = owner = uuid4()
         self.dsn = dsn
         self.database = database
@@ -89,9 +92,9 @@ class Gateway:
         self.customers = EsmeOut(clock, self.changes, self.accounts)
         self.rates = Rates(database, self.changes, clock, defaults=sender_rates or {}, carriers={}, share=share)
         self.blocks = Blocks(database, "sms_blocks", owner)
-        self._join(owner, share)
+        self._join(owner, share, line)
 
-    def _join(self, owner: UUID, share: Callable[[], int]) -> None:
+    def _join(self, owner: UUID, share: Callable[[], int], line: Clock | None) -> None:
         database, clock = self.database, self.clock
         inbound = Inbound(
             database,
@@ -121,7 +124,7 @@ class Gateway:
             Counts(),
         )
         self.worker = Worker(
-            database, clock, self.carriers, self.handover, self.blocks, self.news, failover, self.rates
+            database, clock, self.carriers, self.handover, self.blocks, self.news, failover, self.rates, line=line
         )
         self.sms = Sms(
             database,
@@ -137,7 +140,7 @@ class Gateway:
             limits=Limits(False, clock, lambda: 1),
             guard=self.guard,
         )
-        self.timelines = Timelines(database, self.events)
+        self.timelines = Timelines(database, self.events, self.carriers)
         self.outgoing = Outgoing(database, clock, self.events, self.news)
         self._running: asyncio.Task[None] | None = None
 

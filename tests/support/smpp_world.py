@@ -12,6 +12,7 @@ from landline.engines.clock import DrivenClock
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.slots import Slots
+from landline.ports.clock import Clock
 from landline.ports.sms_carrier import Submission
 from landline.store.database import Database
 from landline.testing.smsc import Smsc
@@ -31,14 +32,14 @@ class World:
         self.events = Recorder()
         self.carriers: list[SmppCarrier] = []
 
-    async def start(self, *, slots: Slots | None = None, **options: Any) -> SmppCarrier:
+    async def start(self, *, slots: Slots | None = None, line: Clock | None = None, **options: Any) -> SmppCarrier:
         if not self.network.port:
             await self.smsc.start()
             await self.network.start(self.smsc.port)
         options = {"backoff_first_s": 0.01, "throttle_pause_s": 0.01, **options}
         config = SmppConfig("smpp", "127.0.0.1", self.network.port, "landline", "secret", **options)
         known = None if slots is None else self._known
-        carrier = SmppCarrier(config, self.database, self.clock, slots=slots, known=known)
+        carrier = SmppCarrier(config, self.database, self.clock, slots=slots, known=known, line=line)
         self.carriers.append(carrier)
         await carrier.start(self.events)
         return carrier

@@ -91,7 +91,9 @@ class SmppTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     service_type: Annotated[str, _says("As the carrier wants it; at most 5 characters.")] = ""
     alphabet: Annotated[Alphabet, _says("How texts are sent where they can be; the rest goes as UCS-2.")] = Alphabet.GSM
     default_alphabet: Annotated[Alphabet, _says("What data_coding 0 means in texts that arrive.")] = Alphabet.GSM
-    registered_delivery: Annotated[Octet, _says("What asks the carrier for a receipt.")] = 1
+    registered_delivery: Annotated[
+        Octet, _says("What asks the carrier for a receipt. With 0 there are none: every message ends as failed (5002).")
+    ] = 1
     validity_s: Annotated[Seconds | None, _says("validity_period. Default: the carrier's own.")] = None
     long_style: Annotated[LongStyle, _says("How texts of several segments are sent.")] = LongStyle.UDH8
     message_ids: Annotated[

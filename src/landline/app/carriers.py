@@ -21,6 +21,8 @@ from landline.store.database import Database
 
 SIMULATED = "simulated"
 """The simulated carrier's name, which no other may have."""
+_RECEIPT = 0x03
+"""The bits of registered_delivery that ask for a receipt of the end (SMPP 3.4 §5.2.17)."""
 _PLACEHOLDER = "********"
 
 
@@ -30,16 +32,18 @@ def carriers(
     clock: Clock,
     share: Callable[[SmppConfig], Slots] | None = None,
     known: Known | None = None,
+    *,
+    line: Clock,
 ) -> dict[str, SmsCarrier]:
     """The configured carriers by name, in their order, not started; the simulated one is not among them. `share` and
-    `known` are there when other processes have the same carriers.
+    `known` are there when other processes have the same carriers; `line` times their connections (`SmppCarrier`).
 
     Raises `CannotConfigure`, also for files that cannot be read.
     """
     found: dict[str, SmsCarrier] = {}
     for settings in [smpp_config(table) for table in config.carriers]:
         slots = None if share is None else share(settings)
-        found[settings.name] = SmppCarrier(settings, database, clock, slots=slots, known=known)
+        found[settings.name] = SmppCarrier(settings, database, clock, slots=slots, known=known, line=line)
     return found
 
 
@@ -104,6 +108,17 @@ def problems(config: Config) -> list[str]:
         except Invalid as error:
             found.append(f"carrier {table.name}: {error.target}: {error.message}")
     return found
+
+
+def warnings(config: Config) -> list[str]:
+    """What carriers may be configured for, and their operator should know."""
+    return [
+        f"carrier {table.name}: registered_delivery = {table.registered_delivery} asks for no receipts: every message"
+        " it takes ends as failed (5002) once its report is overdue, unless the carrier sends receipts unasked. Set it"
+        ' to 1, or crash_policy to "query" where the carrier answers query_sm'
+        for table in config.carriers
+        if not table.registered_delivery & _RECEIPT and table.crash_policy != CrashPolicy.QUERY.value
+    ]
 
 
 def smpp_config(table: SmppTable) -> SmppConfig:

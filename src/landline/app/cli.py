@@ -1,5 +1,6 @@
 """The command `landline`. What a command needs is imported when it runs: asking for help or a list is quick."""
 
+import errno
 import sys
 from typing import NoReturn
 
@@ -14,6 +15,9 @@ app = App(
     help="The communications platform you run yourself, behind the public wire of Azure Communication Services.",
     version=landline.__version__,
 )
+_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+"""What is the matter with the machine, not with the program: its user needs no traceback."""
+
 cli_server.add_to(app)
 cli_doctor.add_to(app)
 cli_admin.add_to(app)
@@ -31,6 +35,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in _OF_THE_MACHINE:
+            raise
+        _fail(
+            f"{f'{error.filename}: ' if error.filename else ''}{error.strerror}: mend that, or choose another directory"
+        )
     sys.exit(result if isinstance(result, int) else 0)
 
 

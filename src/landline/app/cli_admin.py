@@ -90,7 +90,12 @@ def list_numbers(*, resource: Resource = DEFAULT_RESOURCE, json: Json = False, s
 
 @number.command(name="add")
 def add_number(
-    number: str, *, resource: Resource = DEFAULT_RESOURCE, kind: str | None = None, server: Server = HERE
+    number: str,
+    *,
+    resource: Resource = DEFAULT_RESOURCE,
+    kind: str | None = None,
+    carrier: str | None = None,
+    server: Server = HERE,
 ) -> None:
     """Give a resource a number, a short code or a sender name.
 
@@ -98,10 +103,13 @@ def add_number(
     ----------
     kind
         What it is, where its form leaves that open.
+    carrier
+        The configured carrier its texts go through. Default: what the routing rules say.
     """
-    body = {"number": number, **({"kind": kind} if kind else {})}
+    body = {"number": number, **({"kind": kind} if kind else {}), **({"carrier": carrier} if carrier else {})}
     added = _ask(server).call("POST", f"{_resource(resource)}/numbers", body)
-    print(f"{added['number']} ({added['kind']}) is a number of {resource} now")
+    through = f", through carrier {added['carrier']}" if added.get("carrier") else ""
+    print(f"{added['number']} ({added['kind']}) is a number of {resource} now{through}")
 
 
 @number.command(name="remove")
@@ -131,9 +139,7 @@ def send_text(number: str, text: str, *, to: str | None = None, server: Server =
     from landline.app.client import quoted
 
     client = _ask(server)
-    to = to or (client.found.phone_number if client.found else None)
-    if to is None:
-        raise Refusal("say which number to text: give --to")
+    to = to or _toll_free(client)
     client.call("POST", f"{quoted('handsets', number)}:text", {"to": to, "text": text})
     print(f"sent from {number} to {to}")
 
@@ -143,7 +149,7 @@ def list_subscriptions(*, resource: Resource = DEFAULT_RESOURCE, json: Json = Fa
     """List a resource's webhooks."""
     _show(
         _ask(server).get("resources", resource, "subscriptions")["value"],
-        ("name", "endpoint", "schema", "status"),
+        ("name", "endpoint", "schema", "state", "reason"),
         json,
     )
 
@@ -217,6 +223,17 @@ def _resource(name: str) -> str:
     from landline.app.client import quoted
 
     return quoted("resources", name)
+
+
+def _toll_free(client: AdminClient) -> str:
+    """The toll-free number that `dev` comes with: the server says so when it is reached by its address alone."""
+    if client.found is not None and client.found.phone_number:
+        return client.found.phone_number
+    owned = client.get("resources", DEFAULT_RESOURCE, "numbers")["value"]
+    found = next((each["number"] for each in owned if each["kind"] == "tollFree"), None)
+    if found is None:
+        raise Refusal("say which number to text, there is no toll-free one: give --to")
+    return found
 
 
 def _resource_of(client: AdminClient, connection_string: str) -> str:

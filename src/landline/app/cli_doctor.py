@@ -140,9 +140,9 @@ def _settings(config: Config) -> list[Finding]:
 
 
 def _warnings(config: Config) -> list[Finding]:
-    from landline.app import production
+    from landline.app import carriers, production
 
-    found = production.warnings(config) if config.mode == "serve" else []
+    found = production.warnings(config) if config.mode == "serve" else carriers.warnings(config)
     return [Finding("note", ok=True, detail=warning) for warning in found]
 
 

@@ -160,8 +160,7 @@ def _run(mode: Mode, file: Path | None, flags: dict[str, object]) -> None:
     if mode != "dev":
         _refuse_unready(config)
     logs.configure(config.log_level, config.log_format)
-    if mode == "serve":
-        _warn(config)
+    _warn(config)
     supervisor.run(config, build, _announce if mode == "dev" else _announce_nothing)
 
 
@@ -179,9 +178,9 @@ def _refuse_unready(config: Config) -> None:
 def _warn(config: Config) -> None:
     import structlog
 
-    from landline.app.production import warnings
+    from landline.app import carriers, production
 
-    for warning in warnings(config):
+    for warning in production.warnings(config) if config.mode == "serve" else carriers.warnings(config):
         structlog.get_logger().warning("server.configured", warning=warning)
 
 

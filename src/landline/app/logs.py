@@ -6,6 +6,8 @@ from typing import Any
 
 import structlog
 
+from landline.store.database import LOST
+
 _LIBRARIES = {"asyncio": logging.WARNING}
 
 
@@ -32,9 +34,19 @@ def configure(level: str, style: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(processors=[*_of_libraries(), *rendered], foreign_pre_chain=shared)
     )
+    handler.addFilter(_without_traceback)
     logging.basicConfig(handlers=[handler], level=max(least, logging.WARNING), force=True)
     for name, quiet in _LIBRARIES.items():
         logging.getLogger(name).setLevel(max(least, quiet))
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """That PostgreSQL has gone is no bug: the driver's pool says so with a traceback each time it tries to connect."""
+    error = record.exc_info[1] if record.exc_info else None
+    if record.name.startswith("asyncpg") and isinstance(error, LOST):
+        record.msg = f"{record.getMessage()}: {type(error).__name__}: {error}"
+        record.args, record.exc_info, record.exc_text = (), None, None
+    return True
 
 
 def _of_libraries() -> list[Any]:

@@ -15,6 +15,7 @@ from landline.app.base import Base
 from landline.core.countries import country
 from landline.core.ids import ResourceId
 from landline.edge.routes import Route
+from landline.engines.clock import SystemClock
 from landline.engines.simulated import admin as simulated_admin
 from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.engines.smpp.carrier import SmppCarrier
@@ -88,12 +89,7 @@ class Messaging:
             carriers=carriers.carrier_rates(config),
             share=base.share,
         )
-        self._worker = Worker(database, clock, self._carriers, handover, self.blocks, self._news, failover, self._rates)
-        for carrier in self._carriers.values():
-            if isinstance(carrier, SmppCarrier):
-                carrier.on_reachable = self._worker.reached
-        base.wakeups.on("sms", self._worker.look)
-        handover.on_left = partial(base.wakeups.hint, "sms")
+        self._build_worker(failover)
         self._settings = Settings(
             database,
             changes,
@@ -116,9 +112,28 @@ class Messaging:
             limits=self._limits,
             guard=self.guard,
         )
-        self._timelines = Timelines(database, events)
+        self._timelines = Timelines(database, events, self._carriers)
         self._outgoing = Outgoing(database, clock, events, self._news)
         return out
+
+    def _build_worker(self, failover: Failover) -> None:
+        base, handover = self._base, self._handover
+        self._worker = Worker(
+            base.database,
+            base.clock,
+            self._carriers,
+            handover,
+            self.blocks,
+            self._news,
+            failover,
+            self._rates,
+            line=SystemClock(),
+        )
+        for carrier in self._carriers.values():
+            if isinstance(carrier, SmppCarrier):
+                carrier.on_reachable = self._worker.reached
+        base.wakeups.on("sms", self._worker.look)
+        handover.on_left = partial(base.wakeups.hint, "sms")
 
     def _build_listener(self, out: EsmeOut) -> None:
         """The SMSC that customers bind to, where it is switched on."""
@@ -134,7 +149,7 @@ class Messaging:
             config.smpp_listen_port,
             config.smpp_listen_tls_port,
         )
-        self._listener = SmppListener(listening, esme, base.database, base.clock)
+        self._listener = SmppListener(listening, esme, base.database, base.clock, line=SystemClock())
         self._esme_worker = EsmeWorker(
             base.database, base.clock, base.changes, self._accounts, esme, out, self._listener, base.owner
         )
@@ -146,7 +161,7 @@ class Messaging:
         shared = not base.place.alone and not config.driven_clock  # several with driven clocks cannot be
         known = Submissions(base.database).known
         self._carriers: dict[str, SmsCarrier] = carriers.carriers(
-            config, base.database, base.clock, self._slots if shared else None, known
+            config, base.database, base.clock, self._slots if shared else None, known, line=SystemClock()
         )
         if self._simulated is not None:
             self._carriers[self._simulated.name] = self._simulated
@@ -191,7 +206,7 @@ class Messaging:
             *admin_messages.routes(self.sms, self._outgoing, self._pools, base.resource_id, base.all_resources),
             *admin_accounts.routes(self._accounts, base.resource_id),
             *admin_guard.routes(self._settings, base.resource_id),
-            *(simulated_admin.routes(self._simulated) if self._simulated else ()),
+            *(simulated_admin.routes(self._simulated, self._timelines.received) if self._simulated else ()),
         ]
 
     async def start(

@@ -44,7 +44,7 @@ def warnings(config: Config) -> list[str]:
         )
     if config.mode == "serve" and not config.carriers:
         found.append("there is no carrier: every text fails (5001). Add a table [[carriers]] to the configuration")
-    return found
+    return [*found, *carriers.warnings(config)]
 
 
 def _countries(config: Config) -> list[str]:

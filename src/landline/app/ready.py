@@ -1,10 +1,12 @@
 """The ready file: where a running server is and how to use it, for tests, scripts and Landline's own commands."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from landline.app.config import CannotConfigure
 from landline.app.secrets import write_private
 
 IN_DATA = "server.json"
@@ -21,6 +23,16 @@ class Ready(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True, kw_
     ca_bundle: str | None = None
     phone_number: str | None = None
     portal_url: str | None = None
+
+
+def prepare(file: Path) -> None:
+    """Make the directory of a file that is to be written once the server serves. Raises `CannotConfigure`."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotConfigure(f"ready_file: cannot make {file.parent}: {error.strerror}; choose another") from error
+    if file.is_dir() or not os.access(file.parent, os.W_OK | os.X_OK):
+        raise CannotConfigure(f"ready_file: {file} cannot be written; choose another")
 
 
 def write(ready: Ready, *files: Path) -> None:

@@ -94,6 +94,8 @@ class Supervisor:
 
     async def _serve(self) -> None:
         workers.check(self._config)
+        if self._config.ready_file is not None:
+            ready.prepare(self._config.ready_file)
         async with AsyncExitStack() as stack:
             config = self._config
             if config.mode != "worker":  # any number of these are one machine's, and they keep nothing

@@ -47,25 +47,29 @@ class Handset:
         Raises `TimeoutError` when none came within `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
+        passed: list[str] = []
         while True:
             left = deadline - time.monotonic()
             for text in self._read(after=self._seen, wait_s=min(max(left, 0.0), POLL_S)):
                 self._seen = text.id
                 if where is None or where(text):
                     return text
+                passed.append(text.text)
             if left <= 0:
-                raise TimeoutError(f"no such text came to {self.number} within {timeout} s")
+                came = f"; passed over: {passed}" if passed else ""
+                raise TimeoutError(f"no such text came to {self.number} within {timeout} s{came}")
 
-    def send(self, text: str, *, to: str | None = None) -> None:
-        """Send `text` from this handset, to the resource's own number unless `to` names another."""
-        self._admin.call("POST", f"{self._path}:text", {"to": to or self._home, "text": text})
+    def send(self, text: str, *, to: str | None = None) -> str:
+        """Send `text` from this handset, to the resource's own number unless `to` names another; the message's id, as
+        in its `SMSReceived` event. Raises `AdminError` when nobody has that number, or the handset cannot text."""
+        return self._admin.call("POST", f"{self._path}:text", {"to": to or self._home, "text": text})["messageId"]
 
-    def reply(self, text: str) -> None:
-        """Answer the last text that arrived, to whoever sent it. Raises `LookupError` when none has."""
+    def reply(self, text: str) -> str:
+        """Answer the last text that arrived, to whoever sent it; as `send`. Raises `LookupError` when none has."""
         arrived = self.inbox
         if not arrived:
             raise LookupError(f"nothing has arrived on {self.number} to reply to")
-        self.send(text, to=arrived[-1].sender)
+        return self.send(text, to=arrived[-1].sender)
 
     def behave(self, behaviour: str = "answers", **details: Any) -> None:
         """From now on it `answers`, is `roaming`, is a `landline`, is `slow`, `rejects` or stays `silent`.

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -101,7 +102,13 @@ class Inbox:
                     self._seen.update(found)
                     return list(found.values())
                 if not self._changed.wait(max(deadline - time.monotonic(), 0)) and time.monotonic() >= deadline:
-                    raise TimeoutError(f"{len(found)} of {count} {event_type} came within {timeout} s")
+                    raise TimeoutError(self._missed(event_type, len(found), count, timeout))
+
+    def _missed(self, event_type: str, found: int, count: int, timeout: float) -> str:
+        """What `wait_for_all` says: most often the type is misspelt, or `where` fits nothing of what did come."""
+        came = Counter(event.type for event in self._events if event.id not in self._seen)
+        rest = ", ".join(f"{number} {kind}" for kind, number in came.items()) or "nothing"
+        return f"{found} of {count} {event_type} came within {timeout} s; not waited for so far: {rest}"
 
     def on_close(self, action: Callable[[], None]) -> None:
         """Have `close` do `action` first."""

@@ -135,7 +135,7 @@ class Server:
     @property
     def connection_string(self) -> str:
         """For the `from_connection_string` of any SDK client."""
-        return self.ready["connectionString"]
+        return self._told("connectionString")
 
     @property
     def endpoint(self) -> str:
@@ -152,17 +152,17 @@ class Server:
     @property
     def phone_number(self) -> str:
         """The resource's toll-free number."""
-        return self.ready["phoneNumber"]
+        return self._told("phoneNumber")
 
     @property
     def ca_bundle(self) -> str:
         """Path of a PEM bundle: the public CAs and this server's own."""
-        return self.ready["caBundle"]
+        return self._told("caBundle")
 
     @property
     def admin(self) -> Admin:
         """Its admin API."""
-        return Admin(self.ready["adminUrl"], self.ready["adminToken"], self.ca_bundle)
+        return Admin(self._told("adminUrl"), self._told("adminToken"), self.ca_bundle)
 
     @property
     def clock(self) -> Clock:
@@ -244,6 +244,11 @@ class Server:
             with self._changed:
                 self._changed.wait(LOOK_EVERY_S)
         self.ready = json.loads(self._ready_file.read_text())
+
+    def _told(self, name: str) -> str:
+        if not self.ready:
+            raise ServerFailed("it was never started: call start(), or use it in a `with`")
+        return self.ready[name]
 
     def _running(self) -> "subprocess.Popen[str]":
         if self._process is None:

@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from landline.core.errors import Unavailable
+from landline.engines import clock as clock_engines
 from landline.engines.clock import DrivenClock, SystemClock
 from landline.ports.clock import Clock
 
@@ -109,3 +111,25 @@ async def test_a_worker_that_rings_another_holds_time_until_both_rest():
     await clock.advance(timedelta(hours=1))
     await asyncio.gather(*workers)
     assert order == ["first", "second", "first again"]
+
+
+async def test_an_advance_gives_up_on_work_that_does_not_end(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(clock_engines, "QUIET_TIMEOUT_S", 0.01)
+    clock = DrivenClock()
+    hour, stopped = timedelta(hours=1), asyncio.Event()
+
+    async def never_ends() -> None:
+        alarm = clock.alarm()
+        await alarm.wait(clock.now() + hour)
+        await stopped.wait()
+        alarm.close()
+
+    working = asyncio.create_task(never_ends())
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable, match=r"the clock stands (3600|3599) s before where it was to be"):
+        await clock.advance(2 * hour)
+    assert timedelta(minutes=59) < clock.ahead <= hour
+    stopped.set()
+    await working
+    monkeypatch.undo()
+    await clock.advance(hour)

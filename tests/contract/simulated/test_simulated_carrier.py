@@ -38,6 +38,10 @@ class Recorder:
     async def arrived(self, carrier: str, arrivals: Sequence[Arrival]) -> None:
         self.arrivals.extend(arrivals)
 
+    async def received(self, carrier: str, key: str) -> str | None:
+        known = any(arrival.key == key and arrival.recipient == OURS for arrival in self.arrivals)
+        return f"{carrier} {key}" if known else None
+
     def codes(self) -> list[int]:
         return [receipt.code for receipt in self.receipts]
 
@@ -50,12 +54,12 @@ class World:
         self.clock = clock
         self.events = Recorder()
         self.carrier = SimulatedCarrier(database, clock, seed=7)
-        self.router = Router(admin.routes(self.carrier))
+        self.router = Router(admin.routes(self.carrier, self.events.received))
 
     async def restart(self) -> None:
         await self.carrier.close()
         self.carrier = SimulatedCarrier(self.database, self.clock, seed=7)
-        self.router = Router(admin.routes(self.carrier))
+        self.router = Router(admin.routes(self.carrier, self.events.received))
         await self.carrier.start(self.events)
 
     async def send(self, *recipients: str, text: str = "hello", sender: str = OURS) -> list[Submission]:
@@ -276,10 +280,20 @@ async def test_a_handset_texts_one_of_our_numbers(world: World) -> None:
     status, made = await world.call("POST", f"/handsets/{A}:text", {"to": OURS, "text": "hi 😀"})
     assert (status, made["segments"]) == (202, 1)
     (arrival,) = world.events.arrivals
-    assert (arrival.sender, arrival.recipient, arrival.text, arrival.key) == (A, OURS, "hi 😀", made["messageId"])
+    assert (arrival.sender, arrival.recipient, arrival.text, arrival.key) == (
+        A,
+        OURS,
+        "hi 😀",
+        made["messageId"].split()[1],
+    )
     await world.call("PUT", f"/handsets/{A}", {"behaviour": "landline"})
     with pytest.raises(Conflict):
         await world.call("POST", f"/handsets/{A}:text", {"to": OURS, "text": "hi"})
+
+
+async def test_a_text_to_a_number_that_nobody_has_is_refused(world: World) -> None:
+    with pytest.raises(Invalid, match="No resource here has"):
+        await world.call("POST", f"/handsets/{A}:text", {"to": "+18005550999", "text": "hi"})
 
 
 async def test_waiting_for_a_text_ends_with_the_text_or_empty(world: World) -> None:

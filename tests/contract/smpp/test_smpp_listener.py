@@ -14,7 +14,7 @@ from tests.support.smpp_world import OURS, PHONE, until
 
 from landline.core.errors import Invalid, Refusal, TooMany, Unavailable
 from landline.core.ids import ResourceId
-from landline.engines.clock import DrivenClock
+from landline.engines.clock import DrivenClock, SystemClock
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import Binding, SmppConfig
 from landline.engines.smpp.listener import ListenerConfig, SmppListener
@@ -209,6 +209,26 @@ async def test_a_customer_that_answers_nothing_is_left_alone_after_a_while(world
         client.pump.flush()
         await world.clock.advance(timedelta(seconds=11))
     assert await delivering == [Delivered.LATER] * 60
+
+
+async def test_a_customer_stays_bound_while_days_are_driven(world: World) -> None:
+    listener = SmppListener(ListenerConfig(port=0), world.product, world.database, world.clock, line=SystemClock())
+    await listener.start()
+    assert listener.port is not None
+    client = Client()
+    await client.connect(listener.port)
+    await client.bind()
+    until_then = world.clock.now() + timedelta(minutes=1)
+    waiting = asyncio.create_task(listener.deliver("customer", [text("hi")] * 60, until_then))
+    await until(lambda: len(client.events) == 50)
+    await world.clock.advance(timedelta(days=3))
+    client.session.enquire(0.0)
+    client.pump.flush()
+    await until(lambda: client.session._enquired_at is None)
+    assert listener.receivers("customer") == 1
+    client.pump.abort()
+    assert await waiting == [Delivered.GONE] * 60
+    await listener.close()
 
 
 async def test_a_delivery_under_way_when_the_connection_ends_goes_to_the_next(world: World) -> None:

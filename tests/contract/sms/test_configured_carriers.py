@@ -29,7 +29,7 @@ async def test_carriers_of_a_file_bind_and_carry(tmp_path: Path, database: Datab
         (tmp_path / "password").write_text("secret\n")
         file = tmp_path / "landline.toml"
         file.write_text(table("north", smsc.port) + table("south", unused.getsockname()[1]))
-        built = carriers.carriers(load("dev", file=file, environment={}), database, SystemClock())
+        built = carriers.carriers(load("dev", file=file, environment={}), database, SystemClock(), line=SystemClock())
         assert list(built) == [carrier.name for carrier in built.values()] == ["north", "south"]
         events = Recorder()
         try:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from landline.app import carriers, config_reference
+from landline.app import carriers, cli_doctor, config_reference
 from landline.app.carrier_settings import SmppTable, TlsTable
 from landline.app.config import CannotConfigure, Config, load
 from landline.core.phone import SenderKind
@@ -239,3 +239,19 @@ def test_the_configurations_page_has_every_field_of_the_tables() -> None:
     page = config_reference.document()
     for name in [*SmppTable.__struct_fields__, *(f"tls.{name}" for name in TlsTable.__struct_fields__), "priority"]:
         assert f"| `{name}` |" in page
+
+
+def test_a_carrier_that_is_asked_for_no_receipts_is_warned_of(tmp_path: Path) -> None:
+    asks_for_none = NORTH + 'password = "x"\nregistered_delivery = 16\n'
+    (warning,) = carriers.warnings(configured(tmp_path, asks_for_none))
+    assert "carrier north: registered_delivery = 16 asks for no receipts" in warning
+    assert carriers.warnings(configured(tmp_path, asks_for_none + 'crash_policy = "query"\n')) == []
+    assert carriers.warnings(configured(tmp_path, NORTH + 'password = "x"\n')) == []
+    assert notes(tmp_path) == []
+    configured(tmp_path, asks_for_none)
+    assert notes(tmp_path) == [warning]
+
+
+def notes(directory: Path) -> list[str]:
+    found = cli_doctor.check("dev", directory / "landline.toml", directory, 0)
+    return [finding.detail for finding in found if finding.check == "note"]

@@ -1,5 +1,6 @@
 """Admin routes of the simulated carrier: texting handsets, their inboxes and behaviours, rules of faults, the seed."""
 
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import TypeVar
 
@@ -27,12 +28,16 @@ _BLOCKED = 4005
 E = TypeVar("E", bound=Enum)
 
 
-def routes(carrier: SimulatedCarrier) -> list[Route]:
+Received = Callable[[str, str], Awaitable[str | None]]
+"""The id under which the product took in what a carrier (its name) brought with a key; None when nobody got it."""
+
+
+def routes(carrier: SimulatedCarrier, received: Received) -> list[Route]:
     """All admin routes of `carrier`."""
-    return [*_handset_routes(carrier), *_rule_routes(carrier)]
+    return [*_handset_routes(carrier, received), *_rule_routes(carrier)]
 
 
-def _handset_routes(carrier: SimulatedCarrier) -> list[Route]:
+def _handset_routes(carrier: SimulatedCarrier, received: Received) -> list[Route]:
     async def show_all(_: Request) -> Response:
         return json_response(200, {"value": [_handset(summary) for summary in await carrier.desk.handsets()]})
 
@@ -59,7 +64,10 @@ def _handset_routes(carrier: SimulatedCarrier) -> list[Route]:
         if phone.sender_kind(body.to) in (None, phone.SenderKind.ALPHANUMERIC):
             raise Invalid("A handset texts an E.164 number or a short code.", target="to")
         arrival = await carrier.text(_number(request), body.to, body.text)
-        return json_response(202, {"messageId": arrival.key, "segments": arrival.segments})
+        message_id = await received(carrier.name, arrival.key)
+        if message_id is None:
+            raise Invalid(f"No resource here has {body.to}, or it takes no texts.", target="to")
+        return json_response(202, {"messageId": message_id, "segments": arrival.segments})
 
     return [
         _route("GET", "/handsets", show_all, "Handsets_List"),

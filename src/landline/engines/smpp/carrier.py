@@ -57,7 +57,9 @@ class SmppCarrier:
     connection broke, is answered as refused for now and `unknown`; `crash_policy` says what the operator wants done.
 
     `slots` says which of the configured binds are this process's; None: all, no other process has this carrier.
-    `known` belongs to `slots`: receipts come over any bind, whichever process submitted.
+    `known` belongs to `slots`: receipts come over any bind, whichever process submitted. `line` times what happens on
+    the connections (responses, enquire_link, paces, pauses between attempts), for an SMSC cannot be driven as `clock`
+    can; messages have `clock`'s time. None: `clock` times both.
     """
 
     def __init__(
@@ -68,16 +70,18 @@ class SmppCarrier:
         random: Random | None = None,
         slots: Slots | None = None,
         known: Known | None = None,
+        line: Clock | None = None,
     ) -> None:
         self._config = config
         self._clock = clock
+        self._line = line or clock
         self._records = Records(database, config.name, uuid4(), config.default_alphabet)
         self._outbox = Outbox(config, lambda: self._inbox.behind)
         self._inbox = Inbox(
             config, self._records, self._outbox.untold, self._ring, self._ring_lanes, self._outbox.pass_on, known
         )
         jitter = random or Random()  # noqa: S311 - not a secret
-        self._binds = Binds(config, clock, jitter, self, slots or AllMine(config.binds))
+        self._binds = Binds(config, self._line, jitter, self, slots or AllMine(config.binds))
         self._binds.on_reachable = self._reached
         self._links = self._binds.links
         self._events: CarrierEvents | None = None
@@ -137,7 +141,7 @@ class SmppCarrier:
         await self._outbox.room()
         try:
             self._check()
-            now = self._now()
+            now = self._line_now()
             self._outbox.take(submissions, now)
             self._inbox.sent(len(submissions))
             self._outbox.fill(self._links, now)
@@ -166,7 +170,7 @@ class SmppCarrier:
             raise Unavailable("the carrier cannot be asked now")
         ton, npi, address = self._outbox.source(sender)
         asked = _Asked(asyncio.get_running_loop().create_future())
-        now = self._now()
+        now = self._line_now()
         session.request(Command.QUERY_SM, QuerySm(message_id, ton, npi, address), asked, now)
         link.asked(now)
         link.pump.flush()
@@ -206,10 +210,10 @@ class SmppCarrier:
         pump = link.pump
         if pump is None:
             return
-        now = self._now()
+        now, line_now = self._now(), self._line_now()
         for event in events:
             if isinstance(event, Answered):
-                self._answered(link, event, now)
+                self._answered(link, event, line_now)
             elif isinstance(event, MessageArrived):
                 self._inbox.add(pump, event, now)
             elif isinstance(event, Unanswered):
@@ -218,11 +222,11 @@ class SmppCarrier:
                 self._outbox.answered_late(event)
             elif isinstance(event, RequestArrived):
                 self._requested(pump, event, now)
-        self._go_on(link, now)
+        self._go_on(link, line_now)
 
     def changed(self, link: Link) -> None:
         """See `LinkOwner`."""
-        self._go_on(link, self._now())
+        self._go_on(link, self._line_now())
 
     def lost(self, link: Link, session: Session) -> None:
         """See `LinkOwner`."""
@@ -232,7 +236,7 @@ class SmppCarrier:
         if not self._binds.usable:
             self._outbox.give_back("no bind to the carrier is up")
         else:
-            self._outbox.fill(self._links, self._now())
+            self._outbox.fill(self._links, self._line_now())
         self._ring()
 
     def _go_on(self, link: Link, now: float) -> None:
@@ -402,6 +406,9 @@ class SmppCarrier:
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
+
+    def _line_now(self) -> float:
+        return self._line.now().timestamp()
 
 
 def _spellings(message_id: str, style: MessageIds) -> list[str]:

@@ -26,6 +26,7 @@ _TO_CHANGE = msgspec.json.Decoder(SubscriptionToChange)
 _TO_REPLAY = msgspec.json.Decoder(DeadLettersToReplay)
 _PAGE = 100
 _LARGEST_PAGE = 1000
+_NAMESPACE = "Microsoft.Communication."
 
 
 def routes(subscriptions: Subscriptions, clock: Clock) -> list[Route]:
@@ -139,7 +140,7 @@ def edit(body: SubscriptionToChange) -> Edit:
     wanted: dict[str, object] = {
         "endpoint": body.endpoint,
         "schema": UNSET if body.schema is UNSET else _schema(body.schema),
-        "types": tuple(body.included_event_types)
+        "types": _types(body.included_event_types)
         if isinstance(body.included_event_types, Sequence)
         else body.included_event_types,
         "subject_begins": body.subject_begins_with,
@@ -162,6 +163,17 @@ def edit(body: SubscriptionToChange) -> Edit:
         return settings, secrets
 
     return change
+
+
+def _types(names: Sequence[str]) -> tuple[str, ...]:
+    """Event types to be told of. One that can never come is a slip that nobody would notice but by silence."""
+    wrong = next((name for name in names if not name.startswith(_NAMESPACE)), None)
+    if wrong is not None:
+        raise Invalid(
+            f"There is no event type {wrong[:60]}: they are named in full, like {_NAMESPACE}SMSReceived.",
+            target="includedEventTypes",
+        )
+    return tuple(names)
 
 
 def _schema(text: str) -> Schema:

@@ -5,7 +5,7 @@ database for its reports (docs/design/blocks.md). Losing this memory loses nothi
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -190,6 +190,10 @@ class HandOver:
         """When `next` may give something, after it gave nothing; None when the queue is empty."""
         at = self._queues[carrier].next_at(now.timestamp())
         return None if at is None else datetime.fromtimestamp(at, UTC)
+
+    def untils(self, carrier: str) -> Iterator[datetime]:
+        """Until when the messages that wait for `carrier` may be handed over."""
+        return (message.until for message in self._queues[carrier])
 
     def put_back(self, carrier: str, pending: list[Pending], *, unsure: bool = False) -> None:
         """The carrier did not take them: they are next again. `unsure`: see `Pending`."""

@@ -98,6 +98,13 @@ async def find(connection: Connection, message_id: UUID) -> Record | None:
     return await connection.fetchrow("SELECT * FROM sms_inbound WHERE message_id = $1", message_id)
 
 
+async def brought(connection: Connection, carrier: str, key: str) -> Record | None:
+    """When the text that `carrier` brought with `key` came, and its id."""
+    return await connection.fetchrow(
+        "SELECT message_id, received_at FROM sms_inbound WHERE carrier = $1 AND carrier_key = $2", carrier, key
+    )
+
+
 async def keywords(connection: Connection, resource: ResourceId, number: str) -> str | None:
     """The languages set for `number`, as JSON."""
     return await connection.fetchval(

@@ -1,11 +1,13 @@
 """Where is my message: everything that happened to one message, in order, from its rows and its events' deliveries."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from landline.core.errors import NotFound
 from landline.core.ids import ResourceId
+from landline.ports.sms_carrier import SmsCarrier
 from landline.services.events.model import Try
 from landline.services.events.service import Events
 from landline.services.sms import records, records_inbound
@@ -13,6 +15,8 @@ from landline.services.sms.model import details, messages
 from landline.services.sms.model.messages import State
 from landline.store.database import Connection, Database, Record
 
+_IN_HAND = ("queued", "refused", "unanswered")
+"""Last steps of a message that is to be handed over as soon as its carrier takes it."""
 Step = dict[str, Any]
 """`{"at": datetime, "what": str, ...}`: what happened and its particulars."""
 
@@ -20,13 +24,15 @@ Step = dict[str, Any]
 class Timelines:
     """Reads timelines for the admin API."""
 
-    def __init__(self, database: Database, events: Events) -> None:
+    def __init__(self, database: Database, events: Events, carriers: Mapping[str, SmsCarrier]) -> None:
         self._database = database
         self._events = events
+        self._carriers = carriers
 
     async def timeline(self, resources: Sequence[ResourceId], public_id: str) -> dict[str, Any]:
-        """The message that `public_id` names, outgoing or received, with its steps. Raises `NotFound`."""
-        message_id = messages.parse_public_id(public_id)
+        """The message that `public_id` names, outgoing or received, with its steps. The guid in it is enough: carriers
+        know no more of a message. Raises `NotFound`."""
+        message_id = messages.parse_public_id(public_id) or _guid(public_id)
         if message_id is None:
             raise _unknown()
         async with self._database.connection() as connection:
@@ -34,6 +40,8 @@ class Timelines:
             if row is not None:
                 steps = await _outgoing_steps(connection, row)
                 head = _outgoing_head(row, steps)
+                if State(row["state"]) is State.QUEUED and steps[-1]["what"] in _IN_HAND:
+                    head |= self._waits(row["carrier"])
             else:
                 row = await records_inbound.find(connection, message_id)
                 if row is None:
@@ -43,7 +51,29 @@ class Timelines:
         # The carrier's clock is not ours: what follows from what decides the order, then the time.
         tries = [_webhook_step(attempt) for attempt in await self._events.tries(row["resource_id"], message_id)]
         steps += sorted(tries, key=lambda step: step["at"])
-        return {**head, "messageId": public_id, "steps": steps}
+        return {**head, "steps": steps}
+
+    def _waits(self, carrier: str) -> Step:
+        """What keeps a message from being handed over at this moment, as far as is known here."""
+        found = self._carriers.get(carrier)
+        if found is None:
+            return {"waits": f"There is no carrier {carrier} here: it was in the configuration when this was accepted."}
+        if found.reachable and not found.up:
+            return {"waits": f"The carrier {carrier} is down. It is asked again every second."}
+        return {}
+
+    async def received(self, carrier: str, key: str) -> str | None:
+        """The public id of the text that `carrier` brought with `key`; None when it was nobody's."""
+        async with self._database.connection() as connection:
+            row = await records_inbound.brought(connection, carrier, key)
+        return None if row is None else messages.incoming_id(row["message_id"], row["received_at"])
+
+
+def _guid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def _unknown() -> NotFound:
@@ -55,6 +85,7 @@ def _outgoing_head(row: Record, steps: Sequence[Step]) -> dict[str, Any]:
     if state is State.QUEUED and any(step["what"] == "submitted" for step in steps):
         state = State.SUBMITTED
     return {
+        "messageId": messages.outgoing_id(row["message_id"], row["accepted_at"]),
         "direction": "outgoing",
         "state": state.name.lower(),
         "from": row["sender"],
@@ -68,6 +99,7 @@ def _outgoing_head(row: Record, steps: Sequence[Step]) -> dict[str, Any]:
 
 def _inbound_head(row: Record) -> dict[str, Any]:
     return {
+        "messageId": messages.incoming_id(row["message_id"], row["received_at"]),
         "direction": "incoming",
         "state": "received",
         "from": row["sender"],

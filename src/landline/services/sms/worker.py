@@ -28,6 +28,8 @@ _ROWS_AT_ONCE = 4_000
 """A block has at most some 2,000 messages; what was claimed is taken into memory, also beyond its limit."""
 _DEFERRED_AT_ONCE = 500
 _CARRIER_PAUSE = timedelta(seconds=1)
+_SAID_AGAIN = timedelta(minutes=1)
+"""How often it is logged that a carrier takes nothing, while that lasts."""
 _UNREACHED_PAUSE = timedelta(seconds=15)
 """How long work whose carrier this process does not reach is left to others."""
 
@@ -47,9 +49,14 @@ class Worker:
         rates: Rates,
         *,
         beat_s: float = 2.0,
+        line: Clock | None = None,
     ) -> None:
-        """`beat_s`: real seconds between two heartbeats, which renew leases and notice other processes' backlog."""
+        """`beat_s`: real seconds between two heartbeats, which renew leases and notice other processes' backlog. `line`
+        times the pauses before a carrier that takes nothing is asked again, for that is not driven; None: `clock`."""
         self.beat_s = beat_s
+        self._line = line or clock
+        self._refusing: dict[str, datetime] = {}
+        """Carriers that take nothing, and when that was logged last."""
         self._database = database
         self._clock = clock
         self._carriers = carriers
@@ -162,10 +169,10 @@ class Worker:
             except Unavailable as error:
                 log.warning("sms.not_handed_over", carrier=name, reason=error.message, messages=len(batch))
                 self._handover.put_back(name, batch, unsure=True)
-                await self._pause(alarm)
+                await self._pause(name, alarm)
                 continue
             if batch and not await self._hand_over(carrier, batch):
-                await self._pause(alarm)
+                await self._pause(name, alarm)
 
     async def _hand_over(self, carrier: SmsCarrier, batch: Sequence[Pending]) -> bool:
         """Whether the carrier took `batch`; if not, something else has been seen to."""
@@ -176,15 +183,38 @@ class Worker:
         except Unavailable as error:
             for message in batch:
                 message.handed = False
-            log.warning("sms.carrier_unavailable", carrier=carrier.name, reason=error.message, messages=len(batch))
+            self._say_refusing(carrier.name, error.message)
             await self._keep(carrier.name, self._handover.still_in_hand(batch), error.message)
             return False
+        if self._refusing.pop(carrier.name, None) is not None:
+            log.info("sms.carrier_available", carrier=carrier.name)
         return True
 
-    async def _pause(self, alarm: Alarm) -> None:
-        again_at = self._clock.now() + _CARRIER_PAUSE
-        while self._clock.now() < again_at:
-            await alarm.wait(again_at)
+    def _say_refusing(self, carrier: str, reason: str) -> None:
+        """Once, then now and then: it is asked every second."""
+        now, said_at = self._line.now(), self._refusing.get(carrier)
+        if said_at is None or now - said_at >= _SAID_AGAIN:
+            self._refusing[carrier] = now
+            log.warning("sms.carrier_unavailable", carrier=carrier, reason=reason)
+
+    async def _pause(self, carrier: str, alarm: Alarm) -> None:
+        """Until the carrier is to be asked again, or until a message has waited too long."""
+        again_at = self._line.now() + _CARRIER_PAUSE
+        if self._line is self._clock:
+            while self._clock.now() < again_at:
+                await alarm.wait(again_at)
+            return
+        now = self._clock.now()
+        late_at = min((until for until in self._handover.untils(carrier) if until > now), default=None)
+        line_alarm = self._line.alarm()
+        ringing = asyncio.create_task(_ring_at(line_alarm, again_at, alarm))
+        try:
+            while self._line.now() < again_at and (late_at is None or self._clock.now() < late_at):
+                await alarm.wait(late_at)
+        finally:
+            ringing.cancel()
+            await asyncio.gather(ringing, return_exceptions=True)
+            line_alarm.close()
 
     async def _keep(self, carrier: str, batch: Sequence[Pending], reason: str) -> None:
         """Give what the carrier did not take to others, put back the rest, and give up what has waited too long."""
@@ -402,6 +432,12 @@ class Worker:
             return False
         await self._news.reported(row["carrier"], [receipt])
         return True
+
+
+async def _ring_at(alarm: Alarm, at: datetime, other: Alarm) -> None:
+    """Ring `other`, which follows another clock, when `alarm`'s reads `at`."""
+    await alarm.wait(at)
+    other.ring()
 
 
 def _reachable(carrier: SmsCarrier) -> Callable[[], bool]:

@@ -216,7 +216,7 @@ class Connection:
         self._owner.gone(self)
 
     def _now(self) -> float:
-        return self._owner.clock.now().timestamp()
+        return self._owner.line.now().timestamp()
 
 
 def settle(context: object, state: int | None) -> None:

@@ -49,6 +49,8 @@ class Desk(Protocol):
 
     gateway: Gateway
     clock: Clock
+    line: Clock
+    """Times what happens on the connections."""
 
     def over_rate(self, account: Account, now: float) -> bool:
         """Whether one more submission is more than the account may make; it counts as made when not."""
@@ -90,7 +92,7 @@ def take(desk: Desk, account: Account, sequence: int, message: ShortMessage) -> 
     sender = number_of(message.source_addr_ton, message.source_addr)
     recipient = number_of(message.dest_addr_ton, message.destination_addr)
     taken = Taken(sequence, sender=sender, recipient=recipient, wish=_WISHES[message.registered_delivery & _WISH])
-    if desk.over_rate(account, now.timestamp()):
+    if desk.over_rate(account, desk.line.now().timestamp()):
         taken.status = status.ESME_RTHROTTLED
     elif phone.sender_kind(sender) is None:
         taken.status = status.ESME_RINVSRCADR

@@ -94,9 +94,20 @@ class _Customer:
 class SmppListener:
     """Fills the role of the SMSC for customers, and the port `Customers`."""
 
-    def __init__(self, config: ListenerConfig, gateway: Gateway, database: Database, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: ListenerConfig,
+        gateway: Gateway,
+        database: Database,
+        clock: Clock,
+        *,
+        line: Clock | None = None,
+    ) -> None:
+        """`line` times what happens on the connections (binding, responses, enquire_link, paces), for customers
+        cannot be driven as `clock` can; None: `clock` times both."""
         self.gateway = gateway
         self.clock = clock
+        self.line = line or clock
         self.system_id = config.system_id
         self._answering: dict[UUID, asyncio.Future[None]] = {}
         self.limits = Limits(
@@ -118,8 +129,9 @@ class SmppListener:
         self._in_hand = 0
         self._servers: list[asyncio.Server] = []
         self._alarm: Alarm | None = None
-        self._timer: asyncio.Task[None] | None = None
-        self._wakes_at = 0.0
+        self._overdue: Alarm | None = None
+        self._timers: list[asyncio.Task[None]] = []
+        self._wakes_at = self._gives_up_at = 0.0
         self._sweep_at = 0.0
 
     async def start(
@@ -137,8 +149,11 @@ class SmppListener:
         if tls_sockets or config.tls_port is not None:
             assert tls is not None, "a TLS port needs a certificate"
             self.tls_port = await self._listen(config.tls_port or 0, tls, tls_sockets)
-        self._alarm = self.clock.alarm()
-        self._timer = asyncio.create_task(self._run_timer())
+        self._alarm, self._overdue = self.line.alarm(), self.clock.alarm()
+        self._timers = [
+            asyncio.create_task(self._expire_sessions(self._alarm)),
+            asyncio.create_task(self._give_up_overdue(self._overdue)),
+        ]
 
     async def _listen(self, port: int, tls: ssl.SSLContext | None, bound: Sequence[socket.socket]) -> int:
         config, loop = self._config, asyncio.get_running_loop()
@@ -163,7 +178,7 @@ class SmppListener:
         """Stop listening, unbind every customer, and disconnect after their answers, at most 3 s later."""
         for server in self._servers:
             server.close()
-        now = self.clock.now().timestamp()
+        now = self.line.now().timestamp()
         tasks = list(self._connections.values())
         for connection in list(self._connections):
             if connection.session.can_submit or connection.session.can_deliver:
@@ -175,10 +190,9 @@ class SmppListener:
             await asyncio.wait(tasks, timeout=3.0)
         for connection in list(self._connections):
             connection.end()
-        timers = [self._timer] if self._timer is not None else []
-        for task in [*tasks, *timers]:
+        for task in [*tasks, *self._timers]:
             task.cancel()
-        await asyncio.gather(*tasks, *timers, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._timers, return_exceptions=True)
 
     def bound(self) -> list[Account]:
         """See `ports.esme_gateway.Customers`."""
@@ -195,7 +209,7 @@ class SmppListener:
         if customer is None:
             return
         if account.rate_per_s != customer.account.rate_per_s:
-            customer.pace = Pace(self.clock.now().timestamp(), rate_per_s=account.rate_per_s)
+            customer.pace = Pace(self.line.now().timestamp(), rate_per_s=account.rate_per_s)
         customer.account = account
         for connection in customer.connections:
             connection.renew(account)
@@ -257,7 +271,8 @@ class SmppListener:
         handed = [Handed(body, until, loop.create_future()) for body in bodies]
         customer.waiting.extend(handed)
         self._drain(customer)
-        self._wake_at(until.timestamp())
+        if until.timestamp() < self._gives_up_at and self._overdue is not None:
+            self._overdue.ring()
         answers = await asyncio.gather(*(each.acknowledged for each in handed))
         return [_meaning(system_id, answer) for answer in answers]
 
@@ -282,7 +297,7 @@ class SmppListener:
         """See `connection.Owner`."""
         customer = self._customers.get(account.system_id)
         if customer is None:
-            pace = Pace(self.clock.now().timestamp(), rate_per_s=account.rate_per_s)
+            pace = Pace(self.line.now().timestamp(), rate_per_s=account.rate_per_s)
             customer = _Customer(account, pace, Texts(self._database, account.system_id, self._owner))
             self._customers[account.system_id] = customer
         elif len(customer.connections) >= account.binds:
@@ -382,13 +397,12 @@ class SmppListener:
             self._wakes_at = instant
             self._alarm.ring()
 
-    async def _run_timer(self) -> None:
-        """The worker that lets every session act on the time."""
-        assert self._alarm is not None
+    async def _expire_sessions(self, alarm: Alarm) -> None:
+        """The worker that lets every session act on the time of its line."""
         try:
             while True:
-                now = self.clock.now().timestamp()
-                instants: list[float] = [await self._sweep(now)]
+                now = self.line.now().timestamp()
+                instants: list[float] = []
                 for connection in list(self._connections):
                     deadline = connection.session.deadline()
                     if deadline is not None and deadline <= now:
@@ -396,12 +410,23 @@ class SmppListener:
                         deadline = connection.session.deadline()
                     if deadline is not None:
                         instants.append(deadline)
+                self._wakes_at = min(instants, default=float("inf"))
+                await alarm.wait(_instant(self._wakes_at) if instants else None)
+        finally:
+            alarm.close()
+
+    async def _give_up_overdue(self, alarm: Alarm) -> None:
+        """The worker for what has waited too long, for a window or for its missing parts."""
+        try:
+            while True:
+                now = self.clock.now().timestamp()
+                instants = [await self._sweep(now)]
                 for customer in self._customers.values():
                     instants += _expire_waiting(customer.waiting, now)
-                self._wakes_at = min(instants)
-                await self._alarm.wait(datetime.fromtimestamp(self._wakes_at + 1e-6, UTC))
+                self._gives_up_at = min(instants)
+                await alarm.wait(_instant(self._gives_up_at))
         finally:
-            self._alarm.close()
+            alarm.close()
 
     async def _sweep(self, now: float) -> float:
         """Give up texts whose missing parts never came; when to do so again."""
@@ -446,6 +471,10 @@ def _meaning(system_id: str, answer: int | None) -> Delivered | None:
     if answer != status.ESME_ROK:
         log.warning("smpp.customer_refuses", system_id=system_id, status=status.meaning(answer).name)
     return Delivered.TAKEN
+
+
+def _instant(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds + 1e-6, UTC)  # waking just before it would be waking again at once
 
 
 def _expire_waiting(waiting: deque[Handed], now: float) -> list[float]:

@@ -1,0 +1,98 @@
+"""A carrier that takes nothing: its messages wait as long as they may, the timeline says for what, the log once."""
+
+from collections.abc import AsyncGenerator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from tests.support.cluster import eventually
+from tests.support.gateway import Gateway
+from tests.support.scripted import ScriptedCarrier
+
+from landline.core.ids import ResourceId
+from landline.engines.clock import DrivenClock, SystemClock
+from landline.ports.sms_carrier import Submission
+from landline.services.sms.service import Options, To
+from landline.store.database import Database
+
+SENDER, PHONE = "+18005550100", "+14255550142"
+
+
+class Counted(ScriptedCarrier):
+    """Counts how often it is asked."""
+
+    asked = 0
+
+    async def submit(self, submissions: Sequence[Submission]) -> None:
+        self.asked += 1
+        await super().submit(submissions)
+
+
+class World:
+    """One gateway; its clock is driven, its carrier's line is not unless `line` says so."""
+
+    def __init__(self, dsn: str, database: Database, *, real_line: bool) -> None:
+        self.clock = DrivenClock()
+        self.carrier = Counted(self.clock)
+        self.gateway = Gateway(dsn, database, self.clock, self.carrier, line=SystemClock() if real_line else None)
+        self.resource: ResourceId
+
+    async def send(self) -> str:
+        (outcome,) = await self.gateway.sms.send(
+            self.resource, SENDER, [To(PHONE)], "hello", Options(report_wanted=True)
+        )
+        await self.clock.advance(timedelta(milliseconds=1))
+        assert outcome.message_id is not None
+        return outcome.message_id
+
+    async def submitted(self) -> bool:
+        return bool(self.carrier.submissions)
+
+    async def timeline(self, message_id: str) -> dict[str, Any]:
+        return await self.gateway.timelines.timeline([self.resource], message_id)
+
+
+@pytest.fixture(params=[True, False], ids=["real line", "driven line"])
+async def world(request: pytest.FixtureRequest, dsn: str, database: Database) -> AsyncGenerator[World]:
+    world = World(dsn, database, real_line=request.param)
+    await world.gateway.start()
+    world.resource = await world.gateway.own()
+    world.carrier.up = False
+    yield world
+    await world.gateway.crash()
+
+
+async def test_the_timeline_says_what_a_message_waits_for(world: World) -> None:
+    message = await world.send()
+    timeline = await world.timeline(message)
+    assert timeline["state"] == "queued"
+    assert timeline["waits"].startswith("The carrier carrier is down.")
+    world.carrier.up = True
+    await world.clock.advance(timedelta(seconds=2))
+    await eventually(world.submitted)
+    await world.clock.advance(timedelta(seconds=2))
+    assert "waits" not in await world.timeline(message)
+
+
+async def test_what_waits_for_a_carrier_that_was_taken_away_says_so(world: World) -> None:
+    message = await world.send()
+    del world.gateway.carriers["carrier"]
+    assert "no carrier carrier" in (await world.timeline(message))["waits"]
+
+
+async def test_it_is_logged_once_and_then_now_and_then(world: World) -> None:
+    with capture_logs() as logs:
+        await world.send()
+        for _ in range(50):
+            await world.clock.advance(timedelta(seconds=1))
+    assert len([entry for entry in logs if entry["event"] == "sms.carrier_unavailable"]) == 1
+
+
+@pytest.mark.parametrize("world", [True], indirect=True)
+async def test_days_are_driven_without_asking_it_every_second(world: World) -> None:
+    message = await world.send()
+    await world.clock.advance(timedelta(days=4))
+    timeline = await world.timeline(message)
+    assert (timeline["state"], timeline["code"]) == ("failed", 5001)
+    assert world.carrier.asked < 20
