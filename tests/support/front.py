@@ -15,12 +15,12 @@ from tests.support.signed import signed_headers
 from landline.edge.admin import admin_app
 from landline.edge.app import Edge
 from landline.edge.bearer import ServiceTokens
-from landline.edge.connection import HttpConnection
+from landline.edge.connection import HttpApp, HttpConnection
 from landline.edge.cors import Cors
 from landline.edge.dev_issuer import DevIssuer
 from landline.edge.gate import Gate
 from landline.edge.hmac import Signatures
-from landline.edge.http import HttpApp, Limits
+from landline.edge.http import Limits
 from landline.edge.metrics import RequestMetrics
 from landline.edge.routes import Route
 from landline.edge.server import Open

@@ -7,7 +7,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import cast
+from typing import Protocol, cast
 
 import httptools
 import structlog
@@ -15,8 +15,8 @@ import structlog
 from landline.core.errors import Invalid, NotServed, Refusal, TooLarge, TooMany, Unavailable
 from landline.edge import answers, request_ids
 from landline.edge.answers import Answers, Gone
-from landline.edge.http import HttpApp, Request
-from landline.edge.room import FEW_BYTES
+from landline.edge.http import Limits, Request, Response
+from landline.edge.room import FEW_BYTES, Room
 
 log = structlog.get_logger()
 
@@ -47,6 +47,19 @@ class TooSlow(Refusal):
 
     status = 408
     code = "RequestTimeout"
+
+
+class HttpApp(Protocol):
+    """What is served behind a listener."""
+
+    limits: Limits
+    room: Room
+    """Shared by all its connections."""
+
+    async def respond(self, request: Request, refusal: Refusal | Unavailable | None = None) -> Response:
+        """The answer to `request`; when it broke a limit or the grammar, which is `refusal`, in the shape of the path
+        it was sent to. Never raises."""
+        ...
 
 
 class HttpConnection(asyncio.Protocol):

@@ -2,17 +2,14 @@
 
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from landline.core.errors import Refusal, Unauthorized, Unavailable
+from landline.core.errors import Unauthorized
 from landline.core.ids import RawId, ResourceId
 from landline.wire import base
-
-if TYPE_CHECKING:
-    from landline.edge.room import Room
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +116,3 @@ class Response(msgspec.Struct):
 def json_response(status: int, value: Any, headers: dict[str, str] | None = None) -> Response:
     """`value` (a wire shape, or plain JSON data) as a JSON response."""
     return Response(status, base.encode(value), {"content-type": "application/json; charset=utf-8", **(headers or {})})
-
-
-class HttpApp(Protocol):
-    """What is served behind a listener."""
-
-    limits: Limits
-    room: "Room"
-    """Shared by all its connections."""
-
-    async def respond(self, request: Request, refusal: Refusal | Unavailable | None = None) -> Response:
-        """The answer to `request`; when it broke a limit or the grammar, which is `refusal`, in the shape of the path
-        it was sent to. Never raises."""
-        ...

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import structlog
 
 from landline.core.errors import Refusal
-from landline.edge.connection import HttpConnection
-from landline.edge.http import HttpApp, Request
+from landline.edge.connection import HttpApp, HttpConnection
+from landline.edge.http import Request
 from landline.edge.websockets import SocketApp, WebSocket
 
 log = structlog.get_logger()

@@ -32,6 +32,9 @@ class Recorder:
     async def submitted(self, carrier: str, answers: Sequence[Submitted]) -> None:
         self.answers.extend(answers)
 
+    async def submitted_late(self, carrier: str, answers: Sequence[Submitted]) -> None:
+        raise AssertionError("nothing here is late")
+
     async def reported(self, carrier: str, receipts: Sequence[Receipt]) -> None:
         self.receipts.extend(receipts)
 

@@ -1,7 +1,7 @@
 """Statements run as parts of one: all of them, or none."""
 
 import pytest
-from asyncpg import DivisionByZeroError
+from asyncpg.exceptions import DivisionByZeroError
 
 from landline.store.database import Database
 from landline.store.parts import Part, execute
