@@ -75,6 +75,8 @@ class Answers:
         stream = response.stream
         assert stream is not None
         try:
+            if bare:
+                await stream.aclose()  # first, so that who has the answer and asks again finds free what it held
             if self.lost:
                 raise Gone
             self._transport.write(_head(request, response, "transfer-encoding: chunked\r\n", goes_on))
