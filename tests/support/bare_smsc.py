@@ -2,6 +2,7 @@
 
 import asyncio
 
+from msgspec.structs import replace
 from tests.support.smpp_world import OURS, PHONE, until
 
 from landline.protocols.smpp import pdu
@@ -13,13 +14,19 @@ _BINDS = frozenset(kind.value for kind in BindKind)
 
 
 def deliver_sm(sequence: int, message: ShortMessage) -> bytes:
-    """`message` from a phone to us where it does not say otherwise."""
     return pdu.encode(Command.DELIVER_SM, message, sequence)
 
 
 def text(words: bytes, **fields: object) -> ShortMessage:
-    given = {"source_addr_ton": 1, "source_addr": PHONE[1:], "dest_addr_ton": 1, "destination_addr": OURS[1:]}
-    return ShortMessage(**{**given, "short_message": words, **fields})  # type: ignore[arg-type]
+    """`words` from a phone to us, where `fields` do not say otherwise."""
+    message = ShortMessage(
+        source_addr_ton=1,
+        source_addr=PHONE[1:],
+        dest_addr_ton=1,
+        destination_addr=OURS[1:],
+        short_message=words,
+    )
+    return replace(message, **fields)
 
 
 class BareSmsc:
