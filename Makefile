@@ -36,8 +36,9 @@ check: $(DEV_READY) ## lint, types, import contracts, tidiness
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 	$(BIN)/python -m pytest -q -p no:xdist tests/tidy
 
-sim: $(DEV_READY) ## run the simulations: the whole system under kills and faults
+sim: $(DEV_READY) ## run the simulations: the whole system under kills and faults; and properties with new examples
 	FAULTS=1 $(BIN)/python -m pytest -q tests/sim tests/e2e/test_gateway_faults.py $(ARGS)
+	LANDLINE_EXAMPLES=drawn $(BIN)/python -m pytest -q -m hypothesis $(ARGS) tests
 
 bench: $(DEV_READY) ## answer the questions of bench/ with numbers
 	@for question in $$(grep -l '^def main' bench/*.py); do \

@@ -13,7 +13,7 @@ from tests.support.signed import Raw, signed_headers
 
 from landline.testing import Server
 
-EXAMPLES = 40
+EXAMPLES = settings().max_examples * 2 // 5
 CONFIG = SchemathesisConfig.from_dict({"generation": {"mode": "all"}})
 SCHEMA = schemathesis.openapi.from_dict(document(["+18005550100"]), config=CONFIG)
 
@@ -28,7 +28,7 @@ def raw(landline: Server) -> Raw:
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
-    derandomize=True,
+    derandomize=settings().derandomize,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )

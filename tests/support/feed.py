@@ -58,9 +58,9 @@ class Refused(Exception):
         self.status = status
 
 
-@dataclass
+@dataclass(repr=False)
 class Node:
-    """One process."""
+    """One process. Its representation is short, for Hypothesis shows it with what it found."""
 
     resource: ResourceId
     resources: Resources

@@ -73,7 +73,7 @@ async def test_every_change_comes_in_its_order(one: Node) -> None:
     assert (created["thread"]["topic"], len(created["participants"])) == ("Lunch", 2)
     assert (received["message"]["id"], received["message"]["sequenceId"]) == (message, "3")
     assert received["message"]["senderCommunicationIdentifier"]["rawId"] == ann.raw_id
-    assert "content" not in deleted["message"]
+    assert (deleted["message"]["content"], "deletedOn" in deleted["message"]) == ({"message": ""}, True)
     assert updated["topic"] == "Dinner"
     assert [each["communicationIdentifier"]["rawId"] for each in added["participants"]] == [cem.raw_id]
     assert [each["communicationIdentifier"]["rawId"] for each in removed["participants"]] == [cem.raw_id]

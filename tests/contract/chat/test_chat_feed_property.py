@@ -41,7 +41,10 @@ async def nodes(database: Database, dsn: str, clock: DrivenClock) -> AsyncGenera
         yield [one, other]
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=settings().max_examples // 8,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(steps=STEPS, homes=st.lists(st.integers(0, 1), min_size=40, max_size=40))
 async def test_a_reader_ends_with_what_rest_lists(nodes: list[Node], steps: list[Any], homes: list[int]) -> None:
     world = await World.made(nodes)

@@ -69,7 +69,7 @@ async def test_everybody_sees_what_they_should(database: Database, dsn: str, bat
     users = [await one.user() for _ in range(USERS)]
     loop = asyncio.get_running_loop()
 
-    @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=settings().max_examples // 8, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(STEP, max_size=25))
     def check(steps: list[tuple[str, int, str | None]]) -> None:
         asyncio.run_coroutine_threadsafe(run(one, clock, users, steps), loop).result(60)

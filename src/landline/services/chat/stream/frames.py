@@ -96,8 +96,6 @@ class Logline:
     def _body(self, blank: bool) -> wire.Frame:
         if self.kind in _MESSAGES:
             message = shapes.shown_message(self.row)
-            if self.row["deleted_at"] is not None:
-                message.content = None  # what is deleted is told apart by having none
             if blank:
                 message = chat.ChatMessage(
                     message.id,
