@@ -69,6 +69,18 @@ async def test_what_is_throttled_is_sent_again_more_slowly(world: World) -> None
     assert carrier.counters()["outbox_throttled"] > 0
 
 
+async def test_what_the_carrier_has_and_we_have_not_stored_is_bounded(world: World) -> None:
+    """A crash sends it again: a window's worth, or 200 messages of small windows."""
+    carrier = await world.start(window=30, binds=10)
+    world.events.open.clear()
+    await world.send(carrier, *(f"message {number}" for number in range(500)))
+    await until(lambda: carrier.counters()["outbox_accepted"] == 300)
+    assert carrier.counters()["outbox_submitted"] == len(world.smsc.received) == 300
+    world.events.open.set()
+    await world.answered(500)
+    assert len({text.text for text in world.smsc.texts}) == len(world.smsc.texts) == 500
+
+
 async def test_throttling_without_end_is_answered_as_refused_for_now(world: World) -> None:
     world.smsc.conduct.rules = [Rule(status=status.ESME_RTHROTTLED)]
     carrier = await world.start(throttle_patience_s=10, throttle_pause_s=6)

@@ -356,6 +356,8 @@ class SmppCarrier:
         self._inbox.submitted(told)
         self._outbox.untold.difference_update(told, *long)
         self._outbox.told(len(answers))
+        if not self._closing:
+            self._outbox.fill(self._links, self._line_now())
 
     async def _tell_with_late(self, events: CarrierEvents, answers: list[Answer]) -> None:
         """A late answer may stand beside the one that it follows: it is told when that is stored."""

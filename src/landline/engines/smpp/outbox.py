@@ -19,6 +19,7 @@ from landline.protocols.smpp.events import Answered, AnsweredLate
 
 _UNAVAILABLE = 5001
 _NOT_TO_BE_SENT = 5000
+_LEAST_AT_RISK = 200
 
 
 class Outgoing(Struct, eq=False):
@@ -76,6 +77,11 @@ class Outbox:
         self._limit = max(4 * config.window * config.binds, 500)
         if config.crash_policy is not CrashPolicy.RESEND:
             self._limit = config.window * config.binds  # what waits here is in doubt after a crash
+        # What the carrier may have and we have not stored is sent twice when we are killed: a window's worth. Of a small
+        # window that would hold sending back at every commit.
+        self._most_at_risk = max(config.window * config.binds, _LEAST_AT_RISK)
+        self._not_stored = 0
+        """Messages answered whose answer the service has not stored."""
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._first = 0
         self.open = 0
@@ -112,7 +118,7 @@ class Outbox:
                 bodies = self._encoder.bodies(submission)
             except LocalProtocolError as error:
                 reason = f"cannot be sent over SMPP: {error}"
-                self.answers.append(Answer(Submitted(submission.key, None, _NOT_TO_BE_SENT, reason=reason)))
+                self._tell(Answer(Submitted(submission.key, None, _NOT_TO_BE_SENT, reason=reason)))
                 continue
             parts = len(bodies)
             outgoing = Outgoing(submission.key, submission.report_wanted, bodies, [""] * parts, parts, now)
@@ -125,18 +131,19 @@ class Outbox:
             return
         usable = [link for link in links if link.usable]
         self._first += 1
+        room = self._most_at_risk - self._not_stored - sum(link.session.in_flight for link in links if link.session)
         for number in range(len(usable)):
-            left = len(self._queue)
-            if not left:
+            left = min(len(self._queue), room)
+            if left <= 0:
                 return
             link = usable[(number + self._first) % len(usable)]
             share = -(-left // (len(usable) - number))
-            self._fill(link, share, now)
+            room -= self._fill(link, share, now)
 
-    def _fill(self, link: Link, share: int, now: float) -> None:
+    def _fill(self, link: Link, share: int, now: float) -> int:
         session, pump = link.session, link.pump
         if session is None or pump is None or not pump.writable:
-            return
+            return 0
         count = min(session.free, share)
         allowed = link.pace.allowance(now) if count > 0 else 0
         if allowed is not None and allowed < count:
@@ -155,6 +162,7 @@ class Outbox:
             link.pace.sent(sent, now)
             link.wanted(now)
             pump.flush()
+        return sent
 
     def answered(self, link: Link, event: Answered, now: float) -> None:
         """The carrier's response to a part."""
@@ -212,8 +220,9 @@ class Outbox:
                 waiter.set_exception(Unavailable(reason))
 
     def told(self, count: int) -> None:
-        """The service has stored `count` answers."""
+        """The service has stored `count` answers: `fill` may go on."""
         self.open -= count
+        self._not_stored -= count
         while self._waiters and self.open < self._limit and not self._held():
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -233,7 +242,7 @@ class Outbox:
                 several = outgoing.ids
             else:  # the service is told the first only
                 self.untold.difference_update(outgoing.ids[1:])
-        self.answers.append(Answer(Submitted(outgoing.key, outgoing.ids[0]), several))
+        self._tell(Answer(Submitted(outgoing.key, outgoing.ids[0]), several))
 
     def _taken_after_all(self, part: Part, state: int, given_id: str) -> None:
         """A part of a message that was given up is answered. The carrier has the message once it has taken each part:
@@ -259,7 +268,11 @@ class Outbox:
         self.untold.difference_update(outgoing.ids)
         self.counters.refused += 1
         answer = Submitted(outgoing.key, None, code, temporary=temporary, reason=reason, unknown=unknown)
-        self.answers.append(Answer(answer))
+        self._tell(Answer(answer))
+
+    def _tell(self, answer: Answer) -> None:
+        self._not_stored += 1
+        self.answers.append(answer)
 
 
 def _made_up(message_id: str, part: Part) -> str:
