@@ -77,7 +77,7 @@ class Outbox:
         self._limit = max(4 * config.window * config.binds, 500)
         if config.crash_policy is not CrashPolicy.RESEND:
             self._limit = config.window * config.binds  # what waits here is in doubt after a crash
-        # What the carrier may have and we have not stored is sent twice when we are killed: a window's worth. Small ones
+        # What the carrier may have and we have not stored is sent twice after a crash: a window's worth. Small ones
         # would hold sending back at every commit.
         self._most_at_risk = max(config.window * config.binds, _LEAST_AT_RISK)
         self._not_stored = 0
