@@ -132,8 +132,16 @@ class Product:
         self._callout = HttpCallout(allowed_hosts=config.webhook_allow, loopback_open=config.open_webhooks)
         self._callouts = [self._callout]
         wall = partial(datetime.now, UTC)
-        serves = ["sms", "events", *([] if config.mode == "worker" else [CHAT])]  # a worker takes no requests
-        self._processes = Processes(database, changes, self._owner, config.mode, wall=wall, serves=serves)
+        worker = config.mode == "worker"  # it takes no requests
+        self._processes = Processes(
+            database,
+            changes,
+            self._owner,
+            config.mode,
+            wall=wall,
+            serves=["sms", "events", *([] if worker else [CHAT])],
+            circle=None if worker else buses.circle(config, self._owner),
+        )
         self._build_base()
         self._messaging = Messaging(self._base, self._bus)
         self._build_chat()
@@ -278,7 +286,7 @@ class Product:
             token=config.admin_token,
             registry=registry,
             checks=self._checks(),
-            lesser=("bus",),  # without it live events of chat stay in their process, and nothing else
+            lesser=("bus", "hearing"),  # without it live events of chat stay in their process, and nothing else
         )
 
     def _chat_share(self) -> int:
@@ -286,6 +294,7 @@ class Product:
 
     def _checks(self) -> dict[str, Check]:
         checks: dict[str, Check] = {"database": self._database_answers}
+        checks["hearing"] = processes_admin.Hearing(self._processes).check
         if self._relay is not None:
             checks["relay"] = self._relay.check
         if self._config.nats_urls:
