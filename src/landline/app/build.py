@@ -43,6 +43,7 @@ from landline.ports.bus import Bus
 from landline.ports.clock import Clock
 from landline.ports.relay import Relay
 from landline.services.chat import api as chat_api
+from landline.services.chat import notices as chat_notices
 from landline.services.chat.feed import Feed
 from landline.services.chat.limits import Rates as ChatRates
 from landline.services.chat.messages import Messages
@@ -91,6 +92,7 @@ from landline.services.rooms.worker import RoomsWorker
 from landline.services.siprouting import admin as siprouting_admin
 from landline.services.siprouting import api as siprouting_api
 from landline.services.siprouting.service import SipRouting
+from landline.services.sms import notices as sms_notices
 from landline.store.changes import Changes
 from landline.store.database import Database
 from landline.store.migrations import migrate
@@ -306,7 +308,7 @@ class Product:
         return [
             *resources_admin.routes(self._resources),
             *identity_admin.routes(self._identity),
-            *events_admin.routes(self._subscriptions, self._clock),
+            *events_admin.routes(self._subscriptions, self._clock, sms_notices.TYPES | chat_notices.TYPES),
             *numbers_admin.routes(self._numbers, resource_id, self._messaging.check_carrier),
             *stock_admin.routes(self._inventory, self._resource_name, self._messaging.check_carrier),
             *siprouting_admin.routes(self._sip_routing, resource_id),
