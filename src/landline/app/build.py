@@ -251,7 +251,6 @@ class Product:
         processes_admin.ProcessMetrics(registry, self._processes)
         self._messaging.metrics(registry)
         buses.metrics(registry, self._bus)
-        ConnectionMetrics(registry, self._chat_hub.figures, self._real_time.connections)
         dev_issuer = self._dev_issuer()
         served = [
             *identity_api.routes(self._identity, self._endpoint(DEFAULT_RESOURCE)),
@@ -271,7 +270,9 @@ class Product:
             service_tokens=self._service_tokens(dev_issuer),
             user_tokens=self._identity,
         )
-        feeds = ChatFeed(self._database, gate, self._tickets, self._chat_tail, self._chat_watch)
+        figures, real_time = self._chat_hub.figures, self._real_time
+        feeds = ChatFeed(self._database, gate, self._tickets, self._chat_tail, self._chat_watch, figures)
+        ConnectionMetrics(registry, figures, lambda: real_time.connections() | feeds.connections())
         served += feeds.routes()
         limits = RequestLimits(body_bytes=config.body_limit_bytes)
         self.public_app = Edge(
