@@ -54,9 +54,9 @@ class Leases:
         self._expected = expected
         self._held: frozenset[int] = frozenset()
         self._gone: set[int] = set()
-        self._up = False
-        self._said_up = False
-        self._up_elsewhere = False
+        self._up: bool = False
+        self._said_up: bool = False
+        self._up_elsewhere: bool = False
         self._until = self._expects_until = clock.now()
         self._changed: Callable[[], None] | None = None
         self._alarm: Alarm | None = None
