@@ -29,7 +29,7 @@ class Options:
 
     schema: Literal["EventGridSchema", "CloudEventSchemaV1_0"] | None = None
     """The envelope of events."""
-    event_type: tuple[str, ...] = ()
+    event_type: Annotated[tuple[str, ...], Parameter(negative=())] = ()
     """Only events of this type, such as SMSReceived; may be given several times."""
     subject_begins_with: str | None = None
     """Only events whose subject begins so."""
@@ -37,11 +37,11 @@ class Options:
     """Only events whose subject ends so."""
     case_sensitive: bool | None = None
     """Whether these look at capitals."""
-    header: tuple[str, ...] = ()
+    header: Annotated[tuple[str, ...] | None, Parameter(negative_iterable="no-")] = None
     """A header to send with each delivery, as "Name: value"; may be given several times."""
-    secret_header: tuple[str, ...] = ()
+    secret_header: Annotated[tuple[str, ...], Parameter(negative=())] = ()
     """One whose value is sealed and never shown; "Name: @file" reads it from a file."""
-    signature_secret: tuple[str, ...] = ()
+    signature_secret: Annotated[tuple[str, ...] | None, Parameter(negative_iterable="no-")] = None
     """Signs each delivery, 16 to 256 characters, @file reads it from a file; twice while you change it."""
     max_delivery_attempts: int | None = None
     """Tries before an event is a dead letter."""
@@ -57,16 +57,17 @@ class Options:
     def body(self) -> dict[str, object]:
         """These as the admin API wants them. Raises `Refusal`."""
         types = [each if "." in each else NAMESPACE + each for each in self.event_type]
-        headers = [_header(each, secret=False) for each in self.header]
+        headers = [_header(each, secret=False) for each in self.header or ()]
         headers += [_header(each, secret=True) for each in self.secret_header]
+        secrets = self.signature_secret
         wanted: dict[str, object] = {
             "schema": self.schema,
             "includedEventTypes": types or None,
             "subjectBeginsWith": self.subject_begins_with,
             "subjectEndsWith": self.subject_ends_with,
             "isSubjectCaseSensitive": self.case_sensitive,
-            "deliveryHeaders": headers or None,
-            "signatureSecrets": [_value(each) for each in self.signature_secret] or None,
+            "deliveryHeaders": headers or (None if self.header is None else []),
+            "signatureSecrets": None if secrets is None else [_value(each) for each in secrets],
             "maxDeliveryAttempts": self.max_delivery_attempts,
             "eventTimeToLiveInMinutes": self.ttl_minutes,
             "maxEventsPerBatch": self.max_events_per_batch,
@@ -199,7 +200,7 @@ def list_dead_letters(
 def replay_dead_letters(name: str, *, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
     """Deliver all of a webhook's dead letters again."""
     count = ask(server).call("POST", f"{_path(resource, name)}:replay")["replayed"]
-    print(f"{count} events are on their way to {name} again")
+    print(f"on their way to {name} again: {count}")
 
 
 @subscription.command(name="remove")
