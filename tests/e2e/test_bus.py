@@ -1,7 +1,6 @@
 """Chat over several processes: whichever took a request, every socket hears of it, whichever process has it."""
 
 import asyncio
-import json
 import os
 import re
 import signal
@@ -22,6 +21,7 @@ from tests.support.bus import nats_server
 from tests.support.cluster import eventually
 from tests.support.realtime import Browser, Page
 
+from landline.app import cli_doctor
 from landline.protocols.trouter.client import Ended, Pushed
 from landline.testing import Server
 from landline.testing.server import COMMAND
@@ -186,8 +186,8 @@ async def test_two_servers_share_a_cluster_of_the_operators(
         lunch = await room(one)
         await lunch.open(2)
         lunch.client.close()
-        with urllib.request.urlopen(other.ready["adminUrl"] + "/healthz", timeout=10) as answer:
-            assert json.load(answer)["checks"]["bus"] == "ok"
+        health = await asyncio.to_thread(other.admin.call, "GET", "/healthz")
+        assert health["checks"] == {"database": "ok", "hearing": "ok", "bus": "ok"}
         assert nats_of(one) is None
 
         def say_there() -> None:
@@ -198,6 +198,28 @@ async def test_two_servers_share_a_cluster_of_the_operators(
 
         await asyncio.to_thread(say_there)
         await lunch.hear("from the other")
+
+
+async def test_two_servers_without_a_bus_say_that_they_do_not_hear_each_other(
+    landline_server: Callable[..., Server], dsn: str, tmp_path: Path
+) -> None:
+    env = {
+        **SHARED,
+        "LANDLINE_DSN": dsn,
+        "LANDLINE_SEALING_SECRET": "Zx1-bus-test-7f3b9a2d8c6e4051-9a1b",
+        "LANDLINE_SIMULATED_CARRIER": "false",
+    }
+    servers = [await asyncio.to_thread(lambda: landline_server(env=env)) for _ in range(2)]
+
+    async def said() -> bool:
+        healths = [await asyncio.to_thread(each.admin.call, "GET", "/healthz") for each in servers]
+        return all(each["status"] == "degraded" and "nats_urls" in each["checks"]["hearing"] for each in healths)
+
+    await eventually(said, timeout_s=10)
+    file = tmp_path / "landline.toml"
+    file.write_text(f'dsn = "{dsn}"\n')
+    findings = await asyncio.to_thread(cli_doctor.check, "dev", file, tmp_path, 0)
+    assert [each.check for each in findings if "nats_urls" in each.detail] == ["note"]
 
 
 def refusal(tmp_path: Path, **env: str) -> str:

@@ -108,6 +108,45 @@ def test_the_list_of_webhooks_says_which_get_events_and_why_the_others_do_not(la
             cli(landline, "subscription", "remove", name)
 
 
+def test_a_webhook_has_from_the_command_line_what_the_admin_api_has_for_it(landline: Server, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret-of-the-webhook\n")
+    added = ["--name", "full", "--endpoint", "http://127.0.0.1:1/events", "--no-validation", "--ttl-minutes", "60"]
+    added += ["--event-type", "SMSReceived", "--event-type", "Microsoft.Communication.SMSDeliveryReportReceived"]
+    added += ["--subject-begins-with", "/phonenumber/1", "--case-sensitive", "--max-delivery-attempts", "3"]
+    added += ["--header", "x-shop: one: two", "--secret-header", f"authorization: @{secret}"]
+    added += ["--signature-secret", f"@{secret}", "--max-events-per-batch", "10", "--batch-kilobytes", "128"]
+    cli(landline, "subscription", "add", *added, "--schema", "CloudEventSchemaV1_0")
+    shown = json.loads(cli(landline, "subscription", "show", "full"))
+    wanted = {
+        "schema": "CloudEventSchemaV1_0",
+        "state": "enabled",
+        "includedEventTypes": [
+            f"Microsoft.Communication.{each}" for each in ("SMSReceived", "SMSDeliveryReportReceived")
+        ],
+        "subjectBeginsWith": "/phonenumber/1",
+        "isSubjectCaseSensitive": True,
+        "maxDeliveryAttempts": 3,
+        "eventTimeToLiveInMinutes": 60,
+        "maxEventsPerBatch": 10,
+        "preferredBatchSizeInKilobytes": 128,
+        "signed": True,
+    }
+    assert {name: shown[name] for name in wanted} == wanted
+    headers = [(each["name"], each.get("value", ""), each.get("isSecret", False)) for each in shown["deliveryHeaders"]]
+    assert headers == [("x-shop", "one: two", False), ("authorization", "", True)]
+    changed = cli(landline, "subscription", "change", "full", "--all-event-types", "--no-enabled", "--ttl-minutes", "5")
+    assert changed == "full is disabled"
+    shown = json.loads(cli(landline, "subscription", "show", "full"))
+    assert (shown["includedEventTypes"], shown["eventTimeToLiveInMinutes"], shown["signed"]) == (None, 5, True)
+    assert cli(landline, "subscription", "replay", "full") == "on their way to full again: 0"
+    cli(landline, "subscription", "change", "full", "--no-header", "--no-signature-secret")
+    shown = json.loads(cli(landline, "subscription", "show", "full"))
+    assert (shown["deliveryHeaders"], shown["signed"]) == ([], False)
+    assert listed(landline, "subscription", "dead-letters", "full") == []
+    cli(landline, "subscription", "remove", "full")
+
+
 @pytest.mark.parametrize("host", ["localhost", "other.localhost"])
 def test_a_subscription_belongs_to_the_resource_of_the_connection_string(landline: Server, host: str) -> None:
     name = "local" if host == "localhost" else "other"
@@ -129,6 +168,9 @@ def test_a_subscription_belongs_to_the_resource_of_the_connection_string(landlin
         (["resource", "keys", "nowhere"], "nowhere"),
         (["number", "add", "12"], "number: A sender is"),
         (["subscription", "remove", "none"], "none"),
+        (["subscription", "change", "none"], "say what to change"),
+        (["subscription", "change", "none", "--header", "x"], "Name: value"),
+        (["subscription", "change", "none", "--signature-secret", "@/nowhere"], "cannot read /nowhere"),
         (["handset", "inbox", "abc"], "number: "),
     ],
 )

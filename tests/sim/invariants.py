@@ -92,20 +92,38 @@ async def counted(run: Run, rows: Sequence[Record], texts: Sequence[Record]) -> 
         expected[*place, each.measure << 16 | each.detail] += each.count
     for row in await run.arena.look("SELECT sender FROM sim_optouts"):
         expected["opt-outs", row["sender"]] += 1
+    daily: Counter[Any] = Counter()
+    for place, count in expected.items():
+        daily[_of_day(place)] += count
+    hours = await _found(run, "SELECT hour AS at", "insights_hours")
+    notes = await _found(run, "SELECT hour AS at", "insights_deltas")
+    days = await _found(run, "SELECT day AS at", "insights_days")
+    for place, count in notes.items():
+        hours[place] += count
+        days[_of_day(place)] += count
+    return _unequal("hours", expected, hours) + _unequal("days", daily, days)
+
+
+async def _found(run: Run, at: str, table: str) -> Counter[Any]:
     found: Counter[Any] = Counter()
-    sql = "SELECT hour, sender, tag, country, carrier, unnest(cells) AS cell, unnest(counts) AS count FROM "
-    for table in ("insights_hours", "insights_deltas"):
-        for row in await run.arena.look(sql + table):
-            if row["cell"] >> 16 == 8:
-                found["opt-outs", row["sender"]] += row["count"]
-            else:
-                found[tuple(row.values())[:-1]] += row["count"]
-    wrong = [
-        f"counted {found[place]} of {place}, there are {expected[place]}"
-        for place in {*expected, *found}
+    columns = "sender, tag, country, carrier, unnest(cells) AS cell, unnest(counts) AS count"
+    for row in await run.arena.look(f"{at}, {columns} FROM {table}"):
+        found[("opt-outs", row["sender"]) if row["cell"] >> 16 == 8 else tuple(row.values())[:-1]] += row["count"]
+    return found
+
+
+def _of_day(place: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The place by day; opt-outs, of which only the number is known, are of no hour."""
+    return place if place[0] == "opt-outs" else (place[0] // 24, *place[1:])
+
+
+def _unequal(what: str, expected: Counter[Any], found: Counter[Any]) -> list[str]:
+    places = {*expected, *found}
+    return sorted(
+        f"{what} count {found[place]} of {place}, there are {expected[place]}"
+        for place in places
         if expected[place] != found[place]
-    ]
-    return sorted(wrong)
+    )
 
 
 def _tally(rows: Sequence[Record], texts: Sequence[Record]) -> Tally:

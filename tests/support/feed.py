@@ -30,6 +30,7 @@ from landline.services.chat.limits import Rates
 from landline.services.chat.messages import Messages
 from landline.services.chat.news import News
 from landline.services.chat.realtime.hub import Hub
+from landline.services.chat.realtime.metrics import ConnectionMetrics, Figures
 from landline.services.chat.realtime.tickets import Tickets
 from landline.services.chat.realtime.watch import Watch
 from landline.services.chat.receipts import Receipts
@@ -72,6 +73,7 @@ class Node:
     listener: Listener
     clock: DrivenClock
     http: aiohttp.ClientSession
+    registry: CollectorRegistry
     sockets: list[ClientConnection] = field(default_factory=list[ClientConnection])
     """Those that were opened."""
 
@@ -218,9 +220,11 @@ async def node(
     tail, watch = Tail(database, feed, clock, audience), Watch(Hub(feed), tickets, clock)
     changes.watch(TOKENS, watch.suspect)
     gate = Gate(tenants=resources, user_tokens=identity)
-    feeds = ChatFeed(database, gate, tickets, tail, watch)
+    figures, registry = Figures(), CollectorRegistry()
+    feeds = ChatFeed(database, gate, tickets, tail, watch, figures)
+    ConnectionMetrics(registry, figures, feeds.connections)
     routes = [*chat_api.routes(chat, messages), *feeds.routes()]
-    metrics = RequestMetrics(CollectorRegistry())
+    metrics = RequestMetrics(registry)
     app = Edge(routes, gate, metrics=metrics, sockets=feeds.sockets(), cors=Cors(origins))
     await changes.start()
     resource = await resources.ensure("local")
@@ -230,7 +234,7 @@ async def node(
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=40)) as http:
             running = Node(
-                resource.resource_id, resources, identity, audience, feed, tail, worker, listener, clock, http
+                resource.resource_id, resources, identity, audience, feed, tail, worker, listener, clock, http, registry
             )
             yield running
             for socket in running.sockets:

@@ -43,6 +43,7 @@ from landline.ports.bus import Bus
 from landline.ports.clock import Clock
 from landline.ports.relay import Relay
 from landline.services.chat import api as chat_api
+from landline.services.chat import notices as chat_notices
 from landline.services.chat.feed import Feed
 from landline.services.chat.limits import Rates as ChatRates
 from landline.services.chat.messages import Messages
@@ -91,6 +92,7 @@ from landline.services.rooms.worker import RoomsWorker
 from landline.services.siprouting import admin as siprouting_admin
 from landline.services.siprouting import api as siprouting_api
 from landline.services.siprouting.service import SipRouting
+from landline.services.sms import notices as sms_notices
 from landline.store.changes import Changes
 from landline.store.database import Database
 from landline.store.migrations import migrate
@@ -132,8 +134,16 @@ class Product:
         self._callout = HttpCallout(allowed_hosts=config.webhook_allow, loopback_open=config.open_webhooks)
         self._callouts = [self._callout]
         wall = partial(datetime.now, UTC)
-        serves = ["sms", "events", *([] if config.mode == "worker" else [CHAT])]  # a worker takes no requests
-        self._processes = Processes(database, changes, self._owner, config.mode, wall=wall, serves=serves)
+        worker = config.mode == "worker"  # it takes no requests
+        self._processes = Processes(
+            database,
+            changes,
+            self._owner,
+            config.mode,
+            wall=wall,
+            serves=["sms", "events", *([] if worker else [CHAT])],
+            circle=None if worker else buses.circle(config, self._owner),
+        )
         self._build_base()
         self._messaging = Messaging(self._base, self._bus)
         self._build_chat()
@@ -241,7 +251,6 @@ class Product:
         processes_admin.ProcessMetrics(registry, self._processes)
         self._messaging.metrics(registry)
         buses.metrics(registry, self._bus)
-        ConnectionMetrics(registry, self._chat_hub.figures, self._real_time.connections)
         dev_issuer = self._dev_issuer()
         served = [
             *identity_api.routes(self._identity, self._endpoint(DEFAULT_RESOURCE)),
@@ -261,7 +270,9 @@ class Product:
             service_tokens=self._service_tokens(dev_issuer),
             user_tokens=self._identity,
         )
-        feeds = ChatFeed(self._database, gate, self._tickets, self._chat_tail, self._chat_watch)
+        figures, real_time = self._chat_hub.figures, self._real_time
+        feeds = ChatFeed(self._database, gate, self._tickets, self._chat_tail, self._chat_watch, figures)
+        ConnectionMetrics(registry, figures, lambda: real_time.connections() | feeds.connections())
         served += feeds.routes()
         limits = RequestLimits(body_bytes=config.body_limit_bytes)
         self.public_app = Edge(
@@ -278,7 +289,7 @@ class Product:
             token=config.admin_token,
             registry=registry,
             checks=self._checks(),
-            lesser=("bus",),  # without it live events of chat stay in their process, and nothing else
+            lesser=("bus", "hearing"),  # without it live events of chat stay in their process, and nothing else
         )
 
     def _chat_share(self) -> int:
@@ -286,6 +297,7 @@ class Product:
 
     def _checks(self) -> dict[str, Check]:
         checks: dict[str, Check] = {"database": self._database_answers}
+        checks["hearing"] = processes_admin.Hearing(self._processes).check
         if self._relay is not None:
             checks["relay"] = self._relay.check
         if self._config.nats_urls:
@@ -297,7 +309,7 @@ class Product:
         return [
             *resources_admin.routes(self._resources),
             *identity_admin.routes(self._identity),
-            *events_admin.routes(self._subscriptions, self._clock),
+            *events_admin.routes(self._subscriptions, self._clock, sms_notices.TYPES | chat_notices.TYPES),
             *numbers_admin.routes(self._numbers, resource_id, self._messaging.check_carrier),
             *stock_admin.routes(self._inventory, self._resource_name, self._messaging.check_carrier),
             *siprouting_admin.routes(self._sip_routing, resource_id),

@@ -1,8 +1,10 @@
 """The bus that the configuration asks for: NATS of the operator's, a NATS server run by us for the processes of this
 machine, or none where one process serves alone."""
 
+import hashlib
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from msgspec.structs import replace
 from prometheus_client.registry import CollectorRegistry
@@ -54,6 +56,18 @@ async def settled(config: Config, stack: AsyncExitStack) -> Config:
         nats_certificate=None,
         nats_certificate_key=None,
     )
+
+
+def circle(config: Config, owner: UUID | None = None) -> str:
+    """A word for the processes that the process `owner` of this `settled` configuration hears: theirs is the same. Two
+    that are given different servers of one cluster are of one circle."""
+    if not config.nats_urls:
+        return f"alone {owner}"
+    from landline.engines.nats.server import runs_here
+
+    own = [url for url in config.nats_urls if runs_here(url)]
+    where = f" here {hashlib.sha256(own[0].encode()).hexdigest()[:16]}" if own else ""
+    return f"nats {config.nats_prefix}{where}"
 
 
 def check(config: Config) -> None:

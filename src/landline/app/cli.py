@@ -7,7 +7,7 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError
 
 import landline
-from landline.app import cli_admin, cli_doctor, cli_server
+from landline.app import cli_admin, cli_doctor, cli_server, cli_subscription
 from landline.core.errors import Refusal, Unavailable
 
 app = App(
@@ -21,6 +21,7 @@ _OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.
 cli_server.add_to(app)
 cli_doctor.add_to(app)
 cli_admin.add_to(app)
+cli_subscription.add_to(app)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

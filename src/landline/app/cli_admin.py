@@ -1,4 +1,5 @@
-"""The commands that ask a running server: `resource`, `number`, `handset`, `subscription`, `env`."""
+"""The commands that ask a running server: `resource`, `number`, `handset`, `env`; and what those of
+`cli_subscription` share with them."""
 
 from __future__ import annotations
 
@@ -7,7 +8,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
-from urllib.parse import urlsplit
 
 from cyclopts import App, Parameter
 
@@ -39,12 +39,11 @@ Resource: TypeAlias = Annotated[str, Parameter(help="Name of the communication r
 resource = App(name="resource", help="Communication resources and their access keys.")
 number = App(name="number", help="The numbers and sender names that a resource owns.")
 handset = App(name="handset", help="The simulated carrier's handsets: read and send texts.")
-subscription = App(name="subscription", help="Webhooks that get a resource's events.")
 
 
 def add_to(app: App) -> None:
     """Add these commands."""
-    for group in (resource, number, handset, subscription):
+    for group in (resource, number, handset):
         app.command(group)
     app.command(env)
 
@@ -52,14 +51,14 @@ def add_to(app: App) -> None:
 @resource.command(name="list")
 def list_resources(*, json: Json = False, server: Server = HERE) -> None:
     """List the resources."""
-    found = _ask(server).get("resources")["value"]
-    _show(found, ("name", "resourceId", "location", "createdAt"), json)
+    found = ask(server).get("resources")["value"]
+    show(found, ("name", "resourceId", "location", "createdAt"), json)
 
 
 @resource.command(name="create")
 def create_resource(name: str, *, server: Server = HERE) -> None:
     """Create a resource; its endpoint is the server's with the name before it."""
-    client = _ask(server)
+    client = ask(server)
     client.call("POST", "/resources", {"name": name})
     print(client.get("resources", name, "keys")["primaryConnectionString"])
 
@@ -67,7 +66,7 @@ def create_resource(name: str, *, server: Server = HERE) -> None:
 @resource.command(name="keys")
 def show_keys(name: Resource = DEFAULT_RESOURCE, *, json: Json = False, server: Server = HERE) -> None:
     """Print a resource's connection strings, primary first."""
-    found = _ask(server).get("resources", name, "keys")
+    found = ask(server).get("resources", name, "keys")
     shown = [found["primaryConnectionString"], found["secondaryConnectionString"]]
     print(jsonlib.dumps(found, indent=2) if json else "\n".join(shown))
 
@@ -77,15 +76,15 @@ def rotate_key(
     name: Resource = DEFAULT_RESOURCE, slot: Literal["primary", "secondary"] = "primary", *, server: Server = HERE
 ) -> None:
     """Replace an access key. The old one, and user tokens made with it, stop working at once."""
-    print(_ask(server).call("POST", f"{_resource(name)}/keys/{slot}:rotate")["connectionString"])
+    print(ask(server).call("POST", f"{resource_path(name)}/keys/{slot}:rotate")["connectionString"])
 
 
 @number.command(name="list")
 def list_numbers(*, resource: Resource = DEFAULT_RESOURCE, json: Json = False, server: Server = HERE) -> None:
     """List a resource's numbers."""
-    found = _ask(server).get("resources", resource, "numbers")["value"]
+    found = ask(server).get("resources", resource, "numbers")["value"]
     rows = [{**each, "sms": each.get("capabilities", {}).get("sms")} for each in found]
-    _show(found if json else rows, ("number", "kind", "sms", "carrier"), json)
+    show(found if json else rows, ("number", "kind", "sms", "carrier"), json)
 
 
 @number.command(name="add")
@@ -107,7 +106,7 @@ def add_number(
         The configured carrier its texts go through. Default: what the routing rules say.
     """
     body = {"number": number, **({"kind": kind} if kind else {}), **({"carrier": carrier} if carrier else {})}
-    added = _ask(server).call("POST", f"{_resource(resource)}/numbers", body)
+    added = ask(server).call("POST", f"{resource_path(resource)}/numbers", body)
     through = f", through carrier {added['carrier']}" if added.get("carrier") else ""
     print(f"{added['number']} ({added['kind']}) is a number of {resource} now{through}")
 
@@ -117,14 +116,14 @@ def remove_number(number: str, *, resource: Resource = DEFAULT_RESOURCE, server:
     """Take a number away from a resource."""
     from landline.app.client import quoted
 
-    _ask(server).call("DELETE", _resource(resource) + "/numbers" + quoted(number))
+    ask(server).call("DELETE", resource_path(resource) + "/numbers" + quoted(number))
     print(f"{number} is no number of {resource} any more")
 
 
 @handset.command(name="inbox")
 def show_inbox(number: str, *, json: Json = False, server: Server = HERE) -> None:
     """List the texts on the handset at a number."""
-    _show(_ask(server).get("handsets", number, "inbox")["value"], ("id", "receivedAt", "from", "text"), json)
+    show(ask(server).get("handsets", number, "inbox")["value"], ("id", "receivedAt", "from", "text"), json)
 
 
 @handset.command(name="text")
@@ -138,67 +137,10 @@ def send_text(number: str, text: str, *, to: str | None = None, server: Server =
     """
     from landline.app.client import quoted
 
-    client = _ask(server)
+    client = ask(server)
     to = to or _toll_free(client)
     client.call("POST", f"{quoted('handsets', number)}:text", {"to": to, "text": text})
     print(f"sent from {number} to {to}")
-
-
-@subscription.command(name="list")
-def list_subscriptions(*, resource: Resource = DEFAULT_RESOURCE, json: Json = False, server: Server = HERE) -> None:
-    """List a resource's webhooks."""
-    _show(
-        _ask(server).get("resources", resource, "subscriptions")["value"],
-        ("name", "endpoint", "schema", "state", "reason"),
-        json,
-    )
-
-
-@subscription.command(name="add")
-def add_subscription(
-    *,
-    name: str,
-    endpoint: str,
-    connection_string: str | None = None,
-    resource: str | None = None,
-    cloud_events: Annotated[bool, Parameter(negative=())] = False,
-    server: Server = HERE,
-) -> None:
-    """Have a resource's events posted to a webhook, which must answer the handshake.
-
-    Parameters
-    ----------
-    name
-        Name of the subscription.
-    endpoint
-        The webhook's URL.
-    connection_string
-        Chooses the resource by a connection string of it.
-    resource
-        Chooses the resource by name. Default: local.
-    cloud_events
-        CloudEvents 1.0 instead of the Event Grid schema.
-    """
-    client = _ask(server)
-    chosen = resource or (_resource_of(client, connection_string) if connection_string else DEFAULT_RESOURCE)
-    schema = "CloudEventSchemaV1_0" if cloud_events else "EventGridSchema"
-    body = {"name": name, "endpoint": endpoint, "schema": schema}
-    made = client.call("POST", f"{_resource(chosen)}/subscriptions", body)
-    if made["state"] == "failed":
-        raise Refusal(
-            f"{name} is kept, but gets no events: {made['reason']}. Remove it, have the endpoint answer, add it again"
-        )
-    waits = " once its handshake is answered" if made["state"] == "validating" else ""
-    print(f"{name}: events of {chosen} go to {endpoint}{waits}")
-
-
-@subscription.command(name="remove")
-def remove_subscription(name: str, *, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
-    """Take a webhook away from a resource."""
-    from landline.app.client import quoted
-
-    _ask(server).call("DELETE", _resource(resource) + "/subscriptions" + quoted(name))
-    print(f"{name} gets no more events of {resource}")
 
 
 def env(*, server: Server = HERE) -> None:
@@ -213,13 +155,15 @@ def env(*, server: Server = HERE) -> None:
     print("\n".join(exports(found)))
 
 
-def _ask(server: Server) -> AdminClient:
+def ask(server: Server) -> AdminClient:
+    """The server's admin API. Raises `CannotAsk`."""
     from landline.app import client
 
     return client.find(server.data, server.admin_url, server.admin_token)
 
 
-def _resource(name: str) -> str:
+def resource_path(name: str) -> str:
+    """The admin API's path of a resource."""
     from landline.app.client import quoted
 
     return quoted("resources", name)
@@ -236,16 +180,8 @@ def _toll_free(client: AdminClient) -> str:
     return found
 
 
-def _resource_of(client: AdminClient, connection_string: str) -> str:
-    """The resource a connection string belongs to: by the host name in it, or by its key, which the server knows."""
-    fields = dict(part.split("=", 1) for part in connection_string.split(";") if "=" in part)
-    host = urlsplit(fields.get("endpoint", "")).hostname or ""
-    if host.endswith(".localhost"):
-        return host.removesuffix(".localhost")
-    return client.call("POST", "/resources:resolve", {"connectionString": connection_string})["name"]
-
-
-def _show(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
+def show(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
+    """Print `rows`, whole as JSON or these `columns` of them as a table."""
     if as_json:
         print(jsonlib.dumps(rows, indent=2))
         return

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from landline.app.config import Config, Mode
+    from landline.store.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def check(mode: Mode, file: Path | None, data: Path | None, port: int | None) ->
     else:
         findings += _ports(config)
     findings += _settings(config)
-    findings += [_database(config)] if config.dsn else [_programs(config)]
+    findings += _database(config) if config.dsn else [_programs(config)]
     return findings
 
 
@@ -173,29 +174,56 @@ def _programs(config: Config) -> Finding:
     return Finding("PostgreSQL", ok=True, detail=f"{chosen.major} from {chosen.directory}{run_as}")
 
 
-def _database(config: Config) -> Finding:
+def _database(config: Config) -> list[Finding]:
     import asyncio
 
     from landline.core.errors import Refusal, Unavailable
 
     try:
-        waiting = asyncio.run(_pending(config.dsn or ""))
+        return asyncio.run(_looked_into(config))
     except (Refusal, Unavailable) as error:
-        return Finding("database", ok=False, detail=error.message)
-    if waiting:
-        return Finding("database", ok=True, detail=f"reached; {waiting} migrations wait for the next start")
-    return Finding("database", ok=True, detail="reached; its schema is this version's")
+        return [Finding("database", ok=False, detail=error.message)]
 
 
-async def _pending(dsn: str) -> int:
+async def _looked_into(config: Config) -> list[Finding]:
     from landline.store.database import Database
-    from landline.store.migrations import available, pending
 
-    database = await Database.connect(dsn, size=2)
+    assert config.dsn is not None
+    database = await Database.connect(config.dsn, size=2)
     try:
-        async with database.connection() as connection:
-            if await connection.fetchval("SELECT to_regclass('store_migrations')") is None:
-                return len(available())
-            return len(await pending(connection))
+        waiting = await _pending(database)
+        if waiting:
+            detail = f"reached; {waiting} migrations wait for the next start"
+            return [Finding("database", ok=True, detail=detail)]
+        well = Finding("database", ok=True, detail="reached; its schema is this version's")
+        return [well, *await _hearing(config, database)]
     finally:
         await database.close()
+
+
+async def _pending(database: Database) -> int:
+    from landline.store.migrations import available, pending
+
+    async with database.connection() as connection:
+        if await connection.fetchval("SELECT to_regclass('store_migrations')") is None:
+            return len(available())
+        return len(await pending(connection))
+
+
+async def _hearing(config: Config, database: Database) -> list[Finding]:
+    """A note where servers on the database, or one of `config` here and those of other machines, hear nothing of one
+    another."""
+    import socket
+    from datetime import UTC, datetime
+
+    from landline.app import bus
+    from landline.app.processes_admin import unheard
+    from landline.store.processes import listed
+
+    servers = [each for each in await listed(database, datetime.now(UTC)) if each.live and each.circle]
+    if config.nats_urls:
+        apart = [each for each in servers if each.circle != bus.circle(config)]
+    else:
+        away = [each for each in servers if each.host != socket.gethostname()]
+        apart = away or [each for each in servers if each.circle != servers[0].circle]
+    return [Finding("note", ok=True, detail=unheard(apart))] if apart else []

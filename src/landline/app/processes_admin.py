@@ -1,19 +1,55 @@
-"""The processes on this database, for operators: `GET /processes`, and their number in the metrics."""
+"""The processes on this database, for operators: `GET /processes`, their number in the metrics, and a word when some of
+them cannot hear one another."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import structlog
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from landline.core.errors import Unavailable
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Access, Route
 from landline.store.processes import Process, Processes
 from landline.wire.base import timestamp
 
+log = structlog.get_logger()
+
+
+class Hearing:
+    """Whether every process that takes requests hears this one at once: where one does not, live events of chat do not
+    reach its clients, and limits are not counted together."""
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+        self._apart: set[str] = set()
+        processes.changed = self._look
+
+    async def check(self) -> None:
+        """For `/healthz`. Raises `Unavailable`."""
+        apart = self._processes.apart()
+        if apart:
+            raise Unavailable(unheard(apart))
+
+    def _look(self) -> None:
+        apart = self._processes.apart()
+        if {str(each.owner) for each in apart} - self._apart:
+            log.warning("processes.apart", advice=unheard(apart))
+        self._apart = {str(each.owner) for each in apart}
+
+
+def unheard(apart: Sequence[Process]) -> str:
+    """What to do when these processes and others do not hear one another."""
+    named = ", ".join(sorted({f"{each.host} (pid {each.pid})" for each in apart}))
+    return (
+        f"clients of {named} see no live events of chat from here, nor the other way round: give all servers on this "
+        "database the same nats_urls and nats_prefix (docs/guides/cluster.md)"
+    )
+
 
 class ProcessMetrics(Collector):
-    """`landline_processes`: how many processes live, as this one knows."""
+    """`landline_processes`: how many processes live, as this one knows; `landline_processes_apart` of them in vain."""
 
     def __init__(self, registry: CollectorRegistry, processes: Processes) -> None:
         self._processes = processes
@@ -22,6 +58,11 @@ class ProcessMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "landline_processes", "Processes that work on this database.", value=self._processes.live
+        )
+        yield GaugeMetricFamily(
+            "landline_processes_apart",
+            "Those of them that take requests and do not hear this one.",
+            value=len(self._processes.apart()),
         )
 
 

@@ -112,8 +112,8 @@ class SmsCarrier(Protocol):
 
     @property
     def reachable(self) -> bool:
-        """Whether its messages are for this process. While they are not the carrier is not down, as `up` might make one
-        think: other processes have it."""
+        """Whether its messages are for this process. While they are not, other processes have it: `up` is as far as is
+        known of them, and `submit` raises `Unavailable`."""
         ...
 
     @property

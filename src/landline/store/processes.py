@@ -40,11 +40,14 @@ class Process:
     seen_at: datetime
     serves: tuple[str, ...]
     live: bool
+    circle: str | None = None
+    """Those of the same circle hear one another at once; None says nothing about it."""
 
 
 class Processes:
     """This process among the others. `kind` is the command (`serve`, `worker`, `dev`), `serves` what it works on, by
-    which rates of that work are shared; `wall` reads the machine's time, which all machines have to agree on."""
+    which rates of that work are shared; `wall` reads the machine's time, which all machines have to agree on. `circle`
+    names those that this process hears at once and that hear it, by whatever way."""
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class Processes:
         *,
         wall: Callable[[], datetime],
         serves: Sequence[str] = (),
+        circle: str | None = None,
     ) -> None:
         self._database = database
         self._changes = changes
@@ -62,6 +66,9 @@ class Processes:
         self._kind = kind
         self._wall = wall
         self._serves = list(serves)
+        self._circle = circle
+        self.changed: Callable[[], None] | None = None
+        """Called when other processes live than before, as this one knows."""
         self._started_at = wall()
         self._known: list[Process] = []
         self._serving: dict[str | None, int] = {}
@@ -86,6 +93,13 @@ class Processes:
         """The part of a common rate that is this process's: 1 divided by those who share it."""
         return 1 / self.serving(work)
 
+    def apart(self) -> list[Process]:
+        """The live processes that should hear this one at once and do not: of another circle. As old as `live`."""
+        if self._circle is None:
+            return []
+        others = [each for each in self._known if each.owner != self._owner and each.live]
+        return [each for each in others if each.circle not in (None, self._circle) and not _surely_gone(each)]
+
     async def start(self) -> None:
         """Sign on, and tell the others. Raises `Unavailable`."""
         await self.beat()
@@ -108,8 +122,8 @@ class Processes:
         now = self._wall()
         async with self._database.connection() as connection:
             await connection.execute(
-                "INSERT INTO store_processes (owner, kind, host, pid, started_at, seen_at, serves)"
-                " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (owner) DO UPDATE SET seen_at = excluded.seen_at",
+                "INSERT INTO store_processes (owner, kind, host, pid, started_at, seen_at, serves, circle)"
+                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (owner) DO UPDATE SET seen_at = excluded.seen_at",
                 self._owner,
                 self._kind,
                 socket.gethostname(),
@@ -117,20 +131,21 @@ class Processes:
                 self._started_at,
                 now,
                 self._serves,
+                self._circle,
             )
             await connection.execute("DELETE FROM store_processes WHERE seen_at < $1", now - _REMEMBERED)
             rows = await connection.fetch("SELECT * FROM store_processes ORDER BY started_at, owner")
-        before = self.live
+        before, known = self.live, {each.owner for each in self._known if each.live}
         self._known = [_process(row, now) for row in rows]
         self._serving.clear()
         if self.live != before:
             log.info("processes.live", count=self.live)
+        if self.changed is not None and known != {each.owner for each in self._known if each.live}:
+            self.changed()
 
     async def listed(self) -> list[Process]:
         """All processes, the oldest first; those that died without a word for an hour longer. Raises `Unavailable`."""
-        rows = await self._database.fetch("SELECT * FROM store_processes ORDER BY started_at, owner")
-        now = self._wall()
-        return [_process(row, now) for row in rows]
+        return await listed(self._database, self._wall())
 
     async def _beat_on(self) -> None:
         while True:
@@ -151,6 +166,12 @@ class Processes:
         self._news.set()
 
 
+async def listed(database: Database, now: datetime) -> list[Process]:
+    """See `Processes.listed`; for who is none of them."""
+    rows = await database.fetch("SELECT * FROM store_processes ORDER BY started_at, owner")
+    return [_process(row, now) for row in rows]
+
+
 async def forget_all(database: Database) -> None:
     """Only for who knows that no process works on the database: forget those that died without a word."""
     await database.execute("DELETE FROM store_processes")
@@ -159,6 +180,21 @@ async def forget_all(database: Database) -> None:
 async def forget(database: Database, owners: Collection[UUID]) -> None:
     """Forget processes that are known to have died."""
     await database.execute("DELETE FROM store_processes WHERE owner = ANY($1)", list(owners))
+
+
+def _surely_gone(process: Process) -> bool:
+    """Whether a process of this machine died lately without a word. Of another machine nobody here can tell."""
+    if process.host != socket.gethostname():
+        return False
+    if process.pid == os.getpid():  # as in a container that was started again
+        return True
+    try:
+        os.kill(process.pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # somebody else's
+        return False
+    return False
 
 
 def _process(row: Record, now: datetime) -> Process:
@@ -171,4 +207,5 @@ def _process(row: Record, now: datetime) -> Process:
         seen_at=row["seen_at"],
         serves=tuple(row["serves"]),
         live=now - row["seen_at"] < SILENCE,
+        circle=row["circle"],
     )

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 
 import aiohttp
 import pytest
+from tests.support import feed
 from tests.support.realtime import Browser, Node, message, node
 
 from landline.engines.clock import DrivenClock
@@ -20,7 +21,7 @@ async def one(database: Database, dsn: str) -> AsyncGenerator[Node]:
         yield running
 
 
-def value(where: Node, name: str, **labels: str) -> float | None:
+def value(where: Node | feed.Node, name: str, **labels: str) -> float | None:
     return where.registry.get_sample_value(f"landline_chat_{name}", labels)
 
 
@@ -48,3 +49,35 @@ async def test_connections_are_counted_by_kind_and_frames_by_connection(one: Nod
         await pages[1].socket.send_str("2::")
     assert value(one, "connections", kind="polling") == 0
     assert (value(one, "slow_readers_total"), value(one, "reconnects_total")) == (0, 0)
+
+
+async def test_readers_of_the_feed_are_counted_too(database: Database, dsn: str) -> None:
+    async with feed.node(database, dsn, DrivenClock()) as one:
+        ann, bob = await one.user(), await one.user()
+        thread = await one.thread(ann, bob)
+        early = await one.open(bob)
+        headers = {"authorization": f"Bearer {bob.token}"}
+        stream = await one.http.get(f"http://127.0.0.1:{one.listener.port}/chat/feed", headers=headers)
+        kinds = ("feed_websocket", "feed_events")
+        assert [value(one, "connections", kind=kind) for kind in kinds] == [1, 1]
+        assert value(one, "frames_total") == 0
+        await one.send(ann, thread, "hello")
+        assert await early.texts(1) == ["hello"]
+        async for line in stream.content:
+            if b"hello" in line:
+                break
+        assert value(one, "frames_total") == 2
+        late = await one.open(bob, (early.offset - 1, early.epoch))
+        assert await late.texts(1) == ["hello"]
+        assert value(one, "frames_total") == 3
+        assert (value(one, "frame_bytes_total") or 0) > 600
+        stream.close()
+        closing = asyncio.create_task(one.listener.close())
+        assert await early.frame() == {"type": "reconnect"}
+        assert (value(one, "reconnects_total") or 0) >= 2
+        for each in (early, late):
+            await each.closed()
+        await closing
+        async with asyncio.timeout(10):
+            while any(value(one, "connections", kind=kind) for kind in kinds):
+                await asyncio.sleep(0)

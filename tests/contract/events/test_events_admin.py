@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any
@@ -22,7 +23,8 @@ class Api:
     """The routes of the slice, called as the edge calls them."""
 
     def __init__(self, slice_: Slice) -> None:
-        self.router = Router([*admin.routes(slice_.subscriptions, slice_.clock), *api.routes(slice_.subscriptions)])
+        routes = admin.routes(slice_.subscriptions, slice_.clock, {OTHER_TYPE, REPORT})
+        self.router = Router([*routes, *api.routes(slice_.subscriptions)])
 
     async def __call__(
         self, method: str, target: str, body: Any = None, headers: dict[str, str] | None = None
@@ -241,7 +243,8 @@ async def test_dead_letters_are_listed_page_by_page_and_replayed(here: Slice, ca
         {"endpoint": "http://10.0.0.1/"},
         {"endpoint": "https://2130706433/"},
         {"schema": "CustomInputSchema"},
-        {"includedEventTypes": ["Microsoft.Communication.SMSReceived", "SMSReceived"]},
+        {"includedEventTypes": [REPORT, REPORT.removeprefix("Microsoft.Communication.")]},
+        {"includedEventTypes": [REPORT.lower()]},
         {"maxDeliveryAttempts": 31},
         {"eventTimeToLiveInMinutes": 0},
         {"maxEventsPerBatch": 5001},
@@ -261,6 +264,25 @@ async def test_what_cannot_be_is_refused(call: Api, change: dict[str, Any]) -> N
     with pytest.raises(Invalid):
         await call("POST", SUBSCRIPTIONS, body)
     assert await call("GET", SUBSCRIPTIONS) == (200, {"value": []})
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("Microsoft.Communication.SMSDeliveryReportRecieved", f"did you mean {REPORT}?"),
+        ("SMSDeliveryReportReceived", f"did you mean {REPORT}?"),
+        ("microsoft.communication.callstarted", f"did you mean {OTHER_TYPE}?"),
+        ("Microsoft.Storage.BlobCreated", "they are like"),
+        ("x" * 256, "they are like"),
+    ],
+)
+async def test_a_type_that_no_event_has_is_refused_with_the_one_that_was_meant(
+    call: Api, written: str, hint: str
+) -> None:
+    await call("POST", SUBSCRIPTIONS, {"name": "fine", "endpoint": "https://hook.example/", "validation": False})
+    with pytest.raises(Invalid, match=re.escape(hint)) as refused:
+        await call("PATCH", f"{SUBSCRIPTIONS}/fine", {"includedEventTypes": [REPORT, written]})
+    assert refused.value.target == "includedEventTypes"
 
 
 async def test_names_are_taken_once_and_what_is_missing_is_missing(call: Api) -> None:

@@ -77,6 +77,26 @@ async def test_answers_are_the_same_before_while_and_after_folding(
     assert await totals(insights, around(midnight)) == summed(tallies)
 
 
+@pytest.mark.parametrize("folded", ["never", "between", "after"])
+async def test_a_carrier_whose_messages_all_went_elsewhere_is_no_group_however_it_was_folded(
+    database: Database, insights: Insights, midnight: datetime, folded: str
+) -> None:
+    await store(database, insights, sent(midnight, pending=2))
+    if folded == "between":
+        await insights.fold()
+    moved = Tally()
+    for _ in range(2):
+        moved.moved(OURS, midnight, "SHOP", None, US, "north", "south", 2)
+    await store(database, insights, moved)
+    if folded != "never":
+        await insights.fold()
+    for by in ((Dimension.CARRIER,), (Dimension.CARRIER, Dimension.HOUR)):
+        question = replace(around(midnight), by=by)
+        found = await groups(insights, question)
+        assert [(group.place[0], group.figures.accepted) for group in found] == [("south", 2)]
+        assert [group async for some in insights.export(OURS, question) for group in some] == found
+
+
 async def test_what_is_rolled_back_was_never_counted(
     database: Database, insights: Insights, midnight: datetime
 ) -> None:

@@ -1,7 +1,7 @@
 """Several processes share the binds of one carrier: never more than were sold, none lost with its process."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -10,6 +10,7 @@ import pytest
 from tests.support.smpp import crash
 from tests.support.smpp_world import World, until
 
+from landline.core.errors import Unavailable
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import Binding
 from landline.engines.smpp.leases import LEASE, LOOK, Leases
@@ -104,13 +105,39 @@ async def test_more_processes_than_binds_leave_some_without_until_one_dies(world
     cluster = Cluster(world, dsn, 1)
     first, second = await cluster.join(), await cluster.join()
     assert bound(first, second) == [1, 0]
-    assert (first.reachable, second.reachable, second.up) == (True, False, False)
+    assert (first.reachable, second.reachable) == (True, False)
     told: list[bool] = []
     second.on_reachable = lambda: told.append(second.reachable)
     await cluster.die(first)
     await world.clock.advance(LEASE + LOOK)
     await until(lambda: bound(second) == [1])
     assert told == [True]
+    await cluster.close()
+
+
+async def advanced(world: World, true: Callable[[], bool]) -> None:
+    """Let time pass until `true`: a bind is tried again after a pause."""
+    async with asyncio.timeout(10):
+        while not true():
+            await world.clock.advance(timedelta(seconds=1))
+
+
+async def test_who_has_no_bind_knows_whether_others_can_submit(world: World, dsn: str) -> None:
+    """So that what another carrier refuses is given to this one, though another process has its only bind."""
+    cluster = Cluster(world, dsn, 1)
+    owner, other = await cluster.join(), await cluster.join()
+    await until(lambda: (owner.up, other.up) == (True, True))
+    with pytest.raises(Unavailable):
+        await world.send(other, "not from here")
+    world.network.refuses = True
+    world.network.cut()
+    await until(lambda: (owner.up, other.up) == (False, False))
+    world.network.refuses = False
+    await advanced(world, lambda: owner.bound == 1)
+    await until(lambda: (owner.up, other.up) == (True, True))
+    await cluster.die(owner)
+    await world.clock.advance(LEASE + LOOK)
+    await until(lambda: (bound(other), other.up) == ([1], True))
     await cluster.close()
 
 

@@ -25,10 +25,10 @@ class World:
         self.clock = DrivenClock()
         self.database = database
         self.ours, self.theirs = ScriptedCarrier(self.clock), ScriptedCarrier(self.clock)
-        self.second = ScriptedCarrier(self.clock, name="second")
+        self.second, self.their_second = (ScriptedCarrier(self.clock, name="second") for _ in range(2))
         self.here, self.there = (
-            Gateway(dsn, database, self.clock, carrier, self.second, sender_rates={SenderKind.TOLL_FREE: 0.05})
-            for carrier in (self.ours, self.theirs)
+            Gateway(dsn, database, self.clock, *carriers, sender_rates={SenderKind.TOLL_FREE: 0.05})
+            for carriers in ((self.ours, self.second), (self.theirs, self.their_second))
         )
         for gateway in (self.here, self.there):
             gateway.rules = [Rule(name="all", carriers=(Choice("carrier"), Choice("second")))]
@@ -112,9 +112,27 @@ async def test_a_carrier_that_others_have_is_not_down(world: World):
     """It does not fail over what this process cannot hand over any more."""
     world.ours.up = False
     await world.send(PHONES[0], sender=FREE)
-    assert len(world.second.submissions) == 1
+    assert len(world.second.submissions) + len(world.their_second.submissions) == 1
     world.ours.up = True
     await world.send(PHONES[1], PHONES[2])
     await world.lose()
     await world.there_has(2)
-    assert len(world.second.submissions) == 1
+    assert len(world.second.submissions) + len(world.their_second.submissions) == 1
+
+
+async def test_one_request_for_carriers_of_several_processes_is_handed_over_by_each(world: World):
+    """Though no process reaches all of its carriers."""
+    world.second.reachable = world.second.up = False
+    abroad = [f"+44770090{number:04}" for number in range(2)]
+    for gateway in (world.here, world.there):
+        gateway.rules.insert(0, Rule(name="abroad", priority=1, prefixes=("+44",), carriers=(Choice("second"),)))
+    await world.send(PHONES[0], abroad[0], PHONES[1], abroad[1], sender=FREE)
+
+    async def both() -> bool:
+        await world.clock.advance(timedelta(milliseconds=1))
+        return len(world.ours.submissions) + len(world.their_second.submissions) == 4
+
+    await eventually(both, timeout_s=10)
+    assert sorted(each.recipient for each in world.ours.submissions) == PHONES[:2]
+    assert sorted(each.recipient for each in world.their_second.submissions) == abroad
+    assert world.theirs.submissions == world.second.submissions == []

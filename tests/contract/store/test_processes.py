@@ -1,6 +1,7 @@
 """Processes on one database know of each other: by sign-on and sign-off at once, by silence after its time."""
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -80,6 +81,30 @@ async def test_a_silent_process_counts_no_more_after_its_time(
     wall.at += timedelta(hours=1)
     await ours.beat()
     assert [each.live for each in await ours.listed()] == [True]
+
+
+def of(host: str, monkeypatch: pytest.MonkeyPatch, processes: Processes) -> Processes:
+    """`processes`, as a machine of this name runs it: until the next one is made so."""
+    monkeypatch.setattr(socket, "gethostname", lambda: host)
+    return processes
+
+
+async def test_processes_that_do_not_hear_one_another_are_known_to_both(
+    database: Database, changes: Callable[[], Changes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(circle: str | None) -> Processes:
+        return Processes(database, changes(), uuid4(), "serve", wall=Wall(), circle=circle)
+
+    a, b, c, d, old = made("alone 1"), made("nats landline"), made("nats landline"), made(None), made("alone 0")
+    told: list[int] = []
+    b.changed = lambda: told.append(len(b.apart()))
+    for host, each in (("a", old), ("b", b), ("c", c), ("d", d), ("a", a), ("b", b), ("b", b)):
+        await of(host, monkeypatch, each).beat()
+    assert sorted(str(each.circle) for each in b.apart()) == ["alone 0", "alone 1"]
+    assert told == [1, 2]
+    await of("a", monkeypatch, a).beat()
+    assert sorted(each.host for each in a.apart()) == ["b", "c"]  # its predecessor had the same pid, and is gone
+    assert d.apart() == []
 
 
 async def test_hints_reach_the_others_and_not_their_sender(database: Database, changes: Callable[[], Changes]) -> None:

@@ -4,6 +4,7 @@ run. Started again when it dies, gone when we are."""
 import asyncio
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -32,6 +33,7 @@ _START_S = 10.0
 _STOP_S = 0.5
 _PAUSE_FIRST_S, _PAUSE_LIMIT_S = 0.05, 5.0
 _TAIL = 20
+_OWN_URL = re.compile(r"nats://[0-9a-f]{48}@127\.0\.0\.1:[0-9]+", re.ASCII)
 _CONFIGURATION = """\
 listen: "{host}:{port}"
 authorization {{ token: "{token}" }}
@@ -142,6 +144,11 @@ class NatsServer:
                     log.error("bus.server_restart_failed", reason=error.message)
                     await asyncio.sleep(pause_s)
                     pause_s = min(pause_s * 2, _PAUSE_LIMIT_S)
+
+
+def runs_here(url: str) -> bool:
+    """Whether `url` is that of a `NatsServer` of this machine, which no other machine reaches."""
+    return _OWN_URL.fullmatch(url) is not None
 
 
 def found(choice: str = "auto") -> Path:

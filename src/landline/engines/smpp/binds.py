@@ -48,6 +48,16 @@ class Binds:
         """Whether a submit_sm may be sent now."""
         return not self._closing and any(link.usable for link in self.links)
 
+    @property
+    def usable_elsewhere(self) -> bool:
+        """Whether a submit_sm may be sent by another process while none of the slots is ours."""
+        return not self.reachable and self._slots.up_elsewhere
+
+    def changed(self) -> None:
+        """A bind is up, or down."""
+        if not self._closing:
+            self._slots.say_up(self.usable)
+
     async def start(self) -> None:
         """Returns when each bind was tried once. Raises `Unavailable` when the slots are not known."""
         self._tls = None if self._config.tls is None else self._config.tls.context()

@@ -106,13 +106,13 @@ class SmppCarrier:
 
     @property
     def up(self) -> bool:
-        """See the port: one bind at least can submit."""
-        return self._binds.usable
+        """See the port: one bind at least can submit, here or, where none is to be here, in another process."""
+        return self._binds.usable or self._binds.usable_elsewhere
 
     @property
     def reachable(self) -> bool:
         """Whether handing over to the carrier is for this process: it has a slot, be its bind up or being made. While
-        it has none the carrier is not down, as `up` might make one think: other processes have it."""
+        it has none other processes have it, and `up` is theirs."""
         return self._binds.reachable
 
     @property
@@ -230,6 +230,7 @@ class SmppCarrier:
 
     def lost(self, link: Link, session: Session) -> None:
         """See `LinkOwner`."""
+        self._binds.changed()
         for unanswered in session.close():
             self._unanswered(unanswered)
         self._inbox.drop(session)
@@ -240,6 +241,7 @@ class SmppCarrier:
         self._ring()
 
     def _go_on(self, link: Link, now: float) -> None:
+        self._binds.changed()
         if not self._closing:
             self._outbox.fill(self._links, now)
         self._binds.settle(link)
@@ -394,7 +396,7 @@ class SmppCarrier:
     def _check(self) -> None:
         if self._closing or self._events is None:
             raise Unavailable("the carrier is closed")
-        if not self.up:
+        if not self._binds.usable:
             raise Unavailable("no bind to the carrier is up")
 
     def _ring(self) -> None:

@@ -54,6 +54,9 @@ class Leases:
         self._expected = expected
         self._held: frozenset[int] = frozenset()
         self._gone: set[int] = set()
+        self._up: bool = False
+        self._said_up: bool = False
+        self._up_elsewhere: bool = False
         self._until = self._expects_until = clock.now()
         self._changed: Callable[[], None] | None = None
         self._alarm: Alarm | None = None
@@ -64,6 +67,11 @@ class Leases:
     @property
     def held(self) -> frozenset[int]:
         return self._held
+
+    @property
+    def up_elsewhere(self) -> bool:
+        """See `Slots`. As old as the last look, but for what others have told since."""
+        return self._up_elsewhere
 
     async def start(self, changed: Callable[[], None]) -> None:
         """See `Slots`."""
@@ -92,6 +100,13 @@ class Leases:
         self._gone.add(slot)
         if self._alarm is not None:
             self._alarm.ring()
+
+    def say_up(self, up: bool) -> None:
+        """See `Slots`."""
+        if up != self._up:
+            self._up = up
+            if self._alarm is not None:
+                self._alarm.ring()
 
     async def close(self) -> None:
         """See `Slots`. Does not raise: what cannot be given back now is free when its lease ends."""
@@ -159,15 +174,20 @@ class Leases:
 
     async def _look(self) -> None:
         """Renew, take and give up, in one transaction that every other process's waits for."""
-        now = self._clock.now()
+        now, up = self._clock.now(), self._up
         async with self._database.transaction() as connection:
             slots = await self._slots(connection)
             sharers = await self._share(connection, now)
             if len(sharers) >= self._expected or now >= self._expects_until:
                 self._expected = 1
             found = share(self._owner, slots, sharers, now, expected=self._expected)
-            await self._take(connection, found, now + LEASE)
-        self._until = now + LEASE
+            await self._take(connection, found, now + LEASE, up=up)
+            if up != self._said_up:
+                await self._changes.publish(connection, _SUBJECT, self._carrier)
+        self._until, self._said_up = now + LEASE, up
+        self._up_elsewhere = any(
+            slot.up and slot.owner not in (None, self._owner) and slot.until > now for slot in slots
+        )
         if self._renewed is not None:
             self._renewed.ring()
         if found.claim:
@@ -176,12 +196,12 @@ class Leases:
 
     async def _slots(self, connection: Connection) -> list[Slot]:
         rows = await connection.fetch(
-            "SELECT slot, owner, until, leaving FROM smpp_binds WHERE carrier = $1 AND slot < $2"
+            "SELECT slot, owner, until, leaving, up FROM smpp_binds WHERE carrier = $1 AND slot < $2"
             " ORDER BY slot FOR UPDATE",
             self._carrier,
             self._binds,
         )
-        return [Slot(row["slot"], row["owner"], row["until"], row["leaving"]) for row in rows]
+        return [Slot(row["slot"], row["owner"], row["until"], row["leaving"], row["up"]) for row in rows]
 
     async def _share(self, connection: Connection, now: datetime) -> set[UUID]:
         """Say that we want a share; who else does."""
@@ -196,15 +216,16 @@ class Leases:
         rows = await connection.fetch("SELECT owner FROM smpp_sharers WHERE carrier = $1", self._carrier)
         return {row["owner"] for row in rows}
 
-    async def _take(self, connection: Connection, found: Share, until: datetime) -> None:
+    async def _take(self, connection: Connection, found: Share, until: datetime, *, up: bool) -> None:
         await connection.execute(
-            "UPDATE smpp_binds SET owner = $2, until = $3, leaving = slot = ANY($5::int[])"
+            "UPDATE smpp_binds SET owner = $2, until = $3, leaving = slot = ANY($5::int[]), up = $6"
             " WHERE carrier = $1 AND slot = ANY($4::int[])",
             self._carrier,
             self._owner,
             until,
             list(found.keep | found.claim),
             list(found.leave),
+            up,
         )
 
     def _hold(self, slots: Iterable[int]) -> None:

@@ -15,12 +15,21 @@ class Slots(Protocol):
         """The slots whose binds are to be up here now."""
         ...
 
+    @property
+    def up_elsewhere(self) -> bool:
+        """Whether another process can submit, as far as it has said."""
+        ...
+
     async def start(self, changed: Callable[[], None]) -> None:
         """Ask for a share; `changed` is called whenever `held` has changed. Raises `Unavailable`."""
         ...
 
     def let_go(self, slot: int) -> None:
         """The bind of a slot that is held no more has ended: another process may open it."""
+        ...
+
+    def say_up(self, up: bool) -> None:
+        """Whether this process can submit over its binds, for the others to know."""
         ...
 
     async def close(self) -> None:
@@ -33,11 +42,15 @@ class AllMine:
 
     def __init__(self, binds: int) -> None:
         self.held = frozenset(range(binds))
+        self.up_elsewhere = False
 
     async def start(self, changed: Callable[[], None]) -> None:
         pass
 
     def let_go(self, slot: int) -> None:
+        pass
+
+    def say_up(self, up: bool) -> None:
         pass
 
     async def close(self) -> None:
@@ -52,6 +65,7 @@ class Slot:
     owner: UUID | None
     until: datetime
     leaving: bool
+    up: bool = False
 
 
 @dataclass(frozen=True, slots=True)

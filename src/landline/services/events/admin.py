@@ -2,8 +2,9 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from urllib.parse import quote, urlencode
 from uuid import UUID
 
@@ -29,9 +30,9 @@ _LARGEST_PAGE = 1000
 _NAMESPACE = "Microsoft.Communication."
 
 
-def routes(subscriptions: Subscriptions, clock: Clock) -> list[Route]:
-    """Paths below `/resources/{name}`."""
-    admin = _Admin(subscriptions, clock)
+def routes(subscriptions: Subscriptions, clock: Clock, types: Collection[str]) -> list[Route]:
+    """Paths below `/resources/{name}`. `types`: all that events may have."""
+    admin = _Admin(subscriptions, clock, types)
     one = "/resources/{name}/subscriptions/{subscription}"
     table: list[tuple[str, str, Handler, str]] = [
         ("GET", "/resources/{name}/subscriptions", admin.list, "Subscriptions_List"),
@@ -51,9 +52,10 @@ def routes(subscriptions: Subscriptions, clock: Clock) -> list[Route]:
 
 
 class _Admin:
-    def __init__(self, subscriptions: Subscriptions, clock: Clock) -> None:
+    def __init__(self, subscriptions: Subscriptions, clock: Clock, types: Collection[str]) -> None:
         self._subscriptions = subscriptions
         self._clock = clock
+        self._types = types
 
     async def list(self, request: Request) -> Response:
         found = await self._subscriptions.list(request.params["name"])
@@ -69,7 +71,9 @@ class _Admin:
             raise Invalid(
                 "A subscription needs a name and an endpoint.", target="name" if body.name is UNSET else "endpoint"
             )
-        added = await self._subscriptions.add(request.params["name"], body.name, edit(body), validation=body.validation)
+        added = await self._subscriptions.add(
+            request.params["name"], body.name, edit(body, self._types), validation=body.validation
+        )
         return json_response(201, self._shown(added))
 
     async def change(self, request: Request) -> Response:
@@ -77,7 +81,7 @@ class _Admin:
         changed = await self._subscriptions.change(
             request.params["name"],
             request.params["subscription"],
-            edit(body),
+            edit(body, self._types),
             enabled=None if body.enabled is UNSET else body.enabled,
             validation=body.validation,
         )
@@ -135,12 +139,13 @@ class _Admin:
         )
 
 
-def edit(body: SubscriptionToChange) -> Edit:
-    """The change that `body` asks for; it raises `Invalid` when a schema or a header cannot be."""
+def edit(body: SubscriptionToChange, known: Collection[str]) -> Edit:
+    """The change that `body` asks for; it raises `Invalid` when a schema, a header or a type, which is to be among the
+    `known`, cannot be."""
     wanted: dict[str, object] = {
         "endpoint": body.endpoint,
         "schema": UNSET if body.schema is UNSET else _schema(body.schema),
-        "types": _types(body.included_event_types)
+        "types": _types(body.included_event_types, known)
         if isinstance(body.included_event_types, Sequence)
         else body.included_event_types,
         "subject_begins": body.subject_begins_with,
@@ -165,15 +170,15 @@ def edit(body: SubscriptionToChange) -> Edit:
     return change
 
 
-def _types(names: Sequence[str]) -> tuple[str, ...]:
+def _types(names: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
     """Event types to be told of. One that can never come is a slip that nobody would notice but by silence."""
-    wrong = next((name for name in names if not name.startswith(_NAMESPACE)), None)
-    if wrong is not None:
-        raise Invalid(
-            f"There is no event type {wrong[:60]}: they are named in full, like {_NAMESPACE}SMSReceived.",
-            target="includedEventTypes",
-        )
-    return tuple(names)
+    wrong = next((name for name in names if name not in known), None)
+    if wrong is None:
+        return tuple(names)
+    spelled = {name.rpartition(".")[2].lower(): name for name in known}
+    near = get_close_matches(wrong.rpartition(".")[2].lower(), spelled, n=1, cutoff=0.7)
+    meant = f"did you mean {spelled[near[0]]}?" if near else f"they are like {_NAMESPACE}SMSReceived."
+    raise Invalid(f"There are no events of the type {wrong[:100]}: {meant}", target="includedEventTypes")
 
 
 def _schema(text: str) -> Schema:

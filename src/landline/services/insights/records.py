@@ -188,7 +188,7 @@ WITH source AS (
 summed AS MATERIALIZED (
     SELECT {self._listed()} cell, sum(count)::bigint AS count
     FROM source CROSS JOIN LATERAL unnest(source.cells, source.counts) AS c (cell, count)
-    GROUP BY {self._listed()} cell
+    GROUP BY {self._listed()} cell HAVING sum(count) <> 0
 )
 """
 

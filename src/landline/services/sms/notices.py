@@ -12,6 +12,8 @@ from landline.wire import base, events
 
 REPORT = "Microsoft.Communication.SMSDeliveryReportReceived"
 RECEIVED = "Microsoft.Communication.SMSReceived"
+TYPES = frozenset({REPORT, RECEIVED})
+"""All types that are sent."""
 
 
 def ended(record: Record) -> Event:

@@ -339,12 +339,26 @@ class Worker:
         late = [row for row in awaiting if row["report_by"] <= now]
         await self._give_up_late(late)
         awaiting = [row for row in awaiting if row["report_by"] > now]
-        if to_submit and not self._handover.reaches({message.carrier for message in to_submit}):
+        to_submit, left = self._parted(to_submit)
+        if left and to_submit:
+            # No process may reach all carriers of a block: who reaches some takes their messages, and frees the others.
+            await self._wait_alone([(message.resource, message.submission.key, now) for message in left])
+            self._handover.on_left()
+        if left and not to_submit:
             await self._blocks.pass_on([block], now, now + _UNREACHED_PAUSE)
         elif to_submit or not awaiting:
             self._handover.take(block, to_submit, awaiting=len(awaiting))
         else:
             await self._blocks.release({block: min(row["report_by"] for row in awaiting)})
+
+    def _parted(self, messages: Sequence[Pending]) -> tuple[list[Pending], list[Pending]]:
+        """Messages of a block that are for this process, those on their way among them, and those for others."""
+        ours: list[Pending] = []
+        theirs: list[Pending] = []
+        for message in messages:
+            here = self._handover.reaches({message.carrier}) or self._handover.on_its_way(message) is not None
+            (ours if here else theirs).append(message)
+        return ours, theirs
 
     async def _without_hopeless(self, pending: Sequence[Pending], now: datetime) -> list[Pending]:
         """`pending` without what is not handed over any more, which is ended."""

@@ -22,7 +22,7 @@ class Figures:
 
 
 class ConnectionMetrics(Collector):
-    """`landline_chat_connections` by kind (`websocket`, `polling`), and the counters `landline_chat_*`."""
+    """`landline_chat_connections` by kind (the feed's among them), and the counters `landline_chat_*`."""
 
     def __init__(self, registry: CollectorRegistry, figures: Figures, connections: Callable[[], Mapping[str, int]]):
         """`connections`: how many there are of each kind."""

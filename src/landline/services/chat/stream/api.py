@@ -10,6 +10,7 @@ from landline.edge.gate import Gate
 from landline.edge.http import Request, Response
 from landline.edge.routes import Access, Route
 from landline.edge.websockets import SocketRoute, WebSocket
+from landline.services.chat.realtime.metrics import Figures
 from landline.services.chat.realtime.tickets import Tickets
 from landline.services.chat.realtime.watch import Watch
 from landline.services.chat.stream import records
@@ -26,19 +27,29 @@ SUBPROTOCOL = "landline.chat-feed"
 _TOKEN = "token."  # noqa: S105 - what a subprotocol begins with that carries one
 _OFFSET = re.compile(r"[0-9]{1,18}", re.ASCII)
 _EPOCH = re.compile(r"[0-9a-f]{1,32}", re.ASCII)
+_KINDS = ("feed_websocket", "feed_events")
 _RETRY = b"retry: 1000\n\n"
 
 
 class ChatFeed:
-    """The feeds of one process."""
+    """The feeds of one process. What they do is counted in `figures`."""
 
-    def __init__(self, database: Database, gate: Gate, tickets: Tickets, tail: Tail, watch: Watch) -> None:
+    def __init__(
+        self, database: Database, gate: Gate, tickets: Tickets, tail: Tail, watch: Watch, figures: Figures
+    ) -> None:
         self._database = database
         self._gate = gate
         self._tickets = tickets
         self._tail = tail
         self._watch = watch
+        self._figures = figures
+        self._kinds: dict[FeedReader, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def connections(self) -> dict[str, int]:
+        """How many are open, by kind."""
+        kinds = list(self._kinds.values())
+        return {kind: kinds.count(kind) for kind in _KINDS}
 
     def routes(self) -> list[Route]:
         """Server-sent events."""
@@ -88,7 +99,10 @@ class ChatFeed:
             request.headers["authorization"] = f"Bearer {token}"
         await self._gate.admit(request, Access.USER)
         reader = FeedReader(
-            await self._tickets.holder(request.headers["authorization"][7:].strip()), self._database, self._tail
+            await self._tickets.holder(request.headers["authorization"][7:].strip()),
+            self._database,
+            self._tail,
+            self._figures,
         )
         self._watch.joined(reader)
         return reader
@@ -115,6 +129,7 @@ class ChatFeed:
         return Frame(wire.Connected(offset, epoch), epoch, offset), offset
 
     def _open(self, reader: FeedReader, way: Way, greeting: Frame, position: int) -> None:
+        self._kinds[reader] = _KINDS[isinstance(way, StreamWay)]
         reader.open(way, greeting, position)
         task = asyncio.create_task(self._follow(reader, way))
         self._tasks.add(task)
@@ -131,6 +146,7 @@ class ChatFeed:
 
     def _leave(self, reader: FeedReader) -> None:
         reader.left()
+        self._kinds.pop(reader, None)
         self._watch.left(reader)
         self._tail.leave(reader)
 

@@ -11,6 +11,7 @@ import structlog
 
 from landline.core.errors import Unavailable
 from landline.edge.websockets import WebSocket
+from landline.services.chat.realtime.metrics import Figures
 from landline.services.chat.realtime.tickets import Holder
 from landline.services.chat.stream import records
 from landline.services.chat.stream.frames import Frame, Logline
@@ -66,12 +67,13 @@ class Way(Protocol):
 class FeedReader:
     """Fills `audience.Reader` and `watch.Held`."""
 
-    def __init__(self, holder: Holder, database: Database, tail: Tail) -> None:
+    def __init__(self, holder: Holder, database: Database, tail: Tail, figures: Figures) -> None:
         self.holder = holder
         self.ended = False
         """Whether the token ended; it may before there is a way out."""
         self._database = database
         self._tail = tail
+        self._figures = figures
         self._way: Way | None = None
         self._at = 0
         self._reading = False
@@ -110,6 +112,7 @@ class FeedReader:
     def cut(self) -> None:
         """See `Reader.cut`."""
         if self._way is not None:
+            self._figures.slow_readers += 1
             log.info("chat.slow_reader_cut", user=self.holder.user, unsent_bytes=self._way.unsent)
             self._way.cut()
 
@@ -127,6 +130,7 @@ class FeedReader:
         if self._reading or self._way is None or not self._waiting:
             return
         frames, self._waiting = self._waiting, []
+        self._count(frames)
         self._write(self._way, frames)
 
     def progress(self, frame: Frame) -> None:
@@ -159,7 +163,12 @@ class FeedReader:
     def stopping(self) -> None:
         """The server stops: the client is sent elsewhere."""
         if self._way is not None:
+            self._figures.reconnects += 1
             self._way.write([Frame(wire.Reconnect(), "")])
+
+    def _count(self, frames: list[Frame]) -> None:
+        self._figures.frames += len(frames)
+        self._figures.frame_bytes += sum([each.size for each in frames])
 
     def _write(self, way: Way, frames: list[Frame]) -> None:
         self._at = next((each.position for each in reversed(frames) if each.position is not None), self._at)
@@ -179,6 +188,7 @@ class FeedReader:
             ]
             self._at = rows[-1]["position"] if len(rows) == limit else upto
             if frames:
+                self._count(frames)
                 way.write(frames)
                 limit = _next_limit(limit, sum([each.size for each in frames]))
             async with asyncio.timeout(_TAKES_S):
