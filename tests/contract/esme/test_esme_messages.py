@@ -14,7 +14,7 @@ from tests.support.smpp_world import OURS, PHONE, until
 from landline.core.phone import Phone
 from landline.protocols.smpp import pdu, status, texts
 from landline.protocols.smpp.commands import BindKind, Command, MessageState
-from landline.protocols.smpp.events import Answered
+from landline.protocols.smpp.events import Answered, Unbound
 from landline.protocols.smpp.texts import Alphabet, LongStyle
 from landline.services.sms import records_inbound
 from landline.services.sms.model.messages import Blocked, Plan, Recipient
@@ -392,3 +392,15 @@ async def test_many_submissions_on_one_bind_are_all_accepted_and_reported(world:
     await world.end(process, messages)
     assert {(await client.receipt()).message_id for _ in range(500)} == set(told)
     await nothing_waits(world)
+
+
+async def test_whoever_unbinds_is_first_answered_all_it_submitted(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process, window=1000))
+    for _ in range(1000):
+        client.submit()
+    client.session.unbind(0.0)
+    client.pump.flush()
+    told = {await client.accepted() for _ in range(1000)}
+    assert {row["message_id"].hex for row in await world.messages()} == told
+    assert isinstance(await client.next(), Unbound)
