@@ -18,7 +18,6 @@ from landline.protocols.smpp.events import Bound
 from landline.services.sms import records_progress as records
 from landline.services.sms.accounts import Accounts, Settings
 from landline.services.sms.esme import Esme, PlannedSends
-from landline.services.sms.esme_out import EsmeOut
 from landline.services.sms.esme_worker import EsmeWorker
 from landline.services.sms.model.messages import State
 from landline.services.sms.records_progress import Ending
@@ -41,8 +40,8 @@ class Process:
         self.numbers = self.gateway.numbers
         self.accounts = Accounts(database, clock, self.changes, Sealer(SECRET), self.numbers)
         sends = PlannedSends(self.gateway.sms, clock)
-        self.out = EsmeOut(clock, self.changes, self.accounts)
-        self.esme = Esme(database, clock, self.accounts, self.out, sends)
+        self.out = self.gateway.customers
+        self.esme = Esme(database, clock, self.accounts, self.out, sends, self.gateway.news.cancel)
         self._tls = listener.pop("tls", None)
         self.listener = SmppListener(ListenerConfig(**{"port": 0, **listener}), self.esme, database, clock)
         self.worker = EsmeWorker(

@@ -143,7 +143,8 @@ class Messaging:
         off = config.smpp_listen_port is None and config.smpp_listen_tls_port is None
         if off or config.mode == "worker":
             return
-        esme = Esme(base.database, base.clock, self._accounts, out, PlannedSends(self.sms, base.clock))
+        sends = PlannedSends(self.sms, base.clock)
+        esme = Esme(base.database, base.clock, self._accounts, out, sends, self._news.cancel)
         listening = ListenerConfig(
             config.smpp_listen_host,
             config.smpp_listen_port,

@@ -67,6 +67,16 @@ class MessageStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancellation:
+    """What a cancel_sm names (SMPP 3.4 §4.9.1): a message, or all that wait from `sender` to `recipient`."""
+
+    message_id: UUID | None
+    sender: str = ""
+    """As `CustomerSubmission` has it; with a `message_id`, its own one, or empty."""
+    recipient: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ReportOut:
     """A delivery receipt for a customer."""
 
@@ -128,6 +138,11 @@ class Gateway(Protocol):
 
     async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:
         """What has become of a message (query_sm); None when it is not the account's. Raises `Unavailable`."""
+        ...
+
+    async def cancel(self, account: Account, named: Cancellation) -> int:
+        """End messages of the account that wait for their time or their next try, as deleted; how many. Durable when
+        it returns. Raises `Unavailable`."""
         ...
 
     def bound(self, account: Account) -> None:

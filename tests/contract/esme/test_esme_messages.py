@@ -11,14 +11,11 @@ from tests.support.esme import EsmeWorld
 from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE, until
 
-from landline.core.phone import Phone
 from landline.protocols.smpp import pdu, status, texts
 from landline.protocols.smpp.commands import BindKind, Command, MessageState
 from landline.protocols.smpp.events import Answered, Unbound
 from landline.protocols.smpp.texts import Alphabet, LongStyle
 from landline.services.sms import records_inbound
-from landline.services.sms.model.messages import Blocked, Plan, Recipient
-from landline.services.sms.records import Row
 from landline.services.sms.service import Options, To
 
 ALWAYS, ON_FAILURE, ON_SUCCESS = 1, 2, 3
@@ -136,13 +133,6 @@ async def test_an_opted_out_recipient_gets_nothing_and_the_customer_learns_it(wo
     told = await client.accepted()
     (message,) = await world.messages()
     assert message["code"] == 4007
-    now = world.clock.now()
-    plan = Plan(world.resource, OURS, "hello", None, 1, True, now, now, [])
-    blocked = Blocked(4007, "the recipient opted out")
-    row = Row(plan, Recipient(0, Phone(PHONE), message["message_id"], None, "", "", None), blocked)
-    async with world.database.transaction() as connection:
-        woken = await process.out.blocked(connection, [row])
-    process.out.committed(woken)
     receipt = await client.receipt()
     assert (receipt.message_id, receipt.state) == (told, MessageState.REJECTED)
 

@@ -20,6 +20,7 @@ from landline.engines.smpp.config import Binding, SmppConfig
 from landline.engines.smpp.listener import ListenerConfig, SmppListener
 from landline.ports.esme_gateway import (
     Account,
+    Cancellation,
     CustomerSubmission,
     Delivered,
     MessageStatus,
@@ -48,6 +49,7 @@ class Product:
         self.status_of_all = MessageStatus(MessageState.ENROUTE)
         self.binds = 0
         self.expiries: list[ReportOut] = []
+        self.cancellations: list[Cancellation] = []
         self.open = asyncio.Event()
         self.open.set()
 
@@ -73,6 +75,12 @@ class Product:
 
     async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:
         return self.status_of_all if any(given.message_id == message_id for given in self.taken) else None
+
+    async def cancel(self, account: Account, named: Cancellation) -> int:
+        if self.failure is not None:
+            raise self.failure
+        self.cancellations.append(named)
+        return len(self.taken)
 
     def bound(self, account: Account) -> None:
         self.binds += 1
@@ -427,7 +435,7 @@ async def test_a_connection_that_is_made_after_it_was_given_up_ends(world: World
     await until(lambda: client.closed)
 
 
-async def test_a_message_can_be_asked_for_but_not_cancelled(world: World) -> None:
+async def test_a_message_can_be_asked_for_but_not_replaced(world: World) -> None:
     client = await world.client()
     await client.bind()
     client.submit()
@@ -435,15 +443,47 @@ async def test_a_message_can_be_asked_for_but_not_cancelled(world: World) -> Non
     assert isinstance(taken, Answered)
     client.session.request(Command.QUERY_SM, pdu.QuerySm(taken.message_id), None, 0.0)
     client.session.request(Command.QUERY_SM, pdu.QuerySm("nonsense"), None, 0.0)
-    client.session.request(Command.CANCEL_SM, pdu.CancelSm(message_id=taken.message_id), None, 0.0)
+    client.session.request(Command.REPLACE_SM, pdu.ReplaceSm(taken.message_id), None, 0.0)
     client.pump.flush()
-    known, unknown, cancelled = [await client.next() for _ in range(3)]
+    known, unknown, replaced = [await client.next() for _ in range(3)]
     assert isinstance(known, Answered)
     assert known.body == pdu.QueryAnswer(taken.message_id, "", MessageState.ENROUTE)
     assert isinstance(unknown, Answered)
     assert unknown.status == status.ESME_RQUERYFAIL
-    assert isinstance(cancelled, Answered)
-    assert cancelled.status == 0x11
+    assert isinstance(replaced, Answered)
+    assert replaced.status == 0x13
+
+
+@pytest.mark.parametrize(
+    ("asked", "passed"),
+    [
+        ({"message_id": "0" * 31 + "7"}, Cancellation(UUID(int=7))),
+        ({"message_id": "0" * 31 + "7-2", "source_addr": "55501"}, Cancellation(UUID(int=7), "55501")),
+        (
+            {"source_addr_ton": 1, "source_addr": OURS[1:], "dest_addr_ton": 1, "destination_addr": PHONE[1:]},
+            Cancellation(None, OURS, PHONE),
+        ),
+        ({"message_id": "nonsense"}, None),
+        ({"source_addr": "55501"}, None),
+        ({}, None),
+    ],
+)
+async def test_what_a_cancel_sm_names_is_passed_on(
+    world: World, asked: dict[str, Any], passed: Cancellation | None
+) -> None:
+    client = await world.client()
+    await client.bind()
+    client.session.request(Command.CANCEL_SM, pdu.CancelSm(**asked), None, 0.0)  # nothing waits yet
+    client.submit()
+    client.session.request(Command.CANCEL_SM, pdu.CancelSm(**asked), None, 0.0)
+    client.pump.flush()
+    statuses = [await client.status() for _ in range(3)]
+    assert statuses == [0x11, 0, 0 if passed else 0x11]
+    assert world.product.cancellations == ([passed] * 2 if passed else [])
+    world.product.failure = Unavailable("away")
+    client.session.request(Command.CANCEL_SM, pdu.CancelSm(**asked), None, 0.0)
+    client.pump.flush()
+    assert await client.status() == (status.ESME_RSYSERR if passed else 0x11)
 
 
 async def test_a_part_sent_again_does_not_send_its_text_twice(world: World) -> None:

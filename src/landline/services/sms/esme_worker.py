@@ -265,7 +265,7 @@ def _delivery(row: Record) -> ReportOut | TextOut:
         message_id=row["message_id"],
         sender=row["sender"],
         recipient=row["recipient"],
-        state=model.receipt_state(row["delivered"], row["code"]),
+        state=model.receipt_state(row["delivered"], row["code"], row["canceled"]),
         submitted_at=row["submitted_at"],
         done_at=row["done_at"],
         parts=tuple(row["parts"] or ()),

@@ -6,7 +6,8 @@ from datetime import datetime
 from uuid import UUID
 
 from landline.core.ids import ResourceId
-from landline.ports.esme_gateway import CustomerSubmission, ReportOut
+from landline.ports.esme_gateway import Cancellation, CustomerSubmission, ReportOut
+from landline.services.sms.model import details
 from landline.services.sms.model.esme import EsmeAccount
 from landline.store.database import Connection, Record
 
@@ -14,6 +15,14 @@ _ACCOUNT = (
     "resource_id, system_id, generation, enabled, addresses, binds, send_window, rate_per_s, receipts, texts,"
     " created_at"
 )
+
+
+_CANCELED = (
+    f"{{message}}.code = {details.CANCELED} AND EXISTS (SELECT FROM sms_attempts t"
+    " WHERE t.resource_id = {message}.resource_id AND t.message_id = {message}.message_id AND t.carrier = ''"
+    f" AND t.code = {details.CANCELED})"
+)
+"""Whether a message that failed was taken back: carriers' failures have the same code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +137,9 @@ async def forget(connection: Connection, resource: ResourceId, messages: Sequenc
 
 
 async def status(connection: Connection, resource: ResourceId, system_id: str, message_id: UUID) -> Record | None:
-    """State, code and end of the account's message; None when it has no such message."""
+    """State, code and end of the account's message, and whether it was `canceled`; None when it has none such."""
     return await connection.fetchrow(
-        "SELECT m.state, m.code, m.ended_at FROM sms_esme_messages e"
+        f"SELECT m.state, m.code, m.ended_at, {_CANCELED.format(message='m')} AS canceled FROM sms_esme_messages e"
         " JOIN sms_messages m USING (resource_id, message_id)"
         " WHERE e.resource_id = $1 AND e.message_id = $2 AND e.system_id = $3",
         resource,
@@ -139,13 +148,34 @@ async def status(connection: Connection, resource: ResourceId, system_id: str, m
     )
 
 
+async def waiting(
+    connection: Connection, resource: ResourceId, system_id: str, named: Cancellation, *, limit: int
+) -> list[UUID]:
+    """The account's messages that `named` names and that may wait in nobody's hands, the oldest first."""
+    rows = await connection.fetch(
+        "SELECT m.message_id FROM sms_messages m JOIN sms_esme_messages e USING (resource_id, message_id)"
+        " WHERE m.resource_id = $1 AND e.system_id = $2 AND m.due_at IS NOT NULL"
+        + (" AND m.message_id = $3" if named.message_id else " AND $3::uuid IS NULL")
+        + (" AND m.sender = $4" if named.sender or not named.message_id else " AND $4 = ''")
+        + (" AND m.recipient = $5" if named.recipient or not named.message_id else " AND $5 = ''")
+        + " ORDER BY m.message_id LIMIT $6",
+        resource,
+        system_id,
+        named.message_id,
+        named.sender,
+        named.recipient,
+        limit,
+    )
+    return [row["message_id"] for row in rows]
+
+
 async def report(connection: Connection, ended: Sequence[Ended], now: datetime) -> set[str]:
     """Write the receipts that are wanted of `ended`; the system ids they are for."""
     rows = await connection.fetch(
         "INSERT INTO sms_esme_out (resource_id, system_id, out_id, due_at, submitted_at, done_at, message_id, code,"
-        "  delivered, sender, recipient, parts)"
+        "  delivered, sender, recipient, parts, canceled)"
         " SELECT m.resource_id, m.system_id, e.out_id, $1, e.submitted_at, e.done_at, m.message_id, e.code,"
-        "  e.delivered, e.sender, e.recipient, m.parts"
+        f"  e.delivered, e.sender, e.recipient, m.parts, {_CANCELED.format(message='e')}"
         " FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::timestamptz[], $7::boolean[],"
         "  $8::integer[], $9::text[], $10::text[]) AS e"
         "  (resource_id, message_id, out_id, submitted_at, done_at, delivered, code, sender, recipient)"
@@ -228,7 +258,7 @@ async def bring_text(
 
 _COLUMNS_OUT = (
     "resource_id, system_id, out_id, message_id, attempts, submitted_at, done_at, code, delivered, sender, recipient,"
-    " body, parts"
+    " body, parts, canceled"
 )
 
 

@@ -30,7 +30,7 @@ from landline.protocols.smpp.states import Role
 log = structlog.get_logger()
 
 _BIND_TRIES = 3
-_CANCEL_FAILED, _REPLACE_FAILED = 0x11, 0x13  # ESME_RCANCELFAIL, ESME_RREPLACEFAIL: nothing waits here to be changed
+_CANCEL_FAILED, _REPLACE_FAILED = 0x11, 0x13  # ESME_RCANCELFAIL, ESME_RREPLACEFAIL
 
 
 @dataclass(slots=True, eq=False)
@@ -136,7 +136,12 @@ class Connection:
             elif isinstance(event, RequestArrived) and isinstance(event.body, pdu.DataSm):
                 taken.append(self._take(event.sequence, event.body.as_short_message()))
             elif isinstance(event, RequestArrived):
+                await self._submit(taken)  # it may ask about what was submitted just before
+                taken = []
                 await self._request(event)
+        await self._submit(taken)
+
+    async def _submit(self, taken: list[Taken]) -> None:
         begun: list[UUID] = []
         try:
             if taken and not self._gone and self.account is not None:
@@ -184,8 +189,8 @@ class Connection:
     async def _request(self, event: RequestArrived) -> None:
         if event.command == Command.QUERY_SM and isinstance(event.body, pdu.QuerySm):
             await self._query(event.sequence, event.body)
-        elif event.command == Command.CANCEL_SM:
-            self.session.answer(event.sequence, _CANCEL_FAILED)
+        elif event.command == Command.CANCEL_SM and isinstance(event.body, pdu.CancelSm):
+            await self._cancel(event.sequence, event.body)
         elif event.command == Command.REPLACE_SM:
             self.session.answer(event.sequence, _REPLACE_FAILED)
         else:
@@ -205,6 +210,18 @@ class Connection:
         else:
             done = times.write(found.done_at) if found.done_at is not None else ""
             self.session.answer(sequence, body=pdu.QueryAnswer(query.message_id, done, found.state))
+
+    async def _cancel(self, sequence: int, cancel: pdu.CancelSm) -> None:
+        assert self.account is not None, "the session lets no one ask unbound"
+        named = intake.named_by(cancel)
+        try:
+            canceled = await self._owner.gateway.cancel(self.account, named) if named is not None else 0
+            result = status.ESME_ROK if canceled else _CANCEL_FAILED
+        except Unavailable as error:
+            log.warning("smpp.customer_put_off", system_id=self.account.system_id, count=1, reason=error.message)
+            result = status.ESME_RSYSERR
+        if not self.session.ended:
+            self.session.answer(sequence, result)
 
     def _lost(self) -> None:
         if self._gone:

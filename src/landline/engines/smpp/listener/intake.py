@@ -15,10 +15,10 @@ from landline.engines.smpp.listener import refusals
 from landline.engines.smpp.listener.texts import Begun, Texts
 from landline.engines.smpp.records import Whole
 from landline.ports.clock import Clock
-from landline.ports.esme_gateway import Account, CustomerSubmission, Gateway, ReportWish
+from landline.ports.esme_gateway import Account, Cancellation, CustomerSubmission, Gateway, ReportWish
 from landline.protocols.smpp import status, texts, times
 from landline.protocols.smpp.joiner import GroupKey, TextPart, part_of
-from landline.protocols.smpp.pdu import ShortMessage
+from landline.protocols.smpp.pdu import CancelSm, ShortMessage
 
 log = structlog.get_logger()
 
@@ -84,6 +84,16 @@ def message_of(told: str) -> UUID | None:
         return UUID(told.partition("-")[0])
     except ValueError:
         return None
+
+
+def named_by(cancel: CancelSm) -> Cancellation | None:
+    """What `cancel` takes back; None when that is nothing that can be. Service types are not told apart."""
+    sender = number_of(cancel.source_addr_ton, cancel.source_addr)
+    recipient = number_of(cancel.dest_addr_ton, cancel.destination_addr)
+    if cancel.message_id:
+        message_id = message_of(cancel.message_id)
+        return Cancellation(message_id, sender, recipient) if message_id is not None else None
+    return Cancellation(None, sender, recipient) if sender and recipient else None
 
 
 def take(desk: Desk, account: Account, sequence: int, message: ShortMessage) -> Taken:

@@ -112,9 +112,11 @@ def is_customers(message_id: UUID) -> bool:
     return (message_id.int >> 76) & 0xF == _CUSTOMERS_VERSION
 
 
-def receipt_state(delivered: bool, code: int) -> MessageState:
+def receipt_state(delivered: bool, code: int, canceled: bool = False) -> MessageState:
     """The message_state (SMPP 3.4 §5.2.28) that says an ended message's detail code: the inverse of how
     `protocols.smpp.status` reads the states of carriers, as far as there is one."""
+    if canceled:
+        return MessageState.DELETED
     return MessageState.DELIVERED if delivered else _STATES.get(code, MessageState.UNDELIVERABLE)
 
 
