@@ -12,6 +12,7 @@ from uuid import UUID
 from landline.core.errors import Refusal, Unavailable
 from landline.core.ids import ResourceId
 from landline.protocols.smpp.commands import MessageState
+from landline.protocols.smpp.texts import Alphabet
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Account:
     """At most so many of its requests unanswered on each connection."""
     rate_per_s: float | None = None
     """At most so many submit_sm a second over all its connections to a process; None for no limit."""
+    alphabet: Alphabet = Alphabet.GSM
+    """What data_coding 0 means in its texts, and how it is brought texts."""
 
 
 class ReportWish(IntEnum):

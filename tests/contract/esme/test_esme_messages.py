@@ -16,6 +16,7 @@ from landline.protocols.smpp.commands import BindKind, Command, MessageState
 from landline.protocols.smpp.events import Answered, Unbound
 from landline.protocols.smpp.texts import Alphabet, LongStyle
 from landline.services.sms import records_inbound
+from landline.services.sms.accounts import Settings
 from landline.services.sms.service import Options, To
 
 ALWAYS, ON_FAILURE, ON_SUCCESS = 1, 2, 3
@@ -394,3 +395,40 @@ async def test_whoever_unbinds_is_first_answered_all_it_submitted(world: EsmeWor
     told = {await client.accepted() for _ in range(1000)}
     assert {row["message_id"].hex for row in await world.messages()} == told
     assert isinstance(await client.next(), Unbound)
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "octets", "words"),
+    [
+        (Alphabet.GSM, b"\x00 \x7d", "@ ñ"),
+        (Alphabet.LATIN1, b"@ \xf1", "@ ñ"),
+        (Alphabet.UTF8, "@ ñ м".encode(), "@ ñ м"),
+    ],
+)
+async def test_data_coding_0_means_what_the_account_says(
+    world: EsmeWorld, alphabet: Alphabet, octets: bytes, words: str
+) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process, alphabet=alphabet, texts=["*"]))
+    client.submit(octets)
+    await client.accepted()
+    for number in (1, 2):  # a character of several octets may be cut in two
+        half = octets[:3] if number == 1 else octets[3:]
+        client.submit(bytes((5, 0, 3, 7, 2, number)) + half, esm_class=0x40)
+        await client.accepted()
+    assert [row["body"] for row in await world.messages()] == [words, words]
+    await world.text(process, words, OURS, PHONE)
+    arrived = await client.arrival()
+    assert texts.decode(arrived.data_coding, arrived.short_message, alphabet) == words
+    if alphabet is not Alphabet.GSM:
+        assert arrived.data_coding != 0  # also for whom the account does not say
+
+
+async def test_another_alphabet_holds_for_connections_there_are(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    await process.accounts.change(world.resource, "customer", Settings(alphabet=Alphabet.UTF8))
+    await until(lambda: [account.alphabet for account in process.listener.bound()] == [Alphabet.UTF8])
+    client.submit("é".encode())
+    await client.accepted()
+    assert [row["body"] for row in await world.messages()] == ["é"]

@@ -7,13 +7,14 @@ from uuid import UUID
 
 from landline.core.ids import ResourceId
 from landline.ports.esme_gateway import Cancellation, CustomerSubmission, ReportOut
+from landline.protocols.smpp.texts import Alphabet
 from landline.services.sms.model import details
 from landline.services.sms.model.esme import EsmeAccount
 from landline.store.database import Connection, Record
 
 _ACCOUNT = (
     "resource_id, system_id, generation, enabled, addresses, binds, send_window, rate_per_s, receipts, texts,"
-    " created_at"
+    " created_at, alphabet"
 )
 
 
@@ -62,7 +63,7 @@ async def insert_account(connection: Connection, stored: Stored) -> bool:
     account = stored.account
     row = await connection.fetchrow(
         f"INSERT INTO sms_esme_accounts ({_ACCOUNT}, secret)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING RETURNING system_id",
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING RETURNING system_id",
         *_columns(account),
         stored.secret,
     )
@@ -74,7 +75,7 @@ async def update_account(connection: Connection, stored: Stored) -> None:
     account = stored.account
     await connection.execute(
         "UPDATE sms_esme_accounts SET generation = $3, enabled = $4, addresses = $5, binds = $6, send_window = $7,"
-        " rate_per_s = $8, receipts = $9, texts = $10, created_at = $11, secret = $12"
+        " rate_per_s = $8, receipts = $9, texts = $10, created_at = $11, alphabet = $12, secret = $13"
         " WHERE resource_id = $1 AND system_id = $2",
         *_columns(account),
         stored.secret,
@@ -380,6 +381,7 @@ def _columns(account: EsmeAccount) -> tuple[object, ...]:
         account.receipts,
         account.texts,
         account.created_at,
+        account.alphabet.value,
     )
 
 
@@ -396,5 +398,6 @@ def _stored(row: Record) -> Stored:
         receipts=row["receipts"],
         texts=tuple(row["texts"]),
         created_at=row["created_at"],
+        alphabet=Alphabet(row["alphabet"]),
     )
     return Stored(account, row["secret"])

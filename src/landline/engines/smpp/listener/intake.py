@@ -19,12 +19,12 @@ from landline.ports.esme_gateway import Account, Cancellation, CustomerSubmissio
 from landline.protocols.smpp import status, texts, times
 from landline.protocols.smpp.joiner import GroupKey, TextPart, part_of
 from landline.protocols.smpp.pdu import CancelSm, ShortMessage
+from landline.protocols.smpp.texts import Alphabet
 
 log = structlog.get_logger()
 
 _WISH = 0x03  # §5.2.17: bits 1-0 of registered_delivery
 _WISHES = {wish.value: wish for wish in ReportWish}
-_BINARY = frozenset((0x02, 0x04, 0x09))  # §5.2.19: octets and pictograms
 
 
 @dataclass(slots=True)
@@ -110,12 +110,12 @@ def take(desk: Desk, account: Account, sequence: int, message: ShortMessage) -> 
         taken.status = status.ESME_RINVDSTADR
     elif message.sm_default_msg_id:
         taken.status = refusals.RINVDFTMSGID
-    elif _is_binary(message.data_coding):
+    elif not texts.is_text(message.data_coding):
         taken.status = status.ESME_RSUBMITFAIL
     elif message.schedule_delivery_time or message.validity_period:
         _read_times(taken, message, now)
     if taken.status == status.ESME_ROK:
-        _read_text(taken, message)
+        _read_text(taken, message, account.alphabet)
     return taken
 
 
@@ -131,14 +131,10 @@ def _read_times(taken: Taken, message: ShortMessage, now: datetime) -> None:
             taken.status = refusals.RINVEXPIRY
 
 
-def _is_binary(coding: int) -> bool:
-    return coding in _BINARY or coding & 0xF4 == 0xF4  # 3GPP TS 23.038 §4: a message class with 8-bit data
-
-
-def _read_text(taken: Taken, message: ShortMessage) -> None:
+def _read_text(taken: Taken, message: ShortMessage, default: Alphabet) -> None:
     piece = texts.read(message)
     if piece.concatenation is None:
-        taken.text = _storable(texts.decode(piece.data_coding, piece.octets))
+        taken.text = _storable(texts.decode(piece.data_coding, piece.octets, default))
     else:
         taken.part = part_of(taken.sender, taken.recipient, piece.concatenation, piece.data_coding, piece.octets)
 

@@ -21,6 +21,7 @@ from landline.protocols.smpp import status
 from landline.protocols.smpp.errors import LocalProtocolError
 from landline.protocols.smpp.pace import Pace
 from landline.protocols.smpp.session import Limits
+from landline.protocols.smpp.texts import Alphabet
 from landline.store.database import Database
 
 log = structlog.get_logger()
@@ -82,7 +83,6 @@ class _Customer:
 
     account: Account
     pace: Pace
-    texts: Texts
     connections: set[Connection] = field(default_factory=set[Connection])
     waiting: deque[Handed] = field(default_factory=deque[Handed])
 
@@ -231,8 +231,12 @@ class SmppListener:
         """See `ports.esme_gateway.Customers`."""
         await self._until_answered(deliveries)
         outcomes = [Delivered.TAKEN] * len(deliveries)
+        customer = self._customers.get(system_id)
+        alphabet = Alphabet.GSM if customer is None else customer.account.alphabet
         pending = [
-            (number, body) for number, delivery in enumerate(deliveries) for body in _bodies(system_id, delivery)
+            (number, body)
+            for number, delivery in enumerate(deliveries)
+            for body in _bodies(system_id, delivery, alphabet)
         ]
         for _ in range(_TRIES):
             answers = await self._hand(system_id, [body for _, body in pending], until)
@@ -298,8 +302,7 @@ class SmppListener:
         customer = self._customers.get(account.system_id)
         if customer is None:
             pace = Pace(self.line.now().timestamp(), rate_per_s=account.rate_per_s)
-            customer = _Customer(account, pace, Texts(self._database, account.system_id, self._owner))
-            self._customers[account.system_id] = customer
+            customer = self._customers[account.system_id] = _Customer(account, pace)
         elif len(customer.connections) >= account.binds:
             self.counters.refused_binds += 1
             return status.ESME_RALYBND
@@ -342,10 +345,7 @@ class SmppListener:
 
     def texts(self, account: Account) -> Texts:
         """See `intake.Desk`."""
-        customer = self._customers.get(account.system_id)
-        if customer is not None:
-            return customer.texts
-        return Texts(self._database, account.system_id, self._owner)  # it was cut while this was under way
+        return Texts(self._database, account.system_id, self._owner, account.alphabet)
 
     def changed(self, connection: Connection) -> None:
         """See `connection.Owner`."""
@@ -440,12 +440,13 @@ class SmppListener:
         return self._sweep_at
 
     async def _give_up(self, customer: _Customer, now: datetime) -> None:
-        overdue = await customer.texts.overdue(now)
+        texts = self.texts(customer.account)
+        overdue = await texts.overdue(now)
         if not overdue:
             return
         log.warning("smpp.incomplete_given_up", system_id=customer.account.system_id, count=len(overdue))
         await self.gateway.expired(customer.account, [report for _, report in overdue if report is not None])
-        await customer.texts.finish([key for key, _ in overdue])
+        await texts.finish([key for key, _ in overdue])
 
 
 class _Refused(asyncio.Protocol):
@@ -455,9 +456,9 @@ class _Refused(asyncio.Protocol):
         transport.close()
 
 
-def _bodies(system_id: str, delivery: ReportOut | TextOut) -> list[bytes]:
+def _bodies(system_id: str, delivery: ReportOut | TextOut, alphabet: Alphabet) -> list[bytes]:
     try:
-        return outgoing.bodies(delivery)
+        return outgoing.bodies(delivery, alphabet)
     except LocalProtocolError as error:
         log.error("smpp.undeliverable", system_id=system_id, reason=str(error))
         return []  # SMPP cannot carry it, now or later: it counts as taken

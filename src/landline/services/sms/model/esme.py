@@ -11,6 +11,7 @@ from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
 from landline.ports.esme_gateway import Account
 from landline.protocols.smpp.commands import MessageState
+from landline.protocols.smpp.texts import Alphabet
 from landline.services.sms.model import details
 
 ALL_NUMBERS = "*"
@@ -42,11 +43,21 @@ class EsmeAccount:
     texts: tuple[str, ...]
     """The resource's numbers whose texts it gets; `*` for all."""
     created_at: datetime
+    alphabet: Alphabet = Alphabet.GSM
+    """What data_coding 0 means in its texts."""
 
     @property
     def right(self) -> Account:
         """What the listener is told."""
-        return Account(self.system_id, self.resource, self.generation, self.binds, self.window, self.rate_per_s)
+        return Account(
+            self.system_id,
+            self.resource,
+            self.generation,
+            self.binds,
+            self.window,
+            self.rate_per_s,
+            self.alphabet,
+        )
 
     @property
     def seal(self) -> str:
