@@ -31,7 +31,7 @@ class Process:
     """One process. `crash` drops everything it holds in memory."""
 
     def __init__(self, dsn: str, database: Database, clock: DrivenClock, **listener: Any) -> None:
-        owner = uuid4()
+        self.owner = owner = uuid4()
         self.database = database
         self.clock = clock
         self.gateway = Gateway(dsn, database, clock, SimulatedCarrier(database, clock, 1))
@@ -57,6 +57,8 @@ class Process:
 
     async def close(self) -> None:
         await self.listener.close()
+        if self._running is not None:
+            await self.worker.finish()
         await self.crash()
 
     async def crash(self) -> None:

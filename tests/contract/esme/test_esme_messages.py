@@ -324,6 +324,40 @@ async def test_a_process_that_dies_leaves_its_receipts_to_the_next(world: EsmeWo
     await nothing_waits(world)
 
 
+async def test_what_a_process_known_to_be_dead_had_in_hand_comes_by_another_at_once(world: EsmeWorld) -> None:
+    first, second = await world.process(), await world.process()
+    password = await world.account(first)
+    client = await world.client(first, password)
+    client.submit(registered_delivery=ALWAYS)
+    told = await client.accepted()
+    await world.end(first, await world.messages())
+    await client.next()  # its acknowledgement never leaves
+    await first.crash()
+    again = await world.client(second, password)
+    third = await world.process()
+    await third.worker.succeed([first.owner])
+    assert (await again.receipt()).message_id == told
+    await nothing_waits(world)
+
+
+async def test_a_process_that_ends_leaves_what_was_not_acknowledged_to_others_at_once(world: EsmeWorld) -> None:
+    first, second = await world.process(), await world.process()
+    password = await world.account(first)
+    client = await world.client(first, password)
+    told: list[str] = []
+    for _ in range(2):
+        client.submit(registered_delivery=ALWAYS)
+        told.append(await client.accepted())
+    await world.end(first, await world.messages())
+    told.remove((await client.receipt()).message_id)
+    await client.next()  # the other one is not acknowledged
+    again = await world.client(second, password)
+    await first.close()
+    assert [(await again.receipt()).message_id] == told
+    await nothing_waits(world)
+    assert again.events == []
+
+
 async def test_a_customer_who_cannot_take_it_now_gets_it_later(world: EsmeWorld) -> None:
     process = await world.process()
     client = await world.client(process, await world.account(process, texts=["*"]))

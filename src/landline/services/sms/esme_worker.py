@@ -5,7 +5,7 @@ otherwise, given up after its validity. Any number of processes work on it; each
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -31,7 +31,7 @@ _IN_HAND = 1000
 """At most so many of one account in this process's hands; more are claimed when half of them are done."""
 _PATIENCE = timedelta(seconds=30)
 """How long what is in hand waits for a customer that does not read."""
-_LEASE = timedelta(seconds=90)
+_LEASE = timedelta(seconds=60)
 """Longer than patience and the answer to the last that was handed over."""
 _RETRY = timedelta(seconds=1)
 _LOOK = timedelta(minutes=5)
@@ -94,6 +94,9 @@ class EsmeWorker:
         self._woken: set[str] = set()
         self._changed: set[str] = set()
         self._done: list[_Done] = []
+        self._in_hand = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._sweep_at = clock.now()
         esme.on_bound = self._bound
         out.on_waiting = self._wake
@@ -105,6 +108,17 @@ class EsmeWorker:
         """Every other process is dead: take over at once what they had in hand."""
         async with self._database.connection() as connection:
             await records.inherit(connection, self._owner, self._clock.now())
+
+    async def succeed(self, dead: Collection[UUID]) -> None:
+        """These processes are known to be dead: what they had in hand is for others at once."""
+        async with self._database.transaction() as connection:
+            for system_id in await records.release(connection, dead, self._clock.now()):
+                await self._changes.publish(connection, WAITING, system_id)
+
+    async def finish(self) -> None:
+        """Wait until it is written what came of all that was in hand. Nobody may be bound here any more; `run` goes on
+        meanwhile."""
+        await self._idle.wait()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -174,6 +188,9 @@ class EsmeWorker:
             await self._write(done)
             self._done.pop(0)
             done.lane.in_hand -= len(done.rows)
+            self._in_hand -= len(done.rows)
+            if not self._in_hand:
+                self._idle.set()
             self._woken.add(done.lane.system_id)
 
     async def _write(self, done: _Done) -> None:
@@ -246,6 +263,8 @@ class EsmeWorker:
             rows = await records.claim(connection, lane.resource, lane.system_id, self._owner, now, now + _LEASE, room)
             if rows:
                 lane.in_hand += len(rows)
+                self._in_hand += len(rows)
+                self._idle.clear()
                 group.create_task(self._bring(lane, rows))
             if len(rows) < room:
                 due = await records.next_due(connection, lane.resource, lane.system_id)

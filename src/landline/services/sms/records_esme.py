@@ -1,6 +1,6 @@
 """The SQL of customers who speak SMPP: their accounts, which messages are theirs, and what waits for them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -332,6 +332,16 @@ async def put_off(
 async def inherit(connection: Connection, owner: UUID, now: datetime) -> None:
     """Nothing is in any other process's hands any more."""
     await connection.execute("UPDATE sms_esme_out SET owner = NULL, due_at = $2 WHERE owner <> $1", owner, now)
+
+
+async def release(connection: Connection, owners: Collection[UUID], now: datetime) -> set[str]:
+    """Nothing is in the hands of `owners` any more; the system ids it waits for."""
+    rows = await connection.fetch(
+        "UPDATE sms_esme_out SET owner = NULL, due_at = $2 WHERE owner = ANY($1) RETURNING system_id",
+        list(owners),
+        now,
+    )
+    return {row["system_id"] for row in rows}
 
 
 async def give_up(connection: Connection, before: UUID, kept: int) -> dict[str, int]:

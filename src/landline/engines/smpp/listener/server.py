@@ -38,6 +38,8 @@ _TEMPORARY = frozenset(
 _TRIES = 3
 """How often a deliver_sm is handed over that was not answered: to the next connection, or after the response timer."""
 _SWEEP_S = 60.0
+_BURST_S = 1.0
+"""How much of a customer's rate may come at once: clients send a second's share as fast as they can and then wait."""
 _HANDSHAKE_S = 10.0
 _BACKLOG = 1024
 """Connections the kernel keeps until we take them: all customers may come back in the same moment."""
@@ -174,8 +176,8 @@ class SmppListener:
         self._servers += servers
         return servers[0].sockets[0].getsockname()[1]
 
-    async def close(self) -> None:
-        """Stop listening, unbind every customer, and disconnect after their answers, at most 3 s later."""
+    async def close(self, patience_s: float = 3.0) -> None:
+        """Stop listening, unbind every customer, and disconnect after their answers, at most `patience_s` later."""
         for server in self._servers:
             server.close()
         now = self.line.now().timestamp()
@@ -187,7 +189,7 @@ class SmppListener:
             else:
                 connection.end()
         if tasks:
-            await asyncio.wait(tasks, timeout=3.0)
+            await asyncio.wait(tasks, timeout=patience_s)
         for connection in list(self._connections):
             connection.end()
         for task in [*tasks, *self._timers]:
@@ -209,7 +211,7 @@ class SmppListener:
         if customer is None:
             return
         if account.rate_per_s != customer.account.rate_per_s:
-            customer.pace = Pace(self.line.now().timestamp(), rate_per_s=account.rate_per_s)
+            customer.pace = self._pace(account)
         customer.account = account
         for connection in customer.connections:
             connection.renew(account)
@@ -301,13 +303,15 @@ class SmppListener:
         """See `connection.Owner`."""
         customer = self._customers.get(account.system_id)
         if customer is None:
-            pace = Pace(self.line.now().timestamp(), rate_per_s=account.rate_per_s)
-            customer = self._customers[account.system_id] = _Customer(account, pace)
+            customer = self._customers[account.system_id] = _Customer(account, self._pace(account))
         elif len(customer.connections) >= account.binds:
             self.counters.refused_binds += 1
             return status.ESME_RALYBND
         customer.connections.add(connection)
         return status.ESME_ROK
+
+    def _pace(self, account: Account) -> Pace:
+        return Pace(self.line.now().timestamp(), rate_per_s=account.rate_per_s, burst_s=_BURST_S)
 
     def over_rate(self, account: Account, now: float) -> bool:
         """See `intake.Desk`."""
