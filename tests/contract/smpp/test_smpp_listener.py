@@ -388,15 +388,15 @@ async def test_submissions_under_one_sequence_number_are_each_answered(world: Wo
 
 
 async def test_an_account_has_a_rate(world: World) -> None:
-    world.product.account = Account("customer", ResourceId(uuid4()), rate_per_s=1.0)
+    world.product.account = Account("customer", ResourceId(uuid4()), rate_per_s=10.0)
     client = await world.client()
     await client.bind()
-    client.submit()
-    client.submit()
-    assert sorted([await client.status(), await client.status()]) == [0, status.ESME_RTHROTTLED]
-    await world.clock.advance(timedelta(seconds=2))
-    client.submit()
-    assert await client.status() == 0
+    for seconds, submitted, taken in ((0, 15, 10), (0.5, 5, 5), (0.5, 6, 5), (5, 12, 10)):
+        await world.clock.advance(timedelta(seconds=seconds))
+        for _ in range(submitted):
+            client.submit()
+        statuses = [await client.status() for _ in range(submitted)]
+        assert statuses == [0] * taken + [status.ESME_RTHROTTLED] * (submitted - taken)
 
 
 async def test_a_connection_that_does_not_bind_is_cut(world: World) -> None:
