@@ -391,7 +391,7 @@ async def test_an_account_has_a_rate(world: World) -> None:
     world.product.account = Account("customer", ResourceId(uuid4()), rate_per_s=10.0)
     client = await world.client()
     await client.bind()
-    for seconds, submitted, taken in ((0, 15, 10), (0.5, 5, 5), (0.5, 6, 5), (5, 12, 10)):
+    for seconds, submitted, taken in ((0, 15, 10), (0.52, 5, 5), (0.52, 6, 5), (5, 12, 10)):
         await world.clock.advance(timedelta(seconds=seconds))
         for _ in range(submitted):
             client.submit()
