@@ -219,6 +219,45 @@ async def test_a_customer_that_answers_nothing_is_left_alone_after_a_while(world
     assert await delivering == [Delivered.LATER] * 60
 
 
+def answer_all(client: Client) -> int:
+    """Acknowledge what has arrived; how many."""
+    arrived = [event for event in client.events if isinstance(event, MessageArrived)]
+    for event in arrived:
+        client.session.answer(event.sequence)
+    client.pump.flush()
+    client.events.clear()
+    return len(arrived)
+
+
+async def test_deliveries_are_spread_over_the_receivers(world: World) -> None:
+    clients = [await world.client() for _ in range(2)]
+    for client in clients:
+        await client.bind()
+    delivering = asyncio.create_task(deliver(world, *[text("hi")] * 60))
+    await until(lambda: [len(client.events) for client in clients] == [30, 30])
+    assert [answer_all(client) for client in clients] == [30, 30]
+    assert await delivering == [Delivered.TAKEN] * 60
+
+
+async def test_a_receiver_that_answers_nothing_keeps_nothing_from_one_that_does(world: World) -> None:
+    dead, lively = [await world.client() for _ in range(2)]
+    for client in (dead, lively):
+        await client.bind()
+    delivering = asyncio.create_task(deliver(world, *[text("hi")] * 20))
+    await until(lambda: [len(dead.events), len(lively.events)] == [10, 10])
+    answer_all(lively)
+    await until(lambda: sum(found.session.in_flight for found in world.listener._connections) == 10)
+    await world.clock.advance(timedelta(seconds=11))
+    await until(lambda: len(lively.events) == 10)
+    answer_all(lively)
+    assert await delivering == [Delivered.TAKEN] * 20
+    delivering = asyncio.create_task(deliver(world, *[text("hi")] * 20))
+    await until(lambda: len(lively.events) == 20)
+    answer_all(lively)
+    assert await delivering == [Delivered.TAKEN] * 20
+    assert len(dead.events) == 10
+
+
 async def test_a_customer_stays_bound_while_days_are_driven(world: World) -> None:
     listener = SmppListener(ListenerConfig(port=0), world.product, world.database, world.clock, line=SystemClock())
     await listener.start()

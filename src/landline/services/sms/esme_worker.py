@@ -29,6 +29,9 @@ log = structlog.get_logger()
 
 _IN_HAND = 1000
 """At most so many of one account in this process's hands; more are claimed when half of them are done."""
+_TO_TRY = 50
+"""As many when the last were put off: what is claimed for a customer who does not answer is kept from where it may be
+bound as well."""
 _PATIENCE = timedelta(seconds=30)
 """How long what is in hand waits for a customer that does not read."""
 _LEASE = timedelta(seconds=60)
@@ -51,6 +54,8 @@ class _Lane:
     """When to look for more; None until woken."""
     paused_until: datetime
     in_hand: int = 0
+    most: int = _IN_HAND
+    """At most so many in hand."""
     failures: int = 0
 
 
@@ -212,6 +217,7 @@ class EsmeWorker:
                 await records.put_off(connection, lane.resource, lane.system_id, self._owner, put_off)
             if gone:  # another process may have the account now
                 await self._changes.publish(connection, WAITING, lane.system_id)
+        lane.most = _TO_TRY if later else _IN_HAND
         if taken:
             lane.failures = 0
         elif later:
@@ -253,10 +259,10 @@ class EsmeWorker:
         return until
 
     async def _claim_for(self, group: asyncio.TaskGroup, lane: _Lane, now: datetime) -> None:
-        room = _IN_HAND - lane.in_hand
+        room = lane.most - lane.in_hand
         if lane.paused_until > now:
             return
-        if room < _IN_HAND // 2:
+        if room < lane.most // 2:
             lane.next_at = None  # what is in hand wakes it
             return
         async with self._database.connection() as connection:

@@ -67,6 +67,8 @@ class Connection:
         self.session = Session(Role.SMSC, self._now(), owner.limits)
         self.pump = Pump(self.session, self._now, self._happened, self._lost, backpressure=True)
         self.account: Account | None = None
+        self.stalled = False
+        """Whether it left a deliver_sm unanswered and has answered none since."""
         self._failed_binds = 0
         self._events: list[Event] = []
         self._wakeup = asyncio.Event()
@@ -117,8 +119,10 @@ class Connection:
     def _happened(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, Answered):
+                self.stalled = False
                 settle(event.context, event.status)
             elif isinstance(event, Unanswered):
+                self.stalled = True
                 settle(event.context, None)
             elif not isinstance(event, PduRefused):  # the session has answered those
                 self._events.append(event)

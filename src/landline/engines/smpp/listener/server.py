@@ -3,9 +3,8 @@
 import asyncio
 import socket
 import ssl
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -13,7 +12,8 @@ import structlog
 
 from landline.core.errors import Unavailable
 from landline.engines.smpp.listener import deliveries as outgoing
-from landline.engines.smpp.listener.connection import Connection, Handed, settle
+from landline.engines.smpp.listener.connection import Connection, Handed
+from landline.engines.smpp.listener.customer import Customer
 from landline.engines.smpp.listener.texts import Texts
 from landline.ports.clock import Alarm, Clock
 from landline.ports.esme_gateway import Account, Delivered, Gateway, ReportOut, TextOut
@@ -79,20 +79,6 @@ class ListenerCounters:
     undelivered: int = 0
 
 
-@dataclass(slots=True, eq=False)
-class _Customer:
-    """What is known of an account while it is bound."""
-
-    account: Account
-    pace: Pace
-    connections: set[Connection] = field(default_factory=set[Connection])
-    waiting: deque[Handed] = field(default_factory=deque[Handed])
-
-    @property
-    def receives(self) -> bool:
-        return any(connection.session.can_deliver for connection in self.connections)
-
-
 class SmppListener:
     """Fills the role of the SMSC for customers, and the port `Customers`."""
 
@@ -127,7 +113,7 @@ class SmppListener:
         self._database = database
         self._owner = uuid4()
         self._connections: dict[Connection, asyncio.Task[None]] = {}
-        self._customers: dict[str, _Customer] = {}
+        self._customers: dict[str, Customer] = {}
         self._in_hand = 0
         self._servers: list[asyncio.Server] = []
         self._alarm: Alarm | None = None
@@ -203,7 +189,7 @@ class SmppListener:
     def receivers(self, system_id: str) -> int:
         """See `ports.esme_gateway.Customers`."""
         customer = self._customers.get(system_id)
-        return 0 if customer is None else sum(1 for found in customer.connections if found.session.can_deliver)
+        return 0 if customer is None else len(customer.receivers)
 
     def renew(self, account: Account) -> None:
         """See `ports.esme_gateway.Customers`."""
@@ -249,8 +235,8 @@ class SmppListener:
                 elif answer is not Delivered.TAKEN and outcomes[number] is not Delivered.GONE:
                     outcomes[number] = answer
             pending = unanswered
-            if not pending:
-                break
+            if not pending or not self._lively(system_id):
+                break  # whoever answers may be bound to another process
         for number, _ in pending:
             outcomes[number] = Delivered.LATER
         taken = outcomes.count(Delivered.TAKEN)
@@ -269,7 +255,7 @@ class SmppListener:
     async def _hand(self, system_id: str, bodies: Sequence[bytes], until: datetime) -> list[Delivered | None]:
         """Have `bodies` handed over; what came of each, None where no answer came."""
         customer = self._customers.get(system_id)
-        if customer is None or not customer.receives:
+        if customer is None or not customer.receivers:
             return [Delivered.GONE] * len(bodies)
         if self.clock.now() >= until:
             return [Delivered.LATER] * len(bodies)
@@ -282,28 +268,20 @@ class SmppListener:
         answers = await asyncio.gather(*(each.acknowledged for each in handed))
         return [_meaning(system_id, answer) for answer in answers]
 
-    def _drain(self, customer: _Customer) -> None:
-        waiting = customer.waiting
-        if not waiting:
-            return
-        if not customer.receives:
-            while waiting:
-                settle(waiting.popleft(), None)
-            return
-        for connection in customer.connections:
-            free = connection.free
-            while waiting and free:
-                handed = waiting.popleft()
-                if not handed.acknowledged.done():
-                    connection.hand(handed)
-                    free -= 1
+    def _lively(self, system_id: str) -> bool:
+        """Whether to hand over once more what one connection did not answer: to one that does, or to see it is gone."""
+        customer = self._customers.get(system_id)
+        return customer is None or not customer.receivers or bool(customer.lively)
+
+    def _drain(self, customer: Customer) -> None:
+        for connection in customer.drain():
             self._watch(connection)
 
     def admit(self, connection: Connection, account: Account) -> int:
         """See `connection.Owner`."""
         customer = self._customers.get(account.system_id)
         if customer is None:
-            customer = self._customers[account.system_id] = _Customer(account, self._pace(account))
+            customer = self._customers[account.system_id] = Customer(account, self._pace(account))
         elif len(customer.connections) >= account.binds:
             self.counters.refused_binds += 1
             return status.ESME_RALYBND
@@ -426,7 +404,7 @@ class SmppListener:
                 now = self.clock.now().timestamp()
                 instants = [await self._sweep(now)]
                 for customer in self._customers.values():
-                    instants += _expire_waiting(customer.waiting, now)
+                    instants += customer.expire(now)
                 self._gives_up_at = min(instants)
                 await alarm.wait(_instant(self._gives_up_at))
         finally:
@@ -443,7 +421,7 @@ class SmppListener:
                     log.warning("smpp.sweep_put_off", system_id=system_id, reason=error.message)
         return self._sweep_at
 
-    async def _give_up(self, customer: _Customer, now: datetime) -> None:
+    async def _give_up(self, customer: Customer, now: datetime) -> None:
         texts = self.texts(customer.account)
         overdue = await texts.overdue(now)
         if not overdue:
@@ -480,10 +458,3 @@ def _meaning(system_id: str, answer: int | None) -> Delivered | None:
 
 def _instant(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds + 1e-6, UTC)  # waking just before it would be waking again at once
-
-
-def _expire_waiting(waiting: deque[Handed], now: float) -> list[float]:
-    """Give up what has waited for a free window for too long; when the next has, if there is one."""
-    while waiting and waiting[0].until.timestamp() <= now:
-        settle(waiting.popleft(), None)
-    return [waiting[0].until.timestamp()] if waiting else []
