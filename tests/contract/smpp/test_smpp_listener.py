@@ -326,11 +326,14 @@ async def test_what_the_product_does_not_take_is_refused(world: World, failure: 
     ("fields", "state"),
     [
         ({"source_addr": ""}, status.ESME_RINVSRCADR),
-        ({"source_addr_ton": 2, "source_addr": "4255550199"}, status.ESME_RINVSRCADR),
+        ({"source_addr_ton": 2, "source_addr": "42555501"}, status.ESME_RINVSRCADR),
         ({"destination_addr": "12"}, status.ESME_RINVDSTADR),
         ({"text": b"refuse me"}, status.ESME_RSUBMITFAIL),
         ({"data_coding": 4}, status.ESME_RSUBMITFAIL),
         ({"data_coding": 0xF5}, status.ESME_RSUBMITFAIL),
+        ({"data_coding": 0x0A}, status.ESME_RSUBMITFAIL),
+        ({"data_coding": 0x14}, status.ESME_RSUBMITFAIL),
+        ({"dest_addr_ton": 2}, status.ESME_RINVDSTADR),
         ({"schedule_delivery_time": "200101000000000+"}, 0x61),
         ({"schedule_delivery_time": "soon"}, 0x61),
         ({"schedule_delivery_time": "000001000000000R", "validity_period": "000000010000000R"}, 0x62),
@@ -352,6 +355,9 @@ async def test_refusals_have_statuses_of_their_own(world: World, fields: dict[st
         ({"source_addr_ton": 5, "source_addr": "LANDLINE"}, "LANDLINE", "hello"),
         ({"source_addr_ton": 3, "source_addr": "55501"}, "55501", "hello"),
         ({"source_addr_ton": 0}, OURS, "hello"),
+        ({"source_addr_ton": 2}, OURS, "hello"),  # as Kannel has it unless told otherwise
+        ({"source_addr_ton": 1, "source_addr": "55501"}, "55501", "hello"),
+        ({"text": "мир".encode("utf-16-be"), "data_coding": 0x18}, OURS, "мир"),  # flash
         ({"text": "Grüße".encode("latin-1"), "data_coding": 3}, OURS, "Grüße"),
         ({"text": "мир".encode("utf-16-be"), "data_coding": 8}, OURS, "мир"),
         ({"text": b"", "tlvs": ((0x0424, b"x" * 500),)}, OURS, "x" * 500),

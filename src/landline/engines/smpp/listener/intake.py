@@ -17,6 +17,7 @@ from landline.engines.smpp.records import Whole
 from landline.ports.clock import Clock
 from landline.ports.esme_gateway import Account, Cancellation, CustomerSubmission, Gateway, ReportWish
 from landline.protocols.smpp import status, texts, times
+from landline.protocols.smpp.commands import Ton
 from landline.protocols.smpp.joiner import GroupKey, TextPart, part_of
 from landline.protocols.smpp.pdu import CancelSm, ShortMessage
 from landline.protocols.smpp.texts import Alphabet
@@ -24,6 +25,7 @@ from landline.protocols.smpp.texts import Alphabet
 log = structlog.get_logger()
 
 _WISH = 0x03  # §5.2.17: bits 1-0 of registered_delivery
+_E164_LEAST = 7
 _WISHES = {wish.value: wish for wish in ReportWish}
 
 
@@ -88,7 +90,7 @@ def message_of(told: str) -> UUID | None:
 
 def named_by(cancel: CancelSm) -> Cancellation | None:
     """What `cancel` takes back; None when that is nothing that can be. Service types are not told apart."""
-    sender = number_of(cancel.source_addr_ton, cancel.source_addr)
+    sender = _sender_of(cancel.source_addr_ton, cancel.source_addr)
     recipient = number_of(cancel.dest_addr_ton, cancel.destination_addr)
     if cancel.message_id:
         message_id = message_of(cancel.message_id)
@@ -96,10 +98,18 @@ def named_by(cancel: CancelSm) -> Cancellation | None:
     return Cancellation(None, sender, recipient) if sender and recipient else None
 
 
+def _sender_of(ton: int, address: str) -> str:
+    """The sender an address is. Clients have one TON for all their senders, and some leave it at "national": whose
+    sender it is decides whether it may send, so that its digits may say what it is."""
+    if ton != Ton.ALPHANUMERIC and address.isdigit() and (ton != Ton.INTERNATIONAL or len(address) < _E164_LEAST):
+        return number_of(Ton.UNKNOWN, address)
+    return number_of(ton, address)
+
+
 def take(desk: Desk, account: Account, sequence: int, message: ShortMessage) -> Taken:
     """Read one submit_sm; what cannot be accepted has its status already."""
     now = desk.clock.now()
-    sender = number_of(message.source_addr_ton, message.source_addr)
+    sender = _sender_of(message.source_addr_ton, message.source_addr)
     recipient = number_of(message.dest_addr_ton, message.destination_addr)
     taken = Taken(sequence, sender=sender, recipient=recipient, wish=_WISHES[message.registered_delivery & _WISH])
     if desk.over_rate(account, desk.line.now().timestamp()):
