@@ -268,12 +268,21 @@ async def test_the_same_reference_may_begin_another_text(world: EsmeWorld) -> No
 async def test_a_joined_text_that_is_refused_is_forgotten(world: EsmeWorld) -> None:
     process = await world.process()
     client = await world.client(process, await world.account(process))
+    told: list[str] = []
     for _ in range(2):
         states: list[int] = []
         for part in texts.write("x" * 300, LongStyle.UDH8, Alphabet.GSM, 7):
-            client.submit(part.short_message, esm_class=part.esm_class, source_addr="4255550123")
-            states.append(await client.status())
+            client.submit(
+                part.short_message, esm_class=part.esm_class, source_addr="4255550123", registered_delivery=ON_FAILURE
+            )
+            answer = await client.next()
+            assert isinstance(answer, Answered)
+            states.append(answer.status)
+            told.append(answer.message_id)
         assert states == [0, status.ESME_RINVSRCADR]
+        receipt = await client.receipt()  # of the part that was accepted
+        assert (receipt.message_id, receipt.state) == (told[-2], MessageState.UNDELIVERABLE)
+    await nothing_waits(world)
 
 
 async def test_a_message_may_be_scheduled_and_its_validity_end(world: EsmeWorld) -> None:

@@ -132,12 +132,12 @@ class Esme:
         except Unavailable:  # they stand for nothing, and the sweep finds them
             log.warning("sms.esme_not_forgotten", count=len(messages))
 
-    async def expired(self, account: Account, reports: Sequence[ReportOut]) -> None:
+    async def unsubmitted(self, account: Account, reports: Sequence[ReportOut]) -> None:
         """See `ports.esme_gateway.Gateway`."""
         if not reports:
             return
         async with self._database.transaction() as connection:
-            woken = await self._out.expired(connection, account.resource, account.system_id, reports)
+            woken = await self._out.unsubmitted(connection, account.resource, account.system_id, reports)
         self._out.committed(woken)
 
     async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:

@@ -202,31 +202,31 @@ async def bring_reports(
     connection: Connection,
     resource: ResourceId,
     system_id: str,
-    outs: Sequence[tuple[UUID, ReportOut]],
-    code: int,
+    outs: Sequence[tuple[UUID, ReportOut, int]],
     now: datetime,
 ) -> None:
-    """Write receipts (out id, report) of messages that came to nothing before they were accepted, if the account still
-    is and wants any."""
+    """Write receipts (out id, report, detail code) of messages that came to nothing before they were accepted, if the
+    account still is and wants any."""
     await connection.execute(
         "INSERT INTO sms_esme_out (resource_id, system_id, out_id, due_at, submitted_at, done_at, message_id, code,"
         "  delivered, sender, recipient, parts)"
-        " SELECT a.resource_id, a.system_id, o.out_id, $3, o.submitted_at, o.done_at, o.message_id, $4, false,"
+        " SELECT a.resource_id, a.system_id, o.out_id, $3, o.submitted_at, o.done_at, o.message_id, o.code, false,"
         "  o.sender, o.recipient, string_to_array(o.parts, ',')::smallint[]"
-        " FROM unnest($5::uuid[], $6::timestamptz[], $7::timestamptz[], $8::uuid[], $9::text[], $10::text[],"
-        "  $11::text[]) AS o (out_id, submitted_at, done_at, message_id, sender, recipient, parts)"
+        " FROM unnest($4::uuid[], $5::timestamptz[], $6::timestamptz[], $7::uuid[], $8::text[], $9::text[],"
+        "  $10::text[], $11::integer[]) AS o"
+        "  (out_id, submitted_at, done_at, message_id, sender, recipient, parts, code)"
         " JOIN sms_esme_accounts a ON a.resource_id = $1 AND a.system_id = $2 AND a.receipts",
         resource,
         system_id,
         now,
-        code,
-        [out_id for out_id, _ in outs],
-        [report.submitted_at for _, report in outs],
-        [report.done_at for _, report in outs],
-        [report.message_id for _, report in outs],
-        [report.sender for _, report in outs],
-        [report.recipient for _, report in outs],
-        [",".join(map(str, report.parts)) or None for _, report in outs],
+        [out_id for out_id, _, _ in outs],
+        [report.submitted_at for _, report, _ in outs],
+        [report.done_at for _, report, _ in outs],
+        [report.message_id for _, report, _ in outs],
+        [report.sender for _, report, _ in outs],
+        [report.recipient for _, report, _ in outs],
+        [",".join(map(str, report.parts)) or None for _, report, _ in outs],
+        [code for _, _, code in outs],
     )
 
 

@@ -15,9 +15,9 @@ from landline.engines.smpp.listener import refusals
 from landline.engines.smpp.listener.texts import Begun, Texts
 from landline.engines.smpp.records import Whole
 from landline.ports.clock import Clock
-from landline.ports.esme_gateway import Account, Cancellation, CustomerSubmission, Gateway, ReportWish
+from landline.ports.esme_gateway import Account, Cancellation, CustomerSubmission, Gateway, ReportOut, ReportWish
 from landline.protocols.smpp import status, texts, times
-from landline.protocols.smpp.commands import Ton
+from landline.protocols.smpp.commands import MessageState, Ton
 from landline.protocols.smpp.joiner import GroupKey, TextPart, part_of
 from landline.protocols.smpp.pdu import CancelSm, ShortMessage
 from landline.protocols.smpp.texts import Alphabet
@@ -197,7 +197,7 @@ async def _submit(desk: Desk, account: Account, items: Sequence[Taken], messages
     parts = [(item, item.part) for item in items if item.part is not None]
     whole = [item for item in items if item.part is None]
     made = [(_whole(item, message_id), [item]) for item, message_id in zip(whole, _ids(desk, len(whole)), strict=True)]
-    finished: list[tuple[GroupKey, UUID]] = []
+    finished: list[tuple[GroupKey, Begun]] = []
     if parts:
         begun, joined = await _keep(desk, account, parts)
         for text in joined:
@@ -205,7 +205,7 @@ async def _submit(desk: Desk, account: Account, items: Sequence[Taken], messages
             of_it = [item for item, part in parts if part.key == key]
             submission = _joined(text, begun[key], of_it[-1])
             made.append((submission, of_it))
-            finished.append((key, submission.message_id))
+            finished.append((key, begun[key]))
     if not made:
         return
     these = [submission.message_id for submission, _ in made]
@@ -217,17 +217,40 @@ async def _submit(desk: Desk, account: Account, items: Sequence[Taken], messages
         if error is not None:
             refused[submission.message_id] = error
             _fail(of_it, refusals.command_status(error))
-    if finished:
-        await _settle(desk.texts(account), finished, refused)
+    if not finished:
+        return
+    try:
+        await _settle(desk, account, finished, refused, [part for _, part in parts])
+    except Unavailable as error:  # what is whole has been accepted; the last parts may come again, and change nothing
+        log.warning("smpp.customer_put_off", system_id=account.system_id, count=len(finished), reason=error.message)
+        keys = {key for key, _ in finished}
+        _fail([item for item, part in parts if part.key in keys], status.ESME_RSYSERR)
 
 
 async def _settle(
-    texts_of: Texts, finished: Sequence[tuple[GroupKey, UUID]], refused: Mapping[UUID, Refusal | Unavailable]
+    desk: Desk,
+    account: Account,
+    finished: Sequence[tuple[GroupKey, Begun]],
+    refused: Mapping[UUID, Refusal | Unavailable],
+    last: Sequence[TextPart],
 ) -> None:
-    """Be done with joined texts; one refused for now stays, so that its last part may be submitted again."""
-    await texts_of.finish([key for key, message_id in finished if message_id not in refused])
+    """Be done with joined texts. One refused for now stays, so that its last part may be submitted again; of one that
+    was refused for good, the parts accepted before these `last` are reported."""
+    texts_of = desk.texts(account)
+    await texts_of.finish([key for key, begun in finished if begun.message_id not in refused])
     for_good = {message_id for message_id, error in refused.items() if not isinstance(error, Unavailable | TooMany)}
-    await texts_of.forget([key for key, message_id in finished if message_id in for_good])
+    failed = [(key, begun) for key, begun in finished if begun.message_id in for_good]
+    now = desk.clock.now()
+    reports = [_failure(key, begun, {part.sequence for part in last if part.key == key}, now) for key, begun in failed]
+    await desk.gateway.unsubmitted(account, [report for report in reports if report is not None])
+    await texts_of.forget([key for key, _ in failed])
+
+
+def _failure(key: GroupKey, begun: Begun, answered: set[int], now: datetime) -> ReportOut | None:
+    accepted = tuple(part for part in begun.parts if part not in answered)
+    if not accepted or begun.wish not in (ReportWish.ALWAYS, ReportWish.ON_FAILURE):
+        return None
+    return ReportOut(begun.message_id, key.sender, key.recipient, MessageState.UNDELIVERABLE, now, now, accepted)
 
 
 async def _keep(

@@ -427,7 +427,7 @@ class SmppListener:
         if not overdue:
             return
         log.warning("smpp.incomplete_given_up", system_id=customer.account.system_id, count=len(overdue))
-        await self.gateway.expired(customer.account, [report for _, report in overdue if report is not None])
+        await self.gateway.unsubmitted(customer.account, [report for _, report in overdue if report is not None])
         await texts.finish([key for key, _ in overdue])
 
 

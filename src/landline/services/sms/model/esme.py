@@ -139,6 +139,11 @@ _STATES = {
 }
 
 
+def unsubmitted_code(state: MessageState) -> int:
+    """The detail code of a text that came to nothing in that state before it was a message."""
+    return details.TEMPORARILY_UNAVAILABLE if state is MessageState.EXPIRED else details.CANCELED
+
+
 def receipt_error(delivered: bool, code: int) -> int:
     """`err` of a receipt: three digits (SMPP 3.4 Appendix B), so the detail code without its second digit, which is 0
     but for 9999: 4007 is 407."""
