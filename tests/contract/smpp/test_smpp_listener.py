@@ -211,7 +211,7 @@ async def test_a_customer_that_answers_nothing_is_left_alone_after_a_while(world
     await client.bind()
     more_than_the_window = [text("hi")] * 60
     delivering = asyncio.create_task(deliver(world, *more_than_the_window))
-    await until(lambda: len(client.events) == 50)
+    await until(lambda: len(client.events) == 10)
     for _ in range(5):
         client.session.enquire(0.0)
         client.pump.flush()
@@ -233,10 +233,39 @@ async def test_deliveries_are_spread_over_the_receivers(world: World) -> None:
     clients = [await world.client() for _ in range(2)]
     for client in clients:
         await client.bind()
+    delivering = asyncio.create_task(deliver(world, *[text("hi")] * 16))
+    await until(lambda: [len(client.events) for client in clients] == [8, 8])
+    assert [answer_all(client) for client in clients] == [8, 8]
+    assert await delivering == [Delivered.TAKEN] * 16
+
+
+async def test_a_receiver_that_is_slow_gets_no_more_than_it_answers_in_time(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    (connection,) = world.listener._connections
     delivering = asyncio.create_task(deliver(world, *[text("hi")] * 60))
-    await until(lambda: [len(client.events) for client in clients] == [30, 30])
-    assert [answer_all(client) for client in clients] == [30, 30]
+    for number in range(1, 61):
+        arrived = await client.next()
+        assert isinstance(arrived, MessageArrived)
+        assert arrived.sequence == number
+        await world.clock.advance(timedelta(seconds=0.4))
+        client.session.answer(number)
+        client.pump.flush()
+        await until(lambda: number not in connection.session._pending)  # noqa: B023
     assert await delivering == [Delivered.TAKEN] * 60
+    assert client.events == []  # nothing came twice
+
+
+async def test_a_receiver_that_is_quick_gets_more_at_once(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    delivering = asyncio.create_task(deliver(world, *[text("hi")] * 100))
+    for at_once in (10, 20, 40):
+        await until(lambda: len(client.events) == at_once)  # noqa: B023
+        answer_all(client)
+    await until(lambda: len(client.events) == 30)
+    answer_all(client)
+    assert await delivering == [Delivered.TAKEN] * 100
 
 
 async def test_a_receiver_that_answers_nothing_keeps_nothing_from_one_that_does(world: World) -> None:

@@ -30,8 +30,8 @@ log = structlog.get_logger()
 _IN_HAND = 1000
 """At most so many of one account in this process's hands; more are claimed when half of them are done."""
 _TO_TRY = 50
-"""As many when the last were put off: what is claimed for a customer who does not answer is kept from where it may be
-bound as well."""
+"""No more than that, or than it took of the last, for a customer who left some: what is claimed here for whoever does
+not answer is kept from where it may be bound as well, and put off again and again for whoever is slow."""
 _PATIENCE = timedelta(seconds=30)
 """How long what is in hand waits for a customer that does not read."""
 _LEASE = timedelta(seconds=60)
@@ -217,7 +217,7 @@ class EsmeWorker:
                 await records.put_off(connection, lane.resource, lane.system_id, self._owner, put_off)
             if gone:  # another process may have the account now
                 await self._changes.publish(connection, WAITING, lane.system_id)
-        lane.most = _TO_TRY if later else _IN_HAND
+        lane.most = max(len(taken), _TO_TRY) if later else min(2 * lane.most, _IN_HAND)
         if taken:
             lane.failures = 0
         elif later:

@@ -30,6 +30,8 @@ from landline.protocols.smpp.states import Role
 log = structlog.get_logger()
 
 _BIND_TRIES = 3
+_WINDOW_AT_FIRST = 10
+"""deliver_sm unanswered; more and more for who answers quickly."""
 _CANCEL_FAILED, _REPLACE_FAILED = 0x11, 0x13  # ESME_RCANCELFAIL, ESME_RREPLACEFAIL
 
 
@@ -42,6 +44,8 @@ class Handed:
     """After this it is not handed over any more."""
     acknowledged: "asyncio.Future[int | None]"
     """The status of the customer's answer; None when none came."""
+    at: float = 0.0
+    """When it was handed over last."""
 
 
 class Owner(Desk, Protocol):
@@ -69,6 +73,7 @@ class Connection:
         self.account: Account | None = None
         self.stalled = False
         """Whether it left a deliver_sm unanswered and has answered none since."""
+        self._window = _WINDOW_AT_FIRST
         self._failed_binds = 0
         self._events: list[Event] = []
         self._wakeup = asyncio.Event()
@@ -91,6 +96,7 @@ class Connection:
 
     def hand(self, handed: Handed) -> None:
         """Send a deliver_sm; the caller has seen that the window is free."""
+        handed.at = self._now()
         self.session.deliver(handed.body, handed, self._now())
         self.pump.flush_soon()
 
@@ -114,19 +120,33 @@ class Connection:
     @property
     def free(self) -> int:
         """How many deliver_sm may be handed over now."""
-        return self.session.free if self.session.can_deliver and self.pump.writable else 0
+        if not self.session.can_deliver or not self.pump.writable:
+            return 0
+        return max(min(self.session.free, self._window - self.session.in_flight), 0)
 
     def _happened(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, Answered):
                 self.stalled = False
+                if isinstance(event.context, Handed):
+                    self._learn(self._now() - event.context.at)
                 settle(event.context, event.status)
             elif isinstance(event, Unanswered):
                 self.stalled = True
+                self._window = max(self._window // 2, 1)
                 settle(event.context, None)
             elif not isinstance(event, PduRefused):  # the session has answered those
                 self._events.append(event)
         self._wakeup.set()
+
+    def _learn(self, took_s: float) -> None:
+        """A customer that works on one delivery after the other answers the last of a large window too late, and would
+        be brought it again, and again too late: it gets what it answers within half of its time."""
+        limits = self._owner.limits
+        if took_s < limits.response_s / 4:
+            self._window = min(self._window + 1, limits.window)
+        elif took_s > limits.response_s / 2:
+            self._window = max(self._window - 1, 1)
 
     async def _act(self, events: list[Event]) -> None:
         taken: list[Taken] = []
