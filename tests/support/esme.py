@@ -56,7 +56,7 @@ class Process:
         return self
 
     async def close(self) -> None:
-        await self.listener.close()
+        await self.listener.close(0.3)
         if self._running is not None:
             await self.worker.finish()
         await self.crash()
