@@ -345,8 +345,10 @@ async def cancel(connection: Connection, resource: UUID, message: UUID, now: dat
     if found is None:
         return False
     await connection.execute(
+        # After the try it was put off by, also where that was in the same instant.
         "INSERT INTO sms_attempts (resource_id, message_id, at, carrier, code, temporary, reason)"
-        " VALUES ($1, $2, $3, '', $4, false, 'canceled')",
+        " SELECT $1, $2, greatest($3, max(at) + interval '1 microsecond'), '', $4, false, 'canceled'"
+        " FROM sms_attempts WHERE resource_id = $1 AND message_id = $2",
         resource,
         message,
         now,
