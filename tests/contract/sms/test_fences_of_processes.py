@@ -259,6 +259,19 @@ async def test_what_the_first_carrier_failed_is_not_waited_for_when_the_second_i
     assert (await world.ends(), len(world.second.submissions)) == ({PHONE: (8, 2000)}, 2)
 
 
+async def test_a_failure_that_is_taken_back_at_once_is_none(world: World):
+    """Seed 116: brought together, the first receipt alone was heeded, and the next carrier sent the text again."""
+    world.first.fate = Fate.TAKEN
+    await world.start(world.first, world.second)
+    world.gateway.fails_over_on_receipts = True
+    await world.send()
+    now = world.clock.now()
+    both = [Receipt("first1", False, 5000, now), Receipt("first1", True, 2000, now)]
+    await world.gateway.news.reported("first", both)
+    await world.pass_time(seconds=1)
+    assert (await world.ends(), world.second.submissions) == ({PHONE: (8, 2000)}, [])
+
+
 async def test_what_could_not_be_checked_is_asked_about_before_it_is_handed_over(world: World):
     """Something may have been decided about it in a commit of whose answer we did not learn."""
     await world.start()

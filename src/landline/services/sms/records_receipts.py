@@ -62,7 +62,9 @@ async def report(
     counts from the carrier that has the message now: that of one which was given up before does not end it."""
     by_id: dict[str, Ending] = {}
     for carrier_message_id, ending in endings:
-        by_id.setdefault(carrier_message_id, ending)  # repeated, the first counts
+        before = by_id.setdefault(carrier_message_id, ending)  # repeated, the first counts; a failure may be taken back
+        if ending.state is State.DELIVERED and before.state is not State.DELIVERED:
+            by_id[carrier_message_id] = ending
     alike = shared(by_id.items(), lambda item: item[1])
     return await connection.fetch(
         _REPORT,
