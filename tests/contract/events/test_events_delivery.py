@@ -13,8 +13,9 @@ from azure.core.messaging import CloudEvent
 from azure.eventgrid import EventGridEvent, SystemEventNames
 from tests.contract.events.webhooks import REPORT, Slice, process, webhook, working
 
+from landline.core.errors import Unavailable
 from landline.services.events import lanes, records
-from landline.services.events.model import Schema, Secrets, State, verify_signature
+from landline.services.events.model import Delivery, Schema, Secrets, State, verify_signature
 from landline.store.blocks import LEASE
 
 
@@ -407,3 +408,26 @@ class Forgetful:
     def take(self, deliveries: object) -> None: ...
 
     def wake(self) -> None: ...
+
+
+async def test_a_database_that_is_away_is_asked_again_after_a_pause(
+    here: Slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    claim = records.claim
+
+    async def away(*_arguments: object, **_options: object) -> list[Delivery]:
+        nonlocal asked
+        asked += 1
+        raise Unavailable("PostgreSQL is away")
+
+    async with webhook() as hook, working(here.events):
+        await here.settle()
+        monkeypatch.setattr(records, "claim", away)
+        here.events.sender.wake()  # type: ignore[union-attr]
+        await here.clock.advance(timedelta(seconds=5))
+        assert 1 <= asked <= 7
+        monkeypatch.setattr(records, "claim", claim)
+        await here.subscribe("Reports", hook.url)
+        await here.emit(here.event())
+        await hook.wait_for(1)
