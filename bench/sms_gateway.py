@@ -22,7 +22,7 @@ from bench.gateway.kannel import Kannel
 from bench.gateway.product import Landline
 from bench.gateway.rig import Rig, rig
 
-PARTS = ("cycle", "latency", "crash")
+PARTS = ("cycle", "latency", "crash", "workers")
 _ALONE = 100_000
 _MILLION = 1_000_000
 _PACED_PER_S = 50.0
@@ -105,6 +105,9 @@ def _steps(rig: Rig, options: argparse.Namespace, figures: Figures, *, with_kann
     add("crash", lambda gateway: crash.run(rig, gateway, figures, gateway.name), ours, theirs)
     once = partial(crash.run, rig, figures=figures, name=f"{OURS}, at most once", at_most_once=True)
     add("crash", once, partial(ours, policy="unknown"))
+    shared = partial(Landline, rig.smsc, rig.webhook, window=options.window, binds=2, per_post=100)
+    for shape in (single, many):
+        add("workers", loaded(shape, "2 binds, reports up to 100 a post"), shared, partial(shared, workers=2))
     return steps
 
 

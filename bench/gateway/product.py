@@ -36,15 +36,20 @@ class Landline:
         policy: Policy = "resend",
         per_post: int = 1,
         lazily: bool = False,
+        workers: int = 1,
     ) -> None:
         self.name = "Landline" if transport == machine.PLAIN else f"Landline over {transport}"
+        if workers > 1:
+            self.name += f", {workers} processes"
         self._carrier = carrier
+        self._binds = binds
         self._lazily = lazily
         self._own = tempfile.TemporaryDirectory(prefix="bench-")
         file = Path(self._own.name) / "landline.toml"
         file.write_text(_configuration(carrier.ask("port"), window, binds, policy))
         port = machine.free_port()
-        self._server = Server(arguments=["--config", str(file), "--plain-http-port", str(port)])
+        arguments = ["--config", str(file), "--plain-http-port", str(port), "--workers", str(workers)]
+        self._server = Server(arguments=arguments)
         try:
             self._server.start()
             self._subscribe(f"http://127.0.0.1:{webhook.ask('port')}/events", per_post)
@@ -102,7 +107,7 @@ class Landline:
 
     def _wait_bound(self) -> None:
         deadline = time.monotonic() + _BOUND_S
-        while not self._carrier.ask("bound"):
+        while self._carrier.ask("bound") < self._binds:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"Landline was not bound within {_BOUND_S} s\n{self.log[-2000:]}")
             time.sleep(_LOOK_EVERY_S)

@@ -27,7 +27,7 @@ from landline.testing import Server
 from landline.testing.server import COMMAND
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning"),
     pytest.mark.usefixtures("half_made_connections"),
 ]
 

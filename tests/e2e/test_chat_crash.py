@@ -19,7 +19,7 @@ SEED = int(os.environ.get("CRASH_SEED") or Random().randrange(10**6))
 WRITERS = 3
 
 
-@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
+@pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")
 @pytest.mark.usefixtures("half_made_connections")
 @pytest.mark.parametrize("kill", [kill_server, kill_postgresql])
 def test_every_acknowledged_message_is_listed_in_its_place(

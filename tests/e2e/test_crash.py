@@ -37,7 +37,7 @@ def kill_postgresql(server: Server) -> None:
     os.kill(postmaster.pid, signal.SIGKILL)
 
 
-@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
+@pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")
 @pytest.mark.usefixtures("half_made_connections")
 @pytest.mark.parametrize("kill", [kill_server, kill_postgresql])
 def test_every_acknowledged_message_is_found_once_in_one_final_state(

@@ -146,7 +146,7 @@ def slow_disk(world: World) -> None:
 FAULTS = (kill_landline, kill_postgresql, kill_smsc, cut_connections, black_hole, slow_disk)
 
 
-@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
+@pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")
 @pytest.mark.usefixtures("half_made_connections")
 @pytest.mark.parametrize("world", ["resend", "unknown"], indirect=True)
 def test_nothing_is_lost_and_nothing_doubled_but_what_was_in_doubt(

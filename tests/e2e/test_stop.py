@@ -14,7 +14,7 @@ from tests.support.signed import Raw
 from landline.testing import Server, ServerFailed
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning"),
     pytest.mark.usefixtures("half_made_connections"),
 ]
 

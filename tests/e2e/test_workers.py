@@ -28,7 +28,7 @@ from landline.testing.server import COMMAND
 from landline.testing.smsc import Smsc
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning"),
     pytest.mark.usefixtures("half_made_connections"),
 ]
 

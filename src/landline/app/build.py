@@ -35,7 +35,7 @@ from landline.edge.hmac import Signatures
 from landline.edge.http import Limits as RequestLimits
 from landline.edge.metrics import RequestMetrics
 from landline.edge.routes import Route
-from landline.edge.unserved import unserved
+from landline.edge.unserved import unserved, versioned
 from landline.engines.callout import HttpCallout
 from landline.engines.numbering_plans import NumberingPlans
 from landline.engines.smpp import leases
@@ -265,7 +265,7 @@ class Product:
         served += feeds.routes()
         limits = RequestLimits(body_bytes=config.body_limit_bytes)
         self.public_app = Edge(
-            [*served, *unserved(served)],
+            [*versioned(served), *unserved(served)],
             gate,
             metrics=RequestMetrics(registry),
             sockets=[*self._real_time.sockets(), *feeds.sockets()],

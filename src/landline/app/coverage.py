@@ -8,6 +8,7 @@ from landline.edge.routes import Route
 from landline.edge.unserved import place
 from landline.services.chat import api as chat_api
 from landline.services.chat.messages import Messages
+from landline.services.chat.realtime.api import RealTime
 from landline.services.chat.service import Chat
 from landline.services.identity import api as identity_api
 from landline.services.identity.service import Identity
@@ -24,13 +25,16 @@ from landline.services.siprouting import api as siprouting_api
 from landline.services.siprouting.service import SipRouting
 from landline.services.sms import api as sms_api
 from landline.services.sms.service import Sms
-from landline.wire.operations import SERVICES, USER_SERVICES
+from landline.wire.operations import API_VERSIONS, SERVICES, USER_SERVICES
 
 _HEAD = """# Operations
 
 Made by `make docs` from `src/landline/wire/operations.py` and the routes of the services. Every operation that an
-official SDK can call is listed. One that is not served answers 501 `NotImplemented`, once it is authenticated. Any
-api-version from 2021-03-07 on is taken; a request without one is refused.
+official SDK can call is listed. One that is not served answers 501 `NotImplemented`, once it is authenticated.
+
+Each service knows the api-versions named with it, and tells them in `api-supported-versions`, as Azure does. What lies
+between and beyond them is taken as well; an older one answers 400 `UnsupportedApiVersion`, none at all 400
+`MissingApiVersionParameter`. [Which SDKs those are](sdks.md).
 
 | service | served | of |
 |---|---|---|
@@ -54,6 +58,7 @@ def served() -> list[Route]:
         *rooms_api.routes(Rooms.__new__(Rooms)),
         *relay_api.routes(Relays.__new__(Relays)),
         *chat_api.routes(Chat.__new__(Chat), Messages.__new__(Messages)),
+        *RealTime.__new__(RealTime).routes(),
     ]
 
 
@@ -66,11 +71,16 @@ def document(routes: Iterable[Route]) -> str:
         parts.append(f"| {service} | {count} | {len(operations)} |\n")
     for service, operations in SERVICES.items():
         proof = "a communication user's token" if service in USER_SERVICES else "an access key or a service token"
-        parts.append(f"\n## {service}\n\nCalled with {proof}.\n\n{_COLUMNS}")
+        parts.append(f"\n## {service}\n\nCalled with {proof}.\n\n{_versions(service)}{_COLUMNS}")
         for operation in operations:
             mark = "yes" if place(operation.method, operation.template) in there else "no"
             parts.append(f"| {operation.name} | `{operation.method} {operation.template}` | {mark} |\n")
     return "".join(parts)
+
+
+def _versions(service: str) -> str:
+    known = API_VERSIONS.get(service)
+    return f"api-versions: {', '.join(known)}\n\n" if known else ""
 
 
 if __name__ == "__main__":

@@ -80,6 +80,8 @@ class Edge:
             **request_ids.headers(request),
             **(self._cors.headers(origin) if origin is not None else {}),
         }
+        if route.supports:
+            response.headers["api-supported-versions"] = route.supports
         return response
 
     async def connect(self, request: Request, socket: WebSocket) -> None:
@@ -122,7 +124,7 @@ class Edge:
             if refusal is not None:  # raised, it would hold this frame, and that the request
                 return route, errors.answer(refusal, route.errors, route.access, request.request_id)
             if route.versioned:
-                _check_version(request)
+                _check_version(request, route.supports)
             if route.access is not Access.NONE:
                 await self._gate.admit(request, route.access)
             if len(request.body) > FEW_BYTES and request.method in ("GET", "HEAD"):
@@ -182,7 +184,7 @@ def _check(request: Request) -> None:
         raise Refusal("The path and query may not hold NUL.")
 
 
-def _check_version(request: Request) -> None:
+def _check_version(request: Request, supports: str) -> None:
     match = _API_VERSION.search(request.target)
     version = match.group(1) if match else request.query.get("api-version")
     if not version:
@@ -190,19 +192,26 @@ def _check_version(request: Request) -> None:
             "The api-version query parameter (?api-version=) is required for all requests.",
             code="MissingApiVersionParameter",
         )
-    if not _is_version(version):
+    day = _day(version)
+    if day is None:
         raise Refusal(
-            f"The api-version must be {OLDEST_API_VERSION} or later, written as YYYY-MM-DD or YYYY-MM-DD-preview.",
-            code="InvalidApiVersionParameter",
+            "The api-version is written as YYYY-MM-DD or YYYY-MM-DD-preview.", code="InvalidApiVersionParameter"
+        )
+    if day < (supports[:10] or OLDEST_API_VERSION):
+        oldest = supports.partition(",")[0] or OLDEST_API_VERSION
+        raise Refusal(  # the code is that of Azure's own answer
+            f"The api-version {version} is too old for this operation, which serves {oldest} and later.",
+            code="UnsupportedApiVersion",
         )
 
 
 @lru_cache(maxsize=256)
-def _is_version(version: str) -> bool:
+def _day(version: str) -> str | None:
+    """The date in `version`, or None when that is none."""
     if version.startswith(_ENUM_NAME):
         version = version.removeprefix(_ENUM_NAME).replace("_", "-").lower()
     match = _VERSION_FORM.fullmatch(version)
-    return match is not None and match.group(1) >= OLDEST_API_VERSION
+    return match.group(1) if match is not None else None
 
 
 def _place(route: SocketRoute) -> Route:

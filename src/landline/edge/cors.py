@@ -8,7 +8,8 @@ _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _EXPOSED = (
     "x-ms-request-id, x-ms-client-request-id, x-ms-error-code, ms-cv, retry-after, retry-after-ms, "
     "x-ms-retry-after-ms, www-authenticate, location, operation-location, operation-id, etag, last-modified, "
-    "search-id, purchase-id, release-id, capabilities-id, reservation-purchase-id, repeatability-result"
+    "search-id, purchase-id, release-id, capabilities-id, reservation-purchase-id, repeatability-result, "
+    "api-supported-versions"
 )
 _USUAL_HEADERS = (
     "authorization, content-type, accept, x-ms-date, x-ms-content-sha256, x-ms-client-request-id, "

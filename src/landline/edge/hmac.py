@@ -106,12 +106,19 @@ class Signatures:
         yield request.target, request.headers["host"]
         seen = {(request.target, request.headers["host"])}
         hosts = self._host_readings(request.headers)
-        long = len(request.target) > LONGEST_REQUOTED
-        for target in [request.target] if long else target_readings(request.target):
+        if len(request.target) > LONGEST_REQUOTED:
+            yield from ((request.target, host) for host in hosts[1:])
+            return
+        for target in target_readings(request.target):
             for host in hosts:
                 if (target, host) not in seen:
                     seen.add((target, host))
                     yield target, host
+        # Python's rooms 1.0.0, phone numbers 1.1.0 and identity 1.3 cut the path out of the URL one character too late
+        # when the endpoint they were given ends with a slash, or is http.
+        for target in dict.fromkeys((request.target, unquote(request.target))):
+            for host in hosts[:2]:
+                yield target.removeprefix("/"), host
 
     def _host_readings(self, headers: dict[str, str]) -> list[str]:
         sent = headers["host"]

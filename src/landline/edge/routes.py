@@ -58,6 +58,9 @@ class Route:
     errors: ErrorStyle = ErrorStyle.ACS
     versioned: bool = True
     """Whether the request must carry `api-version`."""
+    supports: str = ""
+    """The api-versions it is known to serve, oldest first, as `api-supported-versions` tells them; older ones are
+    refused, whatever lies between and beyond is served like them."""
     name: str = ""
     """The operation's name in metrics and logs, by the SDKs' own name for it."""
 

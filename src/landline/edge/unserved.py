@@ -1,12 +1,14 @@
-"""Honest answers for the operations of the official SDKs that this server does not serve: 501, after authentication."""
+"""What the table of operations says of this server's routes: which api-versions the served ones know; and honest
+answers for those it does not serve: 501, after authentication."""
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from landline.core.errors import NotServed
 from landline.edge.http import Request, Response
 from landline.edge.routes import Access, ErrorStyle, Handler, Route
-from landline.wire.operations import PROBLEM_SERVICES, SERVICES, USER_SERVICES
+from landline.wire.operations import API_VERSIONS, PROBLEM_SERVICES, SERVICES, USER_SERVICES
 
 _PARAMETER = re.compile(r"\{[^}]*\}")
 
@@ -27,6 +29,17 @@ def unserved(served: Iterable[Route]) -> list[Route]:
         for operation in operations
         if place(operation.method, operation.template) not in taken
     ]
+
+
+def versioned(served: Iterable[Route]) -> list[Route]:
+    """`served`, those of `wire.operations` with the api-versions of their service."""
+    known = {
+        place(operation.method, operation.template.lower()): ", ".join(API_VERSIONS[service])
+        for service, operations in SERVICES.items()
+        for operation in operations
+        if service in API_VERSIONS
+    }
+    return [replace(route, supports=known.get(place(route.method, route.template.lower()), "")) for route in served]
 
 
 def place(method: str, template: str) -> tuple[str, str]:

@@ -240,6 +240,49 @@ SERVICES: dict[str, tuple[Operation, ...]] = {
 }
 """By service, as the coverage page names it."""
 
+API_VERSIONS: dict[str, tuple[str, ...]] = {
+    "Identity": ("2021-03-07", "2021-10-31-preview", "2022-06-01", "2022-10-01", "2023-10-01"),
+    "SMS": (
+        "2021-03-07",
+        "2022-07-07",
+        "2024-01-02",
+        "2024-02-05-preview",
+        "2024-02-05",
+        "2024-12-10-preview",
+        "2025-05-29-preview",
+        "2025-09-17",
+        "2026-01-23",
+    ),
+    "Phone numbers": (
+        "2021-03-07",
+        "2022-01-11-preview2",
+        "2022-12-01",
+        "2023-05-01-preview",
+        "2023-10-01-preview",
+        "2024-03-01-preview",
+        "2024-03-01",
+        "2024-11-15-preview",
+        "2025-02-11",
+        "2025-04-01",
+        "2025-06-01",
+    ),
+    "SIP routing": ("2021-05-01-preview", "2023-03-01"),
+    "Chat": (
+        "2021-03-07",
+        "2021-04-05-preview6",
+        "2021-09-07",
+        "2023-11-07",
+        "2024-03-07",
+        "2024-06-05-preview",
+        "2024-09-01",
+        "2025-03-15",
+    ),
+    "Rooms": ("2023-03-31-preview", "2023-06-14", "2023-10-30-preview", "2024-04-15", "2025-03-13"),
+    "Network traversal": ("2021-06-21-preview", "2021-10-08-preview", "2022-03-01-preview"),
+}
+"""Of the services that are served: the versions that released SDKs ask for, and those of public specifications, oldest
+first. Rooms before 2023 and relays before June 2021 had other shapes."""
+
 USER_SERVICES = frozenset({"Chat"})
 """Services that communication users call with their own tokens; the others take a key or a service token."""
 

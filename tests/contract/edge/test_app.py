@@ -40,6 +40,7 @@ ROUTES = [
     Route("GET", "/echo/{x}", echo, access=Access.NONE, versioned=False),
     Route("POST", "/echo/{x}", echo, access=Access.NONE, versioned=False, name="test_echo"),
     Route("GET", "/versioned", echo, access=Access.NONE),
+    Route("GET", "/younger/{how}", fail, access=Access.NONE, supports="2023-03-31-preview, 2024-04-15"),
 ]
 
 
@@ -87,6 +88,27 @@ async def test_a_missing_version_is_refused(server: Front, query: str) -> None:
 @pytest.mark.parametrize("version", ["2020-01-01", "latest", "2023-13-01", "1", "2023-10-01%00", "٢٠٢٣-10-01"])
 async def test_an_unknown_version_is_refused(server: Front, version: str) -> None:
     assert (await get(server, f"/versioned?api-version={version}")).status == 400
+
+
+@pytest.mark.parametrize("version", ["2023-03-31-preview", "2023-06-14", "2024-04-15", "2099-12-31"])
+async def test_every_answer_says_which_versions_the_operation_knows(server: Front, version: str) -> None:
+    for how in ("refused", "away", "bug"):
+        reply = await get(server, f"/younger/{how}?api-version={version}")
+        assert reply.json()["error"]["code"] != "UnsupportedApiVersion"
+        assert reply.headers["api-supported-versions"] == "2023-03-31-preview, 2024-04-15"
+    assert "api-supported-versions" not in (await get(server, f"/versioned?api-version={version}")).headers
+
+
+async def test_a_version_older_than_the_operation_is_refused_as_azure_does(server: Front) -> None:
+    reply = await get(server, "/younger/refused?api-version=2022-02-01")
+    assert (reply.status, reply.json()["error"]["code"]) == (400, "UnsupportedApiVersion")
+    assert "2023-03-31-preview" in reply.json()["error"]["message"]
+    assert reply.headers["api-supported-versions"] == "2023-03-31-preview, 2024-04-15"
+    oldest = await get(server, "/versioned?api-version=2020-07-20-preview1")
+    assert (oldest.status, oldest.json()["error"]["code"]) == (400, "UnsupportedApiVersion")
+    for form in ("latest", "2023-13-01"):
+        reply = await get(server, f"/younger/refused?api-version={form}")
+        assert reply.json()["error"]["code"] == "InvalidApiVersionParameter"
 
 
 async def test_failures_in_the_acs_shape(server: Front) -> None:

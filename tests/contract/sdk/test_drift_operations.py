@@ -1,12 +1,14 @@
 """The table of operations against the tables inside the installed official SDKs: none is missing, none invented."""
 
+import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from tests.support import drift
 
 from landline.edge.unserved import place
-from landline.wire.operations import SERVICES
+from landline.wire.operations import API_VERSIONS, SERVICES
 
 PYTHON = {
     "Identity": ["azure.communication.identity._generated.operations._operations"],
@@ -75,3 +77,37 @@ def test_the_javascript_sdks_call_nothing_else(service: str, package: str) -> No
     assert NODE_MODULES.is_dir(), "install the JavaScript SDKs first: make test does"
     theirs = {place(*operation) for operation in drift.javascript_operations(NODE_MODULES / package)}
     assert theirs <= ours(service) | BESIDE.get(package, set())
+
+
+_VERSION = re.compile(r"""["'](20\d\d-\d\d-\d\d[\w.-]*)["']""")
+
+
+@pytest.mark.parametrize("service", API_VERSIONS)
+def test_the_versions_that_the_python_sdks_ask_for_are_known(service: str) -> None:
+    spec = find_spec(PYTHON[service][0].partition("._generated")[0] + "._generated")
+    assert spec is not None
+    assert spec.origin is not None
+    theirs = {found for file in Path(spec.origin).parent.rglob("*.py") for found in _VERSION.findall(file.read_text())}
+    assert theirs
+    assert theirs <= set(API_VERSIONS[service])
+
+
+@pytest.mark.parametrize(
+    ("service", "package"),
+    [
+        ("Chat", "communication-chat"),
+        ("Chat", "communication-signaling"),
+        ("Identity", "communication-identity"),
+        ("SMS", "communication-sms"),
+        ("SMS", "communication-sms-beta"),
+        ("Phone numbers", "communication-phone-numbers"),
+        ("Rooms", "communication-rooms"),
+        ("Network traversal", "communication-network-traversal"),
+    ],
+)
+def test_the_versions_that_the_javascript_sdks_ask_for_are_known(service: str, package: str) -> None:
+    files = [*(NODE_MODULES / package / "dist").rglob("*.js")]
+    theirs = {found for file in files for found in _VERSION.findall(file.read_text("utf-8"))}
+    known = API_VERSIONS[service] + (API_VERSIONS["SIP routing"] if service == "Phone numbers" else ())
+    assert theirs
+    assert theirs <= set(known)

@@ -17,6 +17,7 @@ from tests.support.signed import Raw
 
 from landline.testing import Server
 from landline.testing.trust import Trust
+from landline.wire.operations import API_VERSIONS
 
 VERSION = "2022-03-01-preview"
 PATH = "/networkTraversal/:issueRelayConfiguration"
@@ -105,6 +106,16 @@ async def test_a_life_that_cannot_be_is_refused(relay: Any, ttl: int) -> None:
 )
 def test_a_request_that_is_none_is_refused(relaying: Server, body: Any) -> None:
     assert ask(relaying, body).status in {400, 403}
+
+
+def test_it_is_asked_for_as_the_sdks_of_every_version_write_the_path(relaying: Server) -> None:
+    raw = Raw(relaying.endpoint, relaying.access_key, relaying.ca_bundle)
+    for version in API_VERSIONS["Network traversal"]:
+        path = PATH if version == VERSION else PATH.replace("T", "t")  # so it is in the SDKs before 1.1.0
+        answer = raw.call("POST", path, {"id": None}, version=version)
+        assert answer.status == 200, answer
+        assert set(answer.json()["iceServers"][0]) == {"urls", "username", "credential", "routeType"}
+        assert answer.headers["api-supported-versions"] == ", ".join(API_VERSIONS["Network traversal"])
 
 
 def test_an_answer_is_for_nobody_elses_cache(relaying: Server) -> None:

@@ -13,7 +13,7 @@ from tests.support.carrier_events import Recorder
 from tests.support.smpp_world import OURS, PHONE, World, until, until_bound
 
 from landline.core.errors import Unavailable
-from landline.engines.clock import DrivenClock, SystemClock
+from landline.engines.clock import DrivenClock
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import SmppConfig, Tls
 from landline.ports.sms_carrier import Submission
@@ -68,7 +68,8 @@ async def test_a_silent_network_is_found_out_by_enquire_link(world: World) -> No
 
 
 async def test_days_that_are_driven_pass_without_a_connection_noticing(world: World) -> None:
-    carrier = await world.start(line=SystemClock(), enquire_link_s=30, response_s=10)
+    line = DrivenClock()
+    carrier = await world.start(line=line, enquire_link_s=30, response_s=10)
     world.network.swallows = True
     await world.send(carrier, "on its way")
     await world.clock.advance(timedelta(days=3))
@@ -79,6 +80,7 @@ async def test_days_that_are_driven_pass_without_a_connection_noticing(world: Wo
     await until(lambda: carrier.counters()["link_losses"] == 1)
     await world.clock.advance(timedelta(days=3))
     assert carrier.counters()["link_connects"] <= 2, "how long a connection is waited for is not driven either"
+    await line.advance(timedelta(seconds=1))
     await until_bound(carrier)
     await world.send(carrier, "hello")
     await world.reported(1)

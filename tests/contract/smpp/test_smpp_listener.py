@@ -14,7 +14,7 @@ from tests.support.smpp_world import OURS, PHONE, until
 
 from landline.core.errors import Invalid, Refusal, TooMany, Unavailable
 from landline.core.ids import ResourceId
-from landline.engines.clock import DrivenClock, SystemClock
+from landline.engines.clock import DrivenClock
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import Binding, SmppConfig
 from landline.engines.smpp.listener import ListenerConfig, SmppListener
@@ -212,7 +212,7 @@ async def test_a_customer_that_answers_nothing_is_left_alone_after_a_while(world
 
 
 async def test_a_customer_stays_bound_while_days_are_driven(world: World) -> None:
-    listener = SmppListener(ListenerConfig(port=0), world.product, world.database, world.clock, line=SystemClock())
+    listener = SmppListener(ListenerConfig(port=0), world.product, world.database, world.clock, line=DrivenClock())
     await listener.start()
     assert listener.port is not None
     client = Client()

@@ -92,6 +92,10 @@ def test_the_sdks_own_vectors() -> None:
         ),
         # a trailing slash in the endpoint
         ("/identities?api-version=x", {"sign_host": "localhost:8443/"}),
+        # the same, and http, of azure-communication-phonenumbers 1.1.0; rooms 1.0.0 un-quotes as well
+        ("/phoneNumbers?skip=0", {"sign_target": "phoneNumbers?skip=0", "sign_host": "localhost:8443/"}),
+        ("/phoneNumbers?skip=0", {"sign_target": "phoneNumbers?skip=0"}),
+        ("/rooms/1/participants?after=8%3Aacs", {"sign_target": "rooms/1/participants?after=8:acs"}),
         ("/recordings/1", {"sign_host": "rec.example", "extra": {"x-ms-host": "rec.example"}}),
         ("/identities", {"sign_host": "acs.example.com"}),
         ("/", {"body": b""}),

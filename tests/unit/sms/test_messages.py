@@ -81,3 +81,13 @@ def test_a_repeatability_id_is_a_guid_sent_not_too_long_ago():
     ]:
         with pytest.raises(Invalid):
             messages.repeatability(request_id, first_sent, NOW, WINDOW)
+
+
+def test_when_it_was_first_sent_is_read_as_the_first_python_sdk_wrote_it():
+    guid = str(uuid4())  # azure-communication-sms 1.0.0: str(datetime.utcnow())
+    assert messages.repeatability(guid, "2026-11-21 01:53:14.225754", NOW, WINDOW) == UUID(guid)
+    for long_ago in ("2026-11-19 01:53:14.225754", "2026-11-19 01:53:14", "2026-11-19T01:53:14Z"):
+        with pytest.raises(Invalid, match="too far back"):
+            messages.repeatability(guid, long_ago, NOW, WINDOW)
+    with pytest.raises(Invalid, match="not an RFC 1123 date"):
+        messages.repeatability(guid, "2026-13-19 01:53:14", NOW, WINDOW)

@@ -30,8 +30,9 @@ def routes(relays: Relays) -> list[Route]:
     return [
         Route(
             "POST",
-            "/networkTraversal/:issueRelayConfiguration",
+            f"/{service}/:issueRelayConfiguration",
             issue,
             name="communicationNetworkTraversal_issueRelayConfiguration",
         )
+        for service in ("networkTraversal", "networktraversal")  # so wrote it the SDKs before 1.1.0
     ]

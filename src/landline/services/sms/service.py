@@ -111,14 +111,15 @@ class Sms:
         `sender` written `pool:<name>` is one of that pool's, for each recipient its own.
 
         Raises `Unauthorized` when the resource does not own `sender` (acs-wire.md 4.1), `Forbidden` when it cannot
-        send texts, `TooMany` over ACS's limits where they are on, `Invalid` when no recipient is a phone number or an
+        send texts, `TooMany` over ACS's limits where they are on, `Invalid` when no recipient can be sent to or an
         option will not do, `NotFound` for a pool that is not there.
         """
         now = self._clock.now()
         _check_times(options, now)
         outcomes, planned = self._plan_recipients(now, recipients)
         if not planned:
-            raise Invalid("No recipient is a phone number in E.164 format.", target="smsRecipients")
+            reasons = dict.fromkeys(outcome.error for outcome in outcomes if outcome is not None and outcome.error)
+            raise Invalid(" ".join(reasons) or "There is no recipient.", target="smsRecipients")
         settings = await self._settings.of(resource)
         if options.smart_encoding or (options.smart_encoding is None and settings.smart_encoding):
             body = smart(body)

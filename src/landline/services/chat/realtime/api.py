@@ -44,9 +44,9 @@ class RealTime:
         """Everything but the sockets."""
         polls = "/socket.io/1/xhr-polling/{sid}"
         return [
-            _user("GET", _CONFIG, self._config, "chat_realTimeNotificationConfig"),
+            _user("GET", _CONFIG, self._config, "realTimeNotifications_getConfiguration"),
             # The client puts the path behind whatever endpoint it was given, and ACS's own end with a slash.
-            _user("GET", f"/{_CONFIG}", self._config, "chat_realTimeNotificationConfig"),
+            _user("GET", f"/{_CONFIG}", self._config, "realTimeNotifications_getConfiguration"),
             _user("POST", "/v4/a", self._allocate, "chat_allocate", versioned=False),
             _user("POST", _REGISTRATIONS, self._register, "chat_register", versioned=False),
             _user("DELETE", f"{_REGISTRATIONS}/{{id}}", self._unregister, "chat_unregister", versioned=False),

@@ -147,8 +147,9 @@ def parse_public_id(text: str) -> UUID | None:
 def repeatability(request_id: str | None, first_sent: str | None, now: datetime, window: timedelta) -> UUID | None:
     """The repeatability id of a recipient, None when it has none (acs-wire.md 4.1; OASIS Repeatable Requests 1.0).
 
-    `first_sent` is an RFC 1123 date. Raises `Invalid` when the id is no guid, the date is none, or the first sending
-    lies further back than `window`: then a repeat could not be recognised any more.
+    `first_sent` is an RFC 1123 date, or as azure-communication-sms 1.0.0 writes it: ISO 8601 in UTC, without an offset.
+    Raises `Invalid` when the id is no guid, the date is none, or the first sending lies further back than `window`:
+    then a repeat could not be recognised any more.
     """
     if request_id is None:
         return None
@@ -163,9 +164,9 @@ def repeatability(request_id: str | None, first_sent: str | None, now: datetime,
 
 @lru_cache(maxsize=256)
 def _instant(date: str) -> datetime:
-    """The instant of an RFC 1123 date; the recipients of a request all carry the same one."""
+    """The instant of `date`; the recipients of a request all carry the same one."""
     try:
-        at = parsedate_to_datetime(date)
+        at = datetime.fromisoformat(date) if date[:4].isdigit() else parsedate_to_datetime(date)
     except ValueError:
         raise Invalid("repeatabilityFirstSent is not an RFC 1123 date.", target="repeatabilityFirstSent") from None
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
