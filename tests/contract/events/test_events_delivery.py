@@ -431,3 +431,12 @@ async def test_a_database_that_is_away_is_asked_again_after_a_pause(
         await here.subscribe("Reports", hook.url)
         await here.emit(here.event())
         await hook.wait_for(1)
+
+
+async def test_a_failure_among_many_deliveries_does_not_hold_up_the_rest(here: Slice) -> None:
+    """Found by a soak: a width that was halved to a fraction let pumps begin that ended at once, for ever."""
+    statuses = iter((200, 503))  # from 16 requests at once to 17, and then to half of that
+    async with webhook(lambda _call: web.Response(status=next(statuses, 200))) as hook, working(here.events):
+        await here.subscribe("Reports", hook.url)
+        await here.emit(*(here.event() for _ in range(300)))
+        await hook.wait_for(300)
