@@ -16,11 +16,12 @@ from landline.engines.smpp.listener import ListenerConfig, SmppListener
 from landline.ports.sms_carrier import Submitted
 from landline.protocols.smpp.events import Bound
 from landline.services.sms import records_progress as records
+from landline.services.sms import records_receipts
 from landline.services.sms.accounts import Accounts, Settings
 from landline.services.sms.esme import Esme, PlannedSends
 from landline.services.sms.esme_worker import EsmeWorker
 from landline.services.sms.model.messages import State
-from landline.services.sms.records_progress import Ending
+from landline.services.sms.records_receipts import Ending
 from landline.store.database import Database, Record
 from landline.store.sealing import Sealer
 
@@ -129,7 +130,7 @@ class EsmeWorld:
         endings = [(f"theirs-{row['message_id']}", Ending(state, code, now, None)) for row in messages]
         async with self.database.transaction() as connection:
             await records.submitted(connection, "simulated", taken, now)
-            ended = await records.report(connection, "simulated", endings, now)
+            ended = await records_receipts.report(connection, "simulated", endings, now)
             assert len(ended) == len(messages)
             woken = await process.out.ended(connection, ended)
         process.out.committed(woken)
