@@ -7,7 +7,7 @@ each submission once while its process lives, as the port says, or (`LOST`) neve
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from uuid import UUID
@@ -57,10 +57,20 @@ class HandOver:
     """Which of the engine's connections it went over."""
     telling: "asyncio.Task[None] | None" = None
     told_late: bool = False
+    began: float = 0.0
+    """By the loop's time."""
+    reported: list[tuple[datetime, bool]] = field(default_factory=list[tuple[datetime, bool]])
+    """When receipts of it were acknowledged, and whether they were good ones."""
 
     @property
     def doubtful(self) -> bool:
         return self.stored in (Answer.NONE, Answer.UNKNOWN) and self.policy is not CrashPolicy.REPEATABLE
+
+    @property
+    def under_way(self) -> bool:
+        """Whether its answer is still to come, to a process that was never held up and so has the message in hand."""
+        process = self.engine.process
+        return not self.answered and not process.ill and process.well_since < self.began
 
 
 @dataclass(frozen=True)
@@ -192,6 +202,9 @@ class Smsc:
 
     def _inspect_past(self, key: UUID) -> None:
         before = self.hand_overs.get(key, [])
+        self.wrong += [
+            f"{key} goes to {self.name} while it is on its way to {each.carrier}" for each in before if each.under_way
+        ]
         doubtful = [each for each in before if each.doubtful]
         for each in doubtful:
             if each.policy in _AT_MOST_ONCE:
@@ -208,6 +221,7 @@ class Smsc:
     def take(self, engine: "SimCarrier", submission: Submission) -> HandOver:
         hand_over = HandOver(submission.key, self.name, self.policy, engine, self.clock.now())
         hand_over.connection = engine.connections
+        hand_over.began = asyncio.get_running_loop().time()
         if self.policy is CrashPolicy.REPEATABLE and submission.key in self._taken:
             hand_over.carrier_id = self._taken[submission.key]
             self._respond(hand_over, Answer.TAKEN)
@@ -296,8 +310,15 @@ class Smsc:
             of.failed = True
         link = self.dice.choice(links)
         link.do(
-            lambda events: events.reported(self.name, [receipt]), self.acknowledged, lambda: self.bring(receipt, of)
+            lambda events: events.reported(self.name, [receipt]),
+            lambda: self._reported(receipt, of),
+            lambda: self.bring(receipt, of),
         )
+
+    def _reported(self, receipt: Receipt, of: HandOver | None) -> None:
+        self.acknowledged()
+        if of is not None:
+            of.reported.append((self.clock.now(), receipt.delivered))
 
     def text(self, arrival: Arrival, done: Callable[[], None]) -> None:
         """A text of a phone, likewise."""

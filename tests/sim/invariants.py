@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from tests.sim.world import RESOURCE, Run
@@ -13,6 +14,10 @@ from landline.services.sms.model.messages import REPLY, State
 from landline.services.sms.notices import RECEIVED, REPORT
 from landline.store.database import Record
 
+_HEEDED = timedelta(seconds=100)
+"""Two heartbeats of a simulation: one is waited for by a receipt that a process parked while another stored what it is
+of."""
+
 
 async def broken(run: Run) -> list[str]:
     """Every promise that the run broke."""
@@ -22,6 +27,7 @@ async def broken(run: Run) -> list[str]:
     texts = await run.arena.look("SELECT * FROM sms_inbound")
     wrong += acknowledged(run, rows)
     wrong += caps(run, rows)
+    wrong += heeded(run, rows, await run.arena.look("SELECT * FROM sms_submissions"))
     events = await run.arena.look("SELECT about, event_id, type, data FROM events_deliveries")
     wrong += reported(rows, texts, events)
     wrong += await counted(run, rows, texts)
@@ -43,6 +49,26 @@ def acknowledged(run: Run, rows: Sequence[Record]) -> list[str]:
     for key, handed in run.hand_overs.items():
         if key not in found:
             wrong.append(f"{key} was handed over to {handed[0].carrier} and never accepted")
+    return wrong
+
+
+def heeded(run: Run, rows: Sequence[Record], submissions: Sequence[Record]) -> list[str]:
+    """A message does not wait on when a receipt of it was brought that counts: a good one of any carrier that took it,
+    or any of the carrier that has it."""
+    stored = {(row["carrier"], row["carrier_message_id"]): row["submitted_at"] for row in submissions}
+    wrong: list[str] = []
+    for row in rows:
+        for each in run.hand_overs.get(row["message_id"], ()):
+            known_at = stored.get((each.carrier, each.carrier_id))
+            if known_at is None or row["state"] == State.DELIVERED:
+                continue
+            for at, delivered in each.reported:
+                waited = row["ended_at"] - max(at, known_at)
+                if waited > _HEEDED and (delivered or (row["code"], row["carrier"]) == (5002, each.carrier)):
+                    kind = "delivered" if delivered else "failed"
+                    wrong.append(
+                        f"{row['message_id']} ended with {row['code']} {waited} after {each.carrier} {kind} it"
+                    )
     return wrong
 
 

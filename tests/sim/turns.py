@@ -47,6 +47,13 @@ class Process:
     """Its statements outside transactions wait."""
     cut_off: bool = False
     """It cannot reach the database."""
+    well_since: float = 0.0
+    """When it could go on after it had been held up, by the loop's time: its leases may have ended meanwhile."""
+
+    @property
+    def ill(self) -> bool:
+        """Whether it is held up, or dead."""
+        return self.dead or self.stalled or self.cut_off
 
     def kill(self) -> None:
         """Nothing of it runs any more; what it had in memory is gone."""

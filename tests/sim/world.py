@@ -201,7 +201,7 @@ class Run:
             await self.arena.look("UPDATE sms_blocks SET due_at = $2 WHERE owner = ANY($1)", owners, until)
 
     def _is_ill(self, process: Process) -> bool:
-        return self.outage or process.dead or process.stalled or process.cut_off
+        return self.outage or process.ill
 
     # What happens
 
@@ -337,7 +337,11 @@ class Run:
         process = self.dice.choice(self.machines).process
         how = self.dice.choice(["stalled", "cut_off"])
         setattr(process, how, True)
-        self.smscs[0].later(self.dice.choice([2.0, 20.0, 60.0]), lambda: setattr(process, how, False))
+        self.smscs[0].later(self.dice.choice([2.0, 20.0, 60.0]), lambda: self._recover(process, how))
+
+    def _recover(self, process: Process, how: str) -> None:
+        setattr(process, how, False)
+        process.well_since = self.loop.seconds
 
     async def lose_database(self) -> None:
         self.outage = True
@@ -349,6 +353,7 @@ class Run:
         self.outage = False
         for machine in self.machines:
             machine.changes.deafen(False)
+            machine.process.well_since = self.loop.seconds
 
     async def fold(self) -> None:
         machine = self.dice.choice(self.machines)

@@ -16,12 +16,12 @@ from landline.engines.smpp.listener import ListenerConfig, SmppListener
 from landline.ports.sms_carrier import Submitted
 from landline.protocols.smpp.events import Bound
 from landline.services.sms import records_progress as records
+from landline.services.sms import records_receipts
 from landline.services.sms.accounts import Accounts, Settings
 from landline.services.sms.esme import Esme, PlannedSends
-from landline.services.sms.esme_out import EsmeOut
 from landline.services.sms.esme_worker import EsmeWorker
 from landline.services.sms.model.messages import State
-from landline.services.sms.records_progress import Ending
+from landline.services.sms.records_receipts import Ending
 from landline.store.database import Database, Record
 from landline.store.sealing import Sealer
 
@@ -32,7 +32,7 @@ class Process:
     """One process. `crash` drops everything it holds in memory."""
 
     def __init__(self, dsn: str, database: Database, clock: DrivenClock, **listener: Any) -> None:
-        owner = uuid4()
+        self.owner = owner = uuid4()
         self.database = database
         self.clock = clock
         self.gateway = Gateway(dsn, database, clock, SimulatedCarrier(database, clock, 1))
@@ -41,8 +41,8 @@ class Process:
         self.numbers = self.gateway.numbers
         self.accounts = Accounts(database, clock, self.changes, Sealer(SECRET), self.numbers)
         sends = PlannedSends(self.gateway.sms, clock)
-        self.out = EsmeOut(clock, self.changes, self.accounts)
-        self.esme = Esme(database, clock, self.accounts, self.out, sends)
+        self.out = self.gateway.customers
+        self.esme = Esme(database, clock, self.accounts, self.out, sends, self.gateway.news.cancel)
         self._tls = listener.pop("tls", None)
         self.listener = SmppListener(ListenerConfig(**{"port": 0, **listener}), self.esme, database, clock)
         self.worker = EsmeWorker(
@@ -57,7 +57,9 @@ class Process:
         return self
 
     async def close(self) -> None:
-        await self.listener.close()
+        await self.listener.close(0.3)
+        if self._running is not None:
+            await self.worker.finish()
         await self.crash()
 
     async def crash(self) -> None:
@@ -128,7 +130,7 @@ class EsmeWorld:
         endings = [(f"theirs-{row['message_id']}", Ending(state, code, now, None)) for row in messages]
         async with self.database.transaction() as connection:
             await records.submitted(connection, "simulated", taken, now)
-            ended = await records.report(connection, "simulated", endings, now)
+            ended = await records_receipts.report(connection, "simulated", endings, now)
             assert len(ended) == len(messages)
             woken = await process.out.ended(connection, ended)
         process.out.committed(woken)

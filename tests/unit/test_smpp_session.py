@@ -400,6 +400,37 @@ def test_unbinding_ends_both_sides(by_esme: bool) -> None:
     assert pair.smsc.ended
 
 
+def test_an_unbind_is_answered_after_what_was_asked_before() -> None:
+    pair = Pair()
+    for name in ("first", "second"):
+        pair.esme.submit(BODY, name, pair.now)
+    pair.esme.unbind(pair.now)
+    first, second, unbound = pair.to_smsc()
+    assert isinstance(first, MessageArrived)
+    assert isinstance(second, MessageArrived)
+    assert isinstance(unbound, Unbound)
+    assert not pair.smsc.ended
+    assert not pair.smsc.can_deliver
+    pair.smsc.answer(second.sequence, message_id="2")
+    assert only(Answered, pair.to_esme()).message_id == "2"
+    pair.smsc.answer(first.sequence, message_id="1")
+    assert pair.smsc.ended
+    answered, ended = pair.to_esme()
+    assert isinstance(answered, Answered)
+    assert isinstance(ended, Unbound)
+
+
+def test_an_unbind_is_answered_in_the_end_though_something_is_not() -> None:
+    pair = Pair()
+    pair.esme.submit(BODY, "first", pair.now)
+    pair.esme.unbind(pair.now)
+    pair.to_smsc()
+    assert pair.smsc.deadline() == pair.now + 10
+    pair.smsc.expire(pair.now + 10)
+    assert pair.smsc.ended
+    assert only(Unbound, pair.to_esme())
+
+
 def test_an_unbind_that_is_not_answered_ends_all_the_same() -> None:
     pair = Pair()
     pair.esme.unbind(1000)

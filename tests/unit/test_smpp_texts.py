@@ -43,7 +43,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="
 @pytest.mark.parametrize("alphabet", Alphabet)
 @given(text=GSM_TEXT | ANY_TEXT, seed=st.integers(0, 99))
 def test_a_text_comes_back_whole(style: LongStyle, alphabet: Alphabet, text: str, seed: int) -> None:
-    default = Alphabet.GSM if alphabet is not Alphabet.UCS2 else alphabet
+    default = alphabet if alphabet in (Alphabet.UCS2, Alphabet.UTF8) else Alphabet.GSM
     parts = texts.write(text, style, alphabet, 0xABCD)
     assert read_back(parts, default, seed) == [text]
     assert all(len(part.short_message) <= 254 for part in parts)
@@ -64,6 +64,11 @@ def test_a_header_that_cannot_be_read_counts_as_text() -> None:
     [
         (0x00, b"\x00\x1be", "@€"),
         (0x01, b"@", "@"),
+        (0x01, b"\xe9", "é"),
+        (0x10, b"\x00", "@"),
+        (0x14, b"\x80", "\x80"),
+        (0x18, b"\x00\xe9", "é"),
+        (0x48, b"\x00\xe9", "é"),
         (0x03, b"\xe9", "é"),
         (0x08, b"\x00\xe9", "é"),
         (0x06, b"\xb0", "А"),
@@ -74,6 +79,19 @@ def test_a_header_that_cannot_be_read_counts_as_text() -> None:
 )
 def test_data_codings(coding: int, octets: bytes, text: str) -> None:
     assert texts.decode(coding, octets) == text
+
+
+@pytest.mark.parametrize(("octets", "text"), [(b"@ \xc3\xa9", "@ é"), (b"@ \xe9", "@ é")])
+def test_a_default_alphabet_of_utf8_is_read_and_what_is_none_is_latin1(octets: bytes, text: str) -> None:
+    assert texts.decode(0x00, octets, Alphabet.UTF8) == text
+
+
+def test_the_codings_that_are_text() -> None:
+    read = {coding for coding in range(256) if texts.is_text(coding)}
+    assert {coding for coding in read if coding < 0x10} == {0, 1, 3, 5, 6, 7, 8, 0xD, 0xE}
+    assert {coding for coding in read if 0x10 <= coding < 0x40} == {0x10, 0x11, 0x12, 0x13, 0x18, 0x19, 0x1A, 0x1B}
+    assert not any(0x80 <= coding < 0xC0 for coding in read)
+    assert {coding for coding in read if coding >= 0xF0} == {*range(0xF0, 0xF4), *range(0xF8, 0xFC)}
 
 
 def parts(text: str, reference: int = 7) -> list[texts.Part]:

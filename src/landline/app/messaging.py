@@ -54,6 +54,9 @@ from landline.services.sms.timeline import Timelines
 from landline.services.sms.worker import Worker
 from landline.store.blocks import Blocks
 
+_UNBINDING_S = 0.3
+"""How long customers may take to answer our unbind. The whole close has little more, and what they took is written."""
+
 
 class Messaging:
     """Joined by its constructor, begun by `start`, ended by `close`."""
@@ -143,7 +146,8 @@ class Messaging:
         off = config.smpp_listen_port is None and config.smpp_listen_tls_port is None
         if off or config.mode == "worker":
             return
-        esme = Esme(base.database, base.clock, self._accounts, out, PlannedSends(self.sms, base.clock))
+        sends = PlannedSends(self.sms, base.clock)
+        esme = Esme(base.database, base.clock, self._accounts, out, sends, self._news.cancel)
         listening = ListenerConfig(
             config.smpp_listen_host,
             config.smpp_listen_port,
@@ -231,6 +235,8 @@ class Messaging:
         if self._listener is not None and self._esme_worker is not None:
             if self._base.place.alone:
                 await self._esme_worker.inherit()
+            elif self._base.place.succeeds:
+                await self._esme_worker.succeed(self._base.place.succeeds)
             await self._listener.start(customers, customers_tls, tls)
             tasks.append(asyncio.create_task(self._esme_worker.run(), name="smpp customers"))
         return tasks
@@ -238,7 +244,13 @@ class Messaging:
     def closing(self) -> Sequence[Coroutine[Any, Any, None]]:
         """What ends its dealings with the outside world."""
         ends = [carrier.close() for carrier in self._carriers.values()]
-        return [*ends, self._listener.close()] if self._listener is not None else ends
+        return [*ends, self._part_with_customers()]
+
+    async def _part_with_customers(self) -> None:
+        """Unbind them, and leave to other processes what they had not acknowledged."""
+        if self._listener is not None and self._esme_worker is not None:
+            await self._listener.close(_UNBINDING_S)
+            await self._esme_worker.finish()
 
     async def _carriers_for(
         self, resource: ResourceId, sender: str, recipient: str, tag: str | None

@@ -12,6 +12,7 @@ from uuid import UUID
 from landline.core.errors import Refusal, Unavailable
 from landline.core.ids import ResourceId
 from landline.protocols.smpp.commands import MessageState
+from landline.protocols.smpp.texts import Alphabet
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Account:
     """At most so many of its requests unanswered on each connection."""
     rate_per_s: float | None = None
     """At most so many submit_sm a second over all its connections to a process; None for no limit."""
+    alphabet: Alphabet = Alphabet.GSM
+    """What data_coding 0 means in its texts, and how it is brought texts."""
 
 
 class ReportWish(IntEnum):
@@ -64,6 +67,16 @@ class MessageStatus:
     state: MessageState
     done_at: datetime | None = None
     """When it reached a final state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """What a cancel_sm names (SMPP 3.4 §4.9.1): a message, or all that wait from `sender` to `recipient`."""
+
+    message_id: UUID | None
+    sender: str = ""
+    """As `CustomerSubmission` has it; with a `message_id`, its own one, or empty."""
+    recipient: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +134,19 @@ class Gateway(Protocol):
         again is the same text and changes nothing."""
         ...
 
-    async def expired(self, account: Account, reports: Sequence[ReportOut]) -> None:
-        """Have these receipts brought to the account: of long texts whose missing parts never came, so that they were
-        never submitted. Durable when it returns. Raises `Unavailable`."""
+    async def unsubmitted(self, account: Account, reports: Sequence[ReportOut]) -> None:
+        """Have these receipts brought to the account: of parts that were accepted of long texts whose missing parts
+        never came (EXPIRED), or which were refused once they were whole. Durable when it returns. Raises
+        `Unavailable`."""
         ...
 
     async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:
         """What has become of a message (query_sm); None when it is not the account's. Raises `Unavailable`."""
+        ...
+
+    async def cancel(self, account: Account, named: Cancellation) -> int:
+        """End messages of the account that wait for their time or their next try, as deleted; how many. Durable when
+        it returns. Raises `Unavailable`."""
         ...
 
     def bound(self, account: Account) -> None:

@@ -11,14 +11,12 @@ from tests.support.esme import EsmeWorld
 from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE, until
 
-from landline.core.phone import Phone
 from landline.protocols.smpp import pdu, status, texts
 from landline.protocols.smpp.commands import BindKind, Command, MessageState
-from landline.protocols.smpp.events import Answered
+from landline.protocols.smpp.events import Answered, Unbound
 from landline.protocols.smpp.texts import Alphabet, LongStyle
 from landline.services.sms import records_inbound
-from landline.services.sms.model.messages import Blocked, Plan, Recipient
-from landline.services.sms.records import Row
+from landline.services.sms.accounts import Settings
 from landline.services.sms.service import Options, To
 
 ALWAYS, ON_FAILURE, ON_SUCCESS = 1, 2, 3
@@ -136,13 +134,6 @@ async def test_an_opted_out_recipient_gets_nothing_and_the_customer_learns_it(wo
     told = await client.accepted()
     (message,) = await world.messages()
     assert message["code"] == 4007
-    now = world.clock.now()
-    plan = Plan(world.resource, OURS, "hello", None, 1, True, now, now, [])
-    blocked = Blocked(4007, "the recipient opted out")
-    row = Row(plan, Recipient(0, Phone(PHONE), message["message_id"], None, "", "", None), blocked)
-    async with world.database.transaction() as connection:
-        woken = await process.out.blocked(connection, [row])
-    process.out.committed(woken)
     receipt = await client.receipt()
     assert (receipt.message_id, receipt.state) == (told, MessageState.REJECTED)
 
@@ -277,12 +268,21 @@ async def test_the_same_reference_may_begin_another_text(world: EsmeWorld) -> No
 async def test_a_joined_text_that_is_refused_is_forgotten(world: EsmeWorld) -> None:
     process = await world.process()
     client = await world.client(process, await world.account(process))
+    told: list[str] = []
     for _ in range(2):
         states: list[int] = []
         for part in texts.write("x" * 300, LongStyle.UDH8, Alphabet.GSM, 7):
-            client.submit(part.short_message, esm_class=part.esm_class, source_addr="4255550123")
-            states.append(await client.status())
+            client.submit(
+                part.short_message, esm_class=part.esm_class, source_addr="4255550123", registered_delivery=ON_FAILURE
+            )
+            answer = await client.next()
+            assert isinstance(answer, Answered)
+            states.append(answer.status)
+            told.append(answer.message_id)
         assert states == [0, status.ESME_RINVSRCADR]
+        receipt = await client.receipt()  # of the part that was accepted
+        assert (receipt.message_id, receipt.state) == (told[-2], MessageState.UNDELIVERABLE)
+    await nothing_waits(world)
 
 
 async def test_a_message_may_be_scheduled_and_its_validity_end(world: EsmeWorld) -> None:
@@ -331,6 +331,40 @@ async def test_a_process_that_dies_leaves_its_receipts_to_the_next(world: EsmeWo
     again = await world.client(second, password)
     assert (await again.receipt()).message_id == told
     await nothing_waits(world)
+
+
+async def test_what_a_process_known_to_be_dead_had_in_hand_comes_by_another_at_once(world: EsmeWorld) -> None:
+    first, second = await world.process(), await world.process()
+    password = await world.account(first)
+    client = await world.client(first, password)
+    client.submit(registered_delivery=ALWAYS)
+    told = await client.accepted()
+    await world.end(first, await world.messages())
+    await client.next()  # its acknowledgement never leaves
+    await first.crash()
+    again = await world.client(second, password)
+    third = await world.process()
+    await third.worker.succeed([first.owner])
+    assert (await again.receipt()).message_id == told
+    await nothing_waits(world)
+
+
+async def test_a_process_that_ends_leaves_what_was_not_acknowledged_to_others_at_once(world: EsmeWorld) -> None:
+    first, second = await world.process(), await world.process()
+    password = await world.account(first)
+    client = await world.client(first, password)
+    told: list[str] = []
+    for _ in range(2):
+        client.submit(registered_delivery=ALWAYS)
+        told.append(await client.accepted())
+    await world.end(first, await world.messages())
+    told.remove((await client.receipt()).message_id)
+    await client.next()  # the other one is not acknowledged
+    again = await world.client(second, password)
+    await first.close()
+    assert [(await again.receipt()).message_id] == told
+    await nothing_waits(world)
+    assert again.events == []
 
 
 async def test_a_customer_who_cannot_take_it_now_gets_it_later(world: EsmeWorld) -> None:
@@ -392,3 +426,52 @@ async def test_many_submissions_on_one_bind_are_all_accepted_and_reported(world:
     await world.end(process, messages)
     assert {(await client.receipt()).message_id for _ in range(500)} == set(told)
     await nothing_waits(world)
+
+
+async def test_whoever_unbinds_is_first_answered_all_it_submitted(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process, window=1000))
+    for _ in range(1000):
+        client.submit()
+    client.session.unbind(0.0)
+    client.pump.flush()
+    told = {await client.accepted() for _ in range(1000)}
+    assert {row["message_id"].hex for row in await world.messages()} == told
+    assert isinstance(await client.next(), Unbound)
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "octets", "words"),
+    [
+        (Alphabet.GSM, b"\x00 \x7d", "@ ñ"),
+        (Alphabet.LATIN1, b"@ \xf1", "@ ñ"),
+        (Alphabet.UTF8, "@ ñ м".encode(), "@ ñ м"),
+    ],
+)
+async def test_data_coding_0_means_what_the_account_says(
+    world: EsmeWorld, alphabet: Alphabet, octets: bytes, words: str
+) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process, alphabet=alphabet, texts=["*"]))
+    client.submit(octets)
+    await client.accepted()
+    for number in (1, 2):  # a character of several octets may be cut in two
+        half = octets[:3] if number == 1 else octets[3:]
+        client.submit(bytes((5, 0, 3, 7, 2, number)) + half, esm_class=0x40)
+        await client.accepted()
+    assert [row["body"] for row in await world.messages()] == [words, words]
+    await world.text(process, words, OURS, PHONE)
+    arrived = await client.arrival()
+    assert texts.decode(arrived.data_coding, arrived.short_message, alphabet) == words
+    if alphabet is not Alphabet.GSM:
+        assert arrived.data_coding != 0  # also for whom the account does not say
+
+
+async def test_another_alphabet_holds_for_connections_there_are(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    await process.accounts.change(world.resource, "customer", Settings(alphabet=Alphabet.UTF8))
+    await until(lambda: [account.alphabet for account in process.listener.bound()] == [Alphabet.UTF8])
+    client.submit("é".encode())
+    await client.accepted()
+    assert [row["body"] for row in await world.messages()] == ["é"]

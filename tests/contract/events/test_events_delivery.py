@@ -13,8 +13,9 @@ from azure.core.messaging import CloudEvent
 from azure.eventgrid import EventGridEvent, SystemEventNames
 from tests.contract.events.webhooks import REPORT, Slice, process, webhook, working
 
+from landline.core.errors import Unavailable
 from landline.services.events import lanes, records
-from landline.services.events.model import Schema, Secrets, State, verify_signature
+from landline.services.events.model import Delivery, Schema, Secrets, State, verify_signature
 from landline.store.blocks import LEASE
 
 
@@ -407,3 +408,35 @@ class Forgetful:
     def take(self, deliveries: object) -> None: ...
 
     def wake(self) -> None: ...
+
+
+async def test_a_database_that_is_away_is_asked_again_after_a_pause(
+    here: Slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    claim = records.claim
+
+    async def away(*_arguments: object, **_options: object) -> list[Delivery]:
+        nonlocal asked
+        asked += 1
+        raise Unavailable("PostgreSQL is away")
+
+    async with webhook() as hook, working(here.events):
+        await here.settle()
+        monkeypatch.setattr(records, "claim", away)
+        here.events.sender.wake()  # type: ignore[union-attr]
+        await here.clock.advance(timedelta(seconds=5))
+        assert 1 <= asked <= 7
+        monkeypatch.setattr(records, "claim", claim)
+        await here.subscribe("Reports", hook.url)
+        await here.emit(here.event())
+        await hook.wait_for(1)
+
+
+async def test_a_failure_among_many_deliveries_does_not_hold_up_the_rest(here: Slice) -> None:
+    """Found by a soak: a width that was halved to a fraction let pumps begin that ended at once, for ever."""
+    statuses = iter((200, 503))  # from 16 requests at once to 17, and then to half of that
+    async with webhook(lambda _call: web.Response(status=next(statuses, 200))) as hook, working(here.events):
+        await here.subscribe("Reports", hook.url)
+        await here.emit(*(here.event() for _ in range(300)))
+        await hook.wait_for(300)

@@ -20,6 +20,7 @@ from landline.engines.smpp.config import Binding, SmppConfig
 from landline.engines.smpp.listener import ListenerConfig, SmppListener
 from landline.ports.esme_gateway import (
     Account,
+    Cancellation,
     CustomerSubmission,
     Delivered,
     MessageStatus,
@@ -48,6 +49,7 @@ class Product:
         self.status_of_all = MessageStatus(MessageState.ENROUTE)
         self.binds = 0
         self.expiries: list[ReportOut] = []
+        self.cancellations: list[Cancellation] = []
         self.open = asyncio.Event()
         self.open.set()
 
@@ -68,11 +70,17 @@ class Product:
         self.taken += [given for given in submissions if "refuse me" not in given.text]
         return [Refusal("no") if "refuse me" in given.text else None for given in submissions]
 
-    async def expired(self, account: Account, reports: Sequence[ReportOut]) -> None:
+    async def unsubmitted(self, account: Account, reports: Sequence[ReportOut]) -> None:
         self.expiries += reports
 
     async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:
         return self.status_of_all if any(given.message_id == message_id for given in self.taken) else None
+
+    async def cancel(self, account: Account, named: Cancellation) -> int:
+        if self.failure is not None:
+            raise self.failure
+        self.cancellations.append(named)
+        return len(self.taken)
 
     def bound(self, account: Account) -> None:
         self.binds += 1
@@ -203,7 +211,7 @@ async def test_a_customer_that_answers_nothing_is_left_alone_after_a_while(world
     await client.bind()
     more_than_the_window = [text("hi")] * 60
     delivering = asyncio.create_task(deliver(world, *more_than_the_window))
-    await until(lambda: len(client.events) == 50)
+    await until(lambda: len(client.events) == 10)
     for _ in range(5):
         client.session.enquire(0.0)
         client.pump.flush()
@@ -211,7 +219,75 @@ async def test_a_customer_that_answers_nothing_is_left_alone_after_a_while(world
     assert await delivering == [Delivered.LATER] * 60
 
 
-async def test_a_customer_stays_bound_while_days_are_driven(world: World) -> None:
+def answer_all(client: Client) -> int:
+    """Acknowledge what has arrived; how many."""
+    arrived = [event for event in client.events if isinstance(event, MessageArrived)]
+    for event in arrived:
+        client.session.answer(event.sequence)
+    client.pump.flush()
+    client.events.clear()
+    return len(arrived)
+
+
+async def test_deliveries_are_spread_over_the_receivers(world: World) -> None:
+    clients = [await world.client() for _ in range(2)]
+    for client in clients:
+        await client.bind()
+    delivering = asyncio.create_task(deliver(world, *[text("hi")] * 16))
+    await until(lambda: [len(client.events) for client in clients] == [8, 8])
+    assert [answer_all(client) for client in clients] == [8, 8]
+    assert await delivering == [Delivered.TAKEN] * 16
+
+
+async def test_a_receiver_that_is_slow_gets_no_more_than_it_answers_in_time(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    (connection,) = world.listener._connections
+    delivering = asyncio.create_task(deliver(world, *[text("hi")] * 60))
+    for number in range(1, 61):
+        arrived = await client.next()
+        assert isinstance(arrived, MessageArrived)
+        assert arrived.sequence == number
+        await world.clock.advance(timedelta(seconds=0.4))
+        client.session.answer(number)
+        client.pump.flush()
+        await until(lambda: number not in connection.session._pending)  # noqa: B023
+    assert await delivering == [Delivered.TAKEN] * 60
+    assert client.events == []  # nothing came twice
+
+
+async def test_a_receiver_that_is_quick_gets_more_at_once(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    delivering = asyncio.create_task(deliver(world, *[text("hi")] * 100))
+    for at_once in (10, 20, 40):
+        await until(lambda: len(client.events) == at_once)  # noqa: B023
+        answer_all(client)
+    await until(lambda: len(client.events) == 30)
+    answer_all(client)
+    assert await delivering == [Delivered.TAKEN] * 100
+
+
+async def test_a_receiver_that_answers_nothing_keeps_nothing_from_one_that_does(world: World) -> None:
+    dead, lively = [await world.client() for _ in range(2)]
+    for client in (dead, lively):
+        await client.bind()
+    delivering = asyncio.create_task(deliver(world, *[text("hi")] * 20))
+    await until(lambda: [len(dead.events), len(lively.events)] == [10, 10])
+    answer_all(lively)
+    await until(lambda: sum(found.session.in_flight for found in world.listener._connections) == 10)
+    await world.clock.advance(timedelta(seconds=11))
+    await until(lambda: len(lively.events) == 10)
+    answer_all(lively)
+    assert await delivering == [Delivered.TAKEN] * 20
+    delivering = asyncio.create_task(deliver(world, *[text("hi")] * 20))
+    await until(lambda: len(lively.events) == 20)
+    answer_all(lively)
+    assert await delivering == [Delivered.TAKEN] * 20
+    assert len(dead.events) == 10
+
+
+async def test_a_customer_stays_bound_while_time_is_driven(world: World) -> None:
     listener = SmppListener(ListenerConfig(port=0), world.product, world.database, world.clock, line=DrivenClock())
     await listener.start()
     assert listener.port is not None
@@ -220,8 +296,8 @@ async def test_a_customer_stays_bound_while_days_are_driven(world: World) -> Non
     await client.bind()
     until_then = world.clock.now() + timedelta(minutes=1)
     waiting = asyncio.create_task(listener.deliver("customer", [text("hi")] * 60, until_then))
-    await until(lambda: len(client.events) == 50)
-    await world.clock.advance(timedelta(days=3))
+    await until(lambda: len(client.events) == 10)
+    await world.clock.advance(timedelta(hours=3))
     client.session.enquire(0.0)
     client.pump.flush()
     await until(lambda: client.session._enquired_at is None)
@@ -279,11 +355,14 @@ async def test_what_the_product_does_not_take_is_refused(world: World, failure: 
     ("fields", "state"),
     [
         ({"source_addr": ""}, status.ESME_RINVSRCADR),
-        ({"source_addr_ton": 2, "source_addr": "4255550199"}, status.ESME_RINVSRCADR),
+        ({"source_addr_ton": 2, "source_addr": "42555501"}, status.ESME_RINVSRCADR),
         ({"destination_addr": "12"}, status.ESME_RINVDSTADR),
         ({"text": b"refuse me"}, status.ESME_RSUBMITFAIL),
         ({"data_coding": 4}, status.ESME_RSUBMITFAIL),
         ({"data_coding": 0xF5}, status.ESME_RSUBMITFAIL),
+        ({"data_coding": 0x0A}, status.ESME_RSUBMITFAIL),
+        ({"data_coding": 0x14}, status.ESME_RSUBMITFAIL),
+        ({"dest_addr_ton": 2}, status.ESME_RINVDSTADR),
         ({"schedule_delivery_time": "200101000000000+"}, 0x61),
         ({"schedule_delivery_time": "soon"}, 0x61),
         ({"schedule_delivery_time": "000001000000000R", "validity_period": "000000010000000R"}, 0x62),
@@ -305,6 +384,9 @@ async def test_refusals_have_statuses_of_their_own(world: World, fields: dict[st
         ({"source_addr_ton": 5, "source_addr": "LANDLINE"}, "LANDLINE", "hello"),
         ({"source_addr_ton": 3, "source_addr": "55501"}, "55501", "hello"),
         ({"source_addr_ton": 0}, OURS, "hello"),
+        ({"source_addr_ton": 2}, OURS, "hello"),  # as Kannel has it unless told otherwise
+        ({"source_addr_ton": 1, "source_addr": "55501"}, "55501", "hello"),
+        ({"text": "мир".encode("utf-16-be"), "data_coding": 0x18}, OURS, "мир"),  # flash
         ({"text": "Grüße".encode("latin-1"), "data_coding": 3}, OURS, "Grüße"),
         ({"text": "мир".encode("utf-16-be"), "data_coding": 8}, OURS, "мир"),
         ({"text": b"", "tlvs": ((0x0424, b"x" * 500),)}, OURS, "x" * 500),
@@ -380,15 +462,15 @@ async def test_submissions_under_one_sequence_number_are_each_answered(world: Wo
 
 
 async def test_an_account_has_a_rate(world: World) -> None:
-    world.product.account = Account("customer", ResourceId(uuid4()), rate_per_s=1.0)
+    world.product.account = Account("customer", ResourceId(uuid4()), rate_per_s=10.0)
     client = await world.client()
     await client.bind()
-    client.submit()
-    client.submit()
-    assert sorted([await client.status(), await client.status()]) == [0, status.ESME_RTHROTTLED]
-    await world.clock.advance(timedelta(seconds=2))
-    client.submit()
-    assert await client.status() == 0
+    for seconds, submitted, taken in ((0, 15, 10), (0.52, 5, 5), (0.52, 6, 5), (5, 12, 10)):
+        await world.clock.advance(timedelta(seconds=seconds))
+        for _ in range(submitted):
+            client.submit()
+        statuses = [await client.status() for _ in range(submitted)]
+        assert statuses == [0] * taken + [status.ESME_RTHROTTLED] * (submitted - taken)
 
 
 async def test_a_connection_that_does_not_bind_is_cut(world: World) -> None:
@@ -427,7 +509,7 @@ async def test_a_connection_that_is_made_after_it_was_given_up_ends(world: World
     await until(lambda: client.closed)
 
 
-async def test_a_message_can_be_asked_for_but_not_cancelled(world: World) -> None:
+async def test_a_message_can_be_asked_for_but_not_replaced(world: World) -> None:
     client = await world.client()
     await client.bind()
     client.submit()
@@ -435,15 +517,47 @@ async def test_a_message_can_be_asked_for_but_not_cancelled(world: World) -> Non
     assert isinstance(taken, Answered)
     client.session.request(Command.QUERY_SM, pdu.QuerySm(taken.message_id), None, 0.0)
     client.session.request(Command.QUERY_SM, pdu.QuerySm("nonsense"), None, 0.0)
-    client.session.request(Command.CANCEL_SM, pdu.CancelSm(message_id=taken.message_id), None, 0.0)
+    client.session.request(Command.REPLACE_SM, pdu.ReplaceSm(taken.message_id), None, 0.0)
     client.pump.flush()
-    known, unknown, cancelled = [await client.next() for _ in range(3)]
+    known, unknown, replaced = [await client.next() for _ in range(3)]
     assert isinstance(known, Answered)
     assert known.body == pdu.QueryAnswer(taken.message_id, "", MessageState.ENROUTE)
     assert isinstance(unknown, Answered)
     assert unknown.status == status.ESME_RQUERYFAIL
-    assert isinstance(cancelled, Answered)
-    assert cancelled.status == 0x11
+    assert isinstance(replaced, Answered)
+    assert replaced.status == 0x13
+
+
+@pytest.mark.parametrize(
+    ("asked", "passed"),
+    [
+        ({"message_id": "0" * 31 + "7"}, Cancellation(UUID(int=7))),
+        ({"message_id": "0" * 31 + "7-2", "source_addr": "55501"}, Cancellation(UUID(int=7), "55501")),
+        (
+            {"source_addr_ton": 1, "source_addr": OURS[1:], "dest_addr_ton": 1, "destination_addr": PHONE[1:]},
+            Cancellation(None, OURS, PHONE),
+        ),
+        ({"message_id": "nonsense"}, None),
+        ({"source_addr": "55501"}, None),
+        ({}, None),
+    ],
+)
+async def test_what_a_cancel_sm_names_is_passed_on(
+    world: World, asked: dict[str, Any], passed: Cancellation | None
+) -> None:
+    client = await world.client()
+    await client.bind()
+    client.session.request(Command.CANCEL_SM, pdu.CancelSm(**asked), None, 0.0)  # nothing waits yet
+    client.submit()
+    client.session.request(Command.CANCEL_SM, pdu.CancelSm(**asked), None, 0.0)
+    client.pump.flush()
+    statuses = [await client.status() for _ in range(3)]
+    assert statuses == [0x11, 0, 0 if passed else 0x11]
+    assert world.product.cancellations == ([passed] * 2 if passed else [])
+    world.product.failure = Unavailable("away")
+    client.session.request(Command.CANCEL_SM, pdu.CancelSm(**asked), None, 0.0)
+    client.pump.flush()
+    assert await client.status() == (status.ESME_RSYSERR if passed else 0x11)
 
 
 async def test_a_part_sent_again_does_not_send_its_text_twice(world: World) -> None:

@@ -7,19 +7,22 @@ given before, which grows by a tenth every second without complaint, until nothi
 _SLOWER = 0.7
 _GROWTH_PER_S = 1.1
 _BURST_S = 0.1
-"""How much of a second's messages may be sent at once."""
 
 
 class Pace:
     """Ask `allowance`, send that many at most, tell `sent`; tell `throttled` for each such answer."""
 
-    def __init__(self, now: float, *, rate_per_s: float | None = None, pause_s: float = 1.0) -> None:
+    def __init__(
+        self, now: float, *, rate_per_s: float | None = None, pause_s: float = 1.0, burst_s: float = _BURST_S
+    ) -> None:
+        """`burst_s`: how much of a second's messages may be sent at once."""
         self._fixed = rate_per_s
         self._pause_s = pause_s
         self._learnt: float | None = None
         self._highest = 0.0
         self._paused_until = now
-        self._tokens = 1.0
+        self._burst_s = burst_s
+        self._tokens = max((rate_per_s or 0.0) * burst_s, 1.0)
         self._filled_at = self._grown_at = self._counted_at = now
         self._slowed_at = now - 1.0
         self._count = 0
@@ -41,7 +44,7 @@ class Pace:
         rate = self.rate_per_s
         if rate is None:
             return None
-        self._tokens = min(self._tokens + (now - self._filled_at) * rate, max(rate * _BURST_S, 1.0))
+        self._tokens = min(self._tokens + (now - self._filled_at) * rate, max(rate * self._burst_s, 1.0))
         self._filled_at = now
         return int(self._tokens)
 

@@ -95,6 +95,8 @@ class Session:
         self._owed: dict[int, int] = {}
         self._tokens = 0
         self._bind_sequence = 0
+        # The peer's unbind while it is owed answers: its sequence number, and when it is answered without them.
+        self._unbind: tuple[int, float] | None = None
         self._opened_at = self._heard_at = self._active_at = now
         self._enquired_at: float | None = None
 
@@ -175,11 +177,11 @@ class Session:
         else:
             self._active_at = now
             try:
-                self._take_allowed(frame, command, sequence, events)
+                self._take_allowed(frame, command, sequence, now, events)
             except MalformedPdu as error:
                 self._refuse(command, sequence, error.status, events)
 
-    def _take_allowed(self, frame: bytes, command: int, sequence: int, events: list[Event]) -> None:
+    def _take_allowed(self, frame: bytes, command: int, sequence: int, now: float, events: list[Event]) -> None:
         if command in _WINDOWED and len(self._owed) >= self.limits.peer_window:
             throttled = status.ESME_RTHROTTLED if self.role is Role.SMSC else status.ESME_RX_T_APPN
             self._refuse(command, sequence, throttled, events)
@@ -190,10 +192,21 @@ class Session:
             self._owed[sequence] = command
             events.append(MessageArrived(sequence, message))
         elif command == _UNBIND:
-            self._out.append(_header(HEADER_BYTES, _UNBIND | RESPONSE, 0, sequence))
-            events.append(self._end(Unbound(by_peer=True)))
+            self._take_unbind(sequence, now, events)
         else:
             self._take_other(command, sequence, pdu.decode(frame, strict=self._strict), events)
+
+    def _take_unbind(self, sequence: int, now: float, events: list[Event]) -> None:
+        """What the peer asked before is answered first: it would have to ask again what it heard nothing of."""
+        self._unbind = (sequence, now + self.limits.response_s)
+        self._step(Step.UNBIND)
+        events.append(Unbound(by_peer=True))
+        if not self._owed:
+            self._answer_unbind(sequence)
+
+    def _answer_unbind(self, sequence: int) -> None:
+        self._out.append(_header(HEADER_BYTES, _UNBIND | RESPONSE, 0, sequence))
+        self._step(Step.END)
 
     def _take_other(self, command: int, sequence: int, body: pdu.Body | None, events: list[Event]) -> None:
         if isinstance(body, pdu.Bind):
@@ -304,9 +317,8 @@ class Session:
         if self.state is State.CLOSED:
             return  # the peer has gone; what it asked is settled on our side all the same
         if state != status.ESME_ROK:
-            self._out.append(_header(HEADER_BYTES, command | RESPONSE, state, sequence))
-            return
-        if body is not None:
+            octets = b""
+        elif body is not None:
             octets = pdu.encode_body(body)
         elif command == _DELIVER:
             octets = b"\0"
@@ -314,7 +326,9 @@ class Session:
             octets = pdu.c_octets(message_id, 65)
         else:
             octets = b""
-        self._out.append(_header(HEADER_BYTES + len(octets), command | RESPONSE, 0, sequence) + octets)
+        self._out.append(_header(HEADER_BYTES + len(octets), command | RESPONSE, state, sequence) + octets)
+        if self._unbind is not None and not self._owed:
+            self._answer_unbind(self._unbind[0])
 
     def unbind(self, now: float) -> None:
         """Ask to end the session; `Unbound` follows. Answers to what is in flight are still taken."""
@@ -379,6 +393,8 @@ class Session:
         enquire_at = self._enquire_at()
         if enquire_at is not None:
             instants.append(enquire_at)
+        if self._unbind is not None:
+            instants.append(self._unbind[1])
         if self.state in BOUND:
             if self.limits.inactivity_s is not None:
                 instants.append(self._active_at + self.limits.inactivity_s)
@@ -393,6 +409,9 @@ class Session:
             return events
         self._expire_pending(now, events)
         if self.ended:
+            return events
+        if self._unbind is not None and now >= self._unbind[1]:
+            self._answer_unbind(self._unbind[0])
             return events
         lost = self._outlived(now)
         if lost is not None:

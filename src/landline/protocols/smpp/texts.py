@@ -4,6 +4,7 @@ Long texts (SMPP 3.4 has three ways): a header in the user data (3GPP TS 23.040 
 §5.3.2.24), or one message with the whole text in message_payload (§5.3.2.32).
 """
 
+from collections.abc import Callable
 from enum import Enum
 
 from msgspec import Struct
@@ -12,7 +13,7 @@ from landline.protocols.smpp.commands import ESM_UDH, Tag
 from landline.protocols.smpp.pdu import ShortMessage, Tlvs, tlv
 from landline.protocols.smstext import Concatenation, MalformedHeader, decode_gsm, encode_gsm, parse_header, split
 
-_LATIN1_SINGLE, _LATIN1_PART = 140, 134
+_OCTETS_SINGLE, _OCTETS_PART = 140, 134
 
 
 class LongStyle(Enum):
@@ -25,10 +26,12 @@ class LongStyle(Enum):
 
 
 class Alphabet(Enum):
-    """What data_coding 0, the SMSC's default alphabet, is with an SMSC; LATIN1 sends data_coding 3 instead."""
+    """What data_coding 0, the SMSC's default alphabet, is with an SMSC. LATIN1 sends data_coding 3 instead, and UTF8 no
+    more than ASCII as 0: whoever reads 0 otherwise reads these as well."""
 
     GSM = "gsm"
     LATIN1 = "latin1"
+    UTF8 = "utf8"
     UCS2 = "ucs2"
 
 
@@ -91,19 +94,46 @@ def decode(data_coding: int, octets: bytes, default: Alphabet = Alphabet.GSM) ->
         return octets.decode("utf-16-be", "replace")
     if data_coding & 0xF0 in (0xC0, 0xD0):
         return decode_gsm(octets)
+    if data_coding & _GENERAL == data_coding and data_coding & _WITH_BITS:
+        return _BY_BITS[data_coding >> 2 & 3](octets)
     if data_coding == 0x00:
         return _default(octets, default)
-    if data_coding == 0x01:
-        return octets.decode("ascii", "replace")
     return octets.decode(_CHARSETS.get(data_coding, "latin-1"), "replace")
 
 
+_GENERAL, _WITH_BITS = 0x5F, 0x50
+"""3GPP TS 23.038 §4: the general group without compression whose bits 3 and 2 say the alphabet, with a class (a "flash"
+message, say) or to be deleted once read. Without either it is SMPP's own table."""
+_BY_BITS: tuple[Callable[[bytes], str], ...] = (
+    decode_gsm,
+    lambda octets: octets.decode("latin-1"),
+    lambda octets: octets.decode("utf-16-be", "replace"),
+    lambda octets: octets.decode("latin-1"),
+)
+# What calls itself ASCII and has octets beyond is Latin-1, as a rule.
 _CHARSETS = {0x03: "latin-1", 0x05: "shift_jis", 0x06: "iso8859_5", 0x07: "iso8859_8", 0x0D: "euc_jp", 0x0E: "euc_kr"}
+
+
+def is_text(data_coding: int) -> bool:
+    """Whether `decode` reads it as what it is: no octets, no pictograms, nothing compressed or reserved."""
+    if data_coding < 0x10:
+        return data_coding in _TEXTS
+    if data_coding >= 0xC0:
+        return data_coding & 0xF4 != 0xF4
+    return data_coding & _GENERAL == data_coding and data_coding >> 2 & 3 in (0, 2)
+
+
+_TEXTS = frozenset((0x00, 0x01, 0x08, *_CHARSETS))
 
 
 def _default(octets: bytes, default: Alphabet) -> str:
     if default is Alphabet.GSM:
         return decode_gsm(octets)
+    if default is Alphabet.UTF8:
+        try:
+            return octets.decode()
+        except UnicodeDecodeError:
+            return octets.decode("latin-1")  # a customer that was not told, with whom nothing is to be lost
     return octets.decode("latin-1" if default is Alphabet.LATIN1 else "utf-16-be", "replace")
 
 
@@ -114,15 +144,19 @@ def _encoded(text: str, alphabet: Alphabet) -> tuple[int, list[bytes]]:
             if len(whole) <= 160:
                 return 0x00, [whole]
             return 0x00, [encode_gsm(part) or b"" for part in split(text)]
-    if alphabet is Alphabet.LATIN1:
+    coding, charset = _SENT_AS.get(alphabet, (0x08, ""))
+    if charset:
         try:
-            octets = text.encode("latin-1")
+            octets = text.encode(charset)
         except UnicodeEncodeError:
             pass
         else:
-            size = _LATIN1_PART if len(octets) > _LATIN1_SINGLE else _LATIN1_SINGLE
-            return 0x03, [octets[start : start + size] for start in range(0, len(octets), size)] or [b""]
+            size = _OCTETS_PART if len(octets) > _OCTETS_SINGLE else _OCTETS_SINGLE
+            return coding, [octets[start : start + size] for start in range(0, len(octets), size)] or [b""]
     return 0x08, _ucs2(text)
+
+
+_SENT_AS = {Alphabet.LATIN1: (0x03, "latin-1"), Alphabet.UTF8: (0x00, "ascii")}
 
 
 def _ucs2(text: str) -> list[bytes]:

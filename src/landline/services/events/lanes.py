@@ -54,7 +54,7 @@ class Lane:
     pumps: int = 0
     starting: int = 0
     """Pumps that have not taken their first step."""
-    width: float = _FIRST
+    width: int = _FIRST
     next_slot: datetime | None = None
     """When the endpoint's allowed rate lets the next request go."""
     starved: bool = False
@@ -153,7 +153,7 @@ class Lanes:
             self._pumps.add(pump)
             pump.add_done_callback(partial(self._ended, lane))
 
-    def _width(self, lane: Lane) -> float:
+    def _width(self, lane: Lane) -> int:
         # When half of all requests are under way, nobody takes many more: some must be left for everybody.
         return lane.width if len(self._pumps) < IN_FLIGHT_LIMIT / 2 else min(lane.width, _NARROWEST)
 
@@ -261,7 +261,9 @@ class Lanes:
 
     def _adapt(self, lane: Lane, outcome: Outcome) -> None:
         if outcome.status is None or outcome.status >= 500 or outcome.status == 429:
-            lane.width = max(lane.width / 2, _NARROWEST)
+            lane.width = max(
+                lane.width // 2, _NARROWEST
+            )  # whole: else a pump too many ends and is begun again, for ever
         elif lane.width < _WIDEST:
             lane.width += 1
             self._start(lane)

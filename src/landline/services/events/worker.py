@@ -167,7 +167,7 @@ class EventsWorker:
             self._lanes.take(rows)
             due = await records.next_due(database, self._lanes.skipped())
         except Unavailable:
-            self._scheduled(now)
+            self._rows_due = now  # at the next look, which is not to be at once
             raise
         if due is not None:
             self._scheduled(due)

@@ -17,6 +17,7 @@ import structlog
 from landline.core.errors import Conflict, Invalid, NotFound
 from landline.core.ids import ResourceId
 from landline.ports.clock import Clock
+from landline.protocols.smpp.texts import Alphabet
 from landline.services.numbers.service import Numbers
 from landline.services.sms import records_esme as records
 from landline.services.sms.model import esme
@@ -48,6 +49,7 @@ class Settings:
     """No rate at all."""
     receipts: bool | None = None
     texts: Sequence[str] | None = None
+    alphabet: Alphabet | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +238,7 @@ def _changed(account: EsmeAccount, settings: Settings) -> EsmeAccount:
         rate_per_s=None if settings.unlimited else rate,
         receipts=account.receipts if settings.receipts is None else settings.receipts,
         texts=account.texts if settings.texts is None else tuple(settings.texts),
+        alphabet=settings.alphabet or account.alphabet,
     )
 
 

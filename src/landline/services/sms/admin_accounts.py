@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from landline.core.ids import ResourceId
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Access, Handler, Route
+from landline.protocols.smpp.texts import Alphabet
 from landline.services.sms.accounts import Accounts, Settings
 from landline.services.sms.model.esme import EsmeAccount
 from landline.wire.base import Wire
@@ -24,6 +25,7 @@ class AccountChange(Wire, forbid_unknown_fields=True):
     rate_per_s: float | UnsetType | None = UNSET
     receipts: bool | None = None
     texts: list[str] | None = None
+    alphabet: Alphabet | None = None
 
 
 class NewAccount(AccountChange, kw_only=True):
@@ -41,6 +43,7 @@ class AccountShape(msgspec.Struct, rename="camel"):
     rate_per_s: float | None
     receipts: bool
     texts: tuple[str, ...]
+    alphabet: Alphabet
     created_at: datetime
     password: str | UnsetType = UNSET
 
@@ -124,6 +127,7 @@ def _settings(asked: AccountChange) -> Settings:
         unlimited=rate is None,
         receipts=asked.receipts,
         texts=asked.texts,
+        alphabet=asked.alphabet,
     )
 
 
@@ -137,6 +141,7 @@ def _shape(account: EsmeAccount, password: str | UnsetType = UNSET) -> AccountSh
         account.rate_per_s,
         account.receipts,
         account.texts,
+        account.alphabet,
         account.created_at,
         password,
     )

@@ -4,7 +4,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -14,7 +14,7 @@ import structlog
 from landline.core.errors import Conflict, Invalid, Refusal, Unavailable
 from landline.core.ids import ResourceId
 from landline.ports.clock import Clock
-from landline.ports.esme_gateway import Account, CustomerSubmission, MessageStatus, ReportOut, ReportWish
+from landline.ports.esme_gateway import Account, Cancellation, CustomerSubmission, MessageStatus, ReportOut, ReportWish
 from landline.protocols.smpp.commands import MessageState
 from landline.services.sms import records_esme as records
 from landline.services.sms.accounts import Accounts
@@ -29,6 +29,9 @@ from landline.store.group_commit import GroupCommit
 log = structlog.get_logger()
 
 _TEXT_LIMIT = 2048  # as `wire.sms.SendMessageRequest`
+_CANCELED_AT_ONCE = 1000
+Cancel = Callable[[UUID, UUID], Awaitable[bool]]
+"""`News.cancel`."""
 
 
 class Sends(Protocol):
@@ -54,12 +57,15 @@ class Sends(Protocol):
 class Esme:
     """See the module. `on_bound` is set by the worker of this process, if it has one."""
 
-    def __init__(self, database: Database, clock: Clock, accounts: Accounts, out: EsmeOut, sends: Sends) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, accounts: Accounts, out: EsmeOut, sends: Sends, cancel: Cancel
+    ) -> None:
         self._database = database
         self._clock = clock
         self._accounts = accounts
         self._out = out
         self._sends = sends
+        self._cancel = cancel
         self._remembering: GroupCommit[list[Origin], None] = GroupCommit(self._remember, lanes=2)
         self.on_bound: Callable[[str], None] = _nothing
 
@@ -126,12 +132,12 @@ class Esme:
         except Unavailable:  # they stand for nothing, and the sweep finds them
             log.warning("sms.esme_not_forgotten", count=len(messages))
 
-    async def expired(self, account: Account, reports: Sequence[ReportOut]) -> None:
+    async def unsubmitted(self, account: Account, reports: Sequence[ReportOut]) -> None:
         """See `ports.esme_gateway.Gateway`."""
         if not reports:
             return
         async with self._database.transaction() as connection:
-            woken = await self._out.expired(connection, account.resource, account.system_id, reports)
+            woken = await self._out.unsubmitted(connection, account.resource, account.system_id, reports)
         self._out.committed(woken)
 
     async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:
@@ -144,7 +150,19 @@ class Esme:
             return None
         if row["state"] not in FINAL:
             return MessageStatus(MessageState.ENROUTE)
-        return MessageStatus(esme.receipt_state(row["state"] == State.DELIVERED, row["code"]), row["ended_at"])
+        delivered = row["state"] == State.DELIVERED
+        return MessageStatus(esme.receipt_state(delivered, row["code"], row["canceled"]), row["ended_at"])
+
+    async def cancel(self, account: Account, named: Cancellation) -> int:
+        """See `ports.esme_gateway.Gateway`. At most 1,000 at once."""
+        async with self._database.connection() as connection:
+            found = await records.waiting(
+                connection, account.resource, account.system_id, named, limit=_CANCELED_AT_ONCE
+            )
+        canceled = 0
+        for message_id in found:
+            canceled += await self._cancel(account.resource, message_id)
+        return canceled
 
 
 class PlannedSends:

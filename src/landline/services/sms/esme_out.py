@@ -12,7 +12,7 @@ from landline.ports.clock import Clock
 from landline.ports.esme_gateway import ReportOut
 from landline.services.sms import records_esme as records
 from landline.services.sms.accounts import Accounts
-from landline.services.sms.model import details, esme
+from landline.services.sms.model import esme
 from landline.services.sms.model.messages import State
 from landline.services.sms.records import Row
 from landline.services.sms.records_esme import Ended
@@ -37,14 +37,13 @@ class EsmeOut:
         self.on_waiting: Callable[[str], None] = _nothing
         self.receives: Callable[[str], int] = _nobody
 
-    async def expired(
+    async def unsubmitted(
         self, connection: Connection, resource: ResourceId, system_id: str, reports: Sequence[ReportOut]
     ) -> Woken:
         """Write receipts of what came to nothing before it was accepted. What is returned goes to `committed`."""
         now = self._clock.now()
-        outs = [(time_ordered(now, os.urandom(10)), report) for report in reports]
-        code = details.TEMPORARILY_UNAVAILABLE
-        await records.bring_reports(connection, resource, system_id, outs, code, now)
+        outs = [(time_ordered(now, os.urandom(10)), report, esme.unsubmitted_code(report.state)) for report in reports]
+        await records.bring_reports(connection, resource, system_id, outs, now)
         return await self._announce(connection, {system_id})
 
     async def ended(self, connection: Connection, rows: Sequence[Record]) -> Woken:

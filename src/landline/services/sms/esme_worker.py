@@ -5,7 +5,7 @@ otherwise, given up after its validity. Any number of processes work on it; each
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -29,9 +29,12 @@ log = structlog.get_logger()
 
 _IN_HAND = 1000
 """At most so many of one account in this process's hands; more are claimed when half of them are done."""
+_TO_TRY = 50
+"""No more than that, or than it took of the last, for a customer who left some: what is claimed here for whoever does
+not answer is kept from where it may be bound as well, and put off again and again for whoever is slow."""
 _PATIENCE = timedelta(seconds=30)
 """How long what is in hand waits for a customer that does not read."""
-_LEASE = timedelta(seconds=90)
+_LEASE = timedelta(seconds=60)
 """Longer than patience and the answer to the last that was handed over."""
 _RETRY = timedelta(seconds=1)
 _LOOK = timedelta(minutes=5)
@@ -51,6 +54,8 @@ class _Lane:
     """When to look for more; None until woken."""
     paused_until: datetime
     in_hand: int = 0
+    most: int = _IN_HAND
+    """At most so many in hand."""
     failures: int = 0
 
 
@@ -94,6 +99,9 @@ class EsmeWorker:
         self._woken: set[str] = set()
         self._changed: set[str] = set()
         self._done: list[_Done] = []
+        self._in_hand = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._sweep_at = clock.now()
         esme.on_bound = self._bound
         out.on_waiting = self._wake
@@ -105,6 +113,17 @@ class EsmeWorker:
         """Every other process is dead: take over at once what they had in hand."""
         async with self._database.connection() as connection:
             await records.inherit(connection, self._owner, self._clock.now())
+
+    async def succeed(self, dead: Collection[UUID]) -> None:
+        """These processes are known to be dead: what they had in hand is for others at once."""
+        async with self._database.transaction() as connection:
+            for system_id in await records.release(connection, dead, self._clock.now()):
+                await self._changes.publish(connection, WAITING, system_id)
+
+    async def finish(self) -> None:
+        """Wait until it is written what came of all that was in hand. Nobody may be bound here any more; `run` goes on
+        meanwhile."""
+        await self._idle.wait()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -174,6 +193,9 @@ class EsmeWorker:
             await self._write(done)
             self._done.pop(0)
             done.lane.in_hand -= len(done.rows)
+            self._in_hand -= len(done.rows)
+            if not self._in_hand:
+                self._idle.set()
             self._woken.add(done.lane.system_id)
 
     async def _write(self, done: _Done) -> None:
@@ -195,6 +217,7 @@ class EsmeWorker:
                 await records.put_off(connection, lane.resource, lane.system_id, self._owner, put_off)
             if gone:  # another process may have the account now
                 await self._changes.publish(connection, WAITING, lane.system_id)
+        lane.most = max(len(taken), _TO_TRY) if later else min(2 * lane.most, _IN_HAND)
         if taken:
             lane.failures = 0
         elif later:
@@ -236,16 +259,18 @@ class EsmeWorker:
         return until
 
     async def _claim_for(self, group: asyncio.TaskGroup, lane: _Lane, now: datetime) -> None:
-        room = _IN_HAND - lane.in_hand
+        room = lane.most - lane.in_hand
         if lane.paused_until > now:
             return
-        if room < _IN_HAND // 2:
+        if room < lane.most // 2:
             lane.next_at = None  # what is in hand wakes it
             return
         async with self._database.connection() as connection:
             rows = await records.claim(connection, lane.resource, lane.system_id, self._owner, now, now + _LEASE, room)
             if rows:
                 lane.in_hand += len(rows)
+                self._in_hand += len(rows)
+                self._idle.clear()
                 group.create_task(self._bring(lane, rows))
             if len(rows) < room:
                 due = await records.next_due(connection, lane.resource, lane.system_id)
@@ -265,7 +290,7 @@ def _delivery(row: Record) -> ReportOut | TextOut:
         message_id=row["message_id"],
         sender=row["sender"],
         recipient=row["recipient"],
-        state=model.receipt_state(row["delivered"], row["code"]),
+        state=model.receipt_state(row["delivered"], row["code"], row["canceled"]),
         submitted_at=row["submitted_at"],
         done_at=row["done_at"],
         parts=tuple(row["parts"] or ()),

@@ -1,7 +1,7 @@
 """What carriers bring back: answers to submissions, receipts, texts from phones. Fills the port `CarrierEvents`.
 
 A receipt may be on its way into the database beside the answer it belongs to (engines keep it back until they were told
-that the answer is stored, but other processes may bring it): it is parked then, and `records.unpark` mends it.
+that the answer is stored, but other processes may bring it): it is parked then, and `records_receipts.unpark` mends it.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from landline.services.events.model import Emitted, Event
 from landline.services.events.service import Events
 from landline.services.insights.model import Tally
 from landline.services.insights.service import Insights
-from landline.services.sms import notices
+from landline.services.sms import notices, records_receipts
 from landline.services.sms import records_progress as records
 from landline.services.sms.esme_out import EsmeOut, Woken
 from landline.services.sms.failover import Failover, put_off
@@ -27,7 +27,8 @@ from landline.services.sms.metrics import Counts
 from landline.services.sms.model import details
 from landline.services.sms.model.messages import REPLY, State
 from landline.services.sms.records import ANSWERED_LATE
-from landline.services.sms.records_progress import Deferral, Ending, TakenAfterAll
+from landline.services.sms.records_progress import Deferral, TakenAfterAll
+from landline.services.sms.records_receipts import Ending
 from landline.services.sms.silences import Silences
 from landline.store.blocks import Blocks
 from landline.store.database import Connection, Database, Record
@@ -174,7 +175,7 @@ class News:
     async def unpark(self) -> int:
         """Apply receipts that were parked by this process while another stored their submission; how many."""
         async with self._database.transaction() as connection:
-            parked = await records.unpark(connection, self._clock.now(), 500)
+            parked = await records_receipts.unpark(connection, self._clock.now(), 500)
             done = _Done()
             for carrier in sorted({row["carrier"] for row in parked}):
                 endings = [_parked(row) for row in parked if row["carrier"] == carrier]
@@ -223,11 +224,7 @@ class News:
             self.on_deferred()
 
     async def _store_answers(
-        self,
-        connection: Connection,
-        done: _Done,
-        carrier: str,
-        answers: Sequence[Submitted],
+        self, connection: Connection, done: _Done, carrier: str, answers: Sequence[Submitted]
     ) -> list[tuple[str, Ending]]:
         """Store the answers; the receipts that had come before them."""
         known = [
@@ -255,11 +252,7 @@ class News:
         return [_parked(row) for row in parked]
 
     async def _store_refusals(
-        self,
-        connection: Connection,
-        done: _Done,
-        carrier: str,
-        refused: Sequence[tuple[Submitted, Pending]],
+        self, connection: Connection, done: _Done, carrier: str, refused: Sequence[tuple[Submitted, Pending]]
     ) -> None:
         """Defer what may be tried again in time, or by another carrier; end the rest. Not what another process has
         claimed meanwhile, nor what a carrier has from an earlier hand-over."""
@@ -274,16 +267,22 @@ class News:
         keys = [(pending.resource, answer.key) for answer, pending in refused]
         tried = await records.tried(connection, keys) if self._failover.possible else {}
         await records.attempted(connection, carrier, [(answer, pending.resource) for answer, pending in refused], now)
-        final: list[tuple[UUID, UUID, int]] = []
+        final: list[tuple[Pending, int]] = []
         deferred: list[tuple[Pending, Deferral]] = []
         for answer, pending in refused:
             after = await self._failover.after(answer, pending, tried.get(answer.key, {}), now)
             if isinstance(after, int):
-                final.append((pending.resource, answer.key, after))
+                final.append((pending, after))
             else:
                 deferred.append((pending, after))
-        await self._end(connection, done, final)
+        await self._end_refused(connection, done, final)
         await self._defer(connection, done, deferred)
+
+    async def _end_refused(self, connection: Connection, done: _Done, final: Sequence[tuple[Pending, int]]) -> None:
+        """End what is refused for good, unless another process has claimed it: that one says what follows."""
+        keys = [(pending.resource, pending.submission.key, code) for pending, code in final]
+        ended = await self._end(connection, done, keys, owner=self._blocks.owner)
+        await self._notice_lost(connection, done, [pending for pending, _ in final], ended)
 
     async def _without_taken(
         self, connection: Connection, done: _Done, carrier: str, refused: Sequence[tuple[Submitted, Pending]]
@@ -346,17 +345,19 @@ class News:
         done.failed_over += _moved(done, changed)
         done.deferred = True
         done.left.extend(message.block for message, _ in deferred if not message.alone)
-        if len(changed) < len(deferred):
-            keys = {record["message_id"] for record in changed}
-            others = [message for message, _ in deferred if message.submission.key not in keys and not message.alone]
-            done.lost.update(await self._not_ours(connection, others))
+        await self._notice_lost(connection, done, [message for message, _ in deferred], changed)
 
-    async def _not_ours(self, connection: Connection, messages: Sequence[Pending]) -> set[UUID]:
-        """The blocks of `messages` that another process has claimed."""
-        keys = [(message.resource, message.submission.key) for message in messages]
-        rows = await records.standing(connection, keys, self._blocks.owner)
-        ours = {row["message_id"] for row in rows if row["ours"]}
-        return {message.block for message in messages if message.submission.key not in ours}
+    async def _notice_lost(
+        self, connection: Connection, done: _Done, messages: Sequence[Pending], changed: Sequence[Record]
+    ) -> None:
+        """Find the blocks that another process has claimed, when not all `messages` were `changed`."""
+        if len(changed) < len(messages):
+            keys = {record["message_id"] for record in changed}
+            others = [each for each in messages if each.submission.key not in keys and not each.alone]
+            about = [(each.resource, each.submission.key) for each in others]
+            rows = await records.standing(connection, about, self._blocks.owner)
+            ours = {row["message_id"] for row in rows if row["ours"]}
+            done.lost.update(each.block for each in others if each.submission.key not in ours)
 
     async def _end_reported(
         self,
@@ -369,10 +370,13 @@ class News:
     ) -> None:
         if endings:
             now = self._clock.now()
-            ended = await records.report(connection, carrier, endings, now)
+            ended = await records_receipts.report(connection, carrier, endings, now)
             if len(ended) < len(endings) and not parked:
-                await records.park_repeated(connection, carrier, endings, ended, now)
-            if self._failover.possible and any(record["state"] == State.FAILED for record in ended):
+                await records_receipts.park_repeated(connection, carrier, endings, ended, now)
+            failures = [each for each in endings if each[1].state is State.FAILED]
+            if failures and self._failover.possible:
+                if len(ended) < len(endings):
+                    await records_receipts.failed_elsewhere(connection, carrier, failures, now)
                 ended = await self._fail_over(connection, done, carrier, ended)
             await self._tell(connection, done, ended)
 
@@ -382,6 +386,8 @@ class News:
         """Give what just failed to other carriers where its resource wants that; what has ended for good."""
         now = self._clock.now()
         failed = [record for record in ended if await self._may_go_elsewhere(record, now)]
+        if not failed:
+            return list(ended)
         tried = await records.tried(connection, [(record["resource_id"], record["message_id"]) for record in failed])
         deferred: list[Deferral] = []
         receipts: list[tuple[Submitted, UUID]] = []
@@ -412,11 +418,20 @@ class News:
             return False
         return await self._failover.wants_failover(record["resource_id"])
 
-    async def _end(self, connection: Connection, done: _Done, messages: Sequence[tuple[UUID, UUID, int]]) -> None:
-        if messages:
-            keys = [(resource, message) for resource, message, _ in messages]
-            ended = await records.end(connection, keys, [code for _, _, code in messages], self._clock.now())
-            await self._tell(connection, done, ended)
+    async def _end(
+        self,
+        connection: Connection,
+        done: _Done,
+        messages: Sequence[tuple[UUID, UUID, int]],
+        *,
+        owner: UUID | None = None,
+    ) -> Sequence[Record]:
+        if not messages:
+            return ()
+        keys, codes = [(resource, message) for resource, message, _ in messages], [code for _, _, code in messages]
+        ended = await records.end(connection, keys, codes, self._clock.now(), owner=owner)
+        await self._tell(connection, done, ended)
+        return ended
 
     async def _tell(self, connection: Connection, done: _Done, ended: Sequence[Record]) -> None:
         done.ended.extend(ended)

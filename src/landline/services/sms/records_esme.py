@@ -1,19 +1,29 @@
 """The SQL of customers who speak SMPP: their accounts, which messages are theirs, and what waits for them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from landline.core.ids import ResourceId
-from landline.ports.esme_gateway import CustomerSubmission, ReportOut
+from landline.ports.esme_gateway import Cancellation, CustomerSubmission, ReportOut
+from landline.protocols.smpp.texts import Alphabet
+from landline.services.sms.model import details
 from landline.services.sms.model.esme import EsmeAccount
 from landline.store.database import Connection, Record
 
 _ACCOUNT = (
     "resource_id, system_id, generation, enabled, addresses, binds, send_window, rate_per_s, receipts, texts,"
-    " created_at"
+    " created_at, alphabet"
 )
+
+
+_CANCELED = (
+    f"{{message}}.code = {details.CANCELED} AND EXISTS (SELECT FROM sms_attempts t"
+    " WHERE t.resource_id = {message}.resource_id AND t.message_id = {message}.message_id AND t.carrier = ''"
+    f" AND t.code = {details.CANCELED})"
+)
+"""Whether a message that failed was taken back: carriers' failures have the same code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,7 @@ async def insert_account(connection: Connection, stored: Stored) -> bool:
     account = stored.account
     row = await connection.fetchrow(
         f"INSERT INTO sms_esme_accounts ({_ACCOUNT}, secret)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING RETURNING system_id",
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING RETURNING system_id",
         *_columns(account),
         stored.secret,
     )
@@ -65,7 +75,7 @@ async def update_account(connection: Connection, stored: Stored) -> None:
     account = stored.account
     await connection.execute(
         "UPDATE sms_esme_accounts SET generation = $3, enabled = $4, addresses = $5, binds = $6, send_window = $7,"
-        " rate_per_s = $8, receipts = $9, texts = $10, created_at = $11, secret = $12"
+        " rate_per_s = $8, receipts = $9, texts = $10, created_at = $11, alphabet = $12, secret = $13"
         " WHERE resource_id = $1 AND system_id = $2",
         *_columns(account),
         stored.secret,
@@ -128,9 +138,9 @@ async def forget(connection: Connection, resource: ResourceId, messages: Sequenc
 
 
 async def status(connection: Connection, resource: ResourceId, system_id: str, message_id: UUID) -> Record | None:
-    """State, code and end of the account's message; None when it has no such message."""
+    """State, code and end of the account's message, and whether it was `canceled`; None when it has none such."""
     return await connection.fetchrow(
-        "SELECT m.state, m.code, m.ended_at FROM sms_esme_messages e"
+        f"SELECT m.state, m.code, m.ended_at, {_CANCELED.format(message='m')} AS canceled FROM sms_esme_messages e"
         " JOIN sms_messages m USING (resource_id, message_id)"
         " WHERE e.resource_id = $1 AND e.message_id = $2 AND e.system_id = $3",
         resource,
@@ -139,13 +149,34 @@ async def status(connection: Connection, resource: ResourceId, system_id: str, m
     )
 
 
+async def waiting(
+    connection: Connection, resource: ResourceId, system_id: str, named: Cancellation, *, limit: int
+) -> list[UUID]:
+    """The account's messages that `named` names and that may wait in nobody's hands, the oldest first."""
+    rows = await connection.fetch(
+        "SELECT m.message_id FROM sms_messages m JOIN sms_esme_messages e USING (resource_id, message_id)"
+        " WHERE m.resource_id = $1 AND e.system_id = $2 AND m.due_at IS NOT NULL"
+        + (" AND m.message_id = $3" if named.message_id else " AND $3::uuid IS NULL")
+        + (" AND m.sender = $4" if named.sender or not named.message_id else " AND $4 = ''")
+        + (" AND m.recipient = $5" if named.recipient or not named.message_id else " AND $5 = ''")
+        + " ORDER BY m.message_id LIMIT $6",
+        resource,
+        system_id,
+        named.message_id,
+        named.sender,
+        named.recipient,
+        limit,
+    )
+    return [row["message_id"] for row in rows]
+
+
 async def report(connection: Connection, ended: Sequence[Ended], now: datetime) -> set[str]:
     """Write the receipts that are wanted of `ended`; the system ids they are for."""
     rows = await connection.fetch(
         "INSERT INTO sms_esme_out (resource_id, system_id, out_id, due_at, submitted_at, done_at, message_id, code,"
-        "  delivered, sender, recipient, parts)"
+        "  delivered, sender, recipient, parts, canceled)"
         " SELECT m.resource_id, m.system_id, e.out_id, $1, e.submitted_at, e.done_at, m.message_id, e.code,"
-        "  e.delivered, e.sender, e.recipient, m.parts"
+        f"  e.delivered, e.sender, e.recipient, m.parts, {_CANCELED.format(message='e')}"
         " FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::timestamptz[], $7::boolean[],"
         "  $8::integer[], $9::text[], $10::text[]) AS e"
         "  (resource_id, message_id, out_id, submitted_at, done_at, delivered, code, sender, recipient)"
@@ -171,31 +202,31 @@ async def bring_reports(
     connection: Connection,
     resource: ResourceId,
     system_id: str,
-    outs: Sequence[tuple[UUID, ReportOut]],
-    code: int,
+    outs: Sequence[tuple[UUID, ReportOut, int]],
     now: datetime,
 ) -> None:
-    """Write receipts (out id, report) of messages that came to nothing before they were accepted, if the account still
-    is and wants any."""
+    """Write receipts (out id, report, detail code) of messages that came to nothing before they were accepted, if the
+    account still is and wants any."""
     await connection.execute(
         "INSERT INTO sms_esme_out (resource_id, system_id, out_id, due_at, submitted_at, done_at, message_id, code,"
         "  delivered, sender, recipient, parts)"
-        " SELECT a.resource_id, a.system_id, o.out_id, $3, o.submitted_at, o.done_at, o.message_id, $4, false,"
+        " SELECT a.resource_id, a.system_id, o.out_id, $3, o.submitted_at, o.done_at, o.message_id, o.code, false,"
         "  o.sender, o.recipient, string_to_array(o.parts, ',')::smallint[]"
-        " FROM unnest($5::uuid[], $6::timestamptz[], $7::timestamptz[], $8::uuid[], $9::text[], $10::text[],"
-        "  $11::text[]) AS o (out_id, submitted_at, done_at, message_id, sender, recipient, parts)"
+        " FROM unnest($4::uuid[], $5::timestamptz[], $6::timestamptz[], $7::uuid[], $8::text[], $9::text[],"
+        "  $10::text[], $11::integer[]) AS o"
+        "  (out_id, submitted_at, done_at, message_id, sender, recipient, parts, code)"
         " JOIN sms_esme_accounts a ON a.resource_id = $1 AND a.system_id = $2 AND a.receipts",
         resource,
         system_id,
         now,
-        code,
-        [out_id for out_id, _ in outs],
-        [report.submitted_at for _, report in outs],
-        [report.done_at for _, report in outs],
-        [report.message_id for _, report in outs],
-        [report.sender for _, report in outs],
-        [report.recipient for _, report in outs],
-        [",".join(map(str, report.parts)) or None for _, report in outs],
+        [out_id for out_id, _, _ in outs],
+        [report.submitted_at for _, report, _ in outs],
+        [report.done_at for _, report, _ in outs],
+        [report.message_id for _, report, _ in outs],
+        [report.sender for _, report, _ in outs],
+        [report.recipient for _, report, _ in outs],
+        [",".join(map(str, report.parts)) or None for _, report, _ in outs],
+        [code for _, _, code in outs],
     )
 
 
@@ -228,7 +259,7 @@ async def bring_text(
 
 _COLUMNS_OUT = (
     "resource_id, system_id, out_id, message_id, attempts, submitted_at, done_at, code, delivered, sender, recipient,"
-    " body, parts"
+    " body, parts, canceled"
 )
 
 
@@ -303,6 +334,16 @@ async def inherit(connection: Connection, owner: UUID, now: datetime) -> None:
     await connection.execute("UPDATE sms_esme_out SET owner = NULL, due_at = $2 WHERE owner <> $1", owner, now)
 
 
+async def release(connection: Connection, owners: Collection[UUID], now: datetime) -> set[str]:
+    """Nothing is in the hands of `owners` any more; the system ids it waits for."""
+    rows = await connection.fetch(
+        "UPDATE sms_esme_out SET owner = NULL, due_at = $2 WHERE owner = ANY($1) RETURNING system_id",
+        list(owners),
+        now,
+    )
+    return {row["system_id"] for row in rows}
+
+
 async def give_up(connection: Connection, before: UUID, kept: int) -> dict[str, int]:
     """Delete what is older than the id `before`, and of each account all but the latest `kept`; how many of each."""
     rows = await connection.fetch(
@@ -350,6 +391,7 @@ def _columns(account: EsmeAccount) -> tuple[object, ...]:
         account.receipts,
         account.texts,
         account.created_at,
+        account.alphabet.value,
     )
 
 
@@ -366,5 +408,6 @@ def _stored(row: Record) -> Stored:
         receipts=row["receipts"],
         texts=tuple(row["texts"]),
         created_at=row["created_at"],
+        alphabet=Alphabet(row["alphabet"]),
     )
     return Stored(account, row["secret"])

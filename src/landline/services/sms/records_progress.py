@@ -1,4 +1,5 @@
-"""The SQL of what becomes of accepted messages: handed over, refused, deferred, taken, reported, ended."""
+"""The SQL of what becomes of accepted messages: handed over, refused, deferred, taken, ended. Their receipts:
+`records_receipts`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,15 +16,6 @@ from landline.store.sharing import shared
 
 Key = tuple[UUID, UUID]
 """Resource and message."""
-
-
-class Ending(Struct, frozen=True):
-    """A message's end, to be written unless it has ended already."""
-
-    state: State
-    code: int
-    at: datetime
-    segments_delivered: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +50,12 @@ _IN_HAND = (
 )
 """A message in a block of this process, or claimed under one. Another may have it when we could not renew the lease."""
 
-_CHANGED = (
+CHANGED = (
     "RETURNING m.resource_id, m.message_id, m.block_id, m.accepted_at, m.sender, m.recipient, m.tag, m.segments,"
     " m.segments_delivered, m.report_wanted, m.state, m.code, m.ended_at, m.attempts, m.carrier, m.report_by,"
     " m.valid_until, m.route, m.doubt"
 )
+"""What is told of a message that was changed."""
 
 
 async def submitted(
@@ -98,104 +91,24 @@ async def submitted(
 
 PARKED_FOR = timedelta(minutes=10)
 """A receipt that was parked longer ago is of no message whose answer could still come."""
-_SKEW = timedelta(seconds=5)
-"""Between a receipt and the answer to its message, by the clocks of two machines; and between repeated receipts."""
-_NEWEST = (
-    "ON CONFLICT (carrier, carrier_message_id) DO UPDATE SET parked_at = excluded.parked_at, at = excluded.at,"
-    " state = excluded.state, code = excluded.code, segments_delivered = excluded.segments_delivered"
-)
-
-_REPORT = f"""
-WITH receipt AS MATERIALIZED (
-    SELECT *
-    FROM unnest($3::smallint[], $4::integer[], $5::timestamptz[], $6::smallint[], $7::integer[], $8::integer[])
-        AS s (state, code, at, segments_delivered, first, last)
-    CROSS JOIN LATERAL unnest(($9::text[])[first:last]) AS r (carrier_message_id)
-),
-known AS MATERIALIZED (
-    SELECT r.*, s.resource_id, s.message_id FROM receipt r LEFT JOIN LATERAL (
-        SELECT resource_id, message_id FROM sms_submissions
-        WHERE carrier = $1 AND carrier_message_id = r.carrier_message_id
-        LIMIT 1 -- never all of the carrier's at once
-    ) s ON true
-),
-parked AS (
-    INSERT INTO sms_parked_receipts (carrier, carrier_message_id, parked_at, at, state, code, segments_delivered)
-    SELECT $1, carrier_message_id, $2, at, state, code, segments_delivered FROM known WHERE message_id IS NULL
-    ORDER BY carrier_message_id {_NEWEST}
-)
-UPDATE sms_messages m SET state = k.state, code = k.code, ended_at = k.at, due_at = NULL, claim_id = NULL,
-    segments_delivered = coalesce(k.segments_delivered, CASE WHEN k.state = {int(State.DELIVERED)} THEN m.segments
-    ELSE 0 END)
-FROM known k WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.state < {int(State.DELIVERED)}
-    AND (k.state = {int(State.DELIVERED)} OR m.carrier = $1)
-{_CHANGED}
-"""
 
 
-async def report(
-    connection: Connection, carrier: str, endings: Sequence[tuple[str, Ending]], now: datetime
+async def end(
+    connection: Connection, keys: Sequence[Key], codes: Sequence[int], at: datetime, *, owner: UUID | None = None
 ) -> list[Record]:
-    """End the messages that `endings` name by the carrier's ids; those ended now. Unknown ids are parked. A failure
-    counts from the carrier that has the message now: that of one which was given up before does not end it."""
-    by_id: dict[str, Ending] = {}
-    for carrier_message_id, ending in endings:
-        by_id.setdefault(carrier_message_id, ending)  # repeated, the first counts
-    alike = shared(by_id.items(), lambda item: item[1])
-    return await connection.fetch(
-        _REPORT,
-        carrier,
-        now,
-        [ending.state for ending in alike.keys],
-        [ending.code for ending in alike.keys],
-        [ending.at for ending in alike.keys],
-        [ending.segments_delivered for ending in alike.keys],
-        alike.first,
-        alike.last,
-        [carrier_message_id for carrier_message_id, _ in alike.rows],
-    )
-
-
-async def park_repeated(
-    connection: Connection, carrier: str, endings: Sequence[tuple[str, Ending]], ended: Sequence[Record], now: datetime
-) -> None:
-    """Park those of the `endings` just reported whose messages had ended before; `ended` are those that did now. The
-    carrier may have used their ids again, for messages whose answers are not stored yet."""
-    await connection.execute(
-        "INSERT INTO sms_parked_receipts (carrier, carrier_message_id, parked_at, at, state, code, segments_delivered)"
-        " SELECT DISTINCT ON (r.id) $1, r.id, $2::timestamptz, r.at, r.state, r.code, r.segments_delivered"
-        " FROM unnest($3::text[], $4::smallint[], $5::integer[], $6::timestamptz[], $7::smallint[])"
-        "  AS r (id, state, code, at, segments_delivered)"
-        " JOIN LATERAL (SELECT resource_id, message_id FROM sms_submissions"
-        "  WHERE carrier = $1 AND carrier_message_id = r.id LIMIT 1) s ON true"
-        " JOIN LATERAL (SELECT 1 FROM sms_messages m WHERE m.resource_id = s.resource_id"
-        f"  AND m.message_id = s.message_id AND m.state >= {int(State.DELIVERED)} AND m.ended_at < $9"
-        "  AND m.message_id <> ALL($8::uuid[]) LIMIT 1) m ON true"
-        f" {_NEWEST}",
-        carrier,
-        now,
-        [carrier_message_id for carrier_message_id, _ in endings],
-        [ending.state for _, ending in endings],
-        [ending.code for _, ending in endings],
-        [ending.at for _, ending in endings],
-        [ending.segments_delivered for _, ending in endings],
-        [record["message_id"] for record in ended],
-        now - _SKEW,
-    )
-
-
-async def end(connection: Connection, keys: Sequence[Key], codes: Sequence[int], at: datetime) -> list[Record]:
-    """Fail the (resource, message) `keys` with `codes`, those that have not ended; those ended now."""
+    """Fail the (resource, message) `keys` with `codes`, those that have not ended; those ended now. With an `owner`
+    only what is in its hands."""
     return await connection.fetch(
         f"UPDATE sms_messages m SET state = {int(State.FAILED)}, code = k.code, ended_at = $4, due_at = NULL,"
         " claim_id = NULL, segments_delivered = 0"
         " FROM unnest($1::uuid[], $2::uuid[], $3::integer[]) AS k (resource_id, message_id, code)"
         " WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id"
-        f" AND m.state < {int(State.DELIVERED)} {_CHANGED}",
+        f" AND m.state < {int(State.DELIVERED)} AND ($5::uuid IS NULL OR {_IN_HAND.format('$5')}) {CHANGED}",
         [resource for resource, _ in keys],
         [message for _, message in keys],
         codes,
         at,
+        owner,
     )
 
 
@@ -249,7 +162,7 @@ async def defer(
         "  AS k (resource_id, message_id, due_at, carrier, doubt, was, attempts)"
         f" WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.carrier = k.was"
         f" AND m.attempts = k.attempts AND ($8 OR m.state < {int(State.DELIVERED)} AND {_IN_HAND.format('$9')})"
-        f" {_CHANGED}, k.was",
+        f" {CHANGED}, k.was",
         [deferral.resource for deferral in deferrals],
         [deferral.message for deferral in deferrals],
         [deferral.due for deferral in deferrals],
@@ -288,7 +201,7 @@ WITH found AS (
 UPDATE sms_messages m SET due_at = m.report_by, claim_id = NULL, carrier = k.carrier,
     doubt = coalesce(k.settled, m.doubt)
 FROM found k WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id
-{_CHANGED}, k.was
+{CHANGED}, k.was
 """
 
 
@@ -345,8 +258,10 @@ async def cancel(connection: Connection, resource: UUID, message: UUID, now: dat
     if found is None:
         return False
     await connection.execute(
+        # After the try it was put off by, also where that was in the same instant.
         "INSERT INTO sms_attempts (resource_id, message_id, at, carrier, code, temporary, reason)"
-        " VALUES ($1, $2, $3, '', $4, false, 'canceled')",
+        " SELECT $1, $2, greatest($3, max(at) + interval '1 microsecond'), '', $4, false, 'canceled'"
+        " FROM sms_attempts WHERE resource_id = $1 AND message_id = $2",
         resource,
         message,
         now,
@@ -474,20 +389,4 @@ async def next_deferred(
         now,
         carriers,
         pause,
-    )
-
-
-async def unpark(connection: Connection, now: datetime, limit: int) -> list[Record]:
-    """Parked receipts whose submission was stored since (another process stored it), taken out; of the latest."""
-    return await connection.fetch(
-        "DELETE FROM sms_parked_receipts WHERE ctid = ANY(ARRAY("
-        " SELECT p.ctid FROM (SELECT ctid, carrier, carrier_message_id, parked_at FROM sms_parked_receipts"
-        "  WHERE parked_at > $1 ORDER BY parked_at DESC LIMIT 5000) p"
-        " JOIN LATERAL (SELECT submitted_at FROM sms_submissions WHERE carrier = p.carrier"
-        "  AND carrier_message_id = p.carrier_message_id LIMIT 1) s ON s.submitted_at > p.parked_at - $2::interval"
-        " LIMIT $3))"
-        " RETURNING carrier, carrier_message_id, state, code, at, segments_delivered",
-        now - PARKED_FOR,
-        _SKEW,
-        limit,
     )

@@ -30,7 +30,9 @@ from landline.protocols.smpp.states import Role
 log = structlog.get_logger()
 
 _BIND_TRIES = 3
-_CANCEL_FAILED, _REPLACE_FAILED = 0x11, 0x13  # ESME_RCANCELFAIL, ESME_RREPLACEFAIL: nothing waits here to be changed
+_WINDOW_AT_FIRST = 10
+"""deliver_sm unanswered; more and more for who answers quickly."""
+_CANCEL_FAILED, _REPLACE_FAILED = 0x11, 0x13  # ESME_RCANCELFAIL, ESME_RREPLACEFAIL
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +44,8 @@ class Handed:
     """After this it is not handed over any more."""
     acknowledged: "asyncio.Future[int | None]"
     """The status of the customer's answer; None when none came."""
+    at: float = 0.0
+    """When it was handed over last."""
 
 
 class Owner(Desk, Protocol):
@@ -67,6 +71,9 @@ class Connection:
         self.session = Session(Role.SMSC, self._now(), owner.limits)
         self.pump = Pump(self.session, self._now, self._happened, self._lost, backpressure=True)
         self.account: Account | None = None
+        self.stalled = False
+        """Whether it left a deliver_sm unanswered and has answered none since."""
+        self._window = _WINDOW_AT_FIRST
         self._failed_binds = 0
         self._events: list[Event] = []
         self._wakeup = asyncio.Event()
@@ -89,6 +96,7 @@ class Connection:
 
     def hand(self, handed: Handed) -> None:
         """Send a deliver_sm; the caller has seen that the window is free."""
+        handed.at = self._now()
         self.session.deliver(handed.body, handed, self._now())
         self.pump.flush_soon()
 
@@ -112,17 +120,33 @@ class Connection:
     @property
     def free(self) -> int:
         """How many deliver_sm may be handed over now."""
-        return self.session.free if self.session.can_deliver and self.pump.writable else 0
+        if not self.session.can_deliver or not self.pump.writable:
+            return 0
+        return max(min(self.session.free, self._window - self.session.in_flight), 0)
 
     def _happened(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, Answered):
+                self.stalled = False
+                if isinstance(event.context, Handed):
+                    self._learn(self._now() - event.context.at)
                 settle(event.context, event.status)
             elif isinstance(event, Unanswered):
+                self.stalled = True
+                self._window = max(self._window // 2, 1)
                 settle(event.context, None)
             elif not isinstance(event, PduRefused):  # the session has answered those
                 self._events.append(event)
         self._wakeup.set()
+
+    def _learn(self, took_s: float) -> None:
+        """A customer that works on one delivery after the other answers the last of a large window too late, and would
+        be brought it again, and again too late: it gets what it answers within half of its time."""
+        limits = self._owner.limits
+        if took_s < limits.response_s / 4:
+            self._window = min(self._window + 1, limits.window)
+        elif took_s > limits.response_s / 2:
+            self._window = max(self._window - 1, 1)
 
     async def _act(self, events: list[Event]) -> None:
         taken: list[Taken] = []
@@ -136,7 +160,12 @@ class Connection:
             elif isinstance(event, RequestArrived) and isinstance(event.body, pdu.DataSm):
                 taken.append(self._take(event.sequence, event.body.as_short_message()))
             elif isinstance(event, RequestArrived):
+                await self._submit(taken)  # it may ask about what was submitted just before
+                taken = []
                 await self._request(event)
+        await self._submit(taken)
+
+    async def _submit(self, taken: list[Taken]) -> None:
         begun: list[UUID] = []
         try:
             if taken and not self._gone and self.account is not None:
@@ -184,8 +213,8 @@ class Connection:
     async def _request(self, event: RequestArrived) -> None:
         if event.command == Command.QUERY_SM and isinstance(event.body, pdu.QuerySm):
             await self._query(event.sequence, event.body)
-        elif event.command == Command.CANCEL_SM:
-            self.session.answer(event.sequence, _CANCEL_FAILED)
+        elif event.command == Command.CANCEL_SM and isinstance(event.body, pdu.CancelSm):
+            await self._cancel(event.sequence, event.body)
         elif event.command == Command.REPLACE_SM:
             self.session.answer(event.sequence, _REPLACE_FAILED)
         else:
@@ -205,6 +234,18 @@ class Connection:
         else:
             done = times.write(found.done_at) if found.done_at is not None else ""
             self.session.answer(sequence, body=pdu.QueryAnswer(query.message_id, done, found.state))
+
+    async def _cancel(self, sequence: int, cancel: pdu.CancelSm) -> None:
+        assert self.account is not None, "the session lets no one ask unbound"
+        named = intake.named_by(cancel)
+        try:
+            canceled = await self._owner.gateway.cancel(self.account, named) if named is not None else 0
+            result = status.ESME_ROK if canceled else _CANCEL_FAILED
+        except Unavailable as error:
+            log.warning("smpp.customer_put_off", system_id=self.account.system_id, count=1, reason=error.message)
+            result = status.ESME_RSYSERR
+        if not self.session.ended:
+            self.session.answer(sequence, result)
 
     def _lost(self) -> None:
         if self._gone:

@@ -9,8 +9,8 @@ from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.texts import Alphabet, LongStyle
 
 
-def bodies(delivery: ReportOut | TextOut) -> list[bytes]:
-    """The bodies of its deliver_sm, one for each part."""
+def bodies(delivery: ReportOut | TextOut, alphabet: Alphabet) -> list[bytes]:
+    """The bodies of its deliver_sm, one for each part; `alphabet` is the account's."""
     if isinstance(delivery, ReportOut):
         message_id = delivery.message_id
         ids = [part_id(message_id, number) for number in delivery.parts] or [message_id.hex]
@@ -21,7 +21,7 @@ def bodies(delivery: ReportOut | TextOut) -> list[bytes]:
         _deliver_sm(
             delivery.sender, delivery.recipient, part.short_message, part.esm_class, part.data_coding, part.tlvs
         )
-        for part in texts.write(delivery.text, LongStyle.UDH8, Alphabet.GSM, reference)
+        for part in texts.write(delivery.text, LongStyle.UDH8, alphabet, reference)
     ]
 
 

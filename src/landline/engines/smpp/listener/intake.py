@@ -15,16 +15,18 @@ from landline.engines.smpp.listener import refusals
 from landline.engines.smpp.listener.texts import Begun, Texts
 from landline.engines.smpp.records import Whole
 from landline.ports.clock import Clock
-from landline.ports.esme_gateway import Account, CustomerSubmission, Gateway, ReportWish
+from landline.ports.esme_gateway import Account, Cancellation, CustomerSubmission, Gateway, ReportOut, ReportWish
 from landline.protocols.smpp import status, texts, times
+from landline.protocols.smpp.commands import MessageState, Ton
 from landline.protocols.smpp.joiner import GroupKey, TextPart, part_of
-from landline.protocols.smpp.pdu import ShortMessage
+from landline.protocols.smpp.pdu import CancelSm, ShortMessage
+from landline.protocols.smpp.texts import Alphabet
 
 log = structlog.get_logger()
 
 _WISH = 0x03  # §5.2.17: bits 1-0 of registered_delivery
+_E164_LEAST = 7
 _WISHES = {wish.value: wish for wish in ReportWish}
-_BINARY = frozenset((0x02, 0x04, 0x09))  # §5.2.19: octets and pictograms
 
 
 @dataclass(slots=True)
@@ -86,10 +88,28 @@ def message_of(told: str) -> UUID | None:
         return None
 
 
+def named_by(cancel: CancelSm) -> Cancellation | None:
+    """What `cancel` takes back; None when that is nothing that can be. Service types are not told apart."""
+    sender = _sender_of(cancel.source_addr_ton, cancel.source_addr)
+    recipient = number_of(cancel.dest_addr_ton, cancel.destination_addr)
+    if cancel.message_id:
+        message_id = message_of(cancel.message_id)
+        return Cancellation(message_id, sender, recipient) if message_id is not None else None
+    return Cancellation(None, sender, recipient) if sender and recipient else None
+
+
+def _sender_of(ton: int, address: str) -> str:
+    """The sender an address is. Clients have one TON for all their senders, and some leave it at "national": whose
+    sender it is decides whether it may send, so that its digits may say what it is."""
+    if ton != Ton.ALPHANUMERIC and address.isdigit() and (ton != Ton.INTERNATIONAL or len(address) < _E164_LEAST):
+        return number_of(Ton.UNKNOWN, address)
+    return number_of(ton, address)
+
+
 def take(desk: Desk, account: Account, sequence: int, message: ShortMessage) -> Taken:
     """Read one submit_sm; what cannot be accepted has its status already."""
     now = desk.clock.now()
-    sender = number_of(message.source_addr_ton, message.source_addr)
+    sender = _sender_of(message.source_addr_ton, message.source_addr)
     recipient = number_of(message.dest_addr_ton, message.destination_addr)
     taken = Taken(sequence, sender=sender, recipient=recipient, wish=_WISHES[message.registered_delivery & _WISH])
     if desk.over_rate(account, desk.line.now().timestamp()):
@@ -100,12 +120,12 @@ def take(desk: Desk, account: Account, sequence: int, message: ShortMessage) -> 
         taken.status = status.ESME_RINVDSTADR
     elif message.sm_default_msg_id:
         taken.status = refusals.RINVDFTMSGID
-    elif _is_binary(message.data_coding):
+    elif not texts.is_text(message.data_coding):
         taken.status = status.ESME_RSUBMITFAIL
     elif message.schedule_delivery_time or message.validity_period:
         _read_times(taken, message, now)
     if taken.status == status.ESME_ROK:
-        _read_text(taken, message)
+        _read_text(taken, message, account.alphabet)
     return taken
 
 
@@ -121,14 +141,10 @@ def _read_times(taken: Taken, message: ShortMessage, now: datetime) -> None:
             taken.status = refusals.RINVEXPIRY
 
 
-def _is_binary(coding: int) -> bool:
-    return coding in _BINARY or coding & 0xF4 == 0xF4  # 3GPP TS 23.038 §4: a message class with 8-bit data
-
-
-def _read_text(taken: Taken, message: ShortMessage) -> None:
+def _read_text(taken: Taken, message: ShortMessage, default: Alphabet) -> None:
     piece = texts.read(message)
     if piece.concatenation is None:
-        taken.text = _storable(texts.decode(piece.data_coding, piece.octets))
+        taken.text = _storable(texts.decode(piece.data_coding, piece.octets, default))
     else:
         taken.part = part_of(taken.sender, taken.recipient, piece.concatenation, piece.data_coding, piece.octets)
 
@@ -181,7 +197,7 @@ async def _submit(desk: Desk, account: Account, items: Sequence[Taken], messages
     parts = [(item, item.part) for item in items if item.part is not None]
     whole = [item for item in items if item.part is None]
     made = [(_whole(item, message_id), [item]) for item, message_id in zip(whole, _ids(desk, len(whole)), strict=True)]
-    finished: list[tuple[GroupKey, UUID]] = []
+    finished: list[tuple[GroupKey, Begun]] = []
     if parts:
         begun, joined = await _keep(desk, account, parts)
         for text in joined:
@@ -189,7 +205,7 @@ async def _submit(desk: Desk, account: Account, items: Sequence[Taken], messages
             of_it = [item for item, part in parts if part.key == key]
             submission = _joined(text, begun[key], of_it[-1])
             made.append((submission, of_it))
-            finished.append((key, submission.message_id))
+            finished.append((key, begun[key]))
     if not made:
         return
     these = [submission.message_id for submission, _ in made]
@@ -201,17 +217,40 @@ async def _submit(desk: Desk, account: Account, items: Sequence[Taken], messages
         if error is not None:
             refused[submission.message_id] = error
             _fail(of_it, refusals.command_status(error))
-    if finished:
-        await _settle(desk.texts(account), finished, refused)
+    if not finished:
+        return
+    try:
+        await _settle(desk, account, finished, refused, [part for _, part in parts])
+    except Unavailable as error:  # what is whole has been accepted; the last parts may come again, and change nothing
+        log.warning("smpp.customer_put_off", system_id=account.system_id, count=len(finished), reason=error.message)
+        keys = {key for key, _ in finished}
+        _fail([item for item, part in parts if part.key in keys], status.ESME_RSYSERR)
 
 
 async def _settle(
-    texts_of: Texts, finished: Sequence[tuple[GroupKey, UUID]], refused: Mapping[UUID, Refusal | Unavailable]
+    desk: Desk,
+    account: Account,
+    finished: Sequence[tuple[GroupKey, Begun]],
+    refused: Mapping[UUID, Refusal | Unavailable],
+    last: Sequence[TextPart],
 ) -> None:
-    """Be done with joined texts; one refused for now stays, so that its last part may be submitted again."""
-    await texts_of.finish([key for key, message_id in finished if message_id not in refused])
+    """Be done with joined texts. One refused for now stays, so that its last part may be submitted again; of one that
+    was refused for good, the parts accepted before these `last` are reported."""
+    texts_of = desk.texts(account)
+    await texts_of.finish([key for key, begun in finished if begun.message_id not in refused])
     for_good = {message_id for message_id, error in refused.items() if not isinstance(error, Unavailable | TooMany)}
-    await texts_of.forget([key for key, message_id in finished if message_id in for_good])
+    failed = [(key, begun) for key, begun in finished if begun.message_id in for_good]
+    now = desk.clock.now()
+    reports = [_failure(key, begun, {part.sequence for part in last if part.key == key}, now) for key, begun in failed]
+    await desk.gateway.unsubmitted(account, [report for report in reports if report is not None])
+    await texts_of.forget([key for key, _ in failed])
+
+
+def _failure(key: GroupKey, begun: Begun, answered: set[int], now: datetime) -> ReportOut | None:
+    accepted = tuple(part for part in begun.parts if part not in answered)
+    if not accepted or begun.wish not in (ReportWish.ALWAYS, ReportWish.ON_FAILURE):
+        return None
+    return ReportOut(begun.message_id, key.sender, key.recipient, MessageState.UNDELIVERABLE, now, now, accepted)
 
 
 async def _keep(

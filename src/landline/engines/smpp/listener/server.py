@@ -3,9 +3,8 @@
 import asyncio
 import socket
 import ssl
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -13,7 +12,8 @@ import structlog
 
 from landline.core.errors import Unavailable
 from landline.engines.smpp.listener import deliveries as outgoing
-from landline.engines.smpp.listener.connection import Connection, Handed, settle
+from landline.engines.smpp.listener.connection import Connection, Handed
+from landline.engines.smpp.listener.customer import Customer
 from landline.engines.smpp.listener.texts import Texts
 from landline.ports.clock import Alarm, Clock
 from landline.ports.esme_gateway import Account, Delivered, Gateway, ReportOut, TextOut
@@ -21,6 +21,7 @@ from landline.protocols.smpp import status
 from landline.protocols.smpp.errors import LocalProtocolError
 from landline.protocols.smpp.pace import Pace
 from landline.protocols.smpp.session import Limits
+from landline.protocols.smpp.texts import Alphabet
 from landline.store.database import Database
 
 log = structlog.get_logger()
@@ -37,6 +38,8 @@ _TEMPORARY = frozenset(
 _TRIES = 3
 """How often a deliver_sm is handed over that was not answered: to the next connection, or after the response timer."""
 _SWEEP_S = 60.0
+_BURST_S = 1.0
+"""How much of a customer's rate may come at once: clients send a second's share as fast as they can and then wait."""
 _HANDSHAKE_S = 10.0
 _BACKLOG = 1024
 """Connections the kernel keeps until we take them: all customers may come back in the same moment."""
@@ -76,21 +79,6 @@ class ListenerCounters:
     undelivered: int = 0
 
 
-@dataclass(slots=True, eq=False)
-class _Customer:
-    """What is known of an account while it is bound."""
-
-    account: Account
-    pace: Pace
-    texts: Texts
-    connections: set[Connection] = field(default_factory=set[Connection])
-    waiting: deque[Handed] = field(default_factory=deque[Handed])
-
-    @property
-    def receives(self) -> bool:
-        return any(connection.session.can_deliver for connection in self.connections)
-
-
 class SmppListener:
     """Fills the role of the SMSC for customers, and the port `Customers`."""
 
@@ -125,7 +113,7 @@ class SmppListener:
         self._database = database
         self._owner = uuid4()
         self._connections: dict[Connection, asyncio.Task[None]] = {}
-        self._customers: dict[str, _Customer] = {}
+        self._customers: dict[str, Customer] = {}
         self._in_hand = 0
         self._servers: list[asyncio.Server] = []
         self._alarm: Alarm | None = None
@@ -174,8 +162,8 @@ class SmppListener:
         self._servers += servers
         return servers[0].sockets[0].getsockname()[1]
 
-    async def close(self) -> None:
-        """Stop listening, unbind every customer, and disconnect after their answers, at most 3 s later."""
+    async def close(self, patience_s: float = 3.0) -> None:
+        """Stop listening, unbind every customer, and disconnect after their answers, at most `patience_s` later."""
         for server in self._servers:
             server.close()
         now = self.line.now().timestamp()
@@ -187,7 +175,7 @@ class SmppListener:
             else:
                 connection.end()
         if tasks:
-            await asyncio.wait(tasks, timeout=3.0)
+            await asyncio.wait(tasks, timeout=patience_s)
         for connection in list(self._connections):
             connection.end()
         for task in [*tasks, *self._timers]:
@@ -201,7 +189,7 @@ class SmppListener:
     def receivers(self, system_id: str) -> int:
         """See `ports.esme_gateway.Customers`."""
         customer = self._customers.get(system_id)
-        return 0 if customer is None else sum(1 for found in customer.connections if found.session.can_deliver)
+        return 0 if customer is None else len(customer.receivers)
 
     def renew(self, account: Account) -> None:
         """See `ports.esme_gateway.Customers`."""
@@ -209,7 +197,7 @@ class SmppListener:
         if customer is None:
             return
         if account.rate_per_s != customer.account.rate_per_s:
-            customer.pace = Pace(self.line.now().timestamp(), rate_per_s=account.rate_per_s)
+            customer.pace = self._pace(account)
         customer.account = account
         for connection in customer.connections:
             connection.renew(account)
@@ -231,8 +219,12 @@ class SmppListener:
         """See `ports.esme_gateway.Customers`."""
         await self._until_answered(deliveries)
         outcomes = [Delivered.TAKEN] * len(deliveries)
+        customer = self._customers.get(system_id)
+        alphabet = Alphabet.GSM if customer is None else customer.account.alphabet
         pending = [
-            (number, body) for number, delivery in enumerate(deliveries) for body in _bodies(system_id, delivery)
+            (number, body)
+            for number, delivery in enumerate(deliveries)
+            for body in _bodies(system_id, delivery, alphabet)
         ]
         for _ in range(_TRIES):
             answers = await self._hand(system_id, [body for _, body in pending], until)
@@ -243,8 +235,8 @@ class SmppListener:
                 elif answer is not Delivered.TAKEN and outcomes[number] is not Delivered.GONE:
                     outcomes[number] = answer
             pending = unanswered
-            if not pending:
-                break
+            if not pending or not self._lively(system_id):
+                break  # whoever answers may be bound to another process
         for number, _ in pending:
             outcomes[number] = Delivered.LATER
         taken = outcomes.count(Delivered.TAKEN)
@@ -263,7 +255,7 @@ class SmppListener:
     async def _hand(self, system_id: str, bodies: Sequence[bytes], until: datetime) -> list[Delivered | None]:
         """Have `bodies` handed over; what came of each, None where no answer came."""
         customer = self._customers.get(system_id)
-        if customer is None or not customer.receives:
+        if customer is None or not customer.receivers:
             return [Delivered.GONE] * len(bodies)
         if self.clock.now() >= until:
             return [Delivered.LATER] * len(bodies)
@@ -276,35 +268,28 @@ class SmppListener:
         answers = await asyncio.gather(*(each.acknowledged for each in handed))
         return [_meaning(system_id, answer) for answer in answers]
 
-    def _drain(self, customer: _Customer) -> None:
-        waiting = customer.waiting
-        if not waiting:
-            return
-        if not customer.receives:
-            while waiting:
-                settle(waiting.popleft(), None)
-            return
-        for connection in customer.connections:
-            free = connection.free
-            while waiting and free:
-                handed = waiting.popleft()
-                if not handed.acknowledged.done():
-                    connection.hand(handed)
-                    free -= 1
+    def _lively(self, system_id: str) -> bool:
+        """Whether to hand over once more what one connection did not answer: to one that does, or to see it is gone."""
+        customer = self._customers.get(system_id)
+        return customer is None or not customer.receivers or bool(customer.lively)
+
+    def _drain(self, customer: Customer) -> None:
+        for connection in customer.drain():
             self._watch(connection)
 
     def admit(self, connection: Connection, account: Account) -> int:
         """See `connection.Owner`."""
         customer = self._customers.get(account.system_id)
         if customer is None:
-            pace = Pace(self.line.now().timestamp(), rate_per_s=account.rate_per_s)
-            customer = _Customer(account, pace, Texts(self._database, account.system_id, self._owner))
-            self._customers[account.system_id] = customer
+            customer = self._customers[account.system_id] = Customer(account, self._pace(account))
         elif len(customer.connections) >= account.binds:
             self.counters.refused_binds += 1
             return status.ESME_RALYBND
         customer.connections.add(connection)
         return status.ESME_ROK
+
+    def _pace(self, account: Account) -> Pace:
+        return Pace(self.line.now().timestamp(), rate_per_s=account.rate_per_s, burst_s=_BURST_S)
 
     def over_rate(self, account: Account, now: float) -> bool:
         """See `intake.Desk`."""
@@ -342,10 +327,7 @@ class SmppListener:
 
     def texts(self, account: Account) -> Texts:
         """See `intake.Desk`."""
-        customer = self._customers.get(account.system_id)
-        if customer is not None:
-            return customer.texts
-        return Texts(self._database, account.system_id, self._owner)  # it was cut while this was under way
+        return Texts(self._database, account.system_id, self._owner, account.alphabet)
 
     def changed(self, connection: Connection) -> None:
         """See `connection.Owner`."""
@@ -422,7 +404,7 @@ class SmppListener:
                 now = self.clock.now().timestamp()
                 instants = [await self._sweep(now)]
                 for customer in self._customers.values():
-                    instants += _expire_waiting(customer.waiting, now)
+                    instants += customer.expire(now)
                 self._gives_up_at = min(instants)
                 await alarm.wait(_instant(self._gives_up_at))
         finally:
@@ -439,13 +421,14 @@ class SmppListener:
                     log.warning("smpp.sweep_put_off", system_id=system_id, reason=error.message)
         return self._sweep_at
 
-    async def _give_up(self, customer: _Customer, now: datetime) -> None:
-        overdue = await customer.texts.overdue(now)
+    async def _give_up(self, customer: Customer, now: datetime) -> None:
+        texts = self.texts(customer.account)
+        overdue = await texts.overdue(now)
         if not overdue:
             return
         log.warning("smpp.incomplete_given_up", system_id=customer.account.system_id, count=len(overdue))
-        await self.gateway.expired(customer.account, [report for _, report in overdue if report is not None])
-        await customer.texts.finish([key for key, _ in overdue])
+        await self.gateway.unsubmitted(customer.account, [report for _, report in overdue if report is not None])
+        await texts.finish([key for key, _ in overdue])
 
 
 class _Refused(asyncio.Protocol):
@@ -455,9 +438,9 @@ class _Refused(asyncio.Protocol):
         transport.close()
 
 
-def _bodies(system_id: str, delivery: ReportOut | TextOut) -> list[bytes]:
+def _bodies(system_id: str, delivery: ReportOut | TextOut, alphabet: Alphabet) -> list[bytes]:
     try:
-        return outgoing.bodies(delivery)
+        return outgoing.bodies(delivery, alphabet)
     except LocalProtocolError as error:
         log.error("smpp.undeliverable", system_id=system_id, reason=str(error))
         return []  # SMPP cannot carry it, now or later: it counts as taken
@@ -475,10 +458,3 @@ def _meaning(system_id: str, answer: int | None) -> Delivered | None:
 
 def _instant(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds + 1e-6, UTC)  # waking just before it would be waking again at once
-
-
-def _expire_waiting(waiting: deque[Handed], now: float) -> list[float]:
-    """Give up what has waited for a free window for too long; when the next has, if there is one."""
-    while waiting and waiting[0].until.timestamp() <= now:
-        settle(waiting.popleft(), None)
-    return [waiting[0].until.timestamp()] if waiting else []

@@ -73,11 +73,11 @@ class _Wished:
 class Texts:
     """The long texts of one account. Every method is durable when it returns; all raise `Unavailable`."""
 
-    def __init__(self, database: Database, system_id: str, owner: UUID) -> None:
+    def __init__(self, database: Database, system_id: str, owner: UUID, alphabet: Alphabet) -> None:
         self._database = database
         self._system_id = system_id
         self._carrier = f"esme:{system_id}"
-        self._records = Records(database, self._carrier, owner, Alphabet.GSM)
+        self._records = Records(database, self._carrier, owner, alphabet)
 
     async def keep(
         self, parts: Sequence[tuple[TextPart, ReportWish]], new_id: Mapping[GroupKey, UUID], now: datetime

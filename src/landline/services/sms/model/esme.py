@@ -11,6 +11,7 @@ from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
 from landline.ports.esme_gateway import Account
 from landline.protocols.smpp.commands import MessageState
+from landline.protocols.smpp.texts import Alphabet
 from landline.services.sms.model import details
 
 ALL_NUMBERS = "*"
@@ -42,11 +43,21 @@ class EsmeAccount:
     texts: tuple[str, ...]
     """The resource's numbers whose texts it gets; `*` for all."""
     created_at: datetime
+    alphabet: Alphabet = Alphabet.GSM
+    """What data_coding 0 means in its texts."""
 
     @property
     def right(self) -> Account:
         """What the listener is told."""
-        return Account(self.system_id, self.resource, self.generation, self.binds, self.window, self.rate_per_s)
+        return Account(
+            self.system_id,
+            self.resource,
+            self.generation,
+            self.binds,
+            self.window,
+            self.rate_per_s,
+            self.alphabet,
+        )
 
     @property
     def seal(self) -> str:
@@ -112,9 +123,11 @@ def is_customers(message_id: UUID) -> bool:
     return (message_id.int >> 76) & 0xF == _CUSTOMERS_VERSION
 
 
-def receipt_state(delivered: bool, code: int) -> MessageState:
+def receipt_state(delivered: bool, code: int, canceled: bool = False) -> MessageState:
     """The message_state (SMPP 3.4 §5.2.28) that says an ended message's detail code: the inverse of how
     `protocols.smpp.status` reads the states of carriers, as far as there is one."""
+    if canceled:
+        return MessageState.DELETED
     return MessageState.DELIVERED if delivered else _STATES.get(code, MessageState.UNDELIVERABLE)
 
 
@@ -124,6 +137,11 @@ _STATES = {
     details.NO_REPORT: MessageState.UNKNOWN,
     details.UNKNOWN: MessageState.UNKNOWN,
 }
+
+
+def unsubmitted_code(state: MessageState) -> int:
+    """The detail code of a text that came to nothing in that state before it was a message."""
+    return details.TEMPORARILY_UNAVAILABLE if state is MessageState.EXPIRED else details.CANCELED
 
 
 def receipt_error(delivered: bool, code: int) -> int:

@@ -1,0 +1,148 @@
+"""The SQL of delivery receipts: what they end, and those that wait because nobody knows their message yet."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from landline.services.sms.model.messages import State
+from landline.services.sms.records_progress import CHANGED, PARKED_FOR
+from landline.store.database import Connection, Record
+from landline.store.sharing import shared
+
+
+class Ending(Struct, frozen=True):
+    """A message's end, to be written unless it has ended already."""
+
+    state: State
+    code: int
+    at: datetime
+    segments_delivered: int | None
+
+
+_SKEW = timedelta(seconds=5)
+"""Between a receipt and the answer to its message, by the clocks of two machines; and between repeated receipts."""
+_NEWEST = (
+    "ON CONFLICT (carrier, carrier_message_id) DO UPDATE SET parked_at = excluded.parked_at, at = excluded.at,"
+    " state = excluded.state, code = excluded.code, segments_delivered = excluded.segments_delivered"
+)
+
+_REPORT = f"""
+WITH receipt AS MATERIALIZED (
+    SELECT *
+    FROM unnest($3::smallint[], $4::integer[], $5::timestamptz[], $6::smallint[], $7::integer[], $8::integer[])
+        AS s (state, code, at, segments_delivered, first, last)
+    CROSS JOIN LATERAL unnest(($9::text[])[first:last]) AS r (carrier_message_id)
+),
+known AS MATERIALIZED (
+    SELECT r.*, s.resource_id, s.message_id FROM receipt r LEFT JOIN LATERAL (
+        SELECT resource_id, message_id FROM sms_submissions
+        WHERE carrier = $1 AND carrier_message_id = r.carrier_message_id
+        LIMIT 1 -- never all of the carrier's at once
+    ) s ON true
+),
+parked AS (
+    INSERT INTO sms_parked_receipts (carrier, carrier_message_id, parked_at, at, state, code, segments_delivered)
+    SELECT $1, carrier_message_id, $2, at, state, code, segments_delivered FROM known WHERE message_id IS NULL
+    ORDER BY carrier_message_id {_NEWEST}
+)
+UPDATE sms_messages m SET state = k.state, code = k.code, ended_at = k.at, due_at = NULL, claim_id = NULL,
+    segments_delivered = coalesce(k.segments_delivered, CASE WHEN k.state = {int(State.DELIVERED)} THEN m.segments
+    ELSE 0 END)
+FROM known k WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.state < {int(State.DELIVERED)}
+    AND (k.state = {int(State.DELIVERED)} OR m.carrier = $1)
+{CHANGED}
+"""
+
+
+async def report(
+    connection: Connection, carrier: str, endings: Sequence[tuple[str, Ending]], now: datetime
+) -> list[Record]:
+    """End the messages that `endings` name by the carrier's ids; those ended now. Unknown ids are parked. A failure
+    counts from the carrier that has the message now: that of one which was given up before does not end it."""
+    by_id: dict[str, Ending] = {}
+    for carrier_message_id, ending in endings:
+        before = by_id.setdefault(carrier_message_id, ending)  # repeated, the first counts; a failure may be taken back
+        if ending.state is State.DELIVERED and before.state is not State.DELIVERED:
+            by_id[carrier_message_id] = ending
+    alike = shared(by_id.items(), lambda item: item[1])
+    return await connection.fetch(
+        _REPORT,
+        carrier,
+        now,
+        [ending.state for ending in alike.keys],
+        [ending.code for ending in alike.keys],
+        [ending.at for ending in alike.keys],
+        [ending.segments_delivered for ending in alike.keys],
+        alike.first,
+        alike.last,
+        [carrier_message_id for carrier_message_id, _ in alike.rows],
+    )
+
+
+async def park_repeated(
+    connection: Connection, carrier: str, endings: Sequence[tuple[str, Ending]], ended: Sequence[Record], now: datetime
+) -> None:
+    """Park those of the `endings` just reported whose messages had ended before; `ended` are those that did now. The
+    carrier may have used their ids again, for messages whose answers are not stored yet."""
+    await connection.execute(
+        "INSERT INTO sms_parked_receipts (carrier, carrier_message_id, parked_at, at, state, code, segments_delivered)"
+        " SELECT DISTINCT ON (r.id) $1, r.id, $2::timestamptz, r.at, r.state, r.code, r.segments_delivered"
+        " FROM unnest($3::text[], $4::smallint[], $5::integer[], $6::timestamptz[], $7::smallint[])"
+        "  AS r (id, state, code, at, segments_delivered)"
+        " JOIN LATERAL (SELECT resource_id, message_id FROM sms_submissions"
+        "  WHERE carrier = $1 AND carrier_message_id = r.id LIMIT 1) s ON true"
+        " JOIN LATERAL (SELECT 1 FROM sms_messages m WHERE m.resource_id = s.resource_id"
+        f"  AND m.message_id = s.message_id AND m.state >= {int(State.DELIVERED)} AND m.ended_at < $9"
+        "  AND m.message_id <> ALL($8::uuid[]) LIMIT 1) m ON true"
+        f" {_NEWEST}",
+        carrier,
+        now,
+        [carrier_message_id for carrier_message_id, _ in endings],
+        [ending.state for _, ending in endings],
+        [ending.code for _, ending in endings],
+        [ending.at for _, ending in endings],
+        [ending.segments_delivered for _, ending in endings],
+        [record["message_id"] for record in ended],
+        now - _SKEW,
+    )
+
+
+async def failed_elsewhere(
+    connection: Connection, carrier: str, endings: Sequence[tuple[str, Ending]], now: datetime
+) -> None:
+    """Keep for whoever picks the next carrier that this one failed messages which are another's by now: those of the
+    `endings` just reported that did not end anything for that reason."""
+    await connection.execute(
+        "INSERT INTO sms_attempts (resource_id, message_id, at, carrier, code, temporary, reason)"
+        " SELECT DISTINCT ON (s.message_id) s.resource_id, s.message_id, $2::timestamptz, $1, r.code, false,"
+        "  'negative receipt'"
+        " FROM unnest($3::text[], $4::integer[]) AS r (id, code)"
+        " JOIN LATERAL (SELECT resource_id, message_id FROM sms_submissions"
+        "  WHERE carrier = $1 AND carrier_message_id = r.id LIMIT 1) s ON true"
+        " JOIN LATERAL (SELECT 1 FROM sms_messages m WHERE m.resource_id = s.resource_id"
+        f"  AND m.message_id = s.message_id AND m.state < {int(State.DELIVERED)} AND m.carrier <> $1 LIMIT 1) m ON true"
+        " WHERE NOT EXISTS (SELECT FROM sms_attempts a WHERE a.resource_id = s.resource_id"
+        "  AND a.message_id = s.message_id AND a.carrier = $1 AND NOT a.temporary)"
+        " ON CONFLICT DO NOTHING",
+        carrier,
+        now,
+        [carrier_message_id for carrier_message_id, _ in endings],
+        [ending.code for _, ending in endings],
+    )
+
+
+async def unpark(connection: Connection, now: datetime, limit: int) -> list[Record]:
+    """Parked receipts whose submission was stored since (another process stored it), taken out; of the latest."""
+    return await connection.fetch(
+        "DELETE FROM sms_parked_receipts WHERE ctid = ANY(ARRAY("
+        " SELECT p.ctid FROM (SELECT ctid, carrier, carrier_message_id, parked_at FROM sms_parked_receipts"
+        "  WHERE parked_at > $1 ORDER BY parked_at DESC LIMIT 5000) p"
+        " JOIN LATERAL (SELECT submitted_at FROM sms_submissions WHERE carrier = p.carrier"
+        "  AND carrier_message_id = p.carrier_message_id LIMIT 1) s ON s.submitted_at > p.parked_at - $2::interval"
+        " LIMIT $3))"
+        " RETURNING carrier, carrier_message_id, state, code, at, segments_delivered",
+        now - PARKED_FOR,
+        _SKEW,
+        limit,
+    )
