@@ -376,6 +376,9 @@ class SimCarrier:
     async def query(self, carrier_message_id: str, sender: str) -> Receipt | None:
         return self._smsc.ask(carrier_message_id)
 
+    async def room(self) -> int:
+        return self.at_once
+
     async def submit(self, submissions: Sequence[Submission]) -> None:
         smsc = self._smsc
         if not self.up or smsc.dice.random() < smsc.temper.away:

@@ -61,6 +61,9 @@ class ScriptedCarrier:
     async def query(self, carrier_message_id: str, sender: str) -> Receipt | None:
         return self.reports.get(carrier_message_id)
 
+    async def room(self) -> int:
+        return self.at_once
+
     async def submit(self, submissions: Sequence[Submission]) -> None:
         if not self.up:
             raise Unavailable("it is down")

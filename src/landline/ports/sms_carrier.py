@@ -129,6 +129,11 @@ class SmsCarrier(Protocol):
         """Connect; from now on `events` is called."""
         ...
 
+    async def room(self) -> int:
+        """How many messages `submit` takes now; waits while the carrier's window is full. What is looked up about
+        messages after it is still true when they are submitted. Raises `Unavailable` as `submit` does."""
+        ...
+
     async def submit(self, submissions: Sequence[Submission]) -> None:
         """Take messages for handing over; waits while the carrier's window is full. Raises `Unavailable` when the
         carrier cannot take them now (none of them was taken)."""

@@ -1,5 +1,6 @@
 """The SMPP engine's way out, against the project's own SMSC: long texts, throttling, refusals, receipts."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -8,7 +9,7 @@ import pytest
 from tests.support.smpp import crash
 from tests.support.smpp_world import OURS, PHONE, World, until
 
-from landline.core.errors import Invalid
+from landline.core.errors import Invalid, Unavailable
 from landline.engines.smpp.config import Binding, MessageIds, SmppConfig
 from landline.ports.sms_carrier import CrashPolicy, Submission
 from landline.protocols.smpp import pdu, status
@@ -79,6 +80,21 @@ async def test_what_the_carrier_has_and_we_have_not_stored_is_bounded(world: Wor
     world.events.open.set()
     await world.answered(500)
     assert len({text.text for text in world.smsc.texts}) == len(world.smsc.texts) == 500
+
+
+async def test_few_messages_wait_beside_the_window_of_a_slow_carrier(world: World) -> None:
+    """What waits there cannot be taken back: an opt-out that comes meanwhile would not count."""
+    carrier = await world.start(window=10)
+    assert await carrier.room() == 20
+    world.network.swallows = True
+    await world.send(carrier, *(f"message {number}" for number in range(20)))
+    waiting = asyncio.create_task(carrier.room())
+    await until(lambda: carrier.counters()["outbox_submitted"] == 10)
+    assert not waiting.done()
+    carrier._binds.drain()
+    world.network.cut()
+    with pytest.raises(Unavailable):
+        await waiting
 
 
 async def test_throttling_without_end_is_answered_as_refused_for_now(world: World) -> None:

@@ -356,6 +356,23 @@ async def test_an_opt_out_is_heeded_that_came_while_the_hand_over_was_written_do
     assert (await world.message())[1] == 4007
 
 
+async def test_an_opt_out_is_heeded_that_came_while_the_carrier_had_no_room(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    await world.start(world.first)
+
+    async def slow() -> int:
+        await world.gateway.sms.opt_out(world.resource, SENDER, [PHONE])
+        world.clock._offset += timedelta(seconds=5)
+        return 200
+
+    monkeypatch.setattr(world.first, "room", slow)
+    await world.send()
+    await world.clock.advance(timedelta(minutes=1))
+    assert world.first.submissions == []
+    assert (await world.message())[1] == 4007
+
+
 async def test_nothing_is_handed_over_on_answers_that_come_too_late(world: World, monkeypatch: pytest.MonkeyPatch):
     await world.start(world.first)
     world.first.up = False

@@ -74,6 +74,10 @@ class SimulatedCarrier:
         self._workers = [asyncio.create_task(self._intake.run()), asyncio.create_task(self._reporter.run())]
         log.info("carrier.started", carrier=self._name, seed=await self.desk.seed())
 
+    async def room(self) -> int:
+        """See the port."""
+        return self.at_once
+
     async def submit(self, submissions: Sequence[Submission]) -> None:
         """See the port."""
         if self._intake is None:

@@ -135,6 +135,14 @@ class SmppCarrier:
         self._telling = asyncio.create_task(self._tell())
         await self._binds.start()
 
+    async def room(self) -> int:
+        """See the port."""
+        self._check()
+        try:
+            return min(self.at_once, await self._outbox.room())
+        finally:
+            self._outbox.pass_on()
+
     async def submit(self, submissions: Sequence[Submission]) -> None:
         """See the port. Messages that wait for a window when the last bind is lost are answered as refused for now."""
         self._check()

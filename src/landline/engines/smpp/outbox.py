@@ -20,6 +20,7 @@ from landline.protocols.smpp.events import Answered, AnsweredLate
 _UNAVAILABLE = 5001
 _NOT_TO_BE_SENT = 5000
 _LEAST_AT_RISK = 200
+_LEAST_AHEAD = 10
 
 
 class Outgoing(Struct, eq=False):
@@ -65,6 +66,26 @@ class Answer(Struct):
     late: bool = False
 
 
+@dataclass(slots=True)
+class _Rate:
+    """How many there were in the second before this one, or in this one when that is more."""
+
+    second: int = 0
+    before: int = 0
+    present: int = 0
+
+    def count(self, now: float) -> None:
+        second = int(now)
+        if second != self.second:
+            self.before = self.present if second == self.second + 1 else 0
+            self.second, self.present = second, 0
+        self.present += 1
+
+    @property
+    def per_s(self) -> int:
+        return max(self.before, self.present)
+
+
 class Outbox:
     """See the module. Not told answers count as taken, so that a slow service holds `room` back. `held` says whether
     something else does; when that has changed, call `pass_on`."""
@@ -74,12 +95,11 @@ class Outbox:
         self._held = held
         self._encoder = Encoder(config)
         self._queue: deque[Part] = deque()
-        self._limit = max(4 * config.window * config.binds, 500)
-        if config.crash_policy is not CrashPolicy.RESEND:
-            self._limit = config.window * config.binds  # what waits here is in doubt after a crash
+        self._windows = config.window * config.binds
         # What the carrier may have and we have not stored is sent twice after a crash: a window's worth. Small ones
         # would hold sending back at every commit.
-        self._most_at_risk = max(config.window * config.binds, _LEAST_AT_RISK)
+        self._most_at_risk = max(self._windows, _LEAST_AT_RISK)
+        self._rate = _Rate()
         self._not_stored = 0
         """Messages answered whose answer the service has not stored."""
         self._waiters: deque[asyncio.Future[None]] = deque()
@@ -102,12 +122,24 @@ class Outbox:
         """TON, NPI and address of a sender, as they are sent."""
         return self._encoder.source(sender)
 
-    async def room(self) -> None:
-        """Wait until messages may be taken. Raises `Unavailable` when no bind is left meanwhile."""
+    @property
+    def _limit(self) -> int:
+        """How many messages may be open. Besides what is in the windows some wait here, so that these are never empty:
+        what the carrier takes in half a second, for what waits cannot be taken back, as by an opt-out. None do where
+        what waits here is in doubt after a crash."""
+        if self._config.crash_policy is not CrashPolicy.RESEND:
+            return self._windows
+        ahead = min(self._rate.per_s // 2, max(3 * self._windows, 450))
+        return self._windows + max(ahead, _LEAST_AHEAD)
+
+    async def room(self) -> int:
+        """Wait until messages may be taken; how many, some more on a quick carrier, for it is asked the less often.
+        Raises `Unavailable` when no bind is left meanwhile."""
         while self.open >= self._limit or self._held():
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
+        return max(self._limit - self.open, self._rate.per_s // 20)
 
     def take(self, submissions: Sequence[Submission], now: float) -> None:
         """Queue `submissions`; one that SMPP cannot carry is answered as refused."""
@@ -169,6 +201,7 @@ class Outbox:
         part = event.context
         assert isinstance(part, Part)
         outgoing, index = part.outgoing, part.index
+        self._rate.count(now)
         if outgoing.done:
             self._taken_after_all(part, event.status, event.message_id)
             return

@@ -160,7 +160,9 @@ class Worker:
             if not carrier.reachable:  # what waits for it is given to others
                 await alarm.wait(now + _UNREACHED_PAUSE)
                 continue
-            batch = self._handover.next(name, carrier.at_once, now)
+            count = await self._room(carrier) if self._queues[name] else 0
+            now = self._clock.now()
+            batch = self._handover.next(name, count, now) if count else []
             if not batch:
                 await alarm.wait(self._handover.next_at(name, now))
                 continue
@@ -173,6 +175,14 @@ class Worker:
                 continue
             if batch and not await self._hand_over(carrier, batch):
                 await self._pause(name, alarm)
+
+    async def _room(self, carrier: SmsCarrier) -> int:
+        """How many messages may be handed over, waited for before they are looked at: an opt-out that comes while the
+        carrier is slow counts."""
+        try:
+            return await carrier.room()
+        except Unavailable:  # as `_hand_over` is told, which sees to the messages
+            return carrier.at_once
 
     async def _hand_over(self, carrier: SmsCarrier, batch: Sequence[Pending]) -> bool:
         """Whether the carrier took `batch`; if not, something else has been seen to."""
