@@ -354,6 +354,7 @@ class SimCarrier:
         self.name = smsc.name
         self.crash_policy = smsc.policy
         self.at_once = smsc.at_once
+        self.part = None
         self.reachable = True
         self.on_reachable: Callable[[], None] = lambda: None
         self._smsc = smsc

@@ -42,6 +42,7 @@ class ScriptedCarrier:
         self.crash_policy = policy
         self.up = True
         self.at_once = 200
+        self.part: float | None = None
         self.reachable = True
         self.code = code
         self.fate = fate

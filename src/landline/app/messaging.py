@@ -91,6 +91,7 @@ class Messaging:
             defaults=carriers.sender_rates(config),
             carriers=carriers.carrier_rates(config),
             share=base.share,
+            parts=self._parts,
         )
         self._build_worker(failover)
         self._settings = Settings(
@@ -179,6 +180,10 @@ class Messaging:
             country=country,
         )
         self.check_carrier = self._routing.check_carrier
+
+    def _parts(self) -> dict[str, float]:
+        """What part of each carrier that is shared by its binds is this process's."""
+        return {name: carrier.part for name, carrier in self._carriers.items() if carrier.part is not None}
 
     def _slots(self, carrier: SmppConfig) -> Leases:
         base = self._base

@@ -117,6 +117,12 @@ class SmsCarrier(Protocol):
         ...
 
     @property
+    def part(self) -> float | None:
+        """What part of what was bought from the carrier is this process's, by the binds it has: all parts of all
+        processes are 1 together, or less. None when it is not shared by binds."""
+        ...
+
+    @property
     def crash_policy(self) -> CrashPolicy: ...
 
     @property

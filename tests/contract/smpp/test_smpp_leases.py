@@ -106,6 +106,7 @@ async def test_more_processes_than_binds_leave_some_without_until_one_dies(world
     first, second = await cluster.join(), await cluster.join()
     assert bound(first, second) == [1, 0]
     assert (first.reachable, second.reachable) == (True, False)
+    assert (first.part, second.part) == (1, 0)
     told: list[bool] = []
     second.on_reachable = lambda: told.append(second.reachable)
     await cluster.die(first)

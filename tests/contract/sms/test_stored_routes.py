@@ -39,6 +39,7 @@ class Process:
 
     def __init__(self, database: Database, dsn: str, clock: DrivenClock, processes: int = 1) -> None:
         self.processes = processes
+        self.parts: dict[str, float] = {}
         self.changes = Changes(dsn)
         self.numbers = Numbers(database, clock, self.changes)
         self.ids = {"shop": SHOP}
@@ -53,7 +54,13 @@ class Process:
         )
         defaults = {SenderKind.TOLL_FREE: 3.0}
         self.rates = Rates(
-            database, self.changes, clock, defaults=defaults, carriers={"north": 100.0}, share=lambda: self.processes
+            database,
+            self.changes,
+            clock,
+            defaults=defaults,
+            carriers={"north": 100.0},
+            share=lambda: self.processes,
+            parts=lambda: self.parts,
         )
         carrier = SimulatedCarrier(database, clock, seed=1, name="north")
         admin = admin_routing.routes(self.routing, self.rates, self.numbers, {"north": carrier}, self._resolve)
@@ -268,6 +275,20 @@ async def test_processes_share_a_senders_rate_and_a_carriers(here: Process) -> N
     assert bucket is not None
     assert (bucket.rate_per_s, north.rate_per_s) == (0.75, 25)
     assert here.rates.carrier_bucket("north") is north
+
+
+async def test_a_process_without_binds_takes_nothing_of_a_rate_from_those_that_have_them(here: Process) -> None:
+    here.processes, here.parts = 4, {"north": 0.5, "south": 1.0}
+    await here.rates.refresh()
+    north, bucket = here.rates.carrier_bucket("north"), here.rates.bucket((SHOP, OURS))
+    assert north is not None
+    assert bucket is not None
+    assert (bucket.rate_per_s, north.rate_per_s) == (2.25, 50)
+    changed = asyncio.Event()
+    here.rates.on_changed = changed.set
+    here.parts = {"north": 1.0, "south": 1.0}
+    await here.rates.refresh()
+    assert (bucket.rate_per_s, north.rate_per_s, changed.is_set()) == (3, 100, True)
 
 
 async def test_without_news_rates_are_read_once_a_second(

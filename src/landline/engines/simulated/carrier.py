@@ -57,6 +57,11 @@ class SimulatedCarrier:
         return True
 
     @property
+    def part(self) -> float | None:
+        """See the port."""
+        return None
+
+    @property
     def crash_policy(self) -> CrashPolicy:
         """See the port: what was handed over before is recognised by its key."""
         return CrashPolicy.REPEATABLE

@@ -39,6 +39,11 @@ class Binds:
         self._closing = False
 
     @property
+    def held(self) -> int:
+        """How many of the carrier's binds are this process's to keep up."""
+        return len(self._slots.held)
+
+    @property
     def reachable(self) -> bool:
         """Whether a slot is ours and not being given up, be its bind up or being made."""
         return self._reachable and not self._closing

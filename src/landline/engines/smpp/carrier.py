@@ -116,6 +116,11 @@ class SmppCarrier:
         return self._binds.reachable
 
     @property
+    def part(self) -> float | None:
+        """See the port."""
+        return self._binds.held / self._config.binds
+
+    @property
     def at_once(self) -> int:
         """See the port. What waits in the outbox is in doubt after a crash, though it was never sent."""
         config = self._config

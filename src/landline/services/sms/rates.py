@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from statistics import fmean
+from typing import NamedTuple
 
 import structlog
 
@@ -23,13 +25,25 @@ _AGAIN = timedelta(seconds=1)
 FASTEST_PER_S = 100_000.0
 SLOWEST_PER_S = 0.001
 
+_LEAST_PART = 1e-3
+"""Of a process that has none of a carrier's binds: its bucket waits, and is told when that changes."""
+
 Sender = tuple[ResourceId, str]
+
+
+class _Parts(NamedTuple):
+    """What part of each rate is this process's."""
+
+    senders: float
+    carriers: dict[str, float]
 
 
 class Rates:
     """Buckets of senders and carriers, in memory. `defaults` are rates by kind of sender, none for the kinds left out;
     a phone number counts as toll-free or geographic, as its form tells. `carriers` are the rates of those carriers
-    that have one, in segments a second. `share` is how many processes share a rate."""
+    that have one, in segments a second. `share` is how many processes share a rate; `parts` are those of the carriers
+    that are shared by their binds, for a process without any could make nothing of it. A sender's rate is shared as its
+    carriers are on the average, so that all parts together are never more than the whole."""
 
     def __init__(
         self,
@@ -40,6 +54,7 @@ class Rates:
         defaults: Mapping[SenderKind, float],
         carriers: Mapping[str, float],
         share: Callable[[], int],
+        parts: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         self._database = database
         self._changes = changes
@@ -47,9 +62,12 @@ class Rates:
         self._defaults = dict(defaults)
         self._carrier_rates = dict(carriers)
         self._share = share
-        self._shared_by = max(share(), 1)
+        self._bound = parts
+        self._parts = self._parts_now()
         now = clock.now().timestamp()
-        self._carriers = {name: TokenBucket(rate / self._shared_by, now=now) for name, rate in carriers.items()}
+        self._carriers = {
+            name: TokenBucket(rate * self._parts.carriers[name], now=now) for name, rate in carriers.items()
+        }
         self._rates: dict[Sender, float] = {}
         self._buckets: dict[Sender, TokenBucket | None] = {}
         self._version = 0
@@ -65,8 +83,8 @@ class Rates:
     async def refresh(self) -> None:
         """Make sure `bucket` knows the present rates; await it before each `Lanes.take`. Costs nothing while nothing
         changed. With the database away the rates last known stay in force."""
-        share = max(self._share(), 1)
-        if self._read_version == self._version and self._changes.trusted and share == self._shared_by:
+        parts = self._parts_now()
+        if self._read_version == self._version and self._changes.trusted and parts == self._parts:
             return
         now = self._clock.now()
         if self._read_version is not None and self._again_at is not None and now < self._again_at:
@@ -80,7 +98,7 @@ class Rates:
         self._read_version = version
         if self._changes.trusted:
             self._again_at = None
-        self._retune(share)
+        self._retune(parts)
 
     def bucket(self, sender: Sender) -> TokenBucket | None:
         """The bucket that limits `sender`; None when nothing does. For `Lanes(limit=...)`."""
@@ -129,7 +147,13 @@ class Rates:
         rate = self._rates.get(sender)
         if rate is None:
             rate = self.default(sender[1])
-        return None if rate is None else rate / self._shared_by
+        return None if rate is None else rate * self._parts.senders
+
+    def _parts_now(self) -> _Parts:
+        even, bound = 1 / max(self._share(), 1), self._bound()
+        senders = fmean(bound.values()) if bound else even
+        carriers = {name: max(bound.get(name, even), _LEAST_PART) for name in self._carrier_rates}
+        return _Parts(max(senders, _LEAST_PART), carriers)
 
     def _make(self, sender: Sender) -> TokenBucket | None:
         now = self._clock.now().timestamp()
@@ -141,12 +165,12 @@ class Rates:
         bucket = self._buckets[sender] = None if rate is None else TokenBucket(rate, now=now)
         return bucket
 
-    def _retune(self, share: int) -> None:
+    def _retune(self, parts: _Parts) -> None:
         now = self._clock.now().timestamp()
-        changed = share != self._shared_by
-        self._shared_by = share
+        changed = parts != self._parts
+        self._parts = parts
         for carrier, bucket in self._carriers.items():
-            bucket.retune(self._carrier_rates[carrier] / share, now=now)
+            bucket.retune(self._carrier_rates[carrier] * parts.carriers[carrier], now=now)
         for sender, bucket in list(self._buckets.items()):
             rate = self._rate_here(sender)
             if rate == (None if bucket is None else bucket.rate_per_s):
