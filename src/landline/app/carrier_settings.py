@@ -60,7 +60,7 @@ class SmppTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     window: Annotated[int, Meta(ge=1, le=10_000), _says("Requests unanswered on each bind, at most.")] = 50
     rate_per_s: Annotated[Rate | None, _says("submit_sm a second on each bind, at most.")] = None
     carrier_rate_per_s: Annotated[
-        Rate | None, _says("Segments a second over all binds and processes, at most; processes share it by the binds they have.")
+        Rate | None, _says("Segments a second over all binds of all processes, at most, shared by binds.")
     ] = None
     cost: Annotated[Cost | None, _says("What a segment costs, in the currency you reckon in.")] = None
     crash_policy: Annotated[
