@@ -12,6 +12,7 @@ from tests.support.scripted import ScriptedCarrier
 
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
+from landline.ports.clock import Alarm
 from landline.ports.sms_carrier import Submission
 from landline.services.sms.service import Options, To
 from landline.store.database import Database
@@ -80,6 +81,23 @@ async def test_the_timeline_says_what_a_message_waits_for(world: World) -> None:
     await eventually(world.submitted)
     await world.advance(timedelta(seconds=2))
     assert "waits" not in await world.timeline(message)
+
+
+@pytest.mark.parametrize("world", [True], indirect=True)
+async def test_a_timer_that_goes_off_early_stops_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert world.line is not None
+    made = world.line.alarm
+
+    def early() -> Alarm:
+        alarm = made()
+        alarm.ring()  # the first wait ends at once
+        return alarm
+
+    monkeypatch.setattr(world.line, "alarm", early)
+    await world.send()
+    world.carrier.up = True
+    await world.advance(timedelta(seconds=2))
+    await eventually(world.submitted)
 
 
 async def test_what_waits_for_a_carrier_that_was_taken_away_says_so(world: World) -> None:

@@ -217,7 +217,7 @@ class Worker:
         now = self._clock.now()
         late_at = min((until for until in self._handover.untils(carrier) if until > now), default=None)
         line_alarm = self._line.alarm()
-        ringing = asyncio.create_task(_ring_at(line_alarm, again_at, alarm))
+        ringing = asyncio.create_task(_ring_at(self._line, line_alarm, again_at, alarm))
         try:
             while self._line.now() < again_at and (late_at is None or self._clock.now() < late_at):
                 await alarm.wait(late_at)
@@ -458,9 +458,10 @@ class Worker:
         return True
 
 
-async def _ring_at(alarm: Alarm, at: datetime, other: Alarm) -> None:
-    """Ring `other`, which follows another clock, when `alarm`'s reads `at`."""
-    await alarm.wait(at)
+async def _ring_at(clock: Clock, alarm: Alarm, at: datetime, other: Alarm) -> None:
+    """Ring `other`, which follows another clock, once `clock` reads `at`: its `alarm` may go off a little earlier."""
+    while clock.now() < at:
+        await alarm.wait(at)
     other.ring()
 
 
