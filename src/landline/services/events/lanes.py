@@ -261,9 +261,8 @@ class Lanes:
 
     def _adapt(self, lane: Lane, outcome: Outcome) -> None:
         if outcome.status is None or outcome.status >= 500 or outcome.status == 429:
-            lane.width = max(
-                lane.width // 2, _NARROWEST
-            )  # whole: else a pump too many ends and is begun again, for ever
+            # Whole: else a pump too many ends and is begun again, for ever.
+            lane.width = max(lane.width // 2, _NARROWEST)
         elif lane.width < _WIDEST:
             lane.width += 1
             self._start(lane)
