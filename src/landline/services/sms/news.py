@@ -185,6 +185,32 @@ class News:
         return len(parked)
 
     async def _commit(self, news: list[_News]) -> list[None]:
+        if not await self._taken_at_once(news):
+            await self._commit_all(news)
+        return [None] * len(news)
+
+    async def _taken_at_once(self, news: Sequence[_News]) -> bool:
+        """What comes most often and is waited for to send more: one carrier's answers that it took messages, whose
+        receipts have not come before. One statement stores them, which needs no transaction around it. Whether that
+        was all."""
+        carrier = news[0].carrier
+        known: list[tuple[Submitted, Pending]] = []
+        for item in news:
+            if item.carrier != carrier or item.endings or item.late or item.given_up:
+                return False
+            for answer in item.answers:
+                pending = self._handover.in_hand(answer.key)
+                if pending is not None and _is_for(answer, carrier, pending):
+                    if answer.carrier_message_id is None or pending.alone:
+                        return False
+                    known.append((answer, pending))
+        rows = [(answer, pending.resource, pending.block) for answer, pending in known]
+        if rows and await records.taken(self._database, carrier, rows, self._clock.now()):
+            return False
+        self._handover.answered([answer.key for answer, _ in known])
+        return True
+
+    async def _commit_all(self, news: Sequence[_News]) -> None:
         done = _Done()
         async with self._database.transaction() as connection:
             for carrier in dict.fromkeys(item.carrier for item in news):
@@ -202,7 +228,6 @@ class News:
             finished = self._handover.finished()
             emitted = await self._write(connection, done, [self._blocks.closing(finished)] if finished else [])
         self._committed(done, emitted)
-        return [None] * len(news)
 
     async def _write(self, connection: Connection, done: _Done, beside: Sequence[Part] = ()) -> Emitted:
         """Write what is to be told and to be counted, and `beside`, in one statement."""

@@ -11,7 +11,7 @@ from msgspec import Struct
 from landline.ports.sms_carrier import Submitted
 from landline.services.sms.model import details
 from landline.services.sms.model.messages import State
-from landline.store.database import Connection, Record
+from landline.store.database import Connection, Database, Record
 from landline.store.sharing import shared
 
 Key = tuple[UUID, UUID]
@@ -65,18 +65,40 @@ async def submitted(
 
     A carrier that uses an id again means the newer message by it. What was parked long before is another message's.
     """
+    parked = await connection.fetch(_SUBMITTED, *_taken(carrier, taken, at))
+    return [row for row in parked if row["parked_at"] > at - PARKED_FOR] if parked else parked
+
+
+async def taken(
+    database: Database, carrier: str, answers: Sequence[tuple[Submitted, UUID, UUID]], at: datetime
+) -> bool:
+    """Store the same in a transaction of its own; whether receipts are parked for them, for which `submitted` has to be
+    called."""
+    return await database.fetchval(_TAKEN, *_taken(carrier, answers, at))
+
+
+_ANSWERS = """
+WITH answer AS (
+    INSERT INTO sms_submissions (carrier, carrier_message_id, resource_id, message_id, block_id, submitted_at)
+    SELECT $1, a.carrier_message_id, s.resource_id, a.message_id, s.block_id, $2
+    FROM unnest($4::uuid[], $5::uuid[], $6::integer[], $7::integer[]) AS s (resource_id, block_id, first, last)
+    CROSS JOIN LATERAL unnest(($3::text[])[first:last], ($8::uuid[])[first:last]) AS a (carrier_message_id, message_id)
+    ON CONFLICT (carrier, carrier_message_id) DO UPDATE SET resource_id = excluded.resource_id,
+        message_id = excluded.message_id, block_id = excluded.block_id, submitted_at = excluded.submitted_at
+)
+"""
+_SUBMITTED = f"""{_ANSWERS}
+DELETE FROM sms_parked_receipts WHERE carrier = $1 AND carrier_message_id = ANY($3::text[])
+RETURNING carrier_message_id, state, code, at, segments_delivered, parked_at
+"""
+_TAKEN = f"""{_ANSWERS}
+SELECT EXISTS (SELECT FROM sms_parked_receipts WHERE carrier = $1 AND carrier_message_id = ANY($3::text[]))
+"""
+
+
+def _taken(carrier: str, taken: Sequence[tuple[Submitted, UUID, UUID]], at: datetime) -> tuple[object, ...]:
     alike = shared(taken, lambda answer: answer[1:])
-    parked = await connection.fetch(
-        "WITH answer AS ("
-        " INSERT INTO sms_submissions (carrier, carrier_message_id, resource_id, message_id, block_id, submitted_at)"
-        " SELECT $1, a.carrier_message_id, s.resource_id, a.message_id, s.block_id, $2"
-        " FROM unnest($4::uuid[], $5::uuid[], $6::integer[], $7::integer[]) AS s (resource_id, block_id, first, last)"
-        "  CROSS JOIN LATERAL unnest(($3::text[])[first:last], ($8::uuid[])[first:last])"
-        "  AS a (carrier_message_id, message_id)"
-        " ON CONFLICT (carrier, carrier_message_id) DO UPDATE SET resource_id = excluded.resource_id,"
-        "  message_id = excluded.message_id, block_id = excluded.block_id, submitted_at = excluded.submitted_at)"
-        " DELETE FROM sms_parked_receipts WHERE carrier = $1 AND carrier_message_id = ANY($3::text[])"
-        " RETURNING carrier_message_id, state, code, at, segments_delivered, parked_at",
+    return (
         carrier,
         at,
         [answer.carrier_message_id for answer, _, _ in alike.rows],
@@ -86,7 +108,6 @@ async def submitted(
         alike.last,
         [answer.key for answer, _, _ in alike.rows],
     )
-    return [row for row in parked if row["parked_at"] > at - PARKED_FOR] if parked else parked
 
 
 PARKED_FOR = timedelta(minutes=10)
