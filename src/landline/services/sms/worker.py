@@ -11,6 +11,7 @@ from landline.core.errors import Unavailable
 from landline.ports.clock import Alarm, Clock
 from landline.ports.sms_carrier import CrashPolicy, SmsCarrier, Submission
 from landline.services.sms import records_progress as records
+from landline.services.sms.expiry import Expiry
 from landline.services.sms.failover import Failover
 from landline.services.sms.handover import HandOver, Pending, Queue
 from landline.services.sms.model import details
@@ -66,6 +67,7 @@ class Worker:
         self._failover = failover
         self._rates = rates
         self._standing = Standing(database, clock, handover, blocks, news, failover)
+        self._expiry = Expiry(clock, handover, news)
         self._blocks_at_once = 1
         self._due = clock.alarm()
         self._alarms = {name: clock.alarm() for name in carriers}
@@ -75,6 +77,7 @@ class Worker:
         """Blocks claimed from a process that died, of whose messages nobody has said yet which are in doubt."""
         news.on_deferred = self._due.ring
         handover.on_awaiting = self._awaits
+        handover.on_late = self._due.ring
         handover.on_room = self._due.ring
         handover.on_claim_done = self._due.ring
         self._queues = {
@@ -167,7 +170,7 @@ class Worker:
                 await alarm.wait(self._handover.next_at(name, now))
                 continue
             try:
-                batch = await self._standing.check(batch)
+                batch = await self._standing.check(await self._expiry.without_late(batch))
             except Unavailable as error:
                 log.warning("sms.not_handed_over", carrier=name, reason=error.message, messages=len(batch))
                 self._handover.put_back(name, batch, unsure=True)
@@ -208,19 +211,17 @@ class Worker:
             log.warning("sms.carrier_unavailable", carrier=carrier, reason=reason)
 
     async def _pause(self, carrier: str, alarm: Alarm) -> None:
-        """Until the carrier is to be asked again, or until a message has waited too long."""
+        """Until the carrier is to be asked again."""
         again_at = self._line.now() + _CARRIER_PAUSE
         if self._line is self._clock:
             while self._clock.now() < again_at:
                 await alarm.wait(again_at)
             return
-        now = self._clock.now()
-        late_at = min((until for until in self._handover.untils(carrier) if until > now), default=None)
         line_alarm = self._line.alarm()
         ringing = asyncio.create_task(_ring_at(self._line, line_alarm, again_at, alarm))
         try:
-            while self._line.now() < again_at and (late_at is None or self._clock.now() < late_at):
-                await alarm.wait(late_at)
+            while self._line.now() < again_at:
+                await alarm.wait(None)
         finally:
             ringing.cancel()
             await asyncio.gather(ringing, return_exceptions=True)
@@ -239,10 +240,7 @@ class Worker:
                 return
             rest = await self._news.reroute(rest, reason)
             if late:
-                await self._news.give_up(
-                    [(message.resource, message.submission.key, details.TEMPORARILY_UNAVAILABLE) for message in late]
-                )
-                self._handover.answered(message.submission.key for message in late)
+                await self._news.expire(late)
         except Unavailable:
             self._handover.put_back(carrier, list(batch), unsure=True)
         else:
@@ -252,6 +250,7 @@ class Worker:
         while True:
             try:
                 await self._settle()
+                await self._expiry.end_late()
                 await self._leave_unreached()
                 more = await self._claim_blocks() + await self._claim_deferred() if self._handover.has_room() else 0
                 until = None if more else await self._next_due()
@@ -260,7 +259,7 @@ class Worker:
                 more, until = 0, None
             if not more:
                 self._until = until
-                await self._due.wait(until)
+                await self._due.wait(_soonest(until, self._handover.late_at))
 
     def _awaits(self, at: datetime) -> None:
         if self._until is None or at < self._until:
@@ -310,7 +309,7 @@ class Worker:
                 connection, self._clock.now(), self._handover.reached, _UNREACHED_PAUSE
             )
         block = await self._blocks.next_due()
-        return min((at for at in (deferred, block) if at is not None), default=None)
+        return _soonest(deferred, block)
 
     async def _claim_blocks(self) -> int:
         claimed = await self._blocks.claim(self._clock.now(), self._blocks_at_once)
@@ -463,6 +462,10 @@ async def _ring_at(clock: Clock, alarm: Alarm, at: datetime, other: Alarm) -> No
     while clock.now() < at:
         await alarm.wait(at)
     other.ring()
+
+
+def _soonest(*instants: datetime | None) -> datetime | None:
+    return min((at for at in instants if at is not None), default=None)
 
 
 def _reachable(carrier: SmsCarrier) -> Callable[[], bool]:
