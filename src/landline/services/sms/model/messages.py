@@ -47,6 +47,10 @@ time (5002), or no carrier took it in time (5001). A receipt that precedes the c
 """
 
 
+FURTHEST = timedelta(days=35)
+"""How far ahead a message may be scheduled."""
+
+
 @dataclass(frozen=True, slots=True)
 class Blocked:
     """Why a message ends before it comes to any carrier: the ACS detail code (acs-wire.md 4.7), and a line for the
