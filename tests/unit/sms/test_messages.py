@@ -78,6 +78,8 @@ def test_a_repeatability_id_is_a_guid_sent_not_too_long_ago():
         ("banana", None),
         (guid, "yesterday"),
         (guid, "Thu, 19 Nov 2026 01:53:14 GMT"),
+        (guid, "Sat, 21 Nov 99999999999999 00:00:00 GMT"),
+        (guid, "Sat, 21 Nov 2026 00:00:00 +99999999999999999999"),
     ]:
         with pytest.raises(Invalid):
             messages.repeatability(request_id, first_sent, NOW, WINDOW)

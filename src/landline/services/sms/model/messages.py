@@ -171,6 +171,6 @@ def _instant(date: str) -> datetime:
     """The instant of `date`; the recipients of a request all carry the same one."""
     try:
         at = datetime.fromisoformat(date) if date[:4].isdigit() else parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):  # the one for what is no date, the other for numbers too large for one
         raise Invalid("repeatabilityFirstSent is not an RFC 1123 date.", target="repeatabilityFirstSent") from None
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
