@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 from tests.support.gateway import Gateway
-from tests.support.scripted import ScriptedCarrier
+from tests.support.scripted import Fate, ScriptedCarrier
 
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
@@ -72,6 +72,16 @@ async def test_what_waits_for_its_senders_pace_is_not_sent_after_its_validity(wo
     assert len(world.carrier.handed) == 6
     assert max(world.carrier.handed.values()) < accepted_at + timedelta(seconds=60)
     assert await world.database.fetchval("SELECT count(*) FROM sms_blocks") == 0
+
+
+async def test_a_busy_carrier_is_asked_until_the_end_of_the_validity(world: World) -> None:
+    asked: list[float] = []
+    world.carrier.fate = lambda _: asked.append(world.clock.now().timestamp()) or Fate.BUSY
+    [code] = await world.send(1, Options(valid_for_s=60, report_wanted=True))
+    await world.clock.advance(timedelta(seconds=65))
+    assert [round(at - asked[0]) for at in asked] == [0, 5, 15, 35, 55]
+    timeline = await world.timeline(code)
+    assert (timeline["state"], timeline["steps"][-1]["what"]) == ("failed", "reported")
 
 
 async def test_what_waits_far_behind_others_for_a_carrier_that_is_down_ends_in_time(world: World) -> None:

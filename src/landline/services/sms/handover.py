@@ -5,7 +5,7 @@ database for its reports (docs/design/blocks.md). Losing this memory loses nothi
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -15,6 +15,8 @@ from msgspec import Struct
 from landline.core.ids import ResourceId
 from landline.ports.sms_carrier import Submission
 from landline.services.sms.model.pacing import Lanes
+
+_BEFORE = datetime.min.replace(tzinfo=UTC)
 
 
 class Pending(Struct):
@@ -40,6 +42,8 @@ class Pending(Struct):
     unsure: bool = False
     """Whether something may have been decided about it in a commit of whose answer we did not learn."""
     heeds_opt_outs: bool = True
+    asked_again_at: datetime = _BEFORE
+    """When it is to be looked at again whether another carrier may have it while its own is away."""
 
     @property
     def alone(self) -> bool:
@@ -203,6 +207,14 @@ class HandOver:
         """When `next` may give something, after it gave nothing; None when the queue is empty."""
         at = self._queues[carrier].next_at(now.timestamp())
         return None if at is None else datetime.fromtimestamp(at, UTC)
+
+    def waiting(self, carrier: str) -> Iterator[Pending]:
+        """What waits for `carrier`, without taking it."""
+        return iter(self._queues[carrier])
+
+    def take_all(self, carrier: str) -> list[Pending]:
+        """Everything that waits for `carrier`, whatever its pace; each sender's in its order, to be put back so."""
+        return self._queues[carrier].remove_all()
 
     def late(self, now: datetime) -> list[Pending]:
         """Messages that are not to be handed over any more, taken off the queues; they stay in hand. Ask at `late_at`:

@@ -11,6 +11,7 @@ from landline.core.errors import Unavailable
 from landline.ports.clock import Alarm, Clock
 from landline.ports.sms_carrier import CrashPolicy, SmsCarrier, Submission
 from landline.services.sms import records_progress as records
+from landline.services.sms.detours import Detours
 from landline.services.sms.expiry import Expiry
 from landline.services.sms.failover import Failover
 from landline.services.sms.handover import HandOver, Pending, Queue
@@ -29,8 +30,6 @@ _ROWS_AT_ONCE = 4_000
 """A block has at most some 2,000 messages; what was claimed is taken into memory, also beyond its limit."""
 _DEFERRED_AT_ONCE = 500
 _CARRIER_PAUSE = timedelta(seconds=1)
-_SAID_AGAIN = timedelta(minutes=1)
-"""How often it is logged that a carrier takes nothing, while that lasts."""
 _UNREACHED_PAUSE = timedelta(seconds=15)
 """How long work whose carrier this process does not reach is left to others."""
 
@@ -56,8 +55,6 @@ class Worker:
         times the pauses before a carrier that takes nothing is asked again, for that is not driven; None: `clock`."""
         self.beat_s = beat_s
         self._line = line or clock
-        self._refusing: dict[str, datetime] = {}
-        """Carriers that take nothing, and when that was logged last."""
         self._database = database
         self._clock = clock
         self._carriers = carriers
@@ -68,6 +65,7 @@ class Worker:
         self._rates = rates
         self._standing = Standing(database, clock, handover, blocks, news, failover)
         self._expiry = Expiry(clock, handover, news)
+        self._detours = Detours(clock, self._line, handover, news, self._standing, failover, self.look)
         self._blocks_at_once = 1
         self._due = clock.alarm()
         self._alarms = {name: clock.alarm() for name in carriers}
@@ -196,19 +194,10 @@ class Worker:
         except Unavailable as error:
             for message in batch:
                 message.handed = False
-            self._say_refusing(carrier.name, error.message)
-            await self._keep(carrier.name, self._handover.still_in_hand(batch), error.message)
+            await self._detours.refused(carrier, self._handover.still_in_hand(batch), error.message)
             return False
-        if self._refusing.pop(carrier.name, None) is not None:
-            log.info("sms.carrier_available", carrier=carrier.name)
+        self._detours.taken(carrier)
         return True
-
-    def _say_refusing(self, carrier: str, reason: str) -> None:
-        """Once, then now and then: it is asked every second."""
-        now, said_at = self._line.now(), self._refusing.get(carrier)
-        if said_at is None or now - said_at >= _SAID_AGAIN:
-            self._refusing[carrier] = now
-            log.warning("sms.carrier_unavailable", carrier=carrier, reason=reason)
 
     async def _pause(self, carrier: str, alarm: Alarm) -> None:
         """Until the carrier is to be asked again."""
@@ -226,25 +215,6 @@ class Worker:
             ringing.cancel()
             await asyncio.gather(ringing, return_exceptions=True)
             line_alarm.close()
-
-    async def _keep(self, carrier: str, batch: Sequence[Pending], reason: str) -> None:
-        """Give what the carrier did not take to others, put back the rest, and give up what has waited too long."""
-        now = self._clock.now()
-        late = [message for message in batch if message.until <= now]
-        rest = [message for message in batch if message.until > now]
-        try:
-            await self._standing.unmark(batch)
-            if not self._handover.reaches({carrier}):
-                self._handover.put_back(carrier, list(batch))
-                self.look()
-                return
-            rest = await self._news.reroute(rest, reason)
-            if late:
-                await self._news.expire(late)
-        except Unavailable:
-            self._handover.put_back(carrier, list(batch), unsure=True)
-        else:
-            self._handover.put_back(carrier, rest)
 
     async def _look_after_due(self) -> None:
         while True:
