@@ -59,6 +59,19 @@ async def test_a_carrier_that_is_back_in_a_moment_finds_what_waits_for_it(world:
     assert len(world.first.submissions) + len(world.second.submissions) == 90
 
 
+async def test_a_carrier_that_takes_messages_again_has_not_been_away_since_before_that(world: World) -> None:
+    await world.send(1, "first")
+    await world.clock.advance(timedelta(seconds=1))
+    for _ in range(3):
+        world.first.up = False
+        await world.send(30, "campaign")
+        await world.clock.advance(timedelta(seconds=3))
+        world.first.up, world.first.at_once = True, 100
+        await world.clock.advance(timedelta(seconds=2))
+        world.first.at_once = 2
+    assert len(world.first.submissions) > 60
+
+
 async def test_a_message_goes_elsewhere_though_it_stands_behind_others_that_may_not(world: World) -> None:
     only_first = (Choice("first"), Choice("second", 0))
     world.gateway.rules = [Rule(name="ads", tags=("ads",), carriers=only_first, failover=False)]

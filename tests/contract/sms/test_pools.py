@@ -8,7 +8,7 @@ import pytest
 from tests.support.gateway import Gateway
 from tests.support.scripted import ScriptedCarrier
 
-from landline.core.errors import Unauthorized
+from landline.core.errors import NotFound, Unauthorized
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
 from landline.services.sms.keywords import Keywords, preset
@@ -66,6 +66,15 @@ async def test_a_pool_sends_by_the_senders_that_are_still_there(world: World, st
     await world.gateway.numbers.remove(world.resource, B)
     with pytest.raises(Unauthorized):
         await world.chosen()
+
+
+async def test_a_pool_is_removed_once(world: World) -> None:
+    await world.pool(A)
+    await world.gateway.pools.remove(world.resource, "news")
+    with pytest.raises(NotFound):
+        await world.chosen()
+    with pytest.raises(NotFound):
+        await world.gateway.pools.remove(world.resource, "news")
 
 
 async def test_who_opted_out_of_the_sender_he_knew_gets_nothing_from_the_one_that_takes_its_place(
