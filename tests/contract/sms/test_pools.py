@@ -15,6 +15,7 @@ from landline.services.sms.keywords import Keywords, preset
 from landline.services.sms.model.pools import Pool
 from landline.services.sms.pools import Pools
 from landline.services.sms.service import Options, To
+from landline.store.changes import Changes
 from landline.store.database import Connection, Database
 
 A, B = "+18005550100", "+14255550100"
@@ -119,3 +120,25 @@ async def test_what_was_read_before_a_change_is_not_remembered(world: World, dat
     await reading
     assert (await pools.get(world.resource, "news")).senders == (B,)
     assert [language.language for language in await keywords.languages(world.resource, A)] == ["de"]
+
+
+async def test_another_process_hears_of_a_pool_that_is_set_or_removed(
+    world: World, database: Database, dsn: str
+) -> None:
+    changes, heard = Changes(dsn), asyncio.Event()
+    there = Pools(database, changes, world.gateway.numbers)
+    changes.watch("sms.pools", lambda _: heard.set())
+    await changes.start()
+    try:
+        for senders in ((A,), (B,)):
+            heard.clear()
+            await world.pool(*senders)
+            await asyncio.wait_for(heard.wait(), 5)
+            assert (await there.get(world.resource, "news")).senders == senders
+        heard.clear()
+        await world.gateway.pools.remove(world.resource, "news")
+        await asyncio.wait_for(heard.wait(), 5)
+        with pytest.raises(NotFound):
+            await there.get(world.resource, "news")
+    finally:
+        await changes.close()
