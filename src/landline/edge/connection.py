@@ -15,6 +15,7 @@ import structlog
 from landline.core.errors import Invalid, NotServed, Refusal, TooLarge, TooMany, Unavailable
 from landline.edge import answers, request_ids
 from landline.edge.answers import Answers, Gone
+from landline.edge.handshake import descriptor
 from landline.edge.http import Limits, Request, Response
 from landline.edge.room import FEW_BYTES, Room
 
@@ -119,7 +120,7 @@ class HttpConnection(asyncio.Protocol):
         self._answers = Answers(self._transport, self._room, self._loop)
         peer = transport.get_extra_info("peername")
         self._client = peer[0] if peer else ""
-        if not self._room.enter(self, _descriptor(transport), self._loop.time()):
+        if not self._room.enter(self, descriptor(transport), self._loop.time()):
             self._deaf = True
             return self._transport.abort()
         self._connections.add(self)
@@ -462,12 +463,6 @@ class HttpConnection(asyncio.Protocol):
 @lru_cache(maxsize=1024)
 def _lower(name: bytes) -> str:
     return name.decode("latin-1").lower()
-
-
-def _descriptor(transport: asyncio.BaseTransport) -> int:
-    """The number of its file; 0 when it has none."""
-    found = transport.get_extra_info("socket")
-    return found.fileno() if found is not None else 0
 
 
 def _authority(url: bytes) -> str:
