@@ -189,8 +189,11 @@ class HttpConnection(asyncio.Protocol):
         if self._headers_done:
             return  # a trailer: what decides about a request stands before its body (RFC 9110 §6.5.1)
         key = _lower(name) if len(name) <= _LONGEST_KEPT else name.decode("latin-1").lower()
-        if key in self._headers and key in _SINGLE:
-            self._refusal = self._refusal or Refusal(f"The header {key} was sent more than once.", target=key)
+        if key in self._headers:
+            if key in _SINGLE:
+                self._refusal = self._refusal or Refusal(f"The header {key} was sent more than once.", target=key)
+            elif key == "transfer-encoding":
+                value = self._headers[key].encode("latin-1") + b", " + value  # as if on one line (RFC 9110 §5.3)
         self._headers[key] = value.decode("latin-1")
         self._header_count += 1
 
@@ -275,7 +278,7 @@ class HttpConnection(asyncio.Protocol):
         return self._headers["transfer-encoding"].strip().lower() == "chunked" and not self._is_old()
 
     def _is_old(self) -> bool:
-        return self._parser.get_http_version() == "1.0"
+        return self._parser.get_http_version() != "1.1"  # 0.9 and 2.0 are read as well
 
     def _expected(self) -> None:
         """The client waits for a word before it sends its body (RFC 9110 §10.1.1)."""
