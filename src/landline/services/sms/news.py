@@ -17,7 +17,7 @@ from landline.services.events.model import Emitted, Event
 from landline.services.events.service import Events
 from landline.services.insights.model import Tally
 from landline.services.insights.service import Insights
-from landline.services.sms import notices, records_receipts
+from landline.services.sms import notices, records_receipts, taken
 from landline.services.sms import records_progress as records
 from landline.services.sms.esme_out import EsmeOut, Woken
 from landline.services.sms.failover import Failover, put_off
@@ -195,25 +195,12 @@ class News:
         return [None] * len(news)
 
     async def _taken_at_once(self, news: Sequence[_News]) -> bool:
-        """What comes most often and is waited for to send more: one carrier's answers that it took messages, whose
-        receipts have not come before. One statement stores them, which needs no transaction around it. Whether that
-        was all."""
+        """Store what is nothing but one carrier's answers that it took messages; whether that was all."""
         carrier = news[0].carrier
-        known: list[tuple[Submitted, Pending]] = []
-        for item in news:
-            if item.carrier != carrier or item.endings or item.late or item.given_up:
-                return False
-            for answer in item.answers:
-                pending = self._handover.in_hand(answer.key)
-                if pending is not None and _is_for(answer, carrier, pending):
-                    if answer.carrier_message_id is None or pending.alone:
-                        return False
-                    known.append((answer, pending))
-        rows = [(answer, pending.resource, pending.block) for answer, pending in known]
-        if rows and await records.taken(self._database, carrier, rows, self._clock.now()):
+        if any(item.carrier != carrier or len(item.answers) < _size(item) for item in news):
             return False
-        self._handover.answered([answer.key for answer, _ in known])
-        return True
+        answers = [answer for item in news for answer in item.answers]
+        return await taken.store(self._database, self._handover, carrier, answers, self._clock.now())
 
     async def _commit_all(self, news: Sequence[_News]) -> None:
         done = _Done()
@@ -263,23 +250,23 @@ class News:
         known = [
             (answer, pending)
             for answer in answers
-            if (pending := self._handover.in_hand(answer.key)) and _is_for(answer, carrier, pending)
+            if (pending := self._handover.in_hand(answer.key)) and taken.is_for(answer, carrier, pending)
         ]
         done.answered.extend(answer.key for answer, _ in known)
         refused = [(answer, pending) for answer, pending in known if answer.carrier_message_id is None]
         if refused:
             await self._store_refusals(connection, done, carrier, refused)
-        taken = [(answer, pending) for answer, pending in known if answer.carrier_message_id is not None]
-        if not taken:
+        had = [(answer, pending) for answer, pending in known if answer.carrier_message_id is not None]
+        if not had:
             return []
-        alone = [pending for _, pending in taken if pending.alone]
+        alone = [pending for _, pending in had if pending.alone]
         if alone:
             keys = [(pending.resource, pending.submission.key) for pending in alone]
             await records.wait_alone(connection, keys, [pending.report_by for pending in alone])
         parked = await records.submitted(
             connection,
             carrier,
-            [(answer, pending.resource, pending.block) for answer, pending in taken],
+            [(answer, pending.resource, pending.block) for answer, pending in had],
             self._clock.now(),
         )
         return [records_receipts.parked(row) for row in parked]
@@ -331,7 +318,7 @@ class News:
         answered = [(answer, pending) for answer, pending in again if answer.key in had]
         attempts = [(answer, pending.resource) for answer, pending in answered]
         await records.attempted(connection, carrier, attempts, self._clock.now())
-        taken = [
+        after_all = [
             TakenAfterAll(
                 pending.resource,
                 answer.key,
@@ -341,7 +328,7 @@ class News:
             )
             for answer, pending in answered
         ]
-        _moved(done, await records.taken_after_all(connection, taken))
+        _moved(done, await records.taken_after_all(connection, after_all))
         return [each for each in refused if each[0].key not in had]
 
     async def _store_late(
@@ -356,8 +343,8 @@ class News:
         if not known:
             return []
         now = self._clock.now()
-        taken = [TakenAfterAll(silence.resource, answer.key, carrier, silence.doubt) for answer, silence in known]
-        waiting = await records.taken_after_all(connection, taken)
+        after_all = [TakenAfterAll(silence.resource, answer.key, carrier, silence.doubt) for answer, silence in known]
+        waiting = await records.taken_after_all(connection, after_all)
         _moved(done, waiting)
         done.withdrawn.extend(record["message_id"] for record in waiting)
         notes = [
@@ -488,12 +475,6 @@ class News:
 
 def _size(news: _News) -> int:
     return len(news.answers) + len(news.late) + len(news.endings) + len(news.given_up) + len(news.expired)
-
-
-def _is_for(answer: Submitted, carrier: str, pending: Pending) -> bool:
-    """Whether it answers the present hand-over, or says that the carrier has the message from one before. A refusal
-    that is told again may come when the message is on its way to another carrier already, or about to be."""
-    return pending.carrier == carrier and (pending.handed or answer.carrier_message_id is not None)
 
 
 def _moved(done: _Done, changed: Sequence[Record]) -> int:
