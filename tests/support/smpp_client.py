@@ -33,9 +33,14 @@ class Client:
     async def bind(
         self, password: str = "secret", kind: BindKind = BindKind.TRANSCEIVER, *, system_id: str = "customer"
     ) -> Event:
+        self.begin_bind(password, kind, system_id=system_id)
+        return await self.next()
+
+    def begin_bind(
+        self, password: str = "secret", kind: BindKind = BindKind.TRANSCEIVER, *, system_id: str = "customer"
+    ) -> None:
         self.session.bind(kind, pdu.Bind(system_id, password), 0.0)
         self.pump.flush()
-        return await self.next()
 
     def submit(self, text: bytes = b"hello", **fields: Any) -> None:
         given = {"source_addr_ton": 1, "source_addr": OURS[1:], "dest_addr_ton": 1, "destination_addr": PHONE[1:]}
