@@ -262,6 +262,8 @@ async def test_a_worker_that_joins_gets_binds_and_work_and_takes_over_what_a_ser
     worker = Worker(config)
     try:
         await worker.ready()
+        assert "url" not in worker.told, "it serves none"
+        assert server.ready["url"] not in worker.log
         await asyncio.to_thread(server.stop)
         for connection in servers:  # what the server's binds had taken was never answered
             connection.pump.abort()
