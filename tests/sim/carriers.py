@@ -23,6 +23,8 @@ _RESPONSE_S = 10.0
 """The engine's response timer."""
 _HEEDED_S = 10.0
 """How soon an opt-out is heeded by messages that wait."""
+_SKEW = timedelta(seconds=1)
+"""Within which the clocks of all processes are."""
 _AT_MOST_ONCE = (CrashPolicy.UNKNOWN, CrashPolicy.QUERY)
 
 
@@ -183,7 +185,7 @@ class Smsc:
             about: list[object] = [each.carrier, each.carrier_id]
             if each.told is Answer.REFUSED:
                 sql = "SELECT 1 FROM sms_attempts WHERE carrier = $1 AND message_id = $2 AND at >= $3 AND NOT unknown"
-                about = [each.carrier, each.key, each.at]
+                about = [each.carrier, each.key, each.at - _SKEW]
             if await self.arena.look(sql, *about):
                 each.stored = each.told
 
@@ -384,6 +386,14 @@ class SimCarrier:
         smsc = self._smsc
         if not self.up or smsc.dice.random() < smsc.temper.away:
             raise Unavailable("it does not take any now")
+        self.process.at_work += 1
+        try:
+            await self._hand_over(submissions)
+        finally:
+            self.process.at_work -= 1
+
+    async def _hand_over(self, submissions: Sequence[Submission]) -> None:
+        smsc = self._smsc
         await smsc.inspect(submissions)
         if smsc.dice.random() < smsc.temper.slow:
             await asyncio.sleep(smsc.dice.choice([0.2, 3.0]))
