@@ -74,6 +74,8 @@ class Link:
         self.pump: Pump | None = None
         self.draining = False
         """Nothing more is sent here: the bind ends when what it has sent is answered."""
+        self.trouble: str | None = None
+        """Why it is not bound, as its last attempt or its end told; None while it is."""
         self.attempted = asyncio.Event()
         """Set once the first attempt to bind has succeeded or failed."""
         self._config = config
@@ -186,6 +188,7 @@ class Link:
                 self._owner.changed(self)
         self.pump = None
         self._failures = 0 if self._bound else self._failures + 1
+        self.trouble = self.trouble or "the connection ended"
         self._bound = False
         self.counters.losses += 1
         self._owner.lost(self, session)
@@ -202,9 +205,11 @@ class Link:
                 )
         except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
             self.counters.connects_failed += 1
+            self.trouble = f"cannot connect: {error or type(error).__name__}"
             log.warning("smpp.connect_failed", link=self.name, error=type(error).__name__, reason=str(error))
             return False
         self.counters.connects += 1
+        self.trouble = None
         return True
 
     def _happened(self, events: list[Event]) -> None:
@@ -222,7 +227,7 @@ class Link:
                 self._alarm.ring()
             elif isinstance(event, BindRefused):
                 self.counters.binds_refused += 1
-                reason = status.meaning(event.status).name
+                self.trouble = reason = status.meaning(event.status).name
                 log.warning("smpp.bind_refused", link=self.name, status=event.status, reason=reason)
                 if self.pump is not None:
                     self.pump.close()
