@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from unittest.mock import patch
 from uuid import UUID
 
-from tests.sim.carriers import CALM, TEMPERS, HandOver, SimCarrier, Smsc
+from tests.sim.carriers import CALM, SILENT, TEMPERS, HandOver, SimCarrier, Smsc
 from tests.sim.clock import SimClock
 from tests.sim.database import CURRENT, Arena, Bus, SimChanges, SimDatabase
 from tests.sim.loop import SimLoop
@@ -92,6 +92,8 @@ class Run:
         """How often, of 1, a statement meets a broken connection or a dying process."""
         self.skew_s = self.dice.choice([0.0, 0.0, 0.5, 0.9])
         """How far the clocks of its machines are from ours at most."""
+        self.lag_s = self.dice.choice([0.7, 1.5]) if self.dice.random() < 0.15 else 0.0
+        """How slow the database is for all, so that what comes late comes in the middle of what others do about it."""
         self.hand_overs: dict[UUID, list[HandOver]] = {}
         self.smscs = [self._smsc(number) for number in range(self.dice.choice([1, 2, 2, 3]))]
         self.rules = self._rules()
@@ -107,7 +109,7 @@ class Run:
         smsc = Smsc(
             "abc"[number],
             self.dice.choice([CrashPolicy.RESEND, CrashPolicy.RESEND, *CrashPolicy]),
-            self.dice.choice(TEMPERS),
+            SILENT if self.lag_s else self.dice.choice(TEMPERS),
             self.dice.choice([1, 3, 200]),
             dice=self.dice,
             clock=self.clock,
@@ -142,6 +144,7 @@ class Run:
     async def boot(self) -> Machine:
         self.born += 1
         process = Process(f"p{self.born}")
+        process.lag_s = self.lag_s
         skew = timedelta(seconds=self.dice.uniform(-self.skew_s, self.skew_s))
         clock = SimClock(self.clock.at(0) + skew, self.loop, self.turns)
         with self.inside(process):
@@ -367,8 +370,8 @@ class Run:
     async def lag(self) -> None:
         """The database is slow for one process."""
         process = self.dice.choice(self.machines).process
-        process.lag_s = self.dice.choice([0.1, 1.5, 4.0])
-        self.smscs[0].later(self.dice.choice([5.0, 30.0]), lambda: setattr(process, "lag_s", 0.0))
+        process.lag_s = self.dice.choice([0.1, 0.7, 1.5, 4.0])
+        self.smscs[0].later(self.dice.choice([5.0, 30.0, 90.0]), lambda: setattr(process, "lag_s", self.lag_s))
 
     async def deafen(self) -> None:
         """One process hears of no changes for a while."""
@@ -478,7 +481,7 @@ THINGS: tuple[tuple[Callable[[Run], Awaitable[None]], float], ...] = (
     (Run.kill, 0.7),
     (Run.stall, 0.5),
     (Run.pause, 0.7),
-    (Run.lag, 0.3),
+    (Run.lag, 0.8),
     (Run.deafen, 0.2),
     (Run.end, 0.4),
     (Run.lose_database, 0.4),
