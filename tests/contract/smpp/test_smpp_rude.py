@@ -95,3 +95,26 @@ async def test_messages_without_ids_of_their_own_are_told_apart(world: World, gi
     ids = {answer.carrier_message_id for answer in world.events.answers}
     assert len(ids) == 3
     assert "" not in ids
+
+
+async def test_what_an_smsc_answers_after_its_unbind_counts(world: World) -> None:
+    await world.carrier.submit([Submission(uuid4(), OURS, PHONE, "hello", 1, True)])
+    _, sequence = await world.smsc.request()
+    answer = pdu.encode(Command.SUBMIT_SM | RESPONSE, pdu.MessageAnswer("1"), sequence)
+    await world.smsc.say(HEADER.pack(16, Command.UNBIND, 0, 77))
+    await world.smsc.say(answer)
+    await world.events.until(lambda: bool(world.events.answers))
+    assert [answer.carrier_message_id for answer in world.events.answers] == ["1"]
+    assert await world.smsc.answers(1) == [(status.ESME_ROK, 77)]
+
+
+async def test_a_lost_connection_is_logged_with_its_link_and_what_it_leaves_unanswered(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await world.carrier.submit([Submission(uuid4(), OURS, PHONE, "hello", 1, True)])
+    await world.smsc.request()
+    world.smsc.cut()
+    await world.events.until(lambda: bool(world.events.answers))
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "smpp.connection_lost" in line]
+    assert "bare/0/transceiver" in line
+    assert "unanswered=1" in line

@@ -15,10 +15,11 @@ from landline.engines.smpp.pump import Pump
 from landline.ports.clock import Clock
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import BindKind
-from landline.protocols.smpp.events import BindRefused, Bound, Event
+from landline.protocols.smpp.events import BindRefused, Bound, Event, PeerLost, Unbound
+from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.pace import Pace
-from landline.protocols.smpp.session import Limits, Session
-from landline.protocols.smpp.states import Role
+from landline.protocols.smpp.session import Session
+from landline.protocols.smpp.states import BOUND, Role
 
 log = structlog.get_logger()
 
@@ -87,6 +88,8 @@ class Link:
         self._gone = False
         self._bound = False
         self._failures = 0
+        self._reason = ""
+        """Why the connection has ended, for the log; empty when that is there already."""
         self.pace = self._new_pace()
 
     @property
@@ -163,6 +166,7 @@ class Link:
         trace = self.name if self._config.trace else None
         pump = Pump(session, self.now, self._happened, self._lost, trace=trace)
         self._gone = self._bound = False
+        self._reason = "it was closed or cut"
         if not await self._connect(pump):
             self._failures += 1
             return
@@ -188,6 +192,8 @@ class Link:
         self._failures = 0 if self._bound else self._failures + 1
         self._bound = False
         self.counters.losses += 1
+        if self._reason and not self._closing:
+            log.warning("smpp.connection_lost", link=self.name, reason=self._reason, unanswered=session.in_flight)
         self._owner.lost(self, session)
 
     async def _connect(self, pump: Pump) -> bool:
@@ -202,7 +208,8 @@ class Link:
                 )
         except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
             self.counters.connects_failed += 1
-            log.warning("smpp.connect_failed", link=self.name, error=type(error).__name__, reason=str(error))
+            reason = str(error) or f"not within {config.connect_s:g} s"
+            log.warning("smpp.connect_failed", link=self.name, error=type(error).__name__, reason=reason)
             return False
         self.counters.connects += 1
         return True
@@ -210,6 +217,8 @@ class Link:
     def _happened(self, events: list[Event]) -> None:
         if not self._bound:
             self._tried(events)
+        if self.pump is not None and self.pump.session.state not in BOUND:
+            self._ending(events)
         self._owner.happened(self, events)
 
     def _tried(self, events: list[Event]) -> None:
@@ -224,8 +233,16 @@ class Link:
                 self.counters.binds_refused += 1
                 reason = status.meaning(event.status).name
                 log.warning("smpp.bind_refused", link=self.name, status=event.status, reason=reason)
+                self._reason = ""
                 if self.pump is not None:
                     self.pump.close()
+
+    def _ending(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, PeerLost):
+                self._reason = event.reason
+            elif isinstance(event, Unbound) and event.by_peer:
+                self._reason = "the SMSC unbound"
 
     def _lost(self) -> None:
         self._gone = True
