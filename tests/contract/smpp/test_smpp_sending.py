@@ -36,7 +36,7 @@ async def test_a_long_text_arrives_whole_and_is_reported_once(world: World, styl
 
 async def test_a_long_text_of_which_a_part_fails_has_failed(world: World) -> None:
     world.smsc.conduct.rules = [Rule(every=2, state=MessageState.UNDELIVERABLE, error=11)]
-    carrier = await world.start(error_codes={"011": 4005})
+    carrier = await world.start(error_codes={"11": 4005})
     await world.send(carrier, "x" * 400)
     await world.reported(1)
     (receipt,) = world.events.receipts
@@ -166,9 +166,10 @@ async def test_receipts_may_come_early_again_backwards_and_in_either_form(world:
         (MessageIds.HEX_DEC, "{id:010}", "{id:x}"),
         (MessageIds.DEC, "{id}", "{id:010}"),
         (MessageIds.HEX, "{id:08X}", "{id:x}"),
+        (MessageIds.AS_IS, "{id} ", "{id}"),
     ],
 )
-async def test_ids_in_another_base_are_matched(world: World, style: MessageIds, response: str, receipt: str) -> None:
+async def test_ids_written_otherwise_are_matched(world: World, style: MessageIds, response: str, receipt: str) -> None:
     world.smsc.conduct = Conduct(response_id=response, receipt_id=receipt)
     carrier = await world.start(message_ids=style)
     await world.send(carrier, *(f"message {number}" for number in range(20)))

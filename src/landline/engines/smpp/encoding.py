@@ -92,6 +92,8 @@ def address_of(number: str, *, plus_sign: bool = False) -> tuple[int, int, str]:
 
 def number_of(ton: int, address: str) -> str:
     """The number that an address of a deliver_sm is: international ones get their `+` (E.164)."""
+    if ton in (Ton.INTERNATIONAL, Ton.UNKNOWN) and address.startswith("00") and address.isdigit() and len(address) > 9:
+        return "+" + address[2:]  # E.164 knows no country code that begins with 0
     if ton == Ton.INTERNATIONAL and address.isdigit():
         return "+" + address
     # SMSCs that leave the TON unknown still send full international numbers, which are longer than short codes.

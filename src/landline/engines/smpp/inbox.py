@@ -108,6 +108,7 @@ class Inbox:
         known: Known | None = None,
     ) -> None:
         self._config = config
+        self._error_codes = {_plain_error(error): code for error, code in config.error_codes.items()}
         self._records = records
         self._untold = untold
         self._ring = ring
@@ -225,7 +226,7 @@ class Inbox:
         delivered = read.state is MessageState.DELIVERED
         code = status.state_code(read.state, read.network_error)
         if not delivered and read.error is not None:
-            code = config.error_codes.get(read.error, code)
+            code = self._error_codes.get(_plain_error(read.error), code)
         at = _instant(now)
         if read.done_at is not None and config.receipt_utc_offset_minutes is not None:
             at = min(read.done_at - timedelta(minutes=config.receipt_utc_offset_minutes), at)
@@ -403,6 +404,11 @@ class Inbox:
 def _instant(now: float) -> datetime:
     """All receipts that one read brought have the same."""
     return datetime.fromtimestamp(now, UTC)
+
+
+def _plain_error(error: str) -> str:
+    """The carrier's list may say 27 where its receipts say 027."""
+    return error.lstrip("0").upper()
 
 
 def _arrival_of(whole: Whole, at: datetime) -> Arrival:
