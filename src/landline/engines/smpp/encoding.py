@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from functools import lru_cache
+from random import getrandbits
 
 from landline.core import phone
 from landline.core.phone import SenderKind
@@ -20,7 +21,8 @@ class Encoder:
     def __init__(self, config: SmppConfig) -> None:
         self._config = config
         self._validity = "" if config.validity_s is None else relative_time(config.validity_s)
-        self._reference = 0
+        # Processes, and what was before a restart, are to differ: a phone joins parts by it.
+        self._reference = getrandbits(16)
         self._template = lru_cache(maxsize=1024)(self._make_template)
         self._shape: object = None
         self._single: tuple[SubmitTemplate, bytes] | None = None

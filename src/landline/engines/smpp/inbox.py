@@ -303,6 +303,8 @@ class Inbox:
     async def _arrive(self, carrier: str, events: CarrierEvents, items: list[_Item], now: float) -> None:
         at = datetime.fromtimestamp(now, UTC)
         parts = [item.part for item in items if item.part is not None]
+        if parts:
+            await self._give_up(carrier, events, await self._records.interrupted(parts), at)
         wholes = await self._records.keep_parts(parts, at) if parts else []
         await self._give_keys([item for item in items if item.arrival is not None], now)
         whole_of = {whole.joined.key: whole for whole in wholes}
@@ -392,12 +394,16 @@ class Inbox:
         at = datetime.fromtimestamp(now, UTC)
         try:
             wholes = await self._records.overdue(at, timedelta(seconds=patience_s))
-            if wholes:
-                self.counters.incomplete += len(wholes)
-                await events.arrived(carrier, [_arrival_of(whole, at) for whole in wholes])
-                await self._records.finish([whole.joined.key for whole in wholes])
+            await self._give_up(carrier, events, wholes, at)
         except Unavailable as error:
             log.warning("smpp.sweep_put_off", carrier=carrier, reason=error.message)
+
+    async def _give_up(self, carrier: str, events: CarrierEvents, wholes: Sequence[Whole], at: datetime) -> None:
+        """Pass on texts that will not get their missing parts."""
+        if wholes:
+            self.counters.incomplete += len(wholes)
+            await events.arrived(carrier, [_arrival_of(whole, at) for whole in wholes])
+            await self._records.finish([whole.joined.key for whole in wholes])
 
 
 @lru_cache(maxsize=16)
