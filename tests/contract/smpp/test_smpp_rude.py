@@ -118,3 +118,12 @@ async def test_a_lost_connection_is_logged_with_its_link_and_what_it_leaves_unan
     [line] = [line for line in capsys.readouterr().out.splitlines() if "smpp.connection_lost" in line]
     assert "bare/0/transceiver" in line
     assert "unanswered=1" in line
+
+
+async def test_a_host_that_dns_cannot_hold_is_no_crash(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    config = SmppConfig("odd", "smsc..example", 2775, "us", "secret")
+    carrier = SmppCarrier(config, database, DrivenClock())
+    await carrier.start(Recorder())
+    assert carrier.counters()["link_connects_failed"] == 1
+    assert "smpp.connect_failed" in capsys.readouterr().out
+    await carrier.close()

@@ -206,7 +206,7 @@ class Link:
                 await asyncio.get_running_loop().create_connection(
                     lambda: pump, config.host, config.port, ssl=tls, server_hostname=name
                 )
-        except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
+        except (OSError, ValueError) as error:  # as is ssl.SSLError; a name that DNS cannot hold is a ValueError
             self.counters.connects_failed += 1
             reason = str(error) or f"not within {config.connect_s:g} s"
             log.warning("smpp.connect_failed", link=self.name, error=type(error).__name__, reason=reason)
