@@ -89,9 +89,27 @@ async def test_few_messages_wait_beside_the_window_of_a_slow_carrier(world: Worl
     world.network.swallows = True
     await world.send(carrier, *(f"message {number}" for number in range(20)))
     waiting = asyncio.create_task(carrier.room())
-    await until(lambda: carrier.counters()["outbox_submitted"] == 10)
+    await asyncio.sleep(0)  # the task begins
+    assert carrier.counters()["outbox_submitted"] == 10
     assert not waiting.done()
     carrier._binds.drain()
+    world.network.cut()
+    with pytest.raises(Unavailable):
+        await waiting
+
+
+@pytest.mark.parametrize("policy", [CrashPolicy.UNKNOWN, CrashPolicy.QUERY])
+async def test_none_wait_beside_the_window_where_a_crash_would_leave_them_in_doubt(
+    world: World, policy: CrashPolicy
+) -> None:
+    carrier = await world.start(window=4, crash_policy=policy)
+    assert await carrier.room() == carrier.at_once == 1
+    world.network.swallows = True
+    for number in range(4):
+        await world.send(carrier, f"message {number}")
+    waiting = asyncio.create_task(carrier.room())
+    await asyncio.sleep(0)  # the task begins
+    assert not waiting.done()
     world.network.cut()
     with pytest.raises(Unavailable):
         await waiting
