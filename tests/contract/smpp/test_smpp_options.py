@@ -13,6 +13,7 @@ from landline.engines.clock import DrivenClock
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.records import KEPT, REPEAT, SENT_KEPT, Records
+from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import RESPONSE, Command
 from landline.protocols.smpp.framing import HEADER
 from landline.protocols.smpp.joiner import GroupKey, TextPart
@@ -67,6 +68,25 @@ async def test_a_binds_rate_is_kept_to(world: World) -> None:
         await world.clock.advance(timedelta(seconds=0.1))
     await world.answered(30)
     assert carrier.counters()["outbox_throttled"] == 0
+
+
+async def test_what_was_throttled_is_sent_before_what_came_after_it(world: World) -> None:
+    smsc, events = BareSmsc(), Recorder()
+    config = SmppConfig("bare", "127.0.0.1", await smsc.start(), "us", "secret", window=1)
+    carrier = SmppCarrier(config, world.database, world.clock)
+    await carrier.start(events)
+    await world.send(carrier, "one", "two", "three")
+    sent: list[bytes] = []
+    for state in (status.ESME_RTHROTTLED, status.ESME_ROK, status.ESME_RMSGQFUL, status.ESME_ROK, status.ESME_ROK):
+        while not smsc.frames:
+            await world.clock.advance(timedelta(seconds=1))
+        sent.append(pdu.decode_message(smsc.frames[0]).short_message)
+        _, sequence = await smsc.request()
+        answer = pdu.MessageAnswer(str(sequence)) if state == status.ESME_ROK else None
+        await smsc.say(pdu.encode(Command.SUBMIT_SM | RESPONSE, answer, sequence, state))
+    assert sent == [b"one", b"one", b"two", b"two", b"three"]
+    await carrier.close()
+    await smsc.close()
 
 
 async def test_a_silent_smsc_is_given_up_long_before_its_answers_are(world: World) -> None:

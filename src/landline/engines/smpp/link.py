@@ -145,7 +145,8 @@ class Link:
         self._closing = True
         session = self.session
         if session is not None and self.pump is not None:
-            session.unbind(self.now())
+            if session.state in BOUND:  # else the SMSC is unbinding
+                session.unbind(self.now())
             self.pump.flush()
         elif self.pump is not None:
             self.abort()
@@ -243,6 +244,7 @@ class Link:
                 self._reason = event.reason
             elif isinstance(event, Unbound) and event.by_peer:
                 self._reason = "the SMSC unbound"
+                self._alarm.ring()  # its unbind is answered in time
 
     def _lost(self) -> None:
         self._gone = True

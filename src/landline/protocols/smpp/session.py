@@ -370,7 +370,8 @@ class Session:
         return sequence if sequence not in self._pending else self._next_sequence()
 
     def deadline(self) -> float | None:
-        """When `expire` wants to be called next. It moves to an earlier instant only when a request is sent."""
+        """When `expire` wants to be called next. It moves to an earlier instant only when a request is sent,
+        or the peer unbinds."""
         if self.state is State.CLOSED:
             return None
         instants = [expires for waiting in (self._pending, self._asked) for expires in _first_end(waiting)]
