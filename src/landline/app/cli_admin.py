@@ -1,5 +1,5 @@
 """The commands that ask a running server: `resource`, `number`, `handset`, `env`; and what those of
-`cli_subscription` share with them."""
+`cli_subscription` and `cli_messages` share with them."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def send_text(number: str, text: str, *, to: str | None = None, server: Server =
     from landline.app.client import quoted
 
     client = ask(server)
-    to = to or _toll_free(client)
+    to = to or toll_free(client)
     client.call("POST", f"{quoted('handsets', number)}:text", {"to": to, "text": text})
     print(f"sent from {number} to {to}")
 
@@ -169,7 +169,7 @@ def resource_path(name: str) -> str:
     return quoted("resources", name)
 
 
-def _toll_free(client: AdminClient) -> str:
+def toll_free(client: AdminClient) -> str:
     """The toll-free number that `dev` comes with: the server says so when it is reached by its address alone."""
     if client.found is not None and client.found.phone_number:
         return client.found.phone_number

@@ -38,19 +38,32 @@ class AdminClient:
 
     def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
         """The decoded answer; `path` is quoted. Raises `CannotAsk`, saying in one line what to do."""
+        status, answer = self._answer(method, path, json.dumps(body) if body is not None else None)
+        decoded = self._decoded(answer)
+        if status >= 400:
+            raise CannotAsk(_refusal(status, decoded))
+        return decoded
+
+    def text(self, path: str) -> str:
+        """The answer to GET as it is; `path` is quoted. Raises `CannotAsk`."""
+        status, answer = self._answer("GET", path, None)
+        if status >= 400:
+            raise CannotAsk(_refusal(status, self._decoded(answer)))
+        return answer.decode()
+
+    def _decoded(self, answer: bytes) -> Any:
         try:
-            status, answer = self._exchange(method, path, json.dumps(body) if body is not None else None)
+            return json.loads(answer) if answer else None
+        except ValueError as error:
+            raise CannotAsk(f"what answers at {self.url} is no Landline: correct the admin URL") from error
+
+    def _answer(self, method: str, path: str, body: str | None) -> tuple[int, bytes]:
+        try:
+            return self._exchange(method, path, body)
         except (OSError, HTTPException) as error:
             raise CannotAsk(
                 f"no server answers at {self.url} ({error or type(error).__name__}): start one with `landline dev`"
             ) from error
-        try:
-            decoded: Any = json.loads(answer) if answer else None
-        except ValueError as error:
-            raise CannotAsk(f"what answers at {self.url} is no Landline: correct the admin URL") from error
-        if status >= 400:
-            raise CannotAsk(_refusal(status, decoded))
-        return decoded
 
     def _exchange(self, method: str, path: str, body: str | None) -> tuple[int, bytes]:
         parts = urlsplit(self.url)

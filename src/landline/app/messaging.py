@@ -10,7 +10,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from landline.app import carriers
+from landline.app import carriers, carriers_admin
 from landline.app.base import Base
 from landline.core.countries import country
 from landline.core.ids import ResourceId
@@ -25,7 +25,7 @@ from landline.engines.smpp.listener.server import ListenerConfig, SmppListener
 from landline.ports.bus import Bus
 from landline.ports.sms_carrier import SmsCarrier
 from landline.services.sms import admin as sms_admin
-from landline.services.sms import admin_accounts, admin_guard, admin_messages, admin_routing
+from landline.services.sms import admin_accounts, admin_guard, admin_messages, admin_routing, admin_search
 from landline.services.sms import api as sms_api
 from landline.services.sms.accept import Accepts
 from landline.services.sms.accounts import Accounts
@@ -47,6 +47,7 @@ from landline.services.sms.pools import Pools
 from landline.services.sms.rates import Rates
 from landline.services.sms.retention import Retention
 from landline.services.sms.routing import Routing
+from landline.services.sms.search import Search
 from landline.services.sms.service import Sms
 from landline.services.sms.settings import Settings
 from landline.services.sms.submissions import Submissions
@@ -213,6 +214,8 @@ class Messaging:
             *sms_admin.routes(self._timelines, self._keywords, base.numbers, base.resource_id, base.all_resources),
             *admin_routing.routes(self._routing, self._rates, base.numbers, self._carriers, base.resource_id),
             *admin_messages.routes(self.sms, self._outgoing, self._pools, base.resource_id, base.all_resources),
+            *admin_search.routes(Search(base.database), base.clock, base.resource_id),
+            *carriers_admin.routes(self._carriers, base.database, base.clock, base.owner),
             *admin_accounts.routes(self._accounts, base.resource_id),
             *admin_guard.routes(self._settings, base.resource_id),
             *(simulated_admin.routes(self._simulated, self._timelines.received) if self._simulated else ()),

@@ -60,3 +60,27 @@ class SenderPool(Wire, forbid_unknown_fields=True):
 
 class SenderPools(Wire):
     value: list[SenderPool]
+
+
+class FoundMessage(Wire):
+    """A message as `GET /resources/{name}/messages` lists it; its timeline tells the rest. Bodies are not shown."""
+
+    message_id: str
+    direction: str
+    """outgoing or incoming."""
+    state: str
+    from_: str = field(name="from")
+    to: str
+    segments: int
+    carrier: str
+    tag: str | None = None
+    code: int | None = None
+    accepted_at: str | None = None
+    received_at: str | None = None
+    ended_at: str | None = None
+    keyword: str | None = None
+
+
+class FoundMessages(Wire):
+    value: list[FoundMessage]
+    continuation_token: str | None = None

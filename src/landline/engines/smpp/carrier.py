@@ -128,6 +128,15 @@ class SmppCarrier:
         return _AT_ONCE if config.crash_policy is CrashPolicy.RESEND else max(1, min(_AT_ONCE, window // 4))
 
     @property
+    def config(self) -> SmppConfig:
+        return self._config
+
+    @property
+    def links(self) -> Sequence[Link]:
+        """The connections of this process's binds, up or not."""
+        return self._links
+
+    @property
     def bound(self) -> int:
         """How many binds are up."""
         return sum(1 for link in self._links if link.session is not None)

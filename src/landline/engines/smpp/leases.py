@@ -7,6 +7,7 @@ One that cannot renew in time gives its slots up by itself, for others take them
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -239,6 +240,27 @@ class Leases:
         """Another process came, went or gave slots up."""
         if carrier in (None, self._carrier) and self._alarm is not None:
             self._alarm.ring()
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that has binds of a carrier."""
+
+    carrier: str
+    owner: UUID
+    binds: int
+    up: bool
+    """Whether it can submit over them, as it said."""
+
+
+async def holders(database: Database, now: datetime) -> list[Holder]:
+    """Which processes have which carriers' binds, where several share them."""
+    rows = await database.fetch(
+        "SELECT carrier, owner, count(*) AS binds, bool_or(up) AS up FROM smpp_binds"
+        " WHERE owner IS NOT NULL AND until > $1 GROUP BY carrier, owner ORDER BY carrier, owner",
+        now,
+    )
+    return [Holder(row["carrier"], row["owner"], row["binds"], row["up"]) for row in rows]
 
 
 async def forget(database: Database, owners: Collection[UUID]) -> None:

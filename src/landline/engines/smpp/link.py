@@ -75,6 +75,8 @@ class Link:
         self.pump: Pump | None = None
         self.draining = False
         """Nothing more is sent here: the bind ends when what it has sent is answered."""
+        self.trouble: str | None = None
+        """Why it is not bound, as its last attempt or its end told; None while it is."""
         self.attempted = asyncio.Event()
         """Set once the first attempt to bind has succeeded or failed."""
         self._config = config
@@ -87,9 +89,8 @@ class Link:
         self._closing = False
         self._gone = False
         self._bound = False
+        self._refused = False
         self._failures = 0
-        self._reason = ""
-        """Why the connection has ended, for the log; empty when that is there already."""
         self.pace = self._new_pace()
 
     @property
@@ -166,8 +167,7 @@ class Link:
         session = Session(Role.ESME, self.now(), self._limits())
         trace = self.name if self._config.trace else None
         pump = Pump(session, self.now, self._happened, self._lost, trace=trace)
-        self._gone = self._bound = False
-        self._reason = "it was closed or cut"
+        self._gone = self._bound = self._refused = False
         if not await self._connect(pump):
             self._failures += 1
             return
@@ -191,10 +191,11 @@ class Link:
                 self._owner.changed(self)
         self.pump = None
         self._failures = 0 if self._bound else self._failures + 1
+        self.trouble = self.trouble or "the connection ended"
         self._bound = False
         self.counters.losses += 1
-        if self._reason and not self._closing:
-            log.warning("smpp.connection_lost", link=self.name, reason=self._reason, unanswered=session.in_flight)
+        if not self._refused and not self._closing:  # a refusal is in the log already
+            log.warning("smpp.connection_lost", link=self.name, reason=self.trouble, unanswered=session.in_flight)
         self._owner.lost(self, session)
 
     async def _connect(self, pump: Pump) -> bool:
@@ -210,9 +211,11 @@ class Link:
         except (OSError, ValueError) as error:  # as is ssl.SSLError; a name that DNS cannot hold is a ValueError
             self.counters.connects_failed += 1
             reason = str(error) or f"not within {config.connect_s:g} s"
+            self.trouble = f"cannot connect: {reason}"
             log.warning("smpp.connect_failed", link=self.name, error=type(error).__name__, reason=reason)
             return False
         self.counters.connects += 1
+        self.trouble = None
         return True
 
     def _happened(self, events: list[Event]) -> None:
@@ -232,18 +235,18 @@ class Link:
                 self._alarm.ring()
             elif isinstance(event, BindRefused):
                 self.counters.binds_refused += 1
-                reason = status.meaning(event.status).name
+                self.trouble = reason = status.meaning(event.status).name
                 log.warning("smpp.bind_refused", link=self.name, status=event.status, reason=reason)
-                self._reason = ""
+                self._refused = True
                 if self.pump is not None:
                     self.pump.close()
 
     def _ending(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, PeerLost):
-                self._reason = event.reason
+                self.trouble = event.reason
             elif isinstance(event, Unbound) and event.by_peer:
-                self._reason = "the SMSC unbound"
+                self.trouble = "the SMSC unbound"
                 self._alarm.ring()  # its unbind is answered in time
 
     def _lost(self) -> None:

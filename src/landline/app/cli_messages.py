@@ -1,0 +1,277 @@
+"""The commands of who looks after traffic: `message`, `insights`, `carrier`, `route`."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlencode
+
+from cyclopts import App, Parameter
+
+from landline.app.cli_admin import DEFAULT_RESOURCE, HERE, Json, Resource, Server, ask, resource_path, show, toll_free
+from landline.core.errors import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from landline.app.client import AdminClient
+
+_MOST_OF_A_PAGE = 1000
+_COUNTS = ("accepted", "delivered", "failed", "pending", "deliveryRate", "p50", "p99", "replies", "responseRate")
+_OPT_OUTS = ("optOuts", "optOutRate")
+_OF_A_STEP = ("at", "what")
+
+message = App(name="message", help="Texts: send one, find some, see what became of them, take them back.")
+carrier = App(name="carrier", help="The carriers, and whether they are up.")
+route = App(name="route", help="The rules by which texts find their carrier.")
+
+Sender = Annotated[str | None, Parameter(name="--from", help="The number or name that texts come from.")]
+Recipient = Annotated[str | None, Parameter(help="The number that texts go to.")]
+Tag = Annotated[str | None, Parameter(help='Only texts with this tag; "" for those without.')]
+OfCarrier = Annotated[str | None, Parameter(name="--carrier", help="Only texts of this carrier.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A time. Default: the last 24 hours."""
+
+    since: str | None = None
+    """Begin here: an ISO 8601 date or instant."""
+    until: str | None = None
+    """End before this."""
+
+
+LAST_DAY = Range()
+
+
+def add_to(app: App) -> None:
+    """Add these commands."""
+    for group in (message, carrier, route):
+        app.command(group)
+    app.command(insights)
+
+
+@message.command(name="send")
+def send_message(
+    to: str,
+    text: str,
+    *,
+    from_: Sender = None,
+    tag: str | None = None,
+    at: str | None = None,
+    resource: Resource = DEFAULT_RESOURCE,
+    server: Server = HERE,
+) -> None:
+    """Send a text, and print its id.
+
+    Parameters
+    ----------
+    from_
+        The number or name it comes from, or `pool:` and a pool's name. Default: the server's toll-free number.
+    tag
+        The campaign it belongs to.
+    at
+        When to send it: an ISO 8601 instant.
+    """
+    client = ask(server)
+    body = {"from": from_ or toll_free(client), "to": [to], "message": text, "tag": tag, "sendAt": at}
+    given = {name: value for name, value in body.items() if value is not None}
+    [sent] = client.call("POST", f"{resource_path(resource)}/messages", given)["value"]
+    if not sent["successful"]:
+        raise Refusal(f"{to}: {sent['errorMessage']}")
+    print(f"accepted as {sent['messageId']}")
+
+
+@message.command(name="list")
+def list_messages(
+    *,
+    to: Recipient = None,
+    from_: Sender = None,
+    tag: Tag = None,
+    carrier: OfCarrier = None,
+    state: Literal["queued", "submitted", "delivered", "failed"] | None = None,
+    code: int | None = None,
+    incoming: Annotated[bool, Parameter(negative=())] = False,
+    time: Range = LAST_DAY,
+    limit: int = 100,
+    resource: Resource = DEFAULT_RESOURCE,
+    json: Json = False,
+    server: Server = HERE,
+) -> None:
+    """List texts, the newest first. What they say is not shown.
+
+    Parameters
+    ----------
+    state
+        Only those that stand there.
+    code
+        Only those that ended with this detail code, such as 4006.
+    incoming
+        Texts from phones instead.
+    limit
+        How many at most.
+    """
+    query = {"to": to, "from": from_, "tag": tag, "carrier": carrier, "state": state, "code": code}
+    query |= {"direction": "incoming" if incoming else None, "since": time.since, "until": time.until}
+    pages = _pages(ask(server), f"{resource_path(resource)}/messages", query, min(max(limit, 1), _MOST_OF_A_PAGE))
+    found: list[dict[str, Any]] = []
+    for page in pages:
+        found += page["value"]
+        if len(found) >= limit:
+            break
+    at = "receivedAt" if incoming else "acceptedAt"
+    show(found[:limit], (at, "messageId", "from", "to", "state", "code", "carrier", "tag"), json)
+
+
+@message.command(name="show")
+def show_message(message_id: str, *, json: Json = False, server: Server = HERE) -> None:
+    """Print what became of a text, step by step.
+
+    Parameters
+    ----------
+    message_id
+        Its id, as the SDK, a list or an event has it.
+    """
+    told = ask(server).get("messages", message_id, "timeline")
+    if json:
+        print(jsonlib.dumps(told, indent=2))
+        return
+    steps = told.pop("steps")
+    print("  ".join(f"{name}: {value}" for name, value in told.items() if value is not None))
+    show([_step(step) for step in steps], (*_OF_A_STEP, "particulars"), as_json=False)
+
+
+@message.command(name="cancel")
+def cancel_message(message_id: str, *, server: Server = HERE) -> None:
+    """Take back a text that waits for its time or for its next try."""
+    from landline.app.client import quoted
+
+    ask(server).call("DELETE", quoted("messages", message_id))
+    print(f"{message_id} is taken back")
+
+
+def insights(
+    *,
+    by: Annotated[str, Parameter(help="number, tag, country, carrier, hour, day; several parted by commas.")] = "",
+    number: Annotated[str | None, Parameter(help="Only texts from this number or name.")] = None,
+    tag: Tag = None,
+    country: Annotated[str | None, Parameter(help="Only texts to this country, such as US.")] = None,
+    carrier: OfCarrier = None,
+    time: Range = LAST_DAY,
+    csv: Annotated[bool, Parameter(negative=(), help="Print CSV with all columns.")] = False,
+    resource: Resource = DEFAULT_RESOURCE,
+    json: Json = False,
+    server: Server = HERE,
+) -> None:
+    """Print deliverability, delivery times, replies and opt-outs."""
+    if csv and json:
+        raise Refusal("give --json or --csv")
+    query = {"by": by or None, "number": number, "tag": tag, "country": country, "carrier": carrier}
+    query |= {"from": time.since, "to": time.until}
+    client, path = ask(server), f"{resource_path(resource)}/insights"
+    if csv:
+        print(client.text(f"{path}?{_encoded({**query, 'format': 'csv'})}"), end="")
+        return
+    pages = list(_pages(client, path, query, _MOST_OF_A_PAGE))
+    groups = [group for page in pages for group in page["value"]]
+    totals = pages[-1]["totals"]
+    if json:
+        print(jsonlib.dumps({"value": groups, "totals": totals}, indent=2))
+        return
+    names = tuple(name.strip() for name in by.split(",") if name.strip())
+    first = names[0] if names else "total"
+    rows = [*(_figures(group) for group in groups if names), {**_figures(totals), first: "all"}]
+    show(rows, (*(names or (first,)), *_COUNTS, *_OPT_OUTS), as_json=False)
+
+
+@carrier.command(name="list")
+def list_carriers(*, json: Json = False, server: Server = HERE) -> None:
+    """List the carriers, the processes that have their binds, and what keeps a bind down."""
+    found = ask(server).get("sms", "carriers")["value"]
+    rows = [{**each, **_binds(each)} for each in found]
+    show(found if json else rows, ("name", "kind", "up", "address", "binds", "processes", "trouble"), json)
+
+
+@route.command(name="list")
+def list_routes(*, json: Json = False, server: Server = HERE) -> None:
+    """List the rules in force, in the order they are looked at."""
+    found = ask(server).get("sms", "routes")["value"]
+    lists = ("countries", "prefixes", "senders", "tags", "resources")
+    rows = [
+        {
+            **each,
+            **{name: " ".join(each[name]) or None for name in lists},
+            "carriers": " ".join(f"{one['carrier']}:{one['weight']}" for one in each["carriers"]),
+        }
+        for each in found
+    ]
+    show(found if json else rows, ("name", "priority", *lists, "carriers", "failover", "origin"), json)
+
+
+@route.command(name="test")
+def try_route(
+    to: str,
+    *,
+    from_: Sender = None,
+    tag: str | None = None,
+    resource: Resource = DEFAULT_RESOURCE,
+    json: Json = False,
+    server: Server = HERE,
+) -> None:
+    """Print which way a text would go, and why; nothing is sent.
+
+    Parameters
+    ----------
+    from_
+        The number or name it would come from. Default: the server's toll-free number.
+    tag
+        The campaign it would belong to.
+    """
+    client = ask(server)
+    body = {"resource": resource, "from": from_ or toll_free(client), "to": to}
+    found = client.call("POST", "/sms/routes:test", body if tag is None else {**body, "tag": tag})
+    if json:
+        print(jsonlib.dumps(found, indent=2))
+        return
+    ways = [f"{each['carrier']}{'' if each['up'] else ' (down)'}" for each in found["carriers"]]
+    print(f"{to} ({found['country']}) goes by {', then '.join(ways) or 'no carrier'}")
+    print(f"as says the rule {found['rule']}" if found["rule"] else "as no rule matches")
+    for each in found["looked"]:
+        if each["passedOver"]:
+            print(f"  {each['rule']}: {each['passedOver']}")
+
+
+def _pages(client: AdminClient, path: str, query: Mapping[str, object], size: int) -> Iterator[Any]:
+    """The answers, each where the one before it ended."""
+    token = None
+    while True:
+        asked = {**query, "pageSize": size} if token is None else {"continuationToken": token, "pageSize": size}
+        page = client.call("GET", f"{path}?{_encoded(asked)}")
+        yield page
+        token = page.get("continuationToken")
+        if token is None:
+            return
+
+
+def _encoded(query: Mapping[str, object]) -> str:
+    return urlencode({name: value for name, value in query.items() if value is not None})
+
+
+def _step(step: dict[str, Any]) -> dict[str, object]:
+    particulars = {name: value for name, value in step.items() if name not in _OF_A_STEP and value not in (None, "")}
+    return {**step, "particulars": "  ".join(f"{name}: {value}" for name, value in particulars.items())}
+
+
+def _figures(group: dict[str, Any]) -> dict[str, object]:
+    return {**group, **group.get("deliverySeconds", {}), "tag": group.get("tag", "")}
+
+
+def _binds(carrier: dict[str, Any]) -> dict[str, object]:
+    troubles = {each["trouble"] for each in carrier.get("links", ()) if "trouble" in each}
+    return {
+        "up": "yes" if carrier["up"] else "no",
+        "processes": len(carrier["processes"]) if "processes" in carrier else None,
+        "trouble": "; ".join(sorted(troubles)) or None,
+    }

@@ -1,0 +1,63 @@
+"""The admin route that lists messages: `GET /resources/{name}/messages`."""
+
+from collections.abc import Awaitable, Callable
+
+from landline.core.ids import ResourceId
+from landline.edge.http import Request, Response, json_response
+from landline.edge.routes import Access, Route
+from landline.ports.clock import Clock
+from landline.services.sms import search
+from landline.services.sms.model import messages
+from landline.services.sms.model.messages import State
+from landline.services.sms.search import Search
+from landline.store.database import Record
+from landline.wire.base import timestamp
+from landline.wire.messages import FoundMessage, FoundMessages
+
+
+def routes(found: Search, clock: Clock, resolve: Callable[[str], Awaitable[ResourceId]]) -> list[Route]:
+    """`resolve` finds a resource by its name and raises `NotFound`."""
+
+    async def show(request: Request) -> Response:
+        """Messages of a time, newest first, by sender, recipient, tag, carrier, state and code."""
+        resource = await resolve(request.params["name"])
+        asked = search.read(request.query, resource, clock.now())
+        page = await found.page(resource, asked)
+        shown = [(_incoming if asked.incoming else _outgoing)(row) for row in page.rows]
+        return json_response(200, FoundMessages(shown, page.token))
+
+    return [
+        Route("GET", "/resources/{name}/messages", show, access=Access.ADMIN, versioned=False, name="Messages_List")
+    ]
+
+
+def _outgoing(row: Record) -> FoundMessage:
+    ended_at = row["ended_at"]
+    return FoundMessage(
+        message_id=messages.outgoing_id(row["message_id"], row["accepted_at"]),
+        direction="outgoing",
+        state=State(row["state"]).name.lower(),
+        from_=row["sender"],
+        to=row["recipient"],
+        segments=row["segments"],
+        carrier=row["carrier"],
+        tag=row["tag"],
+        code=row["code"],
+        accepted_at=timestamp(row["accepted_at"]),
+        ended_at=None if ended_at is None else timestamp(ended_at),
+    )
+
+
+def _incoming(row: Record) -> FoundMessage:
+    return FoundMessage(
+        message_id=messages.incoming_id(row["message_id"], row["received_at"]),
+        direction="incoming",
+        state="received",
+        from_=row["sender"],
+        to=row["recipient"],
+        segments=row["segments"],
+        carrier=row["carrier"],
+        tag=row["tag"],
+        received_at=timestamp(row["received_at"]),
+        keyword=row["keyword"],
+    )

@@ -1,0 +1,100 @@
+"""The commands of who looks after traffic: find a message and what became of it, figures, carriers and routes."""
+
+import csv
+import json
+from datetime import datetime, timedelta
+
+import pytest
+from tests.e2e.test_cli import cli, listed
+
+from landline.testing import Server
+
+SENDER = "+18005550100"
+
+
+def test_a_message_is_sent_found_and_told_step_by_step(landline: Server) -> None:
+    phone = "+14255550171"
+    handset = landline.handset(phone)
+    message = cli(landline, "message", "send", phone, "from the terminal", "--tag", "by-cli").split()[-1]
+    assert handset.wait_for_sms().text == "from the terminal"
+    cli(landline, "message", "send", phone, "another")
+    [found] = listed(landline, "message", "list", "--to", phone, "--tag", "by-cli")
+    assert (found["messageId"], found["from"]) == (message, SENDER)
+    line = next(each for each in cli(landline, "message", "list", "--to", phone).splitlines() if message in each)
+    assert "by-cli" in line
+    assert "from the terminal" not in line
+    told = cli(landline, "message", "show", message)
+    assert [word for word in ("accepted", "queued", "simulated") if word not in told] == []
+    assert json.loads(cli(landline, "message", "show", message, "--json"))["messageId"] == message
+
+
+def test_a_message_that_waits_for_its_time_is_taken_back(landline: Server) -> None:
+    phone = "+14255550172"
+    now = datetime.fromisoformat(landline.admin.call("GET", "/clock")["now"])
+    at = (now + timedelta(hours=1)).isoformat()
+    message = cli(landline, "message", "send", phone, "later", "--at", at).split()[-1]
+    assert "to be sent" in cli(landline, "message", "show", message)
+    cli(landline, "message", "cancel", message)
+    assert "canceled" in cli(landline, "message", "show", message)
+
+
+def test_texts_from_phones_are_found(landline: Server) -> None:
+    phone = "+14255550173"
+    cli(landline, "handset", "text", phone, "hello")
+    [found] = listed(landline, "message", "list", "--incoming", "--from", phone)
+    assert (found["direction"], found["to"]) == ("incoming", SENDER)
+    assert "received" in cli(landline, "message", "show", str(found["messageId"]))
+
+
+def test_a_list_is_no_longer_than_wanted_and_no_shorter_than_there_is(landline: Server) -> None:
+    phones = [f"+1425555018{number}" for number in range(5)]
+    for phone in phones:
+        cli(landline, "message", "send", phone, "one of five", "--tag", "five")
+    assert len(listed(landline, "message", "list", "--tag", "five")) == 5
+    assert [each["to"] for each in listed(landline, "message", "list", "--tag", "five", "--limit", "2")] == [
+        phones[4],
+        phones[3],
+    ]
+
+
+def test_insights_as_a_table_json_and_csv(landline: Server) -> None:
+    cli(landline, "message", "send", "+14255550174", "counted", "--tag", "counted")
+    shown = cli(landline, "insights", "--by", "tag", "--tag", "counted").splitlines()
+    assert [line.split()[:2] for line in shown[1:]] == [["counted", "1"], ["all", "1"]]
+    [found] = json.loads(cli(landline, "insights", "--by", "tag", "--tag", "counted", "--json"))["value"]
+    assert (found["tag"], found["accepted"]) == ("counted", 1)
+    [row] = csv.DictReader(cli(landline, "insights", "--by", "tag", "--tag", "counted", "--csv").splitlines())
+    assert (row["tag"], row["accepted"]) == ("counted", "1")
+
+
+def test_carriers_and_the_way_a_message_would_go(landline: Server) -> None:
+    [found] = [each for each in listed(landline, "carrier", "list") if each["name"] == "simulated"]
+    assert (found["kind"], found["up"]) == ("simulated", True)
+    assert "simulated" in cli(landline, "carrier", "list")
+    assert "simulated" in cli(landline, "route", "test", "+14255550175")
+    route = {"carriers": ["simulated"], "prefixes": ["+352"]}
+    landline.admin.call("PUT", "/sms/routes/luxembourg", route)
+    assert listed(landline, "route", "list")[0]["name"] == "luxembourg"
+    assert "luxembourg" in cli(landline, "route", "test", "+352621000000", "--from", SENDER)
+    landline.admin.call("DELETE", "/sms/routes/luxembourg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["message", "show", "nothing"], "messageId: "),
+        (["message", "cancel", "nothing"], "messageId: "),
+        (["message", "list", "--state", "sent"], "state"),
+        (["message", "list", "--since", "yesterday"], "since: "),
+        (["message", "send", "12", "x"], "not a phone number"),
+        (["message", "send", "+14255550171", "x", "--at", "2001-01-01T00:00:00Z"], "sendAt: "),
+        (["insights", "--by", "colour"], "by: "),
+        (["insights", "--csv", "--json"], "--json or --csv"),
+        (["route", "test", "12"], "to: "),
+    ],
+)
+def test_refusals_are_one_line(landline: Server, arguments: list[str], said: str) -> None:
+    with pytest.raises(LookupError, match=r"^landline: ") as refused:
+        cli(landline, *arguments)
+    assert said in str(refused.value)
+    assert str(refused.value).count("\n") == 1
