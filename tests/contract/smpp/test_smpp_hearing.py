@@ -151,6 +151,19 @@ async def test_a_text_whose_acknowledgement_was_lost_keeps_its_key(world: World)
     assert carrier.counters()["inbox_repeated"] == 1
 
 
+async def test_a_text_said_again_after_its_connection_was_lost_arrives_twice(world: World) -> None:
+    await world.start()
+    world.smsc.text(PHONE, OURS, "yes")
+    await world.smsc.until(lambda: world.smsc.counts.delivered == 1)
+    world.smsc.cut()
+    await world.smsc.until(lambda: world.smsc.counts.binds == 2)
+    await world.clock.advance(timedelta(minutes=2))
+    world.smsc.text(PHONE, OURS, "yes")
+    await world.smsc.until(lambda: world.smsc.counts.delivered == 2)
+    first, second = world.events.arrivals
+    assert first.key != second.key
+
+
 async def test_a_text_in_hand_at_a_crash_has_the_same_key_after_it(world: World) -> None:
     carrier = await world.start()
     world.events.open.clear()
