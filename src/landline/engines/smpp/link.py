@@ -90,6 +90,8 @@ class Link:
         self._gone = False
         self._bound = False
         self._refused = False
+        self._why = ""
+        """Why the connection ends, as far as the session told."""
         self._failures = 0
         self.pace = self._new_pace()
 
@@ -168,6 +170,7 @@ class Link:
         trace = self.name if self._config.trace else None
         pump = Pump(session, self.now, self._happened, self._lost, trace=trace)
         self._gone = self._bound = self._refused = False
+        self._why = ""
         if not await self._connect(pump):
             self._failures += 1
             return
@@ -191,7 +194,7 @@ class Link:
                 self._owner.changed(self)
         self.pump = None
         self._failures = 0 if self._bound else self._failures + 1
-        self.trouble = self.trouble or "the connection ended"
+        self.trouble = self._why or "the connection ended"
         self._bound = False
         self.counters.losses += 1
         if not self._refused and not self._closing:  # a refusal is in the log already
@@ -215,7 +218,6 @@ class Link:
             log.warning("smpp.connect_failed", link=self.name, error=type(error).__name__, reason=reason)
             return False
         self.counters.connects += 1
-        self.trouble = None
         return True
 
     def _happened(self, events: list[Event]) -> None:
@@ -229,13 +231,14 @@ class Link:
         for event in events:
             if isinstance(event, Bound):
                 self._bound = True
+                self.trouble = None
                 self.counters.binds += 1
                 self.attempted.set()
                 log.info("smpp.bound", link=self.name, system_id=event.system_id)
                 self._alarm.ring()
             elif isinstance(event, BindRefused):
                 self.counters.binds_refused += 1
-                self.trouble = reason = status.meaning(event.status).name
+                self._why = reason = status.meaning(event.status).name
                 log.warning("smpp.bind_refused", link=self.name, status=event.status, reason=reason)
                 self._refused = True
                 if self.pump is not None:
@@ -244,9 +247,9 @@ class Link:
     def _ending(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, PeerLost):
-                self.trouble = event.reason
+                self._why = event.reason
             elif isinstance(event, Unbound) and event.by_peer:
-                self.trouble = "the SMSC unbound"
+                self._why = "the SMSC unbound"
                 self._alarm.ring()  # its unbind is answered in time
 
     def _lost(self) -> None:
