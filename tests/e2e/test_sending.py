@@ -40,6 +40,9 @@ def test_pools_are_kept_and_named_as_senders(landline: Server) -> None:
     pools = "/resources/local/sms/pools"
     landline.admin.call("PUT", f"{pools}/news", {"senders": ["+14255550100"]})
     assert landline.admin.call("GET", pools)["value"] == [{"name": "news", "senders": ["+14255550100"], "sticky": True}]
+    with pytest.raises(AdminError) as refused:
+        landline.admin.call("PUT", f"{pools}/news", {"name": "olds", "senders": ["+14255550100"]})
+    assert refused.value.status == 400
     body = {"from": "pool:news", "to": [PHONE], "message": "hi"}
     [sent] = landline.admin.call("POST", "/resources/local/messages", body)["value"]
     assert sent["successful"]

@@ -16,6 +16,7 @@ from landline.app import certificates
 from landline.app.application import Application, Build, Place
 from landline.app.config import Config
 from landline.app.gathered import Gathered
+from landline.app.memory import FreedMemory
 from landline.edge.server import DRAIN_S, CannotListen, Listener, listen, tls_context
 from landline.engines.clock import DrivenClock, SystemClock
 
@@ -77,6 +78,9 @@ class Serving:
             if listening:
                 self._listeners.append(await listen(app, listening, context))
         _spare_collector()
+        memory = FreedMemory()
+        memory.start()
+        stack.callback(memory.stop)
         return self._application
 
     async def wait(self) -> None:

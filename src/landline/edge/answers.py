@@ -128,7 +128,12 @@ def _head(request: Request, response: Response, framing: str, goes_on: bool) -> 
     kept = "" if "connection" not in request.headers else "connection: keep-alive\r\n"  # HTTP/1.0 waits for it
     start = _STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} \r\n"
     ending = kept if goes_on else "connection: close\r\n"
-    return f"{start}date: {_date(int(time.time()))}\r\n{lines}{ending}{framing}\r\n".encode("latin-1")
+    return f"{start}date: {date()}\r\n{lines}{ending}{framing}\r\n".encode("latin-1")
+
+
+def date() -> str:
+    """The Date of an answer that is made now (RFC 9110 §6.6.1)."""
+    return _date(int(time.time()))
 
 
 @lru_cache(maxsize=2)

@@ -15,6 +15,7 @@ import structlog
 from landline.core.errors import Invalid, NotServed, Refusal, TooLarge, TooMany, Unavailable
 from landline.edge import answers, request_ids
 from landline.edge.answers import Answers, Gone
+from landline.edge.handshake import descriptor
 from landline.edge.http import Limits, Request, Response
 from landline.edge.room import FEW_BYTES, Room
 
@@ -119,7 +120,7 @@ class HttpConnection(asyncio.Protocol):
         self._answers = Answers(self._transport, self._room, self._loop)
         peer = transport.get_extra_info("peername")
         self._client = peer[0] if peer else ""
-        if not self._room.enter(self, _descriptor(transport), self._loop.time()):
+        if not self._room.enter(self, descriptor(transport), self._loop.time()):
             self._deaf = True
             return self._transport.abort()
         self._connections.add(self)
@@ -188,8 +189,11 @@ class HttpConnection(asyncio.Protocol):
         if self._headers_done:
             return  # a trailer: what decides about a request stands before its body (RFC 9110 §6.5.1)
         key = _lower(name) if len(name) <= _LONGEST_KEPT else name.decode("latin-1").lower()
-        if key in self._headers and key in _SINGLE:
-            self._refusal = self._refusal or Refusal(f"The header {key} was sent more than once.", target=key)
+        if key in self._headers:
+            if key in _SINGLE:
+                self._refusal = self._refusal or Refusal(f"The header {key} was sent more than once.", target=key)
+            elif key == "transfer-encoding":
+                value = self._headers[key].encode("latin-1") + b", " + value  # as if on one line (RFC 9110 §5.3)
         self._headers[key] = value.decode("latin-1")
         self._header_count += 1
 
@@ -274,7 +278,7 @@ class HttpConnection(asyncio.Protocol):
         return self._headers["transfer-encoding"].strip().lower() == "chunked" and not self._is_old()
 
     def _is_old(self) -> bool:
-        return self._parser.get_http_version() == "1.0"
+        return self._parser.get_http_version() != "1.1"  # 0.9 and 2.0 are read as well
 
     def _expected(self) -> None:
         """The client waits for a word before it sends its body (RFC 9110 §10.1.1)."""
@@ -462,12 +466,6 @@ class HttpConnection(asyncio.Protocol):
 @lru_cache(maxsize=1024)
 def _lower(name: bytes) -> str:
     return name.decode("latin-1").lower()
-
-
-def _descriptor(transport: asyncio.BaseTransport) -> int:
-    """The number of its file; 0 when it has none."""
-    found = transport.get_extra_info("socket")
-    return found.fileno() if found is not None else 0
 
 
 def _authority(url: bytes) -> str:

@@ -12,6 +12,7 @@ import structlog
 
 from landline.core.errors import Refusal
 from landline.edge.connection import HttpApp, HttpConnection
+from landline.edge.handshake import Handshake
 from landline.edge.http import Request
 from landline.edge.websockets import SocketApp, WebSocket
 
@@ -19,8 +20,6 @@ log = structlog.get_logger()
 
 DRAIN_S = 3
 CANCEL_S = 0.3
-HANDSHAKE_S = 10.0
-"""How long a client may take to agree on TLS: until then it is no connection that could give way."""
 BACKLOG = 2048
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # RFC 9325 §4.2, for TLS 1.2; those of TLS 1.3 need no choosing
 _PORT_TRIES = 20
@@ -90,13 +89,7 @@ class Listener:
         """Serve on `sockets` when this returns."""
         self.port = sockets[0].getsockname()[1]
         for listening in sockets:
-            server = await self._loop.create_server(
-                self._connected,
-                sock=listening,
-                ssl=self._tls,
-                ssl_handshake_timeout=HANDSHAKE_S if self._tls is not None else None,
-                backlog=BACKLOG,
-            )
+            server = await self._loop.create_server(self._accepted, sock=listening, backlog=BACKLOG)
             self._servers.append(server)
 
     async def wait(self) -> None:
@@ -129,6 +122,11 @@ class Listener:
                 await asyncio.gather(self._connections.emptied(), self._tasks.emptied())
         except TimeoutError:
             log.error("edge.requests_left", connections=len(self._connections))
+
+    def _accepted(self) -> asyncio.Protocol:
+        if self._tls is None:
+            return self._connected()
+        return Handshake(self._tls, self._app.room, self._connections, self._connected, self._loop)
 
     def _connected(self) -> HttpConnection:
         return HttpConnection(self._app, self._connections, self._upgrade, self._loop)

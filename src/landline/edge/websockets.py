@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import structlog
 
 from landline.core.errors import Refusal
-from landline.edge import errors, request_ids
+from landline.edge import answers, errors, request_ids
 from landline.edge.http import Request
 from landline.edge.routes import Access, ErrorStyle
 from landline.protocols.websocket.frames import PING_FRAME, close_frame, pong_frame
@@ -132,7 +132,9 @@ class WebSocket(asyncio.Protocol):
         except NotOpened as error:
             refusal = _NoHandshake(error)
             response = errors.answer(refusal, ErrorStyle.ACS, Access.NONE, request.request_id)
-            headers = {**response.headers, **request_ids.headers(request), "sec-websocket-version": VERSION}
+            # RFC 9110 §15.5.22: what else is spoken here.
+            told = {"sec-websocket-version": VERSION, "upgrade": "websocket", "connection": "upgrade, close"}
+            headers = {**response.headers, **request_ids.headers(request), **told}
             self.refuse(response.status, headers, response.body)
             return
         task = asyncio.get_running_loop().create_task(self._serve(request))
@@ -161,7 +163,7 @@ class WebSocket(asyncio.Protocol):
         """Answer the request for a socket with an HTTP response instead."""
         if self._state is not _State.ASKED:
             return
-        headers = {**headers, "content-length": str(len(body)), "connection": "close"}
+        headers = {"date": answers.date(), "connection": "close", **headers, "content-length": str(len(body))}
         lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{k}: {v}" for k, v in headers.items())]
         self._transport.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
         self._end()

@@ -354,7 +354,10 @@ async def test_the_server_as_a_whole_has_options(client: Client) -> None:
     assert (await client.reply()).status == 204
 
 
-@pytest.mark.parametrize(("version", "coding"), [("1.1", "gzip, chunked"), ("1.0", "chunked")])
+@pytest.mark.parametrize(
+    ("version", "coding"),
+    [("1.1", "gzip, chunked"), ("1.1", "gzip\r\ntransfer-encoding: chunked"), ("1.0", "chunked"), ("0.9", "chunked")],
+)
 async def test_no_other_coding_than_chunks_is_read(client: Client, version: str, coding: str) -> None:
     text = f"POST /echo HTTP/{version}\r\n{HEAD}transfer-encoding: {coding}\r\nconnection: keep-alive\r\n\r\n"
     send(client, f"{text}2\r\nhi\r\n0\r\n\r\nGET /echo HTTP/1.1\r\n{HEAD}\r\n")

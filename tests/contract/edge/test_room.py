@@ -2,11 +2,13 @@
 
 import asyncio
 import gc
+import ssl
 import tracemalloc
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import trustme
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import CollectorRegistry
 from structlog.testing import capture_logs
@@ -329,6 +331,29 @@ async def test_a_listener_out_of_room_serves_who_comes_after() -> None:
             each.close()
     finally:
         await listening.close()
+
+
+async def test_who_agrees_on_no_tls_gives_way_to_who_does() -> None:
+    house, authority = House(FOUR), trustme.CA()
+    ours, theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(ours)
+    authority.configure_trust(theirs)
+    listening = await server.listen(house.app, server.bind("127.0.0.1", 0), ours)
+    silent = [await asyncio.open_connection("127.0.0.1", listening.port) for _ in range(40)]
+    reader, writer = await asyncio.open_connection("127.0.0.1", listening.port, ssl=theirs)
+    writer.write(f"POST /length HTTP/1.1\r\n{HEAD}content-length: 2\r\n\r\nhi".encode())
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    assert house.app.room.cut_connections > 30
+    assert await silent[0][0].read() == b""
+    assert not silent[-1][0].at_eof()
+    _, broken = await asyncio.open_connection("127.0.0.1", listening.port)
+    broken.write(b"GET / HTTP/1.1\r\n\r\n")
+    writer.close()
+    with capture_logs() as logs:
+        await listening.close()
+    assert (logs, house.app.room.connections) == ([], 0)
+    for _, each in (*silent, (reader, broken)):
+        each.close()
 
 
 async def test_what_there_was_no_room_for_is_counted() -> None:

@@ -286,7 +286,10 @@ async def test_what_is_no_handshake_is_refused(world: World, changes: dict[str, 
     async with world.raw("/echo/ann", **changes) as (reader, _):
         head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     assert (int(head.split()[1]), json.loads(body)["error"]["code"]) == refusal
-    assert b"\r\nx-ms-request-id: " in head
+    told = {name.lower(): value for name, _, value in (line.partition(b": ") for line in head.split(b"\r\n")[1:])}
+    assert told[b"x-ms-request-id"]
+    assert told[b"date"].endswith(b" GMT")
+    assert (told[b"upgrade"], told[b"connection"]) == (b"websocket", b"upgrade, close")
 
 
 async def test_a_server_that_stops_does_not_wait_for_who_does_not_answer(world: World) -> None:

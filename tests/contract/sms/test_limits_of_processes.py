@@ -81,6 +81,7 @@ async def test_a_prefixs_limit_counts_what_all_processes_sent(guards: list[Guard
     for turn, guard in enumerate(guards):
         assert blocked(guard, settings, [f"+14255550{turn}{line:02d}" for line in range(0, 60, 3)]) == [None] * 20
     await told(buses, 3)
+    assert len({guard.size_bytes for guard in guards}) == 1, "what others sent takes memory, too"
     assert [blocked(guard, settings, ["+14255550999"]) for guard in guards] == [[Rule.PREFIX]] * 3
 
 

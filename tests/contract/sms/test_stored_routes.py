@@ -302,3 +302,15 @@ async def test_without_news_rates_are_read_once_a_second(
     bucket = deaf.bucket((SHOP, "55501"))
     assert bucket is not None
     assert bucket.rate_per_s == 2
+
+
+async def test_the_thousandth_rule_is_the_last_and_may_still_be_changed(here: Process, database: Database) -> None:
+    await database.execute(
+        "INSERT INTO sms_routes (name, rule) SELECT name, jsonb_build_object('name', name, 'carriers',"
+        " '[{\"carrier\": \"north\"}]'::jsonb, 'tags', jsonb_build_array(name))"
+        " FROM (SELECT 'rule' || number AS name FROM generate_series(1, 1000) AS number) rules"
+    )
+    with pytest.raises(Conflict):
+        await here.routing.put(Rule(name="another", carriers=(Choice("north"),)))
+    await here.routing.put(Rule(name="rule7", carriers=(Choice("south"),), tags=("seven",)))
+    assert await here.rule(SEATTLE, "seven") == "rule7"

@@ -126,3 +126,33 @@ def test_what_a_carrier_may_have_is_not_withdrawn():
     assert hands.in_hand(waiting.submission.key) is None
     hands.answered([handed.submission.key])
     assert hands.finished_claims() == [claim]
+
+
+def test_what_is_late_leaves_the_queue_and_the_others_keep_their_order():
+    hands, rung = handover(), list[datetime]()
+    hands.on_late = lambda: rung.append(hands.late_at or NOW)
+    messages = [pending() for _ in range(4)]
+    for message, minutes in zip(messages, (60, 1, 60, 2), strict=True):
+        message.report_by = NOW + timedelta(minutes=minutes)
+    hands.take(BLOCK, messages[:1])
+    hands.take(BLOCK, messages[1:])
+    assert rung == [NOW + timedelta(hours=1), NOW + timedelta(minutes=1)]
+    assert hands.late(NOW + timedelta(seconds=59)) == []
+    assert hands.late(NOW + timedelta(seconds=60)) == [messages[1]]
+    assert hands.late_at == NOW + timedelta(minutes=2)
+    assert hands.still_in_hand(messages) == messages
+    assert hands.late(NOW + timedelta(minutes=3)) == [messages[3]]
+    assert hands.next("simulated", 10, NOW) == [messages[0], messages[2]]
+
+
+def test_what_is_put_back_is_late_in_its_time():
+    hands = handover()
+    message = pending()
+    message.report_by = NOW + timedelta(minutes=1)
+    hands.take(BLOCK, [message])
+    taken = hands.next("simulated", 10, NOW)
+    assert hands.late(NOW + timedelta(minutes=1)) == []
+    assert hands.late_at is None
+    hands.put_back("simulated", taken)
+    assert hands.late_at == NOW + timedelta(minutes=1)
+    assert hands.late(NOW + timedelta(minutes=1)) == [message]

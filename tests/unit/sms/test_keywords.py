@@ -43,6 +43,11 @@ def test_a_keyword_inside_a_longer_text_is_no_keyword(text):
     assert find(text, (ENGLISH,)) is None
 
 
+@pytest.mark.parametrize("text", ["OPT-OUT", "Opt\u2013out.", "stop - all"])
+def test_a_hyphen_between_words_counts_as_a_space(text):
+    assert find(text, (ENGLISH,)) == (Action.STOP, ENGLISH)
+
+
 def test_full_width_letters_count_as_their_plain_ones():
     assert plain("ＳＴＯＰ") == "stop"
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from landline.core import ids
 from landline.core.errors import Invalid
-from landline.services.sms.model import messages
+from landline.services.sms.model import details, messages
 from landline.services.sms.model.messages import FINAL, NEXT, State
 
 NOW = datetime(2026, 11, 21, 3, 54, tzinfo=UTC)
@@ -78,6 +78,8 @@ def test_a_repeatability_id_is_a_guid_sent_not_too_long_ago():
         ("banana", None),
         (guid, "yesterday"),
         (guid, "Thu, 19 Nov 2026 01:53:14 GMT"),
+        (guid, "Sat, 21 Nov 99999999999999 00:00:00 GMT"),
+        (guid, "Sat, 21 Nov 2026 00:00:00 +99999999999999999999"),
     ]:
         with pytest.raises(Invalid):
             messages.repeatability(request_id, first_sent, NOW, WINDOW)
@@ -91,3 +93,11 @@ def test_when_it_was_first_sent_is_read_as_the_first_python_sdk_wrote_it():
             messages.repeatability(guid, long_ago, NOW, WINDOW)
     with pytest.raises(Invalid, match="not an RFC 1123 date"):
         messages.repeatability(guid, "2026-13-19 01:53:14", NOW, WINDOW)
+
+
+@pytest.mark.parametrize(
+    ("code", "of_a_failure"), [(2000, False), (4006, True), (9999, True), (0, False), (1234, False)]
+)
+def test_a_failure_has_one_of_the_documented_codes(code: int, of_a_failure: bool):
+    assert details.of_a_failure(code) is of_a_failure
+    assert details.known(code) == (code if of_a_failure or code == 2000 else 9999)

@@ -168,6 +168,7 @@ def test_the_compiled_decision_is_what_reading_the_rules_in_order_says(
     ("change", "field"),
     [
         ({"name": "default"}, "name"),
+        ({"name": "reply"}, "name"),
         ({"name": "a b"}, "name"),
         ({"carriers": ()}, "carriers"),
         ({"carriers": (Choice("north"), Choice("north"))}, "carriers"),

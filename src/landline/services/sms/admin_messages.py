@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Access, Handler, Route
@@ -83,6 +84,8 @@ def _pool_routes(pools: Pools, resolve: Callable[[str], Awaitable[ResourceId]]) 
         """Make a pool, or make it so."""
         resource = await resolve(request.params["name"])
         asked = request.decode(_POOL)
+        if asked.name not in (None, request.params["pool"]):
+            raise Invalid("The path names another pool.", target="name")
         pool = Pool(request.params["pool"], tuple(asked.senders), asked.sticky is not False)
         await pools.put(resource, pool)
         return json_response(200, _shown(pool))

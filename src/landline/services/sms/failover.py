@@ -18,6 +18,8 @@ WantsFailover = Callable[[ResourceId], Awaitable[bool]]
 
 _RETRY_FIRST_S = 5.0
 _RETRY_MOST_S = 600.0
+_RETRY_LAST = timedelta(seconds=5)
+"""How long before its end a message is tried for the last time, and how long after the try before that at least."""
 _MOST_DOUBT = {CrashPolicy.RESEND: 2, CrashPolicy.UNKNOWN: 1, CrashPolicy.QUERY: 1}
 """After how many silences a message ends as unknown; not at all where a repeated key is recognised."""
 
@@ -35,6 +37,10 @@ class Failover:
     def possible(self) -> bool:
         """Whether there is a second carrier at all."""
         return len(self._carriers) > 1
+
+    def another_up(self, carrier: str) -> bool:
+        """Whether any carrier but that one is up."""
+        return any(name != carrier and self._up(name) for name in self._carriers)
 
     def policy(self, carrier: str) -> CrashPolicy:
         """What its operator wants done about messages it did not answer."""
@@ -92,8 +98,10 @@ class Failover:
         if again is None and not answer.temporary:
             return code
         due = now if fresh is not None else now + _retry_after(message.attempts)
-        if due >= message.until:
-            return code
+        if due >= message.until:  # once more before its end, unless that is about to come
+            due = message.until - _RETRY_LAST
+            if fresh is not None or due < now + _RETRY_LAST:
+                return code
         return put_off(message, due, again or message.carrier, doubt)
 
     def _up(self, name: str) -> bool:

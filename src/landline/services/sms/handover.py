@@ -7,7 +7,7 @@ database for its reports (docs/design/blocks.md). Losing this memory loses nothi
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from msgspec import Struct
@@ -15,6 +15,8 @@ from msgspec import Struct
 from landline.core.ids import ResourceId
 from landline.ports.sms_carrier import Submission
 from landline.services.sms.model.pacing import Lanes
+
+_BEFORE = datetime.min.replace(tzinfo=UTC)
 
 
 class Pending(Struct):
@@ -40,6 +42,8 @@ class Pending(Struct):
     unsure: bool = False
     """Whether something may have been decided about it in a commit of whose answer we did not learn."""
     heeds_opt_outs: bool = True
+    asked_again_at: datetime = _BEFORE
+    """When it is to be looked at again whether another carrier may have it while its own is away."""
 
     @property
     def alone(self) -> bool:
@@ -61,6 +65,8 @@ class Pending(Struct):
 Sender = tuple[ResourceId, str]
 """Sender names may belong to several resources."""
 Queue = Lanes[Sender, Pending]
+_LOOKS_APART = timedelta(seconds=1)
+"""How often the queues are looked through for what waited too long."""
 
 
 @dataclass(slots=True)
@@ -88,6 +94,10 @@ class HandOver:
         self._answered: dict[UUID, datetime] = {}
         self._finished: list[UUID] = []
         self._finished_claims: list[UUID] = []
+        self.late_at: datetime | None = None
+        """When `late` is to be asked; None while nothing waits."""
+        self.on_late: Callable[[], None] = _no_room
+        """Called when that is sooner than it was."""
         self.on_awaiting: Callable[[datetime], None] = _nobody
         """Called with an instant at which a block that is all answered, or a message, wants to be looked at."""
         self.on_left: Callable[[], None] = _no_room
@@ -170,8 +180,15 @@ class HandOver:
                 continue
             self._in_hand[message.submission.key] = message
             self._queues[message.carrier].push((message.resource, message.submission.sender), message)
+        self._wait(pending)
         for carrier in {message.carrier for message in pending}:
             self._rings[carrier]()
+
+    def _wait(self, pending: Iterable[Pending]) -> None:
+        at = min((message.until for message in pending), default=None)
+        if at is not None and (self.late_at is None or at < self.late_at):
+            self.late_at = at
+            self.on_late()
 
     def _let_go_of(self, message: Pending) -> None:
         """It is in hand under another block than it was, which it has left without our learning of it."""
@@ -191,9 +208,34 @@ class HandOver:
         at = self._queues[carrier].next_at(now.timestamp())
         return None if at is None else datetime.fromtimestamp(at, UTC)
 
-    def untils(self, carrier: str) -> Iterator[datetime]:
-        """Until when the messages that wait for `carrier` may be handed over."""
-        return (message.until for message in self._queues[carrier])
+    def waiting(self, carrier: str) -> Iterator[Pending]:
+        """What waits for `carrier`, without taking it."""
+        return iter(self._queues[carrier])
+
+    def take_all(self, carrier: str) -> list[Pending]:
+        """Everything that waits for `carrier`, whatever its pace; each sender's in its order, to be put back so."""
+        return self._queues[carrier].remove_all()
+
+    def late(self, now: datetime) -> list[Pending]:
+        """Messages that are not to be handed over any more, taken off the queues; they stay in hand. Ask at `late_at`:
+        before, it gives none, and what is late meanwhile is late within a second of that."""
+        if self.late_at is None or now < self.late_at:
+            return []
+        late: list[Pending] = []
+        for queue in self._queues.values():
+            found = [message for message in queue if message.until <= now]
+            if found:
+                self._leave_out(queue, lambda message: message.until <= now)
+                late += found
+        soonest = min((message.until for queue in self._queues.values() for message in queue), default=None)
+        self.late_at = None if soonest is None else max(soonest, now + _LOOKS_APART)
+        return late
+
+    @staticmethod
+    def _leave_out(queue: Queue, unwanted: Callable[[Pending], bool]) -> None:
+        for message in queue.remove_all():
+            if not unwanted(message):
+                queue.push((message.resource, message.submission.sender), message)
 
     def put_back(self, carrier: str, pending: list[Pending], *, unsure: bool = False) -> None:
         """The carrier did not take them: they are next again. `unsure`: see `Pending`."""
@@ -202,6 +244,7 @@ class HandOver:
             message.handed = False
             message.unsure |= unsure
             queue.push_front((message.resource, message.submission.sender), message)
+        self._wait(pending)
 
     def in_hand(self, key: UUID) -> Pending | None:
         """The message of `key` when its answer is awaited here."""
@@ -291,9 +334,7 @@ class HandOver:
             if not message.handed:
                 del self._in_hand[message.submission.key]
         for queue in self._queues.values():
-            for message in queue.remove_all():
-                if message.held_by not in blocks:
-                    queue.push((message.resource, message.submission.sender), message)
+            self._leave_out(queue, lambda message: message.held_by in blocks)
 
     def still_in_hand(self, pending: Iterable[Pending]) -> list[Pending]:
         """Those of `pending`, taken off a queue, that were not lost meanwhile."""

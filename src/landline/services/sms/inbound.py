@@ -25,7 +25,7 @@ from landline.services.sms.esme_out import EsmeOut, Woken
 from landline.services.sms.handover import HandOver
 from landline.services.sms.keywords import Keywords
 from landline.services.sms.model.keywords import Action, Language, find
-from landline.services.sms.model.messages import REPLY, Plan, Recipient
+from landline.services.sms.model.messages import FURTHEST, REPLY, Plan, Recipient
 from landline.services.sms.records import Row
 from landline.services.sms.records_inbound import Text
 from landline.store.database import Connection, Database
@@ -33,7 +33,8 @@ from landline.store.database import Connection, Database
 log = structlog.get_logger()
 REPLY_VALIDITY = timedelta(hours=12)
 ANSWERS_WITHIN = timedelta(days=7)
-"""A text answers the last message of a campaign that its phone got from the same number within so long."""
+"""A text answers the last message of a campaign that its phone got from the same number within so long. What was
+blocked or failed, or is to be sent later, it did not get."""
 
 
 @dataclass(slots=True)
@@ -84,9 +85,12 @@ class Inbound:
         taken = _Received()
         block = time_ordered(now, os.urandom(10))
         async with self._database.transaction() as connection:
-            since = now - ANSWERS_WITHIN
             tags = await records_inbound.campaigns(
-                connection, [(number.resource, number.number, arrival.sender) for arrival, number in owned], since
+                connection,
+                [(number.resource, number.number, arrival.sender) for arrival, number in owned],
+                now,
+                since=now - ANSWERS_WITHIN,
+                accepted_since=now - ANSWERS_WITHIN - FURTHEST,
             )
             texts = [_text(arrival, number, languages[number.number], tags) for arrival, number in owned]
             fresh = await records_inbound.receive(connection, carrier, texts)

@@ -28,6 +28,7 @@ class Keywords:
         self._database = database
         self._changes = changes
         self._cache: OrderedDict[tuple[ResourceId, str], tuple[Language, ...]] = OrderedDict()
+        self._generation = 0
         changes.watch(_SUBJECT, self._forget)
 
     async def languages(self, resource: ResourceId, number: str) -> tuple[Language, ...]:
@@ -35,12 +36,15 @@ class Keywords:
         key = (resource, number)
         if self._changes.trusted and key in self._cache:
             return self._cache[key]
+        generation = self._generation
         async with self._database.connection() as connection:
             stored = await records_inbound.keywords(connection, resource, number)
         languages = _LANGUAGES.decode(stored) if stored else (ENGLISH,)
-        self._cache[key] = languages
-        while len(self._cache) > _CACHED:
-            self._cache.popitem(last=False)
+        # What was read before a change was heard of is not kept: it may be from before that change.
+        if self._changes.trusted and generation == self._generation:
+            self._cache[key] = languages
+            while len(self._cache) > _CACHED:
+                self._cache.popitem(last=False)
         return languages
 
     async def set(self, resource: ResourceId, number: str, languages: Sequence[Language] | None) -> None:
@@ -54,6 +58,7 @@ class Keywords:
         self._changes.forget(_SUBJECT, f"{resource} {number}")
 
     def _forget(self, key: str | None) -> None:
+        self._generation += 1
         if key is None:
             self._cache.clear()
             return

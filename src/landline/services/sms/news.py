@@ -50,6 +50,7 @@ class _News:
     late: Sequence[Submitted] = ()
     endings: Sequence[tuple[str, Ending]] = ()
     given_up: Sequence[tuple[UUID, UUID, int]] = ()
+    expired: Sequence[Pending] = ()
 
 
 @dataclass(slots=True)
@@ -116,7 +117,7 @@ class News:
 
     async def reported(self, carrier: str, receipts: Sequence[Receipt]) -> None:
         """The carrier brought delivery receipts."""
-        endings = [(receipt.carrier_message_id, _ending(receipt)) for receipt in receipts]
+        endings = [(receipt.carrier_message_id, records_receipts.ending(receipt)) for receipt in receipts]
         await self._group.submit(_News(carrier=carrier, endings=endings))
 
     async def arrived(self, carrier: str, arrivals: Sequence[Arrival]) -> None:
@@ -126,6 +127,10 @@ class News:
     async def give_up(self, messages: Sequence[tuple[UUID, UUID, int]]) -> None:
         """Fail (resource, message, detail code) for which nothing will come any more."""
         await self._group.submit(_News(given_up=messages))
+
+    async def expire(self, messages: Sequence[Pending]) -> None:
+        """Fail `messages`, which waited too long for their carrier; not what another process has claimed meanwhile."""
+        await self._group.submit(_News(expired=messages))
 
     async def cancel(self, resource: UUID, message: UUID) -> bool:
         """Take back a message that waits for its time, or for its next try; False when it waits for neither."""
@@ -178,7 +183,7 @@ class News:
             parked = await records_receipts.unpark(connection, self._clock.now(), 500)
             done = _Done()
             for carrier in sorted({row["carrier"] for row in parked}):
-                endings = [_parked(row) for row in parked if row["carrier"] == carrier]
+                endings = [records_receipts.parked(row) for row in parked if row["carrier"] == carrier]
                 await self._end_reported(connection, done, carrier, endings, parked=True)
             emitted = await self._write(connection, done)
         self._committed(done, emitted)
@@ -199,6 +204,9 @@ class News:
                 await self._end_reported(connection, done, carrier, endings)
             given_up = [message for item in news for message in item.given_up]
             await self._end(connection, done, given_up)
+            expired = [(message, details.TEMPORARILY_UNAVAILABLE) for item in news for message in item.expired]
+            await self._end_refused(connection, done, expired)
+            done.answered.extend(message.submission.key for message, _ in expired)
             finished = self._handover.finished()
             emitted = await self._write(connection, done, [self._blocks.closing(finished)] if finished else [])
         self._committed(done, emitted)
@@ -249,7 +257,7 @@ class News:
             [(answer, pending.resource, pending.block) for answer, pending in taken],
             self._clock.now(),
         )
-        return [_parked(row) for row in parked]
+        return [records_receipts.parked(row) for row in parked]
 
     async def _store_refusals(
         self, connection: Connection, done: _Done, carrier: str, refused: Sequence[tuple[Submitted, Pending]]
@@ -279,7 +287,7 @@ class News:
         await self._defer(connection, done, deferred)
 
     async def _end_refused(self, connection: Connection, done: _Done, final: Sequence[tuple[Pending, int]]) -> None:
-        """End what is refused for good, unless another process has claimed it: that one says what follows."""
+        """End what is refused for good, or late, unless another process has claimed it: that one says what follows."""
         keys = [(pending.resource, pending.submission.key, code) for pending, code in final]
         ended = await self._end(connection, done, keys, owner=self._blocks.owner)
         await self._notice_lost(connection, done, [pending for pending, _ in final], ended)
@@ -336,7 +344,7 @@ class News:
         parked = await records.submitted(connection, carrier, rows, now)
         done.late += len(known)
         log.info("sms.answered_late", carrier=carrier, messages=len(known), in_time=len(waiting))
-        return [_parked(row) for row in parked]
+        return [records_receipts.parked(row) for row in parked]
 
     async def _defer(self, connection: Connection, done: _Done, deferred: Sequence[tuple[Pending, Deferral]]) -> None:
         if not deferred:
@@ -454,7 +462,7 @@ class News:
 
 
 def _size(news: _News) -> int:
-    return len(news.answers) + len(news.late) + len(news.endings) + len(news.given_up)
+    return len(news.answers) + len(news.late) + len(news.endings) + len(news.given_up) + len(news.expired)
 
 
 def _is_for(answer: Submitted, carrier: str, pending: Pending) -> bool:
@@ -479,15 +487,6 @@ def _moved(done: _Done, changed: Sequence[Record]) -> int:
                 record["segments"],
             )
     return len(moved)
-
-
-def _ending(receipt: Receipt) -> Ending:
-    state = State.DELIVERED if receipt.delivered else State.FAILED
-    return Ending(state, details.known(receipt.code), receipt.at, receipt.segments_delivered)
-
-
-def _parked(row: Record) -> tuple[str, Ending]:
-    return row["carrier_message_id"], Ending(State(row["state"]), row["code"], row["at"], row["segments_delivered"])
 
 
 def _nobody() -> None:

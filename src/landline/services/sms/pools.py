@@ -2,13 +2,14 @@
 
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from landline.core.errors import Invalid, NotFound
+from landline.core.errors import Invalid, NotFound, Unauthorized
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
 from landline.services.numbers.service import Numbers
-from landline.services.sms import records_pools
+from landline.services.sms import records_inbound, records_pools
 from landline.services.sms.model.pools import Pool, choose
 from landline.store.changes import Changes
 from landline.store.database import Database
@@ -27,6 +28,7 @@ class Pools:
         self._changes = changes
         self._numbers = numbers
         self._cache: OrderedDict[tuple[ResourceId, str], Pool] = OrderedDict()
+        self._generation = 0
         changes.watch(_SUBJECT, self._forget)
 
     async def get(self, resource: ResourceId, name: str) -> Pool:
@@ -34,13 +36,16 @@ class Pools:
         key = (resource, name)
         if self._changes.trusted and key in self._cache:
             return self._cache[key]
+        generation = self._generation
         async with self._database.connection() as connection:
             found = await records_pools.find(connection, resource, name)
         if found is None:
             raise NotFound(f"The resource has no sender pool {name!r}.", target="from")
-        self._cache[key] = found
-        while len(self._cache) > _CACHED:
-            self._cache.popitem(last=False)
+        # What was read before a change was heard of is not kept: it may be from before that change.
+        if self._changes.trusted and generation == self._generation:
+            self._cache[key] = found
+            while len(self._cache) > _CACHED:
+                self._cache.popitem(last=False)
         return found
 
     async def all_of(self, resource: ResourceId) -> list[Pool]:
@@ -74,23 +79,47 @@ class Pools:
         self._changes.forget(_SUBJECT, f"{resource} {name}")
 
     async def choose(self, resource: ResourceId, name: str, recipients: Sequence[str]) -> list[str]:
-        """The sender for each of `recipients`, remembered where the pool is sticky. Raises `NotFound`."""
+        """The sender for each of `recipients`, remembered where the pool is sticky. A sender that the resource has no
+        more is passed over. Raises `NotFound`; `Unauthorized` when it has none of them."""
         pool = await self.get(resource, name)
-        if not pool.sticky:
-            return [choose(pool, recipient) for recipient in recipients]
-        async with self._database.connection() as connection:
-            known = await records_pools.sticky(connection, resource, name, recipients)
+        while pool.senders:
+            known = await self._known(resource, pool, recipients)
             chosen = {
                 recipient: known[recipient] if known.get(recipient) in pool.senders else choose(pool, recipient)
                 for recipient in recipients
             }
-            fresh = {recipient: sender for recipient, sender in chosen.items() if known.get(recipient) != sender}
-            if fresh:
-                # Whoever was first to write is right: of two requests at once both send from the same number.
-                chosen |= await records_pools.stick(connection, resource, pool, fresh)
-        return [chosen[recipient] for recipient in recipients]
+            gone = {sender for sender in set(chosen.values()) if not await self._can_send(resource, sender)}
+            if not gone:
+                fresh = {recipient: sender for recipient, sender in chosen.items() if known.get(recipient) != sender}
+                if pool.sticky and fresh:
+                    chosen |= await self._stick(resource, pool, fresh, known)
+                return [chosen[recipient] for recipient in recipients]
+            pool = replace(pool, senders=tuple(sender for sender in pool.senders if sender not in gone))
+        raise Unauthorized(f"None of the senders of the pool {name!r} belongs to this resource.", target="from")
+
+    async def _known(self, resource: ResourceId, pool: Pool, recipients: Sequence[str]) -> dict[str, str]:
+        if not pool.sticky:
+            return {}
+        async with self._database.connection() as connection:
+            return await records_pools.sticky(connection, resource, pool.name, recipients)
+
+    async def _can_send(self, resource: ResourceId, sender: str) -> bool:
+        owned = await self._numbers.sender(resource, sender)
+        return owned is not None and owned.sms_outbound
+
+    async def _stick(
+        self, resource: ResourceId, pool: Pool, fresh: Mapping[str, str], known: Mapping[str, str]
+    ) -> dict[str, str]:
+        async with self._database.transaction() as connection:
+            # Whoever was first to write is right: of two requests at once both send from the same number.
+            stuck = await records_pools.stick(connection, resource, pool, fresh)
+            moved = [(recipient, known[recipient], to) for recipient, to in stuck.items() if recipient in known]
+            if moved:  # who wants nothing from the sender he knew is not to get it from another
+                await records_inbound.opt_out_as(connection, resource, moved)
+        return stuck
 
     def _forget(self, key: str | None) -> None:
+        self._generation += 1
         if key is None:
             self._cache.clear()
             return

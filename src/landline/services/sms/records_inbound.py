@@ -8,6 +8,8 @@ from uuid import UUID
 from landline.core.ids import ResourceId
 from landline.ports.sms_carrier import Arrival
 from landline.services.numbers.model import OwnedNumber
+from landline.services.sms.model import details
+from landline.services.sms.model.messages import State
 from landline.store.database import Connection, Record
 
 
@@ -48,20 +50,47 @@ async def receive(connection: Connection, carrier: str, texts: Sequence[Text]) -
     return {row["message_id"] for row in rows}
 
 
+_MOST_LOOKED_AT = 200
+"""Messages to one phone, beyond which one that was scheduled long before them may be overlooked."""
+_GOT = ", ".join(str(code) for code in sorted(details.MAY_HAVE_ARRIVED))
+_CAMPAIGNS = f"""
+SELECT p.resource_id, p.number, p.phone, m.tag
+FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::text[], $3::text[])) AS p (resource_id, number, phone)
+CROSS JOIN LATERAL (
+    SELECT m.tag FROM (
+        SELECT * FROM sms_messages WHERE recipient = p.phone AND sender = p.number AND tag IS NOT NULL
+            AND accepted_at >= $6 AND resource_id = p.resource_id ORDER BY accepted_at DESC LIMIT {_MOST_LOOKED_AT}
+    ) m
+    CROSS JOIN LATERAL (
+        -- What left its block was scheduled, or tried in vain: sent long after it was accepted, perhaps, or not yet.
+        SELECT CASE WHEN m.attempts = 0 THEN m.accepted_at ELSE coalesce(
+            (SELECT max(s.submitted_at) FROM sms_submissions s
+                WHERE s.block_id = m.block_id AND s.message_id = m.message_id),
+            CASE WHEN m.claim_id IS NOT NULL THEN $4::timestamptz END) END AS at
+    ) sent
+    WHERE sent.at >= $5 AND (m.state <> {int(State.FAILED)} OR m.code IN ({_GOT}))
+    ORDER BY sent.at DESC, m.accepted_at DESC LIMIT 1
+) m
+"""
+
+
 async def campaigns(
-    connection: Connection, pairs: Sequence[tuple[ResourceId, str, str]], since: datetime
+    connection: Connection,
+    pairs: Sequence[tuple[ResourceId, str, str]],
+    now: datetime,
+    *,
+    since: datetime,
+    accepted_since: datetime,
 ) -> dict[tuple[ResourceId, str, str], str]:
-    """The tag of the last tagged message that each (resource, number, phone) saw since then, where there is one."""
+    """The tag of the last tagged message that each (resource, number, phone) was sent since then, if there is one."""
     rows = await connection.fetch(
-        "SELECT p.resource_id, p.number, p.phone, m.tag"
-        " FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::text[], $3::text[])) AS p (resource_id, number, phone)"
-        " CROSS JOIN LATERAL (SELECT tag FROM sms_messages m WHERE m.recipient = p.phone AND m.sender = p.number"
-        "  AND m.tag IS NOT NULL AND m.accepted_at >= $4 AND m.resource_id = p.resource_id"
-        "  ORDER BY m.accepted_at DESC LIMIT 1) m",
+        _CAMPAIGNS,
         [resource for resource, _, _ in pairs],
         [number for _, number, _ in pairs],
         [phone for _, _, phone in pairs],
+        now,
         since,
+        accepted_since,
     )
     return {(row["resource_id"], row["number"], row["phone"]): row["tag"] for row in rows}
 
@@ -81,6 +110,21 @@ async def opt_out(
         origin,
     )
     return [row["recipient"] for row in rows]
+
+
+async def opt_out_as(connection: Connection, resource: ResourceId, moved: Sequence[tuple[str, str, str]]) -> None:
+    """Of (recipient, sender, other sender): recipients that opted out of the one have opted out of the other, too."""
+    await connection.execute(
+        "INSERT INTO sms_optouts (resource_id, sender, recipient, at, origin)"
+        " SELECT o.resource_id, k.other, o.recipient, o.at, o.origin"
+        " FROM unnest($2::text[], $3::text[], $4::text[]) AS k (recipient, sender, other)"
+        " JOIN sms_optouts o ON o.resource_id = $1 AND o.sender = k.sender AND o.recipient = k.recipient"
+        " ORDER BY o.recipient ON CONFLICT DO NOTHING",
+        resource,
+        [recipient for recipient, _, _ in moved],
+        [sender for _, sender, _ in moved],
+        [other for _, _, other in moved],
+    )
 
 
 async def opt_in(connection: Connection, resource: ResourceId, sender: str, recipients: Sequence[str]) -> None:

@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
+from landline.ports.sms_carrier import Receipt
+from landline.services.sms.model import details
 from landline.services.sms.model.messages import State
 from landline.services.sms.records_progress import CHANGED, PARKED_FOR
 from landline.store.database import Connection, Record
@@ -18,6 +20,17 @@ class Ending(Struct, frozen=True):
     code: int
     at: datetime
     segments_delivered: int | None
+
+
+def ending(receipt: Receipt) -> Ending:
+    """The end that `receipt` tells of."""
+    state = State.DELIVERED if receipt.delivered else State.FAILED
+    return Ending(state, details.known(receipt.code), receipt.at, receipt.segments_delivered)
+
+
+def parked(row: Record) -> tuple[str, Ending]:
+    """The carrier's id and the end in a receipt that was parked."""
+    return row["carrier_message_id"], Ending(State(row["state"]), row["code"], row["at"], row["segments_delivered"])
 
 
 _SKEW = timedelta(seconds=5)

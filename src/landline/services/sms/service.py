@@ -25,7 +25,7 @@ from landline.services.sms.accept import Accepts
 from landline.services.sms.guard import Guard
 from landline.services.sms.limits import Limits
 from landline.services.sms.model import details, messages
-from landline.services.sms.model.messages import Blocked, Outcome, Plan, Recipient, Refused
+from landline.services.sms.model.messages import FURTHEST, Blocked, Outcome, Plan, Recipient, Refused
 from landline.services.sms.model.pools import pool_name
 from landline.services.sms.model.routing import Router
 from landline.services.sms.pools import Pools
@@ -36,8 +36,6 @@ log = structlog.get_logger()
 REPEATABILITY_WINDOW = timedelta(hours=24)
 """How old a first sending may be; ids are kept for longer than this, so that a repeat is always recognised."""
 
-FURTHEST = timedelta(days=35)
-"""How far ahead a message may be scheduled."""
 SHORTEST_VALIDITY_S, LONGEST_VALIDITY_S = 60, 259_200
 
 

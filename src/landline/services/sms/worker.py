@@ -11,6 +11,8 @@ from landline.core.errors import Unavailable
 from landline.ports.clock import Alarm, Clock
 from landline.ports.sms_carrier import CrashPolicy, SmsCarrier, Submission
 from landline.services.sms import records_progress as records
+from landline.services.sms.detours import Detours
+from landline.services.sms.expiry import Expiry
 from landline.services.sms.failover import Failover
 from landline.services.sms.handover import HandOver, Pending, Queue
 from landline.services.sms.model import details
@@ -28,8 +30,6 @@ _ROWS_AT_ONCE = 4_000
 """A block has at most some 2,000 messages; what was claimed is taken into memory, also beyond its limit."""
 _DEFERRED_AT_ONCE = 500
 _CARRIER_PAUSE = timedelta(seconds=1)
-_SAID_AGAIN = timedelta(minutes=1)
-"""How often it is logged that a carrier takes nothing, while that lasts."""
 _UNREACHED_PAUSE = timedelta(seconds=15)
 """How long work whose carrier this process does not reach is left to others."""
 
@@ -55,8 +55,6 @@ class Worker:
         times the pauses before a carrier that takes nothing is asked again, for that is not driven; None: `clock`."""
         self.beat_s = beat_s
         self._line = line or clock
-        self._refusing: dict[str, datetime] = {}
-        """Carriers that take nothing, and when that was logged last."""
         self._database = database
         self._clock = clock
         self._carriers = carriers
@@ -66,6 +64,8 @@ class Worker:
         self._failover = failover
         self._rates = rates
         self._standing = Standing(database, clock, handover, blocks, news, failover)
+        self._expiry = Expiry(clock, handover, news)
+        self._detours = Detours(clock, self._line, handover, news, self._standing, failover, self.look)
         self._blocks_at_once = 1
         self._due = clock.alarm()
         self._alarms = {name: clock.alarm() for name in carriers}
@@ -75,6 +75,7 @@ class Worker:
         """Blocks claimed from a process that died, of whose messages nobody has said yet which are in doubt."""
         news.on_deferred = self._due.ring
         handover.on_awaiting = self._awaits
+        handover.on_late = self._due.ring
         handover.on_room = self._due.ring
         handover.on_claim_done = self._due.ring
         self._queues = {
@@ -167,7 +168,7 @@ class Worker:
                 await alarm.wait(self._handover.next_at(name, now))
                 continue
             try:
-                batch = await self._standing.check(batch)
+                batch = await self._standing.check(await self._expiry.without_late(batch))
             except Unavailable as error:
                 log.warning("sms.not_handed_over", carrier=name, reason=error.message, messages=len(batch))
                 self._handover.put_back(name, batch, unsure=True)
@@ -193,65 +194,33 @@ class Worker:
         except Unavailable as error:
             for message in batch:
                 message.handed = False
-            self._say_refusing(carrier.name, error.message)
-            await self._keep(carrier.name, self._handover.still_in_hand(batch), error.message)
+            await self._detours.refused(carrier, self._handover.still_in_hand(batch), error.message)
             return False
-        if self._refusing.pop(carrier.name, None) is not None:
-            log.info("sms.carrier_available", carrier=carrier.name)
+        self._detours.taken(carrier)
         return True
 
-    def _say_refusing(self, carrier: str, reason: str) -> None:
-        """Once, then now and then: it is asked every second."""
-        now, said_at = self._line.now(), self._refusing.get(carrier)
-        if said_at is None or now - said_at >= _SAID_AGAIN:
-            self._refusing[carrier] = now
-            log.warning("sms.carrier_unavailable", carrier=carrier, reason=reason)
-
     async def _pause(self, carrier: str, alarm: Alarm) -> None:
-        """Until the carrier is to be asked again, or until a message has waited too long."""
+        """Until the carrier is to be asked again."""
         again_at = self._line.now() + _CARRIER_PAUSE
         if self._line is self._clock:
             while self._clock.now() < again_at:
                 await alarm.wait(again_at)
             return
-        now = self._clock.now()
-        late_at = min((until for until in self._handover.untils(carrier) if until > now), default=None)
         line_alarm = self._line.alarm()
         ringing = asyncio.create_task(_ring_at(self._line, line_alarm, again_at, alarm))
         try:
-            while self._line.now() < again_at and (late_at is None or self._clock.now() < late_at):
-                await alarm.wait(late_at)
+            while self._line.now() < again_at:
+                await alarm.wait(None)
         finally:
             ringing.cancel()
             await asyncio.gather(ringing, return_exceptions=True)
             line_alarm.close()
 
-    async def _keep(self, carrier: str, batch: Sequence[Pending], reason: str) -> None:
-        """Give what the carrier did not take to others, put back the rest, and give up what has waited too long."""
-        now = self._clock.now()
-        late = [message for message in batch if message.until <= now]
-        rest = [message for message in batch if message.until > now]
-        try:
-            await self._standing.unmark(batch)
-            if not self._handover.reaches({carrier}):
-                self._handover.put_back(carrier, list(batch))
-                self.look()
-                return
-            rest = await self._news.reroute(rest, reason)
-            if late:
-                await self._news.give_up(
-                    [(message.resource, message.submission.key, details.TEMPORARILY_UNAVAILABLE) for message in late]
-                )
-                self._handover.answered(message.submission.key for message in late)
-        except Unavailable:
-            self._handover.put_back(carrier, list(batch), unsure=True)
-        else:
-            self._handover.put_back(carrier, rest)
-
     async def _look_after_due(self) -> None:
         while True:
             try:
                 await self._settle()
+                await self._expiry.end_late()
                 await self._leave_unreached()
                 more = await self._claim_blocks() + await self._claim_deferred() if self._handover.has_room() else 0
                 until = None if more else await self._next_due()
@@ -260,7 +229,7 @@ class Worker:
                 more, until = 0, None
             if not more:
                 self._until = until
-                await self._due.wait(until)
+                await self._due.wait(_soonest(until, self._handover.late_at))
 
     def _awaits(self, at: datetime) -> None:
         if self._until is None or at < self._until:
@@ -310,7 +279,7 @@ class Worker:
                 connection, self._clock.now(), self._handover.reached, _UNREACHED_PAUSE
             )
         block = await self._blocks.next_due()
-        return min((at for at in (deferred, block) if at is not None), default=None)
+        return _soonest(deferred, block)
 
     async def _claim_blocks(self) -> int:
         claimed = await self._blocks.claim(self._clock.now(), self._blocks_at_once)
@@ -463,6 +432,10 @@ async def _ring_at(clock: Clock, alarm: Alarm, at: datetime, other: Alarm) -> No
     while clock.now() < at:
         await alarm.wait(at)
     other.ring()
+
+
+def _soonest(*instants: datetime | None) -> datetime | None:
+    return min((at for at in instants if at is not None), default=None)
 
 
 def _reachable(carrier: SmsCarrier) -> Callable[[], bool]:

@@ -11,6 +11,9 @@ CANCELED = 5000
 OF_THE_MESSAGE = frozenset({4000, 4001, 4002, 4004, 4007, 4009, 4010})
 """What is wrong with the message itself, so that no other carrier would do better."""
 
+MAY_HAVE_ARRIVED = frozenset({NO_REPORT, UNKNOWN})
+"""Failures that only say that nothing was heard of the message."""
+
 _WORDS = {
     2000: "No Error",
     4000: "Message rejected as fraudulent.",

@@ -86,19 +86,19 @@ PRESETS = {
 }
 
 _ALWAYS = "stop"
-_SPACE = re.compile(r"\s+")
+_BETWEEN_WORDS = re.compile(r"[\s\u2010-\u2015-]+")
 
 
 def plain(text: str) -> str:
-    """`text` as keywords are compared: NFKC, case folded, inner white space single, edges bare of white space,
-    punctuation and invisible characters."""
+    """`text` as keywords are compared: NFKC, case folded, inner white space and hyphens a single space, edges bare of
+    white space, punctuation and invisible characters."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     start, end = 0, len(folded)
     while start < end and _edge(folded[start]):
         start += 1
     while end > start and _edge(folded[end - 1]):
         end -= 1
-    return _SPACE.sub(" ", folded[start:end])
+    return _BETWEEN_WORDS.sub(" ", folded[start:end])
 
 
 def find(text: str, languages: tuple[Language, ...]) -> tuple[Action, Language] | None:

@@ -47,6 +47,10 @@ time (5002), or no carrier took it in time (5001). A receipt that precedes the c
 """
 
 
+FURTHEST = timedelta(days=35)
+"""How far ahead a message may be scheduled."""
+
+
 @dataclass(frozen=True, slots=True)
 class Blocked:
     """Why a message ends before it comes to any carrier: the ACS detail code (acs-wire.md 4.7), and a line for the
@@ -167,6 +171,6 @@ def _instant(date: str) -> datetime:
     """The instant of `date`; the recipients of a request all carry the same one."""
     try:
         at = datetime.fromisoformat(date) if date[:4].isdigit() else parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):  # the one for what is no date, the other for numbers too large for one
         raise Invalid("repeatabilityFirstSent is not an RFC 1123 date.", target="repeatabilityFirstSent") from None
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)

@@ -15,12 +15,13 @@ from msgspec import Struct
 from landline.core import phone
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
+from landline.services.sms.model.messages import REPLY
 
 NUMBER_RULE = "number"
 """What decided when the sender's number is bound to a carrier."""
 DEFAULT_RULE = "default"
 """What decided when no rule matched."""
-RESERVED = frozenset({NUMBER_RULE, DEFAULT_RULE})
+RESERVED = frozenset({NUMBER_RULE, DEFAULT_RULE, REPLY})
 
 Country = Callable[[str], str | None]
 """The ISO 3166 code of an E.164 number's country, quickly: it is asked for each message that a country's rule may
@@ -91,7 +92,7 @@ def checked(rule: Rule) -> Rule:
     """`rule` when it can be in force. Raises `Invalid`, naming the field."""
     if not _NAME.fullmatch(rule.name) or rule.name in RESERVED:
         raise Invalid(
-            "A route's name is 1 to 64 letters, digits, dots, hyphens and underscores, and neither of "
+            "A route's name is 1 to 64 letters, digits, dots, hyphens and underscores, and none of "
             f"{', '.join(sorted(RESERVED))}.",
             target="name",
         )

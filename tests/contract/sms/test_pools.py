@@ -1,0 +1,144 @@
+"""Sender pools whose numbers come and go: who knows which sender, and who wants nothing more from it."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+from tests.support.gateway import Gateway
+from tests.support.scripted import ScriptedCarrier
+
+from landline.core.errors import NotFound, Unauthorized
+from landline.core.ids import ResourceId
+from landline.engines.clock import DrivenClock
+from landline.services.sms.keywords import Keywords, preset
+from landline.services.sms.model.pools import Pool
+from landline.services.sms.pools import Pools
+from landline.services.sms.service import Options, To
+from landline.store.changes import Changes
+from landline.store.database import Connection, Database
+
+A, B = "+18005550100", "+14255550100"
+PHONES = [f"+1425555{number:04}" for number in range(200, 220)]
+
+
+class World:
+    def __init__(self, dsn: str, database: Database) -> None:
+        clock = DrivenClock()
+        self.gateway = Gateway(dsn, database, clock, ScriptedCarrier(clock))
+        self.resource: ResourceId
+
+    async def pool(self, *senders: str, sticky: bool = True) -> None:
+        await self.gateway.pools.put(self.resource, Pool("news", senders, sticky))
+
+    async def chosen(self) -> set[str]:
+        return set(await self.gateway.pools.choose(self.resource, "news", PHONES))
+
+    async def send(self) -> set[int]:
+        """Send to all by the pool; the codes of those that ended at once."""
+        to = [To(phone) for phone in PHONES]
+        before = set(await self._codes())
+        await self.gateway.sms.send(self.resource, "pool:news", to, "hello", Options())
+        return {code for message, code in (await self._codes()).items() if message not in before}
+
+    async def _codes(self) -> dict[object, int]:
+        rows = await self.gateway.database.fetch("SELECT message_id, code FROM sms_messages WHERE code IS NOT NULL")
+        return {row["message_id"]: row["code"] for row in rows}
+
+
+@pytest.fixture
+async def world(dsn: str, database: Database) -> AsyncGenerator[World]:
+    world = World(dsn, database)
+    await world.gateway.changes.start()
+    world.resource = await world.gateway.own()
+    yield world
+    await world.gateway.crash()
+
+
+@pytest.mark.parametrize("sticky", [True, False])
+async def test_a_pool_sends_by_the_senders_that_are_still_there(world: World, sticky: bool) -> None:
+    await world.pool(A, B, sticky=sticky)
+    assert await world.chosen() == {A, B}
+    await world.gateway.numbers.remove(world.resource, A)
+    assert await world.chosen() == {B}
+    await world.gateway.numbers.add(world.resource, A)
+    assert await world.chosen() == ({B} if sticky else {A, B})
+    await world.gateway.numbers.remove(world.resource, A)
+    await world.gateway.numbers.remove(world.resource, B)
+    with pytest.raises(Unauthorized):
+        await world.chosen()
+
+
+async def test_a_pool_is_removed_once(world: World) -> None:
+    await world.pool(A)
+    await world.gateway.pools.remove(world.resource, "news")
+    with pytest.raises(NotFound):
+        await world.chosen()
+    with pytest.raises(NotFound):
+        await world.gateway.pools.remove(world.resource, "news")
+
+
+async def test_who_opted_out_of_the_sender_he_knew_gets_nothing_from_the_one_that_takes_its_place(
+    world: World,
+) -> None:
+    await world.pool(A)
+    await world.send()
+    await world.gateway.sms.opt_out(world.resource, A, PHONES)
+    await world.pool(B)
+    assert await world.send() == {4007}
+    assert await world.gateway.sms.opted_out(world.resource, B, PHONES) == set(PHONES)
+    await world.gateway.sms.opt_in(world.resource, B, PHONES)
+    assert await world.send() == set()
+
+
+class Slow(Database):
+    """Gives what was read when it is told to."""
+
+    def __init__(self, real: Database) -> None:
+        self._real = real
+        self.reads, self.go_on = asyncio.Semaphore(0), asyncio.Event()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncGenerator[Connection]:
+        async with self._real.connection() as connection:
+            yield connection
+        self.reads.release()
+        await self.go_on.wait()
+
+
+async def test_what_was_read_before_a_change_is_not_remembered(world: World, database: Database) -> None:
+    gateway, slow = world.gateway, Slow(database)
+    await world.pool(A)
+    pools = Pools(slow, gateway.changes, gateway.numbers)
+    keywords = Keywords(slow, gateway.changes)
+    reading = asyncio.gather(pools.get(world.resource, "news"), keywords.languages(world.resource, A))
+    for _ in range(2):
+        await asyncio.wait_for(slow.reads.acquire(), 5)
+    await world.pool(B)
+    await gateway.keywords.set(world.resource, A, [preset("de")])
+    slow.go_on.set()
+    await reading
+    assert (await pools.get(world.resource, "news")).senders == (B,)
+    assert [language.language for language in await keywords.languages(world.resource, A)] == ["de"]
+
+
+async def test_another_process_hears_of_a_pool_that_is_set_or_removed(
+    world: World, database: Database, dsn: str
+) -> None:
+    changes, heard = Changes(dsn), asyncio.Event()
+    there = Pools(database, changes, world.gateway.numbers)
+    changes.watch("sms.pools", lambda _: heard.set())
+    await changes.start()
+    try:
+        for senders in ((A,), (B,)):
+            heard.clear()
+            await world.pool(*senders)
+            await asyncio.wait_for(heard.wait(), 5)
+            assert (await there.get(world.resource, "news")).senders == senders
+        heard.clear()
+        await world.gateway.pools.remove(world.resource, "news")
+        await asyncio.wait_for(heard.wait(), 5)
+        with pytest.raises(NotFound):
+            await there.get(world.resource, "news")
+    finally:
+        await changes.close()

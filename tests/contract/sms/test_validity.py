@@ -1,0 +1,97 @@
+"""What is valid for a time is handed over within it or not at all, whatever it waits for, and ends when it is over."""
+
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from tests.support.gateway import Gateway
+from tests.support.scripted import Fate, ScriptedCarrier
+
+from landline.core.ids import ResourceId
+from landline.engines.clock import DrivenClock
+from landline.ports.sms_carrier import Submission
+from landline.services.sms.service import Options, To
+from landline.store.database import Database
+
+SENDER = "+18005550100"
+
+
+class Watched(ScriptedCarrier):
+    """Keeps when it was handed what."""
+
+    def __init__(self, clock: DrivenClock) -> None:
+        super().__init__(clock)
+        self.handed: dict[UUID, datetime] = {}
+        self._time = clock
+
+    async def submit(self, submissions: Sequence[Submission]) -> None:
+        await super().submit(submissions)
+        self.handed |= {submission.key: self._time.now() for submission in submissions}
+
+
+class World:
+    def __init__(self, dsn: str, database: Database) -> None:
+        self.database = database
+        self.clock = DrivenClock()
+        self.carrier = Watched(self.clock)
+        self.gateway = Gateway(dsn, database, self.clock, self.carrier)
+        self.resource: ResourceId
+
+    async def send(self, count: int, options: Options) -> list[str]:
+        recipients = [To(f"+1425555{number:04}") for number in range(count)]
+        outcomes = await self.gateway.sms.send(self.resource, SENDER, recipients, "hello", options)
+        await self.clock.advance(timedelta(milliseconds=1))
+        return [outcome.message_id or "" for outcome in outcomes]
+
+    async def timeline(self, message: str) -> dict[str, Any]:
+        return await self.gateway.timelines.timeline([self.resource], message)
+
+
+@pytest.fixture
+async def world(dsn: str, database: Database) -> AsyncGenerator[World]:
+    world = World(dsn, database)
+    await world.gateway.start()
+    world.resource = await world.gateway.own()
+    yield world
+    await world.gateway.crash()
+
+
+async def test_what_waits_for_its_senders_pace_is_not_sent_after_its_validity(world: World) -> None:
+    await world.gateway.rates.set(world.resource, SENDER, 0.1)
+    accepted_at = world.clock.now()
+    messages = await world.send(10, Options(valid_for_s=60, report_wanted=True))
+    await world.clock.advance(timedelta(seconds=61))
+    timelines = [await world.timeline(message) for message in messages]
+    sent = [timeline for timeline in timelines if timeline["state"] == "delivered"]
+    late = [timeline for timeline in timelines if timeline["state"] == "failed"]
+    assert (len(sent), len(late)) == (6, 4)
+    assert all(timeline["code"] == 5001 and timeline["steps"][-1]["what"] == "reported" for timeline in late)
+    await world.clock.advance(timedelta(minutes=3))
+    assert len(world.carrier.handed) == 6
+    assert max(world.carrier.handed.values()) < accepted_at + timedelta(seconds=60)
+    assert await world.database.fetchval("SELECT count(*) FROM sms_blocks") == 0
+
+
+async def test_a_busy_carrier_is_asked_until_the_end_of_the_validity(world: World) -> None:
+    asked: list[float] = []
+    world.carrier.fate = lambda _: asked.append(world.clock.now().timestamp()) or Fate.BUSY
+    [code] = await world.send(1, Options(valid_for_s=60, report_wanted=True))
+    await world.clock.advance(timedelta(seconds=65))
+    assert [round(at - asked[0]) for at in asked] == [0, 5, 15, 35, 55]
+    timeline = await world.timeline(code)
+    assert (timeline["state"], timeline["steps"][-1]["what"]) == ("failed", "reported")
+
+
+async def test_what_waits_far_behind_others_for_a_carrier_that_is_down_ends_in_time(world: World) -> None:
+    world.carrier.up, world.carrier.at_once = False, 5
+    campaign = await world.send(50, Options())
+    [code] = await world.send(1, Options(valid_for_s=60, report_wanted=True))
+    await world.clock.advance(timedelta(seconds=61))
+    timeline = await world.timeline(code)
+    assert (timeline["state"], timeline["code"]) == ("failed", 5001)
+    world.carrier.up = True
+    await world.clock.advance(timedelta(seconds=5))
+    assert len(world.carrier.handed) == len(campaign)
+    assert [(await world.timeline(message))["state"] for message in campaign] == ["delivered"] * len(campaign)
