@@ -10,9 +10,10 @@ from landline.engines.smpp.pump import Pump
 from landline.protocols.smpp import pdu, receipts
 from landline.protocols.smpp.commands import BindKind
 from landline.protocols.smpp.events import Answered, Event, MessageArrived
+from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.receipts import DeliveryReceipt
-from landline.protocols.smpp.session import Limits, Session
+from landline.protocols.smpp.session import Session
 from landline.protocols.smpp.states import Role
 
 

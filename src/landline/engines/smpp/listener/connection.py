@@ -24,7 +24,8 @@ from landline.protocols.smpp.events import (
     RequestArrived,
     Unanswered,
 )
-from landline.protocols.smpp.session import Limits, Session
+from landline.protocols.smpp.limits import Limits
+from landline.protocols.smpp.session import Session
 from landline.protocols.smpp.states import Role
 
 log = structlog.get_logger()

@@ -20,8 +20,8 @@ from landline.ports.clock import Alarm, Clock
 from landline.ports.esme_gateway import Account, Delivered, Gateway, ReportOut, TextOut
 from landline.protocols.smpp import status
 from landline.protocols.smpp.errors import LocalProtocolError
+from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.pace import Pace
-from landline.protocols.smpp.session import Limits
 from landline.protocols.smpp.texts import Alphabet
 from landline.store.database import Database
 
