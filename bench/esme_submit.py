@@ -24,8 +24,9 @@ from landline.engines.smpp.pump import Pump
 from landline.protocols.smpp import pdu
 from landline.protocols.smpp.commands import BindKind
 from landline.protocols.smpp.events import Answered, Bound, Event
+from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.pdu import ShortMessage, SubmitTemplate
-from landline.protocols.smpp.session import Limits, Session
+from landline.protocols.smpp.session import Session
 from landline.protocols.smpp.states import Role
 from landline.services.sms.accounts import Settings
 from landline.store.database import Database

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import select
 import signal
 import socket
 import struct
@@ -128,17 +129,46 @@ async def test_no_worker_outlives_its_supervisor(landline_server: Callable[..., 
     assert raw_of(server).send_sms(server.phone_number, ["+14255550101"], "again").status == 202
 
 
-def test_customers_who_speak_smpp_reach_the_workers_on_one_port(landline_server: Callable[..., Server]) -> None:
+def bound_to(port: int, system_id: str, password: str) -> tuple[socket.socket, int]:
+    """A customer's connection, and what its bind was answered with."""
+    bind = pdu.encode_body(pdu.Bind(system_id, password, ""))
+    customer = socket.create_connection(("127.0.0.1", port), timeout=10)
+    customer.sendall(struct.pack(">IIII", 16 + len(bind), Command.BIND_TRANSCEIVER, 0, 1) + bind)
+    length, command, state, _ = struct.unpack(">IIII", customer.recv(16, socket.MSG_WAITALL))
+    assert command == Command.BIND_TRANSCEIVER | 0x80000000
+    if length > 16:
+        customer.recv(length - 16, socket.MSG_WAITALL)
+    return customer, state
+
+
+def connected(customer: socket.socket) -> bool:
+    """Whether the other end is still there, which says nothing by itself."""
+    return not select.select([customer], [], [], 0)[0]
+
+
+async def test_customers_who_speak_smpp_reach_the_workers_on_one_port(landline_server: Callable[..., Server]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    landline_server(arguments=["--workers", "2"], env={**SHARED, "LANDLINE_SMPP_LISTEN_PORT": str(port)})
-    bind = pdu.encode_body(pdu.Bind("nobody", "wrong", ""))
-    request = struct.pack(">IIII", 16 + len(bind), Command.BIND_TRANSCEIVER, 0, 1) + bind
+    env = {**SHARED, "LANDLINE_SMPP_LISTEN_PORT": str(port)}
+    server = landline_server(arguments=["--workers", "2"], env=env)
     for _ in range(6):
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as customer:
-            customer.sendall(request)
-            _, command, refused, _ = struct.unpack(">IIII", customer.recv(16, socket.MSG_WAITALL))
-            assert (command, refused) == (Command.BIND_TRANSCEIVER | 0x80000000, status.ESME_RINVPASWD)
+        customer, refused = bound_to(port, "nobody", "wrong")
+        customer.close()
+        assert refused == status.ESME_RINVPASWD
+    account = server.admin.call("POST", "/resources/local/smpp-accounts", {"systemId": "shop", "binds": 4})
+    opened = [bound_to(port, "shop", account["password"]) for _ in range(6)]
+    assert [state for _, state in opened] == [status.ESME_ROK] * 4 + [status.ESME_RALYBND] * 2
+    os.kill(workers(server)[0].pid, signal.SIGKILL)
+
+    async def all_are_back() -> bool:
+        opened.append(await asyncio.to_thread(bound_to, port, "shop", account["password"]))
+        bound = sum(state == status.ESME_ROK and connected(customer) for customer, state in opened)
+        assert bound <= 4
+        return bound == 4
+
+    await eventually(all_are_back, timeout_s=20)
+    for customer, _ in opened:
+        customer.close()
 
 
 def refusal(*arguments: str, **env: str) -> str:
@@ -232,6 +262,8 @@ async def test_a_worker_that_joins_gets_binds_and_work_and_takes_over_what_a_ser
     worker = Worker(config)
     try:
         await worker.ready()
+        assert "url" not in worker.told, "it serves none"
+        assert server.ready["url"] not in worker.log
         await asyncio.to_thread(server.stop)
         for connection in servers:  # what the server's binds had taken was never answered
             connection.pump.abort()

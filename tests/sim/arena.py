@@ -51,7 +51,7 @@ class Simulation:
             return [f"stuck: {stuck}"]
         finally:
             self._loop.on_idle = self._loop.on_silence = None
-            self._loop.run_until_complete(self._sweep())
+            self._loop.run_until_complete(self._sweep(run))
 
     def close(self) -> None:
         self._loop.run_until_complete(self._drop())
@@ -64,8 +64,10 @@ class Simulation:
         await run.close()
         return wrong
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, run: Run) -> None:
         """Nothing of a run is left running, however it ended."""
+        for machine in run.machines:
+            machine.process.go_on()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()

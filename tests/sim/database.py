@@ -146,6 +146,8 @@ class SimDatabase(Database):
         except LOST as error:
             raise Unavailable(f"PostgreSQL is away: {type(error).__name__}") from error
         finally:
+            if connection.counted:
+                self._process.at_work -= 1
             broken = connection.lost or connection.begun or self._process.dead
             self._arena.release(connection.raw, connection.last, broken=broken)
 
@@ -158,6 +160,8 @@ class SimConnection:
         self._arena = arena
         self.lost = False
         self.begun = False
+        self.counted = False
+        """Its transaction is among the work its process is at."""
         self.last: asyncio.Task[Any] | None = None
         self.news: list[Callable[[], None]] = []
         """What other processes hear when the transaction commits."""
@@ -232,6 +236,9 @@ class SimConnection:
         if self._wants_transaction and not self.begun:
             await self.raw.execute("BEGIN")
             self.begun = True
+            if not self.counted:
+                self.counted = True
+                self._process.at_work += 1
         return await statement()
 
 

@@ -6,12 +6,79 @@ Nothing here waits for real time but for answers of the database, which come one
 import asyncio
 import selectors
 from collections.abc import Callable
+from contextvars import Context, ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 _PATIENCE_S = 0.005
 """How long an answer of the database may take before somebody looks whether it waits for a lock."""
 
 INSTANT_S = 2e-4
+
+
+@dataclass(eq=False)
+class Process:
+    """What dies together, and stands still together."""
+
+    name: str
+    tasks: dict["asyncio.Task[Any]", None] = field(default_factory=dict["asyncio.Task[Any]", None])
+    dead: bool = False
+    stalled: bool = False
+    """Its statements outside transactions wait."""
+    cut_off: bool = False
+    """It cannot reach the database."""
+    paused: bool = False
+    """Nothing of it runs, as after SIGSTOP; what happens to it waits in `held`."""
+    held: list["tuple[_Step, tuple[Any, ...], Context | None]"] = field(
+        default_factory=list["tuple[_Step, tuple[Any, ...], Context | None]"]
+    )
+    lag_s: float = 0.0
+    """How long each of its statements is under way to the database, those in transactions left out."""
+    at_work: int = 0
+    """Transactions that are open, and hand-overs that were looked at and are not made: it is not paused in them."""
+    well_since: float = 0.0
+    """When it could go on after it had been held up, by the loop's time: its leases may have ended meanwhile."""
+
+    @property
+    def ill(self) -> bool:
+        """Whether it is held up, or dead."""
+        return self.dead or self.stalled or self.cut_off or self.paused
+
+    def go_on(self) -> None:
+        """Everything that came while it was paused comes now, in that order."""
+        self.paused = False
+        held, self.held = self.held, []
+        loop = asyncio.get_event_loop()
+        for step, arguments, context in held:
+            loop.call_soon(step, *arguments, context=context)
+
+    def kill(self) -> None:
+        """Nothing of it runs any more; what it had in memory is gone."""
+        self.dead = True
+        for task in list(self.tasks):
+            task.cancel()
+        if self.paused:
+            self.go_on()
+
+
+CURRENT: ContextVar[Process | None] = ContextVar("process", default=None)
+
+
+class _Step:
+    """A callback of a process, which waits while that is paused."""
+
+    handle: asyncio.Handle
+
+    def __init__(self, process: Process, callback: Callable[..., object], context: Context | None) -> None:
+        self._process = process
+        self._callback = callback
+        self._context = context
+
+    def __call__(self, *arguments: Any) -> None:
+        if self._process.paused:
+            self._process.held.append((self, arguments, self._context))
+        elif not self.handle.cancelled():
+            self._callback(*arguments)
 
 
 class _Selector(selectors.DefaultSelector):
@@ -39,10 +106,23 @@ class SimLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.seconds
 
-    def call_at(self, when: float, *rest: Any, **named: Any) -> asyncio.TimerHandle:
+    def call_soon(self, callback: Any, *arguments: Any, context: Context | None = None) -> asyncio.Handle:
+        step = _held(callback, context)
+        handle = super().call_soon(step, *arguments, context=context)
+        if step is not callback:
+            step.handle = handle
+        return handle
+
+    def call_at(
+        self, when: float, callback: Any, *arguments: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
         """Timers of one instant run in the order they were set: each is a nanosecond behind the one before."""
         self._timers += 1
-        return super().call_at(when + self._timers % 100_000 * 1e-9, *rest, **named)
+        step = _held(callback, context)
+        handle = super().call_at(when + self._timers % 100_000 * 1e-9, step, *arguments, context=context)
+        if step is not callback:
+            step.handle = handle
+        return handle
 
     def next_timers(self) -> float | None:
         """When the next timers are all due, those of one instant together."""
@@ -68,3 +148,9 @@ class SimLoop(asyncio.SelectorEventLoop):
 
     def _timer_due(self) -> bool:
         return bool(self._scheduled) and self._scheduled[0].when() <= self.seconds  # type: ignore[attr-defined]
+
+
+def _held(callback: Any, context: Context | None) -> Any:
+    """`callback`, held back while the process in whose context it runs is paused."""
+    process = CURRENT.get() if context is None else context.get(CURRENT)
+    return callback if process is None or isinstance(callback, _Step) else _Step(process, callback, context)

@@ -5,13 +5,12 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from typing import Any, TypeVar
 
-from tests.sim.loop import SimLoop
+from tests.sim.loop import CURRENT, Process, SimLoop
 
 from landline.core.errors import Unavailable
 
@@ -34,35 +33,6 @@ class Fate(Enum):
 
 class Stuck(AssertionError):
     """Nothing can go on, or everything goes on for ever."""
-
-
-@dataclass(eq=False)
-class Process:
-    """What dies together."""
-
-    name: str
-    tasks: dict["asyncio.Task[Any]", None] = field(default_factory=dict["asyncio.Task[Any]", None])
-    dead: bool = False
-    stalled: bool = False
-    """Its statements outside transactions wait."""
-    cut_off: bool = False
-    """It cannot reach the database."""
-    well_since: float = 0.0
-    """When it could go on after it had been held up, by the loop's time: its leases may have ended meanwhile."""
-
-    @property
-    def ill(self) -> bool:
-        """Whether it is held up, or dead."""
-        return self.dead or self.stalled or self.cut_off
-
-    def kill(self) -> None:
-        """Nothing of it runs any more; what it had in memory is gone."""
-        self.dead = True
-        for task in list(self.tasks):
-            task.cancel()
-
-
-CURRENT: ContextVar[Process | None] = ContextVar("process", default=None)
 
 
 @dataclass(eq=False)
@@ -97,6 +67,8 @@ class Turns:
         when it `ends` one, or is one, others may go on that wait for its locks."""
         if process.dead:
             raise asyncio.CancelledError
+        if process.lag_s and not inside:
+            await asyncio.sleep(process.lag_s)
         waiting = _Waiting(process, inside, self.loop.create_future())
         self._waiting.append(waiting)
         try:
@@ -158,7 +130,7 @@ class Turns:
             self._until = None
             self._rest.set_result(None)
             return
-        able = [waiting for waiting in self._waiting if waiting.inside or not waiting.process.stalled]
+        able = [waiting for waiting in self._waiting if _able(waiting)]
         if able:
             self._release(self.dice.choice(able))
         elif self._blocked:
@@ -201,3 +173,7 @@ class Turns:
 
 async def _awaited(statement: Callable[[], Awaitable[T]]) -> T:
     return await statement()
+
+
+def _able(waiting: _Waiting) -> bool:
+    return not waiting.process.paused and (waiting.inside or not waiting.process.stalled)

@@ -8,21 +8,21 @@ import json
 import os
 import random
 from collections.abc import Awaitable, Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from unittest.mock import patch
 from uuid import UUID
 
-from tests.sim.carriers import CALM, TEMPERS, HandOver, SimCarrier, Smsc
+from tests.sim.carriers import CALM, SILENT, TEMPERS, HandOver, SimCarrier, Smsc
 from tests.sim.clock import SimClock
 from tests.sim.database import CURRENT, Arena, Bus, SimChanges, SimDatabase
 from tests.sim.loop import SimLoop
 from tests.sim.turns import Fate, Process, Turns
 from tests.support.gateway import Gateway
 
-from landline.core.errors import Refusal, Unavailable
+from landline.core.errors import Invalid, Refusal, Unavailable
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
 from landline.ports.sms_carrier import Arrival, CrashPolicy
@@ -54,6 +54,7 @@ class Machine:
     gateway: Gateway
     changes: SimChanges
     running: "asyncio.Task[None]"
+    ending: bool = False
 
 
 @dataclass(eq=False)
@@ -89,6 +90,10 @@ class Run:
         self.in_hand = self.dice.choice([2, 20_000, 20_000])
         self.trouble = self.dice.choice([0.0, 0.002, 0.01, 0.03])
         """How often, of 1, a statement meets a broken connection or a dying process."""
+        self.skew_s = self.dice.choice([0.0, 0.0, 0.5, 0.9])
+        """How far the clocks of its machines are from ours at most."""
+        self.lag_s = self.dice.choice([0.7, 1.5]) if self.dice.random() < 0.15 else 0.0
+        """How slow the database is for all, so that what comes late comes in the middle of what others do about it."""
         self.hand_overs: dict[UUID, list[HandOver]] = {}
         self.smscs = [self._smsc(number) for number in range(self.dice.choice([1, 2, 2, 3]))]
         self.rules = self._rules()
@@ -104,7 +109,7 @@ class Run:
         smsc = Smsc(
             "abc"[number],
             self.dice.choice([CrashPolicy.RESEND, CrashPolicy.RESEND, *CrashPolicy]),
-            self.dice.choice(TEMPERS),
+            SILENT if self.lag_s else self.dice.choice(TEMPERS),
             self.dice.choice([1, 3, 200]),
             dice=self.dice,
             clock=self.clock,
@@ -139,12 +144,15 @@ class Run:
     async def boot(self) -> Machine:
         self.born += 1
         process = Process(f"p{self.born}")
+        process.lag_s = self.lag_s
+        skew = timedelta(seconds=self.dice.uniform(-self.skew_s, self.skew_s))
+        clock = SimClock(self.clock.at(0) + skew, self.loop, self.turns)
         with self.inside(process):
             changes = SimChanges(self.bus, process)
             gateway = Gateway(
                 "",
                 SimDatabase(self.arena, self.turns, process),
-                self.clock,  # type: ignore[arg-type]
+                clock,  # type: ignore[arg-type]
                 *(SimCarrier(smsc, process) for smsc in self.smscs),
                 changes=changes,
                 callout=self.callout,
@@ -262,8 +270,8 @@ class Run:
         work.add_done_callback(lambda task: self._answered(asked, task))
 
     def _answered(self, asked: Asked, task: "asyncio.Task[Any]") -> None:
-        if task.cancelled() or isinstance(task.exception(), Unavailable):
-            return
+        if task.cancelled() or isinstance(task.exception(), Unavailable | Invalid):
+            return  # Invalid: it was paused until its time had passed
         for to, outcome in zip(asked.recipients, task.result(), strict=True):
             assert outcome.status == 202, outcome
             message_id = messages.parse_public_id(outcome.message_id)
@@ -343,6 +351,54 @@ class Run:
         setattr(process, how, False)
         process.well_since = self.loop.seconds
 
+    async def pause(self) -> None:
+        """A process stands still, timers and all, and then goes on as if nothing had been."""
+        process = self.dice.choice(self.machines).process
+        for _ in range(20):
+            if not process.at_work:
+                break
+            await self.turns.rest(1)
+        if not process.at_work and not process.dead:
+            process.paused = True
+            self.smscs[0].later(self.dice.choice([5.0, 14.0, 16.0, 60.0]), lambda: self._go_on(process))
+
+    def _go_on(self, process: Process) -> None:
+        if process.paused:
+            process.well_since = self.loop.seconds
+            process.go_on()
+
+    async def lag(self) -> None:
+        """The database is slow for one process."""
+        process = self.dice.choice(self.machines).process
+        process.lag_s = self.dice.choice([0.1, 0.7, 1.5, 4.0])
+        self.smscs[0].later(self.dice.choice([5.0, 30.0, 90.0]), lambda: setattr(process, "lag_s", self.lag_s))
+
+    async def deafen(self) -> None:
+        """One process hears of no changes for a while."""
+        changes = self.dice.choice(self.machines).changes
+        changes.deafen(True)
+        self.smscs[0].later(self.dice.choice([1.0, 20.0]), lambda: None if self.outage else changes.deafen(False))
+
+    async def end(self) -> None:
+        """SIGTERM: a process gives back what it has, and is gone."""
+        machine = self.dice.choice(self.machines)
+        machine.ending = True
+        self.spawn(machine.process, self._end(machine, self.dice.choice([0.0, 0.3, 1.0])))
+
+    async def _end(self, machine: Machine, patience_s: float) -> None:
+        gateway = machine.gateway
+        for carrier in gateway.carriers.values():
+            assert isinstance(carrier, SimCarrier)
+            carrier.reachable = False
+            carrier.broke()
+        await asyncio.sleep(patience_s)
+        machine.running.cancel()
+        await asyncio.wait([machine.running])
+        with suppress(Unavailable):
+            for blocks in (gateway.blocks, gateway.events.blocks):
+                await blocks.end(gateway.clock.now())
+        machine.process.kill()
+
     async def lose_database(self) -> None:
         self.outage = True
         for machine in self.machines:
@@ -376,11 +432,14 @@ class Run:
                 link.come_back()
         for machine in self.machines:
             machine.process.stalled = machine.process.cut_off = False
+            machine.process.lag_s = 0.0
+            self._go_on(machine.process)
             if not machine.changes.trusted:
                 machine.changes.deafen(False)
-        self.bury()
-        for machine in self.machines[1:]:
-            machine.process.kill()
+        staying = [machine for machine in self.machines if not machine.ending and not machine.process.dead]
+        for machine in self.machines:
+            if machine not in staying[:1]:
+                machine.process.kill()
         self.bury()
         last = self.machines[0] if self.machines else await self.boot()
         for beat_s, times in _LAST:
@@ -415,12 +474,16 @@ THINGS: tuple[tuple[Callable[[Run], Awaitable[None]], float], ...] = (
     (Run.repeat, 2),
     (Run.text, 3),
     (Run.opt, 1),
-    (Run.cancel, 0.3),
+    (Run.cancel, 0.6),
     (Run.stray, 0.3),
     (Run.fall, 0.7),
     (Run.leave, 0.3),
     (Run.kill, 0.7),
     (Run.stall, 0.5),
+    (Run.pause, 0.7),
+    (Run.lag, 0.8),
+    (Run.deafen, 0.2),
+    (Run.end, 0.4),
     (Run.lose_database, 0.4),
     (Run.fold, 0.5),
     (Run.pass_time, 6),

@@ -48,6 +48,11 @@ class BareSmsc:
         self._writer.write(octets)
         await self._writer.drain()
 
+    def cut(self) -> None:
+        """The connection, as a crash would."""
+        assert self._writer is not None
+        self._writer.transport.abort()
+
     async def request(self) -> tuple[int, int]:
         """(command, sequence number) of the next request."""
         await until(lambda: bool(self.frames))

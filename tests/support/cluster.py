@@ -65,8 +65,13 @@ class Worker:
         return self._log_file.read_text()
 
     @property
+    def told(self) -> dict[str, str]:
+        """Its ready file."""
+        return json.loads(self._ready_file.read_text())
+
+    @property
     def admin_url(self) -> str:
-        return json.loads(self._ready_file.read_text())["adminUrl"]
+        return self.told["adminUrl"]
 
     async def ready(self) -> "Worker":
         async with asyncio.timeout(START_TIMEOUT_S):

@@ -10,9 +10,10 @@ from landline.engines.smpp.pump import Pump
 from landline.protocols.smpp import pdu, receipts
 from landline.protocols.smpp.commands import BindKind
 from landline.protocols.smpp.events import Answered, Event, MessageArrived
+from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.receipts import DeliveryReceipt
-from landline.protocols.smpp.session import Limits, Session
+from landline.protocols.smpp.session import Session
 from landline.protocols.smpp.states import Role
 
 
@@ -33,9 +34,14 @@ class Client:
     async def bind(
         self, password: str = "secret", kind: BindKind = BindKind.TRANSCEIVER, *, system_id: str = "customer"
     ) -> Event:
+        self.begin_bind(password, kind, system_id=system_id)
+        return await self.next()
+
+    def begin_bind(
+        self, password: str = "secret", kind: BindKind = BindKind.TRANSCEIVER, *, system_id: str = "customer"
+    ) -> None:
         self.session.bind(kind, pdu.Bind(system_id, password), 0.0)
         self.pump.flush()
-        return await self.next()
 
     def submit(self, text: bytes = b"hello", **fields: Any) -> None:
         given = {"source_addr_ton": 1, "source_addr": OURS[1:], "dest_addr_ton": 1, "destination_addr": PHONE[1:]}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from landline.protocols.smpp import receipts, status
 from landline.protocols.smpp.commands import MessageState, Tag
-from landline.protocols.smpp.pdu import ShortMessage
+from landline.protocols.smpp.pdu import ShortMessage, Tlvs
 
 AT = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
 
@@ -97,6 +97,34 @@ def test_a_state_of_smpp_5_that_is_not_final_is_none_here_either() -> None:
     receipt = receipts.read(ShortMessage(tlvs=((Tag.RECEIPTED_MESSAGE_ID, b"abc\0"), (Tag.MESSAGE_STATE, b"\0"))))
     assert receipt is not None
     assert not receipt.state.final
+
+
+WRITTEN = b"id:7 sub:001 dlvrd:001 submit date:2611212300 done date:2611212301 stat:DELIVRD err:000 text:hi"
+IN_UCS2 = WRITTEN.decode().encode("utf-16-be")
+
+
+@pytest.mark.parametrize(
+    ("octets", "esm_class", "coding"),
+    [
+        (IN_UCS2, 0x04, 8),
+        (IN_UCS2[:-4] + b"\xd8\x01\x04\x1f", 0x04, 8),
+        (b"\x05\x00\x03\x07\x01\x01" + WRITTEN, 0x44, 0),
+        (b"\x05\x00\x03\x07\x01\x01" + IN_UCS2, 0x44, 8),
+        (WRITTEN, 0x04, 8),
+        (WRITTEN, 0x44, 0),
+    ],
+)
+@pytest.mark.parametrize("tlvs", [(), ((Tag.USER_MESSAGE_REFERENCE, b"\0\1"),)])
+@pytest.mark.parametrize("payload", [False, True])
+def test_a_receipt_may_be_written_as_texts_are(
+    octets: bytes, esm_class: int, coding: int, tlvs: Tlvs, payload: bool
+) -> None:
+    short, more = (b"", ((Tag.MESSAGE_PAYLOAD, octets),)) if payload else (octets, ())
+    receipt = receipts.read(
+        ShortMessage(esm_class=esm_class, data_coding=coding, short_message=short, tlvs=(*tlvs, *more))
+    )
+    assert receipt is not None
+    assert (receipt.message_id, receipt.state, receipt.error) == ("7", MessageState.DELIVERED, "000")
 
 
 def test_the_text_may_be_in_the_payload() -> None:

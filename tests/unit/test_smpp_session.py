@@ -27,8 +27,9 @@ from landline.protocols.smpp.events import (
     Unbound,
 )
 from landline.protocols.smpp.framing import HEADER
+from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.pdu import ShortMessage
-from landline.protocols.smpp.session import SEQUENCE_LIMIT, Limits, Session
+from landline.protocols.smpp.session import SEQUENCE_LIMIT, Session
 from landline.protocols.smpp.states import Role, State
 
 BODY = pdu.encode_body(ShortMessage(source_addr="1", destination_addr="2", short_message=b"hi"))
@@ -179,6 +180,32 @@ def test_a_peer_that_submits_unbound_is_told_its_bind_status_is_wrong() -> None:
     assert events == [PduRefused(Command.SUBMIT_SM, status.ESME_RINVBNDSTS)]
     answer = pair.smsc.outgoing()
     assert answer[4:16] == bytes.fromhex("80000004 00000004 00000009")
+
+
+def test_what_overtakes_the_answer_to_our_bind_is_asked_for_again_later() -> None:
+    session = Pair(None).esme
+    session.bind(BindKind.RECEIVER, pdu.Bind("me"), 1000)
+    delivery = pdu.encode(Command.DELIVER_SM, ShortMessage(), 9)
+    assert session.receive(delivery, 1000) == [PduRefused(Command.DELIVER_SM, status.ESME_RX_T_APPN)]
+
+
+@pytest.mark.parametrize(("said", "status_"), [(0, status.ESME_RUNKNOWNERR), (3, 3)])
+@pytest.mark.parametrize("late", [False, True])
+def test_a_generic_nack_is_a_refusal_whatever_it_says(said: int, status_: int, late: bool) -> None:
+    pair = Pair(response_s=10, enquire_link_s=None)
+    asked = [
+        pair.esme.submit(BODY, "text", pair.now),
+        pair.esme.request(Command.QUERY_SM, pdu.QuerySm("1"), "query", pair.now),
+        pair.esme.request(Command.DATA_SM, pdu.DataSm(), "data", pair.now),
+    ]
+    if late:
+        pair.esme.expire(pair.now + 10)
+    nacks = b"".join(HEADER.pack(16, Command.GENERIC_NACK, said, sequence) for sequence in asked)
+    answers = pair.esme.receive(nacks, pair.now + 10)
+    assert len(answers) == (1 if late else 3)
+    for answer in answers:
+        assert isinstance(answer, AnsweredLate if late else Answered)
+        assert answer.status == status_
 
 
 @pytest.mark.parametrize(
@@ -418,6 +445,45 @@ def test_an_unbind_is_answered_after_what_was_asked_before() -> None:
     answered, ended = pair.to_esme()
     assert isinstance(answered, Answered)
     assert isinstance(ended, Unbound)
+
+
+def test_an_smscs_unbind_is_answered_after_it_has_answered_us() -> None:
+    pair = Pair()
+    for name in ("first", "second"):
+        pair.esme.submit(BODY, name, pair.now)
+    first, second = pair.to_smsc()
+    assert isinstance(first, MessageArrived)
+    assert isinstance(second, MessageArrived)
+    pair.smsc.answer(first.sequence, message_id="1")
+    pair.smsc.unbind(pair.now)
+    answered, unbound = pair.to_esme()
+    assert isinstance(answered, Answered)
+    assert isinstance(unbound, Unbound)
+    assert not pair.esme.ended
+    assert not pair.esme.can_submit
+    pair.smsc.answer(second.sequence, message_id="2")
+    assert only(Answered, pair.to_esme()).message_id == "2"
+    assert pair.esme.ended
+    only(Unbound, pair.to_smsc())
+
+
+def test_an_smscs_unbind_is_answered_in_the_end_though_it_does_not_answer_us() -> None:
+    pair = Pair(response_s=60)
+    pair.esme.submit(BODY, "mine", pair.now)
+    pair.smsc.unbind(pair.now)
+    only(Unbound, pair.to_esme())
+    assert pair.esme.deadline() == pair.now + 10
+    pair.esme.expire(pair.now + 10)
+    assert pair.esme.ended
+    assert pair.esme.close() == [Unanswered(Command.SUBMIT_SM, "mine")]
+
+
+def test_an_esmes_unbind_does_not_wait_for_its_answers() -> None:
+    pair = Pair()
+    pair.smsc.deliver(BODY, "theirs", pair.now)
+    pair.esme.unbind(pair.now)
+    only(Unbound, pair.to_smsc())
+    assert pair.smsc.ended
 
 
 def test_an_unbind_is_answered_in_the_end_though_something_is_not() -> None:

@@ -54,6 +54,24 @@ def test_a_text_has_as_many_parts_as_segments(text: str) -> None:
     assert len(texts.write(text, LongStyle.UDH8, Alphabet.GSM, 1)) == segments(text).count
 
 
+@pytest.mark.parametrize("style", [LongStyle.UDH8, LongStyle.UDH16])
+@pytest.mark.parametrize("alphabet", Alphabet)
+@pytest.mark.parametrize("text", ["x" * 400, "€" * 200, "é" * 400, "я" * 200, "😀" * 100])
+def test_a_part_fits_one_short_message_with_its_header(style: LongStyle, alphabet: Alphabet, text: str) -> None:
+    for part in texts.write(text, style, alphabet, 0xABCD):
+        header = part.short_message[0] + 1
+        units, bits = len(part.short_message) - header, 8
+        if part.data_coding == 0 and alphabet is Alphabet.GSM:
+            header, bits = header * 8, 7
+            header = -(-header // 7)  # in septets
+        assert header + units <= 140 * 8 // bits
+
+
+@pytest.mark.parametrize(("text", "parts"), [("x" * 306, 3), ("x" * 304, 2), ("я" * 134, 3), ("я" * 132, 2)])
+def test_a_wide_reference_takes_a_character_of_each_part(text: str, parts: int) -> None:
+    assert len(texts.write(text, LongStyle.UDH16, Alphabet.GSM, 1)) == parts
+
+
 def test_a_header_that_cannot_be_read_counts_as_text() -> None:
     piece = texts.read(ShortMessage(esm_class=ESM_UDH, short_message=b"\xff\x00abc"))
     assert (piece.octets, piece.concatenation) == (b"\xff\x00abc", None)

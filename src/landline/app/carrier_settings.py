@@ -78,7 +78,9 @@ class SmppTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "still counts where it can. Everything else it has to answer within 10 s, or within this if that is less."
         ),
     ] = 60.0
-    connect_s: Annotated[Seconds, _says("How long connecting and binding may take.")] = 10.0
+    connect_s: Annotated[
+        Seconds, _says("How long connecting may take; the bind is to be answered as `response_s` says.")
+    ] = 10.0
     backoff_first_s: Annotated[Seconds, _says("Pause before binding again; it doubles.")] = 1.0
     backoff_limit_s: Annotated[Seconds, _says("The longest such pause.")] = 60.0
     source_ton: Annotated[Octet | None, _says("Type of number of senders. Default: what suits the kind of sender.")] = (

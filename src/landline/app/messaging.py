@@ -22,6 +22,7 @@ from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.leases import Leases
 from landline.engines.smpp.listener.server import ListenerConfig, SmppListener
+from landline.engines.smpp.listener.shares import Together
 from landline.ports.bus import Bus
 from landline.ports.sms_carrier import SmsCarrier
 from landline.services.sms import admin as sms_admin
@@ -65,6 +66,8 @@ class Messaging:
     def __init__(self, base: Base, bus: Bus) -> None:
         self._base = base
         self._bus = bus
+        # Several with driven clocks cannot be.
+        self._shared = not base.place.alone and not base.config.driven_clock
         self.blocks = Blocks(base.database, "sms_blocks", base.owner)
         self._build_carriers()
         out = self._build_sms()
@@ -155,7 +158,8 @@ class Messaging:
             config.smpp_listen_port,
             config.smpp_listen_tls_port,
         )
-        self._listener = SmppListener(listening, esme, base.database, base.clock, line=SystemClock())
+        shares = Together(base.database, base.changes, self._bus, base.clock, base.owner) if self._shared else None
+        self._listener = SmppListener(listening, esme, base.database, base.clock, line=SystemClock(), shares=shares)
         self._esme_worker = EsmeWorker(
             base.database, base.clock, base.changes, self._accounts, esme, out, self._listener, base.owner
         )
@@ -164,10 +168,9 @@ class Messaging:
         base, config = self._base, self._base.config
         simulated = config.simulated_carrier and base.place.first
         self._simulated = SimulatedCarrier(base.database, base.clock, config.seed) if simulated else None
-        shared = not base.place.alone and not config.driven_clock  # several with driven clocks cannot be
         known = Submissions(base.database).known
         self._carriers: dict[str, SmsCarrier] = carriers.carriers(
-            config, base.database, base.clock, self._slots if shared else None, known, line=SystemClock()
+            config, base.database, base.clock, self._slots if self._shared else None, known, line=SystemClock()
         )
         if self._simulated is not None:
             self._carriers[self._simulated.name] = self._simulated

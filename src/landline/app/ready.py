@@ -18,7 +18,8 @@ class Ready(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True, kw_
 
     admin_url: str
     admin_token: str
-    url: str
+    url: str = ""
+    """None of a worker's, which has no public port."""
     connection_string: str | None = None
     ca_bundle: str | None = None
     phone_number: str | None = None

@@ -159,7 +159,7 @@ class Supervisor:
             stack.callback(file.unlink, missing_ok=True)
         self._announce(told, seconds_of_life())  # before the files: whoever waits for them has been told all
         ready.write(told, *self._files)
-        log.info("server.ready", url=told.url, admin_url=told.admin_url)
+        log.info("server.ready", **{name: url for name in ("url", "admin_url") if (url := getattr(told, name))})
 
 
 def seconds_of_life() -> float:
@@ -219,7 +219,7 @@ def _ready(config: Config, info: DevInfo | None, bundle: Path | None) -> Ready:
     shown_host = f"[{admin_host}]" if ":" in admin_host else admin_host
     port = "" if config.clients_port == 443 else f":{config.clients_port}"
     return Ready(
-        url=f"https://{config.domain}{port}",
+        url=f"https://{config.domain}{port}" if config.mode != "worker" else "",
         admin_url=f"http://{shown_host}:{config.admin_port}" if config.admin_port is not None else "",
         admin_token=config.admin_token,
         connection_string=info.connection_string if info else None,

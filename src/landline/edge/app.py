@@ -11,7 +11,7 @@ from time import perf_counter
 
 import structlog
 
-from landline.core.errors import Forbidden, NotFound, Refusal, Unavailable
+from landline.core.errors import Forbidden, Invalid, NotFound, Refusal, Unavailable
 from landline.edge import errors, request_ids
 from landline.edge.cors import Cors
 from landline.edge.gate import Gate
@@ -127,6 +127,8 @@ class Edge:
                 _check_version(request, route.supports)
             if route.access is not Access.NONE:
                 await self._gate.admit(request, route.access)
+            if route.access is Access.ADMIN:
+                _check_repeated(request)
             if len(request.body) > FEW_BYTES and request.method in ("GET", "HEAD"):
                 self.room.release(request)  # it may wait for long, and what was signed with it means nothing here
             return route, await route.handler(request)
@@ -182,6 +184,13 @@ def _check(request: Request) -> None:
         raise Refusal("The request has no Host header.", target="host")  # RFC 9112 §3.2
     if "%00" in request.target:
         raise Refusal("The path and query may not hold NUL.")
+
+
+def _check_repeated(request: Request) -> None:
+    """Our own API takes each parameter once; who gives one twice expects both to count. Of ACS's the first counts."""
+    repeated = request.repeated
+    if repeated is not None:
+        raise Invalid("A parameter is given once; this one is there more often.", target=repeated)
 
 
 def _check_version(request: Request, supports: str) -> None:

@@ -74,6 +74,16 @@ class Request(msgspec.Struct):
             self._query = dict(reversed(pairs))
         return self._query
 
+    @property
+    def repeated(self) -> str | None:
+        """The first query parameter that is given more than once."""
+        seen: set[str] = set()
+        for name, _ in parse_qsl(self.target.partition("?")[2], keep_blank_values=True):
+            if name in seen:
+                return name
+            seen.add(name)
+        return None
+
     def authenticated(self, caller: Caller) -> None:
         """The edge has proved who sent this."""
         self._caller = caller

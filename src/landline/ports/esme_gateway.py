@@ -24,11 +24,11 @@ class Account:
     generation: int = 0
     """Grows with whatever makes existing connections invalid."""
     binds: int = 5
-    """At most so many connections bound at once, to each process."""
+    """At most so many connections bound at once."""
     window: int = 100
     """At most so many of its requests unanswered on each connection."""
     rate_per_s: float | None = None
-    """At most so many submit_sm a second over all its connections to a process; None for no limit."""
+    """At most so many submit_sm a second over all its connections; None for no limit."""
     alphabet: Alphabet = Alphabet.GSM
     """What data_coding 0 means in its texts, and how it is brought texts."""
 

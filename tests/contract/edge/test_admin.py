@@ -49,6 +49,13 @@ async def test_health_needs_no_token_and_names_what_is_ill() -> None:
         assert reply.json()["checks"] == {name: wanted[name] for name in checks}
 
 
+async def test_a_parameter_given_twice_is_refused_not_half_heeded(server: Front) -> None:
+    for query, target in (("tag=a&tag=b", "tag"), ("by=tag&%74ag=a&tag=", "tag")):
+        reply = await server.administer("GET", f"/resources?{query}")
+        assert (reply.status, reply.json()["error"]["target"]) == (400, target)
+    assert (await server.administer("GET", "/resources?tag=a&by=tag")).status == 200
+
+
 async def test_it_describes_itself(server: Front) -> None:
     document = (await call(server.admin, "GET", "/openapi.json", {"host": HOST})).json()
     rotate = document["paths"]["/resources/{name}/keys/{slot}:rotate"]["post"]

@@ -69,7 +69,7 @@ async def test_a_silent_network_is_found_out_by_enquire_link(world: World) -> No
 
 async def test_days_that_are_driven_pass_without_a_connection_noticing(world: World) -> None:
     line = DrivenClock()
-    carrier = await world.start(line=line, enquire_link_s=30, response_s=10)
+    carrier = await world.start(line=line, enquire_link_s=3600, response_s=3600)
     world.network.swallows = True
     await world.send(carrier, "on its way")
     await world.clock.advance(timedelta(days=3))

@@ -104,6 +104,19 @@ async def test_a_reference_used_again_begins_another_text(world: World) -> None:
     assert len({arrival.key for arrival in world.events.arrivals}) == 2
 
 
+async def test_a_reference_used_again_before_its_text_is_whole_mixes_no_texts(world: World) -> None:
+    carrier = await world.start()
+    for text in ("x" * 153 + "y" * 100, "z" * 153 + "!" * 100):
+        bodies: list[bytes] = []
+        world.smsc.text(PHONE, OURS, text, order=lambda made, bodies=bodies: bodies.extend(made) or ())
+        same = [body.replace(b"\x05\x00\x03\x02", b"\x05\x00\x03\x01") for body in bodies]
+        world.smsc.deliver("landline", same[:1] if text[0] == "x" else same)
+        await world.smsc.until(lambda: world.smsc.counts.delivered >= 1)
+    await world.arrived(2)
+    assert [arrival.text for arrival in world.events.arrivals] == ["x" * 153, "z" * 153 + "!" * 100]
+    assert carrier.counters()["inbox_incomplete"] == 1
+
+
 async def test_a_text_whose_part_never_comes_is_passed_on_without_it(world: World) -> None:
     await world.start(join_patience_s=600)
     world.smsc.text(PHONE, OURS, "x" * 153 + "y" * 100, order=lambda bodies: bodies[1:])
@@ -136,6 +149,19 @@ async def test_a_text_whose_acknowledgement_was_lost_keeps_its_key(world: World)
     await world.arrived(2)
     assert len({arrival.key for arrival in world.events.arrivals}) == 1
     assert carrier.counters()["inbox_repeated"] == 1
+
+
+async def test_a_text_said_again_after_its_connection_was_lost_arrives_twice(world: World) -> None:
+    await world.start()
+    world.smsc.text(PHONE, OURS, "yes")
+    await world.smsc.until(lambda: world.smsc.counts.delivered == 1)
+    world.smsc.cut()
+    await world.smsc.until(lambda: world.smsc.counts.binds == 2)
+    await world.clock.advance(timedelta(minutes=2))
+    world.smsc.text(PHONE, OURS, "yes")
+    await world.smsc.until(lambda: world.smsc.counts.delivered == 2)
+    first, second = world.events.arrivals
+    assert first.key != second.key
 
 
 async def test_a_text_in_hand_at_a_crash_has_the_same_key_after_it(world: World) -> None:

@@ -1,13 +1,15 @@
 """Carriers that bend the rules of SMPP: nothing is lost by it, and the carrier goes on."""
 
+import asyncio
 from collections.abc import AsyncGenerator
+from datetime import timedelta
 from random import randbytes
 from uuid import uuid4
 
 import pytest
 from tests.support.bare_smsc import BareSmsc, deliver_sm, text
 from tests.support.carrier_events import Recorder
-from tests.support.smpp_world import OURS, PHONE, until_bound
+from tests.support.smpp_world import OURS, PHONE, until, until_bound
 
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.carrier import SmppCarrier
@@ -26,11 +28,12 @@ class World:
         self.database = database
         self.smsc = BareSmsc()
         self.events = Recorder()
+        self.clock = DrivenClock()
         self.carrier: SmppCarrier
 
     async def start(self) -> None:
         config = SmppConfig("bare", "127.0.0.1", await self.smsc.start(), "us", "secret", backoff_first_s=0.01)
-        self.carrier = SmppCarrier(config, self.database, DrivenClock())
+        self.carrier = SmppCarrier(config, self.database, self.clock)
         await self.carrier.start(self.events)
         await until_bound(self.carrier)
 
@@ -95,3 +98,61 @@ async def test_messages_without_ids_of_their_own_are_told_apart(world: World, gi
     ids = {answer.carrier_message_id for answer in world.events.answers}
     assert len(ids) == 3
     assert "" not in ids
+
+
+async def test_what_an_smsc_answers_after_its_unbind_counts(world: World) -> None:
+    await world.carrier.submit([Submission(uuid4(), OURS, PHONE, "hello", 1, True)])
+    _, sequence = await world.smsc.request()
+    answer = pdu.encode(Command.SUBMIT_SM | RESPONSE, pdu.MessageAnswer("1"), sequence)
+    await world.smsc.say(HEADER.pack(16, Command.UNBIND, 0, 77))
+    await world.smsc.say(answer)
+    await world.events.until(lambda: bool(world.events.answers))
+    assert [answer.carrier_message_id for answer in world.events.answers] == ["1"]
+    assert await world.smsc.answers(1) == [(status.ESME_ROK, 77)]
+
+
+async def test_an_smsc_that_unbinds_and_answers_nothing_is_bound_again_soon(world: World) -> None:
+    await world.carrier.submit([Submission(uuid4(), OURS, PHONE, "hello", 1, True)])
+    await world.smsc.request()
+    await world.smsc.say(HEADER.pack(16, Command.UNBIND, 0, 77))
+    await until(lambda: not world.carrier.up)
+    await world.clock.advance(timedelta(seconds=10.1))
+    assert await world.smsc.answers(1) == [(status.ESME_ROK, 77)]
+    await world.events.until(lambda: bool(world.events.answers))
+    assert [answer.unknown for answer in world.events.answers] == [True]
+    await until(lambda: world.carrier.counters()["link_losses"] == 1)
+    async with asyncio.timeout(10):
+        while not world.carrier.bound:
+            await world.clock.advance(timedelta(seconds=1))
+
+
+async def test_closing_while_the_smsc_unbinds_ends(world: World) -> None:
+    await world.carrier.submit([Submission(uuid4(), OURS, PHONE, "hello", 1, True)])
+    _, sequence = await world.smsc.request()
+    await world.smsc.say(HEADER.pack(16, Command.UNBIND, 0, 77))
+    await until(lambda: not world.carrier.up)
+    world.carrier._binds.links[0].close()
+    await world.smsc.say(HEADER.pack(16, Command.SUBMIT_SM | RESPONSE, 0, sequence))
+    await world.carrier.close()
+    assert [answer.unknown for answer in world.events.answers] == [False]
+
+
+async def test_a_lost_connection_is_logged_with_its_link_and_what_it_leaves_unanswered(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await world.carrier.submit([Submission(uuid4(), OURS, PHONE, "hello", 1, True)])
+    await world.smsc.request()
+    world.smsc.cut()
+    await world.events.until(lambda: bool(world.events.answers))
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "smpp.connection_lost" in line]
+    assert "bare/0/transceiver" in line
+    assert "unanswered=1" in line
+
+
+async def test_a_host_that_dns_cannot_hold_is_no_crash(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    config = SmppConfig("odd", "smsc..example", 2775, "us", "secret")
+    carrier = SmppCarrier(config, database, DrivenClock())
+    await carrier.start(Recorder())
+    assert carrier.counters()["link_connects_failed"] == 1
+    assert "smpp.connect_failed" in capsys.readouterr().out
+    await carrier.close()

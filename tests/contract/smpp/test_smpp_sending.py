@@ -36,7 +36,7 @@ async def test_a_long_text_arrives_whole_and_is_reported_once(world: World, styl
 
 async def test_a_long_text_of_which_a_part_fails_has_failed(world: World) -> None:
     world.smsc.conduct.rules = [Rule(every=2, state=MessageState.UNDELIVERABLE, error=11)]
-    carrier = await world.start(error_codes={"011": 4005})
+    carrier = await world.start(error_codes={"11": 4005})
     await world.send(carrier, "x" * 400)
     await world.reported(1)
     (receipt,) = world.events.receipts
@@ -89,9 +89,27 @@ async def test_few_messages_wait_beside_the_window_of_a_slow_carrier(world: Worl
     world.network.swallows = True
     await world.send(carrier, *(f"message {number}" for number in range(20)))
     waiting = asyncio.create_task(carrier.room())
-    await until(lambda: carrier.counters()["outbox_submitted"] == 10)
+    await asyncio.sleep(0)  # the task begins
+    assert carrier.counters()["outbox_submitted"] == 10
     assert not waiting.done()
     carrier._binds.drain()
+    world.network.cut()
+    with pytest.raises(Unavailable):
+        await waiting
+
+
+@pytest.mark.parametrize("policy", [CrashPolicy.UNKNOWN, CrashPolicy.QUERY])
+async def test_none_wait_beside_the_window_where_a_crash_would_leave_them_in_doubt(
+    world: World, policy: CrashPolicy
+) -> None:
+    carrier = await world.start(window=4, crash_policy=policy)
+    assert await carrier.room() == carrier.at_once == 1
+    world.network.swallows = True
+    for number in range(4):
+        await world.send(carrier, f"message {number}")
+    waiting = asyncio.create_task(carrier.room())
+    await asyncio.sleep(0)  # the task begins
+    assert not waiting.done()
     world.network.cut()
     with pytest.raises(Unavailable):
         await waiting
@@ -166,9 +184,10 @@ async def test_receipts_may_come_early_again_backwards_and_in_either_form(world:
         (MessageIds.HEX_DEC, "{id:010}", "{id:x}"),
         (MessageIds.DEC, "{id}", "{id:010}"),
         (MessageIds.HEX, "{id:08X}", "{id:x}"),
+        (MessageIds.AS_IS, "{id} ", "{id}"),
     ],
 )
-async def test_ids_in_another_base_are_matched(world: World, style: MessageIds, response: str, receipt: str) -> None:
+async def test_ids_written_otherwise_are_matched(world: World, style: MessageIds, response: str, receipt: str) -> None:
     world.smsc.conduct = Conduct(response_id=response, receipt_id=receipt)
     carrier = await world.start(message_ids=style)
     await world.send(carrier, *(f"message {number}" for number in range(20)))

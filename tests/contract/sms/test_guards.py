@@ -325,6 +325,13 @@ async def test_what_another_claims_at_this_moment_is_not_claimed(world: World):
         assert await claim(world, uuid4(), "first") == set()
 
 
+async def test_what_is_being_canceled_is_not_claimed(world: World):
+    await world.change(due_at=LATER)
+    async with world.database.transaction() as theirs:
+        assert await records.cancel(theirs, RESOURCE, MESSAGE, NOW)
+        assert await claim(world, uuid4(), "first") == set()
+
+
 async def test_a_message_with_two_of_its_carriers_ids_is_claimed_as_one(world: World):
     await world.taken_by("first", "1")
     await world.taken_by("first", "2")

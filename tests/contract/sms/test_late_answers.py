@@ -14,6 +14,7 @@ from landline.engines.clock import DrivenClock
 from landline.ports.sms_carrier import CrashPolicy, Receipt, Submitted
 from landline.services.insights.model import Figures
 from landline.services.insights.questions import Dimension, Question
+from landline.services.sms import records_progress
 from landline.services.sms.service import Options, To
 from landline.store.database import Database
 
@@ -126,6 +127,27 @@ async def test_what_is_in_hand_for_its_next_try_is_not_sent(world: World):
     assert world.gateway.handover.in_hand(key) is None
     await world.receipt("late")
     assert await world.end() == (8, 2000)
+    assert await world.database.fetchval("SELECT count(*) FROM sms_blocks") == 0
+
+
+async def test_what_ends_while_its_next_hand_over_is_written_down_is_not_sent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    await world.start(world.first)
+    key = await world.send()
+    mark = records_progress.mark
+
+    async def meanwhile(*arguments: Any) -> set[UUID]:
+        marked = await mark(*arguments)
+        await world.late(key)
+        await world.receipt("late")
+        return marked
+
+    monkeypatch.setattr(records_progress, "mark", meanwhile)
+    await world.pass_time(minutes=1)
+    assert await world.end() == (8, 2000)
+    assert len(world.first.submissions) == 1
+    assert world.gateway.handover.in_hand(key) is None
     assert await world.database.fetchval("SELECT count(*) FROM sms_blocks") == 0
 
 

@@ -51,6 +51,15 @@ async def test_the_backlog_is_shared_without_overlap(database: Database, table: 
     assert set(claimed) == expected
 
 
+async def test_a_block_that_another_claims_at_this_moment_is_passed_over(database: Database, table: str):
+    ours, theirs = Blocks(database, table, uuid4()), Blocks(database, table, uuid4())
+    first, second = await opened(database, ours, held=False), await opened(database, ours, held=False)
+    async with database.transaction() as connection:
+        await connection.execute("SELECT FROM work_blocks WHERE block_id = $1 FOR UPDATE", min(first, second))
+        async with asyncio.timeout(10):
+            assert await theirs.claim(NOW, 1) == {max(first, second): False}
+
+
 async def test_a_released_block_is_due_when_it_said(database: Database, table: str):
     ours = Blocks(database, table, uuid4())
     block = await opened(database, ours, held=True)

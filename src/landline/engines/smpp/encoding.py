@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from functools import lru_cache
+from random import getrandbits
 
 from landline.core import phone
 from landline.core.phone import SenderKind
@@ -20,7 +21,8 @@ class Encoder:
     def __init__(self, config: SmppConfig) -> None:
         self._config = config
         self._validity = "" if config.validity_s is None else relative_time(config.validity_s)
-        self._reference = 0
+        # Processes, and what was before a restart, are to differ: a phone joins parts by it.
+        self._reference = getrandbits(16)
         self._template = lru_cache(maxsize=1024)(self._make_template)
         self._shape: object = None
         self._single: tuple[SubmitTemplate, bytes] | None = None
@@ -92,6 +94,8 @@ def address_of(number: str, *, plus_sign: bool = False) -> tuple[int, int, str]:
 
 def number_of(ton: int, address: str) -> str:
     """The number that an address of a deliver_sm is: international ones get their `+` (E.164)."""
+    if ton in (Ton.INTERNATIONAL, Ton.UNKNOWN) and address.startswith("00") and address.isdigit() and len(address) > 9:
+        return "+" + address[2:]  # E.164 knows no country code that begins with 0
     if ton == Ton.INTERNATIONAL and address.isdigit():
         return "+" + address
     # SMSCs that leave the TON unknown still send full international numbers, which are longer than short codes.

@@ -108,6 +108,7 @@ class Inbox:
         known: Known | None = None,
     ) -> None:
         self._config = config
+        self._error_codes = {_plain_error(error): code for error, code in config.error_codes.items()}
         self._records = records
         self._untold = untold
         self._ring = ring
@@ -225,7 +226,7 @@ class Inbox:
         delivered = read.state is MessageState.DELIVERED
         code = status.state_code(read.state, read.network_error)
         if not delivered and read.error is not None:
-            code = config.error_codes.get(read.error, code)
+            code = self._error_codes.get(_plain_error(read.error), code)
         at = _instant(now)
         if read.done_at is not None and config.receipt_utc_offset_minutes is not None:
             at = min(read.done_at - timedelta(minutes=config.receipt_utc_offset_minutes), at)
@@ -302,6 +303,8 @@ class Inbox:
     async def _arrive(self, carrier: str, events: CarrierEvents, items: list[_Item], now: float) -> None:
         at = datetime.fromtimestamp(now, UTC)
         parts = [item.part for item in items if item.part is not None]
+        if parts:
+            await self._give_up(carrier, events, await self._records.interrupted(parts), at)
         wholes = await self._records.keep_parts(parts, at) if parts else []
         await self._give_keys([item for item in items if item.arrival is not None], now)
         whole_of = {whole.joined.key: whole for whole in wholes}
@@ -391,18 +394,27 @@ class Inbox:
         at = datetime.fromtimestamp(now, UTC)
         try:
             wholes = await self._records.overdue(at, timedelta(seconds=patience_s))
-            if wholes:
-                self.counters.incomplete += len(wholes)
-                await events.arrived(carrier, [_arrival_of(whole, at) for whole in wholes])
-                await self._records.finish([whole.joined.key for whole in wholes])
+            await self._give_up(carrier, events, wholes, at)
         except Unavailable as error:
             log.warning("smpp.sweep_put_off", carrier=carrier, reason=error.message)
+
+    async def _give_up(self, carrier: str, events: CarrierEvents, wholes: Sequence[Whole], at: datetime) -> None:
+        """Pass on texts that will not get their missing parts."""
+        if wholes:
+            self.counters.incomplete += len(wholes)
+            await events.arrived(carrier, [_arrival_of(whole, at) for whole in wholes])
+            await self._records.finish([whole.joined.key for whole in wholes])
 
 
 @lru_cache(maxsize=16)
 def _instant(now: float) -> datetime:
     """All receipts that one read brought have the same."""
     return datetime.fromtimestamp(now, UTC)
+
+
+def _plain_error(error: str) -> str:
+    """The carrier's list may say 27 where its receipts say 027."""
+    return error.lstrip("0").upper()
 
 
 def _arrival_of(whole: Whole, at: datetime) -> Arrival:

@@ -264,12 +264,13 @@ async def holders(database: Database, now: datetime) -> list[Holder]:
 
 
 async def forget(database: Database, owners: Collection[UUID]) -> None:
-    """Free the slots of processes that are known to have died."""
+    """Free the slots of processes that are known to have died, and the binds that customers had to them."""
     async with database.transaction() as connection:
         await connection.execute(
             "UPDATE smpp_binds SET owner = NULL, leaving = false WHERE owner = ANY($1)", list(owners)
         )
         await connection.execute("DELETE FROM smpp_sharers WHERE owner = ANY($1)", list(owners))
+        await connection.execute("DELETE FROM smpp_customer_binds WHERE owner = ANY($1)", list(owners))
 
 
 async def forget_all(database: Database) -> None:
@@ -277,3 +278,4 @@ async def forget_all(database: Database) -> None:
     async with database.transaction() as connection:
         await connection.execute("UPDATE smpp_binds SET owner = NULL, leaving = false")
         await connection.execute("DELETE FROM smpp_sharers")
+        await connection.execute("DELETE FROM smpp_customer_binds")

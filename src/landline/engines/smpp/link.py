@@ -15,10 +15,11 @@ from landline.engines.smpp.pump import Pump
 from landline.ports.clock import Clock
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import BindKind
-from landline.protocols.smpp.events import BindRefused, Bound, Event
+from landline.protocols.smpp.events import BindRefused, Bound, Event, PeerLost, Unbound
+from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.pace import Pace
-from landline.protocols.smpp.session import Limits, Session
-from landline.protocols.smpp.states import Role
+from landline.protocols.smpp.session import Session
+from landline.protocols.smpp.states import BOUND, Role
 
 log = structlog.get_logger()
 
@@ -88,6 +89,9 @@ class Link:
         self._closing = False
         self._gone = False
         self._bound = False
+        self._refused = False
+        self._why = ""
+        """Why the connection ends, as far as the session told."""
         self._failures = 0
         self.pace = self._new_pace()
 
@@ -144,7 +148,8 @@ class Link:
         self._closing = True
         session = self.session
         if session is not None and self.pump is not None:
-            session.unbind(self.now())
+            if session.state in BOUND:  # else the SMSC is unbinding
+                session.unbind(self.now())
             self.pump.flush()
         elif self.pump is not None:
             self.abort()
@@ -164,7 +169,8 @@ class Link:
         session = Session(Role.ESME, self.now(), self._limits())
         trace = self.name if self._config.trace else None
         pump = Pump(session, self.now, self._happened, self._lost, trace=trace)
-        self._gone = self._bound = False
+        self._gone = self._bound = self._refused = False
+        self._why = ""
         if not await self._connect(pump):
             self._failures += 1
             return
@@ -188,9 +194,11 @@ class Link:
                 self._owner.changed(self)
         self.pump = None
         self._failures = 0 if self._bound else self._failures + 1
-        self.trouble = self.trouble or "the connection ended"
+        self.trouble = self._why or "the connection ended"
         self._bound = False
         self.counters.losses += 1
+        if not self._refused and not self._closing:  # a refusal is in the log already
+            log.warning("smpp.connection_lost", link=self.name, reason=self.trouble, unanswered=session.in_flight)
         self._owner.lost(self, session)
 
     async def _connect(self, pump: Pump) -> bool:
@@ -203,34 +211,46 @@ class Link:
                 await asyncio.get_running_loop().create_connection(
                     lambda: pump, config.host, config.port, ssl=tls, server_hostname=name
                 )
-        except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
+        except (OSError, ValueError) as error:  # as is ssl.SSLError; a name that DNS cannot hold is a ValueError
             self.counters.connects_failed += 1
-            self.trouble = f"cannot connect: {error or type(error).__name__}"
-            log.warning("smpp.connect_failed", link=self.name, error=type(error).__name__, reason=str(error))
+            reason = str(error) or f"not within {config.connect_s:g} s"
+            self.trouble = f"cannot connect: {reason}"
+            log.warning("smpp.connect_failed", link=self.name, error=type(error).__name__, reason=reason)
             return False
         self.counters.connects += 1
-        self.trouble = None
         return True
 
     def _happened(self, events: list[Event]) -> None:
         if not self._bound:
             self._tried(events)
+        if self.pump is not None and self.pump.session.state not in BOUND:
+            self._ending(events)
         self._owner.happened(self, events)
 
     def _tried(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, Bound):
                 self._bound = True
+                self.trouble = None
                 self.counters.binds += 1
                 self.attempted.set()
                 log.info("smpp.bound", link=self.name, system_id=event.system_id)
                 self._alarm.ring()
             elif isinstance(event, BindRefused):
                 self.counters.binds_refused += 1
-                self.trouble = reason = status.meaning(event.status).name
+                self._why = reason = status.meaning(event.status).name
                 log.warning("smpp.bind_refused", link=self.name, status=event.status, reason=reason)
+                self._refused = True
                 if self.pump is not None:
                     self.pump.close()
+
+    def _ending(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, PeerLost):
+                self._why = event.reason
+            elif isinstance(event, Unbound) and event.by_peer:
+                self._why = "the SMSC unbound"
+                self._alarm.ring()  # its unbind is answered in time
 
     def _lost(self) -> None:
         self._gone = True

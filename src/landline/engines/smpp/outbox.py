@@ -314,5 +314,5 @@ def _made_up(message_id: str, part: Part) -> str:
 
 def _canonical(message_id: str, style: MessageIds) -> str:
     if style is MessageIds.AS_IS:
-        return message_id
+        return message_id.strip()  # as ids of receipts are
     return receipts.matching_id(message_id, hexadecimal=style.response_hexadecimal)

@@ -70,6 +70,20 @@ class Records:
             # same time at least one sees all of them.
             return await self._wholes(connection, list({part.key for part in parts}))
 
+    async def interrupted(self, parts: Sequence[TextPart]) -> list[Whole]:
+        """Texts that are not whole and never will be: one of `parts` has other octets than theirs in the same place, so
+        their reference is used again. To be passed on as they are, and told to `finish`, before `keep_parts`."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                f"SELECT DISTINCT {', '.join(f'p.{column}' for column in _GROUP)} FROM smpp_inbound_parts p JOIN"
+                f" {_NEW_PARTS} ON {_MATCH} AND p.sequence = n.sequence"
+                " WHERE p.carrier = $1 AND NOT p.done AND p.octets <> n.octets",
+                self._carrier,
+                *_group_columns([part.key for part in parts]),
+                *_part_columns(parts),
+            )
+            return await self._wholes(connection, [_group_of(row) for row in rows], missing=True)
+
     async def finish(self, keys: Sequence[GroupKey]) -> None:
         """The texts of `keys` were passed on."""
         if keys:

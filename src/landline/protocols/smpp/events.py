@@ -89,7 +89,7 @@ class PduRefused(Struct, frozen=True):
 
 class Unbound(Struct, frozen=True):
     """The session ends in order: at once, or where the peer asked for it as soon as we have answered what it asked
-    before; once it has, after writing `outgoing()`, the connection is to be closed."""
+    before, and as ESME have its answers; once it has, after writing `outgoing()`, the connection is to be closed."""
 
     by_peer: bool
 

@@ -48,6 +48,16 @@ class Pace:
         self._filled_at = now
         return int(self._tokens)
 
+    def limit(self, rate_per_s: float) -> None:
+        """The fixed rate is another from now on."""
+        self._fixed = rate_per_s
+
+    def shared(self, count: int, now: float) -> None:
+        """`count` messages were sent by others who have the same rate. What they overdrew is made up for, but for no
+        longer than it takes to fill an empty burst: their news may come late and all at once."""
+        if self.allowance(now) is not None and self.rate_per_s is not None:
+            self._tokens = max(self._tokens - count, min(-self.rate_per_s * self._burst_s, -1.0))
+
     def sent(self, count: int, now: float) -> None:
         """`count` messages were sent."""
         self._tokens -= count

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from landline.protocols.smpp.commands import ESM_INTERMEDIATE, ESM_RECEIPT, ESM_TYPE, MessageState, Tag
+from landline.protocols.smpp.commands import ESM_INTERMEDIATE, ESM_RECEIPT, ESM_TYPE, ESM_UDH, MessageState, Tag
 from landline.protocols.smpp.pdu import ID_LIMIT, ShortMessage, Tlvs, tlv
 
 _TEXT_STATES: dict[str, MessageState] = {
@@ -54,6 +54,7 @@ _STRICT = re.compile(
 )
 """Appendix B to the letter: what most receipts look like, read in one step."""
 
+_UCS2 = 0x08
 _NAMES = r"(?:id|sub|dlvrd|submit[ _]?date|done[ _]?date|stat|err|text)"
 _FIELD = re.compile(
     rf"(?:^|[\s,;])({_NAMES})\s*:[ \t]*(?!{_NAMES}\s*:)\"?([^\s\",;\0]*)",
@@ -88,9 +89,9 @@ def read(message: ShortMessage) -> DeliveryReceipt | None:
     """The receipt in a deliver_sm for which `is_receipt` holds; None when it names no message or no state."""
     tlvs = message.tlvs
     if not tlvs:
-        return parse(message.short_message)
+        return parse(message.short_message) or parse(_plain(message.short_message, message))
     text = message.short_message or tlv(tlvs, Tag.MESSAGE_PAYLOAD) or b""
-    written = parse(text) or _partial(text)
+    written = parse(text) or _partial(_plain(text, message))
     identifier = tlv(tlvs, Tag.RECEIPTED_MESSAGE_ID)
     message_id = identifier.split(b"\0")[0][:ID_LIMIT].decode("latin-1").strip() if identifier else ""
     state = _state(tlv(tlvs, Tag.MESSAGE_STATE))
@@ -172,6 +173,15 @@ def _fields(text: bytes) -> dict[str, str]:
             break
         fields.setdefault(key, value)
     return fields
+
+
+def _plain(text: bytes, message: ShortMessage) -> bytes:
+    """`text` as Latin-1 and without a header: some SMSCs write receipts as they send the texts these are about."""
+    if message.esm_class & ESM_UDH and text:
+        text = text[text[0] + 1 :]
+    if message.data_coding == _UCS2:
+        return text.decode("utf-16-be", "replace").encode("latin-1", "replace")
+    return text
 
 
 def _partial(text: bytes) -> DeliveryReceipt:

@@ -5,7 +5,6 @@ The caller reads, passes octets to `receive`, acts on the events, writes `outgoi
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
 
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import INTERFACE_VERSION, RESPONSE, BindKind, Command, Tag
@@ -26,7 +25,8 @@ from landline.protocols.smpp.events import (
     Unanswered,
     Unbound,
 )
-from landline.protocols.smpp.framing import HEADER, HEADER_BYTES, PDU_LIMIT_BYTES, Framer
+from landline.protocols.smpp.framing import HEADER, HEADER_BYTES, Framer
+from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.states import BOUND, BOUND_BY, ISSUED, NEXT, Role, State, Step
 
 SEQUENCE_LIMIT = 0x7FFFFFFF  # §5.1.4
@@ -44,31 +44,6 @@ _header_at = HEADER.unpack_from
 _header = HEADER.pack
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Timers in seconds (§7.2) and bounds of a session. None switches a timer off."""
-
-    response_s: float = 10.0
-    """For submit_sm and deliver_sm, which a peer answers when it has come to them."""
-    control_s: float = 10.0
-    """For all other requests, which a peer that is there answers at once."""
-    enquire_link_s: float | None = 30.0
-    """Silence after which the peer is asked whether it is there."""
-    init_s: float | None = 10.0
-    """How long a connection may stay without a bind."""
-    inactivity_s: float | None = None
-    """Time without requests other than enquire_link after which the session is given up."""
-    window: int = 100
-    """Our requests the peer may leave unanswered."""
-    peer_window: int = 10_000
-    """The peer's requests we leave unanswered before further ones are refused."""
-    late_s: float = 900.0
-    """How long after its response timer ended the response to a submit_sm is still known for what it is."""
-    late: int = 10_000
-    """How many such submit_sm are remembered; the oldest are forgotten first."""
-    pdu_bytes: int = PDU_LIMIT_BYTES
-
-
 class Session:
     """See the module. What we say out of state raises `LocalProtocolError`; what the peer says never raises."""
 
@@ -82,6 +57,7 @@ class Session:
         # An ESME is told that its submission was cut off. What an SMSC brings is taken as far as it can be read: it
         # would bring it no other way the next time.
         self._strict = role is Role.SMSC
+        self._waits = role is Role.ESME
         self._framer = Framer(self.limits.pdu_bytes)
         self._out: list[bytes] = []
         self._sequence = 0
@@ -114,6 +90,7 @@ class Session:
                 self._take_request(frame, command, sequence, now, events)
             if self.ended:
                 return events
+        self._settle_unbind()
         if self._framer.fault is not None:
             self._out.append(_header(HEADER_BYTES, _NACK, status.ESME_RINVCMDLEN, 0))  # §4.3
             events.append(self._end(PeerLost(str(self._framer.fault))))
@@ -127,7 +104,7 @@ class Session:
         del self._pending[sequence]
         self._in_window -= 1
         asked, _, context = pending
-        events.append(Answered(asked, context, state, "" if command == _NACK else pdu.message_id(frame)))
+        events.append(_answered(asked, context, frame, command, state))
 
     def _take_rare(self, frame: bytes, command: int, state: int, sequence: int, events: list[Event]) -> None:
         """The response to what is asked seldom; or one that comes too late, or to nothing we asked."""
@@ -140,7 +117,7 @@ class Session:
         if asked in _WINDOWED:
             self._in_window -= 1
         if asked == _DATA:
-            events.append(Answered(asked, context, state, "" if command == _NACK else pdu.message_id(frame)))
+            events.append(_answered(asked, context, frame, command, state))
         elif asked in _BINDS:
             self._take_bind_answer(frame, command, state, events)
         elif asked == _UNBIND:
@@ -149,12 +126,13 @@ class Session:
             self._enquired_at = None
         else:
             body = None if command == _NACK else pdu.decode(frame)
-            events.append(Answered(asked, context, state, body=body))
+            events.append(Answered(asked, context, _of_nack(state) if command == _NACK else state, body=body))
 
     def _take_late(self, frame: bytes, command: int, state: int, sequence: int, events: list[Event]) -> None:
         if sequence in self._late and command in (_NACK, _SUBMIT | RESPONSE):
             _, context = self._late.pop(sequence)
-            events.append(AnsweredLate(context, state, "" if command == _NACK else pdu.message_id(frame)))
+            answered = _answered(_SUBMIT, context, frame, command, state)
+            events.append(AnsweredLate(context, answered.status, answered.message_id))
 
     def _take_bind_answer(self, frame: bytes, command: int, state: int, events: list[Event]) -> None:
         assert self.bind_kind is not None
@@ -197,14 +175,19 @@ class Session:
             self._take_other(command, sequence, pdu.decode(frame, strict=self._strict), events)
 
     def _take_unbind(self, sequence: int, now: float, events: list[Event]) -> None:
-        """What the peer asked before is answered first: it would have to ask again what it heard nothing of."""
-        self._unbind = (sequence, now + self.limits.response_s)
+        """What the peer asked before is answered first: it would have to ask again what it heard nothing of. An ESME
+        waits for answers, too: what it submitted and hears nothing of would be sent twice."""
+        self._unbind = (sequence, now + self.limits.control_s)
         self._step(Step.UNBIND)
         events.append(Unbound(by_peer=True))
-        if not self._owed:
-            self._answer_unbind(sequence)
+        self._settle_unbind()
+
+    def _settle_unbind(self) -> None:
+        if self._unbind is not None and not self._owed and not (self._waits and self._in_window):
+            self._answer_unbind(self._unbind[0])
 
     def _answer_unbind(self, sequence: int) -> None:
+        self._unbind = None
         self._out.append(_header(HEADER_BYTES, _UNBIND | RESPONSE, 0, sequence))
         self._step(Step.END)
 
@@ -232,8 +215,10 @@ class Session:
 
     def _misplaced(self, command: int) -> int:
         """The status of a request that this state does not allow."""
-        if self.state is State.UNBINDING and command in _WINDOWED:
-            # The peer may have sent it before it read our unbind. It is to come again, not to be given up as wrong.
+        racing = self.state is State.UNBINDING or (self.state is State.BINDING and self.role is Role.ESME)
+        if racing and command in _WINDOWED:
+            # The peer may have sent it before it read our unbind, or beside its answer to our bind. It is to come
+            # again, not to be given up as wrong.
             return status.ESME_RSYSERR if self.role is Role.SMSC else status.ESME_RX_T_APPN
         again = command in _BINDS and self.state is not State.OPEN
         return status.ESME_RALYBND if again else status.ESME_RINVBNDSTS
@@ -327,8 +312,7 @@ class Session:
         else:
             octets = b""
         self._out.append(_header(HEADER_BYTES + len(octets), command | RESPONSE, state, sequence) + octets)
-        if self._unbind is not None and not self._owed:
-            self._answer_unbind(self._unbind[0])
+        self._settle_unbind()
 
     def unbind(self, now: float) -> None:
         """Ask to end the session; `Unbound` follows. Answers to what is in flight are still taken."""
@@ -386,7 +370,8 @@ class Session:
         return sequence if sequence not in self._pending else self._next_sequence()
 
     def deadline(self) -> float | None:
-        """When `expire` wants to be called next. It moves to an earlier instant only when a request is sent."""
+        """When `expire` wants to be called next. It moves to an earlier instant only when a request is sent,
+        or the peer unbinds."""
         if self.state is State.CLOSED:
             return None
         instants = [expires for waiting in (self._pending, self._asked) for expires in _first_end(waiting)]
@@ -476,6 +461,17 @@ class Session:
     def _end(self, event: Event) -> Event:
         self._step(Step.END)
         return event
+
+
+def _answered(asked: int, context: object, frame: bytes, command: int, state: int) -> Answered:
+    if command == _NACK:
+        return Answered(asked, context, _of_nack(state))
+    return Answered(asked, context, state, pdu.message_id(frame))
+
+
+def _of_nack(state: int) -> int:
+    """A generic_nack is a refusal, though some say ESME_ROK in it."""
+    return state or status.ESME_RUNKNOWNERR
 
 
 def _first_end(waiting: dict[int, tuple[int, float, object]]) -> list[float]:

@@ -55,7 +55,8 @@ class Piece(Struct, frozen=True):
 
 def write(text: str, style: LongStyle, alphabet: Alphabet, reference: int) -> list[Part]:
     """The parts that carry `text`, in order. `reference` (16 bits) tells texts to one recipient apart."""
-    coding, pieces = _encoded(text, alphabet)
+    wide = style is LongStyle.UDH16
+    coding, pieces = _encoded(text, alphabet, wide=wide)
     if len(pieces) == 1:
         return [Part(0, coding, pieces[0])]
     if style is LongStyle.PAYLOAD:
@@ -64,7 +65,6 @@ def write(text: str, style: LongStyle, alphabet: Alphabet, reference: int) -> li
         return [
             Part(0, coding, piece, _sar(reference, len(pieces), number)) for number, piece in enumerate(pieces, start=1)
         ]
-    wide = style is LongStyle.UDH16
     reference = reference if wide else reference & 0xFF
     return [
         Part(ESM_UDH, coding, Concatenation(reference, len(pieces), number, wide).header() + piece)
@@ -137,13 +137,14 @@ def _default(octets: bytes, default: Alphabet) -> str:
     return octets.decode("latin-1" if default is Alphabet.LATIN1 else "utf-16-be", "replace")
 
 
-def _encoded(text: str, alphabet: Alphabet) -> tuple[int, list[bytes]]:
+def _encoded(text: str, alphabet: Alphabet, *, wide: bool) -> tuple[int, list[bytes]]:
+    """`wide`: the header of each part takes an octet more."""
     if alphabet is Alphabet.GSM:
         whole = encode_gsm(text)
         if whole is not None:
             if len(whole) <= 160:
                 return 0x00, [whole]
-            return 0x00, [encode_gsm(part) or b"" for part in split(text)]
+            return 0x00, [encode_gsm(part) or b"" for part in split(text, wide=wide)]
     coding, charset = _SENT_AS.get(alphabet, (0x08, ""))
     if charset:
         try:
@@ -151,22 +152,22 @@ def _encoded(text: str, alphabet: Alphabet) -> tuple[int, list[bytes]]:
         except UnicodeEncodeError:
             pass
         else:
-            size = _OCTETS_PART if len(octets) > _OCTETS_SINGLE else _OCTETS_SINGLE
+            size = _OCTETS_PART - wide if len(octets) > _OCTETS_SINGLE else _OCTETS_SINGLE
             return coding, [octets[start : start + size] for start in range(0, len(octets), size)] or [b""]
-    return 0x08, _ucs2(text)
+    return 0x08, _ucs2(text, _OCTETS_PART - 2 * wide)
 
 
 _SENT_AS = {Alphabet.LATIN1: (0x03, "latin-1"), Alphabet.UTF8: (0x00, "ascii")}
 
 
-def _ucs2(text: str) -> list[bytes]:
+def _ucs2(text: str, size: int) -> list[bytes]:
     octets = text.encode("utf-16-be", "surrogatepass")
-    if len(octets) <= 140:
+    if len(octets) <= _OCTETS_SINGLE:
         return [octets]
     pieces: list[bytes] = []
     start = 0
     while start < len(octets):
-        end = start + 134
+        end = start + size
         if end < len(octets) and 0xD8 <= octets[end - 2] <= 0xDB and 0xDC <= octets[end] <= 0xDF:
             end -= 2  # a surrogate pair is not cut in two
         pieces.append(octets[start:end])

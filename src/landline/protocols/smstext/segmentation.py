@@ -55,16 +55,17 @@ def segments(text: str) -> Segmentation:
     return Segmentation(Encoding.GSM_7BIT, sum(1 for _ in _gsm_parts(expand(octets))), units)
 
 
-def split(text: str) -> list[str]:
-    """The parts of `text`, in order, one for each of its segments; joined they are `text` again."""
+def split(text: str, *, wide: bool = False) -> list[str]:
+    """The parts of `text`, in order, one for each of its segments; joined they are `text` again. `wide` leaves room for
+    a reference of 16 bits in each, which costs a character (§9.2.3.24.8): there may be more parts than segments."""
     octets = compact(text)
     if octets is None:
         units = _utf16(text)
-        parts = [units] if len(units) <= UCS2_SINGLE * 2 else _ucs2_parts(units)
+        parts = [units] if len(units) <= UCS2_SINGLE * 2 else _ucs2_parts(units, UCS2_PART - wide)
         return [part.decode("utf-16-be", "surrogatepass") for part in parts]
     if width(octets) <= GSM_SINGLE:
         return [text]
-    return [decode_gsm(part) for part in _gsm_parts(expand(octets))]
+    return [decode_gsm(part) for part in _gsm_parts(expand(octets), GSM_PART - wide)]
 
 
 def _ucs2_segments(text: str) -> Segmentation:
@@ -81,20 +82,20 @@ def _utf16(text: str) -> bytes:
     return text.encode("utf-16-be", "surrogatepass")  # a lone surrogate is a unit like any other
 
 
-def _gsm_parts(septets: bytes) -> Generator[bytes]:
+def _gsm_parts(septets: bytes, size: int = GSM_PART) -> Generator[bytes]:
     start = 0
     while start < len(septets):
-        end = start + GSM_PART
+        end = start + size
         if end < len(septets) and septets[end - 1] == ESCAPE:
             end -= 1
         yield septets[start:end]
         start = end
 
 
-def _ucs2_parts(units: bytes) -> Generator[bytes]:
+def _ucs2_parts(units: bytes, size: int = UCS2_PART) -> Generator[bytes]:
     start = 0
     while start < len(units):
-        end = start + UCS2_PART * 2
+        end = start + size * 2
         if end < len(units) and _is_high_surrogate(units[end - 2]) and _is_low_surrogate(units[end]):
             end -= 2
         yield units[start:end]

@@ -232,7 +232,8 @@ class News:
         self._events.committed(emitted)
         self._handover.lose(done.lost)
         self._customers.committed(done.woken)
-        self._handover.withdraw(done.withdrawn)
+        # Of what has ended, too: it may be in hand for its next try.
+        self._handover.withdraw([*done.withdrawn, *(record["message_id"] for record in done.ended)])
         self._counts.failed_over += done.failed_over
         self._counts.answered_late += done.late
         self._counts.ended.update([record["code"] for record in done.ended])

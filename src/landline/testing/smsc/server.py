@@ -14,8 +14,8 @@ from landline.ports.clock import Alarm, Clock
 from landline.protocols.smpp import pdu, status, texts
 from landline.protocols.smpp.commands import Tag
 from landline.protocols.smpp.joiner import Joiner, part_of
+from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.pdu import ShortMessage
-from landline.protocols.smpp.session import Limits
 from landline.protocols.smpp.texts import Alphabet, LongStyle
 from landline.testing.smsc.connection import Connection
 from landline.testing.smsc.model import Conduct, Counts, Received, ReceivedText

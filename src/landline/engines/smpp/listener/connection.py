@@ -24,7 +24,8 @@ from landline.protocols.smpp.events import (
     RequestArrived,
     Unanswered,
 )
-from landline.protocols.smpp.session import Limits, Session
+from landline.protocols.smpp.limits import Limits
+from landline.protocols.smpp.session import Session
 from landline.protocols.smpp.states import Role
 
 log = structlog.get_logger()
@@ -54,8 +55,8 @@ class Owner(Desk, Protocol):
     limits: Limits
     system_id: str
 
-    def admit(self, connection: "Connection", account: Account) -> int:
-        """The command_status of a bind whose password was right."""
+    async def admit(self, connection: "Connection", account: Account) -> int:
+        """The command_status of a bind whose password was right. Raises `Unavailable`."""
         ...
 
     def changed(self, connection: "Connection") -> None: ...
@@ -184,13 +185,15 @@ class Connection:
         address = self.pump.peer
         try:
             account = await self._owner.gateway.authenticate(event.bind.system_id, event.bind.password, address)
+            if self.session.ended:
+                return
+            result = status.ESME_RINVPASWD if account is None else await self._owner.admit(self, account)
         except (Refusal, Unavailable) as error:
             log.error("smpp.cannot_authenticate", reason=error.message)
             self._refuse_bind(status.ESME_RSYSERR, event.bind.system_id)
             return
         if self.session.ended:
             return
-        result = status.ESME_RINVPASWD if account is None else self._owner.admit(self, account)
         if account is None or result != status.ESME_ROK:
             self._refuse_bind(result, event.bind.system_id)
             return

@@ -27,6 +27,16 @@ class Customer:
         """The receivers that answer what they are brought."""
         return [connection for connection in self.receivers if not connection.stalled]
 
+    def takes(self, now: float, part: float) -> bool:
+        """Whether one more submission is within its rate, of which `part` is this process's; it is counted then."""
+        if self.account.rate_per_s is not None:
+            self.pace.limit(self.account.rate_per_s * part)
+        allowed = self.pace.allowance(now)
+        if allowed is not None and allowed < 1:
+            return False
+        self.pace.sent(1, now)
+        return True
+
     def drain(self) -> list[Connection]:
         """Spread what waits over the receivers, which are returned; those that answer nothing get none while there are
         others. Without receivers it is given up."""

@@ -14,13 +14,14 @@ from landline.core.errors import Unavailable
 from landline.engines.smpp.listener import deliveries as outgoing
 from landline.engines.smpp.listener.connection import Connection, Handed
 from landline.engines.smpp.listener.customer import Customer
+from landline.engines.smpp.listener.shares import Alone, Shares
 from landline.engines.smpp.listener.texts import Texts
 from landline.ports.clock import Alarm, Clock
 from landline.ports.esme_gateway import Account, Delivered, Gateway, ReportOut, TextOut
 from landline.protocols.smpp import status
 from landline.protocols.smpp.errors import LocalProtocolError
+from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.pace import Pace
-from landline.protocols.smpp.session import Limits
 from landline.protocols.smpp.texts import Alphabet
 from landline.store.database import Database
 
@@ -90,9 +91,11 @@ class SmppListener:
         clock: Clock,
         *,
         line: Clock | None = None,
+        shares: Shares | None = None,
     ) -> None:
         """`line` times what happens on the connections (binding, responses, enquire_link, paces), for customers
-        cannot be driven as `clock` can; None: `clock` times both."""
+        cannot be driven as `clock` can; None: `clock` times both. `shares`: this process's part of what accounts may
+        do; None: all of it."""
         self.gateway = gateway
         self.clock = clock
         self.line = line or clock
@@ -112,6 +115,7 @@ class SmppListener:
         self._config = config
         self._database = database
         self._owner = uuid4()
+        self._shares = shares or Alone()
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._customers: dict[str, Customer] = {}
         self._in_hand = 0
@@ -132,6 +136,7 @@ class SmppListener:
         that several processes can serve them; a certificate that is loaded into `tls` later is shown to new
         connections. Raises `Unavailable` when an address is taken."""
         config = self._config
+        await self._shares.start(self._taken_elsewhere)
         if sockets or config.port is not None:
             self.port = await self._listen(config.port or 0, None, sockets)
         if tls_sockets or config.tls_port is not None:
@@ -166,6 +171,7 @@ class SmppListener:
         """Stop listening, unbind every customer, and disconnect after their answers, at most `patience_s` later."""
         for server in self._servers:
             server.close()
+        await self._shares.finish()
         now = self.line.now().timestamp()
         tasks = list(self._connections.values())
         for connection in list(self._connections):
@@ -181,6 +187,7 @@ class SmppListener:
         for task in [*tasks, *self._timers]:
             task.cancel()
         await asyncio.gather(*tasks, *self._timers, return_exceptions=True)
+        await self._shares.close()
 
     def bound(self) -> list[Account]:
         """See `ports.esme_gateway.Customers`."""
@@ -277,14 +284,17 @@ class SmppListener:
         for connection in customer.drain():
             self._watch(connection)
 
-    def admit(self, connection: Connection, account: Account) -> int:
+    async def admit(self, connection: Connection, account: Account) -> int:
         """See `connection.Owner`."""
+        if not await self._shares.admit(account):
+            self.counters.refused_binds += 1
+            return status.ESME_RALYBND
+        if connection.session.ended:  # it did not wait
+            self._shares.leave(account.system_id)
+            return status.ESME_RBINDFAIL
         customer = self._customers.get(account.system_id)
         if customer is None:
             customer = self._customers[account.system_id] = Customer(account, self._pace(account))
-        elif len(customer.connections) >= account.binds:
-            self.counters.refused_binds += 1
-            return status.ESME_RALYBND
         customer.connections.add(connection)
         return status.ESME_ROK
 
@@ -293,13 +303,17 @@ class SmppListener:
 
     def over_rate(self, account: Account, now: float) -> bool:
         """See `intake.Desk`."""
-        pace = self._customers[account.system_id].pace
-        allowed = pace.allowance(now)
-        if allowed is not None and allowed < 1:
+        if not self._customers[account.system_id].takes(now, self._shares.part(account.system_id)):
             self.counters.throttled += 1
             return True
-        pace.sent(1, now)
+        if account.rate_per_s is not None:
+            self._shares.took(account.system_id)
         return False
+
+    def _taken_elsewhere(self, system_id: str, count: int) -> None:
+        customer = self._customers.get(system_id)
+        if customer is not None:
+            customer.pace.shared(count, self.line.now().timestamp())
 
     def take_on(self, count: int) -> bool:
         """See `intake.Desk`."""
@@ -341,8 +355,9 @@ class SmppListener:
         """See `connection.Owner`."""
         if connection.account is not None:
             customer = self._customers.get(connection.account.system_id)
-            if customer is not None:
+            if customer is not None and connection in customer.connections:
                 customer.connections.discard(connection)
+                self._shares.leave(connection.account.system_id)
                 self._drain(customer)
                 if not customer.connections:
                     del self._customers[connection.account.system_id]
