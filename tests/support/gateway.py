@@ -124,7 +124,16 @@ class Gateway:
             Counts(),
         )
         self.worker = Worker(
-            database, clock, self.carriers, self.handover, self.blocks, self.news, failover, self.rates, line=line
+            database,
+            clock,
+            self.carriers,
+            self.handover,
+            self.blocks,
+            self.news,
+            failover,
+            self.rates,
+            self.numbers.may_send,
+            line=line,
         )
         self.sms = Sms(
             database,

@@ -135,6 +135,7 @@ class Messaging:
             self._news,
             failover,
             self._rates,
+            base.numbers.may_send,
             line=SystemClock(),
         )
         for carrier in self._carriers.values():

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from tests.support.gateway import Gateway
@@ -58,6 +59,21 @@ async def test_a_scheduled_message_is_sent_at_its_time(world: World) -> None:
     await world.clock.advance(timedelta(minutes=2))
     assert len(world.carrier.submissions) == 1
     assert (await world.timeline(message))["state"] == "delivered"
+
+
+async def test_a_scheduled_message_of_a_number_given_up_meanwhile_is_not_sent(world: World) -> None:
+    """It may be another's by then."""
+    at = world.clock.now() + timedelta(hours=5)
+    [message] = await world.send(Options(send_at=at, report_wanted=True))
+    await world.gateway.numbers.remove(world.resource, SENDER)
+    await world.gateway.numbers.add(ResourceId(uuid4()), SENDER)
+    await world.clock.advance(timedelta(hours=6))
+    assert world.carrier.submissions == []
+    told = await world.timeline(message)
+    assert (told["state"], told["code"]) == ("failed", 4009)
+    assert [step["reason"] for step in told["steps"] if step["what"] == "blocked"] == [
+        "the sender is not the resource's any more"
+    ]
 
 
 async def test_a_scheduled_message_survives_a_crash(world: World) -> None:

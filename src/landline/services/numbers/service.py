@@ -39,6 +39,11 @@ class Numbers:
             return self._senders.get(key)
         return await self._look_up(self._senders, key, lambda found: records.sender(found, resource, number))
 
+    async def may_send(self, resource: ResourceId, number: str) -> bool:
+        """Whether `resource` owns `number` and texts may be sent from it."""
+        owned = await self.sender(resource, number)
+        return owned is not None and owned.sms_outbound
+
     async def owner(self, number: str) -> OwnedNumber | None:
         """The phone number or short code with its one owner, or None. A sender name belongs to nobody in this sense."""
         if self._changes.trusted and number in self._owners:

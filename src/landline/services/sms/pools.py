@@ -88,7 +88,7 @@ class Pools:
                 recipient: known[recipient] if known.get(recipient) in pool.senders else choose(pool, recipient)
                 for recipient in recipients
             }
-            gone = {sender for sender in set(chosen.values()) if not await self._can_send(resource, sender)}
+            gone = {sender for sender in set(chosen.values()) if not await self._numbers.may_send(resource, sender)}
             if not gone:
                 fresh = {recipient: sender for recipient, sender in chosen.items() if known.get(recipient) != sender}
                 if pool.sticky and fresh:
@@ -102,10 +102,6 @@ class Pools:
             return {}
         async with self._database.connection() as connection:
             return await records_pools.sticky(connection, resource, pool.name, recipients)
-
-    async def _can_send(self, resource: ResourceId, sender: str) -> bool:
-        owned = await self._numbers.sender(resource, sender)
-        return owned is not None and owned.sms_outbound
 
     async def _stick(
         self, resource: ResourceId, pool: Pool, fresh: Mapping[str, str], known: Mapping[str, str]

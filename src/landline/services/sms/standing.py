@@ -1,13 +1,14 @@
-"""Whether messages in hand may still be handed over: the leases hold, nobody opted out meanwhile, and doubt is written
-down beforehand (docs/design/gateway.md, "Doubt" and "Fences")."""
+"""Whether messages in hand may still be handed over: the leases hold, nobody opted out and no sender was given up
+meanwhile, and doubt is written down beforehand (docs/design/gateway.md, "Doubt" and "Fences")."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
 
 from landline.core.errors import Unavailable
+from landline.core.ids import ResourceId
 from landline.ports.clock import Clock
 from landline.ports.sms_carrier import CrashPolicy, Submitted
 from landline.services.sms import records
@@ -26,6 +27,8 @@ _HEEDED_AT_ACCEPT = timedelta(seconds=2)
 """A message that waited for longer is asked about again: its recipient may have said STOP since."""
 _LOOKS = 3
 """How often it is asked about, while each answer comes so late that its recipient may have said STOP since."""
+MaySend = Callable[[ResourceId, str], Awaitable[bool]]
+"""Whether a resource may send from a sender at this moment. Raises `Unavailable`."""
 
 
 class Standing:
@@ -33,7 +36,14 @@ class Standing:
     blocks it still has: another process may have claimed the rest, and be sending them."""
 
     def __init__(
-        self, database: Database, clock: Clock, handover: HandOver, blocks: Blocks, news: News, failover: Failover
+        self,
+        database: Database,
+        clock: Clock,
+        handover: HandOver,
+        blocks: Blocks,
+        news: News,
+        failover: Failover,
+        may_send: MaySend,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -41,6 +51,7 @@ class Standing:
         self._blocks = blocks
         self._news = news
         self._failover = failover
+        self._may_send = may_send
         self._sure_until = clock.now() + _SURE
 
     async def renew(self) -> None:
@@ -60,7 +71,7 @@ class Standing:
         gone = await self._mark(marked) if marked else set[int]()
         for _ in range(_LOOKS):
             asked_at = self._clock.now()
-            batch = await self._without_opted_out(batch)
+            batch = await self._without_opted_out(await self._without_released(batch))
             if self._clock.now() >= self._sure_until:
                 await self.renew()
             if self._clock.now() - asked_at < _HEEDED_AT_ACCEPT:
@@ -100,12 +111,28 @@ class Standing:
             return batch
         async with self._database.connection() as connection:
             found = await records.opted_out(connection, [_place(message) for message in waited])
-            out = [message for message in waited if _place(message) in found]
-            if not out:
-                return batch
-            reasons = [(_opted_out(message), message.resource) for message in out]
-            await progress.attempted(connection, "", reasons, self._clock.now())
-        await self._news.give_up([(message.resource, message.submission.key, details.OPTED_OUT) for message in out])
+        out = [message for message in waited if _place(message) in found]
+        return await self._without(batch, out, details.OPTED_OUT, "the recipient opted out")
+
+    async def _without_released(self, batch: Sequence[Pending]) -> Sequence[Pending]:
+        """A scheduled message may wait for weeks: its sender may be somebody else's by now."""
+        since = self._clock.now() - _HEEDED_AT_ACCEPT
+        waited = [message for message in batch if message.accepted_at < since]
+        senders = {(message.resource, message.submission.sender) for message in waited}
+        released = {sender for sender in senders if not await self._may_send(*sender)}
+        out = [each for each in waited if (each.resource, each.submission.sender) in released] if released else ()
+        return await self._without(batch, out, details.NOT_ENTITLED, "the sender is not the resource's any more")
+
+    async def _without(
+        self, batch: Sequence[Pending], out: Sequence[Pending], code: int, reason: str
+    ) -> Sequence[Pending]:
+        """`batch` without `out`, which ends with `code`."""
+        if not out:
+            return batch
+        why = [(Submitted(each.submission.key, None, code, reason=reason), each.resource) for each in out]
+        async with self._database.connection() as connection:
+            await progress.attempted(connection, "", why, self._clock.now())
+        await self._news.give_up([(message.resource, message.submission.key, code) for message in out])
         self._handover.answered(message.submission.key for message in out)
         return self._handover.still_in_hand(batch)
 
@@ -151,7 +178,3 @@ class Standing:
 
 def _place(message: Pending) -> tuple[UUID, str, str]:
     return message.resource, message.submission.sender, message.submission.recipient
-
-
-def _opted_out(message: Pending) -> Submitted:
-    return Submitted(message.submission.key, None, details.OPTED_OUT, reason="the recipient opted out")

@@ -19,7 +19,7 @@ from landline.services.sms.model import details
 from landline.services.sms.model.messages import REPLY
 from landline.services.sms.news import News
 from landline.services.sms.rates import Rates
-from landline.services.sms.standing import Standing
+from landline.services.sms.standing import MaySend, Standing
 from landline.store.blocks import LEASE, Blocks
 from landline.store.database import Database, Record
 
@@ -47,6 +47,7 @@ class Worker:
         news: News,
         failover: Failover,
         rates: Rates,
+        may_send: MaySend,
         *,
         beat_s: float = 2.0,
         line: Clock | None = None,
@@ -63,7 +64,7 @@ class Worker:
         self._news = news
         self._failover = failover
         self._rates = rates
-        self._standing = Standing(database, clock, handover, blocks, news, failover)
+        self._standing = Standing(database, clock, handover, blocks, news, failover, may_send)
         self._expiry = Expiry(clock, handover, news)
         self._detours = Detours(clock, self._line, handover, news, self._standing, failover, self.look)
         self._blocks_at_once = 1
