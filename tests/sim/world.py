@@ -39,6 +39,9 @@ HANDSETS = [f"+1425555{number:04}" for number in range(10)]
 WORDS = ("STOP", " stop. ", "START", "unstop", "hello", "HELP", "yes please")
 TAGS = (None, None, "spring", "autumn")
 MOST_PROCESSES = 3
+_HARD = bool(os.environ.get("FAULTS"))
+"""Whether processes also stall, end in order, are deaf, and have slow databases and clocks apart (`make sim`). How
+such a seed runs depends on PYTHONHASHSEED still."""
 _BEAT_S = 45.0
 """Statements are what a run costs, and heartbeats would be most of them: the leases are kept for the healthy."""
 _LAST = (150.0, 8), (7_200.0, 8)
@@ -90,9 +93,9 @@ class Run:
         self.in_hand = self.dice.choice([2, 20_000, 20_000])
         self.trouble = self.dice.choice([0.0, 0.002, 0.01, 0.03])
         """How often, of 1, a statement meets a broken connection or a dying process."""
-        self.skew_s = self.dice.choice([0.0, 0.0, 0.5, 0.9])
+        self.skew_s = self.dice.choice([0.0, 0.0, 0.5, 0.9]) if _HARD else 0.0
         """How far the clocks of its machines are from ours at most."""
-        self.lag_s = self.dice.choice([0.7, 1.5]) if self.dice.random() < 0.15 else 0.0
+        self.lag_s = self.dice.choice([0.7, 1.5]) if _HARD and self.dice.random() < 0.15 else 0.0
         """How slow the database is for all, so that what comes late comes in the middle of what others do about it."""
         self.hand_overs: dict[UUID, list[HandOver]] = {}
         self.smscs = [self._smsc(number) for number in range(self.dice.choice([1, 2, 2, 3]))]
@@ -480,10 +483,7 @@ THINGS: tuple[tuple[Callable[[Run], Awaitable[None]], float], ...] = (
     (Run.leave, 0.3),
     (Run.kill, 0.7),
     (Run.stall, 0.5),
-    (Run.pause, 0.7),
-    (Run.lag, 0.8),
-    (Run.deafen, 0.2),
-    (Run.end, 0.4),
+    *(((Run.pause, 0.7), (Run.lag, 0.8), (Run.deafen, 0.2), (Run.end, 0.4)) if _HARD else ()),
     (Run.lose_database, 0.4),
     (Run.fold, 0.5),
     (Run.pass_time, 6),
