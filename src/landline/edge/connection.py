@@ -4,7 +4,6 @@ request.
 """
 
 import asyncio
-import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Protocol, cast
@@ -13,7 +12,7 @@ import httptools
 import structlog
 
 from landline.core.errors import Invalid, NotServed, Refusal, TooLarge, TooMany, Unavailable
-from landline.edge import answers, request_ids
+from landline.edge import answers, queries, request_ids
 from landline.edge.answers import Answers, Gone
 from landline.edge.handshake import descriptor
 from landline.edge.http import Limits, Request, Response
@@ -32,7 +31,6 @@ _SINGLE = frozenset(
     | {"x-ms-host", "x-forwarded-host", "x-skypetoken"}
 )
 """Headers that mean something else to each reader when they are sent twice."""
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _STEP = (1 << 14) - 1
 """The room is told of so many bytes more at once."""
 _LONGEST_KEPT = 64
@@ -247,8 +245,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _request(self) -> Request:
         body = bytes(self._body)  # no copy of what came in one piece
-        # PostgreSQL's text takes no NUL, and no string of this wire has use for one.
-        if b"\\u0000" in body and _NUL.search(body):
+        if queries.holds_nul(body):
             self._refusal = self._refusal or Invalid("The body may not hold the character NUL.", target="body")
         return Request(
             self._parser.get_method().decode("latin-1") if self._url else "",

@@ -144,6 +144,20 @@ async def test_a_page_in_which_nothing_matched_goes_on(world: World) -> None:
     assert await world.ids(to=BEN, token=page["continuationToken"]) == [wanted]
 
 
+@pytest.mark.parametrize("filters", [{"tag": "\0"}, {"to": "x\0"}, {"since": "x"}, {"state": 5}, {"colour": "red"}])
+async def test_a_token_that_was_tampered_with_is_refused(world: World, filters: dict[str, Any]) -> None:
+    query = {"since": "2026-01-01", "until": "2026-02-01", **filters}
+    parts = [str(world.resource), query, "ffffffff-ffff-ffff-ffff-ffffffffffff"]
+    reply = await world.get(token=base64.urlsafe_b64encode(json.dumps(parts).encode()).decode())
+    assert (reply.status, reply.json()["error"]["target"]) == (400, "continuationToken")
+
+
+@pytest.mark.parametrize("since", ["2026-03-01 14:00", "2026-03-01T14:00:00Z", "2026-03-01T16:00:00 02:00"])
+async def test_instants_are_read_as_people_write_them(world: World, since: str) -> None:
+    """The last one's + was not written %2B."""
+    assert (await world.get(since=since)).status == 200
+
+
 async def test_a_range_has_its_beginning_and_not_its_end(world: World) -> None:
     before = world.clock.now()
     await world.send(ANNA)

@@ -1,23 +1,19 @@
 """The query string of the insights, read: ranges, groups, filters, pages, and the token a page is continued by."""
 
-import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
+from landline.edge import queries
 from landline.services.insights.model import TAG_CHARACTERS, instant
 from landline.services.insights.questions import SELECTING, Dimension, Place, Question
 
-_PAGE = 100
-_LARGEST_PAGE = 1000
 _USUAL_HOURS = 24
 _KNOWN = {"from", "to", "by", "format", "pageSize", "continuationToken", *(each.value for each in SELECTING)}
-_YEARS = range(1971, 9000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +42,8 @@ def read(query: Mapping[str, str], resource: ResourceId, now: datetime) -> Asked
 
     With a continuation token the question is the token's; what is given beside it must be the same. Raises `Invalid`.
     """
-    unknown = sorted(query.keys() - _KNOWN)
-    if unknown:
-        raise Invalid(f"There is no such parameter; there are {', '.join(sorted(_KNOWN))}.", target=unknown[0])
-    limit = _limit(query.get("pageSize"))
+    queries.refuse_unknown(query, _KNOWN)
+    limit = queries.page_size(query)
     if "continuationToken" in query:
         question, after = _continued(query["continuationToken"], resource)
         _same(query, question)
@@ -65,8 +59,7 @@ def token(resource: ResourceId, question: Question, last: Place) -> str:
     """By which the groups behind `last` are asked for."""
     where = [(each.value, value) for each, value in question.where]
     by = [each.value for each in question.by]
-    parts = _Token(str(resource), question.start, question.end, by, where, list(last))
-    return base64.urlsafe_b64encode(msgspec.json.encode(parts)).decode().rstrip("=")
+    return queries.token(_Token(str(resource), question.start, question.end, by, where, list(last)))
 
 
 def hour_text(hour: int) -> str:
@@ -79,27 +72,9 @@ def day_text(day: int) -> str:
     return f"{instant(day * 24):%Y-%m-%d}"
 
 
-def _limit(text: str | None) -> int:
-    if text is None:
-        return _PAGE
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= _LARGEST_PAGE):
-        raise Invalid(f"The page size must be from 1 to {_LARGEST_PAGE}.", target="pageSize")
-    return int(text)
-
-
 def _hour(query: Mapping[str, str], name: str) -> int:
     """The hour of an instant: a range is widened to whole hours."""
-    try:
-        at = datetime.fromisoformat(query[name])
-    except ValueError:
-        at = None
-    if at is None or at.year not in _YEARS:
-        raise Invalid(
-            "Must be an ISO 8601 date or instant, such as 2026-03-01 or 2026-03-01T14:00:00Z (a + in it is written"
-            " %2B). Without an offset it is UTC.",
-            target=name,
-        )
-    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    at = queries.instant(query, name)
     return _rounded_up(at) if name == "to" else int(at.timestamp()) // 3600
 
 
@@ -133,17 +108,17 @@ def _value(dimension: Dimension, text: str) -> str:
         if not (len(text) == 2 and text.isascii() and text.isalpha()):
             raise Invalid("Must be a country's two letters (ISO 3166-1), such as US.", target="country")
         return text.upper()
-    if dimension is Dimension.NUMBER and text[0] == " " and text[1:].isdigit():
-        return f"+{text[1:]}"  # a + that was not written %2B
-    return text
+    return queries.number(text) if dimension is Dimension.NUMBER else text
 
 
 def _continued(text: str, resource: ResourceId) -> tuple[Question, Place]:
+    found = queries.place(_TOKENS, text)
+    if found is None:
+        raise _no_token()
     try:
-        found = _TOKENS.decode(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
         by = tuple(Dimension(name) for name in found.by)
         where = tuple((Dimension(name), value) for name, value in found.where)
-    except (binascii.Error, ValueError, msgspec.DecodeError, RecursionError):
+    except ValueError:
         raise _no_token() from None
     kinds = [int if each in (Dimension.HOUR, Dimension.DAY) else str for each in by]
     fits = [type(value) for value in found.after] == kinds and found.resource == str(resource)

@@ -1,8 +1,6 @@
 """Finding messages: the newest first, by whom, to whom, campaign and state. A page reads a bounded piece of the table,
 so that no question holds up the gateway; where nothing matched in it, the page is short and its token goes on."""
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,16 +10,15 @@ import msgspec
 
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId, time_ordered
+from landline.edge import queries
 from landline.services.sms import records_search
 from landline.services.sms.model.messages import State
 from landline.services.sms.records_search import Sought
 from landline.store.database import Database, Record
 
-_PAGE, _LARGEST_PAGE = 100, 1000
 _ROWS_READ = 20_000
 """By one page, at most: some 50 ms."""
 _USUAL = timedelta(days=1)
-_YEARS = range(1971, 9000)
 _FILTERS = ("from", "to", "tag", "carrier", "state", "code", "direction", "since", "until")
 _KNOWN = {*_FILTERS, "pageSize", "continuationToken"}
 _STATES = {state.name.lower(): state for state in State}
@@ -78,7 +75,7 @@ class Search:
             end = found.last
         else:
             end = None
-        return Page(rows, None if end is None else _encoded(_Token(str(resource), dict(asked.query), end)))
+        return Page(rows, None if end is None else queries.token(_Token(str(resource), dict(asked.query), end)))
 
 
 def read(query: Mapping[str, str], resource: ResourceId, now: datetime) -> Asked:
@@ -86,16 +83,16 @@ def read(query: Mapping[str, str], resource: ResourceId, now: datetime) -> Asked
 
     With a continuation token the question is the token's; what is given beside it must be the same. Raises `Invalid`.
     """
-    unknown = sorted(query.keys() - _KNOWN)
-    if unknown:
-        raise Invalid(f"There is no such parameter; there are {', '.join(sorted(_KNOWN))}.", target=unknown[0])
-    limit = _limit(query.get("pageSize"))
+    queries.refuse_unknown(query, _KNOWN)
+    limit = queries.page_size(query)
     filters = {name: query[name] for name in _FILTERS if name in query}
     if "continuationToken" not in query:
         filters.setdefault("until", (now + timedelta(milliseconds=1)).astimezone(UTC).isoformat())
-        filters.setdefault("since", (_instant(filters, "until") - _USUAL).isoformat())
+        filters.setdefault("since", (queries.instant(filters, "until") - _USUAL).isoformat())
         return _asked(filters, limit, None)
-    token = _decoded(query["continuationToken"], resource)
+    token = queries.place(_TOKENS, query["continuationToken"])
+    if token is None or token.resource != str(resource) or not token.query.keys() <= set(_FILTERS):
+        raise _no_token()
     for name, value in filters.items():
         if token.query.get(name) != value:
             raise Invalid("The continuation token continues another question: leave this out.", target=name)
@@ -113,12 +110,12 @@ def _asked(filters: Mapping[str, str], limit: int, end: UUID | None) -> Asked:
     for name in ("state", "code"):
         if incoming and name in filters:
             raise Invalid("Texts from phones have none: leave this out.", target=name)
-    since, until = _instant(filters, "since"), _instant(filters, "until")
+    since, until = queries.instant(filters, "since"), queries.instant(filters, "until")
     if since >= until:
         raise Invalid("The range ends before it begins: since must be before until.", target="since")
     sought = Sought(
-        _number(filters.get("from")),
-        _number(filters.get("to")),
+        queries.number(filters["from"]) if "from" in filters else None,
+        queries.number(filters["to"]) if "to" in filters else None,
         filters.get("tag"),
         filters.get("carrier"),
         _state(filters.get("state")),
@@ -126,34 +123,6 @@ def _asked(filters: Mapping[str, str], limit: int, end: UUID | None) -> Asked:
     )
     first, last = time_ordered(since, bytes(10)), time_ordered(until, bytes(10))
     return Asked(sought, incoming, first, last if end is None else min(last, end), limit, filters)
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return _PAGE
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= _LARGEST_PAGE):
-        raise Invalid(f"The page size must be from 1 to {_LARGEST_PAGE}.", target="pageSize")
-    return int(text)
-
-
-def _instant(filters: Mapping[str, str], name: str) -> datetime:
-    text = filters[name]
-    try:
-        at = datetime.fromisoformat(text.replace(" ", "+"))  # a + that was not written %2B
-    except ValueError:
-        at = None
-    if at is None or at.year not in _YEARS:
-        raise Invalid(
-            "Must be an ISO 8601 date or instant, such as 2026-03-01 or 2026-03-01T14:00:00Z; without an offset it is"
-            " UTC.",
-            target=name,
-        )
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-
-
-def _number(text: str | None) -> str | None:
-    # A + that was not written %2B.
-    return f"+{text[1:]}" if text is not None and text[:1] == " " and text[1:].isdigit() else text
 
 
 def _state(text: str | None) -> State | None:
@@ -170,20 +139,6 @@ def _code(text: str | None) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise Invalid("Must be the detail code of a delivery report, such as 4006.", target="code")
     return int(text)
-
-
-def _encoded(token: _Token) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode(token)).decode().rstrip("=")
-
-
-def _decoded(text: str, resource: ResourceId) -> _Token:
-    try:
-        found = _TOKENS.decode(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError, msgspec.DecodeError, RecursionError):
-        raise _no_token() from None
-    if found.resource != str(resource) or not found.query.keys() <= set(_FILTERS):
-        raise _no_token()
-    return found
 
 
 def _no_token() -> Invalid:

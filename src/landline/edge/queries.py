@@ -1,0 +1,80 @@
+"""What the query strings of the admin API's questions have in common: ranges, pages, and the token a page is continued
+by."""
+
+import base64
+import binascii
+import re
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import msgspec
+
+from landline.core.errors import Invalid
+
+USUAL_PAGE, LARGEST_PAGE = 100, 1000
+_YEARS = range(1971, 9000)
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+T = TypeVar("T")
+
+
+def refuse_unknown(query: Mapping[str, str], known: Collection[str]) -> None:
+    """Raise `Invalid` for a parameter that is not `known`: one misspelt would ask for more than was meant."""
+    unknown = sorted(query.keys() - set(known))
+    if unknown:
+        raise Invalid(f"There is no such parameter; there are {', '.join(sorted(known))}.", target=unknown[0])
+
+
+def page_size(query: Mapping[str, str]) -> int:
+    """`pageSize`, or the usual one. Raises `Invalid`."""
+    text = query.get("pageSize")
+    if text is None:
+        return USUAL_PAGE
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= LARGEST_PAGE):
+        raise Invalid(f"The page size must be from 1 to {LARGEST_PAGE}.", target="pageSize")
+    return int(text)
+
+
+def instant(query: Mapping[str, str], name: str) -> datetime:
+    """The date or instant (ISO 8601) that is given as `name`; one without an offset is UTC. Raises `Invalid`."""
+    found = _iso(query[name]) or _iso("+".join(query[name].rsplit(" ", 1)))  # a + that was not written %2B
+    if found is None or found.year not in _YEARS:
+        raise Invalid(
+            "Must be an ISO 8601 date or instant, such as 2026-03-01 or 2026-03-01T14:00:00Z (a + in it is written"
+            " %2B). Without an offset it is UTC.",
+            target=name,
+        )
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def number(text: str) -> str:
+    """A phone number, of which the + was perhaps not written %2B; or any other sender, as it is."""
+    return f"+{text[1:]}" if text[:1] == " " and text[1:].isdigit() else text
+
+
+def token(place: object) -> str:
+    """The `continuationToken` that leads to `place`."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
+
+
+def place(decoder: "msgspec.json.Decoder[T]", text: str) -> T | None:
+    """Where the token `text` leads to; None when `decoder` makes nothing of it."""
+    try:
+        encoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        return None if holds_nul(encoded) else decoder.decode(encoded)
+    except (binascii.Error, ValueError, msgspec.DecodeError, RecursionError):
+        return None
+
+
+def holds_nul(encoded: bytes) -> bool:
+    """Whether the JSON text `encoded` has the character NUL, which PostgreSQL's text does not take, and for which no
+    string of this wire has use."""
+    return b"\\u0000" in encoded and _NUL.search(encoded) is not None
+
+
+def _iso(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
