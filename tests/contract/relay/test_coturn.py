@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import stat
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack
@@ -24,6 +25,7 @@ from landline.services.relay.model import Credentials
 
 FIRST, SECOND = token_urlsafe(32), token_urlsafe(32)
 LISTEN = ("127.0.0.1", "::1")
+SECOND_PEER = "127.0.0.3"  # allowed as the first is, 127.0.0.1
 
 
 def settings() -> Settings:
@@ -34,7 +36,7 @@ def settings() -> Settings:
         LISTEN,
         first_port=49152,
         last_port=50151,
-        allowed_peers=(ip_network("127.0.0.1/32"),),
+        allowed_peers=(ip_network("127.0.0.1/32"), ip_network(f"{SECOND_PEER}/32")),
         user_quota=3,
     )
 
@@ -174,22 +176,34 @@ def test_it_may_relay_to_public_addresses(shared: Coturn, peer: str) -> None:
 
 
 def test_what_was_not_permitted_does_not_arrive(shared: Coturn) -> None:
-    with client(shared) as one, client(shared) as other:
+    # Two peers of which the client permits one. What crosses the relay after them, from one socket to one socket, keeps
+    # its order: when it has arrived, the rest has been dropped and is not on its way.
+    with client(shared) as one, peer_at("127.0.0.1") as permitted, peer_at(SECOND_PEER) as other:
         one.allocate()
-        other.allocate()
         assert one.relayed
-        assert other.relayed
-        one.send(other.relayed, b"one has no permission")
-        one.permit(other.relayed[0])
-        one.send(other.relayed, b"other has none")
-        # An answer says that what was sent before it has been dealt with: by one's side, then by all of other's, whose
-        # relayed socket is looked at in the same turn as its client's, or the turn before.
-        one.binding()
-        other.binding()
-        other.binding()
-        other.permit(one.relayed[0])
-        one.send(other.relayed, b"now")
-        assert other.receive()[1] == b"now"
+        other.sendto(b"before any permission", one.relayed)
+        one.send(other.getsockname(), b"before any permission")
+        one.permit("127.0.0.1")
+        for _ in range(10):
+            other.sendto(b"without a permission", one.relayed)
+            one.send(other.getsockname(), b"without a permission")
+        permitted.sendto(b"with one", one.relayed)
+        assert one.receive() == (permitted.getsockname(), b"with one")
+        one.send(permitted.getsockname(), b"and back")
+        assert permitted.recvfrom(100) == (b"and back", one.relayed)
+        one.permit(SECOND_PEER)
+        one.send(other.getsockname(), b"now")
+        assert other.recvfrom(100) == (b"now", one.relayed)
+        other.sendto(b"now", one.relayed)
+        assert one.receive() == (other.getsockname(), b"now")
+
+
+def peer_at(address: str) -> socket.socket:
+    """A peer without TURN."""
+    peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    peer.bind((address, 0))
+    peer.settimeout(5)
+    return peer
 
 
 def test_it_relays_no_tcp(shared: Coturn) -> None:
