@@ -38,15 +38,15 @@ class Simulation:
         self._arena = Arena(self._dsn)
         self._loop.run_until_complete(self._prepare())
 
-    def run(self, seed: int, steps: int = STEPS) -> list[str]:
-        """What is wrong after the run of `seed`."""
+    def run(self, seed: int, steps: int = STEPS, world: Any = Run, judge: Any = broken) -> list[str]:
+        """What is wrong after the run of `seed` in such a `world`, as `judge` finds."""
         self._loop.run_until_complete(self._arena.clean())
         self._loop.rewind()
-        run = Run(seed, self._arena, self._loop, self._callout)
+        run = world(seed, self._arena, self._loop, self._callout)
         self._loop.on_idle, self._loop.on_silence = run.turns.idle, run.turns.silence
         try:
             with entropy(random.Random(seed ^ 2)):
-                return self._loop.run_until_complete(self._live(run, steps))
+                return self._loop.run_until_complete(self._live(run, steps, judge))
         except Stuck as stuck:
             return [f"stuck: {stuck}"]
         finally:
@@ -57,14 +57,14 @@ class Simulation:
         self._loop.run_until_complete(self._drop())
         self._loop.close()
 
-    async def _live(self, run: Run, steps: int) -> list[str]:
+    async def _live(self, run: Any, steps: int, judge: Any) -> list[str]:
         await run.live(steps)
         await run.finish()
-        wrong = await broken(run)
+        wrong = await judge(run)
         await run.close()
         return wrong
 
-    async def _sweep(self, run: Run) -> None:
+    async def _sweep(self, run: Any) -> None:
         """Nothing of a run is left running, however it ended."""
         for machine in run.machines:
             machine.process.go_on()

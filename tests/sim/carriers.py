@@ -216,8 +216,9 @@ class Smsc:
         if len(doubtful) >= 2:
             self.wrong.append(f"{key} goes to {self.name} after {len(doubtful)} silences")
         taken = [each for each in before if each.stored is Answer.TAKEN]
-        last = [each for each in taken if each.carrier == taken[-1].carrier]
-        if taken and not any(each.failed for each in last):  # of two copies the first that fails counts
+        known = [each for each in before if each.stored in (Answer.TAKEN, Answer.LATE)]
+        # Of two copies the first that fails counts, also where its answer was too late to prevent the second.
+        if taken and not any(each.failed for each in known if each.carrier == taken[-1].carrier):
             self.wrong.append(f"{key} goes to {self.name} although {taken[-1].carrier} has it")
         elif taken and not self.fails_over():
             self.wrong.append(f"{key} goes to {self.name} after a negative receipt")

@@ -34,6 +34,8 @@ class Process:
     )
     lag_s: float = 0.0
     """How long each of its statements is under way to the database, those in transactions left out."""
+    answers_s: float = 0.0
+    """How long the answers to statements that end transactions are under way from the database, at most."""
     at_work: int = 0
     """Transactions that are open, and hand-overs that were looked at and are not made: it is not paused in them."""
     well_since: float = 0.0

@@ -82,6 +82,8 @@ class Turns:
         if fate is Fate.LOST_BEFORE:
             raise Unavailable("the connection was lost")
         result = await self._result(self.run(pid, statement, ends=ends))
+        if process.answers_s and ends:
+            await asyncio.sleep(process.answers_s * self.dice.choice([0.0, 0.3, 1.0]))
         if fate is Fate.KILLED_AFTER:
             process.kill()
             await asyncio.sleep(0)

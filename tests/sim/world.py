@@ -7,7 +7,7 @@ import asyncio
 import json
 import os
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -72,6 +72,9 @@ class Asked:
 
 class Run:
     """See the module."""
+
+    report_timeout_s = 43_200
+    """Of messages whose sender says nothing about it."""
 
     def __init__(self, seed: int, arena: Arena, loop: SimLoop, callout: Any) -> None:
         self.dice = random.Random(seed)
@@ -162,6 +165,7 @@ class Run:
                 sender_rates=self.rates,
                 share=lambda: max(1, len(self.machines)),
                 in_hand=self.in_hand,
+                report_timeout_s=self.report_timeout_s,
             )
             gateway.rules = self.rules
             gateway.worker.beat_s = _BEAT_S
@@ -225,13 +229,17 @@ class Run:
             self.bury()
             while len(self.machines) < 1 or (len(self.machines) < MOST_PROCESSES and self.dice.random() < 0.1):
                 await self.boot()
-            doing, _ = self.dice.choices(THINGS, [weight for _, weight in THINGS])[0]
+            doing, _ = self.dice.choices(self.things(), [weight for _, weight in self.things()])[0]
             await doing(self)
             wait = self.dice.random()
             if wait < 0.5:
                 await self.turns.rest()
             elif wait < 0.9:
                 await self.turns.rest(self.dice.randint(1, 30))
+
+    def things(self) -> Sequence[tuple[Callable[[Any], Awaitable[None]], float]]:
+        """What happens, and how often beside the rest."""
+        return THINGS
 
     async def prepare(self) -> None:
         settings = json.dumps({"caps": {"perDay": self.cap}} if self.cap else {})

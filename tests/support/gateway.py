@@ -60,9 +60,10 @@ class Gateway:
         share: Callable[[], int] = lambda: 1,
         in_hand: int = 20_000,
         line: Clock | None = None,
+        report_timeout_s: int = 43_200,
     ) -> None:
         """The first of `carriers` is the default one, the others are there for failover. `share`: of how many processes
-        this is one; `in_hand`: how many messages it takes into memory;
+        this is one; `in_hand`: how many messages it takes into memory; `report_timeout_s`: of who does not say;
         `line` times the pauses before a carrier that is down."""
         self.owner = owner = uuid4()
         self.dsn = dsn
@@ -92,9 +93,9 @@ class Gateway:
         self.customers = EsmeOut(clock, self.changes, self.accounts)
         self.rates = Rates(database, self.changes, clock, defaults=sender_rates or {}, carriers={}, share=share)
         self.blocks = Blocks(database, "sms_blocks", owner)
-        self._join(owner, share, line)
+        self._join(owner, share, line, report_timeout_s)
 
-    def _join(self, owner: UUID, share: Callable[[], int], line: Clock | None) -> None:
+    def _join(self, owner: UUID, share: Callable[[], int], line: Clock | None, report_timeout_s: int) -> None:
         database, clock = self.database, self.clock
         inbound = Inbound(
             database,
@@ -148,6 +149,7 @@ class Gateway:
             settings=self.settings,
             limits=Limits(False, clock, lambda: 1),
             guard=self.guard,
+            report_timeout_s=report_timeout_s,
         )
         self.timelines = Timelines(database, self.events, self.carriers)
         self.outgoing = Outgoing(database, clock, self.events, self.news)

@@ -52,6 +52,33 @@ def test_an_address_of_a_deliver_sm_is_this_number(ton: int, address: str, numbe
     assert number_of(ton, address) == number
 
 
+@pytest.mark.parametrize(
+    ("ton", "address", "country", "number"),
+    [
+        (2, "4255550199", "US", "+14255550199"),
+        (2, "14255550199", "US", "+14255550199"),
+        (2, "7700900123", "GB", "+447700900123"),
+        (2, "07700900123", "GB", "+447700900123"),
+        (0, "07700900123", "GB", "+447700900123"),
+        (0, "00447700900123", "DE", "+447700900123"),
+        (0, "447700900123", "GB", "+447700900123"),
+        (1, "14255550199", "GB", "+14255550199"),
+        (2, "0612345678", "IT", "+390612345678"),
+        (2, "3123456789", "IT", "+393123456789"),
+        (0, "12345", "US", "12345"),
+        (2, "12345", "US", "12345"),
+        (3, "4255550199", "US", "4255550199"),
+        (5, "LANDLINE", "US", "LANDLINE"),
+        (2, "4255550199", None, "4255550199"),
+        (0, "07700900123", None, "07700900123"),
+    ],
+)
+def test_national_numbers_are_those_of_the_carriers_country(
+    ton: int, address: str, country: str | None, number: str
+) -> None:
+    assert number_of(ton, address, country) == number
+
+
 def test_processes_do_not_begin_with_the_same_reference() -> None:
     long = replace(SUBMISSION, text="x" * 200)
     assert len({encoder().bodies(long)[0] for _ in range(20)}) > 1

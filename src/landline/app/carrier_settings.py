@@ -90,6 +90,13 @@ class SmppTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     destination_ton: Annotated[Octet, _says("Type of number of recipients.")] = 1
     destination_npi: Annotated[Octet, _says("Numbering plan of recipients.")] = 1
     plus_sign: Annotated[bool, _says("Whether international numbers are sent with their `+`.")] = False
+    country: Annotated[
+        str | None,
+        _says(
+            "Two letters, as `GB`: whose national numbers (type of number 2, or with their trunk prefix) texts that "
+            "arrive are from and to. Default: such numbers stay as they are, and belong to nobody."
+        ),
+    ] = None
     service_type: Annotated[str, _says("As the carrier wants it; at most 5 characters.")] = ""
     alphabet: Annotated[Alphabet, _says("How texts are sent where they can be; the rest goes as UCS-2.")] = Alphabet.GSM
     default_alphabet: Annotated[Alphabet, _says("What data_coding 0 means in texts that arrive.")] = Alphabet.GSM

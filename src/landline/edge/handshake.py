@@ -5,10 +5,9 @@ that whoever says nothing holds a file each and nobody can cut them: here they a
 import asyncio
 import ssl
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Protocol, cast
 
 from landline.core.errors import Unavailable
-from landline.edge.room import Room
 
 HANDSHAKE_S = 10.0
 """How long a client may take to agree on TLS."""
@@ -17,16 +16,24 @@ Make = Callable[[], asyncio.Protocol]
 """The protocol that is spoken over TLS."""
 
 
-class Handshake(asyncio.Protocol):
-    """One connection until TLS is agreed on, then `make`'s has it. It is in `connections` until then, or until it is
-    lost. Fills `room.Guest`."""
+class Entrance(Protocol):
+    """The server that lets them in."""
 
-    def __init__(
-        self, tls: ssl.SSLContext, room: Room, connections: set[Any], make: Make, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def enter(self, guest: "Handshake", descriptor: int, now: float) -> bool:
+        """Whether `guest`, who has just connected with the file `descriptor`, may stay. Another one may go for it."""
+        ...
+
+    def leave(self, guest: "Handshake") -> None:
+        """It is gone, or has agreed on TLS."""
+        ...
+
+
+class Handshake(asyncio.Protocol):
+    """One connection until TLS is agreed on, then `make`'s has it. Fills `room.Guest`."""
+
+    def __init__(self, tls: ssl.SSLContext, entrance: Entrance, make: Make, loop: asyncio.AbstractEventLoop) -> None:
         self._tls = tls
-        self._room = room
-        self._connections = connections
+        self._entrance = entrance
         self._make = make
         self._loop = loop
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)  # set before anything else is called
@@ -35,9 +42,8 @@ class Handshake(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if not self._room.enter(self, descriptor(transport), self._loop.time()):
+        if not self._entrance.enter(self, descriptor(transport), self._loop.time()):
             return self._transport.abort()
-        self._connections.add(self)
         self._agreeing = self._loop.start_tls(
             self._transport, self, self._tls, server_side=True, ssl_handshake_timeout=HANDSHAKE_S
         )
@@ -77,8 +83,7 @@ class Handshake(asyncio.Protocol):
 
     def _leave(self) -> None:
         del self._agreeing  # it knows us
-        self._room.leave(self)
-        self._connections.discard(self)
+        self._entrance.leave(self)
 
     def _agreed(self, transport: asyncio.Transport | None) -> None:
         if transport is None or transport.is_closing():  # it was lost meanwhile

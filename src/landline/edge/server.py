@@ -123,10 +123,22 @@ class Listener:
         except TimeoutError:
             log.error("edge.requests_left", connections=len(self._connections))
 
+    def enter(self, guest: Handshake, descriptor: int, now: float) -> bool:
+        """See `handshake.Entrance`."""
+        if not self._app.room.enter(guest, descriptor, now):
+            return False
+        self._connections.add(guest)
+        return True
+
+    def leave(self, guest: Handshake) -> None:
+        """See `handshake.Entrance`."""
+        self._app.room.leave(guest)
+        self._connections.discard(guest)
+
     def _accepted(self) -> asyncio.Protocol:
         if self._tls is None:
             return self._connected()
-        return Handshake(self._tls, self._app.room, self._connections, self._connected, self._loop)
+        return Handshake(self._tls, self, self._connected, self._loop)
 
     def _connected(self) -> HttpConnection:
         return HttpConnection(self._app, self._connections, self._upgrade, self._loop)

@@ -134,10 +134,10 @@ class Gateway(Protocol):
         again is the same text and changes nothing."""
         ...
 
-    async def unsubmitted(self, account: Account, reports: Sequence[ReportOut]) -> None:
-        """Have these receipts brought to the account: of parts that were accepted of long texts whose missing parts
-        never came (EXPIRED), or which were refused once they were whole. Durable when it returns. Raises
-        `Unavailable`."""
+    async def unsubmitted(self, system_id: str, reports: Sequence[ReportOut]) -> None:
+        """Have these receipts brought to that account, if it still is: of parts that were accepted of long texts
+        whose missing parts never came (EXPIRED), or which were refused once they were whole. Durable when it returns.
+        Raises `Unavailable`."""
         ...
 
     async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:

@@ -15,6 +15,7 @@ from tests.support.smpp_world import OURS, until
 from landline.app import certificates
 from landline.core.errors import Conflict, Invalid, NotFound
 from landline.core.ids import ResourceId
+from landline.edge import handshake
 from landline.edge.http import Request
 from landline.edge.routes import Router
 from landline.edge.server import tls_context
@@ -23,6 +24,8 @@ from landline.protocols.smpp.commands import BindKind, Command
 from landline.protocols.smpp.events import BindRefused, Bound
 from landline.protocols.smpp.framing import HEADER
 from landline.services.sms import admin_accounts
+from landline.services.sms.accounts import Settings
+from landline.services.sms.model.esme import EsmeAccount
 
 PATH = "/resources/local/smpp-accounts"
 WRONG = BindRefused(status.ESME_RINVPASWD)
@@ -238,6 +241,33 @@ async def test_binds_and_submissions_go_over_tls_and_failed_handshakes_leave_not
     await until(lambda: len(process.listener._connections) == 1)
 
 
+async def test_who_agrees_on_no_tls_gives_way_to_customers(
+    world: EsmeWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshake, "HANDSHAKE_S", 3_600.0)
+    files = certificates.ensure(tmp_path, datetime.now(UTC))
+    process = await world.process(tls_port=0, tls=tls_context(files.certificate, files.key), port=None, connections=8)
+    port = process.listener.tls_port
+    assert port is not None
+    password = await world.account(process)
+    trust = ssl.create_default_context(cafile=files.authority)
+    bound = Client()
+    world.clients.append(bound)
+    await bound.connect(port, trust)
+    assert isinstance(await bound.bind(password), Bound)
+    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(30)]
+    await until(lambda: [reader.at_eof() for reader, _ in silent] == [True] * 23 + [False] * 7)
+    late = Client()
+    world.clients.append(late)
+    await late.connect(port, trust)
+    assert isinstance(await late.bind(password), Bound)
+    assert not bound.closed
+    await process.listener.close()
+    for reader, writer in silent:
+        assert await reader.read() == b""
+        writer.close()
+
+
 async def raw(client: Client, octets: bytes) -> list[tuple[int, int]]:
     """Command and status of as many answers as there are frames in `octets`, sent past the client's own session."""
     answers: list[tuple[int, int]] = []
@@ -255,3 +285,24 @@ async def raw(client: Client, octets: bytes) -> list[tuple[int, int]]:
     frames = len(octets) // HEADER.unpack_from(octets)[0]
     await until(lambda: len(answers) == frames)
     return answers
+
+
+async def test_whoever_is_disabled_while_an_earlier_change_is_looked_up_is_cut(
+    world: EsmeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    looked_up, go_on, find = asyncio.Event(), asyncio.Event(), process.accounts.find
+
+    async def slow(system_id: str) -> EsmeAccount | None:
+        found = await find(system_id)
+        looked_up.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(process.accounts, "find", slow)
+    await process.accounts.change(world.resource, "customer", Settings(rate_per_s=5.0))
+    await looked_up.wait()
+    await process.accounts.change(world.resource, "customer", Settings(enabled=False))
+    go_on.set()
+    await until(lambda: client.closed)

@@ -11,11 +11,13 @@ from tests.support.esme import EsmeWorld
 from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE, until
 
+from landline.core.ids import time_ordered
+from landline.ports.esme_gateway import CustomerSubmission, ReportWish
 from landline.protocols.smpp import pdu, status, texts
 from landline.protocols.smpp.commands import BindKind, Command, MessageState
 from landline.protocols.smpp.events import Answered, Unbound
 from landline.protocols.smpp.texts import Alphabet, LongStyle
-from landline.services.sms import records_inbound
+from landline.services.sms import records_esme, records_inbound
 from landline.services.sms.accounts import Settings
 from landline.services.sms.service import Options, To
 
@@ -247,6 +249,58 @@ async def test_a_long_text_that_never_becomes_whole_is_reported_as_expired(world
     assert await world.messages() == []
 
 
+async def test_a_text_is_reported_as_expired_though_its_customer_was_away_for_hours(world: EsmeWorld) -> None:
+    processes = [await world.process() for _ in range(2)]
+    password = await world.account(processes[0])
+    client = await world.client(processes[0], password)
+    part = texts.write("x" * 300, LongStyle.UDH8, Alphabet.GSM, 7)[0]
+    client.submit(part.short_message, esm_class=part.esm_class, registered_delivery=ALWAYS)
+    told = await client.accepted()
+    client.pump.abort()
+    await until(lambda: processes[0].listener.receivers("customer") == 0)
+    await world.clock.advance(timedelta(hours=5))
+    client = await world.client(processes[1], password)
+    receipt = await client.receipt()
+    assert (receipt.message_id, receipt.state) == (told, MessageState.EXPIRED)
+    await nothing_waits(world)
+    await world.clock.advance(timedelta(minutes=2))
+    assert client.events == []
+    for table in ("smpp_inbound_parts", "smpp_customer_texts"):
+        assert await world.database.fetchval(f"SELECT count(*) FROM {table} WHERE NOT done") == 0
+
+
+async def test_whose_a_message_is_is_known_until_it_has_ended(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    client.submit(b"hello", registered_delivery=ALWAYS, schedule_delivery_time="000020000000000R")
+    told = await client.accepted()
+    before = time_ordered(world.clock.now() + timedelta(days=20), bytes(10))
+    for ended in (False, True):
+        async with world.database.connection() as connection:  # as the sweep does
+            await records_esme.forget_messages(connection, before)
+        assert await world.database.fetchval("SELECT count(*) FROM sms_esme_messages") == (0 if ended else 1)
+        if not ended:
+            await world.end(process, await world.messages())
+            assert (await client.receipt()).message_id == told
+            await nothing_waits(world)
+
+
+async def test_a_text_that_two_processes_find_whole_is_sent_and_counted_once(world: EsmeWorld) -> None:
+    processes = [await world.process() for _ in range(2)]
+    await world.account(processes[0])
+    account = (await processes[0].accounts.get(world.resource, "customer")).right
+    (message_id,) = processes[0].esme.new_ids(1)
+    whole = CustomerSubmission(message_id, OURS, PHONE, "hello", ReportWish.ALWAYS, (1, 2))
+    for process in processes:
+        assert await process.esme.submit(account, [whole, whole]) == [None, None]
+    assert [process.gateway.handover.count for process in processes] == [1, 0]
+    assert len(await world.messages()) == 1
+    counted = await world.database.fetch(
+        "SELECT cell, sum(count) AS count FROM insights_deltas, unnest(cells, counts) AS c (cell, count) GROUP BY 1"
+    )
+    assert {row["count"] for row in counted} == {1}
+
+
 async def test_the_same_reference_may_begin_another_text(world: EsmeWorld) -> None:
     process = await world.process()
     client = await world.client(process, await world.account(process))
@@ -263,6 +317,23 @@ async def test_the_same_reference_may_begin_another_text(world: EsmeWorld) -> No
     await send("c", 0, 1)
     assert [row["body"] for row in await world.messages()] == ["a" * 300, "c" * 300]
     assert len({row["message_id"] for row in await world.messages()}) == 2
+
+
+async def test_the_same_reference_may_begin_another_text_after_the_parts_of_the_first_are_gone(
+    world: EsmeWorld,
+) -> None:
+    process = await world.process()
+    password = await world.account(process)
+    told: set[str] = set()
+    for words in (b"one ", b"other "):
+        client = await world.client(process, password)
+        await world.clock.advance(timedelta(seconds=61))  # what is kept no longer is swept while its customer is there
+        for number in (1, 2):
+            client.submit(bytes((5, 0, 3, 7, 2, number)) + words, esm_class=0x40)
+            told.add((await client.accepted()).partition("-")[0])
+        await world.clock.advance(timedelta(minutes=13))
+    assert [row["body"] for row in await world.messages()] == ["one one ", "other other "]
+    assert {row["message_id"].hex for row in await world.messages()} == told
 
 
 async def test_a_joined_text_that_is_refused_is_forgotten(world: EsmeWorld) -> None:

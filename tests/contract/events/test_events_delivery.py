@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from uuid import uuid4
@@ -11,12 +11,16 @@ import pytest
 from aiohttp import web
 from azure.core.messaging import CloudEvent
 from azure.eventgrid import EventGridEvent, SystemEventNames
-from tests.contract.events.webhooks import REPORT, Slice, process, webhook, working
+from tests.contract.events.webhooks import REPORT, RESOURCE, Slice, process, webhook, working
 
 from landline.core.errors import Unavailable
-from landline.services.events import lanes, records
+from landline.services.events import lanes, records, results
 from landline.services.events.model import Delivery, Schema, Secrets, State, verify_signature
+from landline.services.events.worker import EventsWorker
+from landline.store import parts as parts_of_statements
 from landline.store.blocks import LEASE
+from landline.store.database import Connection
+from landline.store.parts import Part
 
 
 @pytest.fixture
@@ -290,11 +294,100 @@ async def test_a_block_whose_commit_nobody_heard_of_is_found_again(here: Slice) 
         await here.subscribe("all", hook.url)
         async with here.database.transaction() as connection:
             await here.events.emit(connection, [here.event()])
-        for _ in range(2):
-            worker._poll = True
-            worker.wake()
-            await here.settle()
+        await look(here, worker, 2)
         assert len(hook.calls) == 1
+
+
+async def look(here: Slice, worker: EventsWorker, times: int = 1) -> None:
+    """What the worker does every five seconds."""
+    for _ in range(times):
+        worker._poll = True
+        worker.wake()
+        await here.settle()
+
+
+async def test_a_commit_that_is_answered_after_its_block_was_found_delivers_once(here: Slice) -> None:
+    async with webhook() as hook, working(here.events) as worker:
+        await here.subscribe("all", hook.url)
+        async with here.database.transaction() as connection:
+            emitted = await here.events.emit(connection, [here.event()])
+        await look(here, worker, 2)
+        here.events.committed(emitted)
+        await here.settle()
+        assert len(hook.calls) == 1
+        assert await here.blocks() == 0
+
+
+async def test_what_is_written_again_since_its_answer_was_lost_counts_once(
+    here: Slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = iter([Unavailable("PostgreSQL is away")])
+
+    async def execute(connection: Connection, parts: Sequence[Part]) -> None:
+        await parts_of_statements.execute(connection, parts)
+        for error in lost:
+            raise error
+
+    async with webhook(lambda _call: web.Response(status=503)) as hook, working(here.events):
+        await here.subscribe("all", hook.url)
+        monkeypatch.setattr(results, "execute", execute)
+        event = here.event()
+        await here.emit(event)
+        await here.clock.advance(timedelta(seconds=5))
+        assert event.about is not None
+        assert [each.attempt for each in await here.events.tries(RESOURCE, event.about)] == [1]
+
+
+async def test_what_was_written_one_by_one_is_counted_once(here: Slice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One result cannot be written; the database goes away while its neighbours are, each alone."""
+    answers = iter([ZeroDivisionError(), None, Unavailable("PostgreSQL is away")])
+
+    async def execute(connection: Connection, parts: Sequence[Part]) -> None:
+        answer = next(answers, None)
+        if answer is not None:
+            raise answer
+        await parts_of_statements.execute(connection, parts)
+
+    async with webhook() as hook, working(here.events):
+        await here.subscribe("all", hook.url, batch_events=2)
+        await here.subscribe("slow", hook.url, types=(REPORT,), rate_per_minute=1)
+        await here.emit(here.event())
+        await here.settle()
+        monkeypatch.setattr(results, "execute", execute)
+        await here.emit(here.event(), here.event(type="another"))
+        await here.clock.advance(timedelta(seconds=2))
+        assert await here.blocks() == 1  # one of its events waits for the slow subscription
+
+
+@pytest.mark.parametrize("taken", ["events_deliveries SET block_id = $1", "events_blocks SET owner = $1"])
+async def test_a_late_verdict_does_not_touch_what_another_process_has_in_hand(here: Slice, taken: str) -> None:
+    async with webhook() as hook, working(here.events):
+        await here.subscribe("all", hook.url)
+        hook.gate.clear()
+        hook.answer = lambda _call: web.Response(status=400)
+        await here.emit(here.event())
+        await hook.wait_for(1)
+        await here.database.execute(f"UPDATE {taken}", uuid4())
+        (before,) = await here.rows()
+        hook.gate.set()
+        await here.settle()
+        assert await here.rows() == [before]
+
+
+async def test_what_was_given_up_and_then_taken_is_no_dead_letter(here: Slice) -> None:
+    async with webhook() as hook, working(here.events):
+        await here.subscribe("all", hook.url)
+        hook.gate.clear()
+        await here.emit(here.event())
+        await hook.wait_for(1)
+        await here.database.execute(
+            "UPDATE events_deliveries SET block_id = NULL, dead_at = since, reason = 'BadRequest'"
+        )
+        hook.gate.set()
+        await here.settle()
+        (row,) = await here.rows()
+        assert row["delivered_at"] is not None
+        assert (row["dead_at"], row["reason"]) == (None, None)
 
 
 async def claimed_on_the_ladder(here: Slice) -> None:
@@ -327,10 +420,7 @@ async def test_a_claim_whose_answer_was_lost_is_found_again(here: Slice) -> None
         await here.subscribe("all", hook.url)
         await claimed_on_the_ladder(here)
         hook.answer = lambda _call: web.Response(status=200)
-        for _ in range(2):
-            worker._poll = True
-            worker.wake()
-            await here.settle()
+        await look(here, worker, 2)
         assert len(hook.calls) == 2
         assert await here.blocks() == 0
 
@@ -374,6 +464,38 @@ async def test_an_allowed_rate_is_kept(here: Slice) -> None:
         assert len(hook.calls) == 3
         await here.clock.advance(timedelta(seconds=60))
         assert len(hook.calls) == 5
+
+
+async def test_lanes_that_wait_for_their_rate_and_for_a_free_request_wait_idly(
+    here: Slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the simulation: two such lanes began requests for one another, for ever."""
+    monkeypatch.setattr(lanes, "IN_FLIGHT_LIMIT", 1)
+    async with asyncio.timeout(20), webhook() as hook, working(here.events):
+        await here.subscribe("one", hook.url, rate_per_minute=6)
+        await here.subscribe("two", hook.url, rate_per_minute=6)
+        await here.emit(*(here.event() for _ in range(3)))
+        await here.settle()
+        assert len(hook.calls) == 2
+        await here.clock.advance(timedelta(seconds=30))
+        assert len(hook.calls) == 6
+
+
+async def test_what_fails_after_its_subscription_was_removed_is_pruned(here: Slice) -> None:
+    async with webhook(lambda _call: web.Response(status=503)) as hook, working(here.events) as worker:
+        await here.subscribe("gone", hook.url)
+        await here.subscribe("stays", hook.url)
+        hook.gate.clear()
+        await here.emit(here.event())
+        await hook.wait_for(2)
+        await here.subscriptions.remove("local", "gone")
+        hook.gate.set()
+        await here.settle()
+        worker._prune_at = None
+        await look(here, worker)
+        assert [row["subscription_id"] for row in await here.rows()] == [
+            (await here.subscriptions.get("local", "stays")).subscription_id
+        ]
 
 
 async def test_old_rows_are_pruned(here: Slice) -> None:

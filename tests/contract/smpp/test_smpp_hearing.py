@@ -11,7 +11,7 @@ from tests.support.smpp_world import OURS, PHONE, World
 from landline.core.errors import Unavailable
 from landline.ports.sms_carrier import Arrival, Receipt
 from landline.protocols.smpp import pdu, status
-from landline.protocols.smpp.commands import Tag
+from landline.protocols.smpp.commands import Command, Tag
 from landline.protocols.smpp.texts import Alphabet, LongStyle
 
 
@@ -190,6 +190,19 @@ async def test_a_data_sm_is_a_text_too(world: World) -> None:
     await world.smsc.until(lambda: world.smsc.counts.delivered == 1)
     (arrival,) = world.events.arrivals
     assert (arrival.sender, arrival.recipient, arrival.text) == (PHONE, OURS, "by another road")
+
+
+async def test_texts_between_national_numbers_are_those_of_the_carriers_country(world: World) -> None:
+    await world.start(country="US")
+    (connection,) = world.smsc._connections
+    body = pdu.ShortMessage(
+        source_addr_ton=2, source_addr=PHONE[2:], dest_addr_ton=2, destination_addr=OURS[2:], short_message=b"hi"
+    )
+    connection.session.request(Command.DELIVER_SM, body, b"", world.smsc.now())
+    connection.pump.flush()
+    await world.smsc.until(lambda: world.smsc.counts.delivered == 1)
+    (arrival,) = world.events.arrivals
+    assert (arrival.sender, arrival.recipient) == (PHONE, OURS)
 
 
 async def test_receipts_are_passed_on_while_others_are_being_stored(

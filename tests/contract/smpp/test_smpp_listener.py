@@ -70,7 +70,7 @@ class Product:
         self.taken += [given for given in submissions if "refuse me" not in given.text]
         return [Refusal("no") if "refuse me" in given.text else None for given in submissions]
 
-    async def unsubmitted(self, account: Account, reports: Sequence[ReportOut]) -> None:
+    async def unsubmitted(self, system_id: str, reports: Sequence[ReportOut]) -> None:
         self.expiries += reports
 
     async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:

@@ -261,6 +261,20 @@ async def test_what_has_ended_does_not_end_again(world: World):
     assert await world.row() == row
 
 
+async def test_what_leaves_our_block_is_due_and_says_so(world: World):
+    await records.leave(world.connection, [KEY], LATER, US)
+    row = await world.row()
+    assert (row["due_at"], row["attempts"], row["claim_id"]) == (LATER, 1, None)
+
+
+@pytest.mark.parametrize("state", [*NOT_OURS.values(), ENDED], ids=[*NOT_OURS, "ended"])
+async def test_what_is_not_in_our_block_does_not_leave_it(world: World, state: Callable[[World], Any]):
+    await state(world)
+    before = await world.row()
+    await records.leave(world.connection, [KEY], NOW, US)
+    assert await world.row() == before
+
+
 async def test_what_waits_alone_is_in_nobodys_hands(world: World):
     await world.change(due_at=NOW, claim_id=CLAIM)
     await records.wait_alone(world.connection, [KEY], [LATER])
@@ -369,7 +383,7 @@ async def park(world: World, carrier_id: str, at: datetime) -> None:
 
 
 async def unparked(world: World, at: datetime) -> set[str]:
-    return {row["carrier_message_id"] for row in await receipts.unpark(world.connection, at, 10)}
+    return {row["carrier_message_id"] for row in await receipts.unpark(world.connection, at)}
 
 
 async def test_parked_receipts_are_found_once_their_messages_are_known_and_for_a_while(world: World):

@@ -288,6 +288,25 @@ async def test_what_is_on_its_way_to_another_carrier_is_that_ones(world: World):
     assert len(world.second.submissions) == 1
 
 
+async def test_a_failure_that_came_before_the_late_answer_counts_in_the_same_instant(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """The first has failed it: when the next carrier stays silent as well, nobody's receipt is waited for."""
+    world.second.fate = Fate.LOST
+    await world.start(world.first, world.second)
+    world.gateway.fails_over_on_receipts = True
+    key = await world.send()
+    assert len(world.second.submissions) == 1
+    await world.receipt("late", 4004)
+    instant = world.clock.now()
+    with monkeypatch.context() as patch:
+        patch.setattr(world.clock, "now", lambda: instant)
+        await world.late(key)
+    await world.gateway.news.submitted("second", [Submitted(key, None, 5001, temporary=True, unknown=True)])
+    assert await world.end() == (9, 9999)
+    assert len(world.first.submissions) == 1
+
+
 async def test_what_another_carrier_has_taken_stays_with_that_one(world: World):
     world.second.fate = Fate.TAKEN
     await world.start(world.first, world.second)

@@ -9,7 +9,7 @@ from tests.support.scripted import Fate, ScriptedCarrier
 
 from landline.core.phone import SenderKind
 from landline.engines.clock import DrivenClock
-from landline.ports.sms_carrier import Submitted
+from landline.ports.sms_carrier import Receipt, Submitted
 from landline.services.sms.model.routing import Choice, Rule
 from landline.services.sms.service import Options, To
 from landline.store.database import Database
@@ -120,8 +120,8 @@ async def test_a_carrier_that_others_have_is_not_down(world: World):
     assert len(world.second.submissions) + len(world.their_second.submissions) == 1
 
 
-async def test_one_request_for_carriers_of_several_processes_is_handed_over_by_each(world: World):
-    """Though no process reaches all of its carriers."""
+async def _sent_by_both(world: World) -> list[str]:
+    """One request of which each process reaches the carrier of a half; the phones of the other's half."""
     world.second.reachable = world.second.up = False
     abroad = [f"+44770090{number:04}" for number in range(2)]
     for gateway in (world.here, world.there):
@@ -133,6 +133,31 @@ async def test_one_request_for_carriers_of_several_processes_is_handed_over_by_e
         return len(world.ours.submissions) + len(world.their_second.submissions) == 4
 
     await eventually(both, timeout_s=10)
+    return abroad
+
+
+async def test_one_request_for_carriers_of_several_processes_is_handed_over_by_each(world: World):
+    """Though no process reaches all of its carriers."""
+    abroad = await _sent_by_both(world)
     assert sorted(each.recipient for each in world.ours.submissions) == PHONES[:2]
     assert sorted(each.recipient for each in world.their_second.submissions) == abroad
     assert world.theirs.submissions == world.second.submissions == []
+
+
+@pytest.mark.parametrize("first", ["carrier", "second"])
+@pytest.mark.parametrize("brings", ["here", "there"])
+async def test_what_one_carrier_of_a_request_delivers_ends_nothing_of_the_others(world: World, first: str, brings: str):
+    """Whichever process brings it: the other half is looked after until it has waited too long for its reports."""
+    for carrier in (world.ours, world.theirs, world.second, world.their_second):
+        carrier.fate = Fate.TAKEN
+    await _sent_by_both(world)
+    told = [Receipt(f"{first}{number}", True, 2000, world.clock.now()) for number in (1, 2)]
+    gateway: Gateway = getattr(world, brings)
+    await gateway.news.reported(first, told)
+
+    async def ended() -> bool:
+        await world.clock.advance(timedelta(days=1))
+        rows = await world.database.fetch("SELECT code FROM sms_messages ORDER BY code")
+        return [row["code"] for row in rows] == [2000, 2000, 5002, 5002]
+
+    await eventually(ended, timeout_s=10)

@@ -86,6 +86,20 @@ async def test_a_receipt_that_another_process_kept_meanwhile_is_found(world: Wor
     assert await world.state(second) == DELIVERED
 
 
+async def test_a_receipt_that_crossed_its_answer_counts_also_when_a_day_passes_in_the_same_moment(world: World):
+    """Before any heartbeat has brought the two together."""
+    message = await world.send()
+    await world.answer(message)
+    await world.database.execute(
+        "INSERT INTO sms_parked_receipts (carrier, carrier_message_id, parked_at, at, state, code)"
+        " VALUES ('carrier', $1, $2, $2, $3, 2000)",
+        ID, world.clock.now(), DELIVERED,
+    )  # fmt: skip
+    world.gateway.worker.look()
+    await world.clock.advance(timedelta(days=2))
+    assert await world.state(message) == DELIVERED
+
+
 async def test_a_repeated_receipt_is_not_the_next_message_by_its_id(world: World):
     first = await world.send()
     await world.answer(first)

@@ -1,14 +1,17 @@
 """What is valid for a time is handed over within it or not at all, whatever it waits for, and ends when it is over."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from tests.support.cluster import eventually
 from tests.support.gateway import Gateway
 from tests.support.scripted import Fate, ScriptedCarrier
 
+from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
 from landline.ports.sms_carrier import Submission
@@ -95,3 +98,27 @@ async def test_what_waits_far_behind_others_for_a_carrier_that_is_down_ends_in_t
     await world.clock.advance(timedelta(seconds=5))
     assert len(world.carrier.handed) == len(campaign)
     assert [(await world.timeline(message))["state"] for message in campaign] == ["delivered"] * len(campaign)
+
+
+async def test_what_cannot_be_ended_in_time_because_the_database_is_away_does_not_keep_the_process_busy(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.carrier.up = False
+    await world.send(1, Options(valid_for_s=60))
+    tries: list[int] = []
+
+    async def away(late: Sequence[Any]) -> None:
+        tries.append(len(late))
+        raise Unavailable("the connection was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.gateway.news, "expire", away)
+        await world.clock.advance(timedelta(seconds=61))
+        for _ in range(1000):
+            await asyncio.sleep(0)
+    assert len(tries) <= 3
+
+    async def ended() -> bool:
+        return await world.database.fetchval("SELECT code FROM sms_messages") == 5001
+
+    await eventually(ended, timeout_s=10)

@@ -103,6 +103,48 @@ def test_a_message_that_left_its_block_without_our_learning_of_it_leaves_it_when
     assert (hands.finished(), hands.finished_claims(), hands.count) == ([], [claim], 0)
 
 
+def test_a_message_that_was_claimed_before_its_leaving_was_told_leaves_its_block_once():
+    """It is put off in a commit, and due at once: who looks for work may find it before the commit's answer is here."""
+    hands, claim = handover(), uuid4()
+    message, other = pending(), pending()
+    hands.take(BLOCK, [message, other])
+    hands.take_alone(claim, [replace(message, claim=claim)])
+    hands.leave([message])
+    hands.answered([other.submission.key])
+    assert (hands.finished(), list(hands.awaiting())) == ([], [BLOCK])
+    hands.ended([BLOCK])
+    assert hands.finished() == [BLOCK]
+
+
+def test_what_ended_before_its_block_was_read_again_does_not_count_in_it():
+    """A commit may be made, and its answer be here only when the block was read without what ended in it."""
+    hands = handover()
+    message = pending()
+    hands.take(BLOCK, [message], awaiting=1)
+    began = hands.taken
+    hands.lose({BLOCK})
+    hands.take(BLOCK, [pending()])
+    hands.ended([BLOCK], since=began)
+    hands.answered(list(hands._in_hand))
+    assert (hands.finished(), list(hands.awaiting())) == ([], [BLOCK])
+    hands.ended([BLOCK], since=hands.taken)
+    assert hands.finished() == [BLOCK]
+
+
+def test_an_answer_to_what_its_block_was_read_again_without_does_not_count_in_it():
+    hands = handover()
+    message, other = pending(), pending()
+    hands.take(BLOCK, [message, other])
+    message.handed = True
+    hands.next("simulated", 1, NOW)
+    hands.lose({BLOCK})
+    hands.take(BLOCK, [other], awaiting=1)
+    hands.answered([message.submission.key])
+    assert hands.held() == {BLOCK}
+    hands.answered([other.submission.key])
+    assert (hands.held(), list(hands.awaiting())) == (set(), [BLOCK])
+
+
 def test_a_message_on_its_way_is_not_queued_again_when_it_is_claimed():
     hands = handover()
     message, claim = pending(), uuid4()

@@ -90,6 +90,8 @@ class SmppConfig:
     destination_npi: int = 1
     plus_sign: bool = False
     """Whether international numbers are sent with their `+`."""
+    country: str | None = None
+    """Whose national numbers those are that the carrier sends so (ISO 3166-1 alpha-2); None leaves them as they are."""
     service_type: str = ""
     alphabet: Alphabet = Alphabet.GSM
     """How texts are sent where they can be; the rest goes as UCS-2."""
@@ -129,6 +131,14 @@ class SmppConfig:
             value: str = getattr(self, name)
             if len(value) > size or not value.isascii():  # SMPP 3.4 §5.2
                 raise Invalid(f"{name} has at most {size} ASCII characters", target=name)
+        if self.country is not None and self.country not in _countries():
+            raise Invalid("country must be a country's two capital letters, as US", target="country")
         for name in ("response_s", "enquire_link_s", "connect_s", "backoff_first_s", "throttle_pause_s"):
             if not getattr(self, name) > 0:
                 raise Invalid(f"{name} must be positive", target=name)
+
+
+def _countries() -> set[str]:
+    from phonenumbers import SUPPORTED_REGIONS  # the tables behind it are large, and most carriers need none
+
+    return SUPPORTED_REGIONS

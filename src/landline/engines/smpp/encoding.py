@@ -92,8 +92,9 @@ def address_of(number: str, *, plus_sign: bool = False) -> tuple[int, int, str]:
     return Ton.UNKNOWN, Npi.UNKNOWN, number
 
 
-def number_of(ton: int, address: str) -> str:
-    """The number that an address of a deliver_sm is: international ones get their `+` (E.164)."""
+def number_of(ton: int, address: str, country: str | None = None) -> str:
+    """The number that an address of a deliver_sm is: international ones get their `+` (E.164), and national ones, which
+    those with their trunk prefix are, their calling code, where their `country` is given."""
     if ton in (Ton.INTERNATIONAL, Ton.UNKNOWN) and address.startswith("00") and address.isdigit() and len(address) > 9:
         return "+" + address[2:]  # E.164 knows no country code that begins with 0
     if ton == Ton.INTERNATIONAL and address.isdigit():
@@ -101,7 +102,23 @@ def number_of(ton: int, address: str) -> str:
     # SMSCs that leave the TON unknown still send full international numbers, which are longer than short codes.
     if ton == Ton.UNKNOWN and address.isdigit() and len(address) >= 10 and not address.startswith("0"):
         return "+" + address
+    if country is not None and ton in (Ton.NATIONAL, Ton.UNKNOWN) and address.isdigit():
+        return _national(address, country) if ton == Ton.NATIONAL or address.startswith("0") else address
     return address
+
+
+@lru_cache(10_000)
+def _national(address: str, country: str) -> str:
+    """The international number of `address` in `country`; `address` itself where it is none, as short codes are."""
+    import phonenumbers  # its tables are only needed where a carrier sends such numbers
+
+    try:
+        parsed = phonenumbers.parse(address, country)
+    except phonenumbers.NumberParseException:
+        return address
+    if phonenumbers.is_possible_number_with_reason(parsed) != phonenumbers.ValidationResult.IS_POSSIBLE:
+        return address
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 
 def absolute_time(at: datetime) -> str:

@@ -233,8 +233,9 @@ class Inbox:
         return Receipt(message_id, delivered, code, at)
 
     def _read_text(self, item: _Item, message: ShortMessage) -> None:
-        sender = number_of(message.source_addr_ton, message.source_addr)
-        recipient = number_of(message.dest_addr_ton, message.destination_addr)
+        country = self._config.country
+        sender = number_of(message.source_addr_ton, message.source_addr, country)
+        recipient = number_of(message.dest_addr_ton, message.destination_addr, country)
         piece = texts.read(message)
         if piece.concatenation is not None:
             self.counters.parts += 1

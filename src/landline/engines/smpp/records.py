@@ -68,7 +68,7 @@ class Records:
             )
             # Its own statement, after the commit of the first: of two processes that store a text's last parts at the
             # same time at least one sees all of them.
-            return await self._wholes(connection, list({part.key for part in parts}))
+            return await self._wholes(connection, list(dict.fromkeys(part.key for part in parts)))
 
     async def interrupted(self, parts: Sequence[TextPart]) -> list[Whole]:
         """Texts that are not whole and never will be: one of `parts` has other octets than theirs in the same place, so

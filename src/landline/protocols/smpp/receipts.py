@@ -55,7 +55,8 @@ _STRICT = re.compile(
 """Appendix B to the letter: what most receipts look like, read in one step."""
 
 _UCS2 = 0x08
-_NAMES = r"(?:id|sub|dlvrd|submit[ _]?date|done[ _]?date|stat|err|text)"
+_NAMES = r"(?:id|sub|dlvrd|submit[ _]?date|done[ _]?date|stat(?:us)?|err(?:or)?|text)"
+_SHORT = {"status": "stat", "error": "err"}
 _FIELD = re.compile(
     rf"(?:^|[\s,;])({_NAMES})\s*:[ \t]*(?!{_NAMES}\s*:)\"?([^\s\",;\0]*)",
     re.IGNORECASE,
@@ -113,7 +114,7 @@ def parse(text: bytes) -> DeliveryReceipt | None:
     match = _STRICT.match(text)
     if match is not None:
         message_id, _, delivered, _, done, stat, error = match.groups()
-        state = _TEXT_STATES.get(stat.decode().upper(), MessageState.UNKNOWN)
+        state = _written_state(stat.decode())
         return DeliveryReceipt(
             message_id.decode("latin-1"), state, int(delivered), _date(done.decode()), error.decode("latin-1")
         )
@@ -171,7 +172,7 @@ def _fields(text: bytes) -> dict[str, str]:
         key = name.lower().replace("_", "").replace(" ", "")
         if key == "text":  # what follows is the message itself
             break
-        fields.setdefault(key, value)
+        fields.setdefault(_SHORT.get(key) or key, value)
     return fields
 
 
@@ -192,11 +193,19 @@ def _of_fields(fields: dict[str, str]) -> DeliveryReceipt:
     delivered = fields.get("dlvrd", "")
     return DeliveryReceipt(
         fields.get("id", "")[:ID_LIMIT],
-        _TEXT_STATES.get(fields.get("stat", "").upper(), MessageState.UNKNOWN),
+        _written_state(fields.get("stat", "")),
         int(delivered) if delivered.isascii() and delivered.isdigit() and len(delivered) < 6 else None,
         _date(fields.get("donedate", "")),
         fields.get("err") or None,
     )
+
+
+def _written_state(word: str) -> MessageState:
+    """A state as the text has it; some SMSCs write the number that the TLV has (§5.2.28)."""
+    state = _TEXT_STATES.get(word.upper())
+    if state is None and word.isascii() and word.isdigit() and len(word) <= 2:
+        state = _state(bytes((int(word),)))
+    return state or MessageState.UNKNOWN
 
 
 def _state(value: bytes | None) -> MessageState | None:

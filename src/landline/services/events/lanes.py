@@ -135,6 +135,9 @@ class Lanes:
         return min((lane.next_slot for lane in waiting if lane.next_slot and lane.next_slot > now), default=None)
 
     def _start(self, lane: Lane) -> None:
+        if lane.waiting and self._paused(lane):
+            self._hungry()  # whoever asks when to `resume` asks again
+            return
         together = 1 if lane.form is None else lane.form.together
         while (
             self._tasks is not None and len(lane.waiting) > lane.starting * together and lane.pumps < self._width(lane)
@@ -160,7 +163,7 @@ class Lanes:
     def _ended(self, lane: Lane, pump: "asyncio.Task[None]") -> None:
         self._pumps.discard(pump)
         lane.pumps -= 1
-        if self._starved:
+        while self._starved and len(self._pumps) < IN_FLIGHT_LIMIT:
             next_lane = self._starved.popleft()
             next_lane.starved = False
             self._start(next_lane)

@@ -71,7 +71,7 @@ WHERE s.state = 'enabled' AND s.subscription_id <> ALL($1)
 """
 
 # It stays in its block, by whose id it will be pruned, and is in it again where a process that had lost the block has
-# put it back on the ladder meanwhile.
+# put it back on the ladder, or given it up, meanwhile.
 _FINISHED = f"""
 WITH r AS MATERIALIZED (
     SELECT * FROM unnest(${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::timestamptz[], ${{}}::smallint[],
@@ -80,21 +80,24 @@ WITH r AS MATERIALIZED (
     CROSS JOIN LATERAL unnest((${{}}::uuid[])[first:last], (${{}}::uuid[])[first:last]) AS e (about, event_id)
 )
 UPDATE events_deliveries d SET delivered_at = r.at, attempts = r.attempts, status = r.status, next_at = NULL,
-    block_id = r.block_id
+    dead_at = NULL, reason = NULL, block_id = r.block_id
 FROM r WHERE {_MATCH}
 """
 
-# A row that leaves its block. What another process delivered meanwhile stays delivered.
+# A row that leaves its block. What another process delivered or has in hand meanwhile is left to it; and where this is
+# written again, because the answer was lost, it is done once. Whose a block is is asked as it is when one is closed.
 _MOVED = f"""
 UPDATE events_deliveries d SET
     next_at = r.next_at, dead_at = r.dead_at, reason = r.reason, block_id = NULL,
     attempts = r.attempts, status = r.status, error = r.error,
     failures = CASE WHEN r.failure IS NULL THEN d.failures
         ELSE coalesce(d.failures, '[]'::jsonb) || r.failure::jsonb END
-FROM unnest(${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::timestamptz[], ${{}}::timestamptz[],
-    ${{}}::text[], ${{}}::smallint[], ${{}}::smallint[], ${{}}::text[], ${{}}::text[])
-    AS r (resource_id, about, event_id, subscription_id, next_at, dead_at, reason, attempts, status, error, failure)
-WHERE {_MATCH} AND d.delivered_at IS NULL
+FROM unnest(${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::timestamptz[],
+    ${{}}::timestamptz[], ${{}}::text[], ${{}}::smallint[], ${{}}::smallint[], ${{}}::text[], ${{}}::text[])
+    AS r (resource_id, about, event_id, subscription_id, block_id, next_at, dead_at, reason, attempts, status, error,
+        failure)
+WHERE {_MATCH} AND d.delivered_at IS NULL AND d.block_id = r.block_id AND EXISTS (
+    SELECT FROM events_blocks b WHERE b.block_id = r.block_id AND (b.owner = ${{}} OR b.owner IS NULL))
 """
 
 _TRIES = """
@@ -106,6 +109,26 @@ WHERE d.resource_id = $1 AND d.about = $2 ORDER BY d.at, d.event_id, s.name
 _PRUNE = """
 DELETE FROM events_deliveries WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM events_deliveries WHERE block_id < $1 AND delivered_at IS NOT NULL ORDER BY block_id LIMIT $2))
+"""
+
+# From one subscription with waiting rows to the next, so that the rows themselves are not gone through.
+_PRUNE_GONE = """
+WITH RECURSIVE waits AS (
+    (SELECT resource_id, subscription_id FROM events_deliveries WHERE next_at IS NOT NULL
+    ORDER BY resource_id, subscription_id LIMIT 1)
+    UNION ALL
+    SELECT next.* FROM waits CROSS JOIN LATERAL (
+        SELECT resource_id, subscription_id FROM events_deliveries
+        WHERE next_at IS NOT NULL
+            AND (resource_id, subscription_id) > (waits.resource_id, waits.subscription_id)
+        ORDER BY resource_id, subscription_id LIMIT 1
+    ) next
+)
+DELETE FROM events_deliveries WHERE ctid = ANY(ARRAY(
+    SELECT d.ctid FROM waits JOIN events_deliveries d USING (resource_id, subscription_id)
+    WHERE d.next_at IS NOT NULL
+        AND NOT EXISTS (SELECT FROM events_subscriptions s WHERE s.subscription_id = waits.subscription_id)
+    LIMIT $1))
 """
 
 
@@ -175,8 +198,8 @@ async def next_due(database: Database, without: Collection[UUID]) -> datetime | 
     return await database.fetchval(_NEXT_DUE, list(without))
 
 
-def writing(results: Sequence[Result]) -> list[Part]:
-    """What tries came to, in two parts at most."""
+def writing(results: Sequence[Result], owner: UUID) -> list[Part]:
+    """What tries of the process `owner` came to, in two parts at most."""
     finished = [r for r in results if isinstance(r.verdict, Delivered)]
     moved = [r for r in results if not isinstance(r.verdict, Delivered)]
     parts: list[Part] = []
@@ -187,6 +210,7 @@ def writing(results: Sequence[Result]) -> list[Part]:
         parts.append(Part(_FINISHED, (*_columns(alike.keys, 6), alike.first, alike.last, *keys)))
     if moved:
         changes = (
+            [r.delivery.block for r in moved],
             [r.verdict.next_at if isinstance(r.verdict, Again) else None for r in moved],
             [r.outcome.at if isinstance(r.verdict, Dead) else None for r in moved],
             [r.verdict.reason if isinstance(r.verdict, Dead) else None for r in moved],
@@ -194,6 +218,7 @@ def writing(results: Sequence[Result]) -> list[Part]:
             [r.outcome.status for r in moved],
             [r.outcome.error for r in moved],
             [_failure(r) for r in moved],
+            owner,
         )
         parts.append(Part(_MOVED, (*_keys(moved), *changes)))
     return parts
@@ -230,6 +255,12 @@ async def prune_dead(database: Database, before: datetime, limit: int) -> int:
             limit,
         )
     )
+
+
+async def prune_gone(database: Database, limit: int) -> int:
+    """Delete up to `limit` rows that wait for subscriptions that are gone; how many it were. They were on their way
+    when the subscription was removed, and failed later."""
+    return _count(await database.execute(_PRUNE_GONE, limit))
 
 
 def _delivery(row: Row) -> Delivery:

@@ -80,13 +80,14 @@ class Results:
             batch = self._pending[:_BATCH]
             try:
                 await self._write(batch)
+                del self._pending[: len(batch)]
             except Unavailable:
                 raise
             except Exception:
                 log.exception("events.results_failed", results=len(batch))
                 for result in batch:
                     await self._write_alone(result)
-            del self._pending[: len(batch)]
+                    del self._pending[0]  # at once: what is written twice would be counted twice
 
     async def _write_alone(self, result: Result) -> None:
         try:
@@ -102,7 +103,7 @@ class Results:
         closed = [block for block, count in done.items() if self._left[block] <= count]
         closing = [self._events.blocks.closing(closed)] if closed else []
         async with self._events.database.connection() as connection:  # one statement: a transaction of its own
-            await execute(connection, [*closing, *records.writing(results)])
+            await execute(connection, [*closing, *records.writing(results, self._events.owner)])
         self._left.subtract(done)
         for block in closed:
             del self._left[block]

@@ -3,6 +3,7 @@ prunes what is old."""
 
 import asyncio
 import os
+from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -30,6 +31,7 @@ _PRUNE_ROWS = 5000
 _AWAY = timedelta(seconds=1)
 _SHORTEST_WAIT = timedelta(milliseconds=20)
 _DRAIN_S = 3.0
+_ADOPTED_LIMIT = 1000
 
 
 class EventsWorker:
@@ -58,12 +60,16 @@ class EventsWorker:
         self._prune_at: datetime | None = None
         self._closing = False
         self._ended = asyncio.Event()
+        self._adopted: OrderedDict[UUID, None] = OrderedDict()
+        """The last blocks that were read from the database."""
+        self.poll_s = POLL_S
 
     def room(self, subscription: UUID) -> int:
         return self._lanes.room(subscription)
 
     def take(self, deliveries: Sequence[Delivery]) -> None:
-        self._lanes.take(deliveries)
+        # The answer to a commit may come so late that its block was adopted meanwhile.
+        self._lanes.take([delivery for delivery in deliveries if delivery.block not in self._adopted])
 
     def wake(self) -> None:
         self._scheduled(self._events.clock.now())
@@ -136,9 +142,15 @@ class EventsWorker:
             if len(claimed) < _BLOCKS_AT_ONCE:
                 return
 
-    async def _adopt(self, blocks: Sequence[UUID]) -> None:
+    async def _adopt(self, found: Sequence[UUID]) -> None:
+        """Deliver what is left in these blocks of ours; of those we know by now, everything is on its way."""
+        known = self._results.blocks
+        blocks = [block for block in found if block not in known]
         if not blocks:
             return
+        self._adopted |= dict.fromkeys(blocks)
+        while len(self._adopted) > _ADOPTED_LIMIT:
+            self._adopted.popitem(last=False)
         deliveries = await records.of_blocks(self._events.database, blocks)
         log.info("events.taken_over", blocks=len(blocks), deliveries=len(deliveries))
         self._lanes.take(deliveries)
@@ -169,19 +181,20 @@ class EventsWorker:
         except Unavailable:
             self._rows_due = now  # at the next look, which is not to be at once
             raise
-        if due is not None:
-            self._scheduled(due)
+        if due is not None and (self._rows_due is None or due < self._rows_due):
+            self._rows_due = due  # this very turn heeds it: nobody is to be rung
 
     async def _prune(self, now: datetime) -> None:
         oldest = time_ordered(now - self._keep_delivered, bytes(10))
         deleted = await records.prune_delivered(self._events.database, oldest, _PRUNE_ROWS)
         dead = await records.prune_dead(self._events.database, now - self._keep_dead, _PRUNE_ROWS)
-        more = max(deleted, dead) >= _PRUNE_ROWS
+        gone = await records.prune_gone(self._events.database, _PRUNE_ROWS)
+        more = max(deleted, dead, gone) >= _PRUNE_ROWS
         self._prune_at = now if more else now + _PRUNE_EVERY
 
     async def _ring_often(self) -> None:
         while True:
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(self.poll_s)
             self._poll = True
             if self._alarm is not None:
                 self._alarm.ring()

@@ -167,9 +167,15 @@ async def _write(
     found = await records.by_repeatability(connection, rows)
     stored = {(record["resource_id"], record["repeatability_id"]): record for record in found}
     exceptions: dict[int, Exceptions] = {}
+    written: set[UUID] = set()
     for row in rows:
         record = stored.get((row.plan.resource, row.recipient.repeatability_id))
-        if record is None or record["message_id"] == row.recipient.message_id:
+        if record is None:
+            continue
+        # Customers' long texts may be submitted twice under one id: by two processes, or by one in one batch.
+        message_id = row.recipient.message_id
+        if (record["message_id"], record["block_id"]) == (message_id, block) and message_id not in written:
+            written.add(message_id)
             continue
         same = (record["sender"], record["recipient"], record["body"]) == (
             row.plan.sender,

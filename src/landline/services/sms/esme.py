@@ -132,9 +132,10 @@ class Esme:
         except Unavailable:  # they stand for nothing, and the sweep finds them
             log.warning("sms.esme_not_forgotten", count=len(messages))
 
-    async def unsubmitted(self, account: Account, reports: Sequence[ReportOut]) -> None:
+    async def unsubmitted(self, system_id: str, reports: Sequence[ReportOut]) -> None:
         """See `ports.esme_gateway.Gateway`."""
-        if not reports:
+        account = await self._accounts.find(system_id) if reports else None
+        if account is None:
             return
         async with self._database.transaction() as connection:
             woken = await self._out.unsubmitted(connection, account.resource, account.system_id, reports)

@@ -174,11 +174,15 @@ class EsmeWorker:
 
     async def _check_accounts(self) -> None:
         """Cut who may not be bound any more, and tell the others' new limits."""
-        bound = {account.system_id: account for account in self._customers.bound()}
-        for system_id in sorted(self._changed):
-            account = bound.get(system_id)
-            found = await self._accounts.find(system_id) if account is not None else None
-            self._changed.discard(system_id)
+        while self._changed:
+            system_id = min(self._changed)
+            self._changed.discard(system_id)  # before it is looked up: it may change again meanwhile
+            try:
+                found = await self._accounts.find(system_id)
+            except Unavailable:
+                self._changed.add(system_id)
+                raise
+            account = next((each for each in self._customers.bound() if each.system_id == system_id), None)
             if account is None:
                 continue
             if found is None or not found.enabled or found.right.generation != account.generation:
@@ -274,7 +278,8 @@ class EsmeWorker:
                 group.create_task(self._bring(lane, rows))
             if len(rows) < room:
                 due = await records.next_due(connection, lane.resource, lane.system_id)
-                lane.next_at = min(due, now + _LOOK) if due is not None else now + _LOOK
+                # What is due and was left out is locked by others, who may be slow.
+                lane.next_at = max(min(due, now + _LOOK), now + _RETRY) if due is not None else now + _LOOK
 
     async def _bring(self, lane: _Lane, rows: Sequence[Record]) -> None:
         deliveries = [_delivery(row) for row in rows]

@@ -19,6 +19,15 @@ from landline.services.sms.model.pacing import Lanes
 _BEFORE = datetime.min.replace(tzinfo=UTC)
 
 
+@dataclass(slots=True, eq=False)
+class _Block:
+    """What is left to do in a block, as of when it was taken and what was told since."""
+
+    unanswered: int
+    open: int
+    number: int
+
+
 class Pending(Struct):
     """One message to hand over."""
 
@@ -44,6 +53,8 @@ class Pending(Struct):
     heeds_opt_outs: bool = True
     asked_again_at: datetime = _BEFORE
     """When it is to be looked at again whether another carrier may have it while its own is away."""
+    counted: _Block | None = None
+    """Where it is one of the `unanswered`: not in the block that was read again without it."""
 
     @property
     def alone(self) -> bool:
@@ -69,12 +80,6 @@ _LOOKS_APART = timedelta(seconds=1)
 """How often the queues are looked through for what waited too long."""
 
 
-@dataclass(slots=True)
-class _Block:
-    unanswered: int
-    open: int
-
-
 class HandOver:
     """Queues of pending messages by carrier, and what is left to do in each block this process holds."""
 
@@ -91,6 +96,8 @@ class HandOver:
         self._reachable: dict[str, Callable[[], bool]] = {}
         self._in_hand: dict[UUID, Pending] = {}
         self._blocks: OrderedDict[UUID, _Block] = OrderedDict()
+        self.taken = 0
+        """How many blocks were taken so far."""
         self._answered: dict[UUID, datetime] = {}
         self._finished: list[UUID] = []
         self._finished_claims: list[UUID] = []
@@ -154,14 +161,12 @@ class HandOver:
         if not pending and not awaiting:
             self._finished.append(block)
             return
-        self._blocks[block] = _Block(len(pending), len(pending) + awaiting)
-        self._queue(pending)
+        self._count(block, pending, awaiting)
 
     def take_alone(self, claim: UUID, pending: list[Pending]) -> None:
         """Hand over messages that have left their blocks and are in hand under `claim`."""
         if pending:
-            self._blocks[claim] = _Block(len(pending), len(pending))
-            self._queue(pending)
+            self._count(claim, pending, 0)
         else:
             self._claim_done(claim)
 
@@ -170,12 +175,18 @@ class HandOver:
         ours = self._in_hand.get(message.submission.key)
         return ours if ours is not None and ours.handed and ours.carrier == message.carrier else None
 
-    def _queue(self, pending: list[Pending]) -> None:
+    def _count(self, held_by: UUID, pending: list[Pending], awaiting: int) -> None:
+        self.taken += 1
+        self._blocks[held_by] = block = _Block(len(pending), len(pending) + awaiting, self.taken)
+        self._queue(block, pending)
+
+    def _queue(self, block: _Block, pending: list[Pending]) -> None:
         for message in pending:
             ours = self.on_its_way(message)
             self._let_go_of(message)
+            message.counted = block
             if ours is not None:  # of two hand-overs one would be taken for the other's answer
-                ours.claim, ours.attempts = message.claim, message.attempts
+                ours.claim, ours.attempts, ours.counted = message.claim, message.attempts, block
                 self._in_hand[message.submission.key] = ours
                 continue
             self._in_hand[message.submission.key] = message
@@ -194,9 +205,8 @@ class HandOver:
         """It is in hand under another block than it was, which it has left without our learning of it."""
         before = self._in_hand.get(message.submission.key)
         if before is not None and before.held_by != message.held_by:
+            self.leave([before])
             self.answered([message.submission.key])
-            if not before.alone:
-                self.ended([before.block])
 
     def next(self, carrier: str, count: int, now: datetime) -> list[Pending]:
         """Take up to `count` messages off the carrier's queue, as many as its pace and its senders' allow; they stay in
@@ -254,8 +264,7 @@ class HandOver:
         """The carrier's answers to `keys` are stored."""
         for key in keys:
             message = self._in_hand.pop(key, None)
-            block = self._blocks.get(message.held_by) if message is not None else None
-            if message is None or block is None:
+            if message is None or (block := self._blocks.get(message.held_by)) is None or block is not message.counted:
                 continue
             block.unanswered -= 1
             if not message.alone:
@@ -267,16 +276,24 @@ class HandOver:
             self._wanted = False
             self.on_room()
 
+    def leave(self, messages: Iterable[Pending]) -> None:
+        """`messages` have left the blocks under which they were in hand, if they are so still."""
+        for message in self.still_in_hand(messages):
+            if not message.alone and self._blocks.get(message.block) is message.counted:
+                self.ended([message.block])
+
     def withdraw(self, keys: Iterable[UUID]) -> None:
         """The messages of `keys` are not to be handed over any more; what a carrier may have by now stays in hand."""
         in_hand = self._in_hand
         self.answered([key for key in keys if (message := in_hand.get(key)) is not None and not message.handed])
 
-    def ended(self, blocks: Iterable[UUID]) -> None:
-        """One message of each of `blocks` (repeated as often as it applies) has ended or left its block."""
+    def ended(self, blocks: Iterable[UUID], *, since: int | None = None) -> None:
+        """One message of each of `blocks` (repeated as often as it applies) has ended or left its block, in a commit
+        that began when so many blocks had been `taken`. A block that was taken since then may have been read without
+        that message already; it is looked at again when its reports are due."""
         for block_id in blocks:
             block = self._blocks.get(block_id)
-            if block is not None:
+            if block is not None and (since is None or block.number <= since):
                 block.open -= 1
                 self._settle(block_id, block, None)
 
@@ -337,7 +354,7 @@ class HandOver:
             self._leave_out(queue, lambda message: message.held_by in blocks)
 
     def still_in_hand(self, pending: Iterable[Pending]) -> list[Pending]:
-        """Those of `pending`, taken off a queue, that were not lost meanwhile."""
+        """Those of `pending` that were not lost meanwhile, or let go of."""
         return [message for message in pending if self._in_hand.get(message.submission.key) is message]
 
     def decides(self, message: Pending) -> bool:

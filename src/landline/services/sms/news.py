@@ -5,7 +5,7 @@ that the answer is stored, but other processes may bring it): it is parked then,
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -13,19 +13,19 @@ import structlog
 
 from landline.ports.clock import Clock
 from landline.ports.sms_carrier import Arrival, Receipt, Submitted
-from landline.services.events.model import Emitted, Event
+from landline.services.events.model import Emitted
 from landline.services.events.service import Events
-from landline.services.insights.model import Tally
 from landline.services.insights.service import Insights
 from landline.services.sms import notices, records_receipts, taken
 from landline.services.sms import records_progress as records
-from landline.services.sms.esme_out import EsmeOut, Woken
+from landline.services.sms.esme_out import EsmeOut
 from landline.services.sms.failover import Failover, put_off
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.inbound import Inbound
 from landline.services.sms.metrics import Counts
 from landline.services.sms.model import details
 from landline.services.sms.model.messages import REPLY, State
+from landline.services.sms.outcomes import Outcome
 from landline.services.sms.records import ANSWERED_LATE
 from landline.services.sms.records_progress import Deferral, TakenAfterAll
 from landline.services.sms.records_receipts import Ending
@@ -51,27 +51,6 @@ class _News:
     endings: Sequence[tuple[str, Ending]] = ()
     given_up: Sequence[tuple[UUID, UUID, int]] = ()
     expired: Sequence[Pending] = ()
-
-
-@dataclass(slots=True)
-class _Done:
-    """What one commit changed, to be told to this process's memory after it."""
-
-    answered: list[UUID] = field(default_factory=list[UUID])
-    left: list[UUID] = field(default_factory=list[UUID])
-    """Blocks, once for each of their messages that left them."""
-    lost: set[UUID] = field(default_factory=set[UUID])
-    """Blocks that were found to be another process's."""
-    ended: list[Record] = field(default_factory=list[Record])
-    deferred: bool = False
-    tally: Tally = field(default_factory=Tally)
-    failed_over: int = 0
-    reports: list[Event] = field(default_factory=list[Event])
-    late: int = 0
-    withdrawn: list[UUID] = field(default_factory=list[UUID])
-    """Messages that are not handed over again after all."""
-    woken: Woken = frozenset()
-    """Customers for whom receipts were written."""
 
 
 class News:
@@ -134,7 +113,7 @@ class News:
 
     async def cancel(self, resource: UUID, message: UUID) -> bool:
         """Take back a message that waits for its time, or for its next try; False when it waits for neither."""
-        done = _Done()
+        done = Outcome(self._handover.taken)
         async with self._database.transaction() as connection:
             if not await records.cancel(connection, resource, message, self._clock.now()):
                 return False
@@ -170,18 +149,18 @@ class News:
                     if message.carrier == carrier
                 ]
                 await records.attempted(connection, carrier, refusals, now)
-            done = _Done(answered=[message.submission.key for message, _ in moved])
+            done = Outcome(self._handover.taken, answered=[message.submission.key for message, _ in moved])
             await self._defer(connection, done, moved)
             emitted = await self._write(connection, done)
         self._committed(done, emitted)
         gone = set(done.answered)
         return [message for message in messages if message.submission.key not in gone]
 
-    async def unpark(self) -> int:
-        """Apply receipts that were parked by this process while another stored their submission; how many."""
+    async def unpark(self, awaited: Sequence[tuple[str, str]] = ()) -> int:
+        """Apply receipts that crossed their submissions: of `awaited` (carrier, its id), or the latest; how many."""
         async with self._database.transaction() as connection:
-            parked = await records_receipts.unpark(connection, self._clock.now(), 500)
-            done = _Done()
+            parked = await records_receipts.unpark(connection, self._clock.now(), awaited)
+            done = Outcome(self._handover.taken)
             for carrier in sorted({row["carrier"] for row in parked}):
                 endings = [records_receipts.parked(row) for row in parked if row["carrier"] == carrier]
                 await self._end_reported(connection, done, carrier, endings, parked=True)
@@ -203,7 +182,7 @@ class News:
         return await taken.store(self._database, self._handover, carrier, answers, self._clock.now())
 
     async def _commit_all(self, news: Sequence[_News]) -> None:
-        done = _Done()
+        done = Outcome(self._handover.taken)
         async with self._database.transaction() as connection:
             for carrier in dict.fromkeys(item.carrier for item in news):
                 own = [item for item in news if item.carrier == carrier]
@@ -224,11 +203,11 @@ class News:
             emitted = await self._write(connection, done, [self._blocks.closing(finished)] if finished else [])
         self._committed(done, emitted)
 
-    async def _write(self, connection: Connection, done: _Done, beside: Sequence[Part] = ()) -> Emitted:
+    async def _write(self, connection: Connection, done: Outcome, beside: Sequence[Part] = ()) -> Emitted:
         """Write what is to be told and to be counted, and `beside`, in one statement."""
         return await self._events.emit(connection, done.reports, [*self._insights.counting(done.tally), *beside])
 
-    def _committed(self, done: _Done, emitted: Emitted) -> None:
+    def _committed(self, done: Outcome, emitted: Emitted) -> None:
         self._events.committed(emitted)
         self._handover.lose(done.lost)
         self._customers.committed(done.woken)
@@ -237,15 +216,16 @@ class News:
         self._counts.failed_over += done.failed_over
         self._counts.answered_late += done.late
         self._counts.ended.update([record["code"] for record in done.ended])
+        self._handover.leave(done.put_off)
         self._handover.answered(done.answered)
-        self._handover.ended(done.left)
         # A message that was deferred has left its block already.
-        self._handover.ended(record["block_id"] for record in done.ended if not record["attempts"])
+        ended = [record["block_id"] for record in done.ended if not record["attempts"]]
+        self._handover.ended([*done.left, *ended], since=done.taken)
         if done.deferred:
             self.on_deferred()
 
     async def _store_answers(
-        self, connection: Connection, done: _Done, carrier: str, answers: Sequence[Submitted]
+        self, connection: Connection, done: Outcome, carrier: str, answers: Sequence[Submitted]
     ) -> list[tuple[str, Ending]]:
         """Store the answers; the receipts that had come before them."""
         known = [
@@ -273,7 +253,7 @@ class News:
         return [records_receipts.parked(row) for row in parked]
 
     async def _store_refusals(
-        self, connection: Connection, done: _Done, carrier: str, refused: Sequence[tuple[Submitted, Pending]]
+        self, connection: Connection, done: Outcome, carrier: str, refused: Sequence[tuple[Submitted, Pending]]
     ) -> None:
         """Defer what may be tried again in time, or by another carrier; end the rest. Not what another process has
         claimed meanwhile, nor what a carrier has from an earlier hand-over."""
@@ -299,14 +279,14 @@ class News:
         await self._end_refused(connection, done, final)
         await self._defer(connection, done, deferred)
 
-    async def _end_refused(self, connection: Connection, done: _Done, final: Sequence[tuple[Pending, int]]) -> None:
+    async def _end_refused(self, connection: Connection, done: Outcome, final: Sequence[tuple[Pending, int]]) -> None:
         """End what is refused for good, or late, unless another process has claimed it: that one says what follows."""
         keys = [(pending.resource, pending.submission.key, code) for pending, code in final]
         ended = await self._end(connection, done, keys, owner=self._blocks.owner)
         await self._notice_lost(connection, done, [pending for pending, _ in final], ended)
 
     async def _without_taken(
-        self, connection: Connection, done: _Done, carrier: str, refused: Sequence[tuple[Submitted, Pending]]
+        self, connection: Connection, done: Outcome, carrier: str, refused: Sequence[tuple[Submitted, Pending]]
     ) -> list[tuple[Submitted, Pending]]:
         """`refused` without what a carrier has from before a silence, as it said late: its report is waited for."""
         again = [(answer, pending) for answer, pending in refused if pending.alone and pending.doubt > pending.marked]
@@ -329,11 +309,11 @@ class News:
             )
             for answer, pending in answered
         ]
-        _moved(done, await records.taken_after_all(connection, after_all))
+        done.moved(await records.taken_after_all(connection, after_all))
         return [each for each in refused if each[0].key not in had]
 
     async def _store_late(
-        self, connection: Connection, done: _Done, carrier: str, answers: Sequence[Submitted]
+        self, connection: Connection, done: Outcome, carrier: str, answers: Sequence[Submitted]
     ) -> list[tuple[str, Ending]]:
         """The carrier has what it did not answer in time: as far as that is not too late, it is not handed over again.
         The receipts that had come before."""
@@ -346,7 +326,7 @@ class News:
         now = self._clock.now()
         after_all = [TakenAfterAll(silence.resource, answer.key, carrier, silence.doubt) for answer, silence in known]
         waiting = await records.taken_after_all(connection, after_all)
-        _moved(done, waiting)
+        done.moved(waiting)
         done.withdrawn.extend(record["message_id"] for record in waiting)
         notes = [
             (Submitted(answer.key, None, ANSWERED_LATE, temporary=True, unknown=True), silence.resource)
@@ -359,17 +339,17 @@ class News:
         log.info("sms.answered_late", carrier=carrier, messages=len(known), in_time=len(waiting))
         return [records_receipts.parked(row) for row in parked]
 
-    async def _defer(self, connection: Connection, done: _Done, deferred: Sequence[tuple[Pending, Deferral]]) -> None:
+    async def _defer(self, connection: Connection, done: Outcome, deferred: Sequence[tuple[Pending, Deferral]]) -> None:
         if not deferred:
             return
         changed = await records.defer(connection, [deferral for _, deferral in deferred], self._blocks.owner)
-        done.failed_over += _moved(done, changed)
+        done.failed_over += done.moved(changed)
         done.deferred = True
-        done.left.extend(message.block for message, _ in deferred if not message.alone)
+        done.put_off.extend(message for message, _ in deferred)
         await self._notice_lost(connection, done, [message for message, _ in deferred], changed)
 
     async def _notice_lost(
-        self, connection: Connection, done: _Done, messages: Sequence[Pending], changed: Sequence[Record]
+        self, connection: Connection, done: Outcome, messages: Sequence[Pending], changed: Sequence[Record]
     ) -> None:
         """Find the blocks that another process has claimed, when not all `messages` were `changed`."""
         if len(changed) < len(messages):
@@ -383,7 +363,7 @@ class News:
     async def _end_reported(
         self,
         connection: Connection,
-        done: _Done,
+        done: Outcome,
         carrier: str,
         endings: Sequence[tuple[str, Ending]],
         *,
@@ -402,7 +382,7 @@ class News:
             await self._tell(connection, done, ended)
 
     async def _fail_over(
-        self, connection: Connection, done: _Done, carrier: str, ended: Sequence[Record]
+        self, connection: Connection, done: Outcome, carrier: str, ended: Sequence[Record]
     ) -> list[Record]:
         """Give what just failed to other carriers where its resource wants that; what has ended for good."""
         now = self._clock.now()
@@ -425,9 +405,7 @@ class News:
                     done.left.append(record["block_id"])
         if deferred:
             await records.attempted(connection, carrier, receipts, now)
-            done.failed_over += _moved(
-                done, await records.defer(connection, deferred, self._blocks.owner, reopened=True)
-            )
+            done.failed_over += done.moved(await records.defer(connection, deferred, self._blocks.owner, reopened=True))
             done.deferred = True
         gone = {deferral.message for deferral in deferred}
         return [record for record in ended if record["message_id"] not in gone]
@@ -442,7 +420,7 @@ class News:
     async def _end(
         self,
         connection: Connection,
-        done: _Done,
+        done: Outcome,
         messages: Sequence[tuple[UUID, UUID, int]],
         *,
         owner: UUID | None = None,
@@ -454,7 +432,7 @@ class News:
         await self._tell(connection, done, ended)
         return ended
 
-    async def _tell(self, connection: Connection, done: _Done, ended: Sequence[Record]) -> None:
+    async def _tell(self, connection: Connection, done: Outcome, ended: Sequence[Record]) -> None:
         done.ended.extend(ended)
         done.woken |= await self._customers.ended(connection, ended)
         for record in ended:
@@ -476,24 +454,6 @@ class News:
 
 def _size(news: _News) -> int:
     return len(news.answers) + len(news.late) + len(news.endings) + len(news.given_up) + len(news.expired)
-
-
-def _moved(done: _Done, changed: Sequence[Record]) -> int:
-    """Tally the messages that go by other carriers than they `was`; how many they are."""
-    moved = [record for record in changed if record["was"] != record["carrier"]]
-    for record in moved:
-        if record["route"] != REPLY:
-            done.tally.moved(
-                record["resource_id"],
-                record["accepted_at"],
-                record["sender"],
-                record["tag"],
-                record["recipient"],
-                record["was"],
-                record["carrier"],
-                record["segments"],
-            )
-    return len(moved)
 
 
 def _nobody() -> None:

@@ -129,9 +129,10 @@ def _arrays(rows: Sequence[Row]) -> tuple[tuple[object, ...], Sequence[Row]]:
 
 
 async def by_repeatability(connection: Connection, rows: Sequence[Row]) -> list[Record]:
-    """The messages that hold the repeatability ids of `rows`."""
+    """The messages that hold the repeatability ids of `rows`, and the blocks they were written in."""
     return await connection.fetch(
-        "SELECT m.resource_id, m.repeatability_id, m.message_id, m.accepted_at, m.sender, m.recipient, m.body"
+        "SELECT m.resource_id, m.repeatability_id, m.message_id, m.block_id, m.accepted_at, m.sender, m.recipient,"
+        " m.body"
         " FROM unnest($1::uuid[], $2::uuid[]) AS r (resource_id, repeatability_id)"
         " JOIN sms_messages m USING (resource_id, repeatability_id)",
         [row.plan.resource for row in rows if row.recipient.repeatability_id],

@@ -10,6 +10,7 @@ from landline.ports.esme_gateway import Cancellation, CustomerSubmission, Report
 from landline.protocols.smpp.texts import Alphabet
 from landline.services.sms.model import details
 from landline.services.sms.model.esme import EsmeAccount
+from landline.services.sms.model.messages import State
 from landline.store.database import Connection, Record
 
 _ACCOUNT = (
@@ -115,6 +116,8 @@ async def remember(connection: Connection, origins: Sequence[Origin]) -> None:
     Not waited for until it is on disk: the commit of the messages themselves comes after it in the same log (PostgreSQL
     §30.4), so that no message is durable without this.
     """
+    # Of a long text whose last parts came over two binds at once there are two.
+    each = list({(origin.resource, origin.submission.message_id): origin for origin in origins}.values())
     await connection.execute(
         "INSERT INTO sms_esme_messages (resource_id, message_id, system_id, wish, parts)"
         " SELECT m.resource_id, m.message_id, m.system_id, m.wish, string_to_array(m.parts, ',')::smallint[]"
@@ -122,11 +125,11 @@ async def remember(connection: Connection, origins: Sequence[Origin]) -> None:
         "  AS m (resource_id, message_id, system_id, wish, parts),"
         " (SELECT set_config('synchronous_commit', 'off', true)) AS this_transaction"
         " ON CONFLICT (resource_id, message_id) DO UPDATE SET wish = excluded.wish, parts = excluded.parts",
-        [origin.resource for origin in origins],
-        [origin.submission.message_id for origin in origins],
-        [origin.system_id for origin in origins],
-        [origin.submission.wish for origin in origins],
-        [",".join(map(str, origin.submission.parts)) or None for origin in origins],
+        [origin.resource for origin in each],
+        [origin.submission.message_id for origin in each],
+        [origin.system_id for origin in each],
+        [origin.submission.wish for origin in each],
+        [",".join(map(str, origin.submission.parts)) or None for origin in each],
     )
 
 
@@ -366,14 +369,16 @@ async def give_up(connection: Connection, before: UUID, kept: int) -> dict[str, 
 
 
 async def forget_messages(connection: Connection, before: UUID) -> None:
-    """Forget whose the messages older than the id `before` were."""
+    """Forget whose the messages older than the id `before` were, but for those that have not ended."""
     # Resource by resource, as the key has it: the recursion steps from each to the next.
     await connection.execute(
         "WITH RECURSIVE resource AS ("
         " (SELECT resource_id FROM sms_esme_messages ORDER BY resource_id LIMIT 1) UNION ALL"
         " SELECT (SELECT m.resource_id FROM sms_esme_messages m WHERE m.resource_id > r.resource_id"
         "  ORDER BY m.resource_id LIMIT 1) FROM resource r WHERE r.resource_id IS NOT NULL)"
-        " DELETE FROM sms_esme_messages m USING resource r WHERE m.resource_id = r.resource_id AND m.message_id < $1",
+        " DELETE FROM sms_esme_messages e USING resource r WHERE e.resource_id = r.resource_id AND e.message_id < $1"
+        " AND NOT EXISTS (SELECT FROM sms_messages m WHERE m.resource_id = e.resource_id"
+        f"  AND m.message_id = e.message_id AND m.state < {int(State.DELIVERED)})",
         before,
     )
 

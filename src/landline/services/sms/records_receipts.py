@@ -127,8 +127,12 @@ async def failed_elsewhere(
     """Keep for whoever picks the next carrier that this one failed messages which are another's by now: those of the
     `endings` just reported that did not end anything for that reason."""
     await connection.execute(
+        # After the note of a late answer that took the receipt out of those parked, also where that was in the same
+        # instant: else the key (message, instant, carrier) is taken.
         "INSERT INTO sms_attempts (resource_id, message_id, at, carrier, code, temporary, reason)"
-        " SELECT DISTINCT ON (s.message_id) s.resource_id, s.message_id, $2::timestamptz, $1, r.code, false,"
+        " SELECT DISTINCT ON (s.message_id) s.resource_id, s.message_id,"
+        "  greatest($2::timestamptz, (SELECT max(at) + interval '1 microsecond' FROM sms_attempts a"
+        "   WHERE a.resource_id = s.resource_id AND a.message_id = s.message_id)), $1, r.code, false,"
         "  'negative receipt'"
         " FROM unnest($3::text[], $4::integer[]) AS r (id, code)"
         " JOIN LATERAL (SELECT resource_id, message_id FROM sms_submissions"
@@ -145,17 +149,36 @@ async def failed_elsewhere(
     )
 
 
-async def unpark(connection: Connection, now: datetime, limit: int) -> list[Record]:
-    """Parked receipts whose submission was stored since (another process stored it), taken out; of the latest."""
-    return await connection.fetch(
-        "DELETE FROM sms_parked_receipts WHERE ctid = ANY(ARRAY("
-        " SELECT p.ctid FROM (SELECT ctid, carrier, carrier_message_id, parked_at FROM sms_parked_receipts"
-        "  WHERE parked_at > $1 ORDER BY parked_at DESC LIMIT 5000) p"
-        " JOIN LATERAL (SELECT submitted_at FROM sms_submissions WHERE carrier = p.carrier"
-        "  AND carrier_message_id = p.carrier_message_id LIMIT 1) s ON s.submitted_at > p.parked_at - $2::interval"
-        " LIMIT $3))"
-        " RETURNING carrier, carrier_message_id, state, code, at, segments_delivered",
-        now - PARKED_FOR,
-        _SKEW,
-        limit,
-    )
+_LATEST = """
+SELECT p.ctid FROM (
+    SELECT ctid, carrier, carrier_message_id, parked_at FROM sms_parked_receipts
+    WHERE parked_at > $2 ORDER BY parked_at DESC LIMIT 5000
+) p
+JOIN LATERAL (
+    SELECT submitted_at FROM sms_submissions
+    WHERE carrier = p.carrier AND carrier_message_id = p.carrier_message_id LIMIT 1
+) s ON s.submitted_at > p.parked_at - $1::interval
+LIMIT 500
+"""
+_AWAITED = """
+SELECT p.ctid FROM unnest($2::text[], $3::text[]) AS k (carrier, id)
+JOIN LATERAL (
+    SELECT ctid, parked_at FROM sms_parked_receipts WHERE carrier = k.carrier AND carrier_message_id = k.id LIMIT 1
+) p ON true
+JOIN LATERAL (
+    SELECT submitted_at FROM sms_submissions WHERE carrier = k.carrier AND carrier_message_id = k.id LIMIT 1
+) s ON s.submitted_at > p.parked_at - $1::interval
+"""
+_TAKE_OUT = (
+    "DELETE FROM sms_parked_receipts WHERE ctid = ANY(ARRAY({}))"
+    " RETURNING carrier, carrier_message_id, state, code, at, segments_delivered"
+)
+
+
+async def unpark(connection: Connection, now: datetime, awaited: Sequence[tuple[str, str]] = ()) -> list[Record]:
+    """Parked receipts whose submission was stored since, or in the same moment, taken out: those of `awaited` (carrier,
+    its id) however long ago that was, or else some of the latest."""
+    if not awaited:
+        return await connection.fetch(_TAKE_OUT.format(_LATEST), _SKEW, now - PARKED_FOR)
+    carriers, ids = zip(*awaited, strict=True)
+    return await connection.fetch(_TAKE_OUT.format(_AWAITED), _SKEW, carriers, ids)

@@ -118,7 +118,7 @@ class Standing:
         """A scheduled message may wait for weeks: its sender may be somebody else's by now."""
         since = self._clock.now() - _HEEDED_AT_ACCEPT
         waited = [message for message in batch if message.accepted_at < since]
-        senders = {(message.resource, message.submission.sender) for message in waited}
+        senders = dict.fromkeys((message.resource, message.submission.sender) for message in waited)
         released = {sender for sender in senders if not await self._may_send(*sender)}
         out = [each for each in waited if (each.resource, each.submission.sender) in released] if released else ()
         return await self._without(batch, out, details.NOT_ENTITLED, "the sender is not the resource's any more")
@@ -171,9 +171,9 @@ class Standing:
         for message in self._handover.still_in_hand(gone):
             row = rows[message.submission.key]
             left = row["ended"] or (row["carrier"], row["attempts"]) != (message.carrier, message.attempts)
+            if left:
+                self._handover.leave([message])
             self._handover.answered([message.submission.key])
-            if left and not message.alone:
-                self._handover.ended([message.block])
 
 
 def _place(message: Pending) -> tuple[UUID, str, str]:

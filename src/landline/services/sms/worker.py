@@ -29,7 +29,7 @@ _ROWS_AT_ONCE = 4_000
 """About how many messages of claimed blocks are read at once: meanwhile the event loop does nothing else."""
 """A block has at most some 2,000 messages; what was claimed is taken into memory, also beyond its limit."""
 _DEFERRED_AT_ONCE = 500
-_CARRIER_PAUSE = timedelta(seconds=1)
+_PAUSE = timedelta(seconds=1)
 _UNREACHED_PAUSE = timedelta(seconds=15)
 """How long work whose carrier this process does not reach is left to others."""
 
@@ -173,10 +173,10 @@ class Worker:
             except Unavailable as error:
                 log.warning("sms.not_handed_over", carrier=name, reason=error.message, messages=len(batch))
                 self._handover.put_back(name, batch, unsure=True)
-                await self._pause(name, alarm)
+                await self._pause(alarm)
                 continue
             if batch and not await self._hand_over(carrier, batch):
-                await self._pause(name, alarm)
+                await self._pause(alarm)
 
     async def _room(self, carrier: SmsCarrier) -> int:
         """How many messages may be handed over, waited for before they are looked at: an opt-out that comes while the
@@ -200,9 +200,9 @@ class Worker:
         self._detours.taken(carrier)
         return True
 
-    async def _pause(self, carrier: str, alarm: Alarm) -> None:
-        """Until the carrier is to be asked again."""
-        again_at = self._line.now() + _CARRIER_PAUSE
+    async def _pause(self, alarm: Alarm) -> None:
+        """Until a carrier, or the database, is to be asked again; however often `alarm` rings meanwhile."""
+        again_at = self._line.now() + _PAUSE
         if self._line is self._clock:
             while self._clock.now() < again_at:
                 await alarm.wait(again_at)
@@ -227,7 +227,9 @@ class Worker:
                 until = None if more else await self._next_due()
             except Unavailable as error:
                 log.warning("sms.database_unavailable", reason=error.message)
-                more, until = 0, None
+                self._until = None
+                await self._pause(self._due)
+                continue
             if not more:
                 self._until = until
                 await self._due.wait(_soonest(until, self._handover.late_at))
@@ -322,7 +324,9 @@ class Worker:
         to_submit, left = self._parted(to_submit)
         if left and to_submit:
             # No process may reach all carriers of a block: who reaches some takes their messages, and frees the others.
-            await self._wait_alone([(message.resource, message.submission.key, now) for message in left])
+            keys = [(message.resource, message.submission.key) for message in left]
+            async with self._database.connection() as connection:
+                await records.leave(connection, keys, now, self._blocks.owner)
             self._handover.on_left()
         if left and not to_submit:
             await self._blocks.pass_on([block], now, now + _UNREACHED_PAUSE)
@@ -403,6 +407,7 @@ class Worker:
         """End what was taken and not reported in time, as its carrier says when it can be asked."""
         if not rows:
             return
+        await self._news.unpark([(row["carrier"], row["submitted"]) for row in rows])
         limits = {name: asyncio.Semaphore(carrier.at_once) for name, carrier in self._carriers.items()}
         told = await asyncio.gather(*(self._ask(row, limits) for row in rows), return_exceptions=True)
         for failure in told:

@@ -14,7 +14,8 @@ class Customer:
 
     account: Account
     pace: Pace
-    connections: set[Connection] = field(default_factory=set[Connection])
+    connections: dict[Connection, None] = field(default_factory=dict[Connection, None])
+    """In the order they were bound."""
     waiting: deque[Handed] = field(default_factory=deque[Handed])
 
     @property

@@ -242,7 +242,7 @@ async def _settle(
     failed = [(key, begun) for key, begun in finished if begun.message_id in for_good]
     now = desk.clock.now()
     reports = [_failure(key, begun, {part.sequence for part in last if part.key == key}, now) for key, begun in failed]
-    await desk.gateway.unsubmitted(account, [report for report in reports if report is not None])
+    await desk.gateway.unsubmitted(account.system_id, [report for report in reports if report is not None])
     await texts_of.forget([key for key, _ in failed])
 
 
@@ -256,7 +256,7 @@ def _failure(key: GroupKey, begun: Begun, answered: set[int], now: datetime) -> 
 async def _keep(
     desk: Desk, account: Account, parts: Sequence[tuple[Taken, TextPart]]
 ) -> tuple[dict[GroupKey, Begun], list[Whole]]:
-    keys = list({part.key for _, part in parts})
+    keys = list(dict.fromkeys(part.key for _, part in parts))
     new_id = dict(zip(keys, _ids(desk, len(keys)), strict=True))
     wished = [(part, item.wish) for item, part in parts]
     begun, whole = await desk.texts(account).keep(wished, new_id, desk.clock.now())

@@ -11,11 +11,12 @@ from uuid import UUID, uuid4
 import structlog
 
 from landline.core.errors import Unavailable
+from landline.edge.handshake import Handshake
 from landline.engines.smpp.listener import deliveries as outgoing
 from landline.engines.smpp.listener.connection import Connection, Handed
 from landline.engines.smpp.listener.customer import Customer
 from landline.engines.smpp.listener.shares import Alone, Shares
-from landline.engines.smpp.listener.texts import Texts
+from landline.engines.smpp.listener.texts import Texts, give_up, old_ones
 from landline.ports.clock import Alarm, Clock
 from landline.ports.esme_gateway import Account, Delivered, Gateway, ReportOut, TextOut
 from landline.protocols.smpp import status
@@ -41,7 +42,6 @@ _TRIES = 3
 _SWEEP_S = 60.0
 _BURST_S = 1.0
 """How much of a customer's rate may come at once: clients send a second's share as fast as they can and then wait."""
-_HANDSHAKE_S = 10.0
 _BACKLOG = 1024
 """Connections the kernel keeps until we take them: all customers may come back in the same moment."""
 
@@ -117,6 +117,8 @@ class SmppListener:
         self._owner = uuid4()
         self._shares = shares or Alone()
         self._connections: dict[Connection, asyncio.Task[None]] = {}
+        self._agreeing: dict[Handshake, None] = {}
+        """Connections that have not agreed on TLS yet, the first of them first."""
         self._customers: dict[str, Customer] = {}
         self._in_hand = 0
         self._servers: list[asyncio.Server] = []
@@ -150,17 +152,13 @@ class SmppListener:
 
     async def _listen(self, port: int, tls: ssl.SSLContext | None, bound: Sequence[socket.socket]) -> int:
         config, loop = self._config, asyncio.get_running_loop()
-        tls_s = _HANDSHAKE_S if tls is not None else None
+
+        def connected() -> asyncio.Protocol:
+            return self._connected() if tls is None else Handshake(tls, self, self._connected, loop)
+
         try:
-            servers = [
-                await loop.create_server(
-                    self._connected, sock=each, ssl=tls, ssl_handshake_timeout=tls_s, backlog=_BACKLOG
-                )
-                for each in bound
-            ] or [
-                await loop.create_server(
-                    self._connected, config.host, port, ssl=tls, ssl_handshake_timeout=tls_s, backlog=_BACKLOG
-                )
+            servers = [await loop.create_server(connected, sock=each, backlog=_BACKLOG) for each in bound] or [
+                await loop.create_server(connected, config.host, port, backlog=_BACKLOG)
             ]
         except OSError as error:
             raise Unavailable(f"cannot listen on {config.host}:{port}: {error}") from error
@@ -171,6 +169,8 @@ class SmppListener:
         """Stop listening, unbind every customer, and disconnect after their answers, at most `patience_s` later."""
         for server in self._servers:
             server.close()
+        for guest in list(self._agreeing):
+            guest.abort()
         await self._shares.finish()
         now = self.line.now().timestamp()
         tasks = list(self._connections.values())
@@ -295,7 +295,10 @@ class SmppListener:
         customer = self._customers.get(account.system_id)
         if customer is None:
             customer = self._customers[account.system_id] = Customer(account, self._pace(account))
-        customer.connections.add(connection)
+        elif account.generation < customer.account.generation:  # its password was looked at before it was changed
+            self._shares.leave(account.system_id)
+            return status.ESME_RINVPASWD
+        customer.connections[connection] = None
         return status.ESME_ROK
 
     def _pace(self, account: Account) -> Pace:
@@ -339,6 +342,17 @@ class SmppListener:
             if answered is not None and not answered.done():
                 answered.set_result(None)
 
+    def enter(self, guest: Handshake, descriptor: int, now: float) -> bool:
+        """See `handshake.Entrance`."""
+        if not self._may_enter():
+            return False
+        self._agreeing[guest] = None
+        return True
+
+    def leave(self, guest: Handshake) -> None:
+        """See `handshake.Entrance`."""
+        self._agreeing.pop(guest, None)
+
     def texts(self, account: Account) -> Texts:
         """See `intake.Desk`."""
         return Texts(self._database, account.system_id, self._owner, account.alphabet)
@@ -356,17 +370,15 @@ class SmppListener:
         if connection.account is not None:
             customer = self._customers.get(connection.account.system_id)
             if customer is not None and connection in customer.connections:
-                customer.connections.discard(connection)
+                del customer.connections[connection]
                 self._shares.leave(connection.account.system_id)
                 self._drain(customer)
                 if not customer.connections:
                     del self._customers[connection.account.system_id]
 
     def _connected(self) -> asyncio.Protocol:
-        if len(self._connections) >= self._config.connections:
-            log.warning("smpp.too_many_connections", limit=self._config.connections)
-            if not self._make_room():
-                return _Refused()
+        if not self._may_enter():
+            return _Refused()
         connection = Connection(self)
         self.counters.connections += 1
         task = asyncio.create_task(connection.run())
@@ -375,8 +387,21 @@ class SmppListener:
         self._watch(connection)
         return connection.pump
 
+    def _may_enter(self) -> bool:
+        """Whether there is room for one more connection, or could be made."""
+        if len(self._connections) + len(self._agreeing) < self._config.connections:
+            return True
+        log.warning("smpp.too_many_connections", limit=self._config.connections)
+        return self._make_room()
+
     def _make_room(self) -> bool:
-        """Cut whoever has been unbound for longest: strangers who only connect are not to keep customers out."""
+        """Cut whoever has agreed on no TLS for longest, or has been unbound for longest: strangers who only connect are
+        not to keep customers out."""
+        silent = next(iter(self._agreeing), None)
+        if silent is not None:
+            self.leave(silent)
+            silent.abort()
+            return True
         stranger = next((connection for connection in self._connections if connection.account is None), None)
         if stranger is None:
             return False
@@ -426,24 +451,16 @@ class SmppListener:
             alarm.close()
 
     async def _sweep(self, now: float) -> float:
-        """Give up texts whose missing parts never came; when to do so again."""
+        """Give up texts whose missing parts never came, also of customers who have gone; when to do so again."""
         if now >= self._sweep_at:
             self._sweep_at = now + _SWEEP_S
-            for system_id, customer in list(self._customers.items()):
-                try:
-                    await self._give_up(customer, datetime.fromtimestamp(now, UTC))
-                except Unavailable as error:
-                    log.warning("smpp.sweep_put_off", system_id=system_id, reason=error.message)
+            at = datetime.fromtimestamp(now, UTC)
+            try:
+                for system_id in sorted({*self._customers, *await old_ones(self._database, at)}):
+                    await give_up(self._database, self.gateway, self._owner, system_id, at)
+            except Unavailable as error:
+                log.warning("smpp.sweep_put_off", reason=error.message)
         return self._sweep_at
-
-    async def _give_up(self, customer: Customer, now: datetime) -> None:
-        texts = self.texts(customer.account)
-        overdue = await texts.overdue(now)
-        if not overdue:
-            return
-        log.warning("smpp.incomplete_given_up", system_id=customer.account.system_id, count=len(overdue))
-        await self.gateway.unsubmitted(customer.account, [report for _, report in overdue if report is not None])
-        await texts.finish([key for key, _ in overdue])
 
 
 class _Refused(asyncio.Protocol):

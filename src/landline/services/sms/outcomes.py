@@ -1,0 +1,54 @@
+"""What one commit of a carrier's news changed: gathered while it is written, told to this process's memory after it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from landline.services.events.model import Event
+from landline.services.insights.model import Tally
+from landline.services.sms.esme_out import Woken
+from landline.services.sms.handover import Pending
+from landline.services.sms.model.messages import REPLY
+from landline.store.database import Record
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one commit changed, to be told to this process's memory after it."""
+
+    taken: int
+    """See `HandOver.ended`."""
+    answered: list[UUID] = field(default_factory=list[UUID])
+    left: list[UUID] = field(default_factory=list[UUID])
+    """Blocks, once for each of their messages that left them and was in nobody's hands."""
+    put_off: list[Pending] = field(default_factory=list[Pending])
+    """Messages in hand that left their blocks, or their claims."""
+    lost: set[UUID] = field(default_factory=set[UUID])
+    """Blocks that were found to be another process's."""
+    ended: list[Record] = field(default_factory=list[Record])
+    deferred: bool = False
+    tally: Tally = field(default_factory=Tally)
+    failed_over: int = 0
+    reports: list[Event] = field(default_factory=list[Event])
+    late: int = 0
+    withdrawn: list[UUID] = field(default_factory=list[UUID])
+    """Messages that are not handed over again after all."""
+    woken: Woken = frozenset()
+    """Customers for whom receipts were written."""
+
+    def moved(self, changed: Sequence[Record]) -> int:
+        """Tally the messages that go by other carriers than they `was`; how many they are."""
+        moved = [record for record in changed if record["was"] != record["carrier"]]
+        for record in moved:
+            if record["route"] != REPLY:
+                self.tally.moved(
+                    record["resource_id"],
+                    record["accepted_at"],
+                    record["sender"],
+                    record["tag"],
+                    record["recipient"],
+                    record["was"],
+                    record["carrier"],
+                    record["segments"],
+                )
+        return len(moved)
