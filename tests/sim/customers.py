@@ -49,6 +49,9 @@ class Text:
     """Of each part: how often it was submitted."""
     told: list[list[str]] = field(default_factory=list[list[str]])
     """Of each part: the ids under which it was accepted."""
+    unsure: list[int] = field(default_factory=list[int])
+    """Of each part: how often it may have been accepted: its connection ended before the answer, or the answer was that
+    the system failed (a commit of which the database did not tell)."""
     canceled: bool = False
     asked_to_cancel: bool = False
 
@@ -232,7 +235,8 @@ class Customer:
             link.flush()
 
     def send(self, text: Text) -> None:
-        text.attempts, text.told = [0] * len(text.parts), [[] for _ in text.parts]
+        text.attempts, text.unsure = [0] * len(text.parts), [0] * len(text.parts)
+        text.told = [[] for _ in text.parts]
         self.texts.append(text)
         left_out = self.dice.randrange(len(text.parts)) if len(text.parts) > 1 and self.dice.random() < 0.15 else None
         order = [number for number in range(len(text.parts)) if number != left_out]
@@ -277,6 +281,7 @@ class Customer:
                 return
             if isinstance(event, Answered):
                 self.refused.append(event.status)
+            text.unsure[number] += isinstance(event, Unanswered) or event.status == status.ESME_RSYSERR
             if self.dice.random() < self.manners.repeats:
                 later(self.dice.choice([0.1, 1.0, 30.0]), lambda: self.submit(text, number))
 
