@@ -86,10 +86,11 @@ class Arena:
 
     async def acquire(self) -> Any:
         assert self.turns is not None
-        if not self._free:
-            self._free.append(await self.turns.run(0, self._connect))
-            self._all.append(self._free[0])
-        return self._free.pop()
+        if self._free:
+            return self._free.pop()
+        raw = await self.turns.run(0, self._connect)
+        self._all.append(raw)
+        return raw
 
     def release(self, raw: Any, last: "asyncio.Task[Any] | None", *, broken: bool) -> None:
         """Take a connection back; a broken one once its last statement has ended and its transaction is undone."""

@@ -307,6 +307,30 @@ async def test_a_failure_that_came_before_the_late_answer_counts_in_the_same_ins
     assert len(world.first.submissions) == 1
 
 
+async def test_what_failed_before_the_late_answer_is_not_waited_for_when_the_next_is_busy(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """The first failed it, and said so before its late answer, which is stored and applied in one instant."""
+    world.second.reachable, world.second.fate = False, Fate.BUSY
+    await world.start(world.first, world.second)
+    world.gateway.fails_over_on_receipts = True
+    key = await world.send()
+    await world.receipt("late", 5000)
+    instant = world.clock.now()
+    with monkeypatch.context() as patch:
+        patch.setattr(world.clock, "now", lambda: instant)
+        await world.late(key)
+    world.second.reachable = True
+    world.gateway.worker.reached()
+    await world.pass_time(seconds=1)
+    assert len(world.second.submissions) == 1
+    world.second.fate = Fate.DELIVERED
+    await world.pass_time(minutes=5)
+    assert await world.end() == (8, 2000)
+    ways = ["answered late", "submitted", "refused", "refused", "submitted", "reported"]
+    assert await world.steps() == ["accepted", "queued", "unanswered", *ways]
+
+
 async def test_what_another_carrier_has_taken_stays_with_that_one(world: World):
     world.second.fate = Fate.TAKEN
     await world.start(world.first, world.second)

@@ -133,16 +133,29 @@ async def end(
     )
 
 
+def attempt_at(now: str, of: str) -> str:
+    """SQL: the instant of a new row of `sms_attempts` about the message of `of`: `now`, but after those there are. Two
+    notes of one message in the same instant would have one key, and the second be lost."""
+    return (
+        f"greatest({now}, (SELECT max(before.at) + interval '1 microsecond' FROM sms_attempts before"
+        f" WHERE before.resource_id = {of}.resource_id AND before.message_id = {of}.message_id))"
+    )
+
+
 async def attempted(
     connection: Connection, carrier: str, refused: Sequence[tuple[Submitted, UUID]], at: datetime
 ) -> None:
     """Keep a try of each (answer, resource) that came to nothing, for the timeline and for whoever picks the next
-    carrier."""
+    carrier. What is told twice in one instant is kept once."""
     await connection.execute(
         "INSERT INTO sms_attempts (resource_id, message_id, at, carrier, code, temporary, reason, unknown)"
-        " SELECT a.resource_id, a.message_id, $2, $1, a.code, a.temporary, a.reason, a.unknown"
+        f" SELECT a.resource_id, a.message_id, {attempt_at('$2::timestamptz', 'a')}, $1, a.code, a.temporary, a.reason,"
+        "  a.unknown"
         " FROM unnest($3::uuid[], $4::uuid[], $5::integer[], $6::boolean[], $7::text[], $8::boolean[])"
-        "  AS a (resource_id, message_id, code, temporary, reason, unknown) ON CONFLICT DO NOTHING",
+        "  AS a (resource_id, message_id, code, temporary, reason, unknown)"
+        " WHERE NOT EXISTS (SELECT FROM sms_attempts told WHERE told.resource_id = a.resource_id"
+        "  AND told.message_id = a.message_id AND told.at = $2 AND told.carrier = $1 AND told.code = a.code"
+        "  AND told.reason = a.reason) ON CONFLICT DO NOTHING",
         carrier,
         at,
         [resource for _, resource in refused],
@@ -294,10 +307,9 @@ async def cancel(connection: Connection, resource: UUID, message: UUID, now: dat
     if found is None:
         return False
     await connection.execute(
-        # After the try it was put off by, also where that was in the same instant.
         "INSERT INTO sms_attempts (resource_id, message_id, at, carrier, code, temporary, reason)"
-        " SELECT $1, $2, greatest($3, max(at) + interval '1 microsecond'), '', $4, false, 'canceled'"
-        " FROM sms_attempts WHERE resource_id = $1 AND message_id = $2",
+        f" SELECT m.resource_id, m.message_id, {attempt_at('$3::timestamptz', 'm')}, '', $4::integer, false, 'canceled'"
+        " FROM (VALUES ($1::uuid, $2::uuid)) AS m (resource_id, message_id)",
         resource,
         message,
         now,

@@ -8,7 +8,7 @@ from msgspec import Struct
 from landline.ports.sms_carrier import Receipt
 from landline.services.sms.model import details
 from landline.services.sms.model.messages import State
-from landline.services.sms.records_progress import CHANGED, PARKED_FOR
+from landline.services.sms.records_progress import CHANGED, PARKED_FOR, attempt_at
 from landline.store.database import Connection, Record
 from landline.store.sharing import shared
 
@@ -127,13 +127,9 @@ async def failed_elsewhere(
     """Keep for whoever picks the next carrier that this one failed messages which are another's by now: those of the
     `endings` just reported that did not end anything for that reason."""
     await connection.execute(
-        # After the note of a late answer that took the receipt out of those parked, also where that was in the same
-        # instant: else the key (message, instant, carrier) is taken.
         "INSERT INTO sms_attempts (resource_id, message_id, at, carrier, code, temporary, reason)"
-        " SELECT DISTINCT ON (s.message_id) s.resource_id, s.message_id,"
-        "  greatest($2::timestamptz, (SELECT max(at) + interval '1 microsecond' FROM sms_attempts a"
-        "   WHERE a.resource_id = s.resource_id AND a.message_id = s.message_id)), $1, r.code, false,"
-        "  'negative receipt'"
+        f" SELECT DISTINCT ON (s.message_id) s.resource_id, s.message_id, {attempt_at('$2::timestamptz', 's')}, $1,"
+        "  r.code, false, 'negative receipt'"
         " FROM unnest($3::text[], $4::integer[]) AS r (id, code)"
         " JOIN LATERAL (SELECT resource_id, message_id FROM sms_submissions"
         "  WHERE carrier = $1 AND carrier_message_id = r.id LIMIT 1) s ON true"
