@@ -44,6 +44,7 @@ class Simulation:
         self._loop.rewind()
         run = world(seed, self._arena, self._loop, self._callout)
         self._loop.on_idle, self._loop.on_silence = run.turns.idle, run.turns.silence
+        self._loop.set_exception_handler(lambda _loop, context: run.wrong.append(f"nobody caught: {context}"))
         try:
             with entropy(random.Random(seed ^ 2)):
                 return self._loop.run_until_complete(self._live(run, steps, judge))
@@ -51,6 +52,7 @@ class Simulation:
             return [f"stuck: {stuck}"]
         finally:
             self._loop.on_idle = self._loop.on_silence = None
+            self._loop.set_exception_handler(None)
             self._loop.run_until_complete(self._sweep(run))
 
     def close(self) -> None:

@@ -345,6 +345,13 @@ class Smsc:
     def rise(self) -> None:
         self.up = True
 
+    def heal(self) -> None:
+        """Nothing goes wrong any more."""
+        self.rise()
+        self.temper = CALM
+        for link in self.links:
+            link.come_back()
+
     def stray(self) -> None:
         """A receipt of a message that is not ours."""
         self.owed += 1

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from tests.sim.turns import CURRENT, Process
+from tests.sim.wires import Wire, later
 
 from landline.engines.smpp.listener import SmppListener
 from landline.engines.smpp.pump import Pump
@@ -73,33 +74,6 @@ class Manners:
 
 GOOD = Manners()
 MANNERS = (GOOD, Manners(slow=0.5), Manners(refuses=0.3, slow=0.2, silent=0.05, repeats=0.6), Manners(silent=0.2))
-
-
-class Wire(asyncio.Transport):
-    """The listener's end of a connection."""
-
-    def __init__(self, link: "Link") -> None:
-        super().__init__()
-        self._link = link
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        if not self._link.process.dead:
-            outside(self._link.hear, bytes(data))
-
-    def close(self) -> None:
-        outside(self._link.lost)
-
-    def abort(self) -> None:
-        outside(self._link.lost)
-
-    def is_reading(self) -> bool:
-        return True
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return ("192.0.2.1", 5000) if name == "peername" else default
 
 
 class Link:
@@ -314,21 +288,3 @@ class Customer:
 
 def message_of(told: str) -> UUID:
     return UUID(told.partition("-")[0])
-
-
-def outside(act: Callable[..., object], *arguments: object) -> None:
-    """Have `act` called soon, as nobody's."""
-    token = CURRENT.set(None)
-    try:
-        asyncio.get_running_loop().call_soon(act, *arguments)
-    finally:
-        CURRENT.reset(token)
-
-
-def later(seconds: float, act: Callable[[], object]) -> None:
-    """Have `act` called in a while, as nobody's."""
-    token = CURRENT.set(None)
-    try:
-        asyncio.get_running_loop().call_later(seconds, act)
-    finally:
-        CURRENT.reset(token)

@@ -173,7 +173,7 @@ class CustomersRun(Run):
                 Alphabet.GSM,
             )
             stored = records_esme.Stored(account, b"")
-            assert await self.turns.run(0, lambda stored=stored: records_esme.insert_account(self.arena.side, stored))
+            assert await self.arena.act(lambda side, stored=stored: records_esme.insert_account(side, stored))
             customer.come()
 
     async def submit(self) -> None:

@@ -105,14 +105,22 @@ class Arena:
         assert self.turns is not None
         return await self.turns.run(0, lambda: self._fetch(sql, *arguments))
 
+    async def act(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """What the simulation does itself, likewise."""
+        assert self.turns is not None
+        return await self.turns.run(0, lambda: self._act(work))
+
     async def blocked(self, pids: list[int]) -> set[int]:
         """Which of the server's processes wait for locks."""
         sql = "SELECT pid FROM pg_stat_activity WHERE pid = ANY($1) AND wait_event_type = 'Lock'"
         return {row["pid"] for row in await self._fetch(sql, pids)}
 
     async def _fetch(self, sql: str, *arguments: object) -> list[Record]:
+        return await self._act(lambda side: side.fetch(sql, *arguments))
+
+    async def _act(self, work: Callable[[Any], Awaitable[T]]) -> T:
         async with self._looking:
-            return await self.side.fetch(sql, *arguments)
+            return await work(self.side)
 
     async def _undo(self, raw: Any, last: "asyncio.Task[Any] | None") -> None:
         if last is not None:

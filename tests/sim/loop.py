@@ -5,7 +5,7 @@ Nothing here waits for real time but for answers of the database, which come one
 
 import asyncio
 import selectors
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,11 +102,18 @@ class SimLoop(asyncio.SelectorEventLoop):
         self._timers = 0
         self.on_idle: Callable[[], None] | None = None
         self.on_silence: Callable[[], None] | None = None
+        self.hosts: dict[str, Callable[[Any], Awaitable[Any]]] = {}
+        """Who answers connections to a name, instead of the network."""
         self._sockets = _Selector()
         super().__init__(self._sockets)
 
     def time(self) -> float:
         return self.seconds
+
+    async def create_connection(self, protocol_factory: Any, host: Any = None, *arguments: Any, **options: Any) -> Any:
+        if host in self.hosts:
+            return await self.hosts[host](protocol_factory)
+        return await super().create_connection(protocol_factory, host, *arguments, **options)
 
     def call_soon(self, callback: Any, *arguments: Any, context: Context | None = None) -> asyncio.Handle:
         step = _held(callback, context)
@@ -134,6 +141,7 @@ class SimLoop(asyncio.SelectorEventLoop):
 
     def rewind(self) -> None:
         """Time begins anew, without any timers."""
+        self.hosts.clear()
         self.seconds, self._timers = 0.0, 0
         for timer in self._scheduled:  # type: ignore[attr-defined]
             timer.cancel()

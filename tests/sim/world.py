@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from unittest.mock import patch
 from uuid import UUID
 
-from tests.sim.carriers import CALM, SILENT, TEMPERS, HandOver, SimCarrier, Smsc
+from tests.sim.carriers import SILENT, TEMPERS, HandOver, SimCarrier, Smsc
 from tests.sim.clock import SimClock
 from tests.sim.database import CURRENT, Arena, Bus, SimChanges, SimDatabase
 from tests.sim.loop import SimLoop
@@ -25,11 +25,12 @@ from tests.support.gateway import Gateway
 from landline.core.errors import Invalid, Refusal, Unavailable
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
-from landline.ports.sms_carrier import Arrival, CrashPolicy
+from landline.ports.sms_carrier import Arrival, CrashPolicy, SmsCarrier
 from landline.services.sms.model import messages
 from landline.services.sms.model.routing import Choice, Rule
 from landline.services.sms.service import Options, To
 from landline.store.blocks import LEASE
+from landline.store.database import Database
 
 T = TypeVar("T")
 RESOURCE = ResourceId(UUID(int=7))
@@ -155,11 +156,12 @@ class Run:
         clock = SimClock(self.clock.at(0) + skew, self.loop, self.turns)
         with self.inside(process):
             changes = SimChanges(self.bus, process)
+            database = SimDatabase(self.arena, self.turns, process)
             gateway = Gateway(
                 "",
-                SimDatabase(self.arena, self.turns, process),
+                database,
                 clock,  # type: ignore[arg-type]
-                *(SimCarrier(smsc, process) for smsc in self.smscs),
+                *self.carriers(process, database, clock, changes),
                 changes=changes,
                 callout=self.callout,
                 sender_rates=self.rates,
@@ -171,13 +173,31 @@ class Run:
             gateway.worker.beat_s = _BEAT_S
             gateway.fails_over_on_receipts = self.fails_over
             await changes.start()
-            for carrier in gateway.carriers.values():
-                await carrier.start(gateway.news)
-                assert isinstance(carrier, SimCarrier)
-                carrier.on_reachable = gateway.worker.reached
+            await self.start_carriers(process, gateway)
         machine = Machine(process, gateway, changes, self.spawn(process, self._work(gateway)))
         self.machines.append(machine)
         return machine
+
+    def carriers(
+        self, process: Process, _database: Database, _clock: SimClock, _changes: SimChanges
+    ) -> Sequence[SmsCarrier]:
+        """The engines of a process."""
+        return [SimCarrier(smsc, process) for smsc in self.smscs]
+
+    async def start_carriers(self, _process: Process, gateway: Gateway) -> None:
+        """Have the engines of a process begin."""
+        for carrier in gateway.carriers.values():
+            await carrier.start(gateway.news)
+            assert isinstance(carrier, SimCarrier)
+            carrier.on_reachable = gateway.worker.reached
+
+    async def leave_carriers(self, gateway: Gateway, patience_s: float) -> None:
+        """Have the engines of a process end."""
+        for carrier in gateway.carriers.values():
+            assert isinstance(carrier, SimCarrier)
+            carrier.reachable = False
+            carrier.broke()
+        await asyncio.sleep(patience_s)
 
     async def _work(self, gateway: Gateway) -> None:
         try:
@@ -255,9 +275,13 @@ class Run:
         count = self.dice.choice([1, 1, 2, 5])
         ids = self.dice.random() < 0.7
         recipients = [To(number, self._id() if ids else None) for number in self.dice.sample(HANDSETS, count)]
-        asked = Asked(self.dice.choice(SENDERS), recipients, f"text {len(self.asked)}", self._options())
+        asked = Asked(self.dice.choice(SENDERS), recipients, self.words(len(self.asked)), self._options())
         self.asked.append(asked)
         self.ask(asked)
+
+    def words(self, number: int) -> str:
+        """What the text with this number says."""
+        return f"text {number}"
 
     def _id(self) -> str:
         return str(UUID(int=self.dice.getrandbits(128)))
@@ -398,11 +422,7 @@ class Run:
 
     async def _end(self, machine: Machine, patience_s: float) -> None:
         gateway = machine.gateway
-        for carrier in gateway.carriers.values():
-            assert isinstance(carrier, SimCarrier)
-            carrier.reachable = False
-            carrier.broke()
-        await asyncio.sleep(patience_s)
+        await self.leave_carriers(gateway, patience_s)
         machine.running.cancel()
         await asyncio.wait([machine.running])
         with suppress(Unavailable):
@@ -437,10 +457,7 @@ class Run:
         self.outage = False
         await self.turns.rest()
         for smsc in self.smscs:
-            smsc.rise()
-            smsc.temper = CALM
-            for link in smsc.links:
-                link.come_back()
+            smsc.heal()
         for machine in self.machines:
             machine.process.stalled = machine.process.cut_off = False
             machine.process.lag_s = 0.0

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 from uuid import uuid4
 
@@ -449,7 +449,10 @@ def _spellings(message_id: str, style: MessageIds) -> list[str]:
 
 
 def _instant(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    """When an alarm is to ring for what is due at `seconds`."""
+    # Rounded up: a datetime has microseconds only, and who woke before would wake again at once, for ever where the
+    # clock stands still.
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=1)
 
 
 def _nobody() -> None:

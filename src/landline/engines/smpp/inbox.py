@@ -5,6 +5,7 @@ these are acknowledged: they are passed on in lanes, so that one gets its next o
 """
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass
@@ -280,6 +281,7 @@ class Inbox:
         # Not by subtracting sets: that would walk through all that is known, however few are asked about.
         asked = {each for each in ids if each not in self._known and each not in self._untold}
         if self._elsewhere is None or not asked:
+            self._ask_at = math.inf
             return
         self._ask_at = now + _ASK_S
         try:
