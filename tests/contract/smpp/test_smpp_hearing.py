@@ -6,10 +6,12 @@ from datetime import timedelta
 
 import pytest
 from tests.support.smpp import crash
-from tests.support.smpp_world import OURS, PHONE, World
+from tests.support.smpp_world import OURS, PHONE, World, until
 
 from landline.core.errors import Unavailable
-from landline.ports.sms_carrier import Arrival, Receipt
+from landline.engines.smpp.inbox import Inbox, Sleep
+from landline.engines.smpp.slots import AllMine
+from landline.ports.sms_carrier import Arrival, CarrierEvents, Receipt
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import Command, Tag
 from landline.protocols.smpp.texts import Alphabet, LongStyle
@@ -226,6 +228,32 @@ async def test_receipts_are_passed_on_while_others_are_being_stored(
     assert len(world.events.receipts) == 2
     stored.set()
     await world.smsc.until(lambda: world.smsc.counts.delivered == 3)
+
+
+async def test_a_receipt_whose_answer_is_being_stored_is_not_looked_at_all_the_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is the database asked: there a slow one would cost a core."""
+    looks = 0
+    bring = Inbox.bring
+
+    async def counted(self: Inbox, carrier: str, events: CarrierEvents, now: float, sleep: Sleep) -> bool:
+        nonlocal looks
+        looks += 1
+        return await bring(self, carrier, events, now, sleep)
+
+    monkeypatch.setattr(Inbox, "bring", counted)
+    carrier = await world.start(slots=AllMine(1))
+    await world.send(carrier, "one")
+    await world.reported(1)
+    world.events.open.clear()
+    await world.send(carrier, "two")
+    await until(lambda: carrier.counters()["inbox_receipts"] == 2)
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert looks < 10
+    world.events.open.set()
+    await world.reported(2)
 
 
 async def test_a_backlog_is_not_sent_off_while_its_receipts_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
