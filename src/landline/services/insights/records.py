@@ -114,6 +114,19 @@ def _array(numbers: Iterable[int]) -> str:
     return "{" + ",".join(map(str, numbers)) + "}"
 
 
+_LOCK = 0x666F6C64  # "fold"
+_ALONE = (
+    "SELECT pg_try_advisory_xact_lock($1)"
+    " AND set_config('idle_in_transaction_session_timeout', '10s', true) IS NOT NULL"
+)
+"""Whoever stops before the end of its transaction, and stays connected, gives the lock back all the same."""
+
+
+async def folds_alone(connection: Connection) -> bool:
+    """Whether no other process folds, and none will until this transaction ends."""
+    return await connection.fetchval(_ALONE, _LOCK)
+
+
 async def fold(connection: Connection, limit: int, tags_per_hour: int) -> int:
     """Fold up to `limit` notes into their hours and days; how many they were."""
     return await connection.fetchval(_FOLD, limit, tags_per_hour)
