@@ -362,6 +362,13 @@ async def test_csv_comes_whole_however_long(
     assert dict(zip(head, everything, strict=True))["delivered"] == "2300"
 
 
+@pytest.mark.parametrize("by", ["tag", "tag,hour,number"])
+async def test_csv_of_nothing_is_its_head(app: Edge, by: str) -> None:
+    reply = await get(app, {"by": by, "format": "csv"})
+    assert reply.status == 200
+    assert parsed(reply) == [[*by.split(","), *COLUMNS]]
+
+
 async def test_csv_is_refused_as_json_is(app: Edge) -> None:
     for query in ({"from": "2001-01-01"}, {"continuationToken": "x"}, {"by": "no"}):
         reply = await get(app, {**query, "format": "csv"})

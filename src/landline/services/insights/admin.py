@@ -69,6 +69,7 @@ async def _csv(insights: Insights, name: str, resource: ResourceId, question: Qu
 
 async def _lines(insights: Insights, resource: ResourceId, question: Question) -> AsyncGenerator[bytes]:
     async with aclosing(insights.export(resource, question)) as groups:
-        yield table.header(question.by) + table.lines(question.by, await anext(groups, ()))
+        first = await anext(groups, None)  # never a tuple: CPython gh-128078
+        yield table.header(question.by) + table.lines(question.by, first or ())
         async for following in groups:
             yield table.lines(question.by, following)
