@@ -29,7 +29,6 @@ def routes(insights: Insights, clock: Clock, resolve: ResolveResource) -> list[R
             return await _csv(insights, request.params["name"], resource, asked.question)
         question = asked.question
         page = await insights.page(resource, question, after=asked.after, limit=asked.limit)
-        last = page.groups[-1].place if page.groups and page.more else None
         return json_response(
             200,
             wire.Insights(
@@ -38,7 +37,7 @@ def routes(insights: Insights, clock: Clock, resolve: ResolveResource) -> list[R
                 by=[each.value for each in question.by],
                 value=[table.insight(question.by, group.place, group.figures) for group in page.groups],
                 totals=table.insight((), (), page.totals),
-                continuation_token=None if last is None else requests.token(resource, question, last),
+                continuation_token=None if page.last is None else requests.token(resource, question, page.last),
             ),
         )
 
