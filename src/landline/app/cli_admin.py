@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,6 +191,15 @@ def show(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) ->
 
     table = Table(*columns, box=None, header_style="bold")
     for row in rows:
-        table.add_row(*(str(row.get(column) if row.get(column) is not None else "-") for column in columns))
+        table.add_row(*(on_one_line(row.get(column) if row.get(column) is not None else "-") for column in columns))
     # Into a file or a pipe nothing is folded: one row is one line.
     Console(width=None if sys.stdout.isatty() else 1000, highlight=False, markup=False).print(table)
+
+
+_RULES = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def on_one_line(value: object) -> str:
+    """`value` as text that tells the terminal nothing: customers write tags, phones texts, and carriers
+    reasons. What would move the cursor, colour or turn round what follows is shown as an escape."""
+    return _RULES.sub(lambda found: found[0].encode("unicode_escape").decode(), str(value))

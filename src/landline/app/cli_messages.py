@@ -9,7 +9,18 @@ from urllib.parse import urlencode
 
 from cyclopts import App, Parameter
 
-from landline.app.cli_admin import DEFAULT_RESOURCE, HERE, Json, Resource, Server, ask, resource_path, show, toll_free
+from landline.app.cli_admin import (
+    DEFAULT_RESOURCE,
+    HERE,
+    Json,
+    Resource,
+    Server,
+    ask,
+    on_one_line,
+    resource_path,
+    show,
+    toll_free,
+)
 from landline.core.errors import Refusal
 
 if TYPE_CHECKING:
@@ -139,7 +150,7 @@ def show_message(message_id: str, *, json: Json = False, server: Server = HERE) 
         print(jsonlib.dumps(told, indent=2))
         return
     steps = told.pop("steps")
-    print("  ".join(f"{name}: {value}" for name, value in told.items() if value is not None))
+    print("  ".join(f"{name}: {on_one_line(value)}" for name, value in told.items() if value is not None))
     show([_step(step) for step in steps], (*_OF_A_STEP, "particulars"), as_json=False)
 
 

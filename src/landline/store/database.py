@@ -17,7 +17,9 @@ class Connection(Protocol):
     """What `records` functions take: a connection (asyncpg's, typed), in a transaction when what they do must hold
     together."""
 
-    async def execute(self, sql: str, *arguments: object) -> str: ...
+    async def execute(self, sql: str, *arguments: object, timeout: float | None = None) -> str:
+        """`timeout`: seconds, where it is to be another than the pool's."""
+        ...
 
     async def executemany(self, sql: str, arguments: Iterable[Sequence[object]]) -> None: ...
 

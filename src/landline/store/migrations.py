@@ -10,6 +10,8 @@ from landline.core.errors import Refusal
 from landline.store.database import Connection, Database
 
 _LOCK = 0x6C616E64  # "land": one migrator at a time on one database
+_PATIENCE_S = 86_400.0
+"""An index of a hundred million rows takes longer than any other statement may."""
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _ROOTS = ("store", "services", "engines")
 
@@ -55,14 +57,14 @@ async def migrate(database: Database) -> list[str]:
     """
     applied: list[str] = []
     async with database.connection() as connection:
-        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK, timeout=_PATIENCE_S)
         try:
             await connection.execute(
                 "CREATE TABLE IF NOT EXISTS store_migrations (name text PRIMARY KEY, digest text NOT NULL)"
             )
             for migration in await pending(connection):
                 async with connection.transaction():
-                    await connection.execute(migration.sql)
+                    await connection.execute(migration.sql, timeout=_PATIENCE_S)
                     await connection.execute(
                         "INSERT INTO store_migrations (name, digest) VALUES ($1, $2)",
                         migration.name,

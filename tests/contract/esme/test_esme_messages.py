@@ -3,7 +3,7 @@
 import asyncio
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import smpp34
@@ -19,6 +19,7 @@ from landline.protocols.smpp.events import Answered, Unbound
 from landline.protocols.smpp.texts import Alphabet, LongStyle
 from landline.services.sms import records_esme, records_inbound
 from landline.services.sms.accounts import Settings
+from landline.services.sms.esme_sweep import EsmeSweep
 from landline.services.sms.service import Options, To
 
 ALWAYS, ON_FAILURE, ON_SUCCESS = 1, 2, 3
@@ -277,12 +278,63 @@ async def test_whose_a_message_is_is_known_until_it_has_ended(world: EsmeWorld) 
     before = time_ordered(world.clock.now() + timedelta(days=20), bytes(10))
     for ended in (False, True):
         async with world.database.connection() as connection:  # as the sweep does
-            await records_esme.forget_messages(connection, before)
+            await records_esme.forget_messages(connection, world.resource, UUID(int=0), before, limit=10)
         assert await world.database.fetchval("SELECT count(*) FROM sms_esme_messages") == (0 if ended else 1)
         if not ended:
             await world.end(process, await world.messages())
             assert (await client.receipt()).message_id == told
             await nothing_waits(world)
+
+
+async def test_receipts_come_while_what_is_old_is_being_forgotten(world: EsmeWorld) -> None:
+    old = time_ordered(world.clock.now() - timedelta(days=9), bytes(10))
+    async with world.database.transaction() as connection:
+        await connection.execute("INSERT INTO sms_esme_messages VALUES ($1, $2, 'customer', 1)", world.resource, old)
+    async with world.database.transaction() as connection:  # forgetting takes as long as this
+        await connection.execute("SELECT FROM sms_esme_messages FOR UPDATE")
+        process = await world.process()
+        client = await world.client(process, await world.account(process))
+        client.submit(b"hello", registered_delivery=ALWAYS)
+        told = await client.accepted()
+        await world.end(process, await world.messages())
+        assert (await client.receipt()).message_id == told
+
+
+async def test_what_is_old_is_dropped_portion_by_portion_and_what_is_not_is_left(world: EsmeWorld) -> None:
+    process = await world.process()
+    await world.account(process)
+    now = world.clock.now()
+    ids = [time_ordered(now - timedelta(days=days), bytes(10)) for days in (12, 11, 10, 9, 7, 1)]
+    async with world.database.transaction() as connection:
+        for resource in (world.resource, uuid4()):
+            for each in ids:
+                await connection.execute("INSERT INTO sms_esme_messages VALUES ($1, $2, 'customer', 1)", resource, each)
+        await connection.execute(  # not one that has not ended
+            "INSERT INTO sms_messages (resource_id, message_id, block_id, accepted_at, report_by, segments, state,"
+            " report_wanted, sender, recipient, carrier, body) VALUES ($1, $2, $2, $3, $3, 1, 0, true, '', '', '', '')",
+            world.resource,
+            ids[1],
+            now,
+        )
+        for each in ids:
+            await connection.execute(
+                "INSERT INTO sms_esme_out (resource_id, system_id, out_id, due_at, message_id, sender, recipient)"
+                " VALUES ($1, 'customer', $2, $3, $2, '', '')",
+                world.resource,
+                each,
+                now + timedelta(days=1),
+            )
+    for kept, left in ((5, ids[4:]), (1, ids[5:])):
+        sweep = EsmeSweep(world.database, world.clock, validity=timedelta(days=8), kept=kept, at_once=2)
+        await sweep.sweep(now)
+        rows = await world.database.fetch("SELECT out_id FROM sms_esme_out ORDER BY out_id")
+        assert [row["out_id"] for row in rows] == left
+    rows = await world.database.fetch("SELECT resource_id, message_id FROM sms_esme_messages")
+    found: dict[UUID, set[UUID]] = {}
+    for row in rows:
+        found.setdefault(row["resource_id"], set()).add(row["message_id"])
+    assert found.pop(world.resource) == {ids[1], ids[4], ids[5]}
+    assert list(found.values()) == [set(ids[4:])]
 
 
 async def test_a_text_that_two_processes_find_whole_is_sent_and_counted_once(world: EsmeWorld) -> None:

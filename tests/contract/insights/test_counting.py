@@ -305,6 +305,27 @@ async def test_tags_beyond_the_limit_of_an_hour_are_counted_together(
     assert await database.fetchval("SELECT count(*) FROM insights_tags") == 3
 
 
+async def test_a_message_is_counted_under_one_tag_however_many_fold(
+    database: Database, clock: DrivenClock, midnight: datetime
+) -> None:
+    insights = Insights(database, clock, tags_per_hour=2)
+    await store(database, insights, sent(midnight, tag="a", delivered=1))
+    await insights.fold()
+    await store(database, insights, sent(midnight, tag="c", pending=1))
+    async with database.analysis() as connection:  # another process, which has not committed yet
+        assert await records.folds_alone(connection)
+        assert await records.fold(connection, 100, 2) == 1
+        outcome = Tally()
+        outcome.ended(OURS, midnight, midnight, "SHOP", "c", US, "north", True, 2000, 2)
+        await store(database, insights, outcome, sent(midnight, tag="b", delivered=1))
+        await insights.fold()
+    await insights.fold()
+    assert await unfolded(database) == 0
+    found = await groups(insights, replace(around(midnight), by=(Dimension.TAG,)))
+    counted = {group.place: (group.figures.accepted, group.figures.delivered) for group in found}
+    assert counted == {("(other)",): (1, 1), ("a",): (1, 1), ("c",): (1, 1)}
+
+
 async def test_a_flood_of_tags_leaves_few_rows(database: Database, clock: DrivenClock, midnight: datetime) -> None:
     insights = Insights(database, clock, tags_per_hour=5)
     await store(database, insights, *(sent(midnight, tag=f"order {at}", delivered=1) for at in range(60)))

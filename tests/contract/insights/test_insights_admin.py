@@ -224,6 +224,23 @@ async def test_pages_of_any_size_are_the_whole(
         assert await pages(app, {**query, "pageSize": size}) == whole
 
 
+@pytest.mark.parametrize("by", ["carrier", "carrier,tag"])
+async def test_pages_go_on_behind_groups_that_came_to_nothing(
+    app: Edge, database: Database, insights: Insights, midnight: datetime, by: str
+) -> None:
+    await store(database, insights, sent(midnight, carrier="a", pending=1), sent(midnight, carrier="b", pending=1))
+    await insights.fold()
+    moved = Tally()
+    for carrier in ("a", "b"):
+        moved.moved(OURS, midnight, "SHOP", None, US, carrier, "c", 2)
+    await store(database, insights, moved, sent(midnight, carrier="d", delivered=1))
+    for _ in range(2):
+        for size in (1, 2, 3, 4):
+            found = await pages(app, yesterday(midnight, by=by, pageSize=size))
+            assert [(row["carrier"], row["accepted"]) for row in found] == [("c", 2), ("d", 1)]
+        await insights.fold()
+
+
 async def test_a_token_continues_its_own_question_only(
     app: Edge, database: Database, insights: Insights, midnight: datetime
 ) -> None:
@@ -360,6 +377,13 @@ async def test_csv_comes_whole_however_long(
     assert [line[0] for line in lines[1:]] == [f"{at:05}" for at in range(2300)]
     (head, everything) = parsed(await get(app, yesterday(midnight, format="csv")))
     assert dict(zip(head, everything, strict=True))["delivered"] == "2300"
+
+
+@pytest.mark.parametrize("by", ["tag", "tag,hour,number"])
+async def test_csv_of_nothing_is_its_head(app: Edge, by: str) -> None:
+    reply = await get(app, {"by": by, "format": "csv"})
+    assert reply.status == 200
+    assert parsed(reply) == [[*by.split(","), *COLUMNS]]
 
 
 async def test_csv_is_refused_as_json_is(app: Edge) -> None:

@@ -14,6 +14,7 @@ from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
 from landline.ports.sms_carrier import Arrival
 from landline.services.sms.model.pools import Pool
+from landline.services.sms.outgoing import Outgoing
 from landline.services.sms.service import Options, To
 from landline.store.database import Database
 
@@ -188,3 +189,19 @@ async def test_a_report_is_told_again_as_an_event_of_its_own(world: World) -> No
     [waiting] = await world.send(Options(report_wanted=True))
     with pytest.raises(Conflict):
         await world.gateway.outgoing.push([world.resource], waiting)
+
+
+@pytest.mark.parametrize("rows_read", [1, 2, 3, 7, 8, 20])
+async def test_reports_are_told_again_piece_by_piece_also_where_few_were_wanted(world: World, rows_read: int) -> None:
+    for wanted in (False, False, True, False, False, False, True):
+        await world.send(Options(report_wanted=wanted))
+    gateway = world.gateway
+    outgoing = Outgoing(world.database, world.clock, gateway.events, gateway.news, rows_read=rows_read)
+    span = world.clock.now() - timedelta(hours=1), world.clock.now() + timedelta(hours=1)
+    pushed, after = await outgoing.push_all(world.resource, *span, None)
+    calls = 1
+    while after is not None:
+        more, after = await outgoing.push_all(world.resource, *span, after)
+        pushed += more
+        calls += 1
+    assert (pushed, calls) == (2, -(-7 // rows_read))

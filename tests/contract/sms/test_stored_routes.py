@@ -314,3 +314,27 @@ async def test_the_thousandth_rule_is_the_last_and_may_still_be_changed(here: Pr
         await here.routing.put(Rule(name="another", carriers=(Choice("north"),)))
     await here.routing.put(Rule(name="rule7", carriers=(Choice("south"),), tags=("seven",)))
     assert await here.rule(SEATTLE, "seven") == "rule7"
+
+
+async def test_other_work_goes_on_while_routes_with_many_prefixes_are_read(database: Database, dsn: str) -> None:
+    process = Process(database, dsn, DrivenClock())
+    rules = [
+        Rule(name=f"rule{at}", carriers=(Choice("north"),), prefixes=tuple(f"+{at}{area:06}" for area in range(10_000)))
+        for at in range(10, 30)
+    ]
+    for rule in rules:
+        await process.routing.put(rule)
+    turns = 0
+
+    async def ids() -> dict[str, ResourceId]:  # the last that is asked for
+        nonlocal turns
+        turns = 0
+        return process.ids
+
+    process.routing._resources = ids
+    reading = asyncio.create_task(process.routing.router())
+    while not reading.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert (await reading).route(SHOP, OURS, "+10000001").rule == "rule10"
+    assert turns > 20

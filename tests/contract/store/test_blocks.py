@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from tests.support.rows import rows_read
 
 from landline.store.blocks import LEASE, Blocks
 from landline.store.database import Database
@@ -112,3 +113,16 @@ async def test_whoever_ends_leaves_what_it_holds_to_the_others_at_once(database:
     await opened(database, theirs, held=True)
     await ours.end(NOW)
     assert await theirs.claim(NOW, 10) == dict.fromkeys(blocks, True), "as after a crash: held"
+
+
+async def test_what_a_process_holds_is_found_without_reading_what_waits(database: Database):
+    await database.execute(
+        "INSERT INTO sms_blocks SELECT gen_random_uuid(), NULL, $1 FROM generate_series(1, 3000)", NOW
+    )
+    blocks = Blocks(database, "sms_blocks", uuid4())
+    block = await opened(database, blocks, held=True)
+    before = await rows_read(database, "sms_blocks")
+    assert await blocks.extend(NOW) == {block}
+    assert await blocks.forgotten({block}) == []
+    await blocks.end(NOW, uuid4())
+    assert await rows_read(database, "sms_blocks") - before < 100

@@ -1,5 +1,6 @@
 """Routing as a pure decision: what matches, which carrier is first, and that deciding again decides the same."""
 
+import tracemalloc
 from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID
@@ -119,6 +120,21 @@ def test_carriers_that_are_not_there_are_passed_over() -> None:
     assert routes.route(SHOP, OURS, PARIS) == routing.Route("half", ("east",))
     steps = routes.explain(SHOP, OURS, PARIS).steps
     assert [(step.rule, step.passed_over is None) for step in steps] == [("gone", False), ("half", True)]
+
+
+def test_prefixes_are_held_once_however_many_senders_have_rules_of_their_own() -> None:
+    senders = [f"+1800555{line:04d}" for line in range(200)]
+    own = [rule(sender[1:], senders=(sender,), prefixes=("+1425",), priority=50) for sender in senders]
+    table = rule("table", prefixes=tuple(f"+44{area:04d}" for area in range(6_000, 8_000)))
+    found = router(table, *own)
+    tracemalloc.start()
+    try:
+        routes = {found.route(SHOP, sender, number).rule for sender in senders for number in (LONDON, SEATTLE)}
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert routes == {"table", *(sender[1:] for sender in senders)}
+    assert held_bytes < 1_000_000
 
 
 def test_failover_goes_to_the_next_carrier_that_is_up_and_was_not_tried() -> None:

@@ -125,9 +125,12 @@ WITH RECURSIVE waits AS (
     ) next
 )
 DELETE FROM events_deliveries WHERE ctid = ANY(ARRAY(
-    SELECT d.ctid FROM waits JOIN events_deliveries d USING (resource_id, subscription_id)
-    WHERE d.next_at IS NOT NULL
-        AND NOT EXISTS (SELECT FROM events_subscriptions s WHERE s.subscription_id = waits.subscription_id)
+    SELECT d.ctid FROM waits CROSS JOIN LATERAL (
+        SELECT ctid FROM events_deliveries
+        WHERE resource_id = waits.resource_id AND subscription_id = waits.subscription_id AND next_at IS NOT NULL
+        LIMIT $1
+    ) d
+    WHERE NOT EXISTS (SELECT FROM events_subscriptions s WHERE s.subscription_id = waits.subscription_id)
     LIMIT $1))
 """
 

@@ -149,7 +149,14 @@ async def dead_letters(
     database: Database, resource: ResourceId, name: str | None, after: Position | None, limit: int
 ) -> list[Row]:
     """Up to `limit` dead letters (of the subscription `name`, or of all), the oldest first, after a position."""
-    conditions = "d.resource_id = $1 AND d.dead_at IS NOT NULL AND ($2::text IS NULL OR s.name = $2)"
+    conditions = "d.resource_id = $1 AND d.dead_at IS NOT NULL"
+    if name is None:
+        conditions += " AND $2::text IS NULL"
+    else:
+        conditions += (
+            " AND d.subscription_id = (SELECT subscription_id FROM events_subscriptions"
+            " WHERE resource_id = $1 AND name = $2)"
+        )
     if after is not None:
         conditions += " AND (d.dead_at, d.event_id, d.subscription_id) > ($4, $5, $6)"
     return await database.fetch(

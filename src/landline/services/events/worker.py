@@ -4,7 +4,7 @@ prunes what is old."""
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -58,6 +58,7 @@ class EventsWorker:
         self._poll = True
         self._rows_due: datetime | None = None
         self._prune_at: datetime | None = None
+        self._unpruned: Sequence[Callable[[datetime], Awaitable[int]]] = ()
         self._closing = False
         self._ended = asyncio.Event()
         self._adopted: OrderedDict[UUID, None] = OrderedDict()
@@ -185,12 +186,20 @@ class EventsWorker:
             self._rows_due = due  # this very turn heeds it: nobody is to be rung
 
     async def _prune(self, now: datetime) -> None:
+        """A portion of each kind; whatever had more comes again at once, and only that."""
+        prunes = self._unpruned or (self._prune_delivered, self._prune_dead, self._prune_gone)
+        self._unpruned = [prune for prune in prunes if await prune(now) >= _PRUNE_ROWS]
+        self._prune_at = now if self._unpruned else now + _PRUNE_EVERY
+
+    async def _prune_delivered(self, now: datetime) -> int:
         oldest = time_ordered(now - self._keep_delivered, bytes(10))
-        deleted = await records.prune_delivered(self._events.database, oldest, _PRUNE_ROWS)
-        dead = await records.prune_dead(self._events.database, now - self._keep_dead, _PRUNE_ROWS)
-        gone = await records.prune_gone(self._events.database, _PRUNE_ROWS)
-        more = max(deleted, dead, gone) >= _PRUNE_ROWS
-        self._prune_at = now if more else now + _PRUNE_EVERY
+        return await records.prune_delivered(self._events.database, oldest, _PRUNE_ROWS)
+
+    async def _prune_dead(self, now: datetime) -> int:
+        return await records.prune_dead(self._events.database, now - self._keep_dead, _PRUNE_ROWS)
+
+    async def _prune_gone(self, _now: datetime) -> int:
+        return await records.prune_gone(self._events.database, _PRUNE_ROWS)
 
     async def _ring_often(self) -> None:
         while True:

@@ -29,7 +29,6 @@ def routes(insights: Insights, clock: Clock, resolve: ResolveResource) -> list[R
             return await _csv(insights, request.params["name"], resource, asked.question)
         question = asked.question
         page = await insights.page(resource, question, after=asked.after, limit=asked.limit)
-        last = page.groups[-1].place if page.groups and page.more else None
         return json_response(
             200,
             wire.Insights(
@@ -38,7 +37,7 @@ def routes(insights: Insights, clock: Clock, resolve: ResolveResource) -> list[R
                 by=[each.value for each in question.by],
                 value=[table.insight(question.by, group.place, group.figures) for group in page.groups],
                 totals=table.insight((), (), page.totals),
-                continuation_token=None if last is None else requests.token(resource, question, last),
+                continuation_token=None if page.last is None else requests.token(resource, question, page.last),
             ),
         )
 
@@ -69,6 +68,7 @@ async def _csv(insights: Insights, name: str, resource: ResourceId, question: Qu
 
 async def _lines(insights: Insights, resource: ResourceId, question: Question) -> AsyncGenerator[bytes]:
     async with aclosing(insights.export(resource, question)) as groups:
-        yield table.header(question.by) + table.lines(question.by, await anext(groups, ()))
+        first = await anext(groups, None)  # never a tuple: CPython gh-128078
+        yield table.header(question.by) + table.lines(question.by, first or ())
         async for following in groups:
             yield table.lines(question.by, following)

@@ -44,11 +44,12 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Groups in the order of their places, the figures of all groups together, and whether more groups follow."""
+    """Groups in the order of their places, the figures of all groups together, and the place behind which more groups
+    follow, None at the end."""
 
     groups: list[Group]
     totals: Figures
-    more: bool
+    last: Place | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,19 @@ def _array(numbers: Iterable[int]) -> str:
     return "{" + ",".join(map(str, numbers)) + "}"
 
 
+_LOCK = 0x666F6C64  # "fold"
+_ALONE = (
+    "SELECT pg_try_advisory_xact_lock($1)"
+    " AND set_config('idle_in_transaction_session_timeout', '10s', true) IS NOT NULL"
+)
+"""Whoever stops before the end of its transaction, and stays connected, gives the lock back all the same."""
+
+
+async def folds_alone(connection: Connection) -> bool:
+    """Whether no other process folds, and none will until this transaction ends."""
+    return await connection.fetchval(_ALONE, _LOCK)
+
+
 async def fold(connection: Connection, limit: int, tags_per_hour: int) -> int:
     """Fold up to `limit` notes into their hours and days; how many they were."""
     return await connection.fetchval(_FOLD, limit, tags_per_hour)
@@ -125,9 +138,9 @@ async def page(
     """Up to `limit` groups behind the place `after`, and the totals, all of one instant."""
     query = _Query(resource, question)
     rows = await connection.fetch(query.page(after, limit + 1), *query.arguments)
-    groups = [_group(row, query.keys) for row in rows if not row["total"]]
-    totals = next((_figures(row) for row in rows if row["total"]), Figures())
-    return Page(groups[:limit], totals, len(groups) > limit)
+    totals = _figures(rows.pop())
+    last = tuple(rows[limit - 1][key] for key in query.keys) if len(rows) > limit else None
+    return Page([_group(row, query.keys) for row in rows[:limit] if row["cells"]], totals, last)
 
 
 async def declare(connection: Connection, resource: ResourceId, question: Question) -> None:
@@ -165,6 +178,10 @@ async def prune(connection: Connection, first_hour: int, first_day: int, limit: 
     return any(int(tag.rpartition(" ")[2]) >= limit for tag in tags)
 
 
+_UNNESTED = "unnest(source.cells, source.counts) AS c (cell, count)"
+_CELLS = f"FROM source CROSS JOIN LATERAL {_UNNESTED}"
+
+
 class _Query:
     """A question as SQL: everything in its range, unfolded notes too, summed up by group and cell."""
 
@@ -176,56 +193,67 @@ class _Query:
         self._kinds = ["integer" if each in (Dimension.HOUR, Dimension.DAY) else "text" for each in question.by]
         condition = "".join(f" AND {_COLUMNS[each]} = {self._argument(value)}" for each, value in question.where)
         hours, days = self._columns(question, _OF_HOURS), self._columns(question, _OF_DAYS)
-        self._summed = f"""
-WITH source AS (
+        self._source = f"""source AS (
     SELECT {hours} cells, counts FROM insights_hours
     WHERE resource_id = $1 AND (hour >= $2 AND hour < $3 OR hour >= $4 AND hour < $5){condition}
     UNION ALL
     SELECT {days} cells, counts FROM insights_days WHERE resource_id = $1 AND day >= $6 AND day < $7{condition}
     UNION ALL
     SELECT {hours} cells, counts FROM insights_deltas WHERE resource_id = $1 AND hour >= $8 AND hour < $9{condition}
-),
-summed AS MATERIALIZED (
-    SELECT {self._listed()} cell, sum(count)::bigint AS count
-    FROM source CROSS JOIN LATERAL unnest(source.cells, source.counts) AS c (cell, count)
-    GROUP BY {self._listed()} cell HAVING sum(count) <> 0
 )
 """
 
     def page(self, after: Place | None, limit: int) -> str:
-        """Rows (total, keys, cells, counts): up to `limit` groups in order, and one row, `total`, of all of them."""
-        totals = (
-            f"SELECT true AS total, {''.join(f'NULL::{kind} AS {key}, ' for key, kind in self._typed())}"
-            "array_agg(cell) AS cells, array_agg(count) AS counts"
-            " FROM (SELECT cell, sum(count)::bigint AS count FROM summed GROUP BY cell) AS every"
-        )
+        """Rows (total, keys, cells, counts): up to `limit` groups in order, those that came to nothing without cells,
+        and at last one row, `total`, of all of them.
+
+        The groups of one dimension are few: all are summed up at once. Of several there may be as many as rows: then
+        only those that are shown are summed up, each by itself."""
         if not self.keys:
-            return f"{self._summed} {totals}"
+            return f"WITH {self._source} {self._totals(_CELLS)}"
         keys = ", ".join(self.keys)
         behind = ""
         if after is not None:
             values = [f"{self._argument(value)}::{kind}" for value, kind in zip(after, self._kinds, strict=True)]
             behind = f"WHERE ({keys}) > ({', '.join(values)})"
+        few = len(self.keys) == 1
+        picked = "source" if few else f"(SELECT {keys}, cells, counts FROM source JOIN shown USING ({keys})) AS source"
+        summed = (
+            f"summed AS MATERIALIZED (SELECT {keys}, cell, sum(count)::bigint AS count"
+            f" FROM {picked} CROSS JOIN LATERAL {_UNNESTED} GROUP BY {keys}, cell HAVING sum(count) <> 0)"
+        )
+        shown = (
+            f"shown AS MATERIALIZED (SELECT DISTINCT {keys} FROM {'summed' if few else 'source'} {behind}"
+            f" ORDER BY {keys} LIMIT {self._argument(limit)})"
+        )
         return (
-            f"{self._summed}, shown AS ("
-            f" SELECT DISTINCT {keys} FROM summed {behind} ORDER BY {keys} LIMIT {self._argument(limit)})"
-            f" SELECT false AS total, {keys}, array_agg(cell) AS cells, array_agg(count) AS counts"
-            f" FROM summed JOIN shown USING ({keys}) GROUP BY {keys} UNION ALL {totals} ORDER BY total, {keys}"
+            f"WITH {self._source}, {f'{summed}, {shown}' if few else f'{shown}, {summed}'}"
+            f" SELECT false AS total, {keys}, array_agg(cell) FILTER (WHERE cell IS NOT NULL) AS cells,"
+            f" array_agg(count) FILTER (WHERE cell IS NOT NULL) AS counts"
+            f" FROM shown LEFT JOIN summed USING ({keys}) GROUP BY {keys}"
+            f" UNION ALL {self._totals('FROM summed' if few else _CELLS)} ORDER BY total, {keys}"
+        )
+
+    def _totals(self, cells: str) -> str:
+        return (
+            f"SELECT true AS total, {''.join(f'NULL::{kind} AS {key}, ' for key, kind in self._typed())}"
+            "array_agg(cell) AS cells, array_agg(count) AS counts"
+            f" FROM (SELECT cell, sum(count)::bigint AS count {cells} GROUP BY cell HAVING sum(count) <> 0) AS every"
         )
 
     def everything(self) -> str:
         """Rows (keys, cells, counts) of all groups in order; without keys one row."""
         tail = f" GROUP BY {', '.join(self.keys)} ORDER BY {', '.join(self.keys)}" if self.keys else ""
+        listed = "".join(f"{key}, " for key in self.keys)
         return (
-            f"{self._summed} SELECT {self._listed()} array_agg(cell) AS cells, array_agg(count) AS counts FROM summed"
-            f"{tail}"
+            f"WITH {self._source}, summed AS ("
+            f" SELECT {listed} cell, sum(count)::bigint AS count {_CELLS} GROUP BY {listed} cell"
+            f" HAVING sum(count) <> 0)"
+            f" SELECT {listed} array_agg(cell) AS cells, array_agg(count) AS counts FROM summed{tail}"
         )
 
     def _columns(self, question: Question, of: dict[Dimension, str]) -> str:
         return "".join(f"{of[each]} AS {key}, " for each, key in zip(question.by, self.keys, strict=True))
-
-    def _listed(self) -> str:
-        return "".join(f"{key}, " for key in self.keys)
 
     def _typed(self) -> list[tuple[str, str]]:
         return list(zip(self.keys, self._kinds, strict=True))

@@ -81,8 +81,11 @@ class Insights:
             self._exports -= 1
 
     async def fold(self) -> bool:
-        """Fold what has been counted; whether there may be more. Any number of processes may do it at once."""
+        """Fold what has been counted; whether there may be more. Any number of processes may try, and one at a time
+        does: another might count as `(other)` what belongs to a tag that is being named."""
         async with self._database.analysis() as connection:
+            if not await records.folds_alone(connection):
+                return False
             return await records.fold(connection, FOLD_ROWS, self._tags_per_hour) >= FOLD_ROWS
 
     async def prune(self) -> bool:

@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from landline.core.errors import Unavailable
-from landline.core.ids import ResourceId, time_ordered
+from landline.core.ids import ResourceId
 from landline.ports.clock import Clock
 from landline.ports.esme_gateway import Customers, Delivered, ReportOut, TextOut
 from landline.services.sms import accounts
@@ -21,6 +21,7 @@ from landline.services.sms import records_esme as records
 from landline.services.sms.accounts import Accounts
 from landline.services.sms.esme import Esme
 from landline.services.sms.esme_out import WAITING, EsmeOut
+from landline.services.sms.esme_sweep import EsmeSweep
 from landline.services.sms.model import esme as model
 from landline.store.changes import Changes
 from landline.store.database import Database, Record
@@ -39,9 +40,6 @@ _LEASE = timedelta(seconds=60)
 _RETRY = timedelta(seconds=1)
 _LOOK = timedelta(minutes=5)
 """How often to look for what no news told of."""
-_SWEEP = timedelta(minutes=10)
-_MESSAGES_KEPT = timedelta(days=8)
-"""How long query_sm knows a message, and a receipt may come."""
 
 
 @dataclass(slots=True)
@@ -92,8 +90,7 @@ class EsmeWorker:
         self._accounts = accounts_
         self._customers = customers
         self._owner = owner
-        self._validity = validity
-        self._kept = kept
+        self._sweep = EsmeSweep(database, clock, validity=validity, kept=kept)
         self._alarm = clock.alarm()
         self._lanes: dict[str, _Lane] = {}
         self._woken: set[str] = set()
@@ -102,7 +99,6 @@ class EsmeWorker:
         self._in_hand = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._sweep_at = clock.now()
         esme.on_bound = self._bound
         out.on_waiting = self._wake
         out.receives = customers.receivers
@@ -129,6 +125,7 @@ class EsmeWorker:
         """Work until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._sweep.run())
                 while True:
                     await self._alarm.wait(await self._turn(group))
         finally:
@@ -166,7 +163,6 @@ class EsmeWorker:
         try:
             await self._check_accounts()
             await self._settle()
-            await self._sweep()
             return await self._claim(group)
         except Unavailable as error:
             log.warning("sms.esme_worker_put_off", reason=error.message)
@@ -229,18 +225,6 @@ class EsmeWorker:
             lane.paused_until = now + model.put_off(lane.failures)
             lane.failures += 1
 
-    async def _sweep(self) -> None:
-        """Give up what nobody came for."""
-        now = self._clock.now()
-        if now < self._sweep_at:
-            return
-        async with self._database.connection() as connection:
-            given_up = await records.give_up(connection, _first_id(now - self._validity), self._kept)
-            await records.forget_messages(connection, _first_id(now - _MESSAGES_KEPT))
-        for system_id, count in given_up.items():
-            log.warning("sms.esme_given_up", system_id=system_id, count=count)
-        self._sweep_at = now + _SWEEP
-
     async def _claim(self, group: asyncio.TaskGroup) -> datetime:
         now = self._clock.now()
         woken, self._woken = self._woken, set()
@@ -249,7 +233,7 @@ class EsmeWorker:
         self._lanes = {
             key: self._lanes.get(key) or _Lane(account.resource, key, None, now) for key, account in receiving.items()
         }
-        until = self._sweep_at
+        until = now + _LOOK
         try:
             for key, lane in self._lanes.items():
                 if key in woken or (lane.next_at is not None and lane.next_at <= now):
@@ -301,8 +285,3 @@ def _delivery(row: Record) -> ReportOut | TextOut:
         parts=tuple(row["parts"] or ()),
         error=model.receipt_error(row["delivered"], row["code"]),
     )
-
-
-def _first_id(at: datetime) -> UUID:
-    """The least id of that instant."""
-    return time_ordered(at, bytes(10))

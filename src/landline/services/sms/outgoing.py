@@ -18,6 +18,8 @@ from landline.services.sms.news import News
 from landline.store.database import Database, Record
 
 _AT_ONCE = 500
+_ROWS_READ = 20_000
+"""As a page of the search reads."""
 _FIRST = datetime.fromtimestamp(0, UTC)
 """Before it ids have no time (RFC 9562 §5.7)."""
 
@@ -25,7 +27,11 @@ _FIRST = datetime.fromtimestamp(0, UTC)
 class Outgoing:
     """See the module. Messages are named by their public ids."""
 
-    def __init__(self, database: Database, clock: Clock, events: Events, news: News) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, events: Events, news: News, *, rows_read: int = _ROWS_READ
+    ) -> None:
+        """`rows_read`: how many messages a call of `push_all` looks at, at most."""
+        self._rows_read = rows_read
         self._database = database
         self._clock = clock
         self._events = events
@@ -52,7 +58,8 @@ class Outgoing:
     ) -> tuple[int, str | None]:
         """Tell the reports of messages accepted from `since` on and before `until` again, of those that wanted one.
 
-        Up to 500 of them: how many, and where to go on (`after`), None at the end. Raises `Invalid`.
+        Up to 500 of them, and of a bounded piece, in which there may be none: how many, and where to go on (`after`),
+        None at the end. Raises `Invalid`.
         """
         if not since < until:
             raise Invalid("since is not before until.", target="since")
@@ -63,10 +70,11 @@ class Outgoing:
             except ValueError:
                 raise Invalid("after is none that an answer gave.", target="after") from None
         async with self._database.connection() as connection:
-            ended = await records.ended_between(connection, resource, first, end, _AT_ONCE + 1)
-        await self._emit(ended[:_AT_ONCE])
-        more = str(ended[_AT_ONCE]["message_id"]) if len(ended) > _AT_ONCE else None
-        return len(ended[:_AT_ONCE]), more
+            ended, following = await records.ended_between(
+                connection, resource, first, end, _AT_ONCE, rows_read=self._rows_read
+            )
+        await self._emit(ended)
+        return len(ended), None if following is None else str(following)
 
     async def _find(self, resources: Sequence[ResourceId], public_id: str) -> Record:
         message_id = messages.parse_public_id(public_id)

@@ -176,16 +176,32 @@ async def find(connection: Connection, resources: Sequence[UUID], message_id: UU
     )
 
 
-async def ended_between(connection: Connection, resource: UUID, first: UUID, end: UUID, limit: int) -> list[Record]:
-    """Ended messages that wanted reports, from the id `first` on and before `end`, in the order they were accepted."""
-    return await connection.fetch(
-        "SELECT * FROM sms_messages WHERE resource_id = $1 AND message_id >= $2 AND message_id < $3"
-        f" AND state >= {int(State.DELIVERED)} AND report_wanted ORDER BY message_id LIMIT $4",
+async def ended_between(
+    connection: Connection, resource: UUID, first: UUID, end: UUID, limit: int, *, rows_read: int
+) -> tuple[list[Record], UUID | None]:
+    """Up to `limit` ended messages that wanted reports, of the first `rows_read` from the id `first` on and before
+    `end`, in the order they were accepted; and where to go on, None at the end."""
+    found = await connection.fetch(
+        "SELECT * FROM (SELECT * FROM sms_messages WHERE resource_id = $1 AND message_id >= $2 AND message_id < $3"
+        "  ORDER BY message_id LIMIT $5) AS piece"
+        f" WHERE state >= {int(State.DELIVERED)} AND report_wanted ORDER BY message_id LIMIT $4",
         resource,
         first,
         end,
-        limit,
+        limit + 1,
+        rows_read,
     )
+    if len(found) > limit:
+        return found[:limit], found[limit]["message_id"]
+    following = await connection.fetchval(
+        "SELECT message_id FROM sms_messages WHERE resource_id = $1 AND message_id >= $2 AND message_id < $3"
+        " ORDER BY message_id OFFSET $4 LIMIT 1",
+        resource,
+        first,
+        end,
+        rows_read,
+    )
+    return found, following
 
 
 async def submissions_of(connection: Connection, block: UUID, message_id: UUID) -> list[Record]:

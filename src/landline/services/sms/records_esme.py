@@ -347,40 +347,64 @@ async def release(connection: Connection, owners: Collection[UUID], now: datetim
     return {row["system_id"] for row in rows}
 
 
-async def give_up(connection: Connection, before: UUID, kept: int) -> dict[str, int]:
-    """Delete what is older than the id `before`, and of each account all but the latest `kept`; how many of each."""
-    rows = await connection.fetch(
-        "DELETE FROM sms_esme_out o USING sms_esme_accounts a, LATERAL ("
-        " SELECT out_id FROM sms_esme_out w WHERE w.resource_id = a.resource_id AND w.system_id = a.system_id"
-        " ORDER BY out_id DESC OFFSET $1 LIMIT 1) AS last"
-        " WHERE o.resource_id = a.resource_id AND o.system_id = a.system_id AND o.out_id <= last.out_id"
-        " RETURNING o.system_id",
-        kept,
+async def latest(connection: Connection, resource: ResourceId, system_id: str, count: int) -> UUID | None:
+    """The oldest of the latest `count` that wait for an account; None when they are fewer."""
+    return await connection.fetchval(
+        "SELECT out_id FROM sms_esme_out WHERE resource_id = $1 AND system_id = $2 ORDER BY out_id DESC"
+        " OFFSET $3 LIMIT 1",
+        resource,
+        system_id,
+        count - 1,
     )
-    rows += await connection.fetch(
-        "DELETE FROM sms_esme_out o USING sms_esme_accounts a WHERE o.resource_id = a.resource_id"
-        " AND o.system_id = a.system_id AND o.out_id < $1 RETURNING o.system_id",
+
+
+async def give_up(connection: Connection, resource: ResourceId, system_id: str, before: UUID, *, limit: int) -> int:
+    """Delete up to `limit` of what waits for an account and is older than the id `before`; how many it were."""
+    tag = await connection.execute(
+        "DELETE FROM sms_esme_out WHERE (resource_id, system_id, out_id) IN ("
+        " SELECT resource_id, system_id, out_id FROM sms_esme_out"
+        " WHERE resource_id = $1 AND system_id = $2 AND out_id < $3 ORDER BY out_id LIMIT $4)",
+        resource,
+        system_id,
         before,
+        limit,
     )
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row["system_id"]] = counts.get(row["system_id"], 0) + 1
-    return counts
+    return int(tag.rpartition(" ")[2])
 
 
-async def forget_messages(connection: Connection, before: UUID) -> None:
-    """Forget whose the messages older than the id `before` were, but for those that have not ended."""
-    # Resource by resource, as the key has it: the recursion steps from each to the next.
-    await connection.execute(
+async def resources(connection: Connection) -> list[ResourceId]:
+    """Those whose messages are remembered."""
+    # From each to the next, as the key has it.
+    rows = await connection.fetch(
         "WITH RECURSIVE resource AS ("
         " (SELECT resource_id FROM sms_esme_messages ORDER BY resource_id LIMIT 1) UNION ALL"
         " SELECT (SELECT m.resource_id FROM sms_esme_messages m WHERE m.resource_id > r.resource_id"
         "  ORDER BY m.resource_id LIMIT 1) FROM resource r WHERE r.resource_id IS NOT NULL)"
-        " DELETE FROM sms_esme_messages e USING resource r WHERE e.resource_id = r.resource_id AND e.message_id < $1"
-        " AND NOT EXISTS (SELECT FROM sms_messages m WHERE m.resource_id = e.resource_id"
-        f"  AND m.message_id = e.message_id AND m.state < {int(State.DELIVERED)})",
-        before,
+        " SELECT resource_id FROM resource WHERE resource_id IS NOT NULL"
     )
+    return [ResourceId(row["resource_id"]) for row in rows]
+
+
+async def forget_messages(
+    connection: Connection, resource: ResourceId, after: UUID, before: UUID, *, limit: int
+) -> UUID | None:
+    """Of the first `limit` messages behind the id `after` and older than `before`, forget whose they were, but for
+    those that have not ended; the last of them, or None where there are no more."""
+    row = await connection.fetchrow(
+        "WITH seen AS MATERIALIZED (SELECT message_id FROM sms_esme_messages"
+        "  WHERE resource_id = $1 AND message_id > $2 AND message_id < $3 ORDER BY message_id LIMIT $4),"
+        " forgotten AS (DELETE FROM sms_esme_messages e USING seen s"
+        "  WHERE e.resource_id = $1 AND e.message_id = s.message_id"
+        "  AND NOT EXISTS (SELECT FROM sms_messages m WHERE m.resource_id = $1"
+        f"   AND m.message_id = s.message_id AND m.state < {int(State.DELIVERED)}))"
+        " SELECT (SELECT count(*) FROM seen) AS read,"
+        "  (SELECT message_id FROM seen ORDER BY message_id DESC LIMIT 1) AS last",
+        resource,
+        after,
+        before,
+        limit,
+    )
+    return row["last"] if row is not None and row["read"] == limit else None
 
 
 def _columns(account: EsmeAccount) -> tuple[object, ...]:

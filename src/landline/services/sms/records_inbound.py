@@ -137,9 +137,11 @@ async def opt_in(connection: Connection, resource: ResourceId, sender: str, reci
     )
 
 
-async def find(connection: Connection, message_id: UUID) -> Record | None:
-    """The received text."""
-    return await connection.fetchrow("SELECT * FROM sms_inbound WHERE message_id = $1", message_id)
+async def find(connection: Connection, resources: Sequence[UUID], message_id: UUID) -> Record | None:
+    """The received text, if it belongs to one of `resources`."""
+    return await connection.fetchrow(
+        "SELECT * FROM sms_inbound WHERE resource_id = ANY($1) AND message_id = $2", resources, message_id
+    )
 
 
 async def brought(connection: Connection, carrier: str, key: str) -> Record | None:

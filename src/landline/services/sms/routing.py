@@ -1,6 +1,7 @@
 """The routing rules in force: those of the configuration, and over them those set over the admin API, cached until they
 change in any process."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Literal
 
@@ -130,9 +131,11 @@ class Routing:
         log.info("sms.route_deleted", route=name)
 
     async def _stored(self) -> dict[str, Rule]:
+        return _decoded(await self._texts())
+
+    async def _texts(self) -> list[str]:
         async with self._database.connection() as connection:
-            rules = [_RULE.decode(stored) for stored in await records_routing.routes(connection)]
-        return {rule.name: rule for rule in rules}
+            return await records_routing.routes(connection)
 
     def _forget(self, _key: str | None) -> None:
         self._version += 1
@@ -140,16 +143,24 @@ class Routing:
 
     async def _load_for(self, callers: list[None]) -> list[Router]:
         version = self._version
-        rules = {**self._configured, **await self._stored()}
-        router = Router(
-            list(rules.values()),
-            carriers=self._carriers,
-            defaults=self._defaults,
-            resources=await self._resources(),
-            country=self._country,
-        )
+        # Compiling a million prefixes takes a second, in which everything else goes on.
+        router = await asyncio.to_thread(self._compiled, await self._texts(), await self._resources())
         if router.missing:
             log.warning("sms.routes_without_carriers", routes=sorted(router.missing))
         if version == self._version and self._changes.trusted:  # nothing changed while we read
             self._cached = router
         return [router] * len(callers)
+
+    def _compiled(self, stored: Sequence[str], resources: Mapping[str, ResourceId]) -> Router:
+        return Router(
+            list({**self._configured, **_decoded(stored)}.values()),
+            carriers=self._carriers,
+            defaults=self._defaults,
+            resources=resources,
+            country=self._country,
+        )
+
+
+def _decoded(stored: Sequence[str]) -> dict[str, Rule]:
+    rules = [_RULE.decode(each) for each in stored]
+    return {rule.name: rule for rule in rules}

@@ -43,7 +43,7 @@ class Timelines:
                 if State(row["state"]) is State.QUEUED and steps[-1]["what"] in _IN_HAND:
                     head |= self._waits(row["carrier"])
             else:
-                row = await records_inbound.find(connection, message_id)
+                row = await records_inbound.find(connection, resources, message_id)
                 if row is None:
                     raise _unknown()
                 steps = _inbound_steps(row)

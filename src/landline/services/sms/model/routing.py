@@ -162,26 +162,36 @@ class _Spread:
         return route
 
 
-class _Candidates:
-    """The rules that match a resource, sender and tag, by what they say of the recipient; the first index wins."""
+class _Condition:
+    """One condition of all rules: which of them a value fulfils. Rules are bits, by their places in the order."""
 
-    __slots__ = ("by_country", "by_prefix", "lengths", "otherwise", "spreads")
+    __slots__ = ("by_value", "otherwise")
 
-    def __init__(self, spreads: Sequence[_Spread]) -> None:
-        self.spreads = spreads
-        self.by_prefix: dict[str, int] = {}
-        self.by_country: dict[str, int] = {}
-        self.otherwise = len(spreads)
-        for index, spread in enumerate(spreads):
-            rule = spread.rule
-            if not rule.prefixes and not rule.countries:
-                self.otherwise = index
-                break
-            for prefix in rule.prefixes:
-                self.by_prefix.setdefault(prefix, index)
-            for country in rule.countries:
-                self.by_country.setdefault(country, index)
-        self.lengths = sorted({len(prefix) for prefix in self.by_prefix})
+    def __init__(self) -> None:
+        self.by_value: dict[object, int] = {}
+        self.otherwise = 0
+        """The rules without it: every value will do."""
+
+    def add(self, bit: int, values: Iterable[object], *, stated: bool) -> None:
+        if not stated:
+            self.otherwise |= bit
+        for value in values:
+            self.by_value[value] = self.by_value[value] | bit if value in self.by_value else bit
+
+    def fulfilled(self, value: object) -> int:
+        return self.by_value.get(value, 0) | self.otherwise
+
+
+class _Candidates(Struct, frozen=True):
+    """Rules that match a resource, sender and tag, and what is to be asked of the recipient to tell which decides."""
+
+    rules: int
+    """Their bits, none behind the first that matches any recipient."""
+    anywhere: int
+    """The bit of that one."""
+    lengths: tuple[int, ...]
+    """Of their prefixes."""
+    by_country: bool
 
 
 class Router:
@@ -209,11 +219,21 @@ class Router:
         for rule in self.rules:
             if rule.name not in self.missing:
                 self._spreads.append(_Spread(rule, _present(rule, carriers)))
-        kept = [spread.rule for spread in self._spreads]
-        self._resources = {resources[name] for rule in kept for name in rule.resources if name in resources}
-        self._senders = {sender for rule in kept for sender in rule.senders}
-        self._tags: set[str | None] = {tag for rule in kept for tag in rule.tags}
-        self._candidates: dict[tuple[ResourceId | None, str | None, str | None], _Candidates] = {}
+        self._by_resource, self._by_sender, self._by_tag = _Condition(), _Condition(), _Condition()
+        self._by_prefix, self._by_country = _Condition(), _Condition()
+        for index, spread in enumerate(self._spreads):
+            self._compile(1 << index, spread.rule)
+        self._candidates: dict[int, _Candidates] = {}
+
+    def _compile(self, bit: int, rule: Rule) -> None:
+        """Once for all resources, senders and tags: rules may have thousands of prefixes, and senders rules each."""
+        ids = [self._ids[name] for name in rule.resources if name in self._ids]
+        self._by_resource.add(bit, ids, stated=bool(rule.resources))
+        self._by_sender.add(bit, rule.senders, stated=bool(rule.senders))
+        self._by_tag.add(bit, rule.tags, stated=bool(rule.tags))
+        somewhere = bool(rule.prefixes or rule.countries)
+        self._by_prefix.add(bit, rule.prefixes, stated=somewhere)
+        self._by_country.add(bit, rule.countries, stated=somewhere)
 
     def route(
         self,
@@ -235,30 +255,26 @@ class Router:
         owned_carrier: str | None = None,
     ) -> list[Route]:
         """What `route` says for each of `recipients`, in order."""
-        key = (
-            resource if resource in self._resources else None,
-            sender if sender in self._senders else None,
-            tag if tag in self._tags else None,
-        )
-        found = self._candidates.get(key)
-        if found is None:
-            found = self._gather(*key)
+        matching = self._by_resource.fulfilled(resource) & self._by_sender.fulfilled(sender)
+        matching &= self._by_tag.fulfilled(tag)
+        found = self._candidates.get(matching) or self._gather(matching)
         unruled = self._default if owned_carrier is None else Route(NUMBER_RULE, (owned_carrier,))
-        if not found.spreads:
+        if not found.rules:
             return [unruled for _ in recipients]
+        prefixes, countries = self._by_prefix.by_value, self._by_country.by_value
         routes: list[Route] = []
         for recipient in recipients:
-            index = found.otherwise
+            deciding = found.anywhere
             for length in found.lengths:
-                index = min(found.by_prefix.get(recipient[:length], index), index)
+                deciding |= prefixes.get(recipient[:length], 0)
             if found.by_country:
-                index = min(found.by_country.get(self._country(recipient) or "", index), index)
-            if index == len(found.spreads):
+                deciding |= countries.get(self._country(recipient), 0)
+            deciding &= found.rules
+            if not deciding:
                 routes.append(unruled)
-            elif owned_carrier is None:
-                routes.append(found.spreads[index].route(recipient))
-            else:
-                routes.append(found.spreads[index].after(owned_carrier))
+                continue
+            spread = self._spreads[(deciding & -deciding).bit_length() - 1]
+            routes.append(spread.route(recipient) if owned_carrier is None else spread.after(owned_carrier))
         return routes
 
     @staticmethod
@@ -302,11 +318,17 @@ class Router:
         anywhere = not rule.prefixes and not rule.countries
         return anywhere or recipient.startswith(rule.prefixes) or self._country(recipient) in rule.countries
 
-    def _gather(self, resource: ResourceId | None, sender: str | None, tag: str | None) -> _Candidates:
-        matching = [spread for spread in self._spreads if self._passed_over(spread.rule, resource, sender, tag) is None]
+    def _gather(self, matching: int) -> _Candidates:
+        everywhere = matching & self._by_prefix.otherwise
+        anywhere = everywhere & -everywhere
+        if anywhere:
+            matching &= (anywhere << 1) - 1
+        rules = [spread.rule for index, spread in enumerate(self._spreads) if matching >> index & 1]
+        lengths = {len(prefix) for rule in rules for prefix in rule.prefixes}
         if len(self._candidates) >= self._remembered:
             self._candidates.clear()
-        found = self._candidates[resource, sender, tag] = _Candidates(matching)
+        found = _Candidates(matching, anywhere, tuple(lengths), any(rule.countries for rule in rules))
+        self._candidates[matching] = found
         return found
 
 

@@ -1,0 +1,67 @@
+"""What is asked of one subscription's deliveries does not go through those of others, however many there are."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from tests.contract.events.webhooks import RESOURCE, Slice, process
+from tests.support.rows import rows_read
+
+from landline.services.events import records
+
+STORED = 3000
+
+
+@pytest.fixture
+async def here(dsn: str, database: object) -> AsyncGenerator[Slice]:
+    async with process(dsn) as slice_:
+        yield slice_
+
+
+async def store(here: Slice, subscription: UUID, count: int, *, dead: bool) -> None:
+    now = here.clock.now()
+    times = "NULL, $3" if dead else "$3, NULL"
+    await here.database.execute(
+        "INSERT INTO events_deliveries (resource_id, about, event_id, subscription_id, since, next_at, dead_at, at,"
+        " type, subject, data)"
+        f" SELECT $1, gen_random_uuid(), gen_random_uuid(), $2, $3, {times}, $3, '', '', ''"
+        " FROM generate_series(1, $4)",
+        RESOURCE,
+        subscription,
+        now + timedelta(0 if dead else 3600),
+        count,
+    )
+
+
+async def read(here: Slice, do: Callable[[], Awaitable[object]]) -> int:
+    before = await rows_read(here.database, "events_deliveries")
+    await do()
+    return await rows_read(here.database, "events_deliveries") - before
+
+
+async def test_dead_letters_of_a_subscription_are_found_without_those_of_others(here: Slice) -> None:
+    many = await here.subscribe("many", "http://127.0.0.1:9/many")
+    few = await here.subscribe("few", "http://127.0.0.1:9/few")
+    await store(here, many, STORED, dead=True)
+    await store(here, few, 2, dead=True)
+
+    async def ask() -> None:
+        assert len(await here.subscriptions.dead_letters("local", "few", None, 100)) == 2
+        assert await here.subscriptions.dead_letters("local", "none", None, 100) == []
+        assert await here.subscriptions.replay_all("local", "few") == 2
+
+    assert await read(here, ask) < 100
+    assert len(await here.subscriptions.dead_letters("local", None, None, 1000)) == 1000
+
+
+async def test_what_waits_for_a_subscription_is_not_gone_through_to_find_those_that_are_gone(here: Slice) -> None:
+    there = await here.subscribe("there", "http://127.0.0.1:9/there")
+    await store(here, there, STORED, dead=False)
+    for gone in (UUID(int=1), UUID(int=2)):
+        await store(here, gone, 1, dead=False)
+
+    async def prune() -> None:
+        assert await records.prune_gone(here.database, 5000) == 2
+
+    assert await read(here, prune) < 100

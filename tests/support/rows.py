@@ -1,0 +1,12 @@
+"""How many rows a statement reads, which grows with what is stored only where an index is missing."""
+
+from landline.store.database import Database
+
+
+async def rows_read(database: Database, table: str) -> int:
+    """Rows of `table` read so far, by callers one after the other: the pool lends each the same connection."""
+    await database.execute("SELECT pg_stat_force_next_flush()")
+    return await database.fetchval(
+        "SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname = $1",
+        table,
+    )
