@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 from landline.store.database import LOST
 
@@ -20,7 +21,9 @@ def configure(level: str, style: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if style == "json":
-        rendered: list[Any] = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        # Local variables hold texts, numbers and secrets; structlog would write them out.
+        traceback = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+        rendered: list[Any] = [traceback, structlog.processors.JSONRenderer()]
     else:
         plain = structlog.dev.plain_traceback
         rendered = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]

@@ -1,7 +1,10 @@
 """What the libraries log, as a process of its own has it on standard error: one event, one line."""
 
+import json
 import subprocess
 import sys
+
+import pytest
 
 PROGRAM = """
 import logging
@@ -28,3 +31,33 @@ def test_a_database_that_is_away_is_one_line() -> None:
 
 def test_a_bug_keeps_its_traceback() -> None:
     assert "Traceback" in logged("ValueError('a bug')")
+
+
+BUG = """
+import logging
+import structlog
+from landline.app import logs
+
+logs.configure("info", "{style}")
+
+def send(recipient, text):
+    raise ValueError("a bug")
+
+try:
+    send(*(part * 2 for part in ("+1206", "pay")))
+except ValueError:
+    structlog.get_logger().exception("ours")
+    logging.getLogger("asyncio").exception("theirs")
+"""
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_a_traceback_tells_no_texts_and_no_numbers(style: str) -> None:
+    command = [sys.executable, "-c", BUG.format(style=style)]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stderr
+    assert said.count("a bug") == 2
+    assert "+1206+1206" not in said
+    assert "paypay" not in said
+    if style == "json":
+        ours, theirs = map(json.loads, said.splitlines())
+        assert [each["exception"][0]["frames"][-1]["name"] for each in (ours, theirs)] == ["send", "send"]
