@@ -13,6 +13,8 @@ class Cable:
         self.port = 0
         self.open = True
         """Whether new connections go through; else they are cut at once."""
+        self.swallow = False
+        """Whether bytes are lost, and connections stay."""
         self.cuts = 0
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -41,8 +43,9 @@ class Cable:
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
+            if not self.swallow:
+                writer.write(data)
+                await writer.drain()
         writer.close()
 
 

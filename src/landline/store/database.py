@@ -41,11 +41,17 @@ LOST = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.PostgresSystemError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InvalidCachedStatementError,  # the schema changed beside a transaction, which a new one knows
     ConnectionError,
     OSError,
     TimeoutError,
 )
-"""Failures that time will mend: the server is away, restarting, full, or made us give way to another transaction."""
+"""Failures that time will mend: the server is away, restarting, full, a standby for now, has trouble with its disk,
+keeps to a timeout of its operator's, or made us give way to another transaction."""
 
 
 _SETTINGS = {
@@ -102,10 +108,22 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
         """A connection for statements that each stand alone."""
+        connection = await self._acquired()
         try:
-            async with self._pool.acquire(timeout=10) as connection:
-                yield cast(Connection, connection)
+            try:
+                yield connection
+            finally:
+                await self._pool.release(connection)
+        except asyncpg.ReadOnlySQLTransactionError as error:
+            await self._pool.expire_connections()  # another server may be the primary by now
+            raise Unavailable("PostgreSQL is read-only, as a standby is") from error
         except LOST as error:
+            raise Unavailable(f"PostgreSQL is away: {type(error).__name__}") from error
+
+    async def _acquired(self) -> Connection:
+        try:
+            return cast(Connection, await self._pool.acquire(timeout=10))
+        except (*LOST, asyncpg.PostgresError) as error:  # whatever it is, no statement of ours is its reason
             raise Unavailable(f"PostgreSQL is away: {type(error).__name__}") from error
 
     @asynccontextmanager
