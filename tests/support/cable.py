@@ -34,12 +34,16 @@ class Cable:
         except OSError:
             writer.transport.abort()
             return
+        await self.begin(reader, far_writer)
         pairs = ((reader, far_writer), (far_reader, writer))
         self._writers |= {writer, far_writer}
         await asyncio.gather(*[self._pass(source, sink) for source, sink in pairs], return_exceptions=True)
         self._writers -= {writer, far_writer}
         writer.transport.abort()
         far_writer.transport.abort()
+
+    async def begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """What is done with a connection's first bytes, where it is not what is done with all."""
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):
@@ -50,9 +54,9 @@ class Cable:
 
 
 @asynccontextmanager
-async def cable(port: int) -> AsyncGenerator[Cable]:
+async def cable(port: int, kind: type[Cable] = Cable) -> AsyncGenerator[Cable]:
     """A cable to `port`, laid for as long as the block."""
-    made = Cable(port)
+    made = kind(port)
     server = await asyncio.start_server(made.connected, "127.0.0.1", 0)
     made.port = server.sockets[0].getsockname()[1]
     try:

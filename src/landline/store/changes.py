@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import structlog
 
-from landline.store.database import LOST, Connection
+from landline.store.database import UNREACHED, Connection
 
 log = structlog.get_logger()
 _CHANNEL = "landline_changes"
@@ -62,7 +62,7 @@ class Changes:
         while True:
             try:
                 await self._listen_once()
-            except (*LOST, asyncpg.PostgresError) as error:  # nothing is asked but whether we may listen
+            except UNREACHED as error:
                 log.warning("changes.lost", error=type(error).__name__)
             await asyncio.sleep(_RETRY_S)
 

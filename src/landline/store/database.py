@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias, cast
 
 import asyncpg
 
-from landline.core.errors import Unavailable
+from landline.core.errors import Refusal, Unavailable
 
 Record: TypeAlias = Mapping[str, Any]
 """One row: columns by name."""
@@ -53,6 +53,8 @@ LOST = (
 """Failures that time will mend: the server is away, restarting, full, a standby for now, has trouble with its disk,
 keeps to a timeout of its operator's, or made us give way to another transaction."""
 
+UNREACHED = (*LOST, asyncpg.PostgresError)
+"""Failures to get a connection: whatever PostgreSQL says then, no statement of ours is its reason."""
 
 _SETTINGS = {
     "jit": "off",
@@ -73,6 +75,18 @@ Duplicate = asyncpg.UniqueViolationError
 """What a statement raises that would write a key which is there already; it has written nothing."""
 
 
+class Pooled(Refusal):
+    """What is at the DSN does not keep sessions for us alone, as a pooler does not."""
+
+    code = "PooledDatabase"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"a pooler such as PgBouncer is in front of PostgreSQL ({what}):"
+            " give the DSN of PostgreSQL itself, Landline keeps a pool of its own"
+        )
+
+
 class Database:
     """One process's way to PostgreSQL. A statement that meets a lost server raises `Unavailable`; whether what it was
     doing has committed is then unknown, so whatever must not repeat carries a key that the database makes unique."""
@@ -82,7 +96,8 @@ class Database:
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 10, timeout_s: float = 30.0) -> "Database":
-        """A pool of up to `size` connections; statements are given up after `timeout_s`. Raises `Unavailable`."""
+        """A pool of up to `size` connections; statements are given up after `timeout_s`. Raises `Unavailable`, and
+        `Pooled` where sessions are not ours: prepared statements, LISTEN and the plans need that."""
         try:
             create: Any = asyncpg.create_pool  # the stubs do not know `reset`
             pool = await create(
@@ -93,9 +108,26 @@ class Database:
                 server_settings=_SETTINGS,
                 reset=_reset,
             )
-        except (*LOST, asyncpg.PostgresError) as error:
+        except UNREACHED as error:
+            if "startup parameter" in str(error):  # PgBouncer, of settings that it is not told to ignore
+                raise Pooled(str(error)) from error
             raise Unavailable(f"cannot reach PostgreSQL: {error}") from error
-        return cls(pool)
+        database = cls(pool)
+        try:
+            await database._check_settings()
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    async def _check_settings(self) -> None:
+        ignored = await self.fetch(
+            "SELECT name FROM unnest($1::text[], $2::text[]) AS s (name, value) WHERE current_setting(name) <> value",
+            list(_SETTINGS),
+            list(_SETTINGS.values()),
+        )
+        if ignored:
+            raise Pooled(f"it ignores our settings, {ignored[0]['name']} among them")
 
     async def close(self) -> None:
         """Wait for statements in progress, at most 3 s, and disconnect."""
@@ -123,7 +155,7 @@ class Database:
     async def _acquired(self) -> Connection:
         try:
             return cast(Connection, await self._pool.acquire(timeout=10))
-        except (*LOST, asyncpg.PostgresError) as error:  # whatever it is, no statement of ours is its reason
+        except UNREACHED as error:
             raise Unavailable(f"PostgreSQL is away: {type(error).__name__}") from error
 
     @asynccontextmanager

@@ -8,6 +8,7 @@ import pytest
 
 PROGRAM = """
 import logging
+import asyncpg
 from landline.app import logs
 
 logs.configure("info", "text")
@@ -23,9 +24,10 @@ def logged(error: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stderr
 
 
-def test_a_database_that_is_away_is_one_line() -> None:
-    said = logged("ConnectionRefusedError('nobody there')")
-    assert "Failed to restore the pool: ConnectionRefusedError: nobody there" in said
+@pytest.mark.parametrize("error", ["ConnectionRefusedError", "asyncpg.InvalidPasswordError"])
+def test_a_database_that_is_away_or_lets_nobody_in_is_one_line(error: str) -> None:
+    said = logged(f"{error}('nobody there')")
+    assert f"Failed to restore the pool: {error.removeprefix('asyncpg.')}: nobody there" in said
     assert said.count("\n") == 1
 
 
