@@ -87,6 +87,12 @@ class Pooled(Refusal):
         )
 
 
+class UnreadableDsn(Refusal):
+    """The DSN is none. It is not shown: it holds a password."""
+
+    code = "UnreadableDsn"
+
+
 class Database:
     """One process's way to PostgreSQL. A statement that meets a lost server raises `Unavailable`; whether what it was
     doing has committed is then unknown, so whatever must not repeat carries a key that the database makes unique."""
@@ -96,8 +102,8 @@ class Database:
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 10, timeout_s: float = 30.0) -> "Database":
-        """A pool of up to `size` connections; statements are given up after `timeout_s`. Raises `Unavailable`, and
-        `Pooled` where sessions are not ours: prepared statements, LISTEN and the plans need that."""
+        """A pool of up to `size` connections; statements are given up after `timeout_s`. Raises `Unavailable`,
+        `UnreadableDsn`, and `Pooled` where sessions are not ours: prepared statements, LISTEN and plans need that."""
         try:
             create: Any = asyncpg.create_pool  # the stubs do not know `reset`
             pool = await create(
@@ -112,6 +118,10 @@ class Database:
             if "startup parameter" in str(error):  # PgBouncer, of settings that it is not told to ignore
                 raise Pooled(str(error)) from error
             raise Unavailable(f"cannot reach PostgreSQL: {error}") from error
+        except ValueError:
+            raise UnreadableDsn(
+                "the DSN cannot be read: write #, / and ? in its password as %23, %2F and %3F", target="dsn"
+            ) from None
         database = cls(pool)
         try:
             await database._check_settings()

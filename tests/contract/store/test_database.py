@@ -1,6 +1,7 @@
 """A PostgreSQL that does not do its work for a while: what that is to the pool and to the ear, and that both go on."""
 
 import asyncio
+import traceback
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -121,6 +122,13 @@ async def test_a_pooler_in_between_is_refused_with_what_to_do(dsn: str) -> None:
         through = parts._replace(netloc=f"{parts.username}@127.0.0.1:{way.port}", query="sslmode=disable").geturl()
         with pytest.raises(Refusal, match=r"PgBouncer .* give the DSN of PostgreSQL itself"):
             await Database.connect(through, size=2)
+
+
+@pytest.mark.parametrize("dsn", ["postgresql://shop:Secret#1@db/shop", "postgresql://shop:Sec/ret@db:5432/shop"])
+async def test_a_dsn_that_cannot_be_read_is_refused_and_not_shown(dsn: str) -> None:
+    with pytest.raises(Refusal, match="the DSN cannot be read") as refused:
+        await Database.connect(dsn, size=2)
+    assert "Sec" not in "".join(traceback.format_exception(refused.value))
 
 
 class Ear:
