@@ -187,7 +187,7 @@ async def test_two_servers_share_a_cluster_of_the_operators(
         await lunch.open(2)
         lunch.client.close()
         health = await asyncio.to_thread(other.admin.call, "GET", "/healthz")
-        assert health["checks"] == {"database": "ok", "hearing": "ok", "bus": "ok"}
+        assert health["checks"] == {"database": "ok", "hearing": "ok", "clocks": "ok", "bus": "ok"}
         assert nats_of(one) is None
 
         def say_there() -> None:

@@ -13,6 +13,8 @@ class Cable:
         self.port = 0
         self.open = True
         """Whether new connections go through; else they are cut at once."""
+        self.swallow = False
+        """Whether bytes are lost, and connections stay."""
         self.cuts = 0
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -32,6 +34,7 @@ class Cable:
         except OSError:
             writer.transport.abort()
             return
+        await self.begin(reader, far_writer)
         pairs = ((reader, far_writer), (far_reader, writer))
         self._writers |= {writer, far_writer}
         await asyncio.gather(*[self._pass(source, sink) for source, sink in pairs], return_exceptions=True)
@@ -39,17 +42,21 @@ class Cable:
         writer.transport.abort()
         far_writer.transport.abort()
 
+    async def begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """What is done with a connection's first bytes, where it is not what is done with all."""
+
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
+            if not self.swallow:
+                writer.write(data)
+                await writer.drain()
         writer.close()
 
 
 @asynccontextmanager
-async def cable(port: int) -> AsyncGenerator[Cable]:
+async def cable(port: int, kind: type[Cable] = Cable) -> AsyncGenerator[Cable]:
     """A cable to `port`, laid for as long as the block."""
-    made = Cable(port)
+    made = kind(port)
     server = await asyncio.start_server(made.connected, "127.0.0.1", 0)
     made.port = server.sockets[0].getsockname()[1]
     try:

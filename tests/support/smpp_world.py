@@ -36,8 +36,8 @@ class World:
         if not self.network.port:
             await self.smsc.start()
             await self.network.start(self.smsc.port)
-        options = {"backoff_first_s": 0.01, "throttle_pause_s": 0.01, **options}
-        config = SmppConfig("smpp", "127.0.0.1", self.network.port, "landline", "secret", **options)
+        given = {"port": self.network.port, "backoff_first_s": 0.01, "throttle_pause_s": 0.01, **options}
+        config = SmppConfig("smpp", "127.0.0.1", system_id="landline", password="secret", **given)
         known = None if slots is None else self._known
         carrier = SmppCarrier(config, self.database, self.clock, slots=slots, known=known, line=line)
         self.carriers.append(carrier)

@@ -486,6 +486,29 @@ def test_an_esmes_unbind_does_not_wait_for_its_answers() -> None:
     assert pair.smsc.ended
 
 
+def test_who_parts_answers_first_and_takes_nothing_more() -> None:
+    pair = Pair()
+    pair.esme.submit(BODY, "first", pair.now)
+    asked = only(MessageArrived, pair.to_smsc())
+    pair.smsc.part(pair.now)
+    pair.esme.submit(BODY, "late", pair.now)
+    only(PduRefused, pair.to_smsc())
+    assert only(Answered, pair.to_esme()).status == status.ESME_RSYSERR
+    pair.smsc.answer(asked.sequence, message_id="1")
+    answered, unbound = pair.to_esme()
+    assert isinstance(answered, Answered)
+    assert (answered.context, answered.message_id) == ("first", "1")
+    assert isinstance(unbound, Unbound)
+    only(Unbound, pair.to_smsc())
+
+
+def test_who_parts_and_owes_nothing_unbinds_at_once() -> None:
+    pair = Pair()
+    pair.smsc.part(pair.now)
+    assert only(Unbound, pair.to_esme()).by_peer
+    assert not only(Unbound, pair.to_smsc()).by_peer
+
+
 def test_an_unbind_is_answered_in_the_end_though_something_is_not() -> None:
     pair = Pair()
     pair.esme.submit(BODY, "first", pair.now)

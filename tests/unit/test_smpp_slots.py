@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from landline.engines.smpp.slots import AllMine, Slot, share
+from landline.engines.smpp.slots import AllMine, Slot, Turns, share
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=15)
@@ -91,3 +91,52 @@ def test_a_process_without_a_slot_gets_one_only_when_there_are_enough() -> None:
 
 def test_who_is_alone_has_all() -> None:
     assert AllMine(3).held == {0, 1, 2}
+
+
+A, B = PROCESSES[:2]
+
+
+def passes(turns: Turns, after_s: float, *owners: UUID | None, up: UUID | None = None, me: UUID = B) -> bool:
+    """Whether `me` does without slots that `owners` hold, of whom one is `up`."""
+    now = NOW + timedelta(seconds=after_s)
+    until = now + timedelta(seconds=15)
+    slots = [Slot(number, owner, until, leaving=False, up=owner == up) for number, owner in enumerate(owners)]
+    return turns.passes(me, slots, {A, B}, now, up=up == me)
+
+
+def test_who_cannot_submit_where_others_can_tries_again_after_growing_pauses() -> None:
+    turns, left = Turns(), list[int]()
+    before = False
+    for second in range(0, 600, 5):
+        now = passes(turns, second, *((A, A) if before else (A, B)), up=A)
+        if now and not before:
+            left.append(second)
+        before = now
+    assert left == [20, 105, 250, 515], "pauses of 60, 120, 240 s, and a look after each in which it gets slots"
+    assert turns.failed
+
+
+def test_who_can_submit_again_has_failed_no_more() -> None:
+    turns = Turns()
+    assert [passes(turns, second, A, B, up=A) for second in (0, 20, 79)] == [False, True, True]
+    assert not passes(turns, 80, A, B, up=B)
+    assert not turns.failed
+    assert [passes(turns, second, A, B, up=A) for second in (90, 110, 169)] == [False, True, True]
+
+
+def test_nobody_leaves_slots_that_are_of_no_more_use_to_the_others() -> None:
+    turns = Turns()
+    assert not any(passes(turns, second, A, B) for second in range(0, 100, 5)), "the SMSC is away"
+    assert not any(passes(turns, second, A, A, up=A) for second in range(0, 100, 5)), "it has none"
+
+
+def test_the_only_slot_goes_round_until_somebody_can_submit() -> None:
+    turns = Turns()
+    assert [passes(turns, second, B) for second in (0, 15, 20, 25)] == [False, False, True, True]
+
+
+def test_who_is_left_alone_tries_at_once() -> None:
+    turns = Turns()
+    assert [passes(turns, second, A, B, up=A) for second in (0, 20)] == [False, True]
+    now = NOW + timedelta(seconds=25)
+    assert not turns.passes(B, [Slot(0, None, now, leaving=False)], {B}, now, up=False)

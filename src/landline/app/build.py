@@ -289,7 +289,7 @@ class Product:
             token=config.admin_token,
             registry=registry,
             checks=self._checks(),
-            lesser=("bus", "hearing"),  # without it live events of chat stay in their process, and nothing else
+            lesser=("bus", "hearing", "clocks"),  # balancers are to go on: requests are served as well as elsewhere
         )
 
     def _chat_share(self) -> int:
@@ -298,6 +298,7 @@ class Product:
     def _checks(self) -> dict[str, Check]:
         checks: dict[str, Check] = {"database": self._database_answers}
         checks["hearing"] = processes_admin.Hearing(self._processes).check
+        checks["clocks"] = processes_admin.Clocks(self._processes).check
         if self._relay is not None:
             checks["relay"] = self._relay.check
         if self._config.nats_urls:

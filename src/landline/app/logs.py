@@ -5,8 +5,9 @@ import sys
 from typing import Any
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
-from landline.store.database import LOST
+from landline.store.database import UNREACHED
 
 _LIBRARIES = {"asyncio": logging.WARNING}
 
@@ -20,7 +21,9 @@ def configure(level: str, style: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if style == "json":
-        rendered: list[Any] = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        # Local variables hold texts, numbers and secrets; structlog would write them out.
+        traceback = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+        rendered: list[Any] = [traceback, structlog.processors.JSONRenderer()]
     else:
         plain = structlog.dev.plain_traceback
         rendered = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
@@ -41,9 +44,9 @@ def configure(level: str, style: str) -> None:
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
-    """That PostgreSQL has gone is no bug: the driver's pool says so with a traceback each time it tries to connect."""
+    """That PostgreSQL has gone or lets nobody in is no bug: the driver's pool says it with a traceback at each try."""
     error = record.exc_info[1] if record.exc_info else None
-    if record.name.startswith("asyncpg") and isinstance(error, LOST):
+    if record.name.startswith("asyncpg") and isinstance(error, UNREACHED):
         record.msg = f"{record.getMessage()}: {type(error).__name__}: {error}"
         record.args, record.exc_info, record.exc_text = (), None, None
     return True

@@ -39,6 +39,20 @@ class Hearing:
         self._apart = {str(each.owner) for each in apart}
 
 
+class Clocks:
+    """Whether no machine's clock is ahead of this one's: what this one holds would be taken from it while it works."""
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+
+    async def check(self) -> None:
+        """For `/healthz`. Raises `Unavailable`."""
+        ahead = self._processes.ahead()
+        if ahead:
+            named = ", ".join(f"{host} ({seconds:.0f} s)" for host, seconds in sorted(ahead.items()))
+            raise Unavailable(f"ahead of this machine's clock: {named}; texts may be sent twice, see to NTP on both")
+
+
 def unheard(apart: Sequence[Process]) -> str:
     """What to do when these processes and others do not hear one another."""
     named = ", ".join(sorted({f"{each.host} (pid {each.pid})" for each in apart}))

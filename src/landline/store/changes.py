@@ -1,7 +1,8 @@
 """News of changed configuration between processes (LISTEN/NOTIFY), so that caches of it can be trusted.
 
 A cache registers what to forget; while the listening connection is down, every cache is told to forget everything and
-`trusted` is False: readers then ask the database each time.
+`trusted` is False: readers then ask the database each time. That a connection brings nothing any more, not even its
+end, is found out by asking.
 """
 
 import asyncio
@@ -12,18 +13,23 @@ from typing import Any
 import asyncpg
 import structlog
 
-from landline.store.database import LOST, Connection
+from landline.store.database import UNREACHED, Connection
 
 log = structlog.get_logger()
 _CHANNEL = "landline_changes"
 _RETRY_S = 0.5
+_ASK_S = 5.0
+_ANSWER_S = 5.0
 
 
 class Changes:
     """One process's ear for changes. `publish` in the transaction that makes the change."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, *, ask_s: float = _ASK_S, answer_s: float = _ANSWER_S) -> None:
+        """`ask_s`: how often the connection is asked whether it is there still; `answer_s`: how long it may take."""
         self._dsn = dsn
+        self._ask_s = ask_s
+        self._answer_s = answer_s
         self._forget: dict[str, list[Callable[[str | None], None]]] = {}
         self._task: asyncio.Task[None] | None = None
         self._listening = asyncio.Event()
@@ -56,20 +62,23 @@ class Changes:
         while True:
             try:
                 await self._listen_once()
-            except LOST as error:
+            except UNREACHED as error:
                 log.warning("changes.lost", error=type(error).__name__)
             await asyncio.sleep(_RETRY_S)
 
     async def _listen_once(self) -> None:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        connection: Any = await asyncpg.connect(self._dsn, timeout=10)
+        connection: Any = await asyncpg.connect(self._dsn, timeout=10, command_timeout=self._answer_s)
         try:
             connection.add_termination_listener(partial(_end, ended))
             await connection.add_listener(_CHANNEL, self._heard)
             self._forget_everything()
             self.trusted = True
             self._listening.set()
-            await ended
+            while not ended.done():
+                await asyncio.wait([ended], timeout=self._ask_s)
+                if not ended.done():
+                    await connection.execute("SELECT 1")
         finally:
             self.trusted = False
             self._forget_everything()

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias, cast
 
 import asyncpg
 
-from landline.core.errors import Unavailable
+from landline.core.errors import Refusal, Unavailable
 
 Record: TypeAlias = Mapping[str, Any]
 """One row: columns by name."""
@@ -43,12 +43,20 @@ LOST = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.PostgresSystemError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InvalidCachedStatementError,  # the schema changed beside a transaction, which a new one knows
     ConnectionError,
     OSError,
     TimeoutError,
 )
-"""Failures that time will mend: the server is away, restarting, full, or made us give way to another transaction."""
+"""Failures that time will mend: the server is away, restarting, full, a standby for now, has trouble with its disk,
+keeps to a timeout of its operator's, or made us give way to another transaction."""
 
+UNREACHED = (*LOST, asyncpg.PostgresError)
+"""Failures to get a connection: whatever PostgreSQL says then, no statement of ours is its reason."""
 
 _SETTINGS = {
     "jit": "off",
@@ -69,6 +77,24 @@ Duplicate = asyncpg.UniqueViolationError
 """What a statement raises that would write a key which is there already; it has written nothing."""
 
 
+class Pooled(Refusal):
+    """What is at the DSN does not keep sessions for us alone, as a pooler does not."""
+
+    code = "PooledDatabase"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"a pooler such as PgBouncer is in front of PostgreSQL ({what}):"
+            " give the DSN of PostgreSQL itself, Landline keeps a pool of its own"
+        )
+
+
+class UnreadableDsn(Refusal):
+    """The DSN is none. It is not shown: it holds a password."""
+
+    code = "UnreadableDsn"
+
+
 class Database:
     """One process's way to PostgreSQL. A statement that meets a lost server raises `Unavailable`; whether what it was
     doing has committed is then unknown, so whatever must not repeat carries a key that the database makes unique."""
@@ -78,7 +104,8 @@ class Database:
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 10, timeout_s: float = 30.0) -> "Database":
-        """A pool of up to `size` connections; statements are given up after `timeout_s`. Raises `Unavailable`."""
+        """A pool of up to `size` connections; statements are given up after `timeout_s`. Raises `Unavailable`,
+        `UnreadableDsn`, and `Pooled` where sessions are not ours: prepared statements, LISTEN and plans need that."""
         try:
             create: Any = asyncpg.create_pool  # the stubs do not know `reset`
             pool = await create(
@@ -89,9 +116,30 @@ class Database:
                 server_settings=_SETTINGS,
                 reset=_reset,
             )
-        except (*LOST, asyncpg.PostgresError) as error:
+        except UNREACHED as error:
+            if "startup parameter" in str(error):  # PgBouncer, of settings that it is not told to ignore
+                raise Pooled(str(error)) from error
             raise Unavailable(f"cannot reach PostgreSQL: {error}") from error
-        return cls(pool)
+        except ValueError:
+            raise UnreadableDsn(
+                "the DSN cannot be read: write #, / and ? in its password as %23, %2F and %3F", target="dsn"
+            ) from None
+        database = cls(pool)
+        try:
+            await database._check_settings()
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    async def _check_settings(self) -> None:
+        ignored = await self.fetch(
+            "SELECT name FROM unnest($1::text[], $2::text[]) AS s (name, value) WHERE current_setting(name) <> value",
+            list(_SETTINGS),
+            list(_SETTINGS.values()),
+        )
+        if ignored:
+            raise Pooled(f"it ignores our settings, {ignored[0]['name']} among them")
 
     async def close(self) -> None:
         """Wait for statements in progress, at most 3 s, and disconnect."""
@@ -104,10 +152,22 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
         """A connection for statements that each stand alone."""
+        connection = await self._acquired()
         try:
-            async with self._pool.acquire(timeout=10) as connection:
-                yield cast(Connection, connection)
+            try:
+                yield connection
+            finally:
+                await self._pool.release(connection)
+        except asyncpg.ReadOnlySQLTransactionError as error:
+            await self._pool.expire_connections()  # another server may be the primary by now
+            raise Unavailable("PostgreSQL is read-only, as a standby is") from error
         except LOST as error:
+            raise Unavailable(f"PostgreSQL is away: {type(error).__name__}") from error
+
+    async def _acquired(self) -> Connection:
+        try:
+            return cast(Connection, await self._pool.acquire(timeout=10))
+        except UNREACHED as error:
             raise Unavailable(f"PostgreSQL is away: {type(error).__name__}") from error
 
     @asynccontextmanager

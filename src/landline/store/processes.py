@@ -25,6 +25,7 @@ BEAT_S = 5.0
 SILENCE = timedelta(seconds=15)
 """A process that was silent for so long counts as dead."""
 _REMEMBERED = timedelta(hours=1)
+_CLOCKS_APART = timedelta(seconds=2)
 _CLOSE_S = 1.0
 
 
@@ -72,6 +73,7 @@ class Processes:
         self._started_at = wall()
         self._known: list[Process] = []
         self._serving: dict[str | None, int] = {}
+        self._ahead: dict[str, float] = {}
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         changes.watch(SUBJECT, self._changed)
@@ -99,6 +101,11 @@ class Processes:
             return []
         others = [each for each in self._known if each.owner != self._owner and each.live]
         return [each for each in others if each.circle not in (None, self._circle) and not _surely_gone(each)]
+
+    def ahead(self) -> dict[str, float]:
+        """The machines whose clocks are ahead of this one's, by at least so many seconds: leases of this one end there
+        too early. As old as the last heartbeat; what is not more than theirs may be missed."""
+        return dict(self._ahead)
 
     async def start(self) -> None:
         """Sign on, and tell the others. Raises `Unavailable`."""
@@ -135,6 +142,7 @@ class Processes:
             )
             await connection.execute("DELETE FROM store_processes WHERE seen_at < $1", now - _REMEMBERED)
             rows = await connection.fetch("SELECT * FROM store_processes ORDER BY started_at, owner")
+        self._compare_clocks(rows, self._wall())
         before, known = self.live, {each.owner for each in self._known if each.live}
         self._known = [_process(row, now) for row in rows]
         self._serving.clear()
@@ -142,6 +150,14 @@ class Processes:
             log.info("processes.live", count=self.live)
         if self.changed is not None and known != {each.owner for each in self._known if each.live}:
             self.changed()
+
+    def _compare_clocks(self, rows: Sequence[Record], now: datetime) -> None:
+        """`now` is after `rows` were read, however slow the database is: nobody can have written what is later."""
+        before = self._ahead.keys()
+        by = {row["host"]: row["seen_at"] - now for row in sorted(rows, key=lambda row: row["seen_at"])}
+        self._ahead = {host: each.total_seconds() for host, each in by.items() if each > _CLOCKS_APART}
+        for host in self._ahead.keys() - before:
+            log.error("processes.clock_ahead", host=host, seconds=round(self._ahead[host], 1))
 
     async def listed(self) -> list[Process]:
         """All processes, the oldest first; those that died without a word for an hour longer. Raises `Unavailable`."""

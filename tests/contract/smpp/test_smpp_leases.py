@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.support.smpp import crash
+from tests.support.smpp import Network, crash
 from tests.support.smpp_world import World, until
 
 from landline.core.errors import Unavailable
@@ -139,6 +139,48 @@ async def test_who_has_no_bind_knows_whether_others_can_submit(world: World, dsn
     await cluster.die(owner)
     await world.clock.advance(LEASE + LOOK)
     await until(lambda: (bound(other), other.up) == ([1], True))
+    await cluster.close()
+
+
+@pytest.fixture
+async def walled(world: World) -> AsyncGenerator[Network]:
+    """Another way to the SMSC, whose firewall refuses what comes by it."""
+    network = Network()
+    await world.smsc.start()
+    await world.network.start(world.smsc.port)
+    await network.start(world.smsc.port)
+    network.refuses = True
+    yield network
+    await network.close()
+
+
+async def test_who_cannot_reach_the_smsc_leaves_its_slots_to_who_can(cluster: Cluster, walled: Network) -> None:
+    able, other = await cluster.join(expected=2), await cluster.join(expected=2, port=walled.port)
+    assert bound(able, other) == [2, 0]
+    told: list[bool] = []
+    other.on_reachable = lambda: told.append(other.reachable)
+    await advanced(cluster.world, lambda: able.bound == 4)
+    assert (other.up, told) == (True, [False])
+    await advanced(cluster.world, lambda: able.bound == 2)  # it tries again, and nothing waits for that
+    await advanced(cluster.world, lambda: able.bound == 4)
+    assert told == [False]
+    walled.refuses = False
+    await advanced(cluster.world, lambda: bound(able, other) == [2, 2])
+    assert told == [False, True]
+
+
+async def test_who_cannot_reach_the_smsc_leaves_the_only_slot_to_who_has_none(
+    world: World, dsn: str, walled: Network
+) -> None:
+    cluster = Cluster(world, dsn, 1)
+    walled_off, able = await cluster.join(port=walled.port), await cluster.join()
+    assert walled_off.reachable
+    await advanced(world, lambda: able.bound == 1)
+    await advanced(world, lambda: walled_off.up)  # as it hears of the other one
+    assert (able.reachable, walled_off.reachable) == (True, False)
+    await cluster.die(able)
+    await advanced(world, lambda: walled_off.reachable)  # what waits for it goes elsewhere from there
+    assert not walled_off.up
     await cluster.close()
 
 

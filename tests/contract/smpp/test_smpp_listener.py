@@ -31,7 +31,7 @@ from landline.ports.esme_gateway import (
 from landline.ports.sms_carrier import Submission
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import BindKind, Command, MessageState
-from landline.protocols.smpp.events import Answered, BindRefused, Bound, MessageArrived
+from landline.protocols.smpp.events import Answered, BindRefused, Bound, MessageArrived, Unbound
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.texts import LongStyle
 from landline.store.database import Database
@@ -52,6 +52,7 @@ class Product:
         self.cancellations: list[Cancellation] = []
         self.open = asyncio.Event()
         self.open.set()
+        self.asked = 0
 
     async def authenticate(self, system_id: str, password: str, address: str) -> Account | None:
         if self.failure is not None:
@@ -64,6 +65,7 @@ class Product:
     async def submit(
         self, account: Account, submissions: Sequence[CustomerSubmission]
     ) -> list[Refusal | Unavailable | None]:
+        self.asked += 1
         await self.open.wait()
         if self.failure is not None:
             raise self.failure
@@ -603,6 +605,21 @@ async def test_closing_unbinds_the_customers(world: World) -> None:
     await world.listener.close()
     await until(lambda: client.closed)
     assert client.session.ended
+
+
+async def test_who_is_unbound_has_the_answers_to_what_it_submitted(world: World) -> None:
+    idle, busy = await world.client(), await world.client()
+    for client in (idle, busy):
+        await client.bind()
+    world.product.open.clear()
+    busy.submit()
+    await until(lambda: world.product.asked == 1)
+    closing = asyncio.create_task(world.listener.close())
+    await until(lambda: idle.closed)
+    world.product.open.set()
+    await closing
+    await until(lambda: busy.closed)
+    assert [type(event) for event in busy.events] == [Answered, Unbound]
 
 
 async def test_several_processes_listen_on_one_socket(database: Database) -> None:

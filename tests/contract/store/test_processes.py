@@ -8,6 +8,8 @@ from uuid import uuid4
 
 import pytest
 
+from landline.app.processes_admin import Clocks
+from landline.core.errors import Unavailable
 from landline.store.changes import Changes
 from landline.store.database import Database
 from landline.store.processes import SILENCE, Processes
@@ -105,6 +107,27 @@ async def test_processes_that_do_not_hear_one_another_are_known_to_both(
     await of("a", monkeypatch, a).beat()
     assert sorted(each.host for each in a.apart()) == ["b", "c"]  # its predecessor had the same pid, and is gone
     assert d.apart() == []
+
+
+async def test_a_machine_whose_clock_is_ahead_is_known(
+    database: Database, changes: Callable[[], Changes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right, fast = Wall(), Wall()
+    fast.at += timedelta(seconds=60)
+    ours = Processes(database, changes(), uuid4(), "serve", wall=right)
+    theirs = Processes(database, changes(), uuid4(), "worker", wall=fast)
+    await of("far", monkeypatch, theirs).beat()
+    await of("here", monkeypatch, ours).beat()
+    assert ours.ahead() == {"far": 60.0}
+    await of("far", monkeypatch, theirs).beat()
+    assert theirs.ahead() == {}, "it cannot know: what is old may be slow"
+    with pytest.raises(Unavailable, match=r"far \(60 s\).* NTP"):
+        await Clocks(ours).check()
+    fast.at = right.at + timedelta(seconds=1)
+    await of("far", monkeypatch, theirs).beat()
+    await of("here", monkeypatch, ours).beat()
+    assert ours.ahead() == {}
+    await Clocks(ours).check()
 
 
 async def test_hints_reach_the_others_and_not_their_sender(database: Database, changes: Callable[[], Changes]) -> None:

@@ -45,7 +45,8 @@ class Binds:
 
     @property
     def reachable(self) -> bool:
-        """Whether a slot is ours and not being given up, be its bind up or being made."""
+        """Whether a slot is ours and not being given up, be its bind up or being made: up, where others can submit and
+        we could not the last time."""
         return self._reachable and not self._closing
 
     @property
@@ -62,6 +63,7 @@ class Binds:
         """A bind is up, or down."""
         if not self._closing:
             self._slots.say_up(self.usable)
+            self._look()
 
     async def start(self) -> None:
         """Returns when each bind was tried once. Raises `Unavailable` when the slots are not known."""
@@ -115,8 +117,12 @@ class Binds:
             for link in links:
                 link.draining = slot not in held
                 self.settle(link)
-        if self._reachable != bool(held):
-            self._reachable = bool(held)
+        self._look()
+
+    def _look(self) -> None:
+        reachable = bool(self._slots.held) and (self.usable or not self._slots.on_trial)
+        if self._reachable != reachable:
+            self._reachable = reachable
             self.on_reachable()
 
     def _open(self, slot: int) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from landline.core.errors import Unavailable
-from landline.engines.smpp.slots import Share, Slot, share
+from landline.engines.smpp.slots import Share, Slot, Turns, share, up_elsewhere
 from landline.ports.clock import Alarm, Clock
 from landline.store.changes import Changes
 from landline.store.database import Connection, Database
@@ -58,6 +58,7 @@ class Leases:
         self._up: bool = False
         self._said_up: bool = False
         self._up_elsewhere: bool = False
+        self._turns = Turns()
         self._until = self._expects_until = clock.now()
         self._changed: Callable[[], None] | None = None
         self._alarm: Alarm | None = None
@@ -73,6 +74,11 @@ class Leases:
     def up_elsewhere(self) -> bool:
         """See `Slots`. As old as the last look, but for what others have told since."""
         return self._up_elsewhere
+
+    @property
+    def on_trial(self) -> bool:
+        """See `Slots`."""
+        return self._turns.failed and self._up_elsewhere
 
     async def start(self, changed: Callable[[], None]) -> None:
         """See `Slots`."""
@@ -182,18 +188,30 @@ class Leases:
             if len(sharers) >= self._expected or now >= self._expects_until:
                 self._expected = 1
             found = share(self._owner, slots, sharers, now, expected=self._expected)
+            if self._turns.passes(self._owner, slots, sharers, now, up=up):
+                found = await self._pass(connection, slots)
             await self._take(connection, found, now + LEASE, up=up)
             if up != self._said_up:
                 await self._changes.publish(connection, _SUBJECT, self._carrier)
         self._until, self._said_up = now + LEASE, up
-        self._up_elsewhere = any(
-            slot.up and slot.owner not in (None, self._owner) and slot.until > now for slot in slots
-        )
+        on_trial = self.on_trial
+        self._up_elsewhere = up_elsewhere(self._owner, slots, now)
         if self._renewed is not None:
             self._renewed.ring()
         if found.claim:
             log.info("smpp.slots_taken", carrier=self._carrier, slots=sorted(found.claim))
-        self._hold((found.keep | found.claim) - found.leave - self._gone)
+        if not self._hold((found.keep | found.claim) - found.leave - self._gone) and self.on_trial != on_trial:
+            self._tell()
+
+    async def _pass(self, connection: Connection, slots: Iterable[Slot]) -> Share:
+        """Want nothing for now, and give up what there is."""
+        await connection.execute(
+            "DELETE FROM smpp_sharers WHERE carrier = $1 AND owner = $2", self._carrier, self._owner
+        )
+        mine = frozenset(slot.number for slot in slots if slot.owner == self._owner)
+        if mine & self._held:
+            log.warning("smpp.slots_left_to_others", carrier=self._carrier, slots=sorted(mine))
+        return Share(mine, frozenset(), mine)
 
     async def _slots(self, connection: Connection) -> list[Slot]:
         rows = await connection.fetch(
@@ -229,12 +247,18 @@ class Leases:
             up,
         )
 
-    def _hold(self, slots: Iterable[int]) -> None:
+    def _hold(self, slots: Iterable[int]) -> bool:
+        """Whether these are others than before, which is told."""
         held = frozenset(slots)
-        if held != self._held:
-            self._held = held
-            if self._changed is not None:
-                self._changed()
+        if held == self._held:
+            return False
+        self._held = held
+        self._tell()
+        return True
+
+    def _tell(self) -> None:
+        if self._changed is not None:
+            self._changed()
 
     def _told(self, carrier: str | None) -> None:
         """Another process came, went or gave slots up."""

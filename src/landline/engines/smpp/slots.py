@@ -2,9 +2,13 @@
 
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
+
+_PATIENCE = timedelta(seconds=20)
+"""How long slots over which nothing can be submitted are kept from others: some attempts to bind."""
+_PAUSE_FIRST, _PAUSE_LIMIT = timedelta(seconds=60), timedelta(seconds=960)
 
 
 class Slots(Protocol):
@@ -20,8 +24,13 @@ class Slots(Protocol):
         """Whether another process can submit, as far as it has said."""
         ...
 
+    @property
+    def on_trial(self) -> bool:
+        """Whether this process could not submit over the slots that it had last, and another one can over its own."""
+        ...
+
     async def start(self, changed: Callable[[], None]) -> None:
-        """Ask for a share; `changed` is called whenever `held` has changed. Raises `Unavailable`."""
+        """Ask for a share; `changed` is called whenever `held` or `on_trial` has changed. Raises `Unavailable`."""
         ...
 
     def let_go(self, slot: int) -> None:
@@ -43,6 +52,7 @@ class AllMine:
     def __init__(self, binds: int) -> None:
         self.held = frozenset(range(binds))
         self.up_elsewhere = False
+        self.on_trial = False
 
     async def start(self, changed: Callable[[], None]) -> None:
         pass
@@ -101,6 +111,47 @@ def share(me: UUID, slots: Sequence[Slot], sharers: Set[UUID], now: datetime, *,
     give = max(min(staying - most, could), min(staying - least, short), 0)
     keeping = sorted(mine - leaving)
     return Share(frozenset(mine), frozenset(free[:claim]), frozenset(leaving | set(keeping[len(keeping) - give :])))
+
+
+def up_elsewhere(me: UUID, slots: Sequence[Slot], now: datetime) -> bool:
+    """Whether another process can submit, as it said."""
+    return any(slot.up and slot.owner not in (None, me) and slot.until > now for slot in slots)
+
+
+class Turns:
+    """When a process that cannot submit over its slots, as one that the SMSC's firewall does not know, leaves them to
+    others for a while: to those who can over theirs, or have none to try it with. It tries again after growing pauses,
+    and at once when nobody else is left."""
+
+    def __init__(self) -> None:
+        self.failed = False
+        """Whether it has left slots to others, and could not submit since."""
+        self._failing_since: datetime | None = None
+        self._away_until: datetime | None = None
+        self._pause = _PAUSE_FIRST
+
+    def passes(self, me: UUID, slots: Sequence[Slot], sharers: Set[UUID], now: datetime, *, up: bool) -> bool:
+        """Whether this process does without slots now. `up`: whether it can submit. To be asked at each look."""
+        others = sharers - {me}
+        if self._away_until is not None and others and now < self._away_until:
+            return True
+        if up or self._away_until is not None or not self._hinders(me, slots, others, now):
+            self._failing_since = self._away_until = None
+        elif self._failing_since is None:
+            self._failing_since = now
+        if up:
+            self.failed, self._pause = False, _PAUSE_FIRST
+        if self._failing_since is None or now - self._failing_since < _PATIENCE:
+            return False
+        self.failed, self._away_until = True, now + self._pause
+        self._pause = min(self._pause * 2, _PAUSE_LIMIT)
+        return True
+
+    @staticmethod
+    def _hinders(me: UUID, slots: Sequence[Slot], others: Set[UUID], now: datetime) -> bool:
+        ours = any(slot.owner == me and not slot.leaving for slot in slots)
+        holders = {slot.owner for slot in slots if slot.owner is not None and slot.until > now}
+        return ours and (up_elsewhere(me, slots, now) or bool(others - holders))
 
 
 def _staying(owner: UUID, slots: Sequence[Slot], now: datetime) -> int:

@@ -73,6 +73,8 @@ class Session:
         self._bind_sequence = 0
         # The peer's unbind while it is owed answers: its sequence number, and when it is answered without them.
         self._unbind: tuple[int, float] | None = None
+        # Our unbind while we owe answers.
+        self._goodbye = b""
         self._opened_at = self._heard_at = self._active_at = now
         self._enquired_at: float | None = None
 
@@ -185,6 +187,9 @@ class Session:
     def _settle_unbind(self) -> None:
         if self._unbind is not None and not self._owed and not (self._waits and self._in_window):
             self._answer_unbind(self._unbind[0])
+        if self._goodbye and not self._owed:
+            self._out.append(self._goodbye)
+            self._goodbye = b""
 
     def _answer_unbind(self, sequence: int) -> None:
         self._unbind = None
@@ -318,6 +323,12 @@ class Session:
         """Ask to end the session; `Unbound` follows. Answers to what is in flight are still taken."""
         self._ask(_UNBIND, b"", None, now)
         self._step(Step.UNBIND)
+
+    def part(self, now: float) -> None:
+        """`unbind` once all is answered that the peer asked: many close as soon as they are asked to."""
+        self.unbind(now)
+        self._goodbye = self._out.pop()
+        self._settle_unbind()
 
     def enquire(self, now: float) -> None:
         """Ask whether the peer is there; `PeerLost` follows when it stays silent for the response timer."""

@@ -166,7 +166,8 @@ class SmppListener:
         return servers[0].sockets[0].getsockname()[1]
 
     async def close(self, patience_s: float = 3.0) -> None:
-        """Stop listening, unbind every customer, and disconnect after their answers, at most `patience_s` later."""
+        """Stop listening, unbind every customer once it has its answers, and disconnect after its own, at most
+        `patience_s` later."""
         for server in self._servers:
             server.close()
         for guest in list(self._agreeing):
@@ -176,7 +177,7 @@ class SmppListener:
         tasks = list(self._connections.values())
         for connection in list(self._connections):
             if connection.session.can_submit or connection.session.can_deliver:
-                connection.session.unbind(now)
+                connection.session.part(now)
                 connection.pump.flush()
             else:
                 connection.end()

@@ -1,0 +1,187 @@
+"""A PostgreSQL that does not do its work for a while: what that is to the pool and to the ear, and that both go on."""
+
+import asyncio
+import traceback
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+from tests.support.cable import Cable, cable
+
+from landline.core.errors import Refusal, Unavailable
+from landline.store.changes import Changes
+from landline.store.database import Database
+
+
+@pytest.fixture
+async def operator(server_dsn: str, dsn: str) -> AsyncGenerator["Operator"]:
+    connection = await asyncpg.connect(server_dsn)
+    yield Operator(connection, urlsplit(dsn).path.strip("/"))
+    await connection.close()
+
+
+class Operator:
+    """Does to the test's database what operators, and their tools, do."""
+
+    def __init__(self, connection: Any, name: str) -> None:
+        self._connection = connection
+        self.name = name
+
+    async def does(self, sql: str) -> None:
+        await self._connection.execute(sql.format(name=self.name))
+
+    async def ends_all_sessions(self) -> None:
+        await self._connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", self.name
+        )
+
+
+async def write(database: Database) -> None:
+    await database.execute("CREATE TABLE IF NOT EXISTS written (n integer)")
+
+
+async def test_a_standby_is_unavailable_and_its_connections_are_given_up(dsn: str, operator: Operator) -> None:
+    await operator.does("ALTER DATABASE {name} SET default_transaction_read_only = on")
+    database = await Database.connect(dsn, size=2)
+    with pytest.raises(Unavailable, match="PostgreSQL is read-only"):
+        await write(database)
+    await operator.does("ALTER DATABASE {name} RESET default_transaction_read_only")
+    await write(database)  # over new connections: sessions that there were are read-only still
+    await database.close()
+
+
+async def test_whatever_keeps_us_from_connecting_is_a_matter_of_time(database: Database, operator: Operator) -> None:
+    await operator.does("ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    await operator.ends_all_sessions()
+    said = ""
+    async with asyncio.timeout(10):
+        while "ObjectNotInPrerequisiteStateError" not in said:  # connections that there were are noticed first
+            with pytest.raises(Unavailable) as refused:
+                await write(database)
+            said = refused.value.message
+    await operator.does("ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    await write(database)
+
+
+async def read_hastily(database: Database) -> None:
+    async with database.transaction() as connection:
+        await connection.execute("SET LOCAL lock_timeout = 1")
+        await connection.execute("SELECT FROM written")
+
+
+async def test_a_lock_that_the_operator_lets_nobody_wait_for_is_a_matter_of_time(database: Database) -> None:
+    await write(database)
+    async with database.transaction() as holder:
+        await holder.execute("LOCK TABLE written")
+        with pytest.raises(Unavailable, match="LockNotAvailableError"):
+            await read_hastily(database)
+
+
+async def test_a_disk_that_fails_is_a_matter_of_time(database: Database) -> None:
+    with pytest.raises(Unavailable, match="PostgresIOError"):
+        await database.execute("DO $$BEGIN RAISE io_error; END$$")
+
+
+async def test_a_schema_that_changes_beside_a_transaction_is_a_matter_of_time(dsn: str, database: Database) -> None:
+    await write(database)
+    await database.fetch("SELECT * FROM written")  # the one connection knows the statement now
+    elsewhere = await Database.connect(dsn, size=2)
+    await elsewhere.execute("ALTER TABLE written ADD COLUMN more integer")
+    with pytest.raises(Unavailable, match="InvalidCachedStatementError"):
+        async with database.transaction() as connection:
+            await connection.fetch("SELECT * FROM written")
+    async with database.transaction() as connection:
+        await connection.fetch("SELECT * FROM written")
+    await elsewhere.close()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.002)
+
+
+class Pooler(Cable):
+    """Begins sessions of its own, as PgBouncer does: of what a client asks for it passes on who and where."""
+
+    async def begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        length = int.from_bytes(await reader.readexactly(4))
+        startup = await reader.readexactly(length - 4)  # PostgreSQL 55.7: the version, then names and values
+        said = startup[4:].split(b"\0")
+        asked = dict(zip(said[::2], said[1::2], strict=False))
+        startup = startup[:4] + b"".join(name + b"\0" + asked[name] + b"\0" for name in (b"user", b"database")) + b"\0"
+        writer.write((len(startup) + 4).to_bytes(4) + startup)
+
+
+async def test_a_pooler_in_between_is_refused_with_what_to_do(dsn: str) -> None:
+    parts = urlsplit(dsn)
+    async with cable(parts.port or 5432, Pooler) as way:
+        through = parts._replace(netloc=f"{parts.username}@127.0.0.1:{way.port}", query="sslmode=disable").geturl()
+        with pytest.raises(Refusal, match=r"PgBouncer .* give the DSN of PostgreSQL itself"):
+            await Database.connect(through, size=2)
+
+
+@pytest.mark.parametrize("dsn", ["postgresql://shop:Secret#1@db/shop", "postgresql://shop:Sec/ret@db:5432/shop"])
+async def test_a_dsn_that_cannot_be_read_is_refused_and_not_shown(dsn: str) -> None:
+    with pytest.raises(Refusal, match="the DSN cannot be read") as refused:
+        await Database.connect(dsn, size=2)
+    assert "Sec" not in "".join(traceback.format_exception(refused.value))
+
+
+class Ear:
+    """What `Changes` hears."""
+
+    def __init__(self, changes: Changes) -> None:
+        self.changes = changes
+        self._news = asyncio.Event()
+        self.heard: list[str | None] = []
+        changes.watch("numbers", self._hear)
+
+    def _hear(self, key: str | None) -> None:
+        self.heard.append(key)
+        self._news.set()
+
+    async def hears(self, key: str | None) -> None:
+        async with asyncio.timeout(10):
+            while key not in self.heard:
+                self._news.clear()
+                await self._news.wait()
+
+
+async def test_news_are_heard_again_whatever_it_was_that_kept_us_from_listening(
+    dsn: str, database: Database, operator: Operator
+) -> None:
+    ear = Ear(Changes(dsn))
+    await ear.changes.start()
+    ear.heard.clear()
+    await operator.does("ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    await operator.ends_all_sessions()
+    await ear.hears(None)
+    assert not ear.changes.trusted
+    with capture_logs() as logs:
+        await until(lambda: any(each.get("error") == "ObjectNotInPrerequisiteStateError" for each in logs))
+    await operator.does("ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    await until(lambda: ear.changes.trusted)
+    await ear.changes.close()
+
+
+async def test_a_connection_over_which_nothing_comes_any_more_is_not_trusted_for_long(
+    dsn: str, database: Database
+) -> None:
+    parts = urlsplit(dsn)
+    async with cable(parts.port or 5432) as way:
+        ear = Ear(Changes(parts._replace(netloc=f"postgres@127.0.0.1:{way.port}").geturl(), ask_s=0.01, answer_s=0.5))
+        await ear.changes.start()
+        ear.heard.clear()
+        way.swallow = True
+        await ear.hears(None)
+        assert not ear.changes.trusted
+        way.swallow = False
+        await until(lambda: ear.changes.trusted)
+        async with database.connection() as connection:
+            await ear.changes.publish(connection, "numbers", "+12065550100")
+        await ear.hears("+12065550100")
+        await ear.changes.close()
