@@ -64,7 +64,7 @@ class EngineRun(Run):
     def __init__(self, seed: int, arena: Any, loop: Any, callout: Any) -> None:
         self.attempts: dict[tuple[str, str], list[Attempt]] = {}
         self.calm = random.Random(seed ^ 3).random() < 0.3 or not os.environ.get("FAULTS")
-        """Nothing goes wrong but what SMSCs answer. All else in `make sim` alone: it depends on PYTHONHASHSEED still."""
+        """Nothing goes wrong but what SMSCs answer. All else in `make sim` alone: it depends on PYTHONHASHSEED."""
         super().__init__(seed, arena, loop, callout)
         if self.calm:
             self.trouble, self.skew_s, self.lag_s = 0.0, 0.0, 0.0
