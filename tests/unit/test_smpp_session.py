@@ -220,6 +220,31 @@ def test_what_comes_while_we_unbind_is_asked_for_again_later(role: Role, command
     assert session.receive(pdu.encode(command, ShortMessage(), 9), pair.now) == [PduRefused(command, refusal)]
 
 
+@pytest.mark.parametrize(
+    ("command", "body", "fields"),
+    [
+        (Command.SUBMIT_SM, ShortMessage(), 0),  # §4.4.2: not returned beside an error
+        (Command.DELIVER_SM, ShortMessage(), 1),
+        (Command.DATA_SM, pdu.DataSm(), 1),
+        (Command.QUERY_SM, pdu.QuerySm("42"), 4),
+        (Command.CANCEL_SM, pdu.CancelSm("", "42"), 0),
+    ],
+)
+@pytest.mark.parametrize("by_us", [True, False])
+def test_a_refusal_has_the_fields_that_its_response_cannot_go_without(
+    command: Command, body: pdu.Body, fields: int, by_us: bool
+) -> None:
+    pair = Pair(peer_window=1 if by_us else 0)
+    session = pair.esme if command == Command.DELIVER_SM else pair.smsc
+    (event,) = session.receive(pdu.encode(command, body, 9), pair.now)
+    if by_us:
+        assert isinstance(event, MessageArrived | RequestArrived)
+        session.answer(event.sequence, status.ESME_RSYSERR)
+    answer = session.outgoing()
+    assert answer[:8] == HEADER.pack(16 + fields, command | RESPONSE, 0, 0)[:8]
+    assert answer[16:] == bytes(fields)
+
+
 def test_a_second_bind_is_told_that_it_is_bound() -> None:
     pair = Pair()
     pair.smsc.receive(pdu.encode(Command.BIND_TRANSMITTER, pdu.Bind("me"), 9), pair.now)

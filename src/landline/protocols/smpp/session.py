@@ -225,7 +225,9 @@ class Session:
 
     def _refuse(self, command: int, sequence: int, state: int, events: list[Event]) -> None:
         known = state != status.ESME_RINVCMDID and command not in (Command.OUTBIND, Command.ALERT_NOTIFICATION)
-        self._out.append(_header(HEADER_BYTES, command | RESPONSE if known else _NACK, state, sequence))
+        octets = pdu.REFUSAL_BODIES.get(command, b"") if known else b""
+        size = HEADER_BYTES + len(octets)
+        self._out.append(_header(size, command | RESPONSE if known else _NACK, state, sequence) + octets)
         events.append(PduRefused(command, state))
 
     @property
@@ -302,7 +304,7 @@ class Session:
         if self.state is State.CLOSED:
             return  # the peer has gone; what it asked is settled on our side all the same
         if state != status.ESME_ROK:
-            octets = b""
+            octets = pdu.REFUSAL_BODIES.get(command, b"")
         elif body is not None:
             octets = pdu.encode_body(body)
         elif command == _DELIVER:
