@@ -452,6 +452,23 @@ def test_unbinding_ends_both_sides(by_esme: bool) -> None:
     assert pair.smsc.ended
 
 
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("busy", [False, True])
+def test_an_unbind_that_crosses_ours_is_answered_like_any_other(role: Role, busy: bool) -> None:
+    pair = Pair()
+    session, command = (pair.esme, Command.DELIVER_SM) if role is Role.ESME else (pair.smsc, Command.SUBMIT_SM)
+    if busy:
+        session.receive(pdu.encode(command, ShortMessage(), 8), pair.now)
+    session.unbind(pair.now)
+    session.outgoing()
+    assert only(Unbound, session.receive(pdu.encode(Command.UNBIND, None, 9), pair.now)).by_peer
+    if busy:
+        assert session.outgoing() == b""
+        session.answer(8)
+    assert session.outgoing()[-16:] == HEADER.pack(16, Command.UNBIND | RESPONSE, 0, 9)
+    assert session.ended
+
+
 def test_an_unbind_is_answered_after_what_was_asked_before() -> None:
     pair = Pair()
     for name in ("first", "second"):

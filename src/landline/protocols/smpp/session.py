@@ -148,6 +148,8 @@ class Session:
         allowed = ISSUED.get((self._peer, command))
         if allowed is None:
             self._refuse(command, sequence, status.ESME_RINVCMDID, events)
+        elif command == _UNBIND and self.state is State.UNBINDING and self._unbind is None:
+            self._take_unbind(sequence, now, events)  # it crossed ours
         elif self.state not in allowed:
             self._refuse(command, sequence, self._misplaced(command), events)
         elif command == _ENQUIRE:
@@ -178,7 +180,8 @@ class Session:
         """What the peer asked before is answered first: it would have to ask again what it heard nothing of. An ESME
         waits for answers, too: what it submitted and hears nothing of would be sent twice."""
         self._unbind = (sequence, now + self.limits.control_s)
-        self._step(Step.UNBIND)
+        if self.state is not State.UNBINDING:
+            self._step(Step.UNBIND)
         events.append(Unbound(by_peer=True))
         self._settle_unbind()
 
