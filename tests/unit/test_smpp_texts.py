@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landline.protocols.smpp import texts
-from landline.protocols.smpp.commands import ESM_UDH
+from landline.protocols.smpp.commands import ESM_UDH, Tag
 from landline.protocols.smpp.joiner import Joined, Joiner, part_of
 from landline.protocols.smpp.pace import Pace
-from landline.protocols.smpp.pdu import ShortMessage
+from landline.protocols.smpp.pdu import ShortMessage, Tlvs
 from landline.protocols.smpp.texts import Alphabet, LongStyle
-from landline.protocols.smstext import segments
+from landline.protocols.smstext import Concatenation, segments
 
 
 def message(part: texts.Part) -> ShortMessage:
@@ -70,6 +70,32 @@ def test_a_part_fits_one_short_message_with_its_header(style: LongStyle, alphabe
 @pytest.mark.parametrize(("text", "parts"), [("x" * 306, 3), ("x" * 304, 2), ("я" * 134, 3), ("я" * 132, 2)])
 def test_a_wide_reference_takes_a_character_of_each_part(text: str, parts: int) -> None:
     assert len(texts.write(text, LongStyle.UDH16, Alphabet.GSM, 1)) == parts
+
+
+SAR = (
+    (Tag.SAR_MSG_REF_NUM, b"\x01\x02"),
+    (Tag.SAR_TOTAL_SEGMENTS, b"\x03"),
+    (Tag.SAR_SEGMENT_SEQNUM, b"\x02"),
+)
+PORTS = bytes.fromhex("05040b8423f0")
+CONCATENATION = bytes.fromhex("0003070201")
+
+
+@pytest.mark.parametrize(
+    ("elements", "tlvs", "part"),
+    [
+        (PORTS, (), None),
+        (PORTS, SAR, Concatenation(0x0102, 3, 2, wide=True)),
+        (PORTS + CONCATENATION, (), Concatenation(7, 2, 1)),
+        (CONCATENATION, SAR, Concatenation(7, 2, 1)),
+    ],
+)
+def test_which_part_it_is_stands_in_the_header_or_in_the_tlvs(
+    elements: bytes, tlvs: Tlvs, part: Concatenation | None
+) -> None:
+    user_data = bytes((len(elements),)) + elements + b"words"
+    piece = texts.read(ShortMessage(esm_class=ESM_UDH, short_message=user_data, tlvs=tlvs))
+    assert (piece.octets, piece.concatenation) == (b"words", part)
 
 
 def test_a_header_that_cannot_be_read_counts_as_text() -> None:
