@@ -101,6 +101,25 @@ def test_a_receipt_of_tlvs_alone_is_one() -> None:
     assert receipt.state is MessageState.REJECTED
 
 
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        (b"", None),
+        (b"on its way", None),
+        (b"id:abc done date:2611201405 err:000", None),
+        (b"id:abc stat: err:000", None),
+        (b"stat:DELIVRD", MessageState.DELIVERED),
+        (b"stat:WHATEVER", MessageState.UNKNOWN),
+        (b"\0s\0t\0a\0t\0:\0E\0X\0P\0I\0R\0E\0D", MessageState.EXPIRED),
+    ],
+)
+def test_an_id_in_a_tlv_is_not_enough_without_a_state(text: bytes, state: MessageState | None) -> None:
+    coding = 8 if text[:1] == b"\0" else 0
+    tlvs = ((Tag.RECEIPTED_MESSAGE_ID, b"abc\0"),)
+    receipt = receipts.read(ShortMessage(esm_class=4, data_coding=coding, short_message=text, tlvs=tlvs))
+    assert (receipt and receipt.state) == state
+
+
 def test_a_state_of_smpp_5_that_is_not_final_is_none_here_either() -> None:
     receipt = receipts.read(ShortMessage(tlvs=((Tag.RECEIPTED_MESSAGE_ID, b"abc\0"), (Tag.MESSAGE_STATE, b"\0"))))
     assert receipt is not None
