@@ -352,15 +352,15 @@ class Session:
         return octets
 
     def _ask(self, command: int, body: bytes, context: object, now: float) -> int:
+        waiting, timer_s = self._pending, self.limits.response_s
+        if command != _SUBMIT and command != _DELIVER:
+            self._check(command)
+            waiting, timer_s = self._asked, self.limits.control_s
         if command in _WINDOWED:
             if self._in_window >= self.limits.window:
                 raise LocalProtocolError("the window is full")
             self._in_window += 1
             self._active_at = now
-        waiting, timer_s = self._pending, self.limits.response_s
-        if command != _SUBMIT and command != _DELIVER:
-            self._check(command)
-            waiting, timer_s = self._asked, self.limits.control_s
         sequence = self._next_sequence()
         waiting[sequence] = (command, now + timer_s, context)
         self._out.append(_header(HEADER_BYTES + len(body), command, 0, sequence) + body)
