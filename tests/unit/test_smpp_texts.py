@@ -288,6 +288,22 @@ def test_a_repeated_part_changes_nothing() -> None:
     assert (joined.text, joined.parts, joined.missing) == ("x" * 200, 2, 0)
 
 
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        ([(8, b"\0a\xd8\x3d"), (8, b"\xde\0\0b")], "a😀b"),  # cut in two by a sender that counts octets
+        ([(0, b"\x1b"), (0, b"e")], "€"),
+        ([(0, b"@\0"), (8, b"\x04\x1f"), (3, b"\xe9")], "¡@Пé"),
+    ],
+)
+def test_parts_are_read_together_where_they_are_of_one_coding(pieces: list[tuple[int, bytes]], text: str) -> None:
+    joiner, total = Joiner(), len(pieces)
+    joined: list[Joined] = []
+    for number, (coding, octets) in reversed(list(enumerate(pieces, start=1))):
+        joined += joiner.add(part_of("a", "b", Concatenation(1, total, number), coding, octets), 0)
+    assert [each.text for each in joined] == [text]
+
+
 def test_what_is_not_whole_in_time_is_given_up_as_it_is() -> None:
     joiner = Joiner(patience_s=60)
     add(joiner, parts("x" * 153 + "y" * 20)[1], 100)
@@ -345,3 +361,76 @@ def test_a_fixed_rate_is_kept() -> None:
         sent += allowed
         now = pace.resumes_at(now) or now
     assert 95 <= sent <= 101
+
+
+def test_what_was_given_lately_is_slowed_down_at_most_once_a_second_and_grows_again() -> None:
+    pace = Pace(0.0, pause_s=0.1)
+    for second in range(4):
+        pace.sent(50, float(second))
+    pace.throttled(3.5)
+    assert pace.rate_per_s == pytest.approx(35)
+    assert pace.allowance(3.6) == 1
+    pace.throttled(3.7)
+    assert pace.rate_per_s == pytest.approx(35), "what was learnt has not shown its effect yet"
+    assert pace.allowance(3.75) == 0, "but the SMSC is left alone"
+    pace.throttled(4.6)
+    assert pace.rate_per_s == pytest.approx(24.5)
+    assert pace.allowance(4.7) == 1
+    pace.allowance(5.6)
+    assert pace.rate_per_s == pytest.approx(24.5)
+    pace.allowance(5.8)
+    assert pace.rate_per_s == pytest.approx(24.5 * 1.1**1.1)
+    for second in range(10, 40, 2):
+        pace.throttled(float(second))
+    assert pace.rate_per_s == 1
+
+
+def test_the_slower_of_what_was_bought_and_what_was_learnt_counts() -> None:
+    pace = Pace(0.0, rate_per_s=100, pause_s=0.1)
+    pace.sent(1000, 0.5)
+    pace.throttled(0.9)
+    assert pace.rate_per_s == 100
+    pace.limit(700)
+    assert pace.rate_per_s == 700
+    pace.limit(800)
+    assert pace.rate_per_s == pytest.approx(700)
+
+
+@given(
+    st.floats(0.5, 500),
+    st.sampled_from([0.1, 1.0]),
+    st.lists(st.tuples(st.floats(0, 3), st.booleans()), max_size=30),
+)
+def test_no_more_than_the_rate_and_one_burst_is_sent_and_waking_is_never_in_vain(
+    rate: float, burst_s: float, steps: list[tuple[float, bool]]
+) -> None:
+    pace, now, sent = Pace(0.0, rate_per_s=rate, burst_s=burst_s), 0.0, 0
+    burst = max(rate * burst_s, 1.0)
+    assert pace.allowance(0.0) == int(burst)
+    for pause_s, all_ in steps:
+        now += pause_s
+        allowed = pace.allowance(now)
+        assert allowed is not None
+        count = allowed if all_ else min(allowed, 1)
+        pace.sent(count, now)
+        sent += count
+        assert sent <= burst + rate * now + 1e-6
+        wakes_at = pace.resumes_at(now)
+        if wakes_at is not None:
+            assert wakes_at - now <= 1 / rate + 0.001
+            now = wakes_at
+            assert (pace.allowance(now) or 0) >= 1
+
+
+def test_what_others_overdrew_is_made_up_for_in_a_bounded_time() -> None:
+    free, pace = Pace(0.0), Pace(0.0, rate_per_s=10, burst_s=1.0)
+    free.shared(1000, 0.0)
+    assert free.allowance(0.0) is None
+    pace.shared(4, 0.0)
+    assert pace.allowance(0.0) == 6
+    pace.shared(1000, 0.0)
+    assert pace.resumes_at(0.0) == pytest.approx(1.1, abs=0.01)
+    assert pace.allowance(1.2) == 2
+    slow = Pace(0.0, rate_per_s=0.5, burst_s=1.0)
+    slow.shared(1000, 0.0)
+    assert slow.resumes_at(0.0) == pytest.approx(4, abs=0.01)
