@@ -160,6 +160,37 @@ def test_the_text_may_be_in_the_payload() -> None:
     assert receipt.message_id == "5"
 
 
+@pytest.mark.parametrize(
+    ("esm_class", "alone", "with_id"),
+    [
+        (0x00, False, True),
+        (0x40, False, True),
+        (0x04, True, True),
+        (0x44, True, True),
+        (0x20, True, True),
+        (0x08, False, False),  # acknowledgements of an SME are texts (§5.2.12)
+        (0x10, False, False),
+        (0x18, False, False),
+    ],
+)
+def test_what_is_a_receipt(esm_class: int, alone: bool, with_id: bool) -> None:
+    for tlvs, is_ in (
+        ((), alone),
+        (((Tag.USER_MESSAGE_REFERENCE, b"\0\1"),), alone),
+        (((Tag.RECEIPTED_MESSAGE_ID, b"7\0"),), with_id),
+    ):
+        assert receipts.is_receipt(ShortMessage(esm_class=esm_class, tlvs=tlvs)) is is_
+
+
+def test_an_id_of_a_tlv_is_cut_to_what_can_be_stored() -> None:
+    tlvs = ((Tag.RECEIPTED_MESSAGE_ID, b" " + b"9" * 300), (Tag.MESSAGE_STATE, b"\2"))
+    receipt = receipts.read(ShortMessage(tlvs=tlvs))
+    assert receipt is not None
+    assert receipt.message_id == "9" * 254
+    nameless = ShortMessage(esm_class=4, short_message=b"stat:DELIVRD", tlvs=((Tag.MESSAGE_STATE, b"\2"),))
+    assert receipts.read(nameless) is None
+
+
 def test_a_text_from_a_phone_is_no_receipt() -> None:
     assert not receipts.is_receipt(ShortMessage(short_message=b"id:1 stat:DELIVRD"))
     assert not receipts.is_receipt(ShortMessage(esm_class=0x40))
