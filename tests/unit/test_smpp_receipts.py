@@ -59,6 +59,58 @@ def test_variants_are_read(text: str, message_id: str, state: MessageState) -> N
     assert (receipt.message_id, receipt.state) == (message_id, state)
 
 
+def of(rest: str) -> receipts.DeliveryReceipt:
+    receipt = receipts.parse(f"id:7 {rest}".encode("latin-1"))
+    assert receipt is not None
+    return receipt
+
+
+@pytest.mark.parametrize(
+    ("written", "delivered"),
+    [("dlvrd:1", 1), ("dlvrd:00042", 42), ("dlvrd:999999", None), ("dlvrd:", None), ("dlvrd:\u00b2", None), ("", None)],
+)
+def test_how_many_were_delivered_is_a_number_or_unknown(written: str, delivered: int | None) -> None:
+    assert of(f"{written} stat:DELIVRD").delivered == delivered
+
+
+@pytest.mark.parametrize("word", ["\u00b2", "123", "0x2", "-1", "12"])
+def test_a_state_that_is_no_word_and_no_number_of_one_is_unknown(word: str) -> None:
+    assert of(f"stat:{word} err:000").state is MessageState.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("written", "error"), [("err:027", "027"), ("err:0A-3", "0A-3"), ("err:", None), ("", None), ("text:err:5", None)]
+)
+def test_the_carriers_error_is_told_as_it_is_written(written: str, error: str | None) -> None:
+    assert of(f"stat:UNDELIV {written}").error == error
+
+
+def test_what_is_written_names_the_first_words_of_the_text() -> None:
+    text = receipts.write("7", MessageState.EXPIRED, submitted_at=AT, done_at=AT, error=5, text=b"x" * 30)
+    assert text == (
+        b"id:7 sub:001 dlvrd:000 submit date:2611201405 done date:2611201405 stat:EXPIRED err:005 text:" + b"x" * 20
+    )
+    assert receipts.tlvs("7", MessageState.EXPIRED) == ((0x001E, b"7\0"), (0x0427, b"\3"))
+
+
+@pytest.mark.parametrize(
+    ("value", "state"),
+    [
+        (b"\1", MessageState.ENROUTE),
+        (b"\x08", MessageState.REJECTED),
+        (b"\x09", MessageState.UNKNOWN),
+        (b"", MessageState.DELETED),
+        (b"\0\2", MessageState.DELETED),
+    ],
+)
+def test_a_state_in_a_tlv_has_one_octet(value: bytes, state: MessageState) -> None:
+    receipt = receipts.read(
+        ShortMessage(esm_class=4, short_message=b"id:7 stat:DELETED", tlvs=((Tag.MESSAGE_STATE, value),))
+    )
+    assert receipt is not None
+    assert receipt.state is state
+
+
 @pytest.mark.parametrize("text", [b"", b"hello", b"stat:DELIVRD", b"id:7", b"id: stat:DELIVRD", b"\x00\xff\x80"])
 def test_what_names_no_message_or_state_is_no_receipt(text: bytes) -> None:
     assert receipts.parse(text) is None
@@ -71,12 +123,15 @@ def test_what_names_no_message_or_state_is_no_receipt(text: bytes) -> None:
         ("261120140559", AT.replace(second=59)),
         ("20261120140559", AT.replace(second=59)),
         ("9999999999", None),
+        ("26112014055", None),
+        ("2611201405599", None),
+        ("\u00b2\u00b2\u00b2\u00b2\u00b2\u00b2\u00b2\u00b2\u00b2\u00b2", None),
         ("26112014", None),
         ("now", None),
     ],
 )
 def test_dates_have_several_lengths(digits: str, at: datetime | None) -> None:
-    receipt = receipts.parse(f"id:1 done date:{digits} stat:DELIVRD".encode())
+    receipt = receipts.parse(f"id:1 done date:{digits} stat:DELIVRD".encode("latin-1"))
     assert receipt is not None
     assert receipt.done_at == at
 
@@ -214,6 +269,10 @@ def test_states_and_network_errors_become_detail_codes() -> None:
     assert status.state_code(MessageState.UNDELIVERABLE, b"\x03\x00\x01") == 4004
     assert status.state_code(MessageState.UNDELIVERABLE, b"\x01\x00\x01") == 4006
     assert status.state_code(MessageState.UNKNOWN) == 9999
+    assert status.state_code(MessageState.ENROUTE) == 9999
+    assert status.state_code(MessageState.DELIVERED, b"\x03\x00\x01") == 2000
+    assert status.state_code(MessageState.UNDELIVERABLE, b"\x03\x01") == 4006, "three octets (§5.3.2.31)"
+    assert status.state_code(MessageState.UNDELIVERABLE, b"\x03\x03\xe7") == 4006, "an error that is not known"
 
 
 def test_statuses_become_detail_codes() -> None:
