@@ -30,8 +30,9 @@ from landline.ports.esme_gateway import (
 )
 from landline.ports.sms_carrier import Submission
 from landline.protocols.smpp import pdu, status
-from landline.protocols.smpp.commands import BindKind, Command, MessageState
+from landline.protocols.smpp.commands import RESPONSE, BindKind, Command, MessageState
 from landline.protocols.smpp.events import Answered, BindRefused, Bound, MessageArrived
+from landline.protocols.smpp.framing import HEADER
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.texts import LongStyle
 from landline.store.database import Database
@@ -617,3 +618,34 @@ async def test_several_processes_listen_on_one_socket(database: Database) -> Non
     assert isinstance(await client.bind(), Bound)
     await listeners[1].close()
     bound.close()
+
+
+async def test_what_is_in_hand_is_answered_before_the_customer_is_unbound(world: World) -> None:
+    """Most answer an unbind at once and are gone: what they hear nothing of they would submit again."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+
+    async def read() -> tuple[int, int, int]:
+        head = await reader.readexactly(16)
+        size, command, state, sequence = HEADER.unpack(head)
+        await reader.readexactly(size - 16)
+        return command, state, sequence
+
+    body = ShortMessage(source_addr_ton=1, source_addr=OURS[1:], dest_addr_ton=1, destination_addr=PHONE[1:])
+    writer.write(pdu.encode(Command.BIND_TRANSMITTER, pdu.Bind("customer", "secret"), 1))
+    assert await read() == (Command.BIND_TRANSMITTER | RESPONSE, 0, 1)
+    world.product.open.clear()
+    writer.write(pdu.encode(Command.SUBMIT_SM, body, 2))
+    await until(lambda: world.listener._in_hand == 1)
+    closing = asyncio.create_task(world.listener.close())
+    await asyncio.sleep(0.01)
+    writer.write(pdu.encode(Command.SUBMIT_SM, body, 3))
+    world.product.open.set()
+    async with asyncio.timeout(5):
+        assert await read() == (Command.SUBMIT_SM | RESPONSE, 0, 2)
+        assert (await read())[0] == Command.UNBIND
+        assert await read() == (Command.SUBMIT_SM | RESPONSE, status.ESME_RSYSERR, 3)
+        writer.write(pdu.encode(Command.UNBIND | RESPONSE, None, 1))
+        assert await reader.read() == b""
+        await closing
+    assert len(world.product.taken) == 1
+    writer.close()

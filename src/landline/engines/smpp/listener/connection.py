@@ -26,7 +26,7 @@ from landline.protocols.smpp.events import (
 )
 from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.session import Session
-from landline.protocols.smpp.states import Role
+from landline.protocols.smpp.states import BOUND, Role
 
 log = structlog.get_logger()
 
@@ -78,6 +78,7 @@ class Connection:
         self._failed_binds = 0
         self._events: list[Event] = []
         self._wakeup = asyncio.Event()
+        self._leaving = False
         self._gone = False
 
     async def run(self) -> None:
@@ -90,6 +91,8 @@ class Connection:
                     events, self._events = self._events, []
                     await self._act(events)
                     self.pump.flush()
+                    if self._leaving and not self._events:
+                        self._unbind()
                     self._owner.changed(self)
         except Exception:
             log.exception("smpp.connection_failed", system_id=self.account.system_id if self.account else "")
@@ -106,6 +109,13 @@ class Connection:
         self.pump.expire()
         if self.session.ended:
             self.end()
+
+    def leave(self) -> None:
+        """Unbind the customer once what it has submitted is answered: most answer an unbind at once and hear nothing
+        more. What it submits meanwhile is read after that, and refused for now."""
+        self._leaving = True
+        self.pump.pause_reading()
+        self._wakeup.set()
 
     def end(self) -> None:
         """Cut the connection: nothing more is read from it or written to it."""
@@ -124,6 +134,13 @@ class Connection:
         if not self.session.can_deliver or not self.pump.writable:
             return 0
         return max(min(self.session.free, self._window - self.session.in_flight), 0)
+
+    def _unbind(self) -> None:
+        self._leaving = False
+        if self.session.state in BOUND:  # else it unbinds itself
+            self.session.unbind(self._now())
+            self.pump.flush()
+        self.pump.resume_reading()
 
     def _happened(self, events: list[Event]) -> None:
         for event in events:

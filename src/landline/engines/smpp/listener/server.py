@@ -172,12 +172,10 @@ class SmppListener:
         for guest in list(self._agreeing):
             guest.abort()
         await self._shares.finish()
-        now = self.line.now().timestamp()
         tasks = list(self._connections.values())
         for connection in list(self._connections):
-            if connection.session.can_submit or connection.session.can_deliver:
-                connection.session.unbind(now)
-                connection.pump.flush()
+            if connection.account is not None:
+                connection.leave()
             else:
                 connection.end()
         if tasks:
