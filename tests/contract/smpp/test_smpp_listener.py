@@ -285,7 +285,31 @@ async def test_a_receiver_that_answers_nothing_keeps_nothing_from_one_that_does(
     await until(lambda: len(lively.events) == 20)
     answer_all(lively)
     assert await delivering == [Delivered.TAKEN] * 20
-    assert len(dead.events) == 10
+    assert answer_all(dead) == 10, "too late: they went to the other"
+    lively.pump.abort()
+    await until(lambda: world.listener.receivers("customer") == 1)
+    delivering = asyncio.create_task(deliver(world, text("hi")))
+    await until(lambda: len(dead.events) == 1)  # there is nobody else
+    answer_all(dead)
+    assert await delivering == [Delivered.TAKEN]
+    another = await world.client()
+    await another.bind()
+    delivering = asyncio.create_task(deliver(world, *[text("hi")] * 4))
+    await until(lambda: len(dead.events) == len(another.events) == 2)
+    for client in (dead, another):
+        answer_all(client)
+    assert await delivering == [Delivered.TAKEN] * 4
+
+
+async def test_a_receiver_that_takes_more_than_half_of_its_time_gets_fewer_at_once(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    delivering = asyncio.create_task(deliver(world, *[text("hi")] * 24))
+    for at_once, took_s in ((10, 4), (10, 6), (1, 4), (1, 1), (2, 0)):
+        await until(lambda: len(client.events) == at_once)  # noqa: B023
+        await world.clock.advance(timedelta(seconds=took_s))
+        answer_all(client)
+    assert await delivering == [Delivered.TAKEN] * 24
 
 
 async def test_a_customer_stays_bound_while_time_is_driven(world: World) -> None:
