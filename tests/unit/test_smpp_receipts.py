@@ -73,13 +73,14 @@ def test_how_many_were_delivered_is_a_number_or_unknown(written: str, delivered:
     assert of(f"{written} stat:DELIVRD").delivered == delivered
 
 
-@pytest.mark.parametrize("word", ["\u00b2", "123", "0x2", "-1", "12"])
+@pytest.mark.parametrize("word", ["\u00b2", "123", "300", "0x2", "-1", "12"])
 def test_a_state_that_is_no_word_and_no_number_of_one_is_unknown(word: str) -> None:
     assert of(f"stat:{word} err:000").state is MessageState.UNKNOWN
 
 
 @pytest.mark.parametrize(
-    ("written", "error"), [("err:027", "027"), ("err:0A-3", "0A-3"), ("err:", None), ("", None), ("text:err:5", None)]
+    ("written", "error"),
+    [("err:027", "027"), ("err:0A-3", "0A-3"), ("err:", None), ("", None), ("text:now err:5", None)],
 )
 def test_the_carriers_error_is_told_as_it_is_written(written: str, error: str | None) -> None:
     assert of(f"stat:UNDELIV {written}").error == error
