@@ -456,7 +456,9 @@ def test_answers_to_nothing_we_asked_are_ignored() -> None:
     sequence = pair.esme.submit(BODY, "mine", pair.now)
     assert pair.esme.receive(pdu.encode(Command.DELIVER_SM | RESPONSE, None, sequence), pair.now) == []
     assert pair.esme.receive(pdu.encode(Command.SUBMIT_SM | RESPONSE, None, 999), pair.now) == []
-    assert pair.esme.in_flight == 1
+    asked = pair.esme.request(Command.QUERY_SM, pdu.QuerySm("1"), "query", pair.now)
+    assert pair.esme.receive(pdu.encode(Command.CANCEL_SM | RESPONSE, None, asked), pair.now) == []
+    assert pair.esme.in_flight == 2
 
 
 def test_octets_that_are_no_smpp_end_the_session_with_a_generic_nack() -> None:
@@ -737,7 +739,9 @@ def test_an_unbind_is_answered_in_the_end_though_something_is_not() -> None:
     pair.esme.unbind(pair.now)
     pair.to_smsc()
     assert pair.smsc.deadline() == pair.now + 10
-    pair.smsc.expire(pair.now + 10)
+    assert pair.smsc.expire(pair.now + 9.9) == []
+    assert not pair.smsc.ended
+    assert pair.smsc.expire(pair.now + 10) == []
     assert pair.smsc.ended
     assert only(Unbound, pair.to_esme())
 
