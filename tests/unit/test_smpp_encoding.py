@@ -5,16 +5,19 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from landline.engines.smpp.config import SmppConfig
-from landline.engines.smpp.encoding import Encoder, number_of
+from landline.engines.smpp.encoding import Encoder, address_of, number_of
 from landline.engines.smpp.link import backoff
 from landline.ports.sms_carrier import Submission
-from landline.protocols.smpp import pdu
+from landline.protocols.smpp import pdu, texts
 from landline.protocols.smpp.commands import Command
 from landline.protocols.smpp.framing import HEADER
 from landline.protocols.smpp.pdu import ShortMessage
+from landline.protocols.smpp.texts import LongStyle
 
 SUBMISSION = Submission(UUID(int=1), "+18005550100", "+14255550199", "hello", 1, True)
 
@@ -25,7 +28,10 @@ def encoder(**options: Any) -> Encoder:
 
 def sent(submission: Submission, **options: Any) -> ShortMessage:
     """What a carrier reads of `submission`'s first part."""
-    body = encoder(**options).bodies(submission)[0]
+    return read(encoder(**options).bodies(submission)[0])
+
+
+def read(body: bytes) -> ShortMessage:
     return pdu.decode_message(HEADER.pack(16 + len(body), Command.SUBMIT_SM, 0, 1) + body)
 
 
@@ -42,6 +48,11 @@ def sent(submission: Submission, **options: Any) -> ShortMessage:
         (0, "12345", "12345"),
         (0, "123456789", "123456789"),
         (0, "1234567890", "+1234567890"),
+        (0, "0012345678", "+12345678"),
+        (0, "001234567", "001234567"),
+        (0, "00-SERVICE-00", "00-SERVICE-00"),
+        (0, "SERVICE-1234", "SERVICE-1234"),
+        (1, "00-SERVICE-00", "00-SERVICE-00"),
         (2, "4255550199", "4255550199"),
         (3, "12345", "12345"),
         (5, "BANK", "BANK"),
@@ -79,6 +90,50 @@ def test_national_numbers_are_those_of_the_carriers_country(
     assert number_of(ton, address, country) == number
 
 
+@pytest.mark.parametrize(
+    ("number", "address"),
+    [
+        ("+14255550199", (1, 1, "14255550199")),
+        ("12345", (3, 0, "12345")),
+        ("BANK", (5, 0, "BANK")),
+        ("04255550199", (0, 0, "04255550199")),  # what a phone's network made of it
+    ],
+)
+def test_an_address_says_what_kind_of_number_it_is(number: str, address: tuple[int, int, str]) -> None:
+    assert address_of(number) == address
+
+
+_SUBMISSIONS = st.builds(
+    Submission,
+    st.just(UUID(int=1)),
+    st.sampled_from(["+18005550100", "12345", "BANK"]),
+    st.sampled_from(["+14255550199", "+447700900123"]),
+    st.sampled_from(["hello", "мир", "x" * 160, "x" * 161, "é" * 300, "я" * 300]),
+    st.just(1),
+    st.booleans(),
+    valid_until=st.sampled_from([None, datetime(2026, 11, 22, tzinfo=UTC)]),
+)
+
+
+@given(st.lists(_SUBMISSIONS, max_size=8), st.sampled_from(LongStyle))
+def test_what_is_sent_is_the_same_whatever_was_sent_before(submissions: list[Submission], style: LongStyle) -> None:
+    """But for the references of long texts, of which two in a row are never the same."""
+    before, last = encoder(long_style=style), None
+    for submission in submissions:
+        references: set[int] = set()
+        for ours, fresh in zip(before.bodies(submission), encoder(long_style=style).bodies(submission), strict=True):
+            sent, alone = read(ours), read(fresh)
+            piece, other = texts.read(sent), texts.read(alone)
+            assert replace(sent, short_message=b"", tlvs=()) == replace(alone, short_message=b"", tlvs=())
+            assert piece.octets == other.octets
+            if piece.concatenation is not None and other.concatenation is not None:
+                assert piece.concatenation.sequence == other.concatenation.sequence
+                references.add(piece.concatenation.reference)
+        assert len(references) <= 1
+        assert not references or references != last
+        last = references or last
+
+
 def test_processes_do_not_begin_with_the_same_reference() -> None:
     long = replace(SUBMISSION, text="x" * 200)
     assert len({encoder().bodies(long)[0] for _ in range(20)}) > 1
@@ -105,7 +160,9 @@ def test_addresses_are_sent_as_the_carrier_wants_them(
     ("seconds", "time"),
     [
         (1, "000000000001000R"),
+        (3599, "000000005959000R"),
         (3661, "000000010101000R"),
+        (86399, "000000235959000R"),
         (86400 * 3 + 59, "000003000059000R"),
         (86400 * 365, "000099000000000R"),
     ],

@@ -100,33 +100,87 @@ def test_a_tlv_that_runs_over_the_end_is_left_out() -> None:
     assert body.tlvs == ((5, b"ab"),)
 
 
-@pytest.mark.parametrize("command", [Command.SUBMIT_SM, Command.QUERY_SM, Command.BIND_TRANSMITTER])
-def test_a_request_without_its_mandatory_fields_is_malformed(command: Command) -> None:
-    with pytest.raises(MalformedPdu):
-        pdu.decode(pdu.encode(command, None, 1))
+REQUESTS = [(command, shape) for command, shape in COMMANDS if not command & RESPONSE]
+FULL: dict[str, Any] = {"short_message": b"words", "tlvs": ()}
 
 
-def test_a_response_may_lack_its_body() -> None:
-    assert pdu.decode(pdu.encode(Command.QUERY_SM | RESPONSE, None, 1)) == pdu.QueryAnswer()
-    assert pdu.decode(pdu.encode(Command.BIND_TRANSMITTER | RESPONSE, None, 1)) == pdu.BindAnswer()
+def full(shape: type[msgspec.Struct]) -> Any:
+    """A body without an empty field, but for its optional parameters."""
+    return shape(**{name: FULL.get(name, "x" if name in _LENGTHS else 1) for name in shape.__struct_fields__})
+
+
+@pytest.mark.parametrize(("command", "shape"), REQUESTS)
+def test_a_request_that_ends_within_its_mandatory_fields_is_malformed(
+    command: int, shape: type[msgspec.Struct]
+) -> None:
+    whole = pdu.encode(command, full(shape), 7)
+    assert pdu.decode(whole) == full(shape)
+    for size in range(16, len(whole)):
+        with pytest.raises(MalformedPdu) as raised:
+            pdu.decode(whole[:size])
+        # ESME_RINVMSGLEN where it is the short_message that is cut off in the messages themselves
+        in_text = command in (Command.SUBMIT_SM, Command.DELIVER_SM) and size >= len(whole) - len(b"words")
+        assert raised.value.status == (0x01 if in_text else 0x02)
+
+
+@pytest.mark.parametrize(("command", "shape"), [each for each in COMMANDS if each not in REQUESTS])
+def test_a_response_may_lack_any_of_its_fields(command: int, shape: type[msgspec.Struct]) -> None:
+    whole = pdu.encode(command, full(shape), 7)
+    for size in range(16, len(whole)):
+        got = pdu.decode(whole[:size])
+        assert got in (
+            shape(),
+            full(shape),
+            pdu.QueryAnswer("x"),
+            pdu.QueryAnswer("x", "x"),
+            pdu.QueryAnswer("x", "x", 1),
+        )
+    assert pdu.decode(whole[:16]) == shape()
 
 
 @pytest.mark.parametrize(
-    "message",
+    ("octets", "message_id"),
     [
-        ShortMessage(short_message=b"x" * 255),
-        ShortMessage(destination_addr="1" * 21),
-        ShortMessage(source_addr="1" * 21),
-        ShortMessage(source_addr="a\0b"),
-        ShortMessage(destination_addr="a\0b"),
-        ShortMessage(data_coding=256),
-        ShortMessage(source_addr="Ω"),
-        ShortMessage(tlvs=((1, b"x" * 65536),)),
+        (b"", ""),
+        (b"\0", ""),
+        (b"7", "7"),
+        (b"7\0", "7"),
+        (b"7\0x", "7"),
+        (b"y" * 64 + b"\0", "y" * 64),
+        (b"y" * 300, "y" * 255),
     ],
 )
-def test_what_does_not_fit_is_not_written(message: ShortMessage) -> None:
+def test_a_message_id_is_read_with_its_nul_or_without_it(octets: bytes, message_id: str) -> None:
+    assert pdu.message_id(pdu.HEADER.pack(16 + len(octets), 0x80000004, 0, 1) + octets) == message_id
+
+
+@pytest.mark.parametrize(
+    ("command", "shape", "name"),
+    [(command, shape, name) for command, shape in COMMANDS for name in shape.__struct_fields__ if name != "tlvs"],
+)
+def test_each_field_is_written_up_to_its_size_and_no_longer(
+    command: int, shape: type[msgspec.Struct], name: str
+) -> None:
+    if name in _LENGTHS:  # the octet more is its NUL
+        fits: list[Any] = ["", "x" * (_LENGTHS[name] - 1)]
+        not_: list[Any] = ["x" * _LENGTHS[name], "a\0b", "Ω"]
+    elif name == "short_message":
+        fits, not_ = [b"", b"x" * 254], [b"x" * 255]  # §5.2.22
+    else:
+        fits, not_ = [0, 255], [-1, 256]
+    for value in fits:
+        body: Any = shape(**{name: value})
+        assert pdu.decode(pdu.encode(command, body, 1)) == body
+    for value in not_:
+        with pytest.raises(LocalProtocolError):
+            pdu.encode(command, shape(**{name: value}), 1)  # type: ignore[arg-type]
+
+
+def test_a_tlv_has_65535_octets_at_most() -> None:
+    fits = ShortMessage(tlvs=((1, b"x" * 65535),))
+    assert pdu.decode(pdu.encode(Command.SUBMIT_SM, fits, 1)) == fits
     with pytest.raises(LocalProtocolError):
-        pdu.encode(Command.SUBMIT_SM, message, 1)
+        pdu.encode(Command.SUBMIT_SM, ShortMessage(tlvs=((1, b"x" * 65536),)), 1)
 
 
 @given(cuts=st.lists(st.integers(1, 60), max_size=30))

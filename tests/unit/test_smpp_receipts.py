@@ -59,6 +59,59 @@ def test_variants_are_read(text: str, message_id: str, state: MessageState) -> N
     assert (receipt.message_id, receipt.state) == (message_id, state)
 
 
+def of(rest: str) -> receipts.DeliveryReceipt:
+    receipt = receipts.parse(f"id:7 {rest}".encode("latin-1"))
+    assert receipt is not None
+    return receipt
+
+
+@pytest.mark.parametrize(
+    ("written", "delivered"),
+    [("dlvrd:1", 1), ("dlvrd:00042", 42), ("dlvrd:999999", None), ("dlvrd:", None), ("dlvrd:\u00b2", None), ("", None)],
+)
+def test_how_many_were_delivered_is_a_number_or_unknown(written: str, delivered: int | None) -> None:
+    assert of(f"{written} stat:DELIVRD").delivered == delivered
+
+
+@pytest.mark.parametrize("word", ["\u00b2", "123", "300", "0x2", "-1", "12"])
+def test_a_state_that_is_no_word_and_no_number_of_one_is_unknown(word: str) -> None:
+    assert of(f"stat:{word} err:000").state is MessageState.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("written", "error"),
+    [("err:027", "027"), ("err:0A-3", "0A-3"), ("err:", None), ("", None), ("text:now err:5", None)],
+)
+def test_the_carriers_error_is_told_as_it_is_written(written: str, error: str | None) -> None:
+    assert of(f"stat:UNDELIV {written}").error == error
+
+
+def test_what_is_written_names_the_first_words_of_the_text() -> None:
+    text = receipts.write("7", MessageState.EXPIRED, submitted_at=AT, done_at=AT, error=5, text=b"x" * 30)
+    assert text == (
+        b"id:7 sub:001 dlvrd:000 submit date:2611201405 done date:2611201405 stat:EXPIRED err:005 text:" + b"x" * 20
+    )
+    assert receipts.tlvs("7", MessageState.EXPIRED) == ((0x001E, b"7\0"), (0x0427, b"\3"))
+
+
+@pytest.mark.parametrize(
+    ("value", "state"),
+    [
+        (b"\1", MessageState.ENROUTE),
+        (b"\x08", MessageState.REJECTED),
+        (b"\x09", MessageState.UNKNOWN),
+        (b"", MessageState.DELETED),
+        (b"\0\2", MessageState.DELETED),
+    ],
+)
+def test_a_state_in_a_tlv_has_one_octet(value: bytes, state: MessageState) -> None:
+    receipt = receipts.read(
+        ShortMessage(esm_class=4, short_message=b"id:7 stat:DELETED", tlvs=((Tag.MESSAGE_STATE, value),))
+    )
+    assert receipt is not None
+    assert receipt.state is state
+
+
 @pytest.mark.parametrize("text", [b"", b"hello", b"stat:DELIVRD", b"id:7", b"id: stat:DELIVRD", b"\x00\xff\x80"])
 def test_what_names_no_message_or_state_is_no_receipt(text: bytes) -> None:
     assert receipts.parse(text) is None
@@ -71,12 +124,15 @@ def test_what_names_no_message_or_state_is_no_receipt(text: bytes) -> None:
         ("261120140559", AT.replace(second=59)),
         ("20261120140559", AT.replace(second=59)),
         ("9999999999", None),
+        ("26112014055", None),
+        ("2611201405599", None),
+        ("\u00b2\u00b2\u00b2\u00b2\u00b2\u00b2\u00b2\u00b2\u00b2\u00b2", None),
         ("26112014", None),
         ("now", None),
     ],
 )
 def test_dates_have_several_lengths(digits: str, at: datetime | None) -> None:
-    receipt = receipts.parse(f"id:1 done date:{digits} stat:DELIVRD".encode())
+    receipt = receipts.parse(f"id:1 done date:{digits} stat:DELIVRD".encode("latin-1"))
     assert receipt is not None
     assert receipt.done_at == at
 
@@ -99,6 +155,25 @@ def test_a_receipt_of_tlvs_alone_is_one() -> None:
     receipt = receipts.read(message)
     assert receipt is not None
     assert receipt.state is MessageState.REJECTED
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        (b"", None),
+        (b"on its way", None),
+        (b"id:abc done date:2611201405 err:000", None),
+        (b"id:abc stat: err:000", None),
+        (b"stat:DELIVRD", MessageState.DELIVERED),
+        (b"stat:WHATEVER", MessageState.UNKNOWN),
+        (b"\0s\0t\0a\0t\0:\0E\0X\0P\0I\0R\0E\0D", MessageState.EXPIRED),
+    ],
+)
+def test_an_id_in_a_tlv_is_not_enough_without_a_state(text: bytes, state: MessageState | None) -> None:
+    coding = 8 if text[:1] == b"\0" else 0
+    tlvs = ((Tag.RECEIPTED_MESSAGE_ID, b"abc\0"),)
+    receipt = receipts.read(ShortMessage(esm_class=4, data_coding=coding, short_message=text, tlvs=tlvs))
+    assert (receipt and receipt.state) == state
 
 
 def test_a_state_of_smpp_5_that_is_not_final_is_none_here_either() -> None:
@@ -141,6 +216,37 @@ def test_the_text_may_be_in_the_payload() -> None:
     assert receipt.message_id == "5"
 
 
+@pytest.mark.parametrize(
+    ("esm_class", "alone", "with_id"),
+    [
+        (0x00, False, True),
+        (0x40, False, True),
+        (0x04, True, True),
+        (0x44, True, True),
+        (0x20, True, True),
+        (0x08, False, False),  # acknowledgements of an SME are texts (§5.2.12)
+        (0x10, False, False),
+        (0x18, False, False),
+    ],
+)
+def test_what_is_a_receipt(esm_class: int, alone: bool, with_id: bool) -> None:
+    for tlvs, is_ in (
+        ((), alone),
+        (((Tag.USER_MESSAGE_REFERENCE, b"\0\1"),), alone),
+        (((Tag.RECEIPTED_MESSAGE_ID, b"7\0"),), with_id),
+    ):
+        assert receipts.is_receipt(ShortMessage(esm_class=esm_class, tlvs=tlvs)) is is_
+
+
+def test_an_id_of_a_tlv_is_cut_to_what_can_be_stored() -> None:
+    tlvs = ((Tag.RECEIPTED_MESSAGE_ID, b" " + b"9" * 300), (Tag.MESSAGE_STATE, b"\2"))
+    receipt = receipts.read(ShortMessage(tlvs=tlvs))
+    assert receipt is not None
+    assert receipt.message_id == "9" * 254
+    nameless = ShortMessage(esm_class=4, short_message=b"stat:DELIVRD", tlvs=((Tag.MESSAGE_STATE, b"\2"),))
+    assert receipts.read(nameless) is None
+
+
 def test_a_text_from_a_phone_is_no_receipt() -> None:
     assert not receipts.is_receipt(ShortMessage(short_message=b"id:1 stat:DELIVRD"))
     assert not receipts.is_receipt(ShortMessage(esm_class=0x40))
@@ -164,6 +270,10 @@ def test_states_and_network_errors_become_detail_codes() -> None:
     assert status.state_code(MessageState.UNDELIVERABLE, b"\x03\x00\x01") == 4004
     assert status.state_code(MessageState.UNDELIVERABLE, b"\x01\x00\x01") == 4006
     assert status.state_code(MessageState.UNKNOWN) == 9999
+    assert status.state_code(MessageState.ENROUTE) == 9999
+    assert status.state_code(MessageState.DELIVERED, b"\x03\x00\x01") == 2000
+    assert status.state_code(MessageState.UNDELIVERABLE, b"\x03\x01") == 4006, "three octets (§5.3.2.31)"
+    assert status.state_code(MessageState.UNDELIVERABLE, b"\x03\x03\xe7") == 4006, "an error that is not known"
 
 
 def test_statuses_become_detail_codes() -> None:

@@ -1,6 +1,6 @@
 """Two SMPP sessions wired back to back, with time stepped by hand; and one fed with whatever octets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import TypeVar
 
 import pytest
@@ -30,7 +30,7 @@ from landline.protocols.smpp.framing import HEADER
 from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.session import SEQUENCE_LIMIT, Session
-from landline.protocols.smpp.states import Role, State
+from landline.protocols.smpp.states import BOUND, Role, State
 
 BODY = pdu.encode_body(ShortMessage(source_addr="1", destination_addr="2", short_message=b"hi"))
 E = TypeVar("E", bound=Event)
@@ -103,11 +103,78 @@ def test_a_refused_submission_has_the_status() -> None:
 
 def test_a_delivery_is_answered_when_we_say_so() -> None:
     pair = Pair()
-    pair.smsc.deliver(BODY, "theirs", pair.now)
+    sequence = pair.smsc.deliver(BODY, "theirs", pair.now)
     arrived = only(MessageArrived, pair.to_esme())
     assert pair.to_smsc() == []
     pair.esme.answer(arrived.sequence)
-    assert only(Answered, pair.to_smsc()).context == "theirs"
+    answer = pair.esme.outgoing()
+    assert answer == HEADER.pack(17, Command.DELIVER_SM | RESPONSE, 0, sequence) + b"\0"  # §4.6.2
+    assert only(Answered, pair.smsc.receive(answer, pair.now)).context == "theirs"
+
+
+def test_a_response_that_comes_twice_is_told_once() -> None:
+    pair = Pair()
+    sequences = [
+        pair.esme.submit(BODY, "text", pair.now),
+        pair.esme.request(Command.QUERY_SM, pdu.QuerySm("1"), "query", pair.now),
+        pair.esme.request(Command.DATA_SM, pdu.DataSm(), "data", pair.now),
+    ]
+    commands = (Command.SUBMIT_SM, Command.QUERY_SM, Command.DATA_SM)
+    answers = b"".join(
+        HEADER.pack(16, command | RESPONSE, 8, at) for command, at in zip(commands, sequences, strict=True)
+    )
+    assert pair.esme.in_flight == 3
+    assert len(pair.esme.receive(answers, pair.now)) == 3
+    assert pair.esme.receive(answers, pair.now) == []
+    assert (pair.esme.in_flight, pair.esme.free) == (0, pair.esme.limits.window)
+
+
+@pytest.mark.parametrize(
+    ("command", "body"), [(Command.CANCEL_SM, pdu.CancelSm()), (Command.REPLACE_SM, pdu.ReplaceSm())]
+)
+def test_some_responses_are_a_header_alone(command: Command, body: pdu.Body) -> None:
+    pair = Pair()
+    sequence = pair.esme.request(command, body, None, pair.now)
+    pair.smsc.answer(only(RequestArrived, pair.to_smsc()).sequence)
+    assert pair.smsc.outgoing() == HEADER.pack(16, command | RESPONSE, 0, sequence)
+
+
+def test_a_message_id_has_64_octets_at_most() -> None:
+    pair = Pair()
+    pair.esme.submit(BODY, None, pair.now)
+    arrived = only(MessageArrived, pair.to_smsc())
+    pair.smsc.answer(arrived.sequence, message_id="x" * 64)
+    assert only(Answered, pair.to_esme()).message_id == "x" * 64
+    pair.esme.submit(BODY, None, pair.now)
+    arrived = only(MessageArrived, pair.to_smsc())
+    with pytest.raises(LocalProtocolError):
+        pair.smsc.answer(arrived.sequence, message_id="x" * 65)
+
+
+def test_what_was_not_asked_cannot_be_answered() -> None:
+    with pytest.raises(LocalProtocolError):
+        Pair().smsc.answer(7)
+
+
+def test_whoever_has_gone_is_answered_nothing() -> None:
+    pair = Pair()
+    pair.esme.submit(BODY, None, pair.now)
+    arrived = only(MessageArrived, pair.to_smsc())
+    pair.smsc.close()
+    pair.smsc.answer(arrived.sequence, message_id="1")
+    assert pair.smsc.outgoing() == b""
+
+
+def test_a_connection_that_is_gone_leaves_messages_and_questions_unanswered_once() -> None:
+    pair = Pair()
+    pair.esme.request(Command.QUERY_SM, pdu.QuerySm("1"), "query", pair.now)
+    pair.esme.submit(BODY, "text", pair.now)
+    pair.esme.enquire(pair.now)
+    assert pair.esme.close() == [Unanswered(Command.SUBMIT_SM, "text"), Unanswered(Command.QUERY_SM, "query")]
+    assert pair.esme.ended
+    assert pair.esme.in_flight == 0
+    assert pair.esme.close() == []
+    assert pair.esme.expire(pair.now + 1000) == []
 
 
 def test_other_requests_and_their_answers() -> None:
@@ -145,6 +212,16 @@ def test_more_requests_than_the_peer_may_leave_open_are_refused() -> None:
     assert only(Answered, pair.to_esme()).status == status.ESME_RTHROTTLED
 
 
+def test_requests_of_any_kind_are_answered_under_one_sequence_number() -> None:
+    pair = Pair()
+    asked = pdu.encode(Command.CANCEL_SM, pdu.CancelSm(), 7) + pdu.encode(Command.DATA_SM, pdu.DataSm(), 7)
+    for event in reversed(pair.smsc.receive(asked, pair.now)):
+        assert isinstance(event, RequestArrived)
+        pair.smsc.answer(event.sequence)
+    data_sm_resp = HEADER.pack(17, Command.DATA_SM | RESPONSE, 0, 7) + b"\0"
+    assert pair.smsc.outgoing() == data_sm_resp + HEADER.pack(16, Command.CANCEL_SM | RESPONSE, 0, 7)
+
+
 def test_requests_under_one_sequence_number_are_answered_one_by_one() -> None:
     pair = Pair(peer_window=3)
     events = pair.smsc.receive(b"".join(pdu.encode(Command.SUBMIT_SM, ShortMessage(), 7) for _ in range(4)), pair.now)
@@ -168,25 +245,117 @@ def test_sequence_numbers_begin_again_and_skip_those_in_flight() -> None:
     assert first not in wrapped
 
 
-@pytest.mark.parametrize("kind", [None, BindKind.RECEIVER])
-def test_we_cannot_submit_unless_bound_to_transmit(kind: BindKind | None) -> None:
-    with pytest.raises(LocalProtocolError):
-        Pair(kind).esme.submit(BODY, None, 0.0)
+def session_in(role: Role, state: State) -> Session:
+    kinds = {
+        State.BOUND_TX: BindKind.TRANSMITTER,
+        State.BOUND_RX: BindKind.RECEIVER,
+        State.BOUND_TRX: BindKind.TRANSCEIVER,
+    }
+    pair = Pair(kinds.get(state))
+    if state is State.BINDING:
+        pair.esme.bind(BindKind.TRANSCEIVER, pdu.Bind("me"), pair.now)
+        pair.to_smsc()
+    session = pair.esme if role is Role.ESME else pair.smsc
+    session.outgoing()
+    return session
 
 
-def test_a_peer_that_submits_unbound_is_told_its_bind_status_is_wrong() -> None:
-    pair = Pair(None)
-    events = pair.smsc.receive(pdu.encode(Command.SUBMIT_SM, ShortMessage(), 9), pair.now)
-    assert events == [PduRefused(Command.SUBMIT_SM, status.ESME_RINVBNDSTS)]
-    answer = pair.smsc.outgoing()
-    assert answer[4:16] == bytes.fromhex("80000004 00000004 00000009")
+STATES = (State.OPEN, State.BINDING, State.BOUND_TX, State.BOUND_RX, State.BOUND_TRX)
+WRONG, AGAIN, LATER, UNKNOWN = (
+    status.ESME_RINVBNDSTS,
+    status.ESME_RALYBND,
+    status.ESME_RX_T_APPN,
+    status.ESME_RINVCMDID,
+)
+NACK = Command.GENERIC_NACK
 
 
-def test_what_overtakes_the_answer_to_our_bind_is_asked_for_again_later() -> None:
-    session = Pair(None).esme
-    session.bind(BindKind.RECEIVER, pdu.Bind("me"), 1000)
-    delivery = pdu.encode(Command.DELIVER_SM, ShortMessage(), 9)
-    assert session.receive(delivery, 1000) == [PduRefused(Command.DELIVER_SM, status.ESME_RX_T_APPN)]
+@pytest.mark.parametrize(
+    ("role", "state", "command", "answer", "refusal"),
+    [
+        (Role.SMSC, State.OPEN, Command.SUBMIT_SM, Command.SUBMIT_SM | RESPONSE, WRONG),
+        (Role.SMSC, State.OPEN, Command.UNBIND, Command.UNBIND | RESPONSE, WRONG),
+        (Role.SMSC, State.BINDING, Command.SUBMIT_SM, Command.SUBMIT_SM | RESPONSE, WRONG),
+        (Role.SMSC, State.BINDING, Command.UNBIND, Command.UNBIND | RESPONSE, WRONG),
+        (Role.SMSC, State.BINDING, Command.BIND_RECEIVER, Command.BIND_RECEIVER | RESPONSE, AGAIN),
+        (Role.SMSC, State.BOUND_RX, Command.BIND_TRANSMITTER, Command.BIND_TRANSMITTER | RESPONSE, AGAIN),
+        (Role.SMSC, State.BOUND_RX, Command.SUBMIT_SM, Command.SUBMIT_SM | RESPONSE, WRONG),
+        (Role.SMSC, State.BOUND_TRX, Command.DELIVER_SM, NACK, UNKNOWN),
+        (Role.SMSC, State.BOUND_TRX, Command.ALERT_NOTIFICATION, NACK, UNKNOWN),
+        (Role.SMSC, State.BOUND_TRX, 0x21, NACK, UNKNOWN),
+        (Role.ESME, State.OPEN, Command.UNBIND, Command.UNBIND | RESPONSE, WRONG),
+        # What overtakes the answer to our bind is to come again.
+        (Role.ESME, State.BINDING, Command.DELIVER_SM, Command.DELIVER_SM | RESPONSE, LATER),
+        (Role.ESME, State.BINDING, Command.UNBIND, Command.UNBIND | RESPONSE, WRONG),
+        (Role.ESME, State.BOUND_TX, Command.DELIVER_SM, Command.DELIVER_SM | RESPONSE, WRONG),
+        # These have no response.
+        (Role.ESME, State.BOUND_TX, Command.ALERT_NOTIFICATION, NACK, WRONG),
+        (Role.ESME, State.BOUND_RX, Command.OUTBIND, NACK, WRONG),
+        (Role.ESME, State.BOUND_TRX, Command.SUBMIT_SM, NACK, UNKNOWN),
+        (Role.ESME, State.BOUND_TRX, Command.BIND_RECEIVER, NACK, UNKNOWN),
+    ],
+)
+def test_what_a_state_does_not_allow_is_refused(
+    role: Role, state: State, command: int, answer: int, refusal: int
+) -> None:
+    session = session_in(role, state)
+    assert session.receive(HEADER.pack(16, command, 0, 9), 1000) == [PduRefused(command, refusal)]
+    fields = b"\0" if answer == Command.DELIVER_SM | RESPONSE else b""
+    assert session.outgoing() == HEADER.pack(16 + len(fields), answer, refusal, 9) + fields
+    assert session.state is state
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("role", Role)
+def test_enquire_link_is_answered_in_every_state(role: Role, state: State) -> None:
+    session = session_in(role, state)
+    assert session.receive(HEADER.pack(16, Command.ENQUIRE_LINK, 0, 9), 1000) == []
+    assert session.outgoing() == HEADER.pack(16, Command.ENQUIRE_LINK | RESPONSE, 0, 9)
+
+
+def submit(session: Session) -> None:
+    session.submit(BODY, None, 1000)
+
+
+def deliver(session: Session) -> None:
+    session.deliver(BODY, None, 1000)
+
+
+def query(session: Session) -> None:
+    session.request(Command.QUERY_SM, pdu.QuerySm("1"), None, 1000)
+
+
+def unbind(session: Session) -> None:
+    session.unbind(1000)
+
+
+@pytest.mark.parametrize(
+    ("role", "say", "states"),
+    [
+        (Role.ESME, submit, {State.BOUND_TX, State.BOUND_TRX}),
+        (Role.ESME, query, {State.BOUND_TX, State.BOUND_TRX}),
+        (Role.ESME, unbind, BOUND),
+        (Role.ESME, lambda session: session.bind(BindKind.RECEIVER, pdu.Bind("me"), 1000), {State.OPEN}),
+        (Role.SMSC, deliver, {State.BOUND_RX, State.BOUND_TRX}),
+        (Role.SMSC, lambda session: session.notify(pdu.AlertNotification()), {State.BOUND_RX, State.BOUND_TRX}),
+        (Role.SMSC, lambda session: session.notify(pdu.Outbind("them")), {State.OPEN}),
+        (Role.SMSC, unbind, BOUND),
+        (Role.SMSC, query, set()),
+    ],
+)
+@pytest.mark.parametrize("state", STATES)
+def test_nothing_is_said_that_the_state_does_not_allow(
+    role: Role, say: Callable[[Session], None], states: Set[State], state: State
+) -> None:
+    session = session_in(role, state)
+    if state in states:
+        say(session)
+        assert session.outgoing() != b""
+    else:
+        with pytest.raises(LocalProtocolError):
+            say(session)
+        assert session.outgoing() == b""
+        assert session.in_flight == 0
 
 
 @pytest.mark.parametrize(("said", "status_"), [(0, status.ESME_RUNKNOWNERR), (3, 3)])
@@ -220,16 +389,29 @@ def test_what_comes_while_we_unbind_is_asked_for_again_later(role: Role, command
     assert session.receive(pdu.encode(command, ShortMessage(), 9), pair.now) == [PduRefused(command, refusal)]
 
 
-def test_a_second_bind_is_told_that_it_is_bound() -> None:
-    pair = Pair()
-    pair.smsc.receive(pdu.encode(Command.BIND_TRANSMITTER, pdu.Bind("me"), 9), pair.now)
-    assert pair.smsc.outgoing()[4:12] == bytes.fromhex("80000002 00000005")
-
-
-def test_an_unknown_command_gets_a_generic_nack() -> None:
-    pair = Pair()
-    pair.smsc.receive(pdu.encode(0x21, None, 9), pair.now)
-    assert pair.smsc.outgoing()[4:16] == bytes.fromhex("80000000 00000003 00000009")
+@pytest.mark.parametrize(
+    ("command", "body", "fields"),
+    [
+        (Command.SUBMIT_SM, ShortMessage(), 0),  # §4.4.2: not returned beside an error
+        (Command.DELIVER_SM, ShortMessage(), 1),
+        (Command.DATA_SM, pdu.DataSm(), 1),
+        (Command.QUERY_SM, pdu.QuerySm("42"), 4),
+        (Command.CANCEL_SM, pdu.CancelSm("", "42"), 0),
+    ],
+)
+@pytest.mark.parametrize("by_us", [True, False])
+def test_a_refusal_has_the_fields_that_its_response_cannot_go_without(
+    command: Command, body: pdu.Body, fields: int, by_us: bool
+) -> None:
+    pair = Pair(peer_window=1 if by_us else 0)
+    session = pair.esme if command == Command.DELIVER_SM else pair.smsc
+    (event,) = session.receive(pdu.encode(command, body, 9), pair.now)
+    if by_us:
+        assert isinstance(event, MessageArrived | RequestArrived)
+        session.answer(event.sequence, status.ESME_RSYSERR)
+    answer = session.outgoing()
+    assert answer[:8] == HEADER.pack(16 + fields, command | RESPONSE, 0, 0)[:8]
+    assert answer[16:] == bytes(fields)
 
 
 def test_an_unreadable_request_is_refused_and_the_session_goes_on() -> None:
@@ -274,14 +456,16 @@ def test_answers_to_nothing_we_asked_are_ignored() -> None:
     sequence = pair.esme.submit(BODY, "mine", pair.now)
     assert pair.esme.receive(pdu.encode(Command.DELIVER_SM | RESPONSE, None, sequence), pair.now) == []
     assert pair.esme.receive(pdu.encode(Command.SUBMIT_SM | RESPONSE, None, 999), pair.now) == []
-    assert pair.esme.in_flight == 1
+    asked = pair.esme.request(Command.QUERY_SM, pdu.QuerySm("1"), "query", pair.now)
+    assert pair.esme.receive(pdu.encode(Command.CANCEL_SM | RESPONSE, None, asked), pair.now) == []
+    assert pair.esme.in_flight == 2
 
 
 def test_octets_that_are_no_smpp_end_the_session_with_a_generic_nack() -> None:
     pair = Pair()
     events = pair.smsc.receive(b"GET / HTTP/1.1\r\n\r\n", pair.now)
     only(PeerLost, events)
-    assert pair.smsc.outgoing()[4:8] == bytes.fromhex("80000000")
+    assert pair.smsc.outgoing() == HEADER.pack(16, NACK, status.ESME_RINVCMDLEN, 0)  # §4.3.1
     assert pair.smsc.receive(b"more", pair.now) == []
 
 
@@ -299,7 +483,7 @@ def test_a_silent_peer_is_asked_and_then_given_up() -> None:
     assert pair.esme.expire(1030) == []
     assert pair.esme.outgoing()[4:8] == bytes.fromhex("00000015")
     assert pair.esme.deadline() == 1040
-    only(PeerLost, pair.esme.expire(1040))
+    assert only(PeerLost, pair.esme.expire(1040)).reason == "silent for 40 s"
     assert pair.esme.deadline() is None
 
 
@@ -366,6 +550,9 @@ def test_late_responses_are_known_for_a_bounded_time() -> None:
     pair.esme.expire(pair.now)
     assert pair.esme.receive(first, pair.now) == []
     assert only(AnsweredLate, pair.esme.receive(second, pair.now)).context == "second"
+    third = expired(pair, "third")
+    assert pair.esme.expire(pair.now + 60) == []
+    assert pair.esme.receive(third, pair.now + 60) == []
 
 
 def test_late_responses_are_known_in_a_bounded_number() -> None:
@@ -390,10 +577,18 @@ def test_a_slow_peer_is_not_waited_for_longer_than_it_takes_to_know_that_it_is_t
     assert pair.esme.in_flight == 2
     assert pair.esme.deadline() == 1011
     assert pair.esme.expire(1011) == [Unanswered(Command.QUERY_SM, "asked")]
+    assert pair.esme.in_flight == 1
     assert pair.esme.expire(1030) == []
     assert pair.esme.deadline() == 1040
     only(PeerLost, pair.esme.expire(1040))
     assert pair.esme.close() == [Unanswered(Command.SUBMIT_SM, "slow")]
+
+
+def test_a_bind_may_be_refused_by_a_generic_nack() -> None:
+    session = session_in(Role.ESME, State.OPEN)
+    session.bind(BindKind.TRANSCEIVER, pdu.Bind("me"), 1000)
+    assert session.receive(HEADER.pack(16, NACK, 0, 1), 1000) == [BindRefused(status.ESME_RUNKNOWNERR)]
+    assert session.state is State.OPEN
 
 
 def test_a_bind_that_is_not_answered_ends_the_session() -> None:
@@ -416,6 +611,41 @@ def test_an_inactive_session_is_given_up_though_enquire_link_is_answered() -> No
     only(PeerLost, pair.smsc.expire(1060))
 
 
+def test_requests_of_either_side_are_activity_and_enquire_link_is_none() -> None:
+    pair = Pair(inactivity_s=60, enquire_link_s=None, response_s=1000)
+    assert pair.smsc.deadline() == 1060
+    pair.now = 1020.0
+    pair.esme.submit(BODY, None, pair.now)
+    pair.to_smsc()
+    assert pair.esme.deadline() == pair.smsc.deadline() == 1080
+    pair.now = 1030.0
+    pair.smsc.enquire(pair.now)
+    pair.to_esme()
+    pair.to_smsc()
+    assert pair.esme.expire(1079.9) == []
+    assert only(PeerLost, pair.esme.expire(1080)).reason == "inactive"
+    only(PeerLost, pair.smsc.expire(1080))
+    assert pair.smsc.expire(1081) == []
+
+
+def test_a_timer_that_is_switched_off_ends_nothing() -> None:
+    pair = Pair(None, init_s=None, enquire_link_s=None)
+    assert pair.smsc.deadline() is None
+    assert pair.smsc.expire(10_000) == []
+    bound = Pair(enquire_link_s=None, init_s=5)
+    assert bound.smsc.deadline() is None
+    assert bound.smsc.expire(10_000) == []
+
+
+def test_the_time_for_a_bind_goes_on_while_it_is_answered() -> None:
+    pair = Pair(None, init_s=5)
+    pair.esme.bind(BindKind.RECEIVER, pdu.Bind("me"), 1000)
+    pair.to_smsc()
+    assert pair.smsc.deadline() == 1005
+    assert pair.smsc.expire(1004.9) == []
+    assert only(PeerLost, pair.smsc.expire(1005)).reason == "no bind in time"
+
+
 @pytest.mark.parametrize("by_esme", [True, False])
 def test_unbinding_ends_both_sides(by_esme: bool) -> None:
     pair = Pair()
@@ -425,6 +655,23 @@ def test_unbinding_ends_both_sides(by_esme: bool) -> None:
     assert not only(Unbound, second()).by_peer
     assert pair.esme.ended
     assert pair.smsc.ended
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("busy", [False, True])
+def test_an_unbind_that_crosses_ours_is_answered_like_any_other(role: Role, busy: bool) -> None:
+    pair = Pair()
+    session, command = (pair.esme, Command.DELIVER_SM) if role is Role.ESME else (pair.smsc, Command.SUBMIT_SM)
+    if busy:
+        session.receive(pdu.encode(command, ShortMessage(), 8), pair.now)
+    session.unbind(pair.now)
+    session.outgoing()
+    assert only(Unbound, session.receive(pdu.encode(Command.UNBIND, None, 9), pair.now)).by_peer
+    if busy:
+        assert session.outgoing() == b""
+        session.answer(8)
+    assert session.outgoing()[-16:] == HEADER.pack(16, Command.UNBIND | RESPONSE, 0, 9)
+    assert session.ended
 
 
 def test_an_unbind_is_answered_after_what_was_asked_before() -> None:
@@ -515,7 +762,9 @@ def test_an_unbind_is_answered_in_the_end_though_something_is_not() -> None:
     pair.esme.unbind(pair.now)
     pair.to_smsc()
     assert pair.smsc.deadline() == pair.now + 10
-    pair.smsc.expire(pair.now + 10)
+    assert pair.smsc.expire(pair.now + 9.9) == []
+    assert not pair.smsc.ended
+    assert pair.smsc.expire(pair.now + 10) == []
     assert pair.smsc.ended
     assert only(Unbound, pair.to_esme())
 

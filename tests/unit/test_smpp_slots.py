@@ -70,6 +70,41 @@ def test_slots_are_shared_evenly_whoever_comes_and_dies_and_then_stay(seed: int)
         assert table.moves == moves, "what is even is left alone"
 
 
+@pytest.mark.parametrize("seed", range(25))
+def test_no_more_binds_move_than_must_however_slowly_they_end(seed: int) -> None:
+    chance = random.Random(seed)
+    table = Table(chance.randint(1, 9))
+
+    def live() -> None:
+        """Everyone looks now and then; what is being given up takes its time to end."""
+        for _ in range(150):
+            if chance.random() < 0.7:
+                table.look(chance.choice(sorted(table.sharers)))
+            else:
+                table.end_binds(chance.choice(sorted(table.sharers)))
+        for _ in range(4):
+            for process in sorted(table.sharers):
+                table.look(process)
+                table.end_binds(process)
+
+    for _ in range(12):
+        who = chance.choice(PROCESSES)
+        before = table.moves
+        if who in table.sharers:
+            if len(table.sharers) == 1:
+                continue
+            must = sum(1 for slot in table.slots if slot.owner == who)
+            table.die(who)
+        else:
+            table.sharers.add(who)
+            must = len(table.slots) // len(table.sharers) if len(table.sharers) > 1 else len(table.slots)
+        live()
+        counts = table.counts()
+        assert sum(counts) == len(table.slots), counts
+        assert counts[-1] - counts[0] <= 1, counts
+        assert table.moves - before == must
+
+
 def test_the_first_to_come_leaves_room_for_those_that_are_expected() -> None:
     table = Table(4)
     for process in PROCESSES[:2]:

@@ -216,3 +216,18 @@ async def test_tls_files_that_were_replaced_count_from_the_next_connection(datab
     await until_bound
     await carrier.close()
     await smsc.close()
+
+
+async def test_a_bind_has_its_time_however_long_connecting_took(world: World) -> None:
+    await world.smsc.start()
+    config = SmppConfig("slow", "127.0.0.1", world.smsc.port, "landline", "secret", connect_s=60)
+    carrier = SmppCarrier(config, world.database, world.clock)
+    world.carriers.append(carrier)
+    starting = asyncio.create_task(carrier.start(world.events))
+    while not carrier.links:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it connects
+    assert carrier.counters()["link_connects"] == 0
+    world.clock._jump(world.clock.now() + timedelta(seconds=30))  # `advance` would wait for the connection
+    await starting
+    assert (carrier.bound, carrier.counters()["link_losses"]) == (1, 0)

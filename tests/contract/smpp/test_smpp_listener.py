@@ -30,8 +30,9 @@ from landline.ports.esme_gateway import (
 )
 from landline.ports.sms_carrier import Submission
 from landline.protocols.smpp import pdu, status
-from landline.protocols.smpp.commands import BindKind, Command, MessageState
+from landline.protocols.smpp.commands import RESPONSE, BindKind, Command, MessageState
 from landline.protocols.smpp.events import Answered, BindRefused, Bound, MessageArrived, Unbound
+from landline.protocols.smpp.framing import HEADER
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.texts import LongStyle
 from landline.store.database import Database
@@ -286,7 +287,31 @@ async def test_a_receiver_that_answers_nothing_keeps_nothing_from_one_that_does(
     await until(lambda: len(lively.events) == 20)
     answer_all(lively)
     assert await delivering == [Delivered.TAKEN] * 20
-    assert len(dead.events) == 10
+    assert answer_all(dead) == 10, "too late: they went to the other"
+    lively.pump.abort()
+    await until(lambda: world.listener.receivers("customer") == 1)
+    delivering = asyncio.create_task(deliver(world, text("hi")))
+    await until(lambda: len(dead.events) == 1)  # there is nobody else
+    answer_all(dead)
+    assert await delivering == [Delivered.TAKEN]
+    another = await world.client()
+    await another.bind()
+    delivering = asyncio.create_task(deliver(world, *[text("hi")] * 4))
+    await until(lambda: len(dead.events) == len(another.events) == 2)
+    for client in (dead, another):
+        answer_all(client)
+    assert await delivering == [Delivered.TAKEN] * 4
+
+
+async def test_a_receiver_that_takes_more_than_half_of_its_time_gets_fewer_at_once(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    delivering = asyncio.create_task(deliver(world, *[text("hi")] * 24))
+    for at_once, took_s in ((10, 4), (10, 6), (1, 4), (1, 1), (2, 0)):
+        await until(lambda: len(client.events) == at_once)  # noqa: B023
+        await world.clock.advance(timedelta(seconds=took_s))
+        answer_all(client)
+    assert await delivering == [Delivered.TAKEN] * 24
 
 
 async def test_a_customer_stays_bound_while_time_is_driven(world: World) -> None:
@@ -634,3 +659,34 @@ async def test_several_processes_listen_on_one_socket(database: Database) -> Non
     assert isinstance(await client.bind(), Bound)
     await listeners[1].close()
     bound.close()
+
+
+async def test_what_is_in_hand_is_answered_before_the_customer_is_unbound(world: World) -> None:
+    """Most answer an unbind at once and are gone: what they hear nothing of they would submit again."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+
+    async def read() -> tuple[int, int, int]:
+        head = await reader.readexactly(16)
+        size, command, state, sequence = HEADER.unpack(head)
+        await reader.readexactly(size - 16)
+        return command, state, sequence
+
+    body = ShortMessage(source_addr_ton=1, source_addr=OURS[1:], dest_addr_ton=1, destination_addr=PHONE[1:])
+    writer.write(pdu.encode(Command.BIND_TRANSMITTER, pdu.Bind("customer", "secret"), 1))
+    assert await read() == (Command.BIND_TRANSMITTER | RESPONSE, 0, 1)
+    world.product.open.clear()
+    writer.write(pdu.encode(Command.SUBMIT_SM, body, 2))
+    await until(lambda: world.listener._in_hand == 1)
+    closing = asyncio.create_task(world.listener.close())
+    await asyncio.sleep(0.01)
+    writer.write(pdu.encode(Command.SUBMIT_SM, body, 3))
+    world.product.open.set()
+    async with asyncio.timeout(5):
+        assert await read() == (Command.SUBMIT_SM | RESPONSE, 0, 2)
+        assert (await read())[0] == Command.UNBIND
+        assert await read() == (Command.SUBMIT_SM | RESPONSE, status.ESME_RSYSERR, 3)
+        writer.write(pdu.encode(Command.UNBIND | RESPONSE, None, 1))
+        assert await reader.read() == b""
+        await closing
+    assert len(world.product.taken) == 1
+    writer.close()

@@ -156,3 +156,14 @@ async def test_a_host_that_dns_cannot_hold_is_no_crash(database: Database, capsy
     assert carrier.counters()["link_connects_failed"] == 1
     assert "smpp.connect_failed" in capsys.readouterr().out
     await carrier.close()
+
+
+async def test_hundreds_of_receipts_that_are_due_at_once_are_all_passed_on_and_answered(world: World) -> None:
+    ids = [str(number) for number in range(450)]
+    said = [text(f"id:{each} stat:DELIVRD err:000".encode(), esm_class=4) for each in ids]
+    await world.smsc.say(b"".join(deliver_sm(number, each) for number, each in enumerate(said, start=1)))
+    await until(lambda: world.carrier.counters()["inbox_receipts"] == len(ids))
+    await world.clock.advance(timedelta(seconds=2))  # none is of a message of ours: they were waited for
+    await world.events.until(lambda: len(world.events.receipts) == len(ids))
+    assert sorted(receipt.carrier_message_id for receipt in world.events.receipts) == sorted(ids)
+    assert sorted(await world.smsc.answers(450)) == [(status.ESME_ROK, number) for number in range(1, 451)]

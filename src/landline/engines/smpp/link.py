@@ -262,6 +262,7 @@ class Link:
             response_s=config.response_s,
             control_s=config.control_s,
             enquire_link_s=config.enquire_link_s,
+            init_s=None,  # we bind as soon as we are connected, which has a time of its own
             window=config.window,
         )
 

@@ -107,7 +107,8 @@ def share(me: UUID, slots: Sequence[Slot], sharers: Set[UUID], now: datetime, *,
     claim = min(len(free), max(least - staying, 0))
     claim += min(max(len(free) - claim - lacking, 0), max(most - max(staying, least), 0))
     coming = len(free) + sum(slot.leaving for slot in slots if slot.owner is not None and slot.until > now)
-    short = max(lacking - coming, 0)
+    spare = sum(max(held - most, 0) for held in wants)  # what others give up anyway
+    short = max(lacking - coming - spare, 0)
     give = max(min(staying - most, could), min(staying - least, short), 0)
     keeping = sorted(mine - leaving)
     return Share(frozenset(mine), frozenset(free[:claim]), frozenset(leaving | set(keeping[len(keeping) - give :])))

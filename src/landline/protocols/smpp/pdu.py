@@ -453,3 +453,11 @@ class _Reader:
 _KINDS: dict[type[Body], tuple[object, ...]] = {
     shape: tuple(shape.__annotations__.values()) for shape in set(_BODIES.values())
 }
+
+REFUSAL_BODIES: dict[int, bytes] = {
+    Command.DELIVER_SM: encode_body(MessageAnswer()),
+    Command.DATA_SM: encode_body(MessageAnswer()),
+    Command.QUERY_SM: encode_body(QueryAnswer()),
+}
+"""What a response with an error has for a body, by its request. Only the bodies of bind_*_resp and submit_sm_resp are
+left out then (§4.1.2, §4.4.2): some read another response without its fields as octets that are no SMPP."""

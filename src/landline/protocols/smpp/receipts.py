@@ -92,12 +92,15 @@ def read(message: ShortMessage) -> DeliveryReceipt | None:
     if not tlvs:
         return parse(message.short_message) or parse(_plain(message.short_message, message))
     text = message.short_message or tlv(tlvs, Tag.MESSAGE_PAYLOAD) or b""
-    written = parse(text) or _partial(_plain(text, message))
+    written, stated = parse(text), True
+    if written is None:
+        fields = _fields(_plain(text, message))
+        written, stated = _of_fields(fields), bool(fields.get("stat"))
     identifier = tlv(tlvs, Tag.RECEIPTED_MESSAGE_ID)
     message_id = identifier.split(b"\0")[0][:ID_LIMIT].decode("latin-1").strip() if identifier else ""
     state = _state(tlv(tlvs, Tag.MESSAGE_STATE))
     message_id = message_id or written.message_id
-    if not message_id or (state is None and written.state is MessageState.UNKNOWN and not text):
+    if not message_id or (state is None and not stated):
         return None
     return DeliveryReceipt(
         message_id,
@@ -183,10 +186,6 @@ def _plain(text: bytes, message: ShortMessage) -> bytes:
     if message.data_coding == _UCS2:
         return text.decode("utf-16-be", "replace").encode("latin-1", "replace")
     return text
-
-
-def _partial(text: bytes) -> DeliveryReceipt:
-    return _of_fields(_fields(text))
 
 
 def _of_fields(fields: dict[str, str]) -> DeliveryReceipt:

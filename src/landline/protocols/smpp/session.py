@@ -150,6 +150,8 @@ class Session:
         allowed = ISSUED.get((self._peer, command))
         if allowed is None:
             self._refuse(command, sequence, status.ESME_RINVCMDID, events)
+        elif command == _UNBIND and self.state is State.UNBINDING and self._unbind is None:
+            self._take_unbind(sequence, now, events)  # it crossed ours
         elif self.state not in allowed:
             self._refuse(command, sequence, self._misplaced(command), events)
         elif command == _ENQUIRE:
@@ -180,7 +182,8 @@ class Session:
         """What the peer asked before is answered first: it would have to ask again what it heard nothing of. An ESME
         waits for answers, too: what it submitted and hears nothing of would be sent twice."""
         self._unbind = (sequence, now + self.limits.control_s)
-        self._step(Step.UNBIND)
+        if self.state is not State.UNBINDING:
+            self._step(Step.UNBIND)
         events.append(Unbound(by_peer=True))
         self._settle_unbind()
 
@@ -230,7 +233,9 @@ class Session:
 
     def _refuse(self, command: int, sequence: int, state: int, events: list[Event]) -> None:
         known = state != status.ESME_RINVCMDID and command not in (Command.OUTBIND, Command.ALERT_NOTIFICATION)
-        self._out.append(_header(HEADER_BYTES, command | RESPONSE if known else _NACK, state, sequence))
+        octets = pdu.REFUSAL_BODIES.get(command, b"") if known else b""
+        size = HEADER_BYTES + len(octets)
+        self._out.append(_header(size, command | RESPONSE if known else _NACK, state, sequence) + octets)
         events.append(PduRefused(command, state))
 
     @property
@@ -307,7 +312,7 @@ class Session:
         if self.state is State.CLOSED:
             return  # the peer has gone; what it asked is settled on our side all the same
         if state != status.ESME_ROK:
-            octets = b""
+            octets = pdu.REFUSAL_BODIES.get(command, b"")
         elif body is not None:
             octets = pdu.encode_body(body)
         elif command == _DELIVER:
@@ -358,15 +363,15 @@ class Session:
         return octets
 
     def _ask(self, command: int, body: bytes, context: object, now: float) -> int:
+        waiting, timer_s = self._pending, self.limits.response_s
+        if command != _SUBMIT and command != _DELIVER:
+            self._check(command)
+            waiting, timer_s = self._asked, self.limits.control_s
         if command in _WINDOWED:
             if self._in_window >= self.limits.window:
                 raise LocalProtocolError("the window is full")
             self._in_window += 1
             self._active_at = now
-        waiting, timer_s = self._pending, self.limits.response_s
-        if command != _SUBMIT and command != _DELIVER:
-            self._check(command)
-            waiting, timer_s = self._asked, self.limits.control_s
         sequence = self._next_sequence()
         waiting[sequence] = (command, now + timer_s, context)
         self._out.append(_header(HEADER_BYTES + len(body), command, 0, sequence) + body)

@@ -82,7 +82,8 @@ def read(message: ShortMessage) -> Piece:
             header = parse_header(octets)
         except MalformedHeader:
             return Piece(message.data_coding, octets, None)
-        return Piece(message.data_coding, octets[header.size_bytes :], _several(header.concatenation))
+        concatenation = header.concatenation or _sar_of(message.tlvs)  # a header may have ports alone
+        return Piece(message.data_coding, octets[header.size_bytes :], _several(concatenation))
     return Piece(message.data_coding, octets, _several(_sar_of(message.tlvs)) if message.tlvs else None)
 
 
