@@ -58,11 +58,6 @@ def carrier_rates(config: Config) -> dict[str, float]:
     return {table.name: rate for table in config.carriers if (rate := table.carrier_rate_per_s) is not None}
 
 
-def costs(config: Config) -> dict[str, float]:
-    """What a segment costs through each carrier of which that is known."""
-    return {table.name: cost for table in config.carriers if (cost := table.cost) is not None}
-
-
 def rules(config: Config) -> list[Rule]:
     """The configured routing rules. Raises `CannotConfigure`."""
     known = {*(table.name for table in config.carriers), *((SIMULATED,) if config.simulated_carrier else ())}

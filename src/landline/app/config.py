@@ -19,6 +19,7 @@ from landline.app.config_tables import (
     path,
     place,
     place_carriers,
+    refuse_misplaced,
     tables,
     with_passwords,
 )
@@ -372,6 +373,7 @@ def _from_file(file: Path) -> dict[str, object]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CannotConfigure(f"{file} is not TOML: {error}") from error
     _known(settings, str(file))
+    refuse_misplaced(settings, Config.__struct_fields__, file)
     place(settings, _PATHS, file)
     place_carriers(settings.get("carriers"), file)
     return settings

@@ -2,7 +2,7 @@
 that the environment has."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,6 +37,34 @@ def tables(value: object, setting: str) -> list[Any]:
             field = at.removesuffix("`").removeprefix(".")
             raise CannotConfigure(f"{where}: {field}: {said}" if field else f"{where}: {said}") from error
     return found
+
+
+def refuse_misplaced(settings: Mapping[str, object], known: Collection[str], file: Path) -> None:
+    """Raise `CannotConfigure` for one of the `known` settings that `file` has below a table: only the next table ends a
+    table in TOML, and so it belongs to that one."""
+    for header, table, own in _tables_below(settings):
+        for name in table:
+            if name in known and name not in own:
+                raise CannotConfigure(
+                    f"{file}: {name} is below {header} and so belongs to that, which has no such field; a setting of"
+                    " the server goes above the first table"
+                )
+
+
+def _tables_below(settings: Mapping[str, object]) -> Iterator[tuple[str, dict[str, Any], Collection[str]]]:
+    """The tables of a file that have names of their own: how they begin, what they hold, what they may hold."""
+    for setting, kind in TABLES.items():
+        found = settings.get(setting)
+        for table in cast(list[Any], found) if isinstance(found, list) else []:
+            if isinstance(table, dict):
+                values = cast(dict[str, Any], table)
+                yield f"[[{setting}]]", values, kind.__struct_fields__
+                for name, value in values.items():
+                    if isinstance(value, dict):
+                        yield f"[{setting}.{name}]", cast(dict[str, Any], value), ()
+    rates = settings.get("sender_rates")
+    if isinstance(rates, dict):
+        yield "[sender_rates]", cast(dict[str, Any], rates), ()
 
 
 def with_passwords(carriers: object, environment: Mapping[str, str]) -> list[SmppTable]:
