@@ -47,9 +47,9 @@ def test_pools_are_kept_and_named_as_senders(landline: Server) -> None:
     [sent] = landline.admin.call("POST", "/resources/local/messages", body)["value"]
     assert sent["successful"]
     landline.admin.call("DELETE", f"{pools}/news")
-    with pytest.raises(AdminError) as refused:
+    with pytest.raises(AdminError, match="no sender pool 'news'") as refused:
         landline.admin.call("POST", "/resources/local/messages", body)
-    assert refused.value.status == 404
+    assert refused.value.status == 400
 
 
 def test_what_cannot_be_is_refused(landline: Server) -> None:
