@@ -38,6 +38,12 @@ def test_a_message_that_waits_for_its_time_is_taken_back(landline: Server) -> No
     assert "canceled" in cli(landline, "message", "show", message)
 
 
+def test_what_a_terminal_cannot_show_is_escaped(landline: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli(landline, "message", "send", "+14255550178", "Hi", "--from", SENDER, "--tag", "früh – spät")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    assert "fr\\xfch \\u2013 sp\\xe4t" in cli(landline, "message", "list", "--to", "+14255550178")
+
+
 def test_texts_from_phones_are_found(landline: Server) -> None:
     phone = "+14255550173"
     cli(landline, "handset", "text", phone, "hello")
