@@ -24,6 +24,13 @@ MISSPELT: list[tuple[str, str, dict[str, Any], str]] = [
     ("POST", "/numbers/stock:addRange", {**RANGE, "value": {}}, "value"),
     ("POST", "/carrier/rules", {"number": "*", "outcome": {"code": 4006}, "nht": 3}, "nht"),
     ("PUT", "/handsets/+14255550143", {"behavior": "silent"}, "behavior"),
+    (
+        "POST",
+        "/resources/local/subscriptions",
+        {**HOOK, "deliveryHeaders": [{"name": "a", "value": "b", "secret": True}]},
+        "secret",
+    ),
+    ("POST", "/clock:advance", {"seconds": 1, "minutes": 1}, "minutes"),
     ("POST", "/resources/local/reports:push", {**TIME, "tag": "x"}, "tag"),
 ]
 

@@ -39,7 +39,9 @@ class Outgoing:
         """
         found = await self._find(resources, public_id)
         if not await self._news.cancel(found["resource_id"], found["message_id"]):
-            raise Conflict("The message has ended, is on its way, or stands in its carrier's queue.", target="messageId")
+            raise Conflict(
+                "The message has ended, is on its way, or stands in its carrier's queue.", target="messageId"
+            )
 
     async def push(self, resources: Sequence[ResourceId], public_id: str) -> None:
         """Tell the report of an ended message again, as a new event. Raises `NotFound`, `Conflict` before its end."""
