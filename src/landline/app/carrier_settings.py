@@ -8,8 +8,8 @@ from msgspec import Meta, Struct
 from landline.engines.smpp.config import Binding, MessageIds
 from landline.protocols.smpp.texts import Alphabet, LongStyle
 
-Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
-Rate: TypeAlias = Annotated[float, Meta(gt=0)]
+Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=31_536_000)]
+Rate: TypeAlias = Annotated[float, Meta(gt=0, le=1_000_000)]
 Offset: TypeAlias = Annotated[int, Meta(ge=-840, le=840)]
 Octet: TypeAlias = Annotated[int, Meta(ge=0, le=255)]
 Name: TypeAlias = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]

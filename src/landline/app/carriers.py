@@ -40,6 +40,9 @@ def carriers(
 
     Raises `CannotConfigure`, also for files that cannot be read.
     """
+    wrong = problems(config)
+    if wrong:
+        raise CannotConfigure(wrong[0])
     found: dict[str, SmsCarrier] = {}
     for settings in [smpp_config(table) for table in config.carriers]:
         slots = None if share is None else share(settings)

@@ -146,16 +146,12 @@ def _listens(config: Config) -> list[tuple[str, str, int]]:
 def _settings(config: Config) -> list[Finding]:
     from datetime import UTC, datetime
 
-    from landline.app import production
+    from landline.app import carriers, production
 
     now = datetime.now(UTC)
-    if config.mode != "dev":
-        wrong = [
-            Finding(f"settings of {config.mode}", ok=False, detail=problem)
-            for problem in production.problems(config, now)
-        ]
-        if wrong:
-            return wrong
+    wrong = carriers.problems(config) if config.mode == "dev" else production.problems(config, now)
+    if wrong:
+        return [Finding(f"settings of {config.mode}", ok=False, detail=problem) for problem in wrong]
     return [*(_certificate(config, now) if config.mode != "worker" else ()), *_warnings(config)]
 
 

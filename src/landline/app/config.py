@@ -16,6 +16,7 @@ from landline.app.config_tables import (
     PREFIX,
     TABLES,
     CannotConfigure,
+    check_hosts,
     path,
     place,
     place_carriers,
@@ -337,6 +338,7 @@ def load(
     settings |= {name: tables(settings[name], name) for name in TABLES if name in settings}
     settings["carriers"] = with_passwords(settings.get("carriers", ()), environment)
     config = _converted({**settings, "mode": mode}, "the configuration", Config)
+    check_hosts(config.webhook_allow, "webhook_allow")
     if config.carriers or config.routes:
         from landline.app import carriers  # which brings the engine along
 

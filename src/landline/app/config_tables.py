@@ -3,6 +3,7 @@ that the environment has."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, cast
 
@@ -87,6 +88,24 @@ def with_passwords(carriers: object, environment: Mapping[str, str]) -> list[Smp
 def variable_name(carrier: str) -> str:
     """How `carrier` is spelled in the name of its password's variable."""
     return re.sub(r"[^A-Z0-9]", "_", carrier.upper())
+
+
+def check_hosts(entries: Sequence[str], setting: str) -> None:
+    """Raise `CannotConfigure` for one that is no host name, address or network: it would allow nothing."""
+    for entry in entries:
+        try:
+            if "/" in entry:
+                ip_network(entry, strict=False)
+            elif ":" in entry:
+                ip_address(entry.strip("[]"))
+            right = entry.isprintable() and " " not in entry
+        except ValueError:
+            right = False
+        if not right:
+            raise CannotConfigure(
+                f"{setting}: {entry!r} is no host name, address or network: give hooks.example, 10.1.2.3 or"
+                " 10.1.0.0/16, without scheme and port"
+            )
 
 
 def place(table: dict[str, Any], names: Sequence[str], file: Path) -> None:

@@ -149,6 +149,7 @@ def test_the_environments_password_wins_over_the_files(tmp_path: Path) -> None:
         (NORTH + "window = 0", "carrier north: window: "),
         (NORTH + "response_s = 0", "carrier north: response_s: "),
         (NORTH + "rate_per_s = -1", "carrier north: rate_per_s: "),
+        (NORTH + "validity_s = inf", "carrier north: validity_s: "),
         (NORTH + 'password = "nine chars"', "carrier north: password: "),
         (NORTH + 'password = "one"\npassword_file = "two"', "carrier north: password: "),
         (NORTH + 'system_type = "much too long a type"', "carrier north: system_type: "),

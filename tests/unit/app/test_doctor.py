@@ -30,6 +30,23 @@ def test_every_port_it_would_listen_on_is_looked_at(setting: str, check: str, tm
     assert f"port {port} on 127.0.0.1 is taken" in about.detail
 
 
+@pytest.mark.parametrize(
+    ("tls", "said"),
+    [
+        ("ca_file = 'none.pem'", "none.pem: No such file or directory"),
+        ("certificate_file = 'none.pem'", "none.pem: No such file or directory"),
+        ("ca_file = 'landline.toml'", "landline.toml: "),
+        ("key_file = 'none.pem'", "there is none"),
+    ],
+)
+def test_files_of_a_carriers_tls_are_opened_in_dev_too(tls: str, said: str, tmp_path: Path) -> None:
+    carrier = "kind = 'smpp'\nname = 'north'\nhost = 'h'\nport = 1\nsystem_id = 's'\npassword = 'p'\n"
+    found = checked(tmp_path, "dev", f"[[carriers]]\n{carrier}[carriers.tls]\n{tls}\n")
+    [about] = [each for each in found if each.check == "settings of dev"]
+    assert about.detail.startswith("carrier north: tls: ")
+    assert said in about.detail
+
+
 def test_a_worker_needs_no_certificate_and_no_public_port(tmp_path: Path) -> None:
     found = checked(tmp_path, "worker", "")
     assert not any("port" in each.check or "certificate" in each.detail for each in found)
