@@ -17,12 +17,20 @@ MISSPELT: list[tuple[str, str, dict[str, Any], str]] = [
     ("PUT", "/resources/local/sms/pools/unmade", {"senders": [SENDER], "stiky": False}, "stiky"),
     ("PUT", f"{NUMBER}/keywords", {"languages": [{"language": "en", "stopreply": "Bye"}]}, "stopreply"),
     ("POST", "/resources/local/numbers", {"number": "+18005550133", "carier": "x"}, "carier"),
+    ("POST", "/resources/local/numbers", {"number": "+18005550133", "capabilities": {"smss": "none"}}, "smss"),
     ("POST", "/resources/local/smpp-accounts", {"systemId": "unmade", "rate": 1}, "rate"),
     ("POST", "/resources/local/subscriptions", {**HOOK, "eventTypes": []}, "eventTypes"),
     ("POST", "/resources", {"name": "unmade", "place": "eu"}, "place"),
     ("POST", "/numbers/stock:addRange", {**RANGE, "value": {}}, "value"),
     ("POST", "/carrier/rules", {"number": "*", "outcome": {"code": 4006}, "nht": 3}, "nht"),
     ("PUT", "/handsets/+14255550143", {"behavior": "silent"}, "behavior"),
+    (
+        "POST",
+        "/resources/local/subscriptions",
+        {**HOOK, "deliveryHeaders": [{"name": "a", "value": "b", "secret": True}]},
+        "secret",
+    ),
+    ("POST", "/clock:advance", {"seconds": 1, "minutes": 1}, "minutes"),
     ("POST", "/resources/local/reports:push", {**TIME, "tag": "x"}, "tag"),
 ]
 
@@ -33,6 +41,15 @@ def test_a_misspelt_field_is_named_and_nothing_is_done(
 ) -> None:
     with pytest.raises(AdminError, match=f"`{name}`") as refused:
         landline.admin.call(method, path, body)
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "path", ["/resources/local/deadletters?subscripton=x", "/numbers/stock?to=5", "/handsets/+14255550144/inbox?afer=1"]
+)
+def test_a_misspelt_parameter_is_named(landline: Server, path: str) -> None:
+    with pytest.raises(AdminError, match="There is no such parameter") as refused:
+        landline.admin.call("GET", path)
     assert refused.value.status == 400
 
 

@@ -38,6 +38,12 @@ def test_a_message_that_waits_for_its_time_is_taken_back(landline: Server) -> No
     assert "canceled" in cli(landline, "message", "show", message)
 
 
+def test_what_a_terminal_cannot_show_is_escaped(landline: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli(landline, "message", "send", "+14255550178", "Hi", "--from", SENDER, "--tag", "früh – spät")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    assert "fr\\xfch \\u2013 sp\\xe4t" in cli(landline, "message", "list", "--to", "+14255550178")
+
+
 def test_texts_from_phones_are_found(landline: Server) -> None:
     phone = "+14255550173"
     cli(landline, "handset", "text", phone, "hello")
@@ -71,7 +77,11 @@ def test_carriers_and_the_way_a_message_would_go(landline: Server) -> None:
     [found] = [each for each in listed(landline, "carrier", "list") if each["name"] == "simulated"]
     assert (found["kind"], found["up"]) == ("simulated", True)
     assert "simulated" in cli(landline, "carrier", "list")
-    assert "simulated" in cli(landline, "route", "test", "+14255550175")
+    told = cli(landline, "route", "test", "+14255550175")
+    assert "simulated" in told
+    assert "may not send" not in told
+    told = cli(landline, "route", "test", "+14255550175", "--from", "+18005559999")
+    assert "but local has no number +18005559999: it may not send from it" in told
     route = {"carriers": ["simulated"], "prefixes": ["+352"]}
     landline.admin.call("PUT", "/sms/routes/luxembourg", route)
     assert listed(landline, "route", "list")[0]["name"] == "luxembourg"
@@ -90,7 +100,12 @@ def test_carriers_and_the_way_a_message_would_go(landline: Server) -> None:
         (["message", "send", "+14255550171", "x", "--at", "2001-01-01T00:00:00Z"], "sendAt: "),
         (["insights", "--by", "colour"], "by: "),
         (["insights", "--csv", "--json"], "--json or --csv"),
+        (["message", "send", "+14255550171", "x", "--from", "+18005559999"], "from: The sender does not belong"),
+        (["message", "send", "+14255550171", "x", "--at", "2026-11-22"], "sendAt: Must be an instant with its offset"),
+        (["message", "list", "--limit", "-5"], "--limit must be at least 1"),
+        (["subscription", "dead-letters", "none"], "There is no subscription none"),
         (["route", "test", "12"], "to: "),
+        (["route", "test", "+14255550171", "--from", "pool:news"], "from: Test the senders of a pool"),
     ],
 )
 def test_refusals_are_one_line(landline: Server, arguments: list[str], said: str) -> None:

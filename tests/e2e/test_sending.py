@@ -47,9 +47,9 @@ def test_pools_are_kept_and_named_as_senders(landline: Server) -> None:
     [sent] = landline.admin.call("POST", "/resources/local/messages", body)["value"]
     assert sent["successful"]
     landline.admin.call("DELETE", f"{pools}/news")
-    with pytest.raises(AdminError) as refused:
+    with pytest.raises(AdminError, match="no sender pool 'news'") as refused:
         landline.admin.call("POST", "/resources/local/messages", body)
-    assert refused.value.status == 404
+    assert refused.value.status == 400
 
 
 def test_what_cannot_be_is_refused(landline: Server) -> None:
@@ -59,11 +59,13 @@ def test_what_cannot_be_is_refused(landline: Server) -> None:
         ({"sendAt": "soon"}, 400),
         ({"to": []}, 400),
         ({"from": "+1"}, 400),
+        ({"to": ["12"]}, 400),
     ):
         body = {"from": landline.phone_number, "to": [PHONE], "message": "hi"} | change
         with pytest.raises(AdminError) as refused:
             landline.admin.call("POST", "/resources/local/messages", body)
         assert refused.value.status == status
+        assert f'"target":"{next(iter(change))}"' in str(refused.value)
     with pytest.raises(AdminError) as refused:
         landline.admin.call("DELETE", "/messages/nonsense")
     assert refused.value.status == 404

@@ -53,7 +53,7 @@ class World:
     ) -> Reply:
         """Call a public route as `by`; raises what it raises."""
         joint = "&" if "?" in path else "?"
-        target = path if "api-version" in path else f"{path}{joint}{VERSION}"
+        target = path if router or "api-version" in path else f"{path}{joint}{VERSION}"  # the admin API has none
         route, params = (router or self.public).find(method, target.partition("?")[0])
         octets = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         request = Request(method, target, {}, octets, "request", params=params)

@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.tidy.tree import ROOT, SOURCE, files, name
 
 from landline.app import config_reference
+from landline.protocols.smpp import status
 
 LEFT_IN = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
 MACHINES = re.compile(r"(?<![\w.~-])/(?:work|home/\w+|Users/\w+)/")
@@ -45,6 +46,16 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
 def test_the_configurations_page_is_up_to_date() -> None:
     page = ROOT / "docs" / "reference" / "configuration.md"
     assert page.read_text("utf-8") == config_reference.document(), "run: make docs"
+
+
+def test_the_page_of_carriers_codes_says_what_each_status_becomes() -> None:
+    page = (ROOT / "docs" / "reference" / "carrier-codes.md").read_text("utf-8")
+    told = {
+        name: int(code)
+        for code, names in re.findall(r"^\| (\d{4}) \| (.*?) \|", page, re.MULTILINE)
+        for name in re.findall(r"\bESME_\w+", re.sub(r"\(.*?\)", "", names))
+    }
+    assert told == {each.name: each.code for number, each in status.STATUS.items() if number}
 
 
 def test_every_dependency_has_its_sentence() -> None:

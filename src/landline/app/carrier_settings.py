@@ -8,9 +8,8 @@ from msgspec import Meta, Struct
 from landline.engines.smpp.config import Binding, MessageIds
 from landline.protocols.smpp.texts import Alphabet, LongStyle
 
-Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
-Rate: TypeAlias = Annotated[float, Meta(gt=0)]
-Cost: TypeAlias = Annotated[float, Meta(ge=0)]
+Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=31_536_000)]
+Rate: TypeAlias = Annotated[float, Meta(gt=0, le=1_000_000)]
 Offset: TypeAlias = Annotated[int, Meta(ge=-840, le=840)]
 Octet: TypeAlias = Annotated[int, Meta(ge=0, le=255)]
 Name: TypeAlias = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -40,7 +39,7 @@ class SmppTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Annotated[
         Name, _says("What routes, numbers, logs and timelines call it. It stays: messages on their way carry it.")
     ]
-    host: Annotated[str, Meta(min_length=1), _says("Name or address of the SMSC.")]
+    host: Annotated[str, Meta(pattern=r"^[^\s/]+$"), _says("Name or address of the SMSC.")]
     port: Annotated[int, Meta(ge=1, le=65535), _says("Its port.")]
     system_id: Annotated[str, _says("Whom we bind as; at most 15 characters.")]
     password: Annotated[
@@ -62,7 +61,6 @@ class SmppTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     carrier_rate_per_s: Annotated[
         Rate | None, _says("Segments a second over all binds of all processes, at most, shared by binds.")
     ] = None
-    cost: Annotated[Cost | None, _says("What a segment costs, in the currency you reckon in.")] = None
     crash_policy: Annotated[
         Literal["resend", "unknown", "query"],
         _says(

@@ -40,6 +40,9 @@ def carriers(
 
     Raises `CannotConfigure`, also for files that cannot be read.
     """
+    wrong = problems(config)
+    if wrong:
+        raise CannotConfigure(wrong[0])
     found: dict[str, SmsCarrier] = {}
     for settings in [smpp_config(table) for table in config.carriers]:
         slots = None if share is None else share(settings)
@@ -56,11 +59,6 @@ def default_carriers(config: Config) -> tuple[str, ...]:
 def carrier_rates(config: Config) -> dict[str, float]:
     """Segments a second of each carrier that has a rate over all its binds."""
     return {table.name: rate for table in config.carriers if (rate := table.carrier_rate_per_s) is not None}
-
-
-def costs(config: Config) -> dict[str, float]:
-    """What a segment costs through each carrier of which that is known."""
-    return {table.name: cost for table in config.carriers if (cost := table.cost) is not None}
 
 
 def rules(config: Config) -> list[Rule]:

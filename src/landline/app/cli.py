@@ -1,6 +1,7 @@
 """The command `landline`. What a command needs is imported when it runs: asking for help or a list is quick."""
 
 import errno
+import io
 import sys
 from typing import NoReturn
 
@@ -27,6 +28,9 @@ cli_messages.add_to(app)
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run one command and exit: 0 done, 1 refused or failed, 130 interrupted. Errors are one line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a tag may have characters that the terminal's encoding has not
+            stream.reconfigure(errors="backslashreplace")
     try:
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:

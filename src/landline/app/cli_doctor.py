@@ -34,7 +34,7 @@ def doctor(
     config: Path | None = None,
     data: Path | None = None,
     port: int | None = None,
-    mode: Literal["dev", "serve"] | None = None,
+    mode: Literal["dev", "serve", "worker"] | None = None,
     json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
     """Look for what would keep a server from running here. Ends with status 1 when there is something.
@@ -116,8 +116,7 @@ def _ports(config: Config) -> list[Finding]:
     from landline.edge.server import CannotListen, bind
 
     findings: list[Finding] = []
-    admin = config.admin_port if config.admin_port is not None else (config.port + 1000) % 65536
-    for name, host, port in (("API port", config.host, config.port), ("admin port", config.admin_host, admin)):
+    for name, host, port in _listens(config):
         try:
             for each in bind(host, port):
                 each.close()
@@ -127,17 +126,33 @@ def _ports(config: Config) -> list[Finding]:
     return findings
 
 
+def _listens(config: Config) -> list[tuple[str, str, int]]:
+    """Where it would listen: (what for, host, port)."""
+    if config.mode == "worker":
+        return [] if config.admin_port is None else [("admin port", config.admin_host, config.admin_port)]
+    admin = config.admin_port if config.admin_port is not None else (config.port + 1000) % 65536
+    optional = [
+        ("plain HTTP port", config.host, config.plain_http_port),
+        ("SMPP port", config.smpp_listen_host, config.smpp_listen_port),
+        ("SMPP port with TLS", config.smpp_listen_host, config.smpp_listen_tls_port),
+    ]
+    return [
+        ("API port", config.host, config.port),
+        ("admin port", config.admin_host, admin),
+        *((name, host, port) for name, host, port in optional if port is not None),
+    ]
+
+
 def _settings(config: Config) -> list[Finding]:
     from datetime import UTC, datetime
 
-    from landline.app import production
+    from landline.app import carriers, production
 
     now = datetime.now(UTC)
-    if config.mode == "serve":
-        wrong = [Finding("settings of serve", ok=False, detail=problem) for problem in production.problems(config, now)]
-        if wrong:
-            return wrong
-    return [*_certificate(config, now), *_warnings(config)]
+    wrong = carriers.problems(config) if config.mode == "dev" else production.problems(config, now)
+    if wrong:
+        return [Finding(f"settings of {config.mode}", ok=False, detail=problem) for problem in wrong]
+    return [*(_certificate(config, now) if config.mode != "worker" else ()), *_warnings(config)]
 
 
 def _warnings(config: Config) -> list[Finding]:

@@ -124,9 +124,11 @@ def list_messages(
     limit
         How many at most.
     """
+    if limit < 1:
+        raise Refusal("--limit must be at least 1")
     query = {"to": to, "from": from_, "tag": tag, "carrier": carrier, "state": state, "code": code}
     query |= {"direction": "incoming" if incoming else None, "since": time.since, "until": time.until}
-    pages = _pages(ask(server), f"{resource_path(resource)}/messages", query, min(max(limit, 1), _MOST_OF_A_PAGE))
+    pages = _pages(ask(server), f"{resource_path(resource)}/messages", query, min(limit, _MOST_OF_A_PAGE))
     found: list[dict[str, Any]] = []
     for page in pages:
         found += page["value"]
@@ -249,6 +251,8 @@ def try_route(
     ways = [f"{each['carrier']}{'' if each['up'] else ' (down)'}" for each in found["carriers"]]
     print(f"{to} ({found['country']}) goes by {', then '.join(ways) or 'no carrier'}")
     print(f"as says the rule {found['rule']}" if found["rule"] else "as no rule matches")
+    if not found["senderOwned"]:
+        print(f"but {resource} has no number {body['from']}: it may not send from it")
     for each in found["looked"]:
         if each["passedOver"]:
             print(f"  {each['rule']}: {each['passedOver']}")

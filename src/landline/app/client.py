@@ -71,6 +71,7 @@ class AdminClient:
         connection = kind(parts.hostname or "127.0.0.1", parts.port, timeout=TIMEOUT_S)
         try:
             headers = {"authorization": f"Bearer {self._token}", "content-type": "application/json"}
+            path = parts.path + path  # a proxy may have it below a path
             connection.request(method, path, body.encode() if body is not None else None, headers)
             response = connection.getresponse()
             return response.status, response.read()
@@ -86,8 +87,28 @@ def find(data: Path | None, url: str | None, token: str | None) -> AdminClient:
         token = token or os.environ.get("LANDLINE_ADMIN_TOKEN")
         if not token:
             raise CannotAsk("an admin URL needs its token: give --admin-token or LANDLINE_ADMIN_TOKEN")
-        return AdminClient(url.rstrip("/"), token)
+        return AdminClient(_address(url), _token(token))
     return here(data, token)
+
+
+def _address(url: str) -> str:
+    """`url` without the / at its end. Raises `CannotAsk` when it is none."""
+    try:
+        parts = urlsplit(url.strip())
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        right = False
+    if not right:
+        raise CannotAsk(f"{url} is no admin URL: one is like http://127.0.0.1:9443")
+    return url.strip().rstrip("/")
+
+
+def _token(text: str) -> str:
+    """`text` as a header takes it. Raises `CannotAsk`; never shows it."""
+    token = text.strip()
+    if not (token.isascii() and token.isprintable()):
+        raise CannotAsk("the admin token has characters that no token has: give the one in server.json")
+    return token
 
 
 def here(data: Path | None, token: str | None = None) -> AdminClient:
@@ -97,7 +118,7 @@ def here(data: Path | None, token: str | None = None) -> AdminClient:
     for place in places:
         found = ready.read(place / ready.IN_DATA)
         if found is not None:
-            return AdminClient(found.admin_url, token or found.admin_token, found)
+            return AdminClient(found.admin_url, _token(token) if token else found.admin_token, found)
     shown = " or ".join(str(place) for place in places)
     raise CannotAsk(f"no server runs on {shown}: start one with `landline dev`, or give its --data or --admin-url")
 
@@ -111,8 +132,15 @@ def _path(segments: tuple[str, ...]) -> str:
     return "".join("/" + quote(segment, safe="") for segment in segments)
 
 
+def _target(answer: Any) -> Any:
+    try:
+        return answer["error"]["target"]
+    except (TypeError, KeyError):
+        return None
+
+
 def _refusal(status: int, answer: Any) -> str:
-    if status == 401:
+    if status == 401 and not _target(answer):  # a sender that is not the resource's is one, too
         return "the server does not take this admin token: give the one in its data directory's server.json"
     try:
         error = answer["error"]

@@ -14,7 +14,7 @@ from landline.ports.clock import Clock
 from landline.wire.base import Wire, timestamp
 
 
-class Advance(Wire):
+class Advance(Wire, forbid_unknown_fields=True):
     seconds: Annotated[float, Meta(ge=0, le=366 * 86_400)]
 
 

@@ -16,9 +16,11 @@ from landline.app.config_tables import (
     PREFIX,
     TABLES,
     CannotConfigure,
+    check_hosts,
     path,
     place,
     place_carriers,
+    refuse_misplaced,
     tables,
     with_passwords,
 )
@@ -336,6 +338,7 @@ def load(
     settings |= {name: tables(settings[name], name) for name in TABLES if name in settings}
     settings["carriers"] = with_passwords(settings.get("carriers", ()), environment)
     config = _converted({**settings, "mode": mode}, "the configuration", Config)
+    check_hosts(config.webhook_allow, "webhook_allow")
     if config.carriers or config.routes:
         from landline.app import carriers  # which brings the engine along
 
@@ -372,6 +375,7 @@ def _from_file(file: Path) -> dict[str, object]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CannotConfigure(f"{file} is not TOML: {error}") from error
     _known(settings, str(file))
+    refuse_misplaced(settings, Config.__struct_fields__, file)
     place(settings, _PATHS, file)
     place_carriers(settings.get("carriers"), file)
     return settings

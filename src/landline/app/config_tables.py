@@ -2,7 +2,8 @@
 that the environment has."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,6 +40,34 @@ def tables(value: object, setting: str) -> list[Any]:
     return found
 
 
+def refuse_misplaced(settings: Mapping[str, object], known: Collection[str], file: Path) -> None:
+    """Raise `CannotConfigure` for one of the `known` settings that `file` has below a table: only the next table ends a
+    table in TOML, and so it belongs to that one."""
+    for header, table, own in _tables_below(settings):
+        for name in table:
+            if name in known and name not in own:
+                raise CannotConfigure(
+                    f"{file}: {name} is below {header} and so belongs to that, which has no such field; a setting of"
+                    " the server goes above the first table"
+                )
+
+
+def _tables_below(settings: Mapping[str, object]) -> Iterator[tuple[str, dict[str, Any], Collection[str]]]:
+    """The tables of a file that have names of their own: how they begin, what they hold, what they may hold."""
+    for setting, kind in TABLES.items():
+        found = settings.get(setting)
+        for table in cast(list[Any], found) if isinstance(found, list) else []:
+            if isinstance(table, dict):
+                values = cast(dict[str, Any], table)
+                yield f"[[{setting}]]", values, kind.__struct_fields__
+                for name, value in values.items():
+                    if isinstance(value, dict):
+                        yield f"[{setting}.{name}]", cast(dict[str, Any], value), ()
+    rates = settings.get("sender_rates")
+    if isinstance(rates, dict):
+        yield "[sender_rates]", cast(dict[str, Any], rates), ()
+
+
 def with_passwords(carriers: object, environment: Mapping[str, str]) -> list[SmppTable]:
     """The carriers with the passwords that the environment has for them."""
     tables = cast(list[SmppTable], carriers)
@@ -59,6 +88,24 @@ def with_passwords(carriers: object, environment: Mapping[str, str]) -> list[Smp
 def variable_name(carrier: str) -> str:
     """How `carrier` is spelled in the name of its password's variable."""
     return re.sub(r"[^A-Z0-9]", "_", carrier.upper())
+
+
+def check_hosts(entries: Sequence[str], setting: str) -> None:
+    """Raise `CannotConfigure` for one that is no host name, address or network: it would allow nothing."""
+    for entry in entries:
+        try:
+            if "/" in entry:
+                ip_network(entry, strict=False)
+            elif ":" in entry:
+                ip_address(entry.strip("[]"))
+            right = entry.isprintable() and " " not in entry
+        except ValueError:
+            right = False
+        if not right:
+            raise CannotConfigure(
+                f"{setting}: {entry!r} is no host name, address or network: give hooks.example, 10.1.2.3 or"
+                " 10.1.0.0/16, without scheme and port"
+            )
 
 
 def place(table: dict[str, Any], names: Sequence[str], file: Path) -> None:

@@ -37,4 +37,7 @@ class Sealer:
         try:
             return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], purpose.encode())
         except InvalidTag:
-            raise WrongSeal("a stored secret does not open with the configured sealing secret") from None
+            raise WrongSeal(
+                "a stored secret does not open with the configured sealing secret: give the one that this database was"
+                " begun with"
+            ) from None

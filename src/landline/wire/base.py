@@ -16,6 +16,10 @@ encode = msgspec.json.Encoder().encode
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
 
 
+_NO_INSTANT = {"Invalid RFC3339 encoded datetime", "Expected `datetime` with a timezone component"}
+_INSTANT = "Must be an instant with its offset (RFC 3339), such as 2026-03-01T14:00:00Z."
+
+
 class Wire(msgspec.Struct, rename="camel", omit_defaults=True):
     """Base of all wire shapes: camelCase keys, absent means None, unknown keys ignored."""
 
@@ -39,7 +43,8 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         text = str(error)
         found = _PATH.search(text)
         target = found.group(1) if found else ""
-        raise Invalid(_PATH.sub("", text), target=target or "body") from None
+        said = _PATH.sub("", text)
+        raise Invalid(_INSTANT if said in _NO_INSTANT else said, target=target or "body") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"The request body is not valid JSON: {error}", target="body") from None
     except RecursionError:

@@ -82,7 +82,7 @@ class SubscriptionValidationResponse(Wire):
     validation_response: str
 
 
-class DeliveryHeader(Wire):
+class DeliveryHeader(Wire, forbid_unknown_fields=True):
     """A header to send with every delivery. The value of a secret one is never shown again."""
 
     name: Annotated[str, Meta(min_length=1, max_length=256)]

@@ -12,12 +12,16 @@ class PhoneNumberCapabilities(Wire):
     sms: str | None = None
 
 
+class CapabilitiesToSet(PhoneNumberCapabilities, forbid_unknown_fields=True):
+    """Of the admin API, which refuses what is misspelt."""
+
+
 class NumberToAdd(Wire, forbid_unknown_fields=True):
     """Body of `POST /resources/{name}/numbers`; what is absent is as the number's kind usually has it."""
 
     number: str
     kind: str | None = None
-    capabilities: PhoneNumberCapabilities | None = None
+    capabilities: CapabilitiesToSet | None = None
     carrier: str | None = None
 
 

@@ -198,6 +198,22 @@ async def test_tls_with_an_own_ca_and_a_certificate_of_ours(
     await smsc.close()
 
 
+@pytest.mark.parametrize("theirs", [True, False])
+async def test_that_one_side_alone_speaks_tls_is_told_as_what_keeps_the_bind_down(
+    database: Database, tmp_path: Path, theirs: bool
+) -> None:
+    server, ours = _contexts(tmp_path, "smsc.example")
+    smsc = Smsc({"landline": "secret"})
+    await smsc.start(tls=server if theirs else None)
+    config = SmppConfig("smpp", "127.0.0.1", smsc.port, "landline", "secret", tls=None if theirs else ours)
+    carrier = SmppCarrier(config, database, DrivenClock())
+    await carrier.start(Recorder())
+    hint = "Is this a port for TLS" if theirs else "Is this a port without"
+    assert hint in (carrier.links[0].trouble or "")
+    await carrier.close()
+    await smsc.close()
+
+
 async def test_tls_files_that_were_replaced_count_from_the_next_connection(database: Database, tmp_path: Path) -> None:
     _, tls = _contexts(tmp_path, "smsc.example")
     (tmp_path / "new").mkdir()

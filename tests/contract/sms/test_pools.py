@@ -8,7 +8,7 @@ import pytest
 from tests.support.gateway import Gateway
 from tests.support.scripted import ScriptedCarrier
 
-from landline.core.errors import NotFound, Unauthorized
+from landline.core.errors import Invalid, NotFound, Unauthorized
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
 from landline.services.sms.keywords import Keywords, preset
@@ -69,10 +69,16 @@ async def test_a_pool_sends_by_the_senders_that_are_still_there(world: World, st
         await world.chosen()
 
 
+async def test_who_sends_by_a_pool_that_is_not_there_is_told_so(world: World) -> None:
+    with pytest.raises(Invalid, match="no sender pool 'news'") as refused:
+        await world.send()
+    assert refused.value.target == "from"
+
+
 async def test_a_pool_is_removed_once(world: World) -> None:
     await world.pool(A)
     await world.gateway.pools.remove(world.resource, "news")
-    with pytest.raises(NotFound):
+    with pytest.raises(Invalid):
         await world.chosen()
     with pytest.raises(NotFound):
         await world.gateway.pools.remove(world.resource, "news")

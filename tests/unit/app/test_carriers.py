@@ -63,7 +63,6 @@ binds = 3
 window = 7
 rate_per_s = 25
 carrier_rate_per_s = 60.5
-cost = 0.004
 crash_policy = "unknown"
 source_ton = 5
 plus_sign = true
@@ -107,7 +106,7 @@ server_name = "smpp.example"
         crash_policy=CrashPolicy.UNKNOWN,
         trace=True,
     )
-    assert (carriers.carrier_rates(settings), carriers.costs(settings)) == ({"north": 60.5}, {"north": 0.004})
+    assert carriers.carrier_rates(settings) == {"north": 60.5}
 
 
 def test_carriers_come_from_the_environment_as_json_with_their_passwords(tmp_path: Path) -> None:
@@ -137,6 +136,7 @@ def test_the_environments_password_wins_over_the_files(tmp_path: Path) -> None:
         (NORTH.replace("smpp", "ucp"), "carrier north: kind: "),
         (NORTH.replace("2775", '"2775"'), "carrier north: port: "),
         (NORTH.replace("2775", "0"), "carrier north: port: "),
+        (NORTH.replace("smsc.example", "smpp://smsc.example"), "carrier north: host: "),
         (NORTH.replace('host = "smsc.example"\n', ""), "carrier north: .*`host`"),
         (NORTH.replace("host", "hots"), "carrier north: .*`hots`"),
         (NORTH.replace('"north"', '"no rth"'), "carrier no rth: name: "),
@@ -149,6 +149,7 @@ def test_the_environments_password_wins_over_the_files(tmp_path: Path) -> None:
         (NORTH + "window = 0", "carrier north: window: "),
         (NORTH + "response_s = 0", "carrier north: response_s: "),
         (NORTH + "rate_per_s = -1", "carrier north: rate_per_s: "),
+        (NORTH + "validity_s = inf", "carrier north: validity_s: "),
         (NORTH + 'password = "nine chars"', "carrier north: password: "),
         (NORTH + 'password = "one"\npassword_file = "two"', "carrier north: password: "),
         (NORTH + 'system_type = "much too long a type"', "carrier north: system_type: "),
@@ -165,6 +166,10 @@ def test_the_environments_password_wins_over_the_files(tmp_path: Path) -> None:
         (NORTH + '[[routes]]\nname = "r"\ncarriers = ["north"]\nprefixs = ["+1"]', "route r: .*`prefixs`"),
         (NORTH + '[[routes]]\nname = "r"\ncarriers = ["north"]\ncountries = ["UK"]', "route r: countries: "),
         (NORTH + 2 * '[[routes]]\nname = "r"\ncarriers = ["north"]\n', "route r: name: "),
+        (NORTH + "workers = 4", r"workers is below \[\[carriers\]\] .* goes above the first table"),
+        (NORTH + "[carriers.tls]\nsms_countries = []", r"sms_countries is below \[carriers.tls\] "),
+        (NORTH + '[[routes]]\nname = "r"\ncarriers = ["north"]\nport = 1', r"port is below \[\[routes\]\] "),
+        ("[sender_rates]\ntollFree = 3\nworkers = 4", r"workers is below \[sender_rates\] "),
         ("[sender_rates]\ntollFree = 0", "sender_rates"),
         ("[sender_rates]\nmobile = 1", "sender_rates"),
     ],

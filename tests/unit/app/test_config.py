@@ -68,6 +68,17 @@ def test_a_wrong_file_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
     assert "\n" not in refused.value.message
 
 
+@pytest.mark.parametrize("entry", ["10.0.0.0/33", "http://127.0.0.1", "hooks.example:8080", "a b", "https://x/y"])
+def test_what_is_no_host_and_no_network_is_no_place_for_webhooks(entry: str) -> None:
+    with pytest.raises(CannotConfigure, match=r"webhook_allow: .* is no host name, address or network"):
+        load("dev", environment={"LANDLINE_WEBHOOK_ALLOW": f"10.1.0.0/16,{entry}"})
+
+
+def test_hosts_addresses_and_networks_are_places_for_webhooks() -> None:
+    entries = ("hooks.example", "10.1.2.3", "10.1.2.3/16", "::1", "[fd00::1]", "fd00::/8")
+    assert load("dev", environment={"LANDLINE_WEBHOOK_ALLOW": ",".join(entries)}).webhook_allow == entries
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CannotConfigure, match="cannot read"):
         load("serve", file=tmp_path / "none.toml", environment={})

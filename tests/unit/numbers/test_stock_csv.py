@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +31,11 @@ def test_any_cells_are_read_or_refused(rows: list[dict[str, str]]) -> None:
         for number in stock_csv.read("\n".join([",".join(COLUMNS), *lines])):
             assert number.assignments
             assert number.cost.amount >= 0
+
+
+def test_a_country_that_is_none_is_told_by_its_column() -> None:
+    with pytest.raises(Invalid, match=r"line 2: country: Must be a country's two letters"):
+        stock_csv.read("number,country\n+12065550100,USA\n")
 
 
 @given(st.text(max_size=18), st.text(max_size=18))

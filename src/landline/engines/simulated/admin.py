@@ -8,6 +8,7 @@ import msgspec
 
 from landline.core import phone
 from landline.core.errors import Invalid
+from landline.edge import queries
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Access, Handler, Route
 from landline.engines.simulated.carrier import SimulatedCarrier
@@ -50,6 +51,7 @@ def _handset_routes(carrier: SimulatedCarrier, received: Received) -> list[Route
         return Response(204)
 
     async def inbox(request: Request) -> Response:
+        queries.refuse_unknown(request.query, ("after", "wait"))
         after = _query_number(request, "after", 2**63 - 1)
         wait_s = _query_number(request, "wait", WAIT_LIMIT_S)
         items = await carrier.desk.inbox(_number(request), int(after), wait_s)

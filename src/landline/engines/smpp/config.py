@@ -51,12 +51,16 @@ class Tls:
 
     def context(self) -> ssl.SSLContext:
         """Raises `Invalid` when a file cannot be read."""
+        if self.key_file is not None and self.certificate_file is None:
+            raise Invalid("key_file is the key of a certificate_file, and there is none", target="tls")
+        file = self.ca_file
         try:
             context = ssl.create_default_context(cafile=self.ca_file)
+            file = self.certificate_file if self.key_file is None else f"{self.certificate_file}, {self.key_file}"
             if self.certificate_file is not None:
                 context.load_cert_chain(self.certificate_file, self.key_file)
         except OSError as error:  # ssl.SSLError is one
-            raise Invalid(f"the carrier's TLS files cannot be used: {error}", target="tls") from error
+            raise Invalid(f"cannot use {file}: {error.strerror or error}", target="tls") from error
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context
 

@@ -23,6 +23,8 @@ from landline.protocols.smpp.states import BOUND, Role
 
 log = structlog.get_logger()
 
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
+"""What OpenSSL says of octets that are no TLS."""
 _UNBIND_S = 3.0
 """How long an unbind is waited for."""
 
@@ -194,7 +196,7 @@ class Link:
                 self._owner.changed(self)
         self.pump = None
         self._failures = 0 if self._bound else self._failures + 1
-        self.trouble = self._why or "the connection ended"
+        self.trouble = (self._why or "the connection ended") if self._bound else self._never_bound()
         self._bound = False
         self.counters.losses += 1
         if not self._refused and not self._closing:  # a refusal is in the log already
@@ -213,12 +215,19 @@ class Link:
                 )
         except (OSError, ValueError) as error:  # as is ssl.SSLError; a name that DNS cannot hold is a ValueError
             self.counters.connects_failed += 1
-            reason = str(error) or f"not within {config.connect_s:g} s"
+            reason = _words(error) or f"not within {config.connect_s:g} s"
             self.trouble = f"cannot connect: {reason}"
             log.warning("smpp.connect_failed", link=self.name, error=type(error).__name__, reason=reason)
             return False
         self.counters.connects += 1
         return True
+
+    def _never_bound(self) -> str:
+        """Why it never was bound, and where that mostly comes from."""
+        if self._refused:
+            return self._why
+        why = self._why or "the connection ended before the bind was answered"
+        return why if self._config.tls is not None else f"{why}. Is this a port for TLS ([carriers.tls])?"
 
     def _happened(self, events: list[Event]) -> None:
         if not self._bound:
@@ -287,6 +296,13 @@ class Link:
         await self._alarm.wait(
             None if until is None else datetime.fromtimestamp(until, UTC) + timedelta(microseconds=1)
         )
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, as its operator can do something about it."""
+    if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+        return f"what answers there is no TLS ({error.reason}). Is this a port without ([carriers.tls])?"
+    return str(error)
 
 
 def backoff(failures: int, first_s: float, limit_s: float) -> float:

@@ -33,7 +33,7 @@ class Framer:
         while size - position >= 4:
             (length,) = _length_at(buffer, position)
             if not HEADER_BYTES <= length <= self._limit:
-                self.fault = RemoteProtocolError(f"a PDU of {length} octets")
+                self.fault = RemoteProtocolError(f"what came is no SMPP (a PDU of {length} octets)")
                 break
             end = position + length
             if end > size:

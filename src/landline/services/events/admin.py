@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET
 
 from landline.core.errors import Invalid
+from landline.edge import queries
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Access, Handler, Route
 from landline.ports.clock import Clock
@@ -104,6 +105,7 @@ class _Admin:
         return json_response(200, Replayed(await self._subscriptions.replay(request.params["name"], keys)))
 
     async def dead_letters(self, request: Request) -> Response:
+        queries.refuse_unknown(request.query, ("subscription", "limit", "after"))
         resource, name = request.params["name"], request.query.get("subscription")
         limit = _limit(request.query.get("limit"))
         after = _position(request.query["after"]) if "after" in request.query else None

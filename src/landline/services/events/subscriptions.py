@@ -120,8 +120,10 @@ class Subscriptions:
     async def dead_letters(
         self, resource_name: str, name: str | None, after: Position | None, limit: int
     ) -> Sequence[Row]:
-        """Dead letters, the oldest first (see `subscription_records.dead_letters`)."""
+        """Dead letters, the oldest first (see `subscription_records.dead_letters`). Raises `NotFound`."""
         resource = await self._events.resource_id(resource_name)
+        if name is not None:
+            await self._find(resource_name, name)
         return await subscription_records.dead_letters(self._database, resource, name, after, limit)
 
     async def replay(self, resource_name: str, keys: Sequence[DeadKey]) -> int:

@@ -7,6 +7,7 @@ import msgspec
 
 from landline.core.errors import Conflict, Invalid, NotFound
 from landline.core.ids import ResourceId
+from landline.edge import queries
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Access, Handler, Route
 from landline.services.numbers import parameters, stock_csv
@@ -43,6 +44,7 @@ def routes(
         return await added(numbers)
 
     async def show(request: Request) -> Response:
+        queries.refuse_unknown(request.query, ("top", "after"))
         _, size = parameters.page_of(request.query, size="top")
         found = await inventory.listed(request.query.get("after", ""), size + 1)
         owners = {row["owner"] for row in found if row["owner"]}

@@ -87,7 +87,7 @@ def _number(row: Mapping[str | None, object] | Mapping[str, str]) -> StockNumber
     if calling is None and owned.kind is not SenderKind.SHORT_CODE:
         calling = Directions.BOTH
     code = values.get("country")
-    country = parameters.country_of(code) if code else lookup.country_of(owned.number)
+    country = _country(code) if code else lookup.country_of(owned.number)
     return StockNumber(
         number=owned.number,
         country=country,
@@ -108,6 +108,12 @@ def _values(row: Mapping[str | None, object] | Mapping[str, str]) -> dict[str, s
     if None in row:
         raise Invalid("more values than the first line has columns", target="line")
     return {str(name): str(value).strip() for name, value in row.items() if value is not None and str(value).strip()}
+
+
+def _country(text: str) -> str:
+    if not lookup.is_country(text.upper()):
+        raise Invalid("Must be a country's two letters (ISO 3166-1), such as US.", target="country")
+    return text.upper()
 
 
 def _assignments(text: str | None, kind: SenderKind) -> tuple[Assignment, ...]:

@@ -18,7 +18,7 @@ class NewResource(Wire, forbid_unknown_fields=True):
     name: str
 
 
-class ConnectionString(Wire):
+class ConnectionString(Wire, forbid_unknown_fields=True):
     connection_string: str
 
 

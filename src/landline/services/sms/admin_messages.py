@@ -40,9 +40,14 @@ def routes(
             valid_for_s=asked.validity_seconds,
             smart_encoding=asked.smart_encoding,
         )
-        outcomes = await service.send(
-            resource, asked.from_, [To(number) for number in asked.to], asked.message, options
-        )
+        try:
+            outcomes = await service.send(
+                resource, asked.from_, [To(number) for number in asked.to], asked.message, options
+            )
+        except Invalid as error:
+            if error.target != "smsRecipients":
+                raise
+            raise Invalid(error.message, target="to") from None  # as it is called here
         return json_response(202, messages.SentMessages([_sent(outcome) for outcome in outcomes]))
 
     async def cancel(request: Request) -> Response:

@@ -13,6 +13,7 @@ from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Access, Route
 from landline.ports.sms_carrier import SmsCarrier
 from landline.services.numbers.service import Numbers
+from landline.services.sms.model.pools import pool_name
 from landline.services.sms.model.routing import Choice, Explanation, Rule
 from landline.services.sms.rates import Rates
 from landline.services.sms.routing import InForce, Routing
@@ -125,6 +126,8 @@ class _Rules:
         recipient = phone.parse(asked.to)
         if recipient is None:
             raise Invalid("The recipient is not a phone number in E.164 format.", target="to")
+        if pool_name(asked.from_) is not None:
+            raise Invalid("Test the senders of a pool one by one: each may have its own way.", target="from")
         resource = await self._resolve(asked.resource)
         owned = await self._numbers.sender(resource, asked.from_)
         router = await self._routing.router()

@@ -40,11 +40,14 @@ class Outgoing:
     async def cancel(self, resources: Sequence[ResourceId], public_id: str) -> None:
         """Take back a message that waits for its time or its next try: it ends as failed (5000), and is reported so.
 
-        Raises `NotFound`; `Conflict` when it has ended, or is with a carrier or on its way to one.
+        Raises `NotFound`; `Conflict` when it has ended, or is with a carrier, on its way to one, or
+        in the queue for one.
         """
         found = await self._find(resources, public_id)
         if not await self._news.cancel(found["resource_id"], found["message_id"]):
-            raise Conflict("The message has ended, or is on its way already.", target="messageId")
+            raise Conflict(
+                "The message has ended, is on its way, or stands in its carrier's queue.", target="messageId"
+            )
 
     async def push(self, resources: Sequence[ResourceId], public_id: str) -> None:
         """Tell the report of an ended message again, as a new event. Raises `NotFound`, `Conflict` before its end."""

@@ -40,7 +40,7 @@ class Pools:
         async with self._database.connection() as connection:
             found = await records_pools.find(connection, resource, name)
         if found is None:
-            raise NotFound(f"The resource has no sender pool {name!r}.", target="from")
+            raise NotFound(f"The resource has no sender pool {name!r}.", target="name")
         # What was read before a change was heard of is not kept: it may be from before that change.
         if self._changes.trusted and generation == self._generation:
             self._cache[key] = found
@@ -80,8 +80,11 @@ class Pools:
 
     async def choose(self, resource: ResourceId, name: str, recipients: Sequence[str]) -> list[str]:
         """The sender for each of `recipients`, remembered where the pool is sticky. A sender that the resource has no
-        more is passed over. Raises `NotFound`; `Unauthorized` when it has none of them."""
-        pool = await self.get(resource, name)
+        more is passed over. Raises `Invalid` when there is no such pool; `Unauthorized` when it has none of them."""
+        try:
+            pool = await self.get(resource, name)
+        except NotFound as error:  # ACS's answer to a send has no words for what is not found
+            raise Invalid(error.message, target="from") from None
         while pool.senders:
             known = await self._known(resource, pool, recipients)
             chosen = {

@@ -103,7 +103,7 @@ def checked(rule: Rule) -> Rule:
     if not all(0 <= weight <= HEAVIEST for weight in weights) or not any(weights):
         raise Invalid(f"Weights are from 0 to {HEAVIEST}, and one of them at least 1.", target="carriers")
     for field, values, valid, wanted in (
-        ("countries", rule.countries, _is_country, "is no country's ISO 3166 code of two letters"),
+        ("countries", rule.countries, _is_country, "is no country's ISO 3166 code of two capital letters"),
         ("prefixes", rule.prefixes, _PREFIX.fullmatch, "is not a + and the first digits of phone numbers"),
         ("senders", rule.senders, phone.sender_kind, "is not a phone number, short code or alphanumeric name"),
         ("tags", rule.tags, bool, "is empty"),

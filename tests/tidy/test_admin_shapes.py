@@ -1,0 +1,37 @@
+"""Bodies of the admin API: a field that there is not is refused everywhere, for one misspelt would be passed over."""
+
+import importlib
+import pkgutil
+import typing
+from collections.abc import Iterator
+
+import msgspec
+
+import landline
+
+
+def decoders() -> Iterator[tuple[str, object]]:
+    for module in pkgutil.walk_packages(landline.__path__, "landline."):
+        if "admin" in module.name.rpartition(".")[2]:
+            for value in vars(importlib.import_module(module.name)).values():
+                if isinstance(value, msgspec.json.Decoder):
+                    yield module.name, value.type  # pyright: ignore[reportUnknownMemberType]
+
+
+def shapes(kind: object) -> Iterator[type[msgspec.Struct]]:
+    """The structs that `kind` is made of."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        yield kind
+        for field in msgspec.structs.fields(kind):
+            yield from shapes(field.type)
+    else:
+        for inner in typing.get_args(kind):
+            yield from shapes(inner)
+
+
+def test_every_body_refuses_fields_there_are_not() -> None:
+    found = [(module, shape) for module, kind in decoders() for shape in shapes(kind)]
+    assert len(found) > 10
+    assert not [
+        f"{module}: {shape.__name__}" for module, shape in found if not shape.__struct_config__.forbid_unknown_fields
+    ]

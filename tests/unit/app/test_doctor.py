@@ -1,0 +1,53 @@
+"""What `doctor` looks at before a server is started."""
+
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from landline.app import cli_doctor
+from landline.app.config import Mode
+
+
+def checked(directory: Path, mode: Mode, text: str) -> list[cli_doctor.Finding]:
+    file = directory / "landline.toml"
+    file.write_text(text)
+    return cli_doctor.check(mode, file, directory / "data", None)
+
+
+@pytest.mark.parametrize(
+    ("setting", "check"),
+    [("smpp_listen_port", "SMPP port"), ("smpp_listen_tls_port", "SMPP port with TLS"), ("plain_http_port", "plain")],
+)
+def test_every_port_it_would_listen_on_is_looked_at(setting: str, check: str, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        taken = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = taken.getsockname()[1]
+        found = checked(tmp_path, "dev", f"port = 0\nadmin_port = 0\nhost = '127.0.0.1'\n{setting} = {port}\n")
+    [about] = [each for each in found if each.check.removesuffix(" HTTP port") == check]
+    assert not about.ok
+    assert f"port {port} on 127.0.0.1 is taken" in about.detail
+
+
+@pytest.mark.parametrize(
+    ("tls", "said"),
+    [
+        ("ca_file = 'none.pem'", "none.pem: No such file or directory"),
+        ("certificate_file = 'none.pem'", "none.pem: No such file or directory"),
+        ("ca_file = 'landline.toml'", "landline.toml: "),
+        ("key_file = 'none.pem'", "there is none"),
+    ],
+)
+def test_files_of_a_carriers_tls_are_opened_in_dev_too(tls: str, said: str, tmp_path: Path) -> None:
+    carrier = "kind = 'smpp'\nname = 'north'\nhost = 'h'\nport = 1\nsystem_id = 's'\npassword = 'p'\n"
+    found = checked(tmp_path, "dev", f"[[carriers]]\n{carrier}[carriers.tls]\n{tls}\n")
+    [about] = [each for each in found if each.check == "settings of dev"]
+    assert about.detail.startswith("carrier north: tls: ")
+    assert said in about.detail
+
+
+def test_a_worker_needs_no_certificate_and_no_public_port(tmp_path: Path) -> None:
+    found = checked(tmp_path, "worker", "")
+    assert not any("port" in each.check or "certificate" in each.detail for each in found)
+    assert any(each.check == "settings of worker" and "set dsn" in each.detail for each in found)
