@@ -28,6 +28,7 @@ from landline.protocols.smpp.events import (
 from landline.protocols.smpp.framing import HEADER, HEADER_BYTES, Framer
 from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.states import BOUND, BOUND_BY, ISSUED, NEXT, Role, State, Step
+from landline.protocols.smpp.waiting import Waiting, first_end, overdue
 
 SEQUENCE_LIMIT = 0x7FFFFFFF  # §5.1.4
 
@@ -61,9 +62,8 @@ class Session:
         self._framer = Framer(self.limits.pdu_bytes)
         self._out: list[bytes] = []
         self._sequence = 0
-        # (command, end of its timer, context) by sequence number; each with one timer, so in the order they end.
-        self._pending: dict[int, tuple[int, float, object]] = {}
-        self._asked: dict[int, tuple[int, float, object]] = {}
+        self._pending: Waiting = {}
+        self._asked: Waiting = {}
         self._in_window = 0
         # By sequence number, of which there are too many for one to be used again within `late_s`. Ordered, for the
         # oldest to go in no time.
@@ -390,7 +390,7 @@ class Session:
         or the peer unbinds."""
         if self.state is State.CLOSED:
             return None
-        instants = [expires for waiting in (self._pending, self._asked) for expires in _first_end(waiting)]
+        instants = [expires for waiting in (self._pending, self._asked) for expires in first_end(waiting)]
         enquire_at = self._enquire_at()
         if enquire_at is not None:
             instants.append(enquire_at)
@@ -431,13 +431,13 @@ class Session:
     def _expire_pending(self, now: float, events: list[Event]) -> None:
         if self._late:
             self._forget_late(now)
-        for sequence in _overdue(self._pending, now):
+        for sequence in overdue(self._pending, now):
             command, _, context = self._pending.pop(sequence)
             self._in_window -= 1
             events.append(Unanswered(command, context))
             if command == _SUBMIT:
                 self._late[sequence] = (now + self.limits.late_s, context)
-        for sequence in _overdue(self._asked, now):
+        for sequence in overdue(self._asked, now):
             command, _, context = self._asked.pop(sequence)
             if command in _WINDOWED:
                 self._in_window -= 1
@@ -488,18 +488,3 @@ def _answered(asked: int, context: object, frame: bytes, command: int, state: in
 def _of_nack(state: int) -> int:
     """A generic_nack is a refusal, though some say ESME_ROK in it."""
     return state or status.ESME_RUNKNOWNERR
-
-
-def _first_end(waiting: dict[int, tuple[int, float, object]]) -> list[float]:
-    for _, ends, _ in waiting.values():
-        return [ends]
-    return []
-
-
-def _overdue(waiting: dict[int, tuple[int, float, object]], now: float) -> list[int]:
-    overdue: list[int] = []
-    for sequence, (_, ends, _) in waiting.items():
-        if ends > now:
-            break
-        overdue.append(sequence)
-    return overdue
