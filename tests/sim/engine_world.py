@@ -226,7 +226,7 @@ def _ended(run: EngineRun, attempts: Sequence[Attempt], row: Record) -> list[str
         return []
     copies = [copy for copy in attempts[0].copies if copy.status == 0]
     report_by = (row["report_by"] - run.clock.at(0)).total_seconds()
-    if len(copies) != copies[0].of or not all(copy.receipts for copy in copies):
+    if len(copies) != copies[0].of or not all(copy.receipts for copy in copies) or any(copy.abroad for copy in copies):
         return []
     if max(at for copy in copies for _, at in copy.receipts[:1]) > report_by - _HEEDED_S * (2 if run.lag_s else 1):
         return []

@@ -73,6 +73,7 @@ HABITS = (
 class Copy:
     """One submit_sm: a whole text, or a part of one."""
 
+    process: Process
     number: int
     of: int
     at: float
@@ -84,8 +85,8 @@ class Copy:
     answered_at: float = 0.0
     receipts: list[tuple[MessageState, float]] = field(default_factory=list[tuple[MessageState, float]])
     """Final ones that were acknowledged, and when."""
-    brought: int = 0
-    """How many final receipts there are to be."""
+    abroad: bool = False
+    """Whether a receipt of it came to another process before it was answered: nobody knows there what it is of."""
 
     @property
     def slowed(self) -> bool:
@@ -135,6 +136,7 @@ class Delivery:
     done: Callable[[], None]
     times: list[float] = field(default_factory=list[float])
     """When it was brought."""
+    of: Copy | None = None
 
 
 class Link:
@@ -310,7 +312,7 @@ class Smsc:
             link.session.answer(event.sequence, status.ESME_RSUBMITFAIL)
             return
         key, part = (found[1], f"+{message.destination_addr}"), piece.concatenation
-        copy = Copy(part.sequence if part else 1, part.total if part else 1, now)
+        copy = Copy(link.process, part.sequence if part else 1, part.total if part else 1, now)
         self._attempt(link, key, None if part is None else part.reference, now).copies.append(copy)
         habits, roll = self.habits, self.dice.random()
         for share, state in ((habits.refuses, self.dice.choice(_REFUSALS)), (habits.busy, _BUSY)):
@@ -371,7 +373,6 @@ class Smsc:
         at_once = roll > 1 - self.habits.early_receipt
         after_s = 0.0 if at_once else self.dice.choice([0.0, 0.0, 1.0, 20.0, 50.0])
         for place, state in enumerate(states):
-            copy.brought += state.final
             self.owed += 1
             delivery = self._receipt(copy, message, told, state)
             wait_s = after_s + place * self.dice.choice([0.0, 5.0])
@@ -396,7 +397,7 @@ class Smsc:
             short_message=text,
             tlvs=receipts.tlvs(told, state) if self.dice.random() < 0.5 else (),
         )
-        return Delivery(report, lambda: self._acknowledged(copy, state))
+        return Delivery(report, lambda: self._acknowledged(copy, state), of=copy)
 
     def _acknowledged(self, copy: Copy, state: MessageState) -> None:
         self.owed -= 1
@@ -411,6 +412,8 @@ class Smsc:
             return
         link = self.dice.choice(links)
         delivery.times.append(asyncio.get_running_loop().time())
+        if delivery.of is not None and delivery.of.status is None:
+            delivery.of.abroad |= delivery.of.process is not link.process
         link.session.deliver(pdu.encode_body(delivery.message), delivery, 0.0)
         link.flush()
 

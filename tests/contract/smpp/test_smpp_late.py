@@ -13,7 +13,7 @@ from landline.engines.smpp.config import SmppConfig
 from landline.ports.sms_carrier import CrashPolicy
 from landline.protocols.smpp import status
 from landline.services.sms.service import Options, To
-from landline.testing.smsc import Rule, Smsc
+from landline.testing.smsc import ReceiptTime, Rule, Smsc
 
 LONG = "long " * 60
 
@@ -82,6 +82,19 @@ async def test_a_long_message_is_taken_when_all_its_parts_are(world: World) -> N
     await world.reported(1)
     assert len(world.events.answers) == 1
     assert [late.carrier_message_id for late in world.events.late] == ["1"]
+    (receipt,) = world.events.receipts
+    assert (receipt.carrier_message_id, receipt.segments_delivered) == ("1", 2)
+
+
+async def test_receipts_long_before_their_responses_are_those_of_a_long_messages_parts(world: World) -> None:
+    carrier = await start(world, answers_after_s=5)
+    world.smsc.conduct.receipts = ReceiptTime.BEFORE
+    await world.send(carrier, LONG)
+    await until(lambda: carrier.counters()["inbox_receipts"] == 2)
+    await world.clock.advance(timedelta(seconds=4))
+    assert world.events.receipts == [], "nobody knows yet what they are of"
+    await world.clock.advance(timedelta(seconds=2))
+    await world.reported(1)
     (receipt,) = world.events.receipts
     assert (receipt.carrier_message_id, receipt.segments_delivered) == ("1", 2)
 

@@ -78,7 +78,14 @@ class SmppCarrier:
         self._records = Records(database, config.name, uuid4(), config.default_alphabet)
         self._outbox = Outbox(config, lambda: self._inbox.behind)
         self._inbox = Inbox(
-            config, self._records, self._outbox.untold, self._ring, self._ring_lanes, self._outbox.pass_on, known
+            config,
+            self._records,
+            self._outbox.untold,
+            self._awaiting,
+            self._ring,
+            self._ring_lanes,
+            self._outbox.pass_on,
+            known,
         )
         jitter = random or Random()  # noqa: S311 - not a secret
         self._binds = Binds(config, self._line, jitter, self, slots or AllMine(config.binds))
@@ -237,13 +244,13 @@ class SmppCarrier:
             if isinstance(event, Answered):
                 self._answered(link, event, line_now)
             elif isinstance(event, MessageArrived):
-                self._inbox.add(pump, event, now)
+                self._inbox.add(pump, event, now, line_now)
             elif isinstance(event, Unanswered):
                 self._unanswered(event)
             elif isinstance(event, AnsweredLate):
                 self._outbox.answered_late(event)
             elif isinstance(event, RequestArrived):
-                self._requested(pump, event, now)
+                self._requested(pump, event, now, line_now)
         self._go_on(link, line_now)
 
     def changed(self, link: Link) -> None:
@@ -288,10 +295,15 @@ class SmppCarrier:
         elif isinstance(event.context, _Asked) and not event.context.answer.done():
             event.context.answer.set_exception(Unavailable("the carrier did not answer"))
 
-    def _requested(self, pump: Pump, event: RequestArrived, now: float) -> None:
+    def _awaiting(self) -> float | None:
+        """Since when a response to a submit_sm is awaited on any bind, by the clock of the connections."""
+        since = [link.session.awaiting_since for link in self._links if link.session is not None]
+        return min((each for each in since if each is not None), default=None)
+
+    def _requested(self, pump: Pump, event: RequestArrived, now: float, line_now: float) -> None:
         """A data_sm from the SMSC is a deliver_sm in other clothes (§4.7)."""
         if isinstance(event.body, DataSm):
-            self._inbox.add(pump, MessageArrived(event.sequence, event.body.as_short_message()), now)
+            self._inbox.add(pump, MessageArrived(event.sequence, event.body.as_short_message()), now, line_now)
         else:
             pump.session.answer(event.sequence, status.ESME_RINVCMDID)
 

@@ -63,6 +63,8 @@ class _Item(Struct, eq=False):
     part: TextPart | None = None
     fingerprint: bytes = b""
     status: int = status.ESME_ROK
+    came_at: float = 0.0
+    """By the clock of the connections."""
     waits_until: float | None = None
 
 
@@ -94,15 +96,17 @@ class InboxCounters:
 
 
 class Inbox:
-    """See the module. `untold` has the ids of parts whose messages are still on their way; `ring` is called when there
-    is something to `bring`, `ring_lanes` when there is something to `report`, `caught_up` when `behind` may have
-    changed; `known` is there when other processes submit too."""
+    """See the module. `untold` has the ids of parts whose messages are still on their way, `awaiting` says since when
+    a response to a submit_sm is; `ring` is called when there is something to `bring`, `ring_lanes` when there is
+    something to `report`, `caught_up` when `behind` may have changed; `known` is there when other processes submit
+    too."""
 
     def __init__(
         self,
         config: SmppConfig,
         records: Records,
         untold: Set[str],
+        awaiting: Callable[[], float | None],
         ring: Callable[[], None],
         ring_lanes: Callable[[], None],
         caught_up: Callable[[], None],
@@ -112,6 +116,7 @@ class Inbox:
         self._error_codes = {_plain_error(error): code for error, code in config.error_codes.items()}
         self._records = records
         self._untold = untold
+        self._awaiting = awaiting
         self._ring = ring
         self._ring_lanes = ring_lanes
         self._caught_up = caught_up
@@ -128,9 +133,9 @@ class Inbox:
         self._sweep_at = 0.0
         self.counters = InboxCounters()
 
-    def add(self, pump: Pump, event: MessageArrived, now: float) -> None:
-        """A deliver_sm came."""
-        item = _Item(pump, event.sequence, now)
+    def add(self, pump: Pump, event: MessageArrived, now: float, line_now: float) -> None:
+        """A deliver_sm came; `line_now` is the same instant by the clock of the connections."""
+        item = _Item(pump, event.sequence, now, came_at=line_now)
         if receipts.is_receipt(event.message):
             self._read_receipt(item, event.message)
         else:
@@ -256,6 +261,7 @@ class Inbox:
         items = [*self._early, *items]
         self._early = []
         await self._learn(items, now)
+        awaiting = self._awaiting()
         for item in items:
             assert item.receipt is not None
             message_id = item.receipt.carrier_message_id
@@ -270,8 +276,14 @@ class Inbox:
                 self.counters.receipts_early += 1
                 item.waits_until = item.at + _EARLY_S
                 early.append(item)
+            elif now < item.waits_until:
+                early.append(item)
+            elif awaiting is not None and awaiting <= item.came_at:
+                # It may be of a part of a long message: nobody could tell later that it was.
+                item.waits_until = now + _EARLY_S
+                early.append(item)
             else:
-                (due if now >= item.waits_until else early).append(item)
+                due.append(item)
         self._early = early
         return due
 

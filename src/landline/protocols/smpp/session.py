@@ -249,6 +249,11 @@ class Session:
         return self._in_window
 
     @property
+    def awaiting_since(self) -> float | None:
+        """When the oldest submit_sm or deliver_sm was sent that is waited for; None when none is."""
+        return next((ends - self.limits.response_s for ends in first_end(self._pending)), None)
+
+    @property
     def ended(self) -> bool:
         return self.state is State.CLOSED
 
