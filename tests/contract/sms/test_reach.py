@@ -96,6 +96,19 @@ async def test_so_does_what_has_a_timer_of_its_own(world: World):
     assert len(world.theirs.submissions) == 1, "its own bucket is full"
 
 
+async def test_what_nobody_reached_for_a_while_is_due_for_who_does(world: World):
+    """Whoever looked after it meanwhile, for it might have become too late, has not put it off for others."""
+    world.ours.reachable = world.ours.up = False
+    world.here.worker.reached()
+    later = Options(send_at=world.clock.now() + timedelta(seconds=1))
+    await world.here.sms.send(world.resource, FREE, [To(PHONES[0])], "hello", later)
+    await world.clock.advance(timedelta(seconds=17))
+    assert world.theirs.submissions == []
+    await world.lose()
+    await world.clock.advance(timedelta(seconds=1))
+    assert len(world.theirs.submissions) == 1
+
+
 async def test_what_is_on_its_way_stays_until_it_is_answered(world: World):
     world.ours.fate = Fate.LOST
     await world.send(*PHONES[:2])

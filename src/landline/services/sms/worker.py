@@ -393,7 +393,8 @@ class Worker:
         )
         in_hand = {message.submission.key for message in reached}
         left = [message for message in again if message.submission.key not in in_hand]
-        await self._wait_alone([(message.resource, message.submission.key, now + _UNREACHED_PAUSE) for message in left])
+        # Due at once for who reaches their carrier; for others, as we are, a while after that.
+        await self._wait_alone([(message.resource, message.submission.key, now) for message in left])
         self._handover.take_alone(claim, reached)
         return len(rows)
 
