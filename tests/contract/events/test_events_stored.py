@@ -8,6 +8,7 @@ import pytest
 from tests.contract.events.webhooks import RESOURCE, Slice, process
 from tests.support.rows import rows_read
 
+from landline.core.errors import NotFound
 from landline.services.events import records
 
 STORED = 3000
@@ -48,7 +49,8 @@ async def test_dead_letters_of_a_subscription_are_found_without_those_of_others(
 
     async def ask() -> None:
         assert len(await here.subscriptions.dead_letters("local", "few", None, 100)) == 2
-        assert await here.subscriptions.dead_letters("local", "none", None, 100) == []
+        with pytest.raises(NotFound):
+            await here.subscriptions.dead_letters("local", "none", None, 100)
         assert await here.subscriptions.replay_all("local", "few") == 2
 
     assert await read(here, ask) < 100

@@ -168,8 +168,9 @@ async def test_a_pool_uses_all_its_senders(world: World) -> None:
 
 
 async def test_pools_and_their_senders_are_checked(world: World) -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(Invalid) as none:
         await world.send(Options(), "pool:none")
+    assert none.value.target == "from"
     for pool in (Pool("news", ()), Pool("News!", (SENDER,)), Pool("news", ("+14255559999",)), Pool("n", ("LANDLINE",))):
         with pytest.raises(Invalid):
             await world.gateway.pools.put(world.resource, pool)
