@@ -195,7 +195,10 @@ async def test_a_worker_with_another_sealing_secret_is_refused(
     await asyncio.to_thread(landline_server, arguments=["--config", str(config)])
     other = {"LANDLINE_SEALING_SECRET": "another-0c1f2e3d4b5a69788796a5b4c3d2e1f0"}
     said = await asyncio.to_thread(refusal, "worker", "--config", str(config), **other)
-    assert said == "landline: a stored secret does not open with the configured sealing secret"
+    assert said == (
+        "landline: a stored secret does not open with the configured sealing secret: give the one that this database"
+        " was begun with"
+    )
 
 
 async def test_a_worker_that_is_killed_loses_nothing_and_its_share_is_taken_over(

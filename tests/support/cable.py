@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 
 class Cable:
-    """Forwards connections to a port of this machine. `cuts` counts what was cut."""
+    """Forwards connections to a port of this machine, or to a socket with a name. `cuts` counts what was cut."""
 
-    def __init__(self, port: int) -> None:
-        self.to = port
+    def __init__(self, to: int | str) -> None:
+        self.to = to
         self.port = 0
         self.open = True
         """Whether new connections go through; else they are cut at once."""
@@ -30,7 +30,10 @@ class Cable:
             writer.transport.abort()
             return
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.to)
+            if isinstance(self.to, str):
+                far_reader, far_writer = await asyncio.open_unix_connection(self.to)
+            else:
+                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.to)
         except OSError:
             writer.transport.abort()
             return
@@ -54,9 +57,9 @@ class Cable:
 
 
 @asynccontextmanager
-async def cable(port: int, kind: type[Cable] = Cable) -> AsyncGenerator[Cable]:
-    """A cable to `port`, laid for as long as the block."""
-    made = kind(port)
+async def cable(to: int | str, kind: type[Cable] = Cable) -> AsyncGenerator[Cable]:
+    """A cable to a port or the path of a socket, laid for as long as the block."""
+    made = kind(to)
     server = await asyncio.start_server(made.connected, "127.0.0.1", 0)
     made.port = server.sockets[0].getsockname()[1]
     try:

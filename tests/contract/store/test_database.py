@@ -4,7 +4,7 @@ import asyncio
 import traceback
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
@@ -98,6 +98,22 @@ async def test_a_schema_that_changes_beside_a_transaction_is_a_matter_of_time(ds
     await elsewhere.close()
 
 
+def place(dsn: str) -> int | str:
+    """Where the server of `dsn` listens: the embedded one has a socket with a name, and no port."""
+    parts = urlsplit(dsn)
+    asked = parse_qs(parts.query)
+    if "host" in asked:
+        return f"{asked['host'][0]}/.s.PGSQL.{asked.get('port', ['5432'])[0]}"
+    return parts.port or 5432
+
+
+def over(way: Cable, dsn: str) -> str:
+    """The DSN of the same database over `way`."""
+    parts = urlsplit(dsn)
+    who = parts.netloc.rpartition("@")[0]
+    return parts._replace(netloc=f"{who}@127.0.0.1:{way.port}", query="sslmode=disable").geturl()
+
+
 async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not true():
@@ -117,9 +133,8 @@ class Pooler(Cable):
 
 
 async def test_a_pooler_in_between_is_refused_with_what_to_do(dsn: str) -> None:
-    parts = urlsplit(dsn)
-    async with cable(parts.port or 5432, Pooler) as way:
-        through = parts._replace(netloc=f"{parts.username}@127.0.0.1:{way.port}", query="sslmode=disable").geturl()
+    async with cable(place(dsn), Pooler) as way:
+        through = over(way, dsn)
         with pytest.raises(Refusal, match=r"PgBouncer .* give the DSN of PostgreSQL itself"):
             await Database.connect(through, size=2)
 
@@ -171,9 +186,8 @@ async def test_news_are_heard_again_whatever_it_was_that_kept_us_from_listening(
 async def test_a_connection_over_which_nothing_comes_any_more_is_not_trusted_for_long(
     dsn: str, database: Database
 ) -> None:
-    parts = urlsplit(dsn)
-    async with cable(parts.port or 5432) as way:
-        ear = Ear(Changes(parts._replace(netloc=f"postgres@127.0.0.1:{way.port}").geturl(), ask_s=0.01, answer_s=0.5))
+    async with cable(place(dsn)) as way:
+        ear = Ear(Changes(over(way, dsn), ask_s=0.01, answer_s=0.5))
         await ear.changes.start()
         ear.heard.clear()
         way.swallow = True
