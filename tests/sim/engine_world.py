@@ -59,7 +59,7 @@ def run(simulation: Simulation, seed: int) -> list[str]:
 class EngineRun(Run):
     """See the module."""
 
-    smscs: list[Smsc]  # type: ignore[assignment]
+    smscs: list[Smsc]
 
     def __init__(self, seed: int, arena: Any, loop: Any, callout: Any) -> None:
         self.attempts: dict[tuple[str, str], list[Attempt]] = {}
@@ -116,9 +116,9 @@ class EngineRun(Run):
             SmppCarrier(
                 smsc.config,
                 database,
-                clock,  # type: ignore[arg-type]
+                clock,
                 random.Random(self.dice.random()),
-                Leases(database, changes, clock, owner, smsc.name, smsc.config.binds),  # type: ignore[arg-type]
+                Leases(database, changes, clock, owner, smsc.name, smsc.config.binds),
                 known,
             )
             for smsc in self.smscs

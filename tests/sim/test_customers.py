@@ -5,27 +5,16 @@ sent once, and every receipt and text that is promised is brought.
 `LANDLINE_SIM_SEED=seed`.
 """
 
-import os
-
 import pytest
 from tests.sim.arena import Simulation
 from tests.sim.customers_world import run
+from tests.sim.seeds import FAULTS, chunks, name, told
 
-AT_ONCE = 5
-USUAL = "40" if os.environ.get("FAULTS") else "5"
-"""Without faults: seeds that run the same each time, whatever PYTHONHASHSEED is."""
-
-
-def chunks() -> list[range]:
-    """The seeds to run, a few at a time; one of the environment alone."""
-    if "LANDLINE_SIM_SEED" in os.environ:
-        seed = int(os.environ["LANDLINE_SIM_SEED"])
-        return [range(seed, seed + 1)]
-    first, count = int(os.environ.get("LANDLINE_SIM_FIRST", "0")), int(os.environ.get("LANDLINE_SIM_SEEDS", USUAL))
-    return [range(at, min(at + AT_ONCE, first + count)) for at in range(first, first + count, AT_ONCE)]
+# Without faults: seeds that run the same each time, whatever PYTHONHASHSEED is.
+SEEDS = chunks(5, 40 if FAULTS else 5)
 
 
-@pytest.mark.parametrize("seeds", chunks(), ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
+@pytest.mark.parametrize("seeds", SEEDS, ids=name)
 def test_customers_are_told_of_every_message_and_every_text(simulation: Simulation, seeds: range) -> None:
     wrong = {seed: found for seed in seeds if (found := run(simulation, seed))}
-    assert not wrong, "\n".join(f"LANDLINE_SIM_SEED={seed}: {each}" for seed, found in wrong.items() for each in found)
+    assert not wrong, told(wrong)

@@ -12,7 +12,7 @@ import pytest
 from tests.sim.arena import Simulation
 from tests.sim.delivered import broken
 from tests.sim.events_world import EventsRun, limits
-from tests.sim.test_gateway import chunks
+from tests.sim.seeds import chunks, name, told
 
 _SEEDS = (
     None
@@ -28,7 +28,7 @@ def found(simulation: Simulation, seed: int) -> list[str]:
         return simulation.run(seed, _STEPS, world=EventsRun, judge=broken)
 
 
-@pytest.mark.parametrize("seeds", _SEEDS or chunks(), ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
+@pytest.mark.parametrize("seeds", _SEEDS or chunks(10, 40), ids=name)
 def test_every_event_is_taken_or_given_up(simulation: Simulation, seeds: range) -> None:
     wrong = {seed: each for seed in seeds if (each := found(simulation, seed))}
-    assert not wrong, "\n".join(f"LANDLINE_SIM_SEED={seed}: {each}" for seed, all_ in wrong.items() for each in all_)
+    assert not wrong, told(wrong)

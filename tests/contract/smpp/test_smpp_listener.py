@@ -34,6 +34,7 @@ from landline.protocols.smpp.commands import RESPONSE, BindKind, Command, Messag
 from landline.protocols.smpp.events import Answered, BindRefused, Bound, MessageArrived, Unbound
 from landline.protocols.smpp.framing import HEADER
 from landline.protocols.smpp.pdu import ShortMessage
+from landline.protocols.smpp.states import State
 from landline.protocols.smpp.texts import LongStyle
 from landline.store.database import Database
 
@@ -678,7 +679,7 @@ async def test_what_is_in_hand_is_answered_before_the_customer_is_unbound(world:
     writer.write(pdu.encode(Command.SUBMIT_SM, body, 2))
     await until(lambda: world.listener._in_hand == 1)
     closing = asyncio.create_task(world.listener.close())
-    await asyncio.sleep(0.01)
+    await until(lambda: all(each.session.state is State.UNBINDING for each in world.listener._connections))
     writer.write(pdu.encode(Command.SUBMIT_SM, body, 3))
     world.product.open.set()
     async with asyncio.timeout(5):
