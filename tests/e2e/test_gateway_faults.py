@@ -109,9 +109,7 @@ def kill_landline(world: World) -> None:
 
 
 def kill_postgresql(world: World) -> None:
-    postmaster = processes.postmaster(world.server.pid)
-    assert postmaster is not None
-    os.kill(postmaster.pid, signal.SIGKILL)
+    processes.kill_postgresql(world.server.pid)
 
 
 def kill_smsc(world: World) -> None:

@@ -1,7 +1,5 @@
 """Chat under kills: who writes to a thread without pause, and what is killed meanwhile."""
 
-import os
-import signal
 import threading
 from itertools import count
 
@@ -20,9 +18,7 @@ def kill_server(server: Server) -> None:
 
 
 def kill_postgresql(server: Server) -> None:
-    postmaster = processes.postmaster(server.pid)
-    assert postmaster is not None
-    os.kill(postmaster.pid, signal.SIGKILL)
+    processes.kill_postgresql(server.pid)
 
 
 class Writers:

@@ -18,8 +18,10 @@ PATIENCE_S = 2.0
 
 @dataclass(slots=True)
 class Sent:
-    """One request: its body as it was on the wire, and what was answered, if an answer came."""
+    """One request: which of all it is in the order of their beginnings, its body as it was on the wire, and what was
+    answered, if an answer came."""
 
+    number: int
     body: bytes
     items: list[Any] = field(default_factory=list[Any])
     error: str = ""
@@ -55,7 +57,7 @@ class Load:
         self._report_timeout_s = report_timeout_s
         self._changed = threading.Condition()
         self._sent: list[Sent] = []
-        self._acknowledged = 0
+        self._begun = 0
         self._resumed = 0
         self._threads = [threading.Thread(target=self._run, args=(seed, at)) for at in range(threads)]
         logging.getLogger("azure").setLevel(logging.ERROR)
@@ -66,12 +68,16 @@ class Load:
         return self
 
     def wait_acknowledged(self, more: int, *, timeout_s: float = 60.0) -> None:
-        """Return when `more` messages beyond those of now are acknowledged. Raises `TimeoutError`."""
+        """Return when `more` messages of requests that begin from now on are acknowledged. Raises `TimeoutError`."""
         with self._changed:
-            wanted = self._acknowledged + more
-            if not self._changed.wait_for(lambda: self._acknowledged >= wanted, timeout_s):
+            first, before = self._begun, len(self._sent)
+
+            def acknowledged() -> int:
+                return sum(len(sent.acknowledged) for sent in self._sent[before:] if sent.number > first)
+
+            if not self._changed.wait_for(lambda: acknowledged() >= more, timeout_s):
                 last = self._sent[-1].error if self._sent else "nothing was sent"
-                raise TimeoutError(f"{self._acknowledged} of {wanted} were acknowledged; last: {last}")
+                raise TimeoutError(f"{acknowledged()} of {more} were acknowledged; last: {last}")
 
     def resume(self) -> None:
         """The server is back."""
@@ -99,15 +105,17 @@ class Load:
         while not self._stopping:
             number += 1
             recipients = random.sample(self._numbers, random.choice([SINGLE, SINGLE, BATCH]))
-            resumed = self._resumed
+            with self._changed:
+                self._begun += 1
+                begun, resumed = self._begun, self._resumed
             try:
                 items = client.send(
                     self._sender, recipients, f"load {seed} {thread} {number}", enable_delivery_report=True
                 )
-                self._note(Sent(bodies[-1], items))
+                self._note(Sent(begun, bodies[-1], items))
                 self._leave_gap()
             except AzureError as error:
-                self._note(Sent(bodies[-1], error=str(error)))
+                self._note(Sent(begun, bodies[-1], error=str(error)))
                 with self._changed:
                     self._changed.wait_for(lambda seen=resumed: self._stopping or self._resumed > seen, PATIENCE_S)
             bodies.clear()
@@ -120,7 +128,6 @@ class Load:
     def _note(self, sent: Sent) -> None:
         with self._changed:
             self._sent.append(sent)
-            self._acknowledged += len(sent.acknowledged)
             self._changed.notify_all()
 
 

@@ -1,7 +1,13 @@
 """The processes of a running server, as Linux shows them in /proc."""
 
+import os
+import select
+import signal
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,33 @@ def tree(root: int) -> list[Process]:
 def postmaster(root: int) -> Process | None:
     """The PostgreSQL server below `root`: the first of that name."""
     return next((process for process in tree(root) if process.name.startswith("postgres")), None)
+
+
+def kill_postgresql(root: int) -> None:
+    """SIGKILL the PostgreSQL server below `root`; return when nothing of it runs. A backend outlives its postmaster for
+    as long as its statement takes, and what it commits is acknowledged: only what is asked for after this call shows
+    that PostgreSQL is there again."""
+    server = postmaster(root)
+    assert server is not None, f"no PostgreSQL below {root}"
+    os.kill(server.pid, signal.SIGSTOP)  # no backend comes between the look and the kill
+    with ExitStack() as opened:
+        ends = select.poll()
+        running: set[int] = set()
+        for process in tree(server.pid):
+            try:
+                end = os.pidfd_open(process.pid)
+            except ProcessLookupError:
+                continue
+            opened.callback(os.close, end)
+            running.add(end)
+            ends.register(end, select.POLLIN)
+        os.kill(server.pid, signal.SIGKILL)
+        while running:
+            ended = ends.poll(PATIENCE_S * 1000)
+            assert ended, f"{len(running)} processes of PostgreSQL outlive it"
+            for end, _ in ended:
+                ends.unregister(end)
+                running.discard(end)
 
 
 def resident_bytes(process: Process) -> int:
