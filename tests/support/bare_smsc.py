@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from tests.support.smpp_world import OURS, PHONE, until
 
 from landline.protocols.smpp import pdu
-from landline.protocols.smpp.commands import RESPONSE, BindKind, Command
+from landline.protocols.smpp.commands import RESPONSE, BindKind, Command, Tag
 from landline.protocols.smpp.framing import HEADER, Framer
 from landline.protocols.smpp.pdu import ShortMessage
 
@@ -32,7 +32,9 @@ def text(words: bytes, **fields: object) -> ShortMessage:
 class BareSmsc:
     """See the module."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: int | None = None) -> None:
+        """`version` is what it says it speaks, if anything."""
+        self._version: pdu.Tlvs = () if version is None else ((Tag.SC_INTERFACE_VERSION, bytes((version,))),)
         self.frames: list[bytes] = []
         """What came after the bind, oldest first."""
         self._server: asyncio.Server
@@ -77,7 +79,7 @@ class BareSmsc:
                 _, command, _, sequence = HEADER.unpack_from(frame)
                 if command in _BINDS:
                     self._writer = writer
-                    writer.write(pdu.encode(command | RESPONSE, pdu.BindAnswer("bare"), sequence))
+                    writer.write(pdu.encode(command | RESPONSE, pdu.BindAnswer("bare", self._version), sequence))
                 elif command == Command.UNBIND:
                     writer.write(pdu.encode(command | RESPONSE, None, sequence))
                 else:

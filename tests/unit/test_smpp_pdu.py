@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from landline.protocols.smpp import pdu
 from landline.protocols.smpp.commands import RESPONSE, Command, Tag
@@ -64,6 +65,11 @@ COMMANDS = [
     (Command.REPLACE_SM, pdu.ReplaceSm),
     (Command.ALERT_NOTIFICATION, pdu.AlertNotification),
 ]
+
+
+@given(message=_bodies(ShortMessage))
+def test_a_body_without_its_tlvs_says_all_else(message: ShortMessage) -> None:
+    assert pdu.without_tlvs(pdu.encode_body(message)) == pdu.encode_body(replace(message, tlvs=()))
 
 
 @pytest.mark.parametrize(("command", "shape"), COMMANDS)

@@ -102,7 +102,13 @@ class SmppTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Octet, _says("What asks the carrier for a receipt. With 0 there are none: every message ends as failed (5002).")
     ] = 1
     validity_s: Annotated[Seconds | None, _says("validity_period. Default: the carrier's own.")] = None
-    long_style: Annotated[LongStyle, _says("How texts of several segments are sent.")] = LongStyle.UDH8
+    long_style: Annotated[
+        LongStyle,
+        _says(
+            "How texts of several segments are sent. `sar` and `payload` are optional parameters, which carriers of "
+            "SMPP 3.3 do not know; the log warns (`smpp.smsc_may_know_no_tlvs`) of one that does not say it speaks 3.4."
+        ),
+    ] = LongStyle.UDH8
     message_ids: Annotated[
         MessageIds,
         _says(

@@ -2,17 +2,18 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from tests.support.carrier_events import Recorder
+from tests.support.product import Product
 from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE, until
 
-from landline.core.errors import Invalid, Refusal, TooMany, Unavailable
+from landline.core.errors import Invalid, TooMany, Unavailable
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.carrier import SmppCarrier
@@ -23,7 +24,6 @@ from landline.ports.esme_gateway import (
     Cancellation,
     CustomerSubmission,
     Delivered,
-    MessageStatus,
     ReportOut,
     ReportWish,
     TextOut,
@@ -39,55 +39,6 @@ from landline.protocols.smpp.texts import LongStyle
 from landline.store.database import Database
 
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-
-
-class Product:
-    """The gateway behind the listener."""
-
-    def __init__(self) -> None:
-        self.account = Account("customer", ResourceId(uuid4()))
-        self.taken: list[CustomerSubmission] = []
-        self.failure: Exception | None = None
-        self.status_of_all = MessageStatus(MessageState.ENROUTE)
-        self.binds = 0
-        self.expiries: list[ReportOut] = []
-        self.cancellations: list[Cancellation] = []
-        self.open = asyncio.Event()
-        self.open.set()
-        self.asked = 0
-
-    async def authenticate(self, system_id: str, password: str, address: str) -> Account | None:
-        if self.failure is not None:
-            raise self.failure
-        return self.account if (system_id, password) == ("customer", "secret") else None
-
-    def new_ids(self, count: int) -> list[UUID]:
-        return [uuid4() for _ in range(count)]
-
-    async def submit(
-        self, account: Account, submissions: Sequence[CustomerSubmission]
-    ) -> list[Refusal | Unavailable | None]:
-        self.asked += 1
-        await self.open.wait()
-        if self.failure is not None:
-            raise self.failure
-        self.taken += [given for given in submissions if "refuse me" not in given.text]
-        return [Refusal("no") if "refuse me" in given.text else None for given in submissions]
-
-    async def unsubmitted(self, system_id: str, reports: Sequence[ReportOut]) -> None:
-        self.expiries += reports
-
-    async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:
-        return self.status_of_all if any(given.message_id == message_id for given in self.taken) else None
-
-    async def cancel(self, account: Account, named: Cancellation) -> int:
-        if self.failure is not None:
-            raise self.failure
-        self.cancellations.append(named)
-        return len(self.taken)
-
-    def bound(self, account: Account) -> None:
-        self.binds += 1
 
 
 class World:

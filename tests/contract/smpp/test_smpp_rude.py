@@ -18,6 +18,7 @@ from landline.ports.sms_carrier import Submission
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import RESPONSE, Command, Tag
 from landline.protocols.smpp.framing import HEADER
+from landline.protocols.smpp.texts import LongStyle
 from landline.store.database import Database
 
 
@@ -147,6 +148,28 @@ async def test_a_lost_connection_is_logged_with_its_link_and_what_it_leaves_unan
     [line] = [line for line in capsys.readouterr().out.splitlines() if "smpp.connection_lost" in line]
     assert "bare/0/transceiver" in line
     assert "unanswered=1" in line
+
+
+@pytest.mark.parametrize(
+    ("style", "version", "warned"),
+    [
+        (LongStyle.UDH8, None, False),
+        (LongStyle.SAR, 0x34, False),
+        (LongStyle.SAR, None, True),
+        (LongStyle.PAYLOAD, 0x33, True),
+    ],
+)
+async def test_an_operator_is_told_of_an_smsc_that_may_know_no_tlvs(
+    database: Database, capsys: pytest.CaptureFixture[str], style: LongStyle, version: int | None, warned: bool
+) -> None:
+    smsc = BareSmsc(version)
+    config = SmppConfig("bare", "127.0.0.1", await smsc.start(), "us", "secret", long_style=style)
+    carrier = SmppCarrier(config, database, DrivenClock())
+    await carrier.start(Recorder())
+    await until_bound(carrier)
+    assert ("smpp.smsc_may_know_no_tlvs" in capsys.readouterr().out) is warned
+    await carrier.close()
+    await smsc.close()
 
 
 async def test_a_host_that_dns_cannot_hold_is_no_crash(database: Database, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,17 +14,19 @@ from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.pump import Pump
 from landline.ports.clock import Clock
 from landline.protocols.smpp import pdu, status
-from landline.protocols.smpp.commands import BindKind
+from landline.protocols.smpp.commands import INTERFACE_VERSION, BindKind, Tag
 from landline.protocols.smpp.events import BindRefused, Bound, Event, PeerLost, Unbound
 from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.pace import Pace
 from landline.protocols.smpp.session import Session
 from landline.protocols.smpp.states import BOUND, Role
+from landline.protocols.smpp.texts import LongStyle
 
 log = structlog.get_logger()
 
 _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
 """What OpenSSL says of octets that are no TLS."""
+_BY_TLVS = frozenset((LongStyle.SAR, LongStyle.PAYLOAD))
 _UNBIND_S = 3.0
 """How long an unbind is waited for."""
 
@@ -244,6 +246,7 @@ class Link:
                 self.counters.binds += 1
                 self.attempted.set()
                 log.info("smpp.bound", link=self.name, system_id=event.system_id)
+                self._warn_of_tlvs(event)
                 self._alarm.ring()
             elif isinstance(event, BindRefused):
                 self.counters.binds_refused += 1
@@ -252,6 +255,16 @@ class Link:
                 self._refused = True
                 if self.pump is not None:
                     self.pump.close()
+
+    def _warn_of_tlvs(self, bound: Bound) -> None:
+        """An SMSC that does not say it speaks 3.4 may know no TLVs (SMPP 3.4 §3.4), though many that do leave it out:
+        the operator, who chose to send long texts by them, is told."""
+        version = pdu.tlv(bound.tlvs, Tag.SC_INTERFACE_VERSION)
+        if self._config.long_style in _BY_TLVS and (not version or version[-1] < INTERFACE_VERSION):
+            said = f"0x{version.hex()}" if version else "none"
+            log.warning(
+                "smpp.smsc_may_know_no_tlvs", link=self.name, long_style=self._config.long_style.value, said=said
+            )
 
     def _ending(self, events: list[Event]) -> None:
         for event in events:

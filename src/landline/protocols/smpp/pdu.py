@@ -305,6 +305,14 @@ def decode_message(frame: bytes, *, strict: bool = False) -> ShortMessage:
     )
 
 
+def without_tlvs(body: bytes) -> bytes:
+    """The body of a submit_sm or deliver_sm that we encoded, up to its optional parameters."""
+    end = body.index(0)
+    for skipped in (3, 3, 4, 1):  # to both addresses and both times
+        end = body.index(0, end + skipped)
+    return body[: end + 6 + body[end + 5]]
+
+
 def message_id(frame: bytes) -> str:
     """The message_id of a submit_sm_resp, deliver_sm_resp or data_sm_resp; empty when there is none. It has 64 octets
     (§5.2.23), at most `ID_LIMIT` of a peer that does not keep to that."""

@@ -75,6 +75,7 @@ class Session:
         self._unbind: tuple[int, float] | None = None
         # Our unbind while we owe answers.
         self._goodbye = b""
+        self._peer_knows_tlvs = True
         self._opened_at = self._heard_at = self._active_at = now
         self._enquired_at: float | None = None
 
@@ -203,6 +204,7 @@ class Session:
         if isinstance(body, pdu.Bind):
             self.bind_kind = _BINDS[command]
             self._bind_sequence = sequence
+            self._peer_knows_tlvs = body.interface_version >= INTERFACE_VERSION
             self._step(Step.BIND)
             events.append(BindArrived(self.bind_kind, body))
         elif isinstance(body, pdu.Outbind):
@@ -272,11 +274,12 @@ class Session:
         self._step(Step.BIND)
 
     def accept_bind(self, system_id: str) -> None:
-        """Answer `BindArrived`: bound. The response says which version we speak (§5.3.2.25)."""
+        """Answer `BindArrived`: bound. The response says which version we speak (§5.3.2.25), unless the peer's is an
+        earlier one, to which nothing optional may be sent (§3.4)."""
         assert self.bind_kind is not None
         self._step(BOUND_BY[self.bind_kind])
         version = ((int(Tag.SC_INTERFACE_VERSION), bytes((INTERFACE_VERSION,))),)
-        answer = pdu.BindAnswer(system_id, version)
+        answer = pdu.BindAnswer(system_id, version if self._peer_knows_tlvs else ())
         self._out.append(pdu.encode(self.bind_kind.value | RESPONSE, answer, self._bind_sequence))
 
     def refuse_bind(self, state: int) -> None:
@@ -292,10 +295,11 @@ class Session:
         return self._ask(_SUBMIT, body, context, now)
 
     def deliver(self, body: bytes, context: object, now: float) -> int:
-        """Send a deliver_sm whose body was encoded before; its sequence number."""
+        """Send a deliver_sm whose body was encoded before, without its TLVs to who does not know them; its sequence
+        number."""
         if not self.can_deliver:
             raise LocalProtocolError(f"deliver_sm in state {self.state.value}")
-        return self._ask(_DELIVER, body, context, now)
+        return self._ask(_DELIVER, body if self._peer_knows_tlvs else pdu.without_tlvs(body), context, now)
 
     def request(self, command: int, body: pdu.Body, context: object, now: float) -> int:
         """Send a data_sm, query_sm, cancel_sm or replace_sm; its sequence number."""

@@ -1,0 +1,73 @@
+"""The SMPP server for customers as their sockets see it: versions, states, and PDUs that nobody should send."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from tests.support.product import Product
+from tests.support.raw_esme import RawEsme
+from tests.support.smpp_world import OURS, PHONE
+
+from landline.engines.clock import DrivenClock
+from landline.engines.smpp.listener import ListenerConfig, SmppListener
+from landline.ports.esme_gateway import Delivered, ReportOut
+from landline.protocols.smpp import pdu, receipts
+from landline.protocols.smpp.commands import RESPONSE, Command, MessageState, Tag
+from landline.store.database import Database
+
+
+class World:
+    """A listener and its product."""
+
+    def __init__(self, database: Database) -> None:
+        self.clock = DrivenClock()
+        self.product = Product()
+        self.listener = SmppListener(ListenerConfig(port=0), self.product, database, self.clock)
+        self.customers: list[RawEsme] = []
+
+    async def customer(self) -> RawEsme:
+        """Connected, not bound."""
+        assert self.listener.port is not None
+        customer = RawEsme()
+        await customer.connect(self.listener.port)
+        self.customers.append(customer)
+        return customer
+
+    async def deliver_report(self) -> list[Delivered]:
+        now = self.clock.now()
+        report = ReportOut(uuid4(), OURS, PHONE, MessageState.DELIVERED, now, now)
+        return await self.listener.deliver("customer", [report], now + timedelta(seconds=30))
+
+
+@pytest.fixture
+async def world(database: Database) -> AsyncGenerator[World]:
+    world = World(database)
+    await world.listener.start()
+    yield world
+    for customer in world.customers:
+        customer.close()
+    await world.listener.close()
+
+
+@pytest.mark.parametrize("version", [0x00, 0x33, 0x34, 0x50])
+async def test_optional_parameters_go_to_those_only_who_know_them(world: World, version: int) -> None:
+    customer = await world.customer()
+    bound = await customer.bind(version=version)
+    delivering = asyncio.create_task(world.deliver_report())
+    brought = await customer.next()
+    assert brought.command == Command.DELIVER_SM
+    await customer.say(pdu.encode(Command.DELIVER_SM | RESPONSE, pdu.MessageAnswer(), brought.sequence))
+    assert await delivering == [Delivered.TAKEN]
+    message = pdu.decode_message(bytes(16) + brought.body, strict=True)
+    read = receipts.parse(message.short_message)
+    assert read is not None
+    assert read.state is MessageState.DELIVERED
+    tags = {tag for tag, _ in message.tlvs}
+    if version < 0x34:  # §3.4
+        assert bound.body == b"landline\0"
+        assert tags == set()
+    else:
+        assert bound.body == b"landline\0" + pdu.encode_tlvs(((Tag.SC_INTERFACE_VERSION, b"\x34"),))
+        assert tags == {Tag.RECEIPTED_MESSAGE_ID, Tag.MESSAGE_STATE}
