@@ -210,8 +210,10 @@ def test_a_receipt_may_be_written_as_texts_are(
     assert (receipt.message_id, receipt.state, receipt.error) == ("7", MessageState.DELIVERED, "000")
 
 
-def test_the_text_may_be_in_the_payload() -> None:
-    receipt = receipts.read(ShortMessage(esm_class=4, tlvs=((Tag.MESSAGE_PAYLOAD, b"id:5 stat:DELIVRD"),)))
+@pytest.mark.parametrize("short", [b"", b"hello", b"id:5"])
+def test_the_text_may_be_in_the_payload(short: bytes) -> None:
+    tlvs = ((Tag.MESSAGE_PAYLOAD, b"id:5 stat:DELIVRD"),)
+    receipt = receipts.read(ShortMessage(esm_class=4, short_message=short, tlvs=tlvs))
     assert receipt is not None
     assert receipt.message_id == "5"
 

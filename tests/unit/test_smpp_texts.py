@@ -172,6 +172,24 @@ def test_a_text_may_be_in_the_payload_whose_header_is_its_own(header: bytes) -> 
 
 
 @pytest.mark.parametrize(
+    ("short", "payload", "read"),
+    [
+        (b"words", b"words", b"words"),
+        (b"wor", b"words", b"words"),
+        (b"words", b"wor", b"words"),
+        (b"words", b"", b"words"),
+        (b"wor", b"ds", b"words"),
+    ],
+)
+def test_nothing_is_lost_of_a_text_that_is_in_short_message_and_payload(
+    short: bytes, payload: bytes, read: bytes
+) -> None:
+    double = ShortMessage(data_coding=8, short_message=short, tlvs=((Tag.MESSAGE_PAYLOAD, payload),))
+    assert texts.read(double) == texts.Piece(8, read, None)
+    assert texts.is_double(double) is bool(payload)
+
+
+@pytest.mark.parametrize(
     ("text", "style", "written"),
     [
         ("hi", LongStyle.PAYLOAD, [texts.Part(0, 0, b"hi")]),

@@ -6,6 +6,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 from tests.support.product import Product
 from tests.support.raw_esme import RawEsme
 from tests.support.smpp_world import OURS, PHONE
@@ -13,9 +14,18 @@ from tests.support.smpp_world import OURS, PHONE
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.listener import ListenerConfig, SmppListener
 from landline.ports.esme_gateway import Delivered, ReportOut
-from landline.protocols.smpp import pdu, receipts
+from landline.protocols.smpp import pdu, receipts, status
 from landline.protocols.smpp.commands import RESPONSE, Command, MessageState, Tag
+from landline.protocols.smpp.pdu import ShortMessage
 from landline.store.database import Database
+
+MESSAGE = ShortMessage(
+    source_addr_ton=1,
+    source_addr=OURS[1:],
+    dest_addr_ton=1,
+    destination_addr=PHONE[1:],
+    short_message=b"hello",
+)
 
 
 class World:
@@ -71,3 +81,13 @@ async def test_optional_parameters_go_to_those_only_who_know_them(world: World, 
     else:
         assert bound.body == b"landline\0" + pdu.encode_tlvs(((Tag.SC_INTERFACE_VERSION, b"\x34"),))
         assert tags == {Tag.RECEIPTED_MESSAGE_ID, Tag.MESSAGE_STATE}
+
+
+async def test_a_text_in_short_message_and_payload_at_once_is_refused(world: World) -> None:
+    customer = await world.customer()
+    await customer.bind()
+    for payload, state in ((b"hello", status.ESME_ROPTPARNOTALLWD), (b"", status.ESME_ROK)):
+        double = replace(MESSAGE, tlvs=((Tag.MESSAGE_PAYLOAD, payload),))
+        answer = await customer.asked(pdu.encode(Command.SUBMIT_SM, double, 2))
+        assert answer[:3] == (Command.SUBMIT_SM | RESPONSE, state, 2)
+    assert [given.text for given in world.product.taken] == ["hello"]

@@ -91,10 +91,11 @@ def read(message: ShortMessage) -> DeliveryReceipt | None:
     tlvs = message.tlvs
     if not tlvs:
         return parse(message.short_message) or parse(_plain(message.short_message, message))
-    text = message.short_message or tlv(tlvs, Tag.MESSAGE_PAYLOAD) or b""
-    written, stated = parse(text), True
+    # Some SMSCs have it in the payload, with or without something in short_message.
+    short, payload = message.short_message, tlv(tlvs, Tag.MESSAGE_PAYLOAD) or b""
+    written, stated = parse(short) or parse(payload), True
     if written is None:
-        fields = _fields(_plain(text, message))
+        fields = _fields(_plain(payload, message)) | _fields(_plain(short, message))
         written, stated = _of_fields(fields), bool(fields.get("stat"))
     identifier = tlv(tlvs, Tag.RECEIPTED_MESSAGE_ID)
     message_id = identifier.split(b"\0")[0][:ID_LIMIT].decode("latin-1").strip() if identifier else ""

@@ -75,8 +75,8 @@ def write(text: str, style: LongStyle, alphabet: Alphabet, reference: int) -> li
 def read(message: ShortMessage) -> Piece:
     """What `message` carries; a header that cannot be read counts as text, so that nothing is lost."""
     octets = message.short_message
-    if not octets and message.tlvs:
-        octets = tlv(message.tlvs, Tag.MESSAGE_PAYLOAD) or b""
+    if message.tlvs:
+        octets = _both(octets, tlv(message.tlvs, Tag.MESSAGE_PAYLOAD) or b"")
     if message.esm_class & ESM_UDH:
         try:
             header = parse_header(octets)
@@ -85,6 +85,19 @@ def read(message: ShortMessage) -> Piece:
         concatenation = header.concatenation or _sar_of(message.tlvs)  # a header may have ports alone
         return Piece(message.data_coding, octets[header.size_bytes :], _several(concatenation))
     return Piece(message.data_coding, octets, _several(_sar_of(message.tlvs)) if message.tlvs else None)
+
+
+def is_double(message: ShortMessage) -> bool:
+    """Whether it has a text in short_message and one in message_payload, which §4.4.1 and §5.3.2.32 forbid."""
+    return bool(message.short_message and message.tlvs and tlv(message.tlvs, Tag.MESSAGE_PAYLOAD))
+
+
+def _both(short: bytes, payload: bytes) -> bytes:
+    """The text of who fills both fields: one of them when it repeats the other or its beginning, else one after the
+    other."""
+    if payload.startswith(short):
+        return payload
+    return short if short.startswith(payload) else short + payload
 
 
 def decode(data_coding: int, octets: bytes, default: Alphabet = Alphabet.GSM) -> str:

@@ -13,7 +13,7 @@ from landline.engines.smpp.listener import intake
 from landline.engines.smpp.listener.intake import Desk, Taken
 from landline.engines.smpp.pump import Pump
 from landline.ports.esme_gateway import Account
-from landline.protocols.smpp import pdu, status, times
+from landline.protocols.smpp import pdu, status, texts, times
 from landline.protocols.smpp.commands import Command
 from landline.protocols.smpp.events import (
     Answered,
@@ -179,6 +179,8 @@ class Connection:
 
     def _take(self, sequence: int, message: pdu.ShortMessage) -> Taken:
         assert self.account is not None, "the session lets no one submit unbound"
+        if texts.is_double(message):
+            return Taken(sequence, status=status.ESME_ROPTPARNOTALLWD)
         return intake.take(self._owner, self.account, sequence, message)
 
     async def _bind(self, event: BindArrived) -> None:
