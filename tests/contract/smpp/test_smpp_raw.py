@@ -15,7 +15,7 @@ from landline.engines.clock import DrivenClock
 from landline.engines.smpp.listener import ListenerConfig, SmppListener
 from landline.ports.esme_gateway import Delivered, ReportOut
 from landline.protocols.smpp import pdu, receipts, status
-from landline.protocols.smpp.commands import RESPONSE, Command, MessageState, Tag
+from landline.protocols.smpp.commands import ESM_UDH, RESPONSE, Command, MessageState, Tag
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.store.database import Database
 
@@ -91,3 +91,12 @@ async def test_a_text_in_short_message_and_payload_at_once_is_refused(world: Wor
         answer = await customer.asked(pdu.encode(Command.SUBMIT_SM, double, 2))
         assert answer[:3] == (Command.SUBMIT_SM | RESPONSE, state, 2)
     assert [given.text for given in world.product.taken] == ["hello"]
+
+
+async def test_a_text_by_the_tables_of_its_language_is_taken_as_it_was_written(world: World) -> None:
+    customer = await world.customer()
+    await customer.bind()
+    octets = bytes.fromhex("06 250101 240101") + bytes.fromhex("40 79 69 20 1b53")
+    turkish = replace(MESSAGE, esm_class=ESM_UDH, short_message=octets)
+    assert (await customer.asked(pdu.encode(Command.SUBMIT_SM, turkish, 2))).status == status.ESME_ROK
+    assert [given.text for given in world.product.taken] == ["İyi Ş"]

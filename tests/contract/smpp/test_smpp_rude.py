@@ -16,7 +16,7 @@ from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import SmppConfig
 from landline.ports.sms_carrier import Submission
 from landline.protocols.smpp import pdu, status
-from landline.protocols.smpp.commands import RESPONSE, Command, Tag
+from landline.protocols.smpp.commands import ESM_UDH, RESPONSE, Command, Tag
 from landline.protocols.smpp.framing import HEADER
 from landline.protocols.smpp.texts import LongStyle
 from landline.store.database import Database
@@ -71,6 +71,18 @@ async def test_a_sar_reference_of_any_size_is_read(world: World) -> None:
     await world.smsc.say(deliver_sm(1, parts[0]) + deliver_sm(2, parts[1]))
     assert await world.smsc.answers(2) == [(status.ESME_ROK, 1), (status.ESME_ROK, 2)]
     assert [arrival.text for arrival in world.events.arrivals] == ["one two"]
+
+
+async def test_a_text_by_the_tables_of_its_language_arrives_as_it_was_written(world: World) -> None:
+    said = [
+        bytes.fromhex("06 250101 240101") + bytes.fromhex("40 79 69 20 1b53"),
+        bytes.fromhex("08 0003070201 250106") + bytes.fromhex("2f 42 4c"),
+        bytes.fromhex("08 0003070202 250106") + bytes.fromhex("5f 27 59"),
+    ]
+    for number, octets in enumerate(said):
+        await world.smsc.say(deliver_sm(number, text(octets, esm_class=ESM_UDH)))
+        assert await world.smsc.answers(1) == [(status.ESME_ROK, number)]
+    assert [(arrival.text, arrival.segments) for arrival in world.events.arrivals] == [("İyi Ş", 1), ("नमस्ते", 2)]
 
 
 async def test_message_ids_of_any_size_keep_no_other_answer(world: World) -> None:

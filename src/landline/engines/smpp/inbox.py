@@ -242,7 +242,7 @@ class Inbox:
         country = self._config.country
         sender = number_of(message.source_addr_ton, message.source_addr, country)
         recipient = number_of(message.dest_addr_ton, message.destination_addr, country)
-        piece = texts.read(message)
+        piece = texts.read(message, self._config.default_alphabet)
         if piece.concatenation is not None:
             self.counters.parts += 1
             item.part = part_of(sender, recipient, piece.concatenation, piece.data_coding, piece.octets)
@@ -252,7 +252,7 @@ class Inbox:
         text = texts.decode(piece.data_coding, piece.octets, self._config.default_alphabet).replace("\0", "")
         item.fingerprint = fingerprint(sender, recipient, text)
         at = datetime.fromtimestamp(item.at, UTC)
-        item.arrival = Arrival("", sender, recipient, text, segments(text).count, at)
+        item.arrival = Arrival("", sender, recipient, text, piece.segments or segments(text).count, at)
 
     async def _due(self, items: list[_Item], now: float) -> list[_Item]:
         """Those of `items` and of the early receipts whose submission is stored or that have waited long enough."""

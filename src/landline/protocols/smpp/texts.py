@@ -4,16 +4,24 @@ Long texts (SMPP 3.4 has three ways): a header in the user data (3GPP TS 23.040 
 §5.3.2.24), or one message with the whole text in message_payload (§5.3.2.32).
 """
 
-from collections.abc import Callable
 from enum import Enum
 
 from msgspec import Struct
 
 from landline.protocols.smpp.commands import ESM_UDH, Tag
 from landline.protocols.smpp.pdu import ShortMessage, Tlvs, tlv
-from landline.protocols.smstext import Concatenation, MalformedHeader, decode_gsm, encode_gsm, parse_header, split
+from landline.protocols.smstext import (
+    Concatenation,
+    MalformedHeader,
+    decode_gsm,
+    encode_gsm,
+    of_languages,
+    parse_header,
+    split,
+)
 
 _OCTETS_SINGLE, _OCTETS_PART = 140, 134
+_UCS2 = 0x08
 
 
 class LongStyle(Enum):
@@ -51,6 +59,8 @@ class Piece(Struct, frozen=True):
     octets: bytes
     concatenation: Concatenation | None
     """None when this is the whole text."""
+    segments: int | None = None
+    """How many it took, where that cannot be told by its text."""
 
 
 def write(text: str, style: LongStyle, alphabet: Alphabet, reference: int) -> list[Part]:
@@ -72,19 +82,26 @@ def write(text: str, style: LongStyle, alphabet: Alphabet, reference: int) -> li
     ]
 
 
-def read(message: ShortMessage) -> Piece:
-    """What `message` carries; a header that cannot be read counts as text, so that nothing is lost."""
+def read(message: ShortMessage, default: Alphabet = Alphabet.GSM) -> Piece:
+    """What `message` carries; a header that cannot be read counts as text, so that nothing is lost. `default` is the
+    SMSC's own alphabet. What is written by national language tables becomes UCS-2."""
     octets = message.short_message
     if message.tlvs:
         octets = _both(octets, tlv(message.tlvs, Tag.MESSAGE_PAYLOAD) or b"")
-    if message.esm_class & ESM_UDH:
-        try:
-            header = parse_header(octets)
-        except MalformedHeader:
-            return Piece(message.data_coding, octets, None)
-        concatenation = header.concatenation or _sar_of(message.tlvs)  # a header may have ports alone
-        return Piece(message.data_coding, octets[header.size_bytes :], _several(concatenation))
-    return Piece(message.data_coding, octets, _several(_sar_of(message.tlvs)) if message.tlvs else None)
+    if not message.esm_class & ESM_UDH:
+        return Piece(message.data_coding, octets, _several(_sar_of(message.tlvs)) if message.tlvs else None)
+    try:
+        header = parse_header(octets)
+    except MalformedHeader:
+        return Piece(message.data_coding, octets, None)
+    concatenation = _several(header.concatenation or _sar_of(message.tlvs))  # a header may have ports alone
+    octets = octets[header.size_bytes :]
+    national = of_languages(header.locking, header.single)
+    if national is None or not _is_gsm(message.data_coding, default):
+        return Piece(message.data_coding, octets, concatenation)
+    room = max((_OCTETS_SINGLE - header.size_bytes) * 8 // 7, 1)
+    text = decode_gsm(octets, national).encode("utf-16-be")
+    return Piece(_UCS2, text, concatenation, -(-len(octets) // room) or 1)
 
 
 def is_double(message: ShortMessage) -> bool:
@@ -102,28 +119,31 @@ def _both(short: bytes, payload: bytes) -> bytes:
 
 def decode(data_coding: int, octets: bytes, default: Alphabet = Alphabet.GSM) -> str:
     """The text of `octets` (§5.2.19); `default` is the SMSC's own alphabet. Binary data is shown as Latin-1."""
-    if data_coding & 0xF0 == 0xF0:  # GSM message class (3GPP TS 23.038 §4): bit 2 says octets
-        return octets.decode("latin-1") if data_coding & 0x04 else decode_gsm(octets)
-    if data_coding & 0xF0 == 0xE0 or data_coding == 0x08:
-        return octets.decode("utf-16-be", "replace")
-    if data_coding & 0xF0 in (0xC0, 0xD0):
+    if _is_gsm(data_coding, default):
         return decode_gsm(octets)
+    if data_coding & 0xF0 == 0xE0 or data_coding == _UCS2:
+        return octets.decode("utf-16-be", "replace")
     if data_coding & _GENERAL == data_coding and data_coding & _WITH_BITS:
-        return _BY_BITS[data_coding >> 2 & 3](octets)
+        return octets.decode(_BY_BITS[data_coding >> 2 & 3], "replace")
     if data_coding == 0x00:
         return _default(octets, default)
     return octets.decode(_CHARSETS.get(data_coding, "latin-1"), "replace")
 
 
+def _is_gsm(data_coding: int, default: Alphabet) -> bool:
+    if data_coding & 0xF0 == 0xF0:  # GSM message class (3GPP TS 23.038 §4): bit 2 says octets
+        return not data_coding & 0x04
+    if data_coding == 0x00:
+        return default is Alphabet.GSM
+    general = data_coding & _GENERAL == data_coding and data_coding & _WITH_BITS
+    return data_coding & 0xF0 in (0xC0, 0xD0) or bool(general and not data_coding >> 2 & 3)
+
+
 _GENERAL, _WITH_BITS = 0x5F, 0x50
 """3GPP TS 23.038 §4: the general group without compression whose bits 3 and 2 say the alphabet, with a class (a "flash"
 message, say) or to be deleted once read. Without either it is SMPP's own table."""
-_BY_BITS: tuple[Callable[[bytes], str], ...] = (
-    decode_gsm,
-    lambda octets: octets.decode("latin-1"),
-    lambda octets: octets.decode("utf-16-be", "replace"),
-    lambda octets: octets.decode("latin-1"),
-)
+_BY_BITS = ("", "latin-1", "utf-16-be", "latin-1")
+"""The first is the GSM alphabet."""
 # What calls itself ASCII and has octets beyond is Latin-1, as a rule.
 _CHARSETS = {0x03: "latin-1", 0x05: "shift_jis", 0x06: "iso8859_5", 0x07: "iso8859_8", 0x0D: "euc_jp", 0x0E: "euc_kr"}
 
@@ -141,8 +161,6 @@ _TEXTS = frozenset((0x00, 0x01, 0x08, *_CHARSETS))
 
 
 def _default(octets: bytes, default: Alphabet) -> str:
-    if default is Alphabet.GSM:
-        return decode_gsm(octets)
     if default is Alphabet.UTF8:
         try:
             return octets.decode()
@@ -159,7 +177,7 @@ def _encoded(text: str, alphabet: Alphabet, *, wide: bool) -> tuple[int, list[by
             if len(whole) <= 160:
                 return 0x00, [whole]
             return 0x00, [encode_gsm(part) or b"" for part in split(text, wide=wide)]
-    coding, charset = _SENT_AS.get(alphabet, (0x08, ""))
+    coding, charset = _SENT_AS.get(alphabet, (_UCS2, ""))
     if charset:
         try:
             octets = text.encode(charset)
@@ -168,13 +186,13 @@ def _encoded(text: str, alphabet: Alphabet, *, wide: bool) -> tuple[int, list[by
         else:
             size = _OCTETS_PART - wide if len(octets) > _OCTETS_SINGLE else _OCTETS_SINGLE
             return coding, [octets[start : start + size] for start in range(0, len(octets), size)] or [b""]
-    return 0x08, _ucs2(text, _OCTETS_PART - 2 * wide)
+    return _UCS2, _in_ucs2(text, _OCTETS_PART - 2 * wide)
 
 
 _SENT_AS = {Alphabet.LATIN1: (0x03, "latin-1"), Alphabet.UTF8: (0x00, "ascii")}
 
 
-def _ucs2(text: str, size: int) -> list[bytes]:
+def _in_ucs2(text: str, size: int) -> list[bytes]:
     octets = text.encode("utf-16-be", "surrogatepass")
     if len(octets) <= _OCTETS_SINGLE:
         return [octets]

@@ -2,6 +2,7 @@
 
 from landline.protocols.smstext.alphabet import decode_gsm, encode_gsm
 from landline.protocols.smstext.header import Concatenation, Header, MalformedHeader, parse_header
+from landline.protocols.smstext.national import of_languages
 from landline.protocols.smstext.packing import fill_bits_after, pack, unpack
 from landline.protocols.smstext.segmentation import Encoding, Segmentation, encoding, segments, split
 from landline.protocols.smstext.smart import smart
@@ -16,6 +17,7 @@ __all__ = [
     "encode_gsm",
     "encoding",
     "fill_bits_after",
+    "of_languages",
     "pack",
     "parse_header",
     "segments",

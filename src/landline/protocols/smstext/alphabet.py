@@ -4,6 +4,7 @@ Python's charmap codec does the look-ups, because counting segments is on the pa
 """
 
 import codecs
+from collections.abc import Mapping
 
 ESCAPE = 0x1B
 
@@ -38,8 +39,18 @@ for _code, _character in _EXTENSION.items():
     _table[0x80 | _code] = _character
 _ENCODING_MAP = codecs.charmap_build("".join(_table))
 _WIDE = bytes(0x80 | code for code in _EXTENSION)
-_DECODED = _DEFAULT.replace("\ufffe", " ")
-_ESCAPED = "".join(_EXTENSION.get(code, character) for code, character in enumerate(_DECODED))
+Tables = tuple[str, str]
+"""What each septet stands for by itself, and after an escape."""
+
+
+def tables(plain: str, escaped: Mapping[int, str]) -> Tables:
+    """Those of an alphabet and an extension: a code that has none there shows what it is without the escape."""
+    return plain, "".join(escaped.get(code, character) for code, character in enumerate(plain))
+
+
+DEFAULT = _DEFAULT.replace("\ufffe", " ")
+EXTENSION: Mapping[int, str] = _EXTENSION
+_DEFAULT_TABLES = tables(DEFAULT, EXTENSION)
 
 
 def compact(text: str) -> bytes | None:
@@ -73,21 +84,22 @@ def encode_gsm(text: str) -> bytes | None:
     return None if octets is None else expand(octets)
 
 
-def decode_gsm(septets: bytes) -> str:
-    """The text of `septets`, one in each octet (high bits ignored).
+def decode_gsm(septets: bytes, by: Tables = _DEFAULT_TABLES) -> str:
+    """The text of `septets`, one in each octet (high bits ignored), by the default alphabet or `national.tables`.
 
     An escape before a code without an extension shows the default alphabet's character, an escape before another or at
     the end a space (§6.2.1 and §6.2.1.1).
     """
+    plain, escaped = by
     pieces = septets.translate(_LOW_BITS).split(bytes((ESCAPE,)))
-    text = [_plain(pieces[0])]
+    text = [_read(pieces[0], plain)]
     skip = False
     for piece in pieces[1:]:
         if skip:
-            text.append(_plain(piece))
+            text.append(_read(piece, plain))
             skip = False
         elif piece:
-            text.append(_ESCAPED[piece[0]] + _plain(piece[1:]))
+            text.append(escaped[piece[0]] + _read(piece[1:], plain))
         else:  # the escape is followed by another, which this space stands for, or by nothing
             text.append(" ")
             skip = True
@@ -97,5 +109,5 @@ def decode_gsm(septets: bytes) -> str:
 _LOW_BITS = bytes(octet & 0x7F for octet in range(256))
 
 
-def _plain(septets: bytes) -> str:
-    return septets.decode("ascii").translate(_DECODED)
+def _read(septets: bytes, table: str) -> str:
+    return septets.decode("ascii").translate(table)

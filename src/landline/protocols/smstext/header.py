@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 _CONCATENATION_8BIT = 0x00  # §9.2.3.24.1
 _CONCATENATION_16BIT = 0x08  # §9.2.3.24.8
+_SINGLE_SHIFT = 0x24  # §9.2.3.24.15
+_LOCKING_SHIFT = 0x25  # §9.2.3.24.16
 
 
 class MalformedHeader(Exception):
@@ -40,6 +42,10 @@ class Header:
     """All information elements, (identifier, data), in the order they came."""
     size_bytes: int
     """With its length octet: where the text begins."""
+    locking: int = 0
+    """Whose national language's table the text is in; 0 for none."""
+    single: int = 0
+    """Likewise, for what an escape stands before."""
 
 
 def parse_header(user_data: bytes) -> Header:
@@ -55,7 +61,9 @@ def parse_header(user_data: bytes) -> Header:
         end = position + 2 + user_data[position + 1]
         elements.append((user_data[position], user_data[position + 2 : end]))
         position = end
-    return Header(_concatenation(elements), tuple(elements), size)
+    languages = {identifier: data[0] for identifier, data in elements if len(data) == 1}  # the last counts
+    locking, single = languages.get(_LOCKING_SHIFT, 0), languages.get(_SINGLE_SHIFT, 0)
+    return Header(_concatenation(elements), tuple(elements), size, locking, single)
 
 
 def _concatenation(elements: list[tuple[int, bytes]]) -> Concatenation | None:
