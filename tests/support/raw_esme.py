@@ -27,10 +27,16 @@ class RawEsme:
     async def connect(self, port: int) -> None:
         self._reader, self._writer = await asyncio.open_connection("127.0.0.1", port)
 
-    async def bind(self, kind: BindKind = BindKind.TRANSCEIVER, *, version: int = 0x34) -> Pdu:
-        """The answer to a bind with the right password."""
-        await self.say(pdu.encode(kind.value, pdu.Bind("customer", "secret", interface_version=version), 1))
-        return await self.next()
+    async def bind(
+        self,
+        kind: BindKind = BindKind.TRANSCEIVER,
+        *,
+        system_id: str = "customer",
+        password: str = "secret",
+        version: int = 0x34,
+    ) -> Pdu:
+        """The answer to a bind."""
+        return await self.asked(pdu.encode(kind.value, pdu.Bind(system_id, password, interface_version=version), 1))
 
     async def say(self, octets: bytes) -> None:
         self._writer.write(octets)

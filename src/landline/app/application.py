@@ -60,6 +60,11 @@ class Application(Protocol):
         """Wait until a worker ends by itself, which only a bug makes it do; raises what it raised."""
         ...
 
+    async def drain(self, patience_s: float) -> None:
+        """Answer what SMPP customers have submitted, for at most so long, and part with them: as listeners do with
+        HTTP, and while they do."""
+        ...
+
     async def close(self) -> None:
         """Stop the workers and let go of the database. Called after the last request has ended, and once at most."""
         ...

@@ -387,6 +387,10 @@ class Product:
         for task in done:
             await task
 
+    async def drain(self, patience_s: float) -> None:
+        """Answer what is in hand and came by no HTTP."""
+        await self._messaging.part_with_customers(patience_s)
+
     async def close(self) -> None:
         """Stop the workers and let go of the database; what is left goes to the other processes at once."""
         await self._processes.close()

@@ -57,7 +57,7 @@ from landline.services.sms.worker import Worker
 from landline.store.blocks import Blocks
 
 _UNBINDING_S = 0.3
-"""How long customers may take to answer our unbind. The whole close has little more, and what they took is written."""
+"""How long customers may take to answer our unbind, once they have all answers of ours."""
 
 
 class Messaging:
@@ -147,6 +147,7 @@ class Messaging:
     def _build_listener(self, out: EsmeOut) -> None:
         """The SMSC that customers bind to, where it is switched on."""
         base, config = self._base, self._base.config
+        self._parted = False
         self._listener: SmppListener | None = None
         self._esme_worker: EsmeWorker | None = None
         off = config.smpp_listen_port is None and config.smpp_listen_tls_port is None
@@ -256,12 +257,14 @@ class Messaging:
     def closing(self) -> Sequence[Coroutine[Any, Any, None]]:
         """What ends its dealings with the outside world."""
         ends = [carrier.close() for carrier in self._carriers.values()]
-        return [*ends, self._part_with_customers()]
+        return [*ends, self.part_with_customers(0.0)]
 
-    async def _part_with_customers(self) -> None:
-        """Unbind them, and leave to other processes what they had not acknowledged."""
-        if self._listener is not None and self._esme_worker is not None:
-            await self._listener.close(_UNBINDING_S)
+    async def part_with_customers(self, patience_s: float) -> None:
+        """Unbind them once what they submitted is answered, at most `patience_s` later, and leave to other processes
+        what they had not acknowledged. The first call counts."""
+        if self._listener is not None and self._esme_worker is not None and not self._parted:
+            self._parted = True
+            await self._listener.close(patience_s, unbind_s=_UNBINDING_S)
             await self._esme_worker.finish()
 
     async def _carriers_for(

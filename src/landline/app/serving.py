@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
@@ -96,7 +97,9 @@ class Serving:
                 task.cancel()
 
     async def _close_listeners(self) -> None:
-        await asyncio.gather(*(_within(DRAIN_S + 0.5, listener.close) for listener in self._listeners))
+        ends = [listener.close for listener in self._listeners]
+        drain = partial(self._application.drain, DRAIN_S)
+        await asyncio.gather(*(_within(DRAIN_S + 0.5, end) for end in (*ends, drain)))
 
 
 def reload_tls(config: Config, tls: ssl.SSLContext | None) -> None:

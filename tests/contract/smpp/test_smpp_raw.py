@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from tests.support.product import Product
 from tests.support.raw_esme import RawEsme
-from tests.support.smpp_world import OURS, PHONE
+from tests.support.smpp_world import OURS, PHONE, until
 
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.listener import ListenerConfig, SmppListener
@@ -17,6 +17,7 @@ from landline.ports.esme_gateway import Delivered, ReportOut
 from landline.protocols.smpp import pdu, receipts, status
 from landline.protocols.smpp.commands import ESM_UDH, RESPONSE, Command, MessageState, Tag
 from landline.protocols.smpp.pdu import ShortMessage
+from landline.protocols.smpp.states import State
 from landline.store.database import Database
 
 MESSAGE = ShortMessage(
@@ -100,3 +101,37 @@ async def test_a_text_by_the_tables_of_its_language_is_taken_as_it_was_written(w
     turkish = replace(MESSAGE, esm_class=ESM_UDH, short_message=octets)
     assert (await customer.asked(pdu.encode(Command.SUBMIT_SM, turkish, 2))).status == status.ESME_ROK
     assert [given.text for given in world.product.taken] == ["İyi Ş"]
+
+
+async def test_closing_waits_for_the_answers_we_owe_and_not_for_who_answers_no_unbind(world: World) -> None:
+    idle, busy, leaving = [await world.customer() for _ in range(3)]
+    for customer in (idle, busy, leaving):
+        await customer.bind()
+    world.product.open.clear()
+    for customer in (busy, leaving):
+        await customer.say(pdu.encode(Command.SUBMIT_SM, MESSAGE, 2))
+    await until(lambda: world.product.asked == 2)
+    await leaving.say(pdu.encode(Command.UNBIND, None, 3))
+    sessions = [connection.session for connection in world.listener._connections]
+    await until(lambda: [session.state for session in sessions].count(State.UNBINDING) == 1)
+    closing = asyncio.create_task(world.listener.close(30.0, unbind_s=0.0))
+    assert (await idle.next()).command == Command.UNBIND
+    world.product.open.set()
+    assert (await busy.next())[:3] == (Command.SUBMIT_SM | RESPONSE, status.ESME_ROK, 2)
+    assert (await busy.next()).command == Command.UNBIND
+    assert [(await leaving.next())[:3] for _ in range(2)] == [
+        (Command.SUBMIT_SM | RESPONSE, status.ESME_ROK, 2),
+        (Command.UNBIND | RESPONSE, status.ESME_ROK, 3),
+    ]
+    async with asyncio.timeout(10):
+        await closing
+
+
+async def test_closing_ends_though_an_answer_we_owe_never_comes(world: World) -> None:
+    customer = await world.customer()
+    await customer.bind()
+    world.product.open.clear()
+    await customer.say(pdu.encode(Command.SUBMIT_SM, MESSAGE, 2))
+    await until(lambda: world.product.asked == 1)
+    await world.listener.close(0.0)
+    assert not await customer.lives()

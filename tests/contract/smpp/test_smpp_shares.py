@@ -5,9 +5,9 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from tests.contract.smpp.test_smpp_listener import Product
 from tests.support.bus import nats_server, processes
 from tests.support.cluster import eventually
+from tests.support.product import Product
 from tests.support.smpp_client import Client
 
 from landline.core.ids import ResourceId

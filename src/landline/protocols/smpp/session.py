@@ -28,7 +28,7 @@ from landline.protocols.smpp.events import (
 from landline.protocols.smpp.framing import HEADER, HEADER_BYTES, Framer
 from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.states import BOUND, BOUND_BY, ISSUED, NEXT, Role, State, Step
-from landline.protocols.smpp.waiting import Waiting, first_end, overdue
+from landline.protocols.smpp.waiting import Waiting, answered, first_end, of_nack, overdue
 
 SEQUENCE_LIMIT = 0x7FFFFFFF  # §5.1.4
 
@@ -107,7 +107,7 @@ class Session:
         del self._pending[sequence]
         self._in_window -= 1
         asked, _, context = pending
-        events.append(_answered(asked, context, frame, command, state))
+        events.append(answered(asked, context, frame, command, state))
 
     def _take_rare(self, frame: bytes, command: int, state: int, sequence: int, events: list[Event]) -> None:
         """The response to what is asked seldom; or one that comes too late, or to nothing we asked."""
@@ -120,7 +120,7 @@ class Session:
         if asked in _WINDOWED:
             self._in_window -= 1
         if asked == _DATA:
-            events.append(_answered(asked, context, frame, command, state))
+            events.append(answered(asked, context, frame, command, state))
         elif asked in _BINDS:
             self._take_bind_answer(frame, command, state, events)
         elif asked == _UNBIND:
@@ -129,13 +129,13 @@ class Session:
             self._enquired_at = None
         else:
             body = None if command == _NACK else pdu.decode(frame)
-            events.append(Answered(asked, context, _of_nack(state) if command == _NACK else state, body=body))
+            events.append(Answered(asked, context, of_nack(state) if command == _NACK else state, body=body))
 
     def _take_late(self, frame: bytes, command: int, state: int, sequence: int, events: list[Event]) -> None:
         if sequence in self._late and command in (_NACK, _SUBMIT | RESPONSE):
             _, context = self._late.pop(sequence)
-            answered = _answered(_SUBMIT, context, frame, command, state)
-            events.append(AnsweredLate(context, answered.status, answered.message_id))
+            response = answered(_SUBMIT, context, frame, command, state)
+            events.append(AnsweredLate(context, response.status, response.message_id))
 
     def _take_bind_answer(self, frame: bytes, command: int, state: int, events: list[Event]) -> None:
         assert self.bind_kind is not None
@@ -249,6 +249,11 @@ class Session:
     def in_flight(self) -> int:
         """Our requests that are unanswered."""
         return self._in_window
+
+    @property
+    def owes(self) -> bool:
+        """Whether a request of the peer's is unanswered."""
+        return bool(self._owed)
 
     @property
     def awaiting_since(self) -> float | None:
@@ -486,14 +491,3 @@ class Session:
     def _end(self, event: Event) -> Event:
         self._step(Step.END)
         return event
-
-
-def _answered(asked: int, context: object, frame: bytes, command: int, state: int) -> Answered:
-    if command == _NACK:
-        return Answered(asked, context, _of_nack(state))
-    return Answered(asked, context, state, pdu.message_id(frame))
-
-
-def _of_nack(state: int) -> int:
-    """A generic_nack is a refusal, though some say ESME_ROK in it."""
-    return state or status.ESME_RUNKNOWNERR

@@ -1,6 +1,12 @@
-"""Requests that wait for their responses, each with its timer."""
+"""Requests that wait for their responses, each with its timer; and what a response to one says."""
 
 from typing import TypeAlias
+
+from landline.protocols.smpp import pdu, status
+from landline.protocols.smpp.commands import Command
+from landline.protocols.smpp.events import Answered
+
+_NACK = int(Command.GENERIC_NACK)
 
 Waiting: TypeAlias = dict[int, tuple[int, float, object]]
 """(command, end of its timer, context) by sequence number; all with one timer, so in the order in which they end."""
@@ -21,3 +27,15 @@ def overdue(waiting: Waiting, now: float) -> list[int]:
             break
         overdue.append(sequence)
     return overdue
+
+
+def answered(asked: int, context: object, frame: bytes, command: int, state: int) -> Answered:
+    """The response `frame` to a submit_sm, deliver_sm or data_sm."""
+    if command == _NACK:
+        return Answered(asked, context, of_nack(state))
+    return Answered(asked, context, state, pdu.message_id(frame))
+
+
+def of_nack(state: int) -> int:
+    """A generic_nack is a refusal, though some say ESME_ROK in it."""
+    return state or status.ESME_RUNKNOWNERR

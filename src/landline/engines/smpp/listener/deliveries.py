@@ -1,12 +1,47 @@
-"""Receipts and texts as the deliver_sm that bring them to a customer."""
+"""Receipts and texts as the deliver_sm that bring them to a customer, and what its answers mean."""
+
+import structlog
 
 from landline.engines.smpp.encoding import address_of
 from landline.engines.smpp.listener.intake import part_id
-from landline.ports.esme_gateway import ReportOut, TextOut
-from landline.protocols.smpp import pdu, receipts, texts
+from landline.ports.esme_gateway import Delivered, ReportOut, TextOut
+from landline.protocols.smpp import pdu, receipts, status, texts
 from landline.protocols.smpp.commands import ESM_RECEIPT
+from landline.protocols.smpp.errors import LocalProtocolError
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.texts import Alphabet, LongStyle
+
+log = structlog.get_logger()
+
+_TEMPORARY = frozenset(
+    (
+        status.ESME_RX_T_APPN,
+        status.ESME_RMSGQFUL,
+        status.ESME_RTHROTTLED,
+        status.ESME_RSYSERR,
+        status.ESME_RINVBNDSTS,  # what a customer may answer that is unbinding
+    )
+)
+
+
+def deliverable(system_id: str, delivery: ReportOut | TextOut, alphabet: Alphabet) -> list[bytes]:
+    """`bodies`, none of what SMPP cannot carry."""
+    try:
+        return bodies(delivery, alphabet)
+    except LocalProtocolError as error:
+        log.error("smpp.undeliverable", system_id=system_id, reason=str(error))
+        return []  # SMPP cannot carry it, now or later: it counts as taken
+
+
+def outcome(system_id: str, answer: int | None) -> Delivered | None:
+    """What the status that a customer answers a deliver_sm with means; None when it answered nothing."""
+    if answer is None:
+        return None
+    if answer in _TEMPORARY:
+        return Delivered.LATER
+    if answer != status.ESME_ROK:
+        log.warning("smpp.customer_refuses", system_id=system_id, status=status.meaning(answer).name)
+    return Delivered.TAKEN
 
 
 def bodies(delivery: ReportOut | TextOut, alphabet: Alphabet) -> list[bytes]:

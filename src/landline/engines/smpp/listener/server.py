@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
@@ -20,7 +21,6 @@ from landline.engines.smpp.listener.texts import Texts, give_up, old_ones
 from landline.ports.clock import Alarm, Clock
 from landline.ports.esme_gateway import Account, Delivered, Gateway, ReportOut, TextOut
 from landline.protocols.smpp import status
-from landline.protocols.smpp.errors import LocalProtocolError
 from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.pace import Pace
 from landline.protocols.smpp.texts import Alphabet
@@ -28,15 +28,6 @@ from landline.store.database import Database
 
 log = structlog.get_logger()
 
-_TEMPORARY = frozenset(
-    (
-        status.ESME_RX_T_APPN,
-        status.ESME_RMSGQFUL,
-        status.ESME_RTHROTTLED,
-        status.ESME_RSYSERR,
-        status.ESME_RINVBNDSTS,  # what a customer may answer that is unbinding
-    )
-)
 _TRIES = 3
 """How often a deliver_sm is handed over that was not answered: to the next connection, or after the response timer."""
 _SWEEP_S = 60.0
@@ -121,6 +112,8 @@ class SmppListener:
         """Connections that have not agreed on TLS yet, the first of them first."""
         self._customers: dict[str, Customer] = {}
         self._in_hand = 0
+        self._stirred = asyncio.Event()
+        """A connection has acted, or is gone."""
         self._servers: list[asyncio.Server] = []
         self._alarm: Alarm | None = None
         self._overdue: Alarm | None = None
@@ -165,9 +158,10 @@ class SmppListener:
         self._servers += servers
         return servers[0].sockets[0].getsockname()[1]
 
-    async def close(self, patience_s: float = 3.0) -> None:
+    async def close(self, patience_s: float = 3.0, *, unbind_s: float = float("inf")) -> None:
         """Stop listening, unbind every customer once it has its answers, and disconnect after its own, at most
-        `patience_s` later."""
+        `patience_s` later, and at most `unbind_s` after all had their answers."""
+        until = asyncio.get_running_loop().time() + patience_s
         for server in self._servers:
             server.close()
         for guest in list(self._agreeing):
@@ -179,16 +173,25 @@ class SmppListener:
             if connection.session.can_submit or connection.session.can_deliver:
                 connection.session.part(now)
                 connection.pump.flush()
-            else:
+            elif not connection.session.owes:
                 connection.end()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._answer_all()
         if tasks:
-            await asyncio.wait(tasks, timeout=patience_s)
+            left_s = max(until - asyncio.get_running_loop().time(), 0.0)
+            await asyncio.wait(tasks, timeout=min(left_s, unbind_s))
         for connection in list(self._connections):
             connection.end()
         for task in [*tasks, *self._timers]:
             task.cancel()
         await asyncio.gather(*tasks, *self._timers, return_exceptions=True)
         await self._shares.close()
+
+    async def _answer_all(self) -> None:
+        while any(connection.session.owes for connection in self._connections):
+            self._stirred.clear()
+            await self._stirred.wait()
 
     def bound(self) -> list[Account]:
         """See `ports.esme_gateway.Customers`."""
@@ -232,7 +235,7 @@ class SmppListener:
         pending = [
             (number, body)
             for number, delivery in enumerate(deliveries)
-            for body in _bodies(system_id, delivery, alphabet)
+            for body in outgoing.deliverable(system_id, delivery, alphabet)
         ]
         for _ in range(_TRIES):
             answers = await self._hand(system_id, [body for _, body in pending], until)
@@ -274,7 +277,7 @@ class SmppListener:
         if until.timestamp() < self._gives_up_at and self._overdue is not None:
             self._overdue.ring()
         answers = await asyncio.gather(*(each.acknowledged for each in handed))
-        return [_meaning(system_id, answer) for answer in answers]
+        return [outgoing.outcome(system_id, answer) for answer in answers]
 
     def _lively(self, system_id: str) -> bool:
         """Whether to hand over once more what one connection did not answer: to one that does, or to see it is gone."""
@@ -360,6 +363,7 @@ class SmppListener:
 
     def changed(self, connection: Connection) -> None:
         """See `connection.Owner`."""
+        self._stirred.set()
         if connection.account is not None:
             customer = self._customers.get(connection.account.system_id)
             if customer is not None:
@@ -368,6 +372,7 @@ class SmppListener:
 
     def gone(self, connection: Connection) -> None:
         """See `connection.Owner`."""
+        self._stirred.set()
         if connection.account is not None:
             customer = self._customers.get(connection.account.system_id)
             if customer is not None and connection in customer.connections:
@@ -469,24 +474,6 @@ class _Refused(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.close()
-
-
-def _bodies(system_id: str, delivery: ReportOut | TextOut, alphabet: Alphabet) -> list[bytes]:
-    try:
-        return outgoing.bodies(delivery, alphabet)
-    except LocalProtocolError as error:
-        log.error("smpp.undeliverable", system_id=system_id, reason=str(error))
-        return []  # SMPP cannot carry it, now or later: it counts as taken
-
-
-def _meaning(system_id: str, answer: int | None) -> Delivered | None:
-    if answer is None:
-        return None
-    if answer in _TEMPORARY:
-        return Delivered.LATER
-    if answer != status.ESME_ROK:
-        log.warning("smpp.customer_refuses", system_id=system_id, status=status.meaning(answer).name)
-    return Delivered.TAKEN
 
 
 def _instant(seconds: float) -> datetime:
