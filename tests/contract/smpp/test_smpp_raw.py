@@ -13,9 +13,10 @@ from tests.support.smpp_world import OURS, PHONE, until
 
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.listener import ListenerConfig, SmppListener
-from landline.ports.esme_gateway import Delivered, ReportOut
+from landline.ports.esme_gateway import Delivered, ReportOut, ReportWish
 from landline.protocols.smpp import pdu, receipts, status
-from landline.protocols.smpp.commands import ESM_UDH, RESPONSE, Command, MessageState, Tag
+from landline.protocols.smpp.commands import ESM_UDH, RESPONSE, BindKind, Command, MessageState, Tag
+from landline.protocols.smpp.framing import HEADER, HEADER_BYTES
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.states import State
 from landline.store.database import Database
@@ -135,3 +136,109 @@ async def test_closing_ends_though_an_answer_we_owe_never_comes(world: World) ->
     await until(lambda: world.product.asked == 1)
     await world.listener.close(0.0)
     assert not await customer.lives()
+
+
+def request(command: int, body: bytes = b"", sequence: int = 9) -> bytes:
+    return HEADER.pack(HEADER_BYTES + len(body), command, 0, sequence) + body
+
+
+SUBMIT_MULTI = 0x00000021
+TEXT = pdu.encode_body(MESSAGE)
+IN_PAYLOAD = pdu.encode_body(
+    pdu.DataSm(
+        source_addr_ton=1,
+        source_addr=OURS[1:],
+        dest_addr_ton=1,
+        destination_addr=PHONE[1:],
+        registered_delivery=1,
+        tlvs=((Tag.MESSAGE_PAYLOAD, b"hello"),),
+    )
+)
+NACK = Command.GENERIC_NACK
+ODD = [
+    (SUBMIT_MULTI, TEXT, NACK, status.ESME_RINVCMDID),
+    (Command.OUTBIND, pdu.encode_body(pdu.Outbind("us", "secret")), NACK, status.ESME_RINVCMDID),
+    (Command.ALERT_NOTIFICATION, pdu.encode_body(pdu.AlertNotification()), NACK, status.ESME_RINVCMDID),
+    (Command.DELIVER_SM, TEXT, NACK, status.ESME_RINVCMDID),
+    (0x00000112, b"", NACK, status.ESME_RINVCMDID),
+    (0x7FFFFFFF, b"whatever", NACK, status.ESME_RINVCMDID),
+    (Command.BIND_TRANSMITTER, pdu.encode_body(pdu.Bind()), Command.BIND_TRANSMITTER | RESPONSE, status.ESME_RALYBND),
+    (Command.SUBMIT_SM, TEXT[:-1], Command.SUBMIT_SM | RESPONSE, status.ESME_RINVMSGLEN),
+    (Command.SUBMIT_SM, TEXT[:10], Command.SUBMIT_SM | RESPONSE, status.ESME_RINVCMDLEN),
+    (Command.SUBMIT_SM, b"", Command.SUBMIT_SM | RESPONSE, status.ESME_RINVCMDLEN),
+    (Command.SUBMIT_SM, TEXT + b"\x04\x24\xff\xff", Command.SUBMIT_SM | RESPONSE, 0xC0),
+    (Command.DATA_SM, b"", Command.DATA_SM | RESPONSE, status.ESME_RINVCMDLEN),
+    (Command.QUERY_SM, b"\xff", Command.QUERY_SM | RESPONSE, status.ESME_RINVCMDLEN),
+    (Command.QUERY_SM, pdu.encode_body(pdu.QuerySm("no id")), Command.QUERY_SM | RESPONSE, status.ESME_RQUERYFAIL),
+    (Command.CANCEL_SM, pdu.encode_body(pdu.CancelSm()), Command.CANCEL_SM | RESPONSE, 0x11),
+    (Command.REPLACE_SM, pdu.encode_body(pdu.ReplaceSm("no id")), Command.REPLACE_SM | RESPONSE, 0x13),
+]
+"""Command and body of a request, command and status of its answer (§3.3, §4.3, §5.1.3)."""
+
+
+@pytest.mark.parametrize(("command", "body", "answered", "state"), ODD)
+async def test_what_cannot_be_done_is_answered_as_the_specification_says(
+    world: World, command: int, body: bytes, answered: int, state: int
+) -> None:
+    customer = await world.customer()
+    await customer.bind()
+    assert (await customer.asked(request(command, body)))[:3] == (answered, state, 9)
+    assert await customer.lives()
+    assert world.product.taken == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "command", "body"),
+    [
+        (None, Command.SUBMIT_SM, TEXT),
+        (None, Command.DATA_SM, IN_PAYLOAD),
+        (None, Command.QUERY_SM, pdu.encode_body(pdu.QuerySm("1"))),
+        (None, Command.UNBIND, b""),
+        (BindKind.RECEIVER, Command.SUBMIT_SM, TEXT),
+        (BindKind.RECEIVER, Command.DATA_SM, IN_PAYLOAD),
+        (BindKind.RECEIVER, Command.QUERY_SM, pdu.encode_body(pdu.QuerySm("1"))),
+        (BindKind.RECEIVER, Command.CANCEL_SM, pdu.encode_body(pdu.CancelSm("1"))),
+        (BindKind.RECEIVER, Command.REPLACE_SM, pdu.encode_body(pdu.ReplaceSm("1"))),
+    ],
+)
+async def test_what_this_state_does_not_allow_is_refused_and_the_session_goes_on(
+    world: World, kind: BindKind | None, command: int, body: bytes
+) -> None:
+    customer = await world.customer()
+    if kind is not None:
+        await customer.bind(kind)
+    answer = await customer.asked(request(command, body))
+    assert answer[:3] == (command | RESPONSE, status.ESME_RINVBNDSTS, 9)  # table 2-1
+    assert await customer.lives()
+    assert world.product.taken == []
+
+
+@pytest.mark.parametrize("bound", [False, True])
+@pytest.mark.parametrize("length", [0, 15, 70_001, 0x47455420, 0xFFFFFFFF])
+async def test_what_is_no_smpp_is_answered_once_and_ends_the_session(world: World, bound: bool, length: int) -> None:
+    customer = await world.customer()
+    if bound:
+        await customer.bind()
+    await customer.say(length.to_bytes(4, "big") + bytes(60))
+    assert (await customer.next())[:3] == (NACK, status.ESME_RINVCMDLEN, 0)
+    assert not await customer.lives()
+
+
+async def test_responses_that_nobody_waits_for_change_nothing(world: World) -> None:
+    customer = await world.customer()
+    await customer.bind()
+    for command in (Command.DELIVER_SM | RESPONSE, NACK, 0x80000112):
+        await customer.say(request(command))
+    assert await customer.lives()
+
+
+async def test_a_text_by_data_sm_is_taken_and_asked_about_as_one_by_submit_sm(world: World) -> None:
+    customer = await world.customer()
+    await customer.bind()
+    answer = await customer.asked(request(Command.DATA_SM, IN_PAYLOAD))
+    (taken,) = world.product.taken
+    assert (taken.sender, taken.recipient, taken.text, taken.wish) == (OURS, PHONE, "hello", ReportWish.ALWAYS)
+    told = taken.message_id.hex
+    assert answer == (Command.DATA_SM | RESPONSE, status.ESME_ROK, 9, told.encode() + b"\0")
+    found = await customer.asked(request(Command.QUERY_SM, pdu.encode_body(pdu.QuerySm(told))))
+    assert found[:2] == (Command.QUERY_SM | RESPONSE, status.ESME_ROK)

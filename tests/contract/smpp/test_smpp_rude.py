@@ -18,6 +18,7 @@ from landline.ports.sms_carrier import Submission
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import ESM_UDH, RESPONSE, Command, Tag
 from landline.protocols.smpp.framing import HEADER
+from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.texts import LongStyle
 from landline.store.database import Database
 
@@ -83,6 +84,74 @@ async def test_a_text_by_the_tables_of_its_language_arrives_as_it_was_written(wo
         await world.smsc.say(deliver_sm(number, text(octets, esm_class=ESM_UDH)))
         assert await world.smsc.answers(1) == [(status.ESME_ROK, number)]
     assert [(arrival.text, arrival.segments) for arrival in world.events.arrivals] == [("İyi Ş", 1), ("नमस्ते", 2)]
+
+
+def sar(total: int, sequence: int) -> tuple[tuple[int, bytes], ...]:
+    return (
+        (Tag.SAR_MSG_REF_NUM, b"\0\1"),
+        (Tag.SAR_TOTAL_SEGMENTS, bytes((total,))),
+        (Tag.SAR_SEGMENT_SEQNUM, bytes((sequence,))),
+    )
+
+
+ODD_PARTS = [
+    ([text(b"\5\0\3\7\1\1one", esm_class=ESM_UDH)], ["one"]),
+    ([text(b"\5\0\3\7\2\0zero", esm_class=ESM_UDH)], ["zero"]),
+    ([text(b"\5\0\3\7\2\3three", esm_class=ESM_UDH)], ["three"]),
+    ([text(b"\5\0\3\7\0\0none", esm_class=ESM_UDH)], ["none"]),
+    (
+        [text(b"one", tlvs=sar(1, 1)), text(b"zero", tlvs=sar(2, 0)), text(b"more", tlvs=sar(2, 3))],
+        ["one", "zero", "more"],
+    ),
+    ([text(b"Hello", esm_class=ESM_UDH)], ["Hello"]),
+    ([text(b"Hello" * 20, esm_class=ESM_UDH)], ["Hello" * 20]),
+    ([text(b"\5\0\3", esm_class=ESM_UDH)], ["é@¥"]),
+    ([text(b"", esm_class=ESM_UDH)], [""]),
+    ([text(b"\0empty", esm_class=ESM_UDH)], ["empty"]),
+    ([text(b"\5\0\3\7\1\1", esm_class=ESM_UDH)], [""]),
+    ([text(b"\0\0H\0i", esm_class=ESM_UDH, data_coding=8)], ["Hi"]),
+    ([text(b"\0H\0i", esm_class=ESM_UDH, data_coding=8)], ["Hi"]),
+    (
+        [
+            text(b"\5\0\3\7\3\1one ", esm_class=ESM_UDH),
+            text(b"\5\0\3\7\3\2\0t\0w\0o\xd8\x3d", esm_class=ESM_UDH, data_coding=8),
+            text(b"\5\0\3\7\3\3\xde\0", esm_class=ESM_UDH, data_coding=8),
+        ],
+        ["one two\U0001f600"],
+    ),
+]
+"""What an SMSC brings, and the texts it is."""
+
+
+@pytest.mark.parametrize(("brought", "texts"), ODD_PARTS)
+async def test_odd_parts_lose_nothing(world: World, brought: list[ShortMessage], texts: list[str]) -> None:
+    await world.smsc.say(b"".join(deliver_sm(number, each) for number, each in enumerate(brought, start=1)))
+    assert sorted(await world.smsc.answers(len(brought))) == [(0, number) for number in range(1, len(brought) + 1)]
+    assert [arrival.text for arrival in world.events.arrivals] == texts
+
+
+async def test_texts_and_receipts_may_come_by_data_sm(world: World) -> None:
+    await world.carrier.submit([Submission(uuid4(), OURS, PHONE, "hello", 1, True)])
+    _, sequence = await world.smsc.request()
+    await world.smsc.say(pdu.encode(Command.SUBMIT_SM | RESPONSE, pdu.MessageAnswer("42"), sequence))
+    await world.events.until(lambda: bool(world.events.answers))
+    addresses = {"source_addr_ton": 1, "source_addr": PHONE[1:], "dest_addr_ton": 1, "destination_addr": OURS[1:]}
+    texts = pdu.DataSm(**addresses, tlvs=((Tag.MESSAGE_PAYLOAD, b"hi"),))
+    receipt = pdu.DataSm(
+        **addresses, esm_class=4, tlvs=((Tag.RECEIPTED_MESSAGE_ID, b"42\0"), (Tag.MESSAGE_STATE, b"\2"))
+    )
+    passing = pdu.DataSm(
+        **addresses, esm_class=4, tlvs=((Tag.RECEIPTED_MESSAGE_ID, b"42\0"), (Tag.MESSAGE_STATE, b"\1"))
+    )
+    for number, body in ((7, texts), (8, passing), (9, receipt)):
+        await world.smsc.say(pdu.encode(Command.DATA_SM, body, number))
+        await until(lambda: bool(world.smsc.frames))
+        assert world.smsc.frames.pop() == HEADER.pack(17, Command.DATA_SM | RESPONSE, 0, number) + b"\0"  # §4.7.2
+    assert [arrival.text for arrival in world.events.arrivals] == ["hi"]
+    assert [(each.carrier_message_id, each.delivered) for each in world.events.receipts] == [("42", True)]
+    await world.smsc.say(HEADER.pack(16, Command.DATA_SM, 0, 10))
+    await until(lambda: bool(world.smsc.frames))
+    assert world.smsc.frames.pop() == HEADER.pack(17, Command.DATA_SM | RESPONSE, 2, 10) + b"\0"
 
 
 async def test_message_ids_of_any_size_keep_no_other_answer(world: World) -> None:

@@ -1,6 +1,7 @@
 """Joining the parts of long texts, whatever order and whichever binds they come by. Pure and bounded."""
 
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from msgspec import Struct
 
@@ -44,13 +45,12 @@ def part_of(sender: str, recipient: str, concatenation: Concatenation, coding: i
 
 
 def join(parts: dict[int, TextPart], key: GroupKey, default: Alphabet) -> Joined:
-    """The text of `parts` in order. Parts in one coding are decoded together, as a character may be cut in two."""
+    """The text of `parts` in order. Neighbours in one coding are decoded together: a character may be cut in two."""
     ordered = [parts[sequence] for sequence in sorted(parts)]
-    codings = {part.data_coding for part in ordered}
-    if len(codings) == 1:
-        text = texts.decode(ordered[0].data_coding, b"".join(part.octets for part in ordered), default)
-    else:
-        text = "".join(texts.decode(part.data_coding, part.octets, default) for part in ordered)
+    text = "".join(
+        texts.decode(coding, b"".join(part.octets for part in run), default)
+        for coding, run in groupby(ordered, key=lambda part: part.data_coding)
+    )
     return Joined(key, text, len(ordered), key.total - len(ordered))
 
 

@@ -94,6 +94,8 @@ def read(message: ShortMessage, default: Alphabet = Alphabet.GSM) -> Piece:
         header = parse_header(octets)
     except MalformedHeader:
         return Piece(message.data_coding, octets, None)
+    if header.size_bytes == 1 and message.data_coding == _UCS2 and len(octets) % 2 == 0:
+        return Piece(_UCS2, octets, None)  # the flag is wrong: without its first octet the text would be another
     concatenation = _several(header.concatenation or _sar_of(message.tlvs))  # a header may have ports alone
     octets = octets[header.size_bytes :]
     national = of_languages(header.locking, header.single)
