@@ -153,3 +153,17 @@ def test_answers_still_count_while_unbinding() -> None:
     pair.esme.unbind(pair.now)
     answer = pdu.encode(Command.SUBMIT_SM | RESPONSE, pdu.MessageAnswer("1"), sequence)
     assert only(Answered, pair.esme.receive(answer, pair.now)).message_id == "1"
+
+
+def test_an_answer_is_owed_to_a_peer_that_is_there() -> None:
+    pair = Pair()
+    assert not pair.smsc.owes
+    for _ in range(2):
+        pair.esme.submit(BODY, None, pair.now)
+    first, second = pair.to_smsc()
+    assert isinstance(first, MessageArrived)
+    assert isinstance(second, MessageArrived)
+    pair.smsc.answer(first.sequence)
+    assert pair.smsc.owes
+    pair.smsc.close()
+    assert not pair.smsc.owes

@@ -252,8 +252,8 @@ class Session:
 
     @property
     def owes(self) -> bool:
-        """Whether a request of the peer's is unanswered."""
-        return bool(self._owed)
+        """Whether a peer that is there waits for an answer."""
+        return bool(self._owed) and self.state is not State.CLOSED
 
     @property
     def awaiting_since(self) -> float | None:
