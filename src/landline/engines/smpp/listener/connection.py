@@ -202,7 +202,8 @@ class Connection:
         self.renew(account)
         self.session.accept_bind(self._owner.system_id)
         self.pump.flush()
-        log.info("smpp.customer_bound", system_id=account.system_id, kind=event.kind.name.lower(), address=address)
+        kind, version = event.kind.name.lower(), f"0x{event.bind.interface_version:02x}"
+        log.info("smpp.customer_bound", system_id=account.system_id, kind=kind, address=address, version=version)
         self._owner.gateway.bound(account)
 
     def _refuse_bind(self, state: int, system_id: str) -> None:
