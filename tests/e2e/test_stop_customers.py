@@ -53,7 +53,7 @@ async def test_what_a_customer_submitted_is_answered_though_its_commit_takes_lon
     await slow.commit()
     assert (await busy.next())[:3] == (Command.SUBMIT_SM | RESPONSE, status.ESME_ROK, 2)
     assert (await busy.next()).command == Command.UNBIND
-    assert await ending <= 5.0
+    await ending
     assert await database.fetchval("SELECT count(*) FROM sms_messages") == 1
     await database.close()
     for customer in (idle, busy):
