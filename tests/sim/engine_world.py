@@ -224,9 +224,11 @@ def _ended(run: EngineRun, attempts: Sequence[Attempt], row: Record) -> list[str
     """What was wrong about its end, where that is known: it was handed over once, taken, and reported in time."""
     if len(attempts) != 1 or not attempts[0].taken or not attempts[0].in_time(_RESPONSE_S):
         return []
+    if attempts[0].process.dead and attempts[0].policy in _AT_MOST_ONCE:
+        return []  # before it could store the answer, perhaps, and then it was unknown what came of it
     copies = [copy for copy in attempts[0].copies if copy.status == 0]
     report_by = (row["report_by"] - run.clock.at(0)).total_seconds()
-    if len(copies) != copies[0].of or not all(copy.receipts for copy in copies) or any(copy.abroad for copy in copies):
+    if len(copies) != copies[0].of or not all(copy.receipts for copy in copies):
         return []
     if max(at for copy in copies for _, at in copy.receipts[:1]) > report_by - _HEEDED_S * (2 if run.lag_s else 1):
         return []

@@ -85,8 +85,6 @@ class Copy:
     answered_at: float = 0.0
     receipts: list[tuple[MessageState, float]] = field(default_factory=list[tuple[MessageState, float]])
     """Final ones that were acknowledged, and when."""
-    abroad: bool = False
-    """Whether a receipt of it came to another process before it was answered: nobody knows there what it is of."""
 
     @property
     def slowed(self) -> bool:
@@ -412,8 +410,6 @@ class Smsc:
             return
         link = self.dice.choice(links)
         delivery.times.append(asyncio.get_running_loop().time())
-        if delivery.of is not None and delivery.of.status is None:
-            delivery.of.abroad |= delivery.of.process is not link.process
         link.session.deliver(pdu.encode_body(delivery.message), delivery, 0.0)
         link.flush()
 

@@ -41,6 +41,12 @@ class Recorder:
         self.order.extend(f"{receipt.carrier_message_id}!" for receipt in receipts)
         await self._tell()
 
+    async def early(self, carrier: str, ids: Sequence[str]) -> list[Receipt]:
+        return []
+
+    async def forget_early(self, carrier: str, ids: Sequence[str]) -> None:
+        pass
+
     async def arrived(self, carrier: str, arrivals: Sequence[Arrival]) -> None:
         await self._enter()
         self.arrivals.extend(arrivals)

@@ -44,7 +44,12 @@ class Product:
         return [Refusal("no") if "refuse me" in given.text else None for given in submissions]
 
     async def unsubmitted(self, system_id: str, reports: Sequence[ReportOut]) -> None:
+        if self.failure is not None:
+            raise self.failure
         self.expiries += reports
+
+    async def accepted(self, system_id: str, messages: Sequence[UUID]) -> list[UUID]:
+        return [given.message_id for given in self.taken if given.message_id in messages]
 
     async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:
         return self.status_of_all if any(given.message_id == message_id for given in self.taken) else None

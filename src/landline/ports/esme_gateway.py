@@ -2,7 +2,7 @@
 service, `Customers` what the service asks of the server. An ESME is a customer's program that speaks SMPP.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, IntEnum
@@ -138,6 +138,11 @@ class Gateway(Protocol):
         """Have these receipts brought to that account, if it still is: of parts that were accepted of long texts
         whose missing parts never came (EXPIRED), or which were refused once they were whole. Durable when it returns.
         Raises `Unavailable`."""
+        ...
+
+    async def accepted(self, system_id: str, messages: Sequence[UUID]) -> Collection[UUID]:
+        """Those of `messages` that `submit` has accepted, though it may not have said so; none when there is no such
+        account any more. Raises `Unavailable`."""
         ...
 
     async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:

@@ -7,11 +7,13 @@ from uuid import UUID, uuid4
 
 import pytest
 import smpp34
+from tests.support.cluster import eventually
 from tests.support.esme import EsmeWorld
 from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE, until
 
 from landline.core.ids import time_ordered
+from landline.engines.smpp.listener import given_up
 from landline.ports.esme_gateway import CustomerSubmission, ReportWish
 from landline.protocols.smpp import pdu, status, texts
 from landline.protocols.smpp.commands import BindKind, Command, MessageState
@@ -268,6 +270,113 @@ async def test_a_text_is_reported_as_expired_though_its_customer_was_away_for_ho
     assert client.events == []
     for table in ("smpp_inbound_parts", "smpp_customer_texts"):
         assert await world.database.fetchval(f"SELECT count(*) FROM {table} WHERE NOT done") == 0
+
+
+async def nothing_is_given_up(world: EsmeWorld) -> None:
+    """Return when every text has been accepted, or given up and reported."""
+
+    async def nothing() -> bool:
+        tables = ("smpp_customer_texts WHERE NOT done", "smpp_customer_given_up")
+        return not any([await world.database.fetchval(f"SELECT count(*) FROM {table}") for table in tables])
+
+    await eventually(nothing)
+
+
+def submit(client: Client, part: texts.Part) -> None:
+    client.submit(part.short_message, esm_class=part.esm_class, registered_delivery=ALWAYS)
+
+
+def in_parts(words: str) -> list[texts.Part]:
+    return texts.write(words, LongStyle.UDH8, Alphabet.GSM, 7)
+
+
+async def test_a_text_that_was_accepted_is_not_given_up_though_nobody_noted_that_it_was(world: EsmeWorld) -> None:
+    process = await world.process()
+    password = await world.account(process)
+    client = await world.client(process, password)
+    told: list[str] = []
+    for part in in_parts("x" * 300):
+        submit(client, part)
+        told.append(await client.accepted())
+    client.pump.abort()
+    await until(lambda: process.listener.receivers("customer") == 0)
+    for table in ("smpp_inbound_parts", "smpp_customer_texts"):  # the process ended before it could
+        await world.database.execute(f"UPDATE {table} SET done = false")
+    await world.clock.advance(timedelta(hours=2))
+    await nothing_is_given_up(world)
+    assert await world.waiting() == 0
+    client = await world.client(process, password)
+    await world.end(process, await world.messages())
+    receipts = [await client.receipt() for _ in told]
+    assert {receipt.message_id: receipt.state for receipt in receipts} == dict.fromkeys(told, MessageState.DELIVERED)
+
+
+async def test_a_text_that_is_being_accepted_when_its_hour_ends_is_not_given_up(world: EsmeWorld) -> None:
+    process = await world.process()
+    password = await world.account(process)
+    client = await world.client(process, password)
+    first, last = in_parts("x" * 300)
+    submit(client, first)
+    told = [await client.accepted()]
+    await world.clock.advance(timedelta(minutes=59))
+    client = await world.client(process, password)
+    async with world.database.transaction() as connection:
+        await connection.execute("LOCK TABLE sms_messages IN EXCLUSIVE MODE")
+        submit(client, last)
+        whole = "SELECT count(*) FROM smpp_customer_texts WHERE whole_at > begun_at"
+        await eventually(lambda: world.database.fetchval(whole))
+        at = world.clock.now() + timedelta(minutes=5)
+        await given_up.sweep(world.database, process.esme, process.owner, ["customer"], at)
+    await nothing_is_given_up(world)
+    told.append(await client.accepted())
+    await world.end(process, await world.messages())
+    receipts = [await client.receipt() for _ in told]
+    assert {receipt.message_id: receipt.state for receipt in receipts} == dict.fromkeys(told, MessageState.DELIVERED)
+
+
+async def test_parts_whose_text_never_became_whole_are_reported_though_their_reference_is_used_again(
+    world: EsmeWorld,
+) -> None:
+    process = await world.process()
+    password = await world.account(process)
+    client = await world.client(process, password)
+    submit(client, in_parts("x" * 300)[0])
+    told = await client.accepted()
+    await world.clock.advance(timedelta(seconds=11))
+    for part in in_parts("y" * 300):
+        submit(client, part)
+        assert not (await client.accepted()).startswith(told[:-2])
+    assert len(await world.messages()) == 1
+    await world.clock.advance(timedelta(seconds=61))
+    receipt = await client.receipt()
+    assert (receipt.message_id, receipt.state) == (told, MessageState.EXPIRED)
+    await nothing_is_given_up(world)
+
+
+async def test_what_comes_while_a_text_is_reported_as_expired_is_another_text(world: EsmeWorld) -> None:
+    process = await world.process()
+    password = await world.account(process)
+    client = await world.client(process, password)
+    parts = in_parts("x" * 300)
+    submit(client, parts[0])
+    expired = await client.accepted()
+    async with world.database.transaction() as connection:
+        await connection.execute("LOCK TABLE sms_esme_out IN EXCLUSIVE MODE")
+        at = world.clock.now() + timedelta(hours=1)
+        sweeping = given_up.sweep(world.database, process.esme, process.owner, ["customer"], at)
+        later = asyncio.create_task(sweeping)
+        await eventually(lambda: world.database.fetchval("SELECT count(*) FROM smpp_customer_given_up"))
+        told: list[str] = []
+        for part in parts:
+            submit(client, part)
+            told.append(await client.accepted())
+    await later
+    await nothing_is_given_up(world)
+    receipt = await client.receipt()
+    assert (receipt.message_id, receipt.state) == (expired, MessageState.EXPIRED)
+    await world.end(process, await world.messages())
+    receipts = [await client.receipt() for _ in told]
+    assert {receipt.message_id: receipt.state for receipt in receipts} == dict.fromkeys(told, MessageState.DELIVERED)
 
 
 async def test_whose_a_message_is_is_known_until_it_has_ended(world: EsmeWorld) -> None:

@@ -12,6 +12,7 @@ from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import SmppConfig
 from landline.ports.sms_carrier import CrashPolicy
 from landline.protocols.smpp import status
+from landline.protocols.smpp.commands import MessageState
 from landline.services.sms.service import Options, To
 from landline.testing.smsc import ReceiptTime, Rule, Smsc
 
@@ -163,6 +164,36 @@ async def test_a_congested_smsc_gets_each_message_once(
     await world.clock.advance(timedelta(minutes=2))
     assert world.smsc.counts.submits == parts
     assert await world.database.fetchval("SELECT count(*) FROM sms_parked_receipts") == 0
+    await gateway.crash()
+    await carrier.close()
+
+
+@pytest.mark.parametrize(("fails", "end"), [(False, (8, 2000, 2)), (True, (9, 4006, 1))], ids=["delivered", "failed"])
+async def test_receipts_of_parts_wait_for_answers_that_come_too_late(
+    world: World, dsn: str, fails: bool, end: tuple[int, int, int]
+) -> None:
+    """By then the response timer has ended, and what the receipts were of was unknown as they came."""
+    world.smsc = Smsc({"landline": "secret"}, clock=world.clock)
+    await world.smsc.start()
+    await world.network.start(world.smsc.port)
+    config = SmppConfig("smpp", "127.0.0.1", world.network.port, "landline", "secret", response_s=10)
+    carrier = SmppCarrier(config, world.database, world.clock)
+    gateway = await Gateway(dsn, world.database, world.clock, carrier).start()
+    world.smsc.conduct.response_delay_s = 12
+    world.smsc.conduct.receipts = ReceiptTime.BEFORE
+    if fails:
+        world.smsc.conduct.rules = [Rule(state=MessageState.UNDELIVERABLE, every=2, response_delay_s=12)]
+    await gateway.sms.send(await gateway.own(), OURS, [To(PHONE)], LONG, Options(report_wanted=True))
+    await world.smsc.until(lambda: world.smsc.counts.submits == 2)
+    await world.clock.advance(timedelta(seconds=11))
+    await world.smsc.until(lambda: world.smsc.counts.delivered == 2)
+    await world.clock.advance(timedelta(seconds=2))
+    await eventually(lambda: _message(world, "state >= 8"))
+    row = await world.database.fetchrow("SELECT state, code, segments_delivered FROM sms_messages")
+    assert row is not None
+    assert (row["state"], row["code"], row["segments_delivered"]) == end
+    assert await world.database.fetchval("SELECT count(*) FROM sms_parked_receipts") == 0
+    assert world.smsc.counts.submits == 2
     await gateway.crash()
     await carrier.close()
 

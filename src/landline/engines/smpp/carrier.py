@@ -12,6 +12,7 @@ import structlog
 from landline.core.errors import Unavailable
 from landline.engines.smpp.binds import Binds
 from landline.engines.smpp.config import MessageIds, SmppConfig
+from landline.engines.smpp.early import fold_early
 from landline.engines.smpp.inbox import LANES, Inbox, Known, Sleep
 from landline.engines.smpp.link import Link
 from landline.engines.smpp.outbox import Answer, Outbox
@@ -374,6 +375,8 @@ class SmppCarrier:
         while long:
             try:
                 await self._records.remember_sent(long, self._clock.now())
+                parts = [part for ids in long for part in ids]
+                await fold_early(self.name, events, self._records, parts)
                 break
             except Unavailable as error:
                 await self._sleep(self._answering, error.retry_after_s)

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from landline.core.errors import Unavailable
 from landline.engines.smpp.config import MessageIds, SmppConfig
+from landline.engines.smpp.early import fold_early
 from landline.engines.smpp.encoding import number_of
 from landline.engines.smpp.pump import Pump
 from landline.engines.smpp.records import REPEAT, Records, Whole, fingerprint
@@ -309,11 +310,18 @@ class Inbox:
     async def _report(self, carrier: str, events: CarrierEvents, items: list[_Item]) -> None:
         ours = [item.receipt for item in items if item.receipt is not None]
         single = [receipt for receipt in ours if self._known.get(receipt.carrier_message_id) is False]
+        strange: list[str] = []
         if len(single) < len(ours):
             others = [receipt for receipt in ours if self._known.get(receipt.carrier_message_id) is not False]
             single += await self._records.fold(others)
+            strange = [each.carrier_message_id for each in others if each.carrier_message_id not in self._known]
         if single:
             await events.reported(carrier, single)
+        if strange:
+            # After that: either we see now that they are parts of long messages, or whoever tells of those finds them.
+            parts = await self._records.sent_parts(strange)
+            if parts:
+                await fold_early(carrier, events, self._records, parts)
 
     async def _arrive(self, carrier: str, events: CarrierEvents, items: list[_Item], now: float) -> None:
         at = datetime.fromtimestamp(now, UTC)

@@ -48,27 +48,31 @@ class Records:
 
     async def keep_parts(self, parts: Sequence[TextPart], now: datetime) -> list[Whole]:
         """Store `parts`; the texts among theirs that are whole now, again each time until `finish` is told of them."""
-        columns = [*_group_columns([part.key for part in parts]), *_part_columns(parts)]
         async with self._database.connection() as connection:
-            # A reference used again: other octets in the same place of a text that is done begin a new text.
-            await connection.execute(
-                "DELETE FROM smpp_inbound_parts p USING smpp_inbound_parts o,"
-                f" {_NEW_PARTS} WHERE o.carrier = $1 AND p.carrier = $1 AND o.done AND {_MATCH}"
-                f" AND {_MATCH.replace('p.', 'o.')} AND o.sequence = n.sequence AND o.octets <> n.octets",
-                self._carrier,
-                *columns,
-            )
-            await connection.execute(
-                "INSERT INTO smpp_inbound_parts (carrier, sender, recipient, reference, total, wide, sequence,"
-                f" data_coding, octets, at) SELECT DISTINCT ON ({', '.join(f'n.{c}' for c in _GROUP)}, n.sequence)"
-                f" $1, n.*, $10::timestamptz FROM {_NEW_PARTS} ON CONFLICT DO NOTHING",
-                self._carrier,
-                *columns,
-                now,
-            )
-            # Its own statement, after the commit of the first: of two processes that store a text's last parts at the
-            # same time at least one sees all of them.
-            return await self._wholes(connection, list(dict.fromkeys(part.key for part in parts)))
+            return await self.keep_parts_by(connection, parts, now)
+
+    async def keep_parts_by(self, connection: Connection, parts: Sequence[TextPart], now: datetime) -> list[Whole]:
+        """As `keep_parts`. In a transaction whoever else stores parts of the same texts is to wait for its end."""
+        columns = [*_group_columns([part.key for part in parts]), *_part_columns(parts)]
+        # A reference used again: other octets in the same place of a text that is done begin a new text.
+        await connection.execute(
+            "DELETE FROM smpp_inbound_parts p USING smpp_inbound_parts o,"
+            f" {_NEW_PARTS} WHERE o.carrier = $1 AND p.carrier = $1 AND o.done AND {_MATCH}"
+            f" AND {_MATCH.replace('p.', 'o.')} AND o.sequence = n.sequence AND o.octets <> n.octets",
+            self._carrier,
+            *columns,
+        )
+        await connection.execute(
+            "INSERT INTO smpp_inbound_parts (carrier, sender, recipient, reference, total, wide, sequence,"
+            f" data_coding, octets, at) SELECT DISTINCT ON ({', '.join(f'n.{c}' for c in _GROUP)}, n.sequence)"
+            f" $1, n.*, $10::timestamptz FROM {_NEW_PARTS} ON CONFLICT DO NOTHING",
+            self._carrier,
+            *columns,
+            now,
+        )
+        # Its own statement, after the commit of the one before, or after that of who stored parts before us: of two
+        # processes that store a text's last parts at the same time at least one sees all of them.
+        return await self._wholes(connection, list(dict.fromkeys(part.key for part in parts)))
 
     async def interrupted(self, parts: Sequence[TextPart]) -> list[Whole]:
         """Texts that are not whole and never will be: one of `parts` has other octets than theirs in the same place, so
@@ -98,12 +102,7 @@ class Records:
     async def overdue(self, now: datetime, patience: timedelta) -> list[Whole]:
         """Texts whose missing parts are waited for no more; what is kept no longer is deleted on the way."""
         async with self._database.connection() as connection:
-            for sql, until in (
-                ("DELETE FROM smpp_inbound_parts WHERE carrier = $1 AND done AND at < $2", now - KEPT),
-                ("DELETE FROM smpp_arrivals WHERE carrier = $1 AND at < $2", now - KEPT),
-                ("DELETE FROM smpp_sent_parts WHERE carrier = $1 AND sent_at < $2", now - SENT_KEPT),
-            ):
-                await connection.execute(sql, self._carrier, until)
+            await self.forget_old(connection, now)
             rows = await connection.fetch(
                 f"SELECT {', '.join(_GROUP)} FROM smpp_inbound_parts WHERE carrier = $1 AND NOT done"
                 f" GROUP BY {', '.join(_GROUP)} HAVING min(at) <= $2 LIMIT 100",
@@ -111,6 +110,15 @@ class Records:
                 now - patience,
             )
             return await self._wholes(connection, [_group_of(row) for row in rows], missing=True)
+
+    async def forget_old(self, connection: Connection, now: datetime) -> None:
+        """Delete what is kept no longer."""
+        for sql, until in (
+            ("DELETE FROM smpp_inbound_parts WHERE carrier = $1 AND done AND at < $2", now - KEPT),
+            ("DELETE FROM smpp_arrivals WHERE carrier = $1 AND at < $2", now - KEPT),
+            ("DELETE FROM smpp_sent_parts WHERE carrier = $1 AND sent_at < $2", now - SENT_KEPT),
+        ):
+            await connection.execute(sql, self._carrier, until)
 
     async def _wholes(self, connection: Connection, keys: list[GroupKey], *, missing: bool = False) -> list[Whole]:
         if not keys:

@@ -4,7 +4,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -140,6 +140,14 @@ class Esme:
         async with self._database.transaction() as connection:
             woken = await self._out.unsubmitted(connection, account.resource, account.system_id, reports)
         self._out.committed(woken)
+
+    async def accepted(self, system_id: str, messages: Sequence[UUID]) -> Collection[UUID]:
+        """See `ports.esme_gateway.Gateway`."""
+        account = await self._accounts.find(system_id)
+        if account is None:
+            return ()
+        async with self._database.connection() as connection:
+            return await records.accepted(connection, account.resource, messages)
 
     async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:
         """See `ports.esme_gateway.Gateway`."""

@@ -99,6 +99,16 @@ class News:
         endings = [(receipt.carrier_message_id, records_receipts.ending(receipt)) for receipt in receipts]
         await self._group.submit(_News(carrier=carrier, endings=endings))
 
+    async def early(self, carrier: str, ids: Sequence[str]) -> list[Receipt]:
+        """See `ports.sms_carrier.CarrierEvents`."""
+        async with self._database.connection() as connection:
+            return await records_receipts.early(connection, carrier, ids, self._clock.now())
+
+    async def forget_early(self, carrier: str, ids: Sequence[str]) -> None:
+        """See `ports.sms_carrier.CarrierEvents`."""
+        async with self._database.connection() as connection:
+            await records_receipts.forget_early(connection, carrier, ids)
+
     async def arrived(self, carrier: str, arrivals: Sequence[Arrival]) -> None:
         """The carrier brought texts from phones."""
         self._counts.received += await self._inbound.receive(carrier, arrivals)

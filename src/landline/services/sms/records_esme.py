@@ -140,6 +140,14 @@ async def forget(connection: Connection, resource: ResourceId, messages: Sequenc
     )
 
 
+async def accepted(connection: Connection, resource: ResourceId, messages: Sequence[UUID]) -> frozenset[UUID]:
+    """Those of `messages` that there are."""
+    rows = await connection.fetch(
+        "SELECT message_id FROM sms_messages WHERE resource_id = $1 AND message_id = ANY($2)", resource, messages
+    )
+    return frozenset(row["message_id"] for row in rows)
+
+
 async def status(connection: Connection, resource: ResourceId, system_id: str, message_id: UUID) -> Record | None:
     """State, code and end of the account's message, and whether it was `canceled`; None when it has none such."""
     return await connection.fetchrow(

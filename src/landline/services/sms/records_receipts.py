@@ -145,6 +145,34 @@ async def failed_elsewhere(
     )
 
 
+async def early(connection: Connection, carrier: str, ids: Sequence[str], now: datetime) -> list[Receipt]:
+    """The parked receipts with these ids of the carrier's."""
+    rows = await connection.fetch(
+        "SELECT * FROM sms_parked_receipts WHERE carrier = $1 AND carrier_message_id = ANY($2) AND parked_at > $3"
+        " ORDER BY parked_at, carrier_message_id",
+        carrier,
+        ids,
+        now - PARKED_FOR,
+    )
+    return [
+        Receipt(
+            row["carrier_message_id"],
+            row["state"] == State.DELIVERED,
+            row["code"],
+            row["at"],
+            row["segments_delivered"],
+        )
+        for row in rows
+    ]
+
+
+async def forget_early(connection: Connection, carrier: str, ids: Sequence[str]) -> None:
+    """Delete the parked receipts with these ids of the carrier's."""
+    await connection.execute(
+        "DELETE FROM sms_parked_receipts WHERE carrier = $1 AND carrier_message_id = ANY($2)", carrier, ids
+    )
+
+
 _LATEST = """
 SELECT p.ctid FROM (
     SELECT ctid, carrier, carrier_message_id, parked_at FROM sms_parked_receipts

@@ -136,10 +136,11 @@ class Worker:
             self._suspicious.difference_update(forgotten)
 
     async def _give_up_overdue(self) -> None:
-        """Fail what a carrier took and never answered, although its port promises an answer."""
+        """Fail what a carrier has not answered when its report should have been there: it paces its sending, perhaps,
+        and reports of that resource are waited for a minute."""
         overdue = self._handover.overdue(self._clock.now())
         if overdue:
-            log.error("sms.never_answered", messages=len(overdue))
+            log.warning("sms.not_answered_in_time", messages=len(overdue))
             await self._news.give_up(
                 [(message.resource, message.submission.key, details.NO_REPORT) for message in overdue]
             )

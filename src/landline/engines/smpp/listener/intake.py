@@ -15,9 +15,9 @@ from landline.engines.smpp.listener import refusals
 from landline.engines.smpp.listener.texts import Begun, Texts
 from landline.engines.smpp.records import Whole
 from landline.ports.clock import Clock
-from landline.ports.esme_gateway import Account, Cancellation, CustomerSubmission, Gateway, ReportOut, ReportWish
+from landline.ports.esme_gateway import Account, Cancellation, CustomerSubmission, Gateway, ReportWish
 from landline.protocols.smpp import status, texts, times
-from landline.protocols.smpp.commands import MessageState, Ton
+from landline.protocols.smpp.commands import Ton
 from landline.protocols.smpp.joiner import GroupKey, TextPart, part_of
 from landline.protocols.smpp.pdu import CancelSm, ShortMessage
 from landline.protocols.smpp.texts import Alphabet
@@ -73,6 +73,10 @@ class Desk(Protocol):
         ...
 
     def texts(self, account: Account) -> Texts: ...
+
+    async def report_given_up(self, account: Account) -> None:
+        """Have the receipts written of the account's long texts that came to nothing, now if that can be."""
+        ...
 
 
 def part_id(message_id: UUID, part: int) -> str:
@@ -237,20 +241,16 @@ async def _settle(
     """Be done with joined texts. One refused for now stays, so that its last part may be submitted again; of one that
     was refused for good, the parts accepted before these `last` are reported."""
     texts_of = desk.texts(account)
-    await texts_of.finish([key for key, begun in finished if begun.message_id not in refused])
+    await texts_of.finish([(key, begun.message_id) for key, begun in finished if begun.message_id not in refused])
     for_good = {message_id for message_id, error in refused.items() if not isinstance(error, Unavailable | TooMany)}
-    failed = [(key, begun) for key, begun in finished if begun.message_id in for_good]
-    now = desk.clock.now()
-    reports = [_failure(key, begun, {part.sequence for part in last if part.key == key}, now) for key, begun in failed]
-    await desk.gateway.unsubmitted(account.system_id, [report for report in reports if report is not None])
-    await texts_of.forget([key for key, _ in failed])
-
-
-def _failure(key: GroupKey, begun: Begun, answered: set[int], now: datetime) -> ReportOut | None:
-    accepted = tuple(part for part in begun.parts if part not in answered)
-    if not accepted or begun.wish not in (ReportWish.ALWAYS, ReportWish.ON_FAILURE):
-        return None
-    return ReportOut(begun.message_id, key.sender, key.recipient, MessageState.UNDELIVERABLE, now, now, accepted)
+    failed = [
+        (key, begun.message_id, [part.sequence for part in last if part.key == key])
+        for key, begun in finished
+        if begun.message_id in for_good
+    ]
+    if failed:
+        await texts_of.refuse(failed, desk.clock.now())
+        await desk.report_given_up(account)
 
 
 async def _keep(

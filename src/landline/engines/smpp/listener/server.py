@@ -14,10 +14,11 @@ import structlog
 from landline.core.errors import Unavailable
 from landline.edge.handshake import Handshake
 from landline.engines.smpp.listener import deliveries as outgoing
+from landline.engines.smpp.listener import given_up
 from landline.engines.smpp.listener.connection import Connection, Handed
 from landline.engines.smpp.listener.customer import Customer
 from landline.engines.smpp.listener.shares import Alone, Shares
-from landline.engines.smpp.listener.texts import Texts, give_up, old_ones
+from landline.engines.smpp.listener.texts import Texts
 from landline.ports.clock import Alarm, Clock
 from landline.ports.esme_gateway import Account, Delivered, Gateway, ReportOut, TextOut
 from landline.protocols.smpp import status
@@ -361,6 +362,10 @@ class SmppListener:
         """See `intake.Desk`."""
         return Texts(self._database, account.system_id, self._owner, account.alphabet)
 
+    async def report_given_up(self, account: Account) -> None:
+        """See `intake.Desk`."""
+        await given_up.report(self._database, self.gateway, account.system_id, self.clock.now())
+
     def changed(self, connection: Connection) -> None:
         """See `connection.Owner`."""
         self._stirred.set()
@@ -457,15 +462,11 @@ class SmppListener:
             alarm.close()
 
     async def _sweep(self, now: float) -> float:
-        """Give up texts whose missing parts never came, also of customers who have gone; when to do so again."""
+        """When to do so again."""
         if now >= self._sweep_at:
             self._sweep_at = now + _SWEEP_S
             at = datetime.fromtimestamp(now, UTC)
-            try:
-                for system_id in sorted({*self._customers, *await old_ones(self._database, at)}):
-                    await give_up(self._database, self.gateway, self._owner, system_id, at)
-            except Unavailable as error:
-                log.warning("smpp.sweep_put_off", reason=error.message)
+            await given_up.sweep(self._database, self.gateway, self._owner, self._customers, at)
         return self._sweep_at
 
 

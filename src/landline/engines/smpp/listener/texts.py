@@ -1,5 +1,5 @@
 """Long texts that come in parts: each is one message with one id, whichever binds, processes and restarts lie between
-its parts. The parts themselves are kept by the engine's `records`.
+its parts. The parts themselves are kept by the engine's `records`; of a text that is not accepted `given_up` tells.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,65 +7,97 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import structlog
-
 from landline.engines.smpp.records import Records, Whole
-from landline.ports.esme_gateway import Gateway, ReportOut, ReportWish
+from landline.ports.esme_gateway import ReportWish
 from landline.protocols.smpp.commands import MessageState
 from landline.protocols.smpp.joiner import GroupKey, TextPart
 from landline.protocols.smpp.texts import Alphabet
 from landline.store.database import Connection, Database, Record
 
-log = structlog.get_logger()
-
 PATIENCE = timedelta(hours=1)
 """How long the missing parts of a text are waited for."""
 _KEPT = timedelta(hours=2)
 _ON_ITS_WAY = timedelta(seconds=10)
+_BEING_ACCEPTED = timedelta(minutes=10)
+"""How long a text that is whole may be on its way into the messages, whatever the database does."""
+_AT_ONCE = 1000
 
 _GROUP = ("sender", "recipient", "reference", "total", "wide")
 _COLUMNS = ", ".join(_GROUP)
 _ARRAYS = "$2::text[], $3::text[], $4::int[], $5::smallint[], $6::boolean[]"
+_OF_KEYS = f"unnest({_ARRAYS}) AS n ({_COLUMNS}) WHERE t.system_id = $1 AND " + " AND ".join(
+    f"t.{column} = n.{column}" for column in _GROUP
+)
+_OF_IDS = f"unnest({_ARRAYS}, $7::uuid[]) AS n ({_COLUMNS}, message_id) WHERE t.system_id = $1 AND " + " AND ".join(
+    f"t.{column} = n.{column}" for column in (*_GROUP, "message_id")
+)
+_OF_OLD = "t.system_id = o.system_id AND " + " AND ".join(f"t.{column} = o.{column}" for column in _GROUP)
+_PARTS_OF = "p.carrier = {carrier} AND " + " AND ".join(f"p.{column} = {{text}}.{column}" for column in _GROUP)
+_NOTE = (
+    "INSERT INTO smpp_customer_given_up"
+    " (system_id, message_id, sender, recipient, state, begun_at, done_at, due_at, parts)"
+)
+_AS_EXPIRED = f"{_NOTE} SELECT system_id, message_id, sender, recipient, {int(MessageState.EXPIRED)}, begun_at"
+_WANTS_FAILURE = f"wish IN ({int(ReportWish.ALWAYS)}, {int(ReportWish.ON_FAILURE)})"
 
+# One order for all who take rows of several texts, so that they never wait for each other in a ring.
+_TAKE = f"SELECT FROM smpp_customer_texts t, {_OF_KEYS} ORDER BY {', '.join(f't.{c}' for c in _GROUP)} FOR UPDATE OF t"
 _RENEW = (
-    "WITH renewed AS ("
-    "UPDATE smpp_customer_texts t SET message_id = n.message_id, begun_at = $10, done = false, wish = 0, parts = '{}'"
-    f" FROM unnest({_ARRAYS}, $7::smallint[], $8::bytea[], $9::uuid[])"
-    f" AS n ({_COLUMNS}, sequence, octets, message_id)"
-    f" LEFT JOIN smpp_inbound_parts p ON p.carrier = $11 AND p.sequence = n.sequence AND "
-    + " AND ".join(f"p.{column} = n.{column}" for column in _GROUP)
-    + " WHERE t.system_id = $1 AND CASE WHEN p.octets IS NULL THEN t.done"
-    " ELSE p.octets <> n.octets AND (t.done OR t.begun_at <= $12) END AND "
+    f"WITH old AS (SELECT t.*, n.message_id AS new_id FROM smpp_customer_texts t"
+    f" JOIN unnest({_ARRAYS}, $7::smallint[], $8::bytea[], $9::uuid[])"
+    f" AS n ({_COLUMNS}, sequence, octets, message_id) ON "
     + " AND ".join(f"t.{column} = n.{column}" for column in _GROUP)
-    + f" RETURNING {', '.join(f't.{column}' for column in _GROUP)})"
-    " DELETE FROM smpp_inbound_parts p USING renewed r WHERE p.carrier = $11 AND "
-    + " AND ".join(f"p.{column} = r.{column}" for column in _GROUP)
+    + f" LEFT JOIN smpp_inbound_parts p ON p.sequence = n.sequence AND {_PARTS_OF.format(carrier='$11', text='n')}"
+    " WHERE t.system_id = $1 AND CASE WHEN p.octets IS NULL THEN t.done"
+    " ELSE p.octets <> n.octets AND (t.done OR t.begun_at <= $12) END),"
+    f" told AS ({_AS_EXPIRED}, $10, coalesce(whole_at + $13::interval, $10), parts"
+    f" FROM old WHERE NOT done AND {_WANTS_FAILURE}"
+    " ON CONFLICT DO NOTHING),"
+    " renewed AS (UPDATE smpp_customer_texts t SET message_id = o.new_id, begun_at = $10, done = false, wish = 0,"
+    f" parts = '{{}}', whole_at = NULL FROM old o WHERE {_OF_OLD})"
+    f" DELETE FROM smpp_inbound_parts p USING old o WHERE {_PARTS_OF.format(carrier='$11', text='o')}"
 )
 _BEGIN = (
     f"INSERT INTO smpp_customer_texts AS t (system_id, {_COLUMNS}, message_id, begun_at, wish, parts)"
     f" SELECT $1, {_COLUMNS}, message_id, $10, wish, string_to_array(parts, ',')::smallint[]"
     f" FROM unnest({_ARRAYS}, $7::uuid[], $8::smallint[], $9::text[]) AS n ({_COLUMNS}, message_id, wish, parts)"
+    f" ORDER BY {_COLUMNS}"
     f" ON CONFLICT (system_id, {_COLUMNS}) DO UPDATE SET parts = t.parts || excluded.parts,"
     " wish = CASE WHEN excluded.wish IN (0, t.wish) THEN t.wish WHEN t.wish = 0 THEN excluded.wish"
     f" ELSE {int(ReportWish.ALWAYS)} END RETURNING {_COLUMNS}, message_id, wish, parts"
 )
-_OF_KEYS = f"unnest({_ARRAYS}) AS n ({_COLUMNS}) WHERE t.system_id = $1 AND " + " AND ".join(
-    f"t.{column} = n.{column}" for column in _GROUP
+_WHOLE = f"UPDATE smpp_customer_texts t SET whole_at = $7 FROM {_OF_KEYS} RETURNING t.*"
+_FINISH = (
+    f"WITH finished AS (UPDATE smpp_customer_texts t SET done = true FROM {_OF_IDS} RETURNING t.*)"
+    f" UPDATE smpp_inbound_parts p SET done = true FROM finished f WHERE {_PARTS_OF.format(carrier='$8', text='f')}"
 )
-_BEGUN = f"SELECT t.* FROM smpp_customer_texts t, {_OF_KEYS}"
-_FINISH = f"UPDATE smpp_customer_texts t SET done = true FROM {_OF_KEYS}"
-_FORGET = (
-    f"WITH forgotten AS (DELETE FROM smpp_customer_texts t USING {_OF_KEYS} RETURNING t.*)"
-    " DELETE FROM smpp_inbound_parts p USING forgotten f WHERE p.carrier = $7 AND "
-    + " AND ".join(f"p.{column} = f.{column}" for column in _GROUP)
+_REFUSE = (
+    f"WITH refused AS (DELETE FROM smpp_customer_texts t USING {_OF_IDS} RETURNING t.*),"
+    f" told AS ({_NOTE} SELECT r.system_id, r.message_id, r.sender, r.recipient, {int(MessageState.UNDELIVERABLE)},"
+    " r.begun_at, $9, $9,"
+    " array(SELECT unnest(r.parts) EXCEPT SELECT unnest(string_to_array(a.parts, ',')::smallint[]))"
+    " FROM refused r JOIN unnest($7::uuid[], $10::text[]) AS a (message_id, parts) ON a.message_id = r.message_id"
+    f" WHERE r.{_WANTS_FAILURE} ON CONFLICT DO NOTHING)"
+    f" DELETE FROM smpp_inbound_parts p USING refused r WHERE {_PARTS_OF.format(carrier='$8', text='r')}"
+)
+_OVERDUE = (
+    "SELECT * FROM smpp_customer_texts WHERE system_id = $1 AND begun_at <= $2 AND NOT done"
+    f" AND coalesce(whole_at <= $3, true) ORDER BY {_COLUMNS} LIMIT {_AT_ONCE} FOR UPDATE"
+)
+_GIVE_UP = (
+    f"WITH old AS (DELETE FROM smpp_customer_texts t USING {_OF_IDS} RETURNING t.*),"
+    f" told AS ({_AS_EXPIRED}, $9, $9, parts FROM old WHERE {_WANTS_FAILURE} ON CONFLICT DO NOTHING)"
+    f" DELETE FROM smpp_inbound_parts p USING old o WHERE {_PARTS_OF.format(carrier='$8', text='o')}"
 )
 _FORGET_OLD = (
     "DELETE FROM smpp_customer_texts t WHERE t.system_id = $1 AND t.begun_at < $2 AND NOT EXISTS ("
-    "SELECT FROM smpp_inbound_parts p WHERE p.carrier = $3 AND NOT p.done AND "
-    + " AND ".join(f"p.{column} = t.{column}" for column in _GROUP)
-    + ")"
+    f"SELECT FROM smpp_inbound_parts p WHERE NOT p.done AND {_PARTS_OF.format(carrier='$3', text='t')})"
 )
-_LOCK = 0x74657874  # "text": the first half of an advisory lock, whose second is of the system id
+# Parts without a text: versions before 0034 left such behind.
+_FORGET_LONELY = (
+    "DELETE FROM smpp_inbound_parts p WHERE p.carrier = $3 AND p.at < $2 AND NOT p.done AND NOT EXISTS ("
+    f"SELECT FROM smpp_customer_texts t WHERE t.system_id = $1 AND {_PARTS_OF.format(carrier='$3', text='t')})"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +129,23 @@ class Texts:
     ) -> tuple[dict[GroupKey, Begun], list[Whole]]:
         """Store `parts`: what each text of theirs is, and which texts are whole now, again each time until `finish` is
         told of them. `new_id` is what a text becomes that is new."""
-        begun = await self._begin(parts, new_id, now)
-        whole = await self._records.keep_parts([part for part, _ in parts], now)
-        if whole:  # what is asked of parts that came to others meanwhile was stored before them
-            begun |= await self._begun([text.joined.key for text in whole])
+        # One transaction: nobody gives up a text between its row and its parts, or before it is known to be whole.
+        async with self._database.transaction() as connection:
+            await connection.execute(_TAKE, self._system_id, *_columns(part.key for part, _ in parts))
+            begun = await self._begin(connection, parts, new_id, now)
+            whole = await self._records.keep_parts_by(connection, [part for part, _ in parts], now)
+            if whole:
+                keys = _columns(text.joined.key for text in whole)
+                rows = await connection.fetch(_WHOLE, self._system_id, *keys, now)
+                begun |= {_key(row): _read(row) for row in rows}
         return begun, whole
 
     async def _begin(
-        self, parts: Sequence[tuple[TextPart, ReportWish]], new_id: Mapping[GroupKey, UUID], now: datetime
+        self,
+        connection: Connection,
+        parts: Sequence[tuple[TextPart, ReportWish]],
+        new_id: Mapping[GroupKey, UUID],
+        now: datetime,
     ) -> dict[GroupKey, Begun]:
         wished: dict[GroupKey, _Wished] = {}
         for part, wish in parts:
@@ -113,108 +154,69 @@ class Texts:
                 mixed = of_text.wish not in (ReportWish.NEVER, wish)
                 of_text.wish = ReportWish.ALWAYS if mixed else wish
                 of_text.parts.append(part.sequence)
-        async with self._database.connection() as connection:
-            # A reference used again: other octets in the same place begin a new text, if the other text is done or its
-            # parts are not on their way at this moment (two binds may bring them at once); and so does what a text that
-            # is done has no place for, because its parts are kept no longer or it was given up without them.
-            await connection.execute(
-                _RENEW,
-                self._system_id,
-                *_columns(part.key for part, _ in parts),
-                [part.sequence for part, _ in parts],
-                [part.octets for part, _ in parts],
-                [new_id[part.key] for part, _ in parts],
-                now,
-                self._carrier,
-                now - _ON_ITS_WAY,
-            )
-            rows = await connection.fetch(
-                _BEGIN,
-                self._system_id,
-                *_columns(wished),
-                [new_id[key] for key in wished],
-                [of_text.wish for of_text in wished.values()],
-                [",".join(map(str, of_text.parts)) for of_text in wished.values()],
-                now,
-            )
+        # A reference used again: other octets in the same place begin a new text, if the other text is done or its
+        # parts are not on their way at this moment (two binds may bring them at once); and so does what a text that
+        # is done has no place for, because its parts are kept no longer or it was given up without them.
+        await connection.execute(
+            _RENEW,
+            self._system_id,
+            *_columns(part.key for part, _ in parts),
+            [part.sequence for part, _ in parts],
+            [part.octets for part, _ in parts],
+            [new_id[part.key] for part, _ in parts],
+            now,
+            self._carrier,
+            now - _ON_ITS_WAY,
+            _BEING_ACCEPTED,
+        )
+        rows = await connection.fetch(
+            _BEGIN,
+            self._system_id,
+            *_columns(wished),
+            [new_id[key] for key in wished],
+            [of_text.wish for of_text in wished.values()],
+            [",".join(map(str, of_text.parts)) for of_text in wished.values()],
+            now,
+        )
         return {_key(row): _read(row) for row in rows}
 
-    async def _begun(self, keys: Sequence[GroupKey]) -> dict[GroupKey, Begun]:
-        rows = await self._database.fetch(_BEGUN, self._system_id, *_columns(keys))
-        return {_key(row): _read(row) for row in rows}
+    async def finish(self, texts: Sequence[tuple[GroupKey, UUID]]) -> None:
+        """These texts were accepted, as those messages."""
+        if texts:
+            await self._database.execute(_FINISH, *self._these(texts))
 
-    async def finish(self, keys: Sequence[GroupKey]) -> None:
-        """The texts of `keys` were accepted."""
-        if keys:
-            await self._records.finish(keys)
-            await self._database.execute(_FINISH, self._system_id, *_columns(keys))
+    async def refuse(self, texts: Sequence[tuple[GroupKey, UUID, Sequence[int]]], now: datetime) -> None:
+        """These texts, which would have been those messages, were refused for good: what comes next by their references
+        is new, and the parts that were accepted, all but those given, are to be reported."""
+        if texts:
+            answered = [",".join(map(str, parts)) for _, _, parts in texts]
+            await self._database.execute(_REFUSE, *self._these([(key, id_) for key, id_, _ in texts]), now, answered)
 
-    async def forget(self, keys: Sequence[GroupKey]) -> None:
-        """The texts of `keys` were refused for good: what comes next by their references is new."""
-        if keys:
-            async with self._database.connection() as connection:
-                await self.forget_by(connection, keys)
-
-    async def forget_by(self, connection: Connection, keys: Sequence[GroupKey]) -> None:
-        """As `forget`, in the transaction of `connection`: what comes next waits for its end."""
-        await connection.execute(_FORGET, self._system_id, *_columns(keys), self._carrier)
-
-    async def give_up_alone(self, connection: Connection) -> bool:
-        """Whether no other process gives up this account's texts before the transaction of `connection` has ended."""
-        return await connection.fetchval("SELECT pg_try_advisory_xact_lock($1, hashtext($2))", _LOCK, self._system_id)
-
-    async def overdue(self, now: datetime) -> list[tuple[GroupKey, ReportOut | None]]:
-        """Texts whose missing parts are waited for no more, again each time until `forget` is told of them, and the
-        receipts of the parts that came. What is kept no longer is deleted on the way."""
-        given_up = [whole.joined.key for whole in await self._records.overdue(now, PATIENCE)]
+    async def give_up(self, now: datetime) -> int:
+        """Give up the texts whose missing parts are waited for no more, and those that are whole but were never
+        accepted; how many. What is kept no longer is deleted on the way."""
+        count = 0
+        while True:
+            async with self._database.transaction() as connection:
+                rows = await connection.fetch(_OVERDUE, self._system_id, now - PATIENCE, now - _BEING_ACCEPTED)
+                texts = [(_key(row), row["message_id"]) for row in rows]
+                if texts:  # whoever submits their parts again meanwhile waits, and begins new ones
+                    await connection.execute(_GIVE_UP, *self._these(texts), now)
+            count += len(texts)
+            if len(texts) < _AT_ONCE:
+                break
         async with self._database.connection() as connection:
-            await connection.execute(_FORGET_OLD, self._system_id, now - _KEPT, self._carrier)
-            rows = await connection.fetch(_BEGUN, self._system_id, *_columns(given_up)) if given_up else []
-        reports = {_key(row): _expired(row, now) for row in rows}
-        return [(key, reports.get(key)) for key in given_up]
+            await self._records.forget_old(connection, now)
+            for sql in (_FORGET_OLD, _FORGET_LONELY):
+                await connection.execute(sql, self._system_id, now - _KEPT, self._carrier)
+        return count
 
-
-async def old_ones(database: Database, now: datetime) -> list[str]:
-    """The system ids that began texts so long ago that those are to be given up, if they are not whole, or forgotten:
-    whoever is bound. Raises `Unavailable`."""
-    rows = await database.fetch(
-        "SELECT DISTINCT system_id FROM smpp_customer_texts WHERE begun_at <= $1 ORDER BY 1", now - PATIENCE
-    )
-    return [row["system_id"] for row in rows]
-
-
-async def give_up(database: Database, gateway: Gateway, owner: UUID, system_id: str, now: datetime) -> None:
-    """Have an account's texts reported whose missing parts never came, unless another process is at it. Raises
-    `Unavailable`."""
-    texts = Texts(database, system_id, owner, Alphabet.GSM)  # nothing is read as text
-    async with database.transaction() as connection:
-        if not await texts.give_up_alone(connection):
-            return
-        overdue = await texts.overdue(now)
-        if not overdue:
-            return
-        log.warning("smpp.incomplete_given_up", system_id=system_id, count=len(overdue))
-        # Whoever submits their parts again meanwhile waits, and begins new texts.
-        await texts.forget_by(connection, [key for key, _ in overdue])
-        await gateway.unsubmitted(system_id, [report for _, report in overdue if report is not None])
+    def _these(self, texts: Sequence[tuple[GroupKey, UUID]]) -> list[object]:
+        return [self._system_id, *_columns(key for key, _ in texts), [id_ for _, id_ in texts], self._carrier]
 
 
 def _read(row: Record) -> Begun:
     return Begun(row["message_id"], ReportWish(row["wish"]), tuple(sorted(set(row["parts"]))))
-
-
-def _expired(row: Record, now: datetime) -> ReportOut | None:
-    if row["wish"] not in (ReportWish.ALWAYS, ReportWish.ON_FAILURE):
-        return None
-    return ReportOut(
-        row["message_id"],
-        row["sender"],
-        row["recipient"],
-        MessageState.EXPIRED,
-        submitted_at=row["begun_at"],
-        done_at=now,
-        parts=tuple(sorted(set(row["parts"]))),
-    )
 
 
 def _key(row: Record) -> GroupKey:
