@@ -146,7 +146,7 @@ def _read_times(taken: Taken, message: ShortMessage, now: datetime) -> None:
 
 
 def _read_text(taken: Taken, message: ShortMessage, default: Alphabet) -> None:
-    piece = texts.read(message)
+    piece = texts.read(message, default)
     if piece.concatenation is None:
         taken.text = _storable(texts.decode(piece.data_coding, piece.octets, default))
     else:
