@@ -51,7 +51,7 @@ def read(query: Mapping[str, str], resource: ResourceId, now: datetime) -> Asked
     end = _hour(query, "to") if "to" in query else _rounded_up(now)
     start = _hour(query, "from") if "from" in query else end - _USUAL_HOURS
     if start >= end:
-        raise Invalid("The range ends before it begins: from must be before to.", target="from")
+        raise Invalid("The range ends before it begins.", target="from")
     return Asked(Question(start, end, _by(query.get("by", "")), _where(query)), None, limit)
 
 

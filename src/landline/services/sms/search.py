@@ -112,7 +112,7 @@ def _asked(filters: Mapping[str, str], limit: int, end: UUID | None) -> Asked:
             raise Invalid("Texts from phones have none: leave this out.", target=name)
     since, until = queries.instant(filters, "since"), queries.instant(filters, "until")
     if since >= until:
-        raise Invalid("The range ends before it begins: since must be before until.", target="since")
+        raise Invalid("The range ends before it begins.", target="since")
     sought = Sought(
         queries.number(filters["from"]) if "from" in filters else None,
         queries.number(filters["to"]) if "to" in filters else None,
