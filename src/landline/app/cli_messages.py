@@ -170,7 +170,7 @@ def show_message(message_id: str, *, json: Json = False, server: Server = HERE) 
 
 @message.command(name="cancel")
 def cancel_message(message_id: str, *, server: Server = HERE) -> None:
-    """Take back a text that waits for its time or for its next try."""
+    """Take back a text that no carrier has yet."""
     from landline.app.client import quoted
 
     ask(server, _MESSAGE).call("DELETE", quoted("messages", message_id))
