@@ -28,6 +28,15 @@ def test_a_message_is_sent_found_and_told_step_by_step(landline: Server) -> None
     assert json.loads(cli(landline, "message", "show", message, "--json"))["messageId"] == message
 
 
+def test_an_empty_text_is_sent_as_one_as_the_public_wire_has_it(landline: Server) -> None:
+    phone = "+14255550169"
+    handset = landline.handset(phone)
+    message = cli(landline, "message", "send", phone, "").split()[-1]
+    assert handset.wait_for_sms().text == ""
+    [found] = listed(landline, "message", "list", "--to", phone)
+    assert (found["messageId"], found["segments"]) == (message, 1)
+
+
 def test_a_message_that_waits_for_its_time_is_taken_back(landline: Server) -> None:
     phone = "+14255550172"
     now = datetime.fromisoformat(landline.admin.call("GET", "/clock")["now"])
