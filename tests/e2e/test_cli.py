@@ -166,12 +166,12 @@ def test_a_subscription_belongs_to_the_resource_of_the_connection_string(landlin
     [
         (["resource", "create", "Not A Name"], "name"),
         (["resource", "keys", "nowhere"], "nowhere"),
-        (["number", "add", "12"], "number: A sender is"),
+        (["number", "add", "12"], "NUMBER: A sender is"),
         (["subscription", "remove", "none"], "none"),
         (["subscription", "change", "none"], "say what to change"),
         (["subscription", "change", "none", "--header", "x"], "Name: value"),
         (["subscription", "change", "none", "--signature-secret", "@/nowhere"], "cannot read /nowhere"),
-        (["handset", "inbox", "abc"], "number: "),
+        (["handset", "inbox", "abc"], "NUMBER: "),
     ],
 )
 def test_refusals_are_one_line(landline: Server, arguments: list[str], said: str) -> None:

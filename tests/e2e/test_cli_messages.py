@@ -28,6 +28,15 @@ def test_a_message_is_sent_found_and_told_step_by_step(landline: Server) -> None
     assert json.loads(cli(landline, "message", "show", message, "--json"))["messageId"] == message
 
 
+def test_an_empty_text_is_sent_as_one_as_the_public_wire_has_it(landline: Server) -> None:
+    phone = "+14255550169"
+    handset = landline.handset(phone)
+    message = cli(landline, "message", "send", phone, "").split()[-1]
+    assert handset.wait_for_sms().text == ""
+    [found] = listed(landline, "message", "list", "--to", phone)
+    assert (found["messageId"], found["segments"]) == (message, 1)
+
+
 def test_a_message_that_waits_for_its_time_is_taken_back(landline: Server) -> None:
     phone = "+14255550172"
     now = datetime.fromisoformat(landline.admin.call("GET", "/clock")["now"])
@@ -92,20 +101,24 @@ def test_carriers_and_the_way_a_message_would_go(landline: Server) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["message", "show", "nothing"], "messageId: "),
-        (["message", "cancel", "nothing"], "messageId: "),
+        (["message", "show", "nothing"], "MESSAGE-ID: "),
+        (["message", "cancel", "nothing"], "MESSAGE-ID: "),
         (["message", "list", "--state", "sent"], "state"),
-        (["message", "list", "--since", "yesterday"], "since: "),
+        (["message", "list", "--since", "yesterday"], "--since: "),
         (["message", "send", "12", "x"], "not a phone number"),
-        (["message", "send", "+14255550171", "x", "--at", "2001-01-01T00:00:00Z"], "sendAt: "),
-        (["insights", "--by", "colour"], "by: "),
+        (["message", "send", "+14255550171", "x", "--at", "2001-01-01T00:00:00Z"], "--at: "),
+        (["insights", "--by", "colour"], "--by: "),
+        (["insights", "--since", "nonsense"], "landline: --since: "),
+        (["insights", "--until", "nonsense"], "landline: --until: "),
+        (["insights", "--since", "2026-03-02", "--until", "2026-03-01"], "--since: The range ends before it begins."),
+        (["message", "list", "--since", "2026-03-02", "--until", "2026-03-01"], "--since: The range ends before"),
         (["insights", "--csv", "--json"], "--json or --csv"),
-        (["message", "send", "+14255550171", "x", "--from", "+18005559999"], "from: The sender does not belong"),
-        (["message", "send", "+14255550171", "x", "--at", "2026-11-22"], "sendAt: Must be an instant with its offset"),
+        (["message", "send", "+14255550171", "x", "--from", "+18005559999"], "--from: The sender does not belong"),
+        (["message", "send", "+14255550171", "x", "--at", "2026-11-22"], "--at: Must be an instant with its offset"),
         (["message", "list", "--limit", "-5"], "--limit must be at least 1"),
         (["subscription", "dead-letters", "none"], "There is no subscription none"),
-        (["route", "test", "12"], "to: "),
-        (["route", "test", "+14255550171", "--from", "pool:news"], "from: Test the senders of a pool"),
+        (["route", "test", "12"], "TO: "),
+        (["route", "test", "+14255550171", "--from", "pool:news"], "--from: Test the senders of a pool"),
     ],
 )
 def test_refusals_are_one_line(landline: Server, arguments: list[str], said: str) -> None:

@@ -10,3 +10,11 @@ async def rows_read(database: Database, table: str) -> int:
         "SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname = $1",
         table,
     )
+
+
+async def index_pages_read(database: Database, table: str) -> int:
+    """Pages of its indexes, likewise: a condition that leaves out an index's first column goes through all of it."""
+    await database.execute("SELECT pg_stat_force_next_flush()")
+    return await database.fetchval(
+        "SELECT sum(idx_blks_read + idx_blks_hit)::bigint FROM pg_statio_user_indexes WHERE relname = $1", table
+    )

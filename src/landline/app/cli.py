@@ -8,7 +8,7 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError
 
 import landline
-from landline.app import cli_admin, cli_doctor, cli_messages, cli_server, cli_subscription
+from landline.app import cli_accounts, cli_admin, cli_doctor, cli_messages, cli_server, cli_settings, cli_subscription
 from landline.core.errors import Refusal, Unavailable
 
 app = App(
@@ -24,6 +24,8 @@ cli_doctor.add_to(app)
 cli_admin.add_to(app)
 cli_subscription.add_to(app)
 cli_messages.add_to(app)
+cli_settings.add_to(app)
+cli_accounts.add_to(app)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -15,6 +15,8 @@ from cyclopts import App, Parameter
 from landline.core.errors import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from landline.app.client import AdminClient
 
 DEFAULT_RESOURCE = "local"
@@ -34,6 +36,7 @@ class Server:
 
 
 HERE = Server()
+_NUMBER = {"number": "NUMBER"}
 Json: TypeAlias = Annotated[bool, Parameter(name="--json", negative=(), help="Print the list as JSON.")]
 Resource: TypeAlias = Annotated[str, Parameter(help="Name of the communication resource.")]
 
@@ -59,7 +62,7 @@ def list_resources(*, json: Json = False, server: Server = HERE) -> None:
 @resource.command(name="create")
 def create_resource(name: str, *, server: Server = HERE) -> None:
     """Create a resource; its endpoint is the server's with the name before it."""
-    client = ask(server)
+    client = ask(server, {"name": "NAME"})
     client.call("POST", "/resources", {"name": name})
     print(client.get("resources", name, "keys")["primaryConnectionString"])
 
@@ -107,7 +110,8 @@ def add_number(
         The configured carrier its texts go through. Default: what the routing rules say.
     """
     body = {"number": number, **({"kind": kind} if kind else {}), **({"carrier": carrier} if carrier else {})}
-    added = ask(server).call("POST", f"{resource_path(resource)}/numbers", body)
+    client = ask(server, {"number": "NUMBER", "kind": "--kind", "carrier": "--carrier"})
+    added = client.call("POST", f"{resource_path(resource)}/numbers", body)
     through = f", through carrier {added['carrier']}" if added.get("carrier") else ""
     print(f"{added['number']} ({added['kind']}) is a number of {resource} now{through}")
 
@@ -117,14 +121,14 @@ def remove_number(number: str, *, resource: Resource = DEFAULT_RESOURCE, server:
     """Take a number away from a resource."""
     from landline.app.client import quoted
 
-    ask(server).call("DELETE", resource_path(resource) + "/numbers" + quoted(number))
+    ask(server, _NUMBER).call("DELETE", resource_path(resource) + "/numbers" + quoted(number))
     print(f"{number} is no number of {resource} any more")
 
 
 @handset.command(name="inbox")
 def show_inbox(number: str, *, json: Json = False, server: Server = HERE) -> None:
     """List the texts on the handset at a number."""
-    show(ask(server).get("handsets", number, "inbox")["value"], ("id", "receivedAt", "from", "text"), json)
+    show(ask(server, _NUMBER).get("handsets", number, "inbox")["value"], ("id", "receivedAt", "from", "text"), json)
 
 
 @handset.command(name="text")
@@ -138,7 +142,7 @@ def send_text(number: str, text: str, *, to: str | None = None, server: Server =
     """
     from landline.app.client import quoted
 
-    client = ask(server)
+    client = ask(server, {**_NUMBER, "to": "--to", "text": "TEXT"})
     to = to or toll_free(client)
     client.call("POST", f"{quoted('handsets', number)}:text", {"to": to, "text": text})
     print(f"sent from {number} to {to}")
@@ -156,11 +160,11 @@ def env(*, server: Server = HERE) -> None:
     print("\n".join(exports(found)))
 
 
-def ask(server: Server) -> AdminClient:
-    """The server's admin API. Raises `CannotAsk`."""
+def ask(server: Server, typed: Mapping[str, str] | None = None) -> AdminClient:
+    """The server's admin API. Its refusals call fields by what `typed` says. Raises `CannotAsk`."""
     from landline.app import client
 
-    return client.find(server.data, server.admin_url, server.admin_token)
+    return client.find(server.data, server.admin_url, server.admin_token, typed)
 
 
 def resource_path(name: str) -> str:
@@ -184,7 +188,7 @@ def toll_free(client: AdminClient) -> str:
 def show(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
     """Print `rows`, whole as JSON or these `columns` of them as a table."""
     if as_json:
-        print(jsonlib.dumps(rows, indent=2))
+        print_json(rows)
         return
     from rich.console import Console
     from rich.table import Table
@@ -197,6 +201,11 @@ def show(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) ->
 
 
 _RULES = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def print_json(found: object) -> None:
+    """Print `found` as JSON, for programs and for what no table has room for."""
+    print(jsonlib.dumps(found, indent=2))
 
 
 def on_one_line(value: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlencode
@@ -17,6 +16,7 @@ from landline.app.cli_admin import (
     Server,
     ask,
     on_one_line,
+    print_json,
     resource_path,
     show,
     toll_free,
@@ -32,6 +32,18 @@ _MOST_OF_A_PAGE = 1000
 _COUNTS = ("accepted", "delivered", "failed", "pending", "deliveryRate", "p50", "p99", "replies", "responseRate")
 _OPT_OUTS = ("optOuts", "optOutRate")
 _OF_A_STEP = ("at", "what")
+_OF_A_ROUTE = {
+    "name": "NAME",
+    "carriers": "CARRIERS",
+    "priority": "--priority",
+    "countries": "--country",
+    "prefixes": "--prefix",
+    "senders": "--sender",
+    "tags": "--tag",
+    "resources": "--resource",
+}
+_MESSAGE = {"messageId": "MESSAGE-ID"}
+_SELECTING = {each: f"--{each}" for each in ("from", "to", "tag", "carrier", "state", "code", "since", "until", "by")}
 
 message = App(name="message", help="Texts: send one, find some, see what became of them, take them back.")
 carrier = App(name="carrier", help="The carriers, and whether they are up.")
@@ -86,7 +98,7 @@ def send_message(
     at
         When to send it: an ISO 8601 instant.
     """
-    client = ask(server)
+    client = ask(server, {"from": "--from", "to": "TO", "message": "TEXT", "tag": "--tag", "sendAt": "--at"})
     body = {"from": from_ or toll_free(client), "to": [to], "message": text, "tag": tag, "sendAt": at}
     given = {name: value for name, value in body.items() if value is not None}
     [sent] = client.call("POST", f"{resource_path(resource)}/messages", given)["value"]
@@ -128,7 +140,7 @@ def list_messages(
         raise Refusal("--limit must be at least 1")
     query = {"to": to, "from": from_, "tag": tag, "carrier": carrier, "state": state, "code": code}
     query |= {"direction": "incoming" if incoming else None, "since": time.since, "until": time.until}
-    pages = _pages(ask(server), f"{resource_path(resource)}/messages", query, min(limit, _MOST_OF_A_PAGE))
+    pages = _pages(ask(server, _SELECTING), f"{resource_path(resource)}/messages", query, min(limit, _MOST_OF_A_PAGE))
     found: list[dict[str, Any]] = []
     for page in pages:
         found += page["value"]
@@ -147,9 +159,9 @@ def show_message(message_id: str, *, json: Json = False, server: Server = HERE) 
     message_id
         Its id, as the SDK, a list or an event has it.
     """
-    told = ask(server).get("messages", message_id, "timeline")
+    told = ask(server, _MESSAGE).get("messages", message_id, "timeline")
     if json:
-        print(jsonlib.dumps(told, indent=2))
+        print_json(told)
         return
     steps = told.pop("steps")
     print("  ".join(f"{name}: {on_one_line(value)}" for name, value in told.items() if value is not None))
@@ -158,10 +170,10 @@ def show_message(message_id: str, *, json: Json = False, server: Server = HERE) 
 
 @message.command(name="cancel")
 def cancel_message(message_id: str, *, server: Server = HERE) -> None:
-    """Take back a text that waits for its time or for its next try."""
+    """Take back a text that no carrier has yet."""
     from landline.app.client import quoted
 
-    ask(server).call("DELETE", quoted("messages", message_id))
+    ask(server, _MESSAGE).call("DELETE", quoted("messages", message_id))
     print(f"{message_id} is taken back")
 
 
@@ -183,7 +195,8 @@ def insights(
         raise Refusal("give --json or --csv")
     query = {"by": by or None, "number": number, "tag": tag, "country": country, "carrier": carrier}
     query |= {"from": time.since, "to": time.until}
-    client, path = ask(server), f"{resource_path(resource)}/insights"
+    typed = {**_SELECTING, "from": "--since", "to": "--until", "number": "--number", "country": "--country"}
+    client, path = ask(server, typed), f"{resource_path(resource)}/insights"
     if csv:
         print(client.text(f"{path}?{_encoded({**query, 'format': 'csv'})}"), end="")
         return
@@ -191,7 +204,7 @@ def insights(
     groups = [group for page in pages for group in page["value"]]
     totals = pages[-1]["totals"]
     if json:
-        print(jsonlib.dumps({"value": groups, "totals": totals}, indent=2))
+        print_json({"value": groups, "totals": totals})
         return
     names = tuple(name.strip() for name in by.split(",") if name.strip())
     first = names[0] if names else "total"
@@ -223,6 +236,54 @@ def list_routes(*, json: Json = False, server: Server = HERE) -> None:
     show(found if json else rows, ("name", "priority", *lists, "carriers", "failover", "origin"), json)
 
 
+@route.command(name="set")
+def set_route(
+    name: str,
+    *carriers: str,
+    country: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    prefix: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    sender: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    tag: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    resource: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    priority: int = 100,
+    failover: bool = True,
+    server: Server = HERE,
+) -> None:
+    """Set a rule, in place of one of that name. It is in force at once.
+
+    Parameters
+    ----------
+    carriers
+        The carriers of its texts, each as its name, or name:weight.
+    country
+        Only texts to this country; this and the following may be given several times.
+    prefix
+        Only texts to numbers that begin so.
+    sender
+        Only texts from this number or name.
+    tag
+        Only texts with this tag.
+    resource
+        Only texts of this resource.
+    priority
+        Rules of lower priorities are looked at first.
+    failover
+        Whether another of its carriers takes over when one is down.
+    """
+    conditions = {"countries": country, "prefixes": prefix, "senders": sender, "tags": tag, "resources": resource}
+    body = {"carriers": [_weighted(each) for each in carriers], "priority": priority, "failover": failover}
+    client = ask(server, _OF_A_ROUTE)
+    client.call("PUT", _route_path(name), {**body, **conditions})
+    print(f"{name} is in force")
+
+
+@route.command(name="remove")
+def remove_route(name: str, *, server: Server = HERE) -> None:
+    """Remove a rule that was set here; one of the configuration that it stood in for is in force again."""
+    ask(server, _OF_A_ROUTE).call("DELETE", _route_path(name))
+    print(f"{name} is in force no more")
+
+
 @route.command(name="test")
 def try_route(
     to: str,
@@ -242,11 +303,11 @@ def try_route(
     tag
         The campaign it would belong to.
     """
-    client = ask(server)
+    client = ask(server, {"from": "--from", "to": "TO", "tag": "--tag", "resource": "--resource"})
     body = {"resource": resource, "from": from_ or toll_free(client), "to": to}
     found = client.call("POST", "/sms/routes:test", body if tag is None else {**body, "tag": tag})
     if json:
-        print(jsonlib.dumps(found, indent=2))
+        print_json(found)
         return
     ways = [f"{each['carrier']}{'' if each['up'] else ' (down)'}" for each in found["carriers"]]
     print(f"{to} ({found['country']}) goes by {', then '.join(ways) or 'no carrier'}")
@@ -281,6 +342,20 @@ def _step(step: dict[str, Any]) -> dict[str, object]:
 
 def _figures(group: dict[str, Any]) -> dict[str, object]:
     return {**group, **group.get("deliverySeconds", {}), "tag": group.get("tag", "")}
+
+
+def _route_path(name: str) -> str:
+    from landline.app.client import quoted
+
+    return quoted("sms", "routes", name)
+
+
+def _weighted(text: str) -> dict[str, object]:
+    *before, last = text.split(":")
+    carrier, weight = (":".join(before), last) if before else (last, "1")
+    if not (carrier and weight.isascii() and weight.isdigit()):
+        raise Refusal(f"{text} is not a carrier's name, or name:weight")
+    return {"carrier": carrier, "weight": int(weight)}
 
 
 def _binds(carrier: dict[str, Any]) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,7 +9,7 @@ from urllib.parse import urlencode, urlsplit
 
 from cyclopts import App, Parameter
 
-from landline.app.cli_admin import DEFAULT_RESOURCE, HERE, Json, Resource, Server, ask, resource_path, show
+from landline.app.cli_admin import DEFAULT_RESOURCE, HERE, Json, Resource, Server, ask, print_json, resource_path, show
 from landline.core.errors import Refusal
 
 if TYPE_CHECKING:
@@ -18,6 +17,25 @@ if TYPE_CHECKING:
 
 NAMESPACE = "Microsoft.Communication."
 _MOST_ROWS = 1000
+_OPTIONS = {
+    "name": "--name",
+    "endpoint": "--endpoint",
+    "schema": "--schema",
+    "includedEventTypes": "--event-type",
+    "subjectBeginsWith": "--subject-begins-with",
+    "subjectEndsWith": "--subject-ends-with",
+    "isSubjectCaseSensitive": "--case-sensitive",
+    "deliveryHeaders": "--header",
+    "signatureSecrets": "--signature-secret",
+    "maxDeliveryAttempts": "--max-delivery-attempts",
+    "eventTimeToLiveInMinutes": "--ttl-minutes",
+    "maxEventsPerBatch": "--max-events-per-batch",
+    "preferredBatchSizeInKilobytes": "--batch-kilobytes",
+    "validation": "--validation",
+    "connectionString": "--connection-string",
+    "enabled": "--enabled",
+}
+"""What the fields of the admin API are called here."""
 
 subscription = App(name="subscription", help="Webhooks that get a resource's events.")
 
@@ -95,7 +113,7 @@ def list_subscriptions(*, resource: Resource = DEFAULT_RESOURCE, json: Json = Fa
 @subscription.command(name="show")
 def show_subscription(name: str, *, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
     """Print all there is to a webhook, but its secrets, as JSON."""
-    print(jsonlib.dumps(ask(server).get("resources", resource, "subscriptions", name), indent=2))
+    print_json(ask(server).get("resources", resource, "subscriptions", name))
 
 
 @subscription.command(name="add")
@@ -124,7 +142,7 @@ def add_subscription(
     cloud_events
         CloudEvents 1.0 instead of the Event Grid schema.
     """
-    client = ask(server)
+    client = ask(server, _OPTIONS)
     chosen = resource or (_resource_of(client, connection_string) if connection_string else DEFAULT_RESOURCE)
     body = {"name": name, "endpoint": endpoint, **options.body()}
     if cloud_events:
@@ -166,7 +184,7 @@ def change_subscription(
         body["enabled"] = enabled
     if not body:
         raise Refusal("say what to change: see --help")
-    changed = ask(server).call("PATCH", _path(resource, name), body)
+    changed = ask(server, _OPTIONS).call("PATCH", _path(resource, name), body)
     _refuse_failed(changed)
     print(f"{name} is {changed['state']}")
 

@@ -3,6 +3,7 @@ the standard library."""
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
@@ -26,11 +27,15 @@ class CannotAsk(Refusal):
 class AdminClient:
     """One server's admin API."""
 
-    def __init__(self, url: str, token: str, found: Ready | None = None) -> None:
-        """`found` is what the server wrote about itself, when it was found by that."""
+    def __init__(
+        self, url: str, token: str, found: Ready | None = None, *, typed: Mapping[str, str] | None = None
+    ) -> None:
+        """`found` is what the server wrote about itself, when it was found by that; `typed` is by which name its
+        user typed each field of what is asked, for refusals to say."""
         self.url = url
         self.found = found
         self._token = token
+        self._typed = typed or {}
 
     def get(self, *path: str) -> Any:
         """The answer to GET; `path` is the segments, unquoted."""
@@ -41,14 +46,22 @@ class AdminClient:
         status, answer = self._answer(method, path, json.dumps(body) if body is not None else None)
         decoded = self._decoded(answer)
         if status >= 400:
-            raise CannotAsk(_refusal(status, decoded))
+            raise CannotAsk(self._refusal(status, decoded))
+        return decoded
+
+    def send(self, path: str, text: str) -> Any:
+        """The decoded answer to POST of `text` as it is; `path` is quoted. Raises `CannotAsk`."""
+        status, answer = self._answer("POST", path, text)
+        decoded = self._decoded(answer)
+        if status >= 400:
+            raise CannotAsk(self._refusal(status, decoded))
         return decoded
 
     def text(self, path: str) -> str:
         """The answer to GET as it is; `path` is quoted. Raises `CannotAsk`."""
         status, answer = self._answer("GET", path, None)
         if status >= 400:
-            raise CannotAsk(_refusal(status, self._decoded(answer)))
+            raise CannotAsk(self._refusal(status, self._decoded(answer)))
         return answer.decode()
 
     def _decoded(self, answer: bytes) -> Any:
@@ -65,6 +78,19 @@ class AdminClient:
                 f"no server answers at {self.url} ({error or type(error).__name__}): start one with `landline dev`"
             ) from error
 
+    def _refusal(self, status: int, answer: Any) -> str:
+        target = _target(answer)
+        if status == 401 and not target:  # a sender that is not the resource's is one, too
+            return "the server does not take this admin token: give the one in its data directory's server.json"
+        try:
+            message = str(answer["error"]["message"])
+        except (TypeError, KeyError):
+            return f"the server answered with status {status}"
+        if not target:
+            return message
+        field = re.split(r"[.\[]", str(target), maxsplit=1)[0]  # `addresses[0]` was typed as `addresses` are
+        return f"{self._typed.get(field, target)}: {message}"
+
     def _exchange(self, method: str, path: str, body: str | None) -> tuple[int, bytes]:
         parts = urlsplit(self.url)
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
@@ -79,16 +105,17 @@ class AdminClient:
             connection.close()
 
 
-def find(data: Path | None, url: str | None, token: str | None) -> AdminClient:
+def find(data: Path | None, url: str | None, token: str | None, typed: Mapping[str, str] | None = None) -> AdminClient:
     """The server at `url` with `token`, else the one that runs on `data`; without either the one that the environment
-    names (LANDLINE_ADMIN_URL, LANDLINE_ADMIN_TOKEN), else the one in a default directory. Raises `CannotAsk`."""
+    names (LANDLINE_ADMIN_URL, LANDLINE_ADMIN_TOKEN), else the one in a default directory. `typed`: as `AdminClient` has
+    it. Raises `CannotAsk`."""
     url = url or (os.environ.get("LANDLINE_ADMIN_URL") if data is None else None)
     if url:
         token = token or os.environ.get("LANDLINE_ADMIN_TOKEN")
         if not token:
             raise CannotAsk("an admin URL needs its token: give --admin-token or LANDLINE_ADMIN_TOKEN")
-        return AdminClient(_address(url), _token(token))
-    return here(data, token)
+        return AdminClient(_address(url), _token(token), typed=typed)
+    return here(data, token, typed)
 
 
 def _address(url: str) -> str:
@@ -111,14 +138,14 @@ def _token(text: str) -> str:
     return token
 
 
-def here(data: Path | None, token: str | None = None) -> AdminClient:
+def here(data: Path | None, token: str | None = None, typed: Mapping[str, str] | None = None) -> AdminClient:
     """The server that runs on `data`, or LANDLINE_DATA, or a default directory of this machine. Raises `CannotAsk`."""
     named = data or (Path(os.environ["LANDLINE_DATA"]) if os.environ.get("LANDLINE_DATA") else None)
     places = [named] if named else [default_data("dev"), default_data("serve")]
     for place in places:
         found = ready.read(place / ready.IN_DATA)
         if found is not None:
-            return AdminClient(found.admin_url, _token(token) if token else found.admin_token, found)
+            return AdminClient(found.admin_url, _token(token) if token else found.admin_token, found, typed=typed)
     shown = " or ".join(str(place) for place in places)
     raise CannotAsk(f"no server runs on {shown}: start one with `landline dev`, or give its --data or --admin-url")
 
@@ -137,13 +164,3 @@ def _target(answer: Any) -> Any:
         return answer["error"]["target"]
     except (TypeError, KeyError):
         return None
-
-
-def _refusal(status: int, answer: Any) -> str:
-    if status == 401 and not _target(answer):  # a sender that is not the resource's is one, too
-        return "the server does not take this admin token: give the one in its data directory's server.json"
-    try:
-        error = answer["error"]
-        return f"{error['target']}: {error['message']}" if error.get("target") else str(error["message"])
-    except (TypeError, KeyError, AttributeError):
-        return f"the server answered with status {status}"

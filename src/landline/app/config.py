@@ -2,6 +2,7 @@
 over earlier ones. `python -m landline.app.config_reference` makes docs/reference/configuration.md of it."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,9 @@ from landline.app.config_tables import (
     PREFIX,
     TABLES,
     CannotConfigure,
+    check_countries,
     check_hosts,
+    of_table,
     path,
     place,
     place_carriers,
@@ -36,6 +39,8 @@ _PATHS = (
     "nats_certificate",
     "nats_certificate_key",
 )
+_SETTING = re.compile(r"`\$\.(\w+)(.*)`")
+"""Where msgspec says that something is wrong."""
 NOT_SETTINGS = frozenset(
     {
         "LANDLINE_ADMIN_URL",
@@ -329,20 +334,33 @@ def load(
 ) -> Config:
     """The configuration for `mode`. Flags that are None were not given. Raises `CannotConfigure`, in one line."""
     settings: dict[str, object] = {"data": default_data(mode), **(DEV if mode == "dev" else SERVE)}
+    said: dict[str, str] = {}  # by whom each setting is said, as its user knows it
     if file is not None:
-        settings |= _from_file(file)
+        found = _from_file(file)
+        settings |= found
+        said |= {name: f"{file}: {name}" for name in found}
     environment = os.environ if environment is None else environment
-    settings |= _from_environment(environment)
-    settings |= {name: value for name, value in (flags or {}).items() if value is not None}
-    settings["data"] = str(Path(str(settings["data"])).expanduser().absolute())
-    settings |= {name: tables(settings[name], name) for name in TABLES if name in settings}
+    found = _from_environment(environment)
+    settings |= found
+    said |= {name: PREFIX + name.upper() for name in found}
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    settings |= given
+    said |= {name: "--" + name.replace("_", "-") for name in given}
+    if isinstance(data := settings["data"], str | Path) and str(data):
+        settings["data"] = str(Path(data).expanduser().absolute())
+    for name in TABLES.keys() & settings.keys():
+        with of_table(said[name], name):
+            settings[name] = tables(settings[name], name)
     settings["carriers"] = with_passwords(settings.get("carriers", ()), environment)
-    config = _converted({**settings, "mode": mode}, "the configuration", Config)
-    check_hosts(config.webhook_allow, "webhook_allow")
+    config = _converted({**settings, "mode": mode}, "the configuration", Config, said=said)
+    check_hosts(config.webhook_allow, said.get("webhook_allow", "webhook_allow"))
+    if mode == "dev":  # the others say it beside all else that keeps them from starting
+        check_countries(config.sms_countries, said.get("sms_countries", "sms_countries"))
     if config.carriers or config.routes:
         from landline.app import carriers  # which brings the engine along
 
-        carriers.check(config)
+        with of_table(said.get("carriers") or said["routes"], "carriers" if "carriers" in said else "routes"):
+            carriers.check(config)
     return config
 
 
@@ -368,11 +386,14 @@ def sealing_secret(config: Config) -> str | None:
 
 def _from_file(file: Path) -> dict[str, object]:
     try:
-        with file.open("rb") as source:
-            settings: dict[str, object] = tomllib.load(source)
+        settings: dict[str, object] = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise CannotConfigure(f"cannot read {file}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise CannotConfigure(f"{file} is not TOML: it is not UTF-8 (byte {error.start + 1})") from error
+    except RecursionError:
+        raise CannotConfigure(f"{file} is not TOML: it is nested too deeply") from None
+    except ValueError as error:  # also what int() says of a number with thousands of digits
         raise CannotConfigure(f"{file} is not TOML: {error}") from error
     _known(settings, str(file))
     refuse_misplaced(settings, Config.__struct_fields__, file)
@@ -400,6 +421,8 @@ def _known(settings: Mapping[str, object], where: str, spelled: Mapping[str, str
 
 def _from_text(field: str, text: str, variable: str) -> object:
     """The value of `field` written as text: lists parted by commas, tables as JSON, no value as nothing."""
+    if not _sendable(text):
+        raise CannotConfigure(f"{variable} is not UTF-8")
     kind = fields()[field].type
     as_tables = field in TABLES
     if _takes(kind, msgspec.inspect.VarTupleType) and not as_tables:
@@ -407,7 +430,7 @@ def _from_text(field: str, text: str, variable: str) -> object:
     if as_tables or _takes(kind, msgspec.inspect.DictType):
         try:
             return msgspec.json.decode(text)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             wanted = "a JSON array of objects" if as_tables else "a JSON object"
             raise CannotConfigure(f"{variable} must be {wanted}: {error}") from error
     if _takes(kind, msgspec.inspect.BoolType) or _takes(kind, msgspec.inspect.IntType):
@@ -431,8 +454,26 @@ def fields() -> dict[str, msgspec.inspect.Field]:
     return {field.name: field for field in described.fields}
 
 
-def _converted(value: object, where: str, kind: Any, *, strict: bool = True) -> Any:
+def _converted(
+    value: object, where: str, kind: Any, *, strict: bool = True, said: Mapping[str, str] | None = None
+) -> Any:
+    """`value` as a `kind`. Raises `CannotConfigure`, which calls a setting by what is `said` of it."""
     try:
         return msgspec.convert(value, kind, strict=strict, dec_hook=path)
     except msgspec.ValidationError as error:
-        raise CannotConfigure(f"{where}: {error}") from error
+        what, _, at = str(error).partition(" - at ")
+        place = _SETTING.search(at)
+        if place is None:
+            raise CannotConfigure(f"{where}: {what}") from error
+        name, inner = place.groups()
+        below = f": {inner.lstrip('.')}" if inner else ""
+        raise CannotConfigure(f"{(said or {}).get(name, name)}{below}: {what}") from error
+
+
+def _sendable(text: str) -> bool:
+    """Whether it is text at all: the system gives bytes that are not UTF-8 as surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

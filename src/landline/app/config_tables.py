@@ -2,7 +2,8 @@
 that the environment has."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +11,8 @@ from typing import Any, cast
 import msgspec
 
 from landline.app.carrier_settings import RouteTable, SmppTable
-from landline.core.errors import Refusal
+from landline.core.errors import Invalid, Refusal
+from landline.services.sms.model.settings import EVERY_COUNTRY, checked_countries
 
 PREFIX = "LANDLINE_"
 TABLES: dict[str, Any] = {"carriers": SmppTable, "routes": RouteTable}
@@ -26,7 +28,7 @@ class CannotConfigure(Refusal):
 def tables(value: object, setting: str) -> list[Any]:
     """The tables of `setting`, each converted by itself, so that what is wrong is said of the one by its name."""
     if not isinstance(value, list | tuple):
-        raise CannotConfigure(f"{setting} must be tables [[{setting}]]")
+        raise CannotConfigure(f"{setting} must be tables [[{setting}]], in the environment a JSON array of objects")
     found: list[Any] = []
     for number, table in enumerate(cast(Sequence[Any], value), 1):
         name = cast(dict[str, Any], table).get("name", number) if isinstance(table, dict) else number
@@ -38,6 +40,16 @@ def tables(value: object, setting: str) -> list[Any]:
             field = at.removesuffix("`").removeprefix(".")
             raise CannotConfigure(f"{where}: {field}: {said}" if field else f"{where}: {said}") from error
     return found
+
+
+@contextmanager
+def of_table(said: str, setting: str) -> Generator[None]:
+    """Have what is refused of a table say where it stands: `said` is by whom its setting is said."""
+    where = said.removesuffix(setting).removesuffix(": ")
+    try:
+        yield
+    except CannotConfigure as error:
+        raise CannotConfigure(f"{where}: {error.message}") from error
 
 
 def refuse_misplaced(settings: Mapping[str, object], known: Collection[str], file: Path) -> None:
@@ -108,10 +120,19 @@ def check_hosts(entries: Sequence[str], setting: str) -> None:
             )
 
 
+def check_countries(codes: tuple[str, ...], setting: str) -> None:
+    """Raise `CannotConfigure` for one that is no country."""
+    if set(codes) - {EVERY_COUNTRY}:
+        try:
+            checked_countries(codes)
+        except Invalid as error:
+            raise CannotConfigure(f"{setting}: {error.message}") from None
+
+
 def place(table: dict[str, Any], names: Sequence[str], file: Path) -> None:
     """Take paths to be beside the configuration file, not wherever the command was run."""
     for name in names:
-        if isinstance(value := table.get(name), str):
+        if isinstance(value := table.get(name), str) and value:
             table[name] = str(file.absolute().parent / Path(value).expanduser())
 
 

@@ -23,6 +23,9 @@ from landline.edge.websockets import Gone, SocketRoute, WebSocket
 
 log = structlog.get_logger()
 
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(:[0-9]*)?", re.ASCII)
+"""uri-host [ ":" port ] (RFC 9110 §7.2, RFC 3986 §3.2.2); it may be empty."""
+
 OLDEST_API_VERSION = "2021-03-07"
 
 _API_VERSION = re.compile(r"[?&]api-version=([^&]*)")
@@ -182,8 +185,15 @@ class Edge:
 def _check(request: Request) -> None:
     if "host" not in request.headers:
         raise Refusal("The request has no Host header.", target="host")  # RFC 9112 §3.2
+    if not _is_authority(request.headers["host"]):  # likewise
+        raise Refusal("The Host header is no host name or address with a port.", target="host")
     if "%00" in request.target:
         raise Refusal("The path and query may not hold NUL.")
+
+
+@lru_cache(maxsize=1024)
+def _is_authority(host: str) -> bool:
+    return _AUTHORITY.fullmatch(host) is not None
 
 
 def _check_repeated(request: Request) -> None:

@@ -4,6 +4,7 @@ request.
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Protocol, cast
@@ -35,6 +36,7 @@ _STEP = (1 << 14) - 1
 """The room is told of so many bytes more at once."""
 _LONGEST_KEPT = 64
 """Bytes of a header's name that is remembered: what a client makes up must not fill the memory."""
+_A_METHOD = re.compile(rb"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} \S+ HTTP/1\.[01]\r?$", re.MULTILINE)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 Upgrade = Callable[[asyncio.Transport, Request, bytes], None]
@@ -161,7 +163,7 @@ class HttpConnection(asyncio.Protocol):
             self._on_upgrade(data[cast(int, at.args[0]) :])
         except httptools.HttpParserError as error:
             if not self._deaf:
-                self._refuse(Refusal(f"This is no HTTP request: {error}.", code="BadRequest"))
+                self._refuse(_unread(error, data))
         if self._deaf or not self._begun:
             return
         if not self._headers_done and self._read_bytes > self._most_head:
@@ -329,7 +331,7 @@ class HttpConnection(asyncio.Protocol):
         method = self._parser.get_method()
         wanted = self._headers.get("upgrade", "").lower()
         if method == b"CONNECT":
-            return self._refuse(Refusal("This server is no proxy.", code="BadRequest"))
+            return self._refuse(NotServed("This server is no proxy."))
         if wanted == "websocket" and self._task is None and not self._is_old():
             self._deaf = True
             if self._timer is not None:
@@ -463,6 +465,13 @@ class HttpConnection(asyncio.Protocol):
 @lru_cache(maxsize=1024)
 def _lower(name: bytes) -> str:
     return name.decode("latin-1").lower()
+
+
+def _unread(error: httptools.HttpParserError, data: bytes) -> Refusal:
+    """Why `data` is not read: a method that the parser does not know is one all the same (RFC 9110 §9.1)."""
+    if isinstance(error, httptools.HttpParserInvalidMethodError) and _A_METHOD.search(data):
+        return NotServed("There is no such method on this server.")
+    return Refusal(f"This is no HTTP request: {error}.", code="BadRequest")
 
 
 def _authority(url: bytes) -> str:

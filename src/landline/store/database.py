@@ -6,8 +6,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, TypeAlias, cast
 
 import asyncpg
+import structlog
 
 from landline.core.errors import Refusal, Unavailable
+
+log = structlog.get_logger()
 
 Record: TypeAlias = Mapping[str, Any]
 """One row: columns by name."""
@@ -163,6 +166,9 @@ class Database:
             raise Unavailable("PostgreSQL is read-only, as a standby is") from error
         except LOST as error:
             raise Unavailable(f"PostgreSQL is away: {type(error).__name__}") from error
+        except asyncpg.InternalServerError as error:  # class XX: a page, an index, a catalogue of its own is broken
+            log.error("store.postgres_broken", code=error.sqlstate, error=str(error))
+            raise Unavailable(f"PostgreSQL failed at something of its own: {type(error).__name__}") from error
 
     async def _acquired(self) -> Connection:
         try:

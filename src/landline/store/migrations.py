@@ -12,6 +12,11 @@ from landline.store.database import Connection, Database
 _LOCK = 0x6C616E64  # "land": one migrator at a time on one database
 _PATIENCE_S = 86_400.0
 """An index of a hundred million rows takes longer than any other statement may."""
+_TIMEOUTS = """FROM pg_settings WHERE name IN
+    ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')"""
+_PATIENT = f"SELECT set_config(name, '0', false) {_TIMEOUTS}"
+"""What an operator set on the role or the database is meant for statements of every day."""
+_AS_BEFORE = f"SELECT set_config(name, reset_val, false) {_TIMEOUTS}"
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _ROOTS = ("store", "services", "engines")
 
@@ -57,6 +62,7 @@ async def migrate(database: Database) -> list[str]:
     """
     applied: list[str] = []
     async with database.connection() as connection:
+        await connection.execute(_PATIENT)
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK, timeout=_PATIENCE_S)
         try:
             await connection.execute(
@@ -73,6 +79,7 @@ async def migrate(database: Database) -> list[str]:
                 applied.append(migration.name)
         finally:
             await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+            await connection.execute(_AS_BEFORE)
     return applied
 
 

@@ -271,3 +271,21 @@ async def test_the_log_names_requests_and_holds_no_secrets(server: Front) -> Non
     assert [(line["status"], line["log_level"]) for line in requests] == [(400, "info"), (500, "error")]
     assert "hidden" not in str(logs)
     assert "secret=x" not in str(logs)
+
+
+@pytest.mark.parametrize(
+    "host", ["local host", "localhost:abc", "[::1", "a/b", "user@localhost", "localhost?x", "l\xf6calhost", "a%zz"]
+)
+async def test_a_host_header_that_is_no_host_is_refused(server: Front, host: str) -> None:
+    """RFC 9112 §3.2: 400, whoever asks for whatever."""
+    for app in (server.app, server.admin):
+        reply = await call(app, "GET", "/echo/1", {"host": host})
+        assert (reply.status, reply.json()["error"]["target"]) == (400, "host")
+
+
+@pytest.mark.parametrize(
+    "host", ["", "localhost", "local_host:80", "127.0.0.1:8443", "[::1]:8443", "a.b.c:", "shop.localhost."]
+)
+async def test_hosts_of_every_form_are_taken(server: Front, host: str) -> None:
+    reply = await call(server.app, "GET", "/nowhere", {"host": host})
+    assert reply.status == 404

@@ -167,7 +167,8 @@ async def test_who_asks_with_too_much_to_send_is_not(client: Client) -> None:
         f"POST /echo HTTP/1.1\r\n{HEAD}content-length: {'9' * 30}\r\n\r\n",
         f"POST /echo HTTP/1.1\r\n{HEAD}transfer-encoding: chunked\r\n\r\nxyz\r\n",
         "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        f"CONNECT a.example:443 HTTP/1.1\r\n{HEAD}\r\n",
+        f"GE T /echo HTTP/1.1\r\n{HEAD}\r\n",
+        f"BR(EW /echo HTTP/1.1\r\n{HEAD}\r\n",
     ],
 )
 async def test_what_is_no_request_gets_an_error_of_the_wire_and_the_end(client: Client, text: str) -> None:
@@ -177,6 +178,15 @@ async def test_what_is_no_request_gets_an_error_of_the_wire_and_the_end(client: 
     assert (reply.headers["connection"], reply.headers["x-ms-error-code"]) == ("close", "BadRequest")
     send(client, f"GET /echo HTTP/1.1\r\n{HEAD}\r\n")
     assert client.written.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("line", ["BREW /echo", "get /echo", "CONNECT a.example:443"])
+async def test_a_method_that_nothing_here_knows_is_one_all_the_same(client: Client, line: str) -> None:
+    """RFC 9110 §9.1: 501, where a method that other paths have is 405 (§15.5.6)."""
+    send(client, f"{line} HTTP/1.1\r\n{HEAD}\r\n")
+    reply = await client.reply()
+    assert (reply.status, reply.json()["error"]["code"]) == (501, "NotImplemented")
+    assert (reply.headers["connection"], reply.headers["x-ms-error-code"]) == ("close", "NotImplemented")
 
 
 @pytest.mark.parametrize(

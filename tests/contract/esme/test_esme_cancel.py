@@ -49,12 +49,23 @@ async def test_what_waits_for_its_time_is_taken_back_and_reported_as_deleted(wor
     assert (message["state"], message["code"], message["due_at"]) == (State.FAILED, 5000, None)
 
 
-async def test_what_waits_for_its_next_try_is_taken_back(world: EsmeWorld) -> None:
+async def test_what_waits_in_the_queue_of_its_carrier_is_taken_back(world: EsmeWorld) -> None:
     process = await world.process()
     client = await world.client(process, await world.account(process))
+    client.submit(registered_delivery=1)
+    told = await client.accepted()
+    assert await cancel(client, told) == 0
+    assert (await client.receipt()).state == MessageState.DELETED
+
+
+async def test_what_waits_for_its_next_try_is_taken_back(world: EsmeWorld) -> None:
+    process = await world.process()
+    password = await world.account(process)
+    client = await world.client(process, password)
     client.submit(registered_delivery=2)
     told = await client.accepted()
-    assert await cancel(client, told) == CANNOT  # it is with the process that hands it over
+    other = await world.client(await world.process(), password)
+    assert await cancel(other, told) == CANNOT  # it is with the process that hands it over
     (message,) = await world.messages()
     now = world.clock.now()
     await world.database.execute(

@@ -48,6 +48,16 @@ async def test_a_message_is_accepted_under_the_id_told_and_reported_under_it(wor
     await nothing_waits(world)
 
 
+async def test_an_empty_text_is_accepted_as_on_the_public_wire(world: EsmeWorld) -> None:
+    """sm_length 0 is one (SMPP 3.4 §5.2.21)."""
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    client.submit(b"")
+    await client.accepted()
+    (message,) = await world.messages()
+    assert (message["body"], message["segments"]) == ("", 1)
+
+
 async def test_an_independent_client_sends_and_is_reported_to(world: EsmeWorld) -> None:
     process = await world.process()
     password = await world.account(process)

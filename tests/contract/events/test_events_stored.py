@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 from tests.contract.events.webhooks import RESOURCE, Slice, process
-from tests.support.rows import rows_read
+from tests.support.rows import index_pages_read, rows_read
 
 from landline.core.errors import NotFound
 from landline.services.events import records
@@ -67,3 +67,27 @@ async def test_what_waits_for_a_subscription_is_not_gone_through_to_find_those_t
         assert await records.prune_gone(here.database, 5000) == 2
 
     assert await read(here, prune) < 100
+
+
+async def test_dead_letters_that_are_kept_are_not_gone_through_to_find_the_old_ones(here: Slice) -> None:
+    many = await here.subscribe("many", "http://127.0.0.1:9/many")
+    for dead in (True, False):
+        await store(here, many, 10 * STORED, dead=dead)
+    now = here.clock.now()
+    for column, count in (("dead_at", 2), ("next_at", 3)):
+        await here.database.execute(
+            f"UPDATE events_deliveries SET {column} = $1 WHERE ctid = ANY(ARRAY("
+            f"SELECT ctid FROM events_deliveries WHERE {column} IS NOT NULL LIMIT $2))",
+            now - timedelta(days=8),
+            count,
+        )
+    await store(here, UUID(int=1), 1, dead=True)  # of a subscription that is gone, and new
+
+    async def prune() -> None:
+        assert await records.prune_dead(here.database, now - timedelta(days=7), 5000) == 5
+
+    before = await index_pages_read(here.database, "events_deliveries")
+    await prune()
+    assert await index_pages_read(here.database, "events_deliveries") - before < 150
+    old = now + timedelta(days=4000)
+    assert await records.prune_dead(here.database, old, 100 * STORED) == 20 * STORED + 1 - 5

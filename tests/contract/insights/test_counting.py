@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 
+import asyncpg
 import pytest
 from tests.contract.insights.conftest import DE, OURS, THEIRS, US, around, sent, store, totals
 
@@ -382,6 +383,25 @@ async def test_an_export_is_of_one_instant_and_lets_go_of_its_connection(
     for each in held:
         await each.aclose()
     assert (await totals(insights, question)).delivered == 1201
+
+
+async def test_an_export_sums_up_each_group_when_it_is_read(
+    database: Database, insights: Insights, midnight: datetime
+) -> None:
+    """Of a million groups none would be there within a statement's time otherwise."""
+    await store(database, insights, *(sent(midnight, tag=f"{at:04}", delivered=1) for at in range(1200)))
+    for sender in ("A", "B"):  # too much for a sum, in the last group
+        await database.execute(
+            "INSERT INTO insights_deltas (resource_id, hour, sender, tag, country, carrier, cells, counts)"
+            " SELECT resource_id, hour, $1, 'zzz', country, carrier, ARRAY[cells[1]], ARRAY[9000000000000000000]"
+            " FROM insights_deltas LIMIT 1",
+            sender,
+        )
+    export = insights.export(OURS, replace(around(midnight), by=(Dimension.TAG, Dimension.COUNTRY)))
+    found = [*await anext(export), *await anext(export)]
+    assert [group.place[0] for group in found] == [f"{at:04}" for at in range(1000)]
+    with pytest.raises(asyncpg.PostgresError, match="out of range"):
+        await anext(export)
 
 
 async def test_the_folder_folds_and_prunes_by_itself(

@@ -366,6 +366,18 @@ async def test_csv_holds_tags_as_text_and_never_as_formulas(
         assert reply.body.split(b"\r\n", 1)[1].startswith(b'"')  # quoted, whatever other programs part cells by
 
 
+async def test_messages_without_a_carrier_have_a_name_to_ask_by(
+    app: Edge, database: Database, insights: Insights, midnight: datetime
+) -> None:
+    await store(database, insights, sent(midnight, carrier="", failed=2), sent(midnight, delivered=1))
+    shown = [each["carrier"] for each in (await asked(app, yesterday(midnight, by="carrier")))["value"]]
+    assert shown == ["(none)", "north"]
+    (found,) = (await asked(app, yesterday(midnight, by="carrier", carrier="(none)")))["value"]
+    assert (found["carrier"], found["failed"]) == ("(none)", 2)
+    first = await asked(app, yesterday(midnight, by="carrier,hour", carrier="(none)", pageSize=1))
+    assert [each["carrier"] for each in first["value"]] == ["(none)"]
+
+
 async def test_csv_comes_whole_however_long(
     app: Edge, database: Database, insights: Insights, midnight: datetime
 ) -> None:

@@ -34,6 +34,16 @@ async def test_a_text_is_sent_however_the_client_was_given_the_resource(
     await closed(client)
 
 
+async def test_an_empty_text_is_sent_as_one(
+    sms: Any, landline: Server, handset: Handsets, fresh_number: Numbers
+) -> None:
+    """`SendMessageRequest.message` has a minLength of 0."""
+    phone = handset(fresh_number())
+    [sent] = await result(sms.send(landline.phone_number, phone.number, ""))
+    assert sent.successful
+    assert phone.wait_for_sms().text == ""
+
+
 @pytest.mark.parametrize("count", [2, 100])
 async def test_one_request_reaches_up_to_100_handsets(
     sms: Any, landline: Server, handset: Handsets, fresh_number: Numbers, count: int

@@ -20,8 +20,10 @@ from landline.testing.smsc import Conduct, ReceiptTime, Rule
 
 
 @pytest.mark.parametrize("style", LongStyle)
-@pytest.mark.parametrize("text", ["x€" * 200, "Grüße, мир 😀 " * 20])
-async def test_a_long_text_arrives_whole_and_is_reported_once(world: World, style: LongStyle, text: str) -> None:
+@pytest.mark.parametrize("text", ["x€" * 200, "Grüße, мир 😀 " * 20, ""])
+async def test_a_long_or_empty_text_arrives_whole_and_is_reported_once(
+    world: World, style: LongStyle, text: str
+) -> None:
     carrier = await world.start(long_style=style)
     await world.send(carrier, text, "short")
     await world.reported(2)

@@ -85,6 +85,17 @@ async def test_a_disk_that_fails_is_a_matter_of_time(database: Database) -> None
         await database.execute("DO $$BEGIN RAISE io_error; END$$")
 
 
+@pytest.mark.parametrize("code", ["XX000", "XX001", "XX002"])
+async def test_what_postgresql_says_is_wrong_with_itself_is_no_bug_of_ours(database: Database, code: str) -> None:
+    """Internal errors, broken pages and broken indexes: its operator mends them, and callers come again."""
+    with capture_logs() as logs, pytest.raises(Unavailable, match="PostgreSQL failed at something of its own"):
+        await database.execute(f"DO $$BEGIN RAISE 'invalid page in block 7' USING ERRCODE = '{code}'; END$$")
+    assert [(each["event"], each["log_level"], each["code"], each["error"]) for each in logs] == [
+        ("store.postgres_broken", "error", code, "invalid page in block 7")
+    ]
+    await write(database)
+
+
 async def test_a_schema_that_changes_beside_a_transaction_is_a_matter_of_time(dsn: str, database: Database) -> None:
     await write(database)
     await database.fetch("SELECT * FROM written")  # the one connection knows the statement now

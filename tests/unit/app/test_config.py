@@ -1,6 +1,7 @@
 """The configuration: which source wins, what is refused, and that its page is up to date."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -49,10 +50,17 @@ def test_the_environment_can_say_everything_a_file_can() -> None:
         ({"LANDLINE_PORTS": "1"}, "LANDLINE_PORTS"),
         ({"LANDLINE_MODE": "dev"}, "LANDLINE_MODE"),
         ({"LANDLINE_PORT": "https"}, "LANDLINE_PORT"),
-        ({"LANDLINE_PORT": "70000"}, "port"),
+        ({"LANDLINE_PORT": "70000"}, "LANDLINE_PORT: "),
+        ({"LANDLINE_PORT": "\udcff"}, "LANDLINE_PORT is not UTF-8"),
+        ({"LANDLINE_DATA": ""}, "LANDLINE_DATA: "),
+        ({"LANDLINE_CARRIERS": "{bad"}, "LANDLINE_CARRIERS must be"),
+        ({"LANDLINE_CARRIERS": "[" * 100_000}, "LANDLINE_CARRIERS must be"),
+        ({"LANDLINE_CARRIERS": "{}"}, "LANDLINE_CARRIERS: "),
+        ({"LANDLINE_CARRIERS": '[{"name": "x"}]'}, "LANDLINE_CARRIERS: carrier x: "),
+        ({"LANDLINE_SENDER_RATES": '{"tollFree": 0}'}, "LANDLINE_SENDER_RATES: "),
         ({"LANDLINE_DRIVEN_CLOCK": "perhaps"}, "LANDLINE_DRIVEN_CLOCK"),
         ({"LANDLINE_POSTGRES_SETTINGS": "many"}, "LANDLINE_POSTGRES_SETTINGS"),
-        ({"LANDLINE_LOG_LEVEL": "loud"}, "log_level"),
+        ({"LANDLINE_LOG_LEVEL": "loud"}, "LANDLINE_LOG_LEVEL: "),
     ],
 )
 def test_a_wrong_variable_is_refused_by_name(environment: dict[str, str], said: str) -> None:
@@ -61,16 +69,69 @@ def test_a_wrong_variable_is_refused_by_name(environment: dict[str, str], said: 
     assert "\n" not in refused.value.message
 
 
-@pytest.mark.parametrize("text", ["prot = 1", "port = ", 'port = "8443"', 'mode = "dev"'])
-def test_a_wrong_file_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
-    with pytest.raises(CannotConfigure) as refused:
-        load("serve", file=toml(tmp_path, text), environment={})
+_NORTH = '[[carriers]]\nname = "north"\nkind = "smpp"\nhost = "smsc"\nport = 2775\nsystem_id = "x"\npassword = "p"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("prot = 1", " has the setting prot"),
+        ("port = ", " is not TOML: "),
+        ('port = "8443"', ": port: "),
+        ("port = 70000", ": port: "),
+        ("port = 1\nport = 2", " is not TOML: "),
+        ('mode = "dev"', " has the setting mode"),
+        ("data = 3", ": data: "),
+        ('certificate = ""', ": certificate: "),
+        ('log_level = "loud"', ": log_level: "),
+        ("[sender_rates]\ntollFree = 0", ": sender_rates: "),
+        ("webhook_allow = ['http://x']", ": webhook_allow: "),
+        (f"{_NORTH}windw = 3", ": carrier north: .*`windw`"),
+        (f"{_NORTH}window = 0", ": carrier north: window: "),
+        (_NORTH + _NORTH, ": carrier NORTH: name: there are two"),
+        ("[carriers]\nname = 'x'", ": carriers must be tables"),
+        (f"{_NORTH}[[routes]]\nname = 'a'\ncarriers = ['south']", ": route a: carriers: "),
+        ("a = " + "[" * 3000, " is not TOML: "),
+        ("port = " + "9" * 5000, " is not TOML: "),
+    ],
+)
+def test_a_wrong_file_is_refused_in_one_line_that_names_it_and_the_setting(
+    text: str, said: str, tmp_path: Path
+) -> None:
+    file = toml(tmp_path, text)
+    with pytest.raises(CannotConfigure, match=f"^{re.escape(str(file))}{said}") as refused:
+        load("serve", file=file, environment={})
     assert "\n" not in refused.value.message
+
+
+def test_a_country_that_there_is_none_of_is_refused_in_dev_too() -> None:
+    with pytest.raises(CannotConfigure, match=r"^LANDLINE_SMS_COUNTRIES: .*XX"):
+        load("dev", environment={"LANDLINE_SMS_COUNTRIES": "US,XX"})
+
+
+def test_a_wrong_flag_is_refused_by_its_name() -> None:
+    with pytest.raises(CannotConfigure, match=r"^--admin-port: "):
+        load("dev", environment={}, flags={"admin_port": 70000})
+
+
+def test_a_file_may_begin_with_a_byte_order_mark_and_end_its_lines_as_windows_does(tmp_path: Path) -> None:
+    file = tmp_path / "landline.toml"
+    file.write_bytes(b"\xef\xbb\xbfport = 9000\r\nworkers = 2\r\n")
+    settings = load("serve", file=file, environment={})
+    assert (settings.port, settings.workers) == (9000, 2)
+
+
+@pytest.mark.parametrize("octets", ["port = 8443".encode("utf-16"), 'domain = "früh"'.encode("latin-1")])
+def test_a_file_in_another_encoding_is_refused(octets: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "landline.toml"
+    file.write_bytes(octets)
+    with pytest.raises(CannotConfigure, match="it is not UTF-8"):
+        load("serve", file=file, environment={})
 
 
 @pytest.mark.parametrize("entry", ["10.0.0.0/33", "http://127.0.0.1", "hooks.example:8080", "a b", "https://x/y"])
 def test_what_is_no_host_and_no_network_is_no_place_for_webhooks(entry: str) -> None:
-    with pytest.raises(CannotConfigure, match=r"webhook_allow: .* is no host name, address or network"):
+    with pytest.raises(CannotConfigure, match=r"^LANDLINE_WEBHOOK_ALLOW: .* is no host name, address or network"):
         load("dev", environment={"LANDLINE_WEBHOOK_ALLOW": f"10.1.0.0/16,{entry}"})
 
 

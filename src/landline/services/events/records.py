@@ -111,19 +111,20 @@ DELETE FROM events_deliveries WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM events_deliveries WHERE block_id < $1 AND delivered_at IS NOT NULL ORDER BY block_id LIMIT $2))
 """
 
-# From one subscription with waiting rows to the next, so that the rows themselves are not gone through.
-_PRUNE_GONE = """
-WITH RECURSIVE waits AS (
-    (SELECT resource_id, subscription_id FROM events_deliveries WHERE next_at IS NOT NULL
+# From one subscription with such rows to the next, so that the rows themselves are not gone through.
+_OF_EACH = """
+    (SELECT resource_id, subscription_id FROM events_deliveries WHERE {time} IS NOT NULL
     ORDER BY resource_id, subscription_id LIMIT 1)
     UNION ALL
-    SELECT next.* FROM waits CROSS JOIN LATERAL (
+    SELECT next.* FROM {each} CROSS JOIN LATERAL (
         SELECT resource_id, subscription_id FROM events_deliveries
-        WHERE next_at IS NOT NULL
-            AND (resource_id, subscription_id) > (waits.resource_id, waits.subscription_id)
+        WHERE {time} IS NOT NULL
+            AND (resource_id, subscription_id) > ({each}.resource_id, {each}.subscription_id)
         ORDER BY resource_id, subscription_id LIMIT 1
     ) next
-)
+"""
+_PRUNE_GONE = f"""
+WITH RECURSIVE waits AS ({_OF_EACH.format(time="next_at", each="waits")})
 DELETE FROM events_deliveries WHERE ctid = ANY(ARRAY(
     SELECT d.ctid FROM waits CROSS JOIN LATERAL (
         SELECT ctid FROM events_deliveries
@@ -132,6 +133,18 @@ DELETE FROM events_deliveries WHERE ctid = ANY(ARRAY(
     ) d
     WHERE NOT EXISTS (SELECT FROM events_subscriptions s WHERE s.subscription_id = waits.subscription_id)
     LIMIT $1))
+"""
+_OLD = """ARRAY(
+    SELECT d.ctid FROM {each} CROSS JOIN LATERAL (
+        SELECT ctid FROM events_deliveries
+        WHERE resource_id = {each}.resource_id AND subscription_id = {each}.subscription_id AND {time} < $1
+        ORDER BY {time} LIMIT $2
+    ) d LIMIT $2)"""
+_PRUNE_DEAD = f"""
+WITH RECURSIVE waits AS ({_OF_EACH.format(time="next_at", each="waits")}),
+died AS ({_OF_EACH.format(time="dead_at", each="died")})
+DELETE FROM events_deliveries WHERE ctid = ANY(
+    {_OLD.format(time="next_at", each="waits")} || {_OLD.format(time="dead_at", each="died")})
 """
 
 
@@ -249,15 +262,7 @@ async def prune_delivered(database: Database, before: UUID, limit: int) -> int:
 
 async def prune_dead(database: Database, before: datetime, limit: int) -> int:
     """Delete up to `limit` rows that died, or came due and found no enabled subscription, before; how many it were."""
-    return _count(
-        await database.execute(
-            "DELETE FROM events_deliveries WHERE ctid = ANY("
-            "ARRAY(SELECT ctid FROM events_deliveries WHERE dead_at < $1 LIMIT $2)"
-            " || ARRAY(SELECT ctid FROM events_deliveries WHERE next_at < $1 LIMIT $2))",
-            before,
-            limit,
-        )
-    )
+    return _count(await database.execute(_PRUNE_DEAD, before, limit))
 
 
 async def prune_gone(database: Database, limit: int) -> int:

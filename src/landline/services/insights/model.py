@@ -63,6 +63,8 @@ def cell(measure: Measure, detail: int = 0) -> int:
     return measure << _DETAIL_BITS | detail
 
 
+NO_CARRIER = "(none)"
+"""What the carrier is called of messages that have none, as no route had one for them."""
 _ACCEPTED = cell(Measure.ACCEPTED)
 _SEGMENTS = cell(Measure.SEGMENTS)
 _DELIVERED = cell(Measure.DELIVERED)

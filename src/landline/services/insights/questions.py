@@ -90,7 +90,7 @@ class Kept:
             if start < end and start < first_hour:
                 raise Invalid(
                     f"Single hours are kept from {instant(first_hour):%Y-%m-%dT%H:%MZ} on. Before that, whole days are:"
-                    " let from and to be midnight (UTC) and do not ask by hour.",
+                    " ask from midnight to midnight (UTC), and not by hour.",
                     target=target,
                 )
         if needed.days[0] < needed.days[1] and needed.days[0] < first_day:

@@ -9,7 +9,7 @@ import msgspec
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
 from landline.edge import queries
-from landline.services.insights.model import TAG_CHARACTERS, instant
+from landline.services.insights.model import NO_CARRIER, TAG_CHARACTERS, instant
 from landline.services.insights.questions import SELECTING, Dimension, Place, Question
 
 _USUAL_HOURS = 24
@@ -51,7 +51,7 @@ def read(query: Mapping[str, str], resource: ResourceId, now: datetime) -> Asked
     end = _hour(query, "to") if "to" in query else _rounded_up(now)
     start = _hour(query, "from") if "from" in query else end - _USUAL_HOURS
     if start >= end:
-        raise Invalid("The range ends before it begins: from must be before to.", target="from")
+        raise Invalid("The range ends before it begins.", target="from")
     return Asked(Question(start, end, _by(query.get("by", "")), _where(query)), None, limit)
 
 
@@ -108,7 +108,9 @@ def _value(dimension: Dimension, text: str) -> str:
         if not (len(text) == 2 and text.isascii() and text.isalpha()):
             raise Invalid("Must be a country's two letters (ISO 3166-1), such as US.", target="country")
         return text.upper()
-    return queries.number(text) if dimension is Dimension.NUMBER else text
+    if dimension is Dimension.CARRIER:
+        return "" if text == NO_CARRIER else text
+    return queries.number(text)
 
 
 def _continued(text: str, resource: ResourceId) -> tuple[Question, Place]:

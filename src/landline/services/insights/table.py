@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from landline.services.insights.model import Figures
+from landline.services.insights.model import NO_CARRIER, Figures
 from landline.services.insights.questions import Dimension, Group, Place
 from landline.services.insights.requests import day_text, hour_text
 from landline.wire.insights import DeliverySeconds, Insight
@@ -74,7 +74,7 @@ def _named(by: Sequence[Dimension], place: Place) -> dict[str, str]:
 
 def _shown(dimension: Dimension, value: str | int) -> str:
     if isinstance(value, str):
-        return value
+        return NO_CARRIER if dimension is Dimension.CARRIER and not value else value
     return hour_text(value) if dimension is Dimension.HOUR else day_text(value)
 
 

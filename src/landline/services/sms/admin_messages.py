@@ -51,7 +51,7 @@ def routes(
         return json_response(202, messages.SentMessages([_sent(outcome) for outcome in outcomes]))
 
     async def cancel(request: Request) -> Response:
-        """Take back a message that waits for its time or for its next try."""
+        """Take back a message that no carrier has yet."""
         await outgoing.cancel(await all_resources(), request.params["messageId"])
         return Response(204)
 

@@ -112,8 +112,7 @@ class _Rules:
         asked, name = request.decode(_RULE), request.params["name"]
         if asked.name not in (None, name):
             raise Invalid("The path names another route.", target="name")
-        await self._routing.put(_rule(name, asked))
-        return await self.show(request)
+        return json_response(200, _shown(await self._routing.put(_rule(name, asked))))
 
     async def delete(self, request: Request) -> Response:
         """Take away a rule set here."""

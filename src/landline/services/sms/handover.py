@@ -256,6 +256,25 @@ class HandOver:
             queue.push_front((message.resource, message.submission.sender), message)
         self._wait(pending)
 
+    def waits(self, key: UUID) -> bool:
+        """Whether the message of `key` is in hand here and no carrier can have it."""
+        message = self._in_hand.get(key)
+        return message is not None and not message.handed and message.doubt <= message.marked
+
+    def keep_back(self, key: UUID) -> Pending | None:
+        """Take off its queue the message of `key` when it `waits`; it stays in hand, until it is withdrawn or goes on.
+        None also while it is looked at before it is handed over."""
+        if not self.waits(key):
+            return None
+        message = self._in_hand[key]
+        queued = self._queues[message.carrier].remove((message.resource, message.submission.sender), message)
+        return message if queued else None
+
+    def go_on(self, message: Pending) -> None:
+        """What was kept back is to be handed over after all, unless something was decided about it meanwhile."""
+        self.put_back(message.carrier, [message], unsure=True)
+        self._rings[message.carrier]()
+
     def in_hand(self, key: UUID) -> Pending | None:
         """The message of `key` when its answer is awaited here."""
         return self._in_hand.get(key)

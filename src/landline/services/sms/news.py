@@ -4,6 +4,7 @@ A receipt may be on its way into the database beside the answer it belongs to (e
 that the answer is stored, but other processes may bring it): it is parked then, and `records_receipts.unpark` mends it.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,6 +39,7 @@ from landline.store.parts import Part
 log = structlog.get_logger()
 
 _LANES = 3
+_LOOKS, _LOOKS_APART_S = 40, 0.05
 _TOGETHER = 128
 """Messages. What carriers bring is committed together up to so many, and beyond that beside each other: PostgreSQL
 works on one while the next is prepared."""
@@ -122,10 +124,31 @@ class News:
         await self._group.submit(_News(expired=messages))
 
     async def cancel(self, resource: UUID, message: UUID) -> bool:
-        """Take back a message that waits for its time, or for its next try; False when it waits for neither."""
+        """Take back a message that waits for its time, for its next try, or for its carrier in this process's queue or
+        in nobody's; False when a carrier may have it, or another process has it in hand."""
+        queued = await self._kept_back(message)
+        canceled = False
+        try:
+            canceled = await self._cancel(resource, message, None if queued is None else self._blocks.owner)
+        finally:
+            if queued is not None and not canceled:
+                self._handover.go_on(queued)
+        return canceled
+
+    async def _kept_back(self, message: UUID) -> Pending | None:
+        """What is being looked at before its hand-over is soon on its way, or in the queue again: a carrier that is
+        down is asked each second with what is next."""
+        for _ in range(_LOOKS):
+            queued = self._handover.keep_back(message)
+            if queued is not None or not self._handover.waits(message):
+                return queued
+            await asyncio.sleep(_LOOKS_APART_S)
+        return None
+
+    async def _cancel(self, resource: UUID, message: UUID, holder: UUID | None) -> bool:
         done = Outcome(self._handover.taken)
         async with self._database.transaction() as connection:
-            if not await records.cancel(connection, resource, message, self._clock.now()):
+            if not await records.cancel(connection, resource, message, self._clock.now(), holder):
                 return False
             await self._end(connection, done, [(resource, message, details.CANCELED)])
             emitted = await self._write(connection, done)

@@ -38,15 +38,15 @@ class Outgoing:
         self._news = news
 
     async def cancel(self, resources: Sequence[ResourceId], public_id: str) -> None:
-        """Take back a message that waits for its time or its next try: it ends as failed (5000), and is reported so.
+        """Take back a message that no carrier has yet: it ends as failed (5000), and is reported so.
 
-        Raises `NotFound`; `Conflict` when it has ended, or is with a carrier, on its way to one, or
-        in the queue for one.
+        Raises `NotFound`; `Conflict` when it has ended, is with a carrier or on its way to one, or stands in another
+        process's queue.
         """
         found = await self._find(resources, public_id)
         if not await self._news.cancel(found["resource_id"], found["message_id"]):
             raise Conflict(
-                "The message has ended, is on its way, or stands in its carrier's queue.", target="messageId"
+                "The message has ended, a carrier may have it, or another process has it in hand.", target="messageId"
             )
 
     async def push(self, resources: Sequence[ResourceId], public_id: str) -> None:

@@ -163,11 +163,12 @@ async def status(connection: Connection, resource: ResourceId, system_id: str, m
 async def waiting(
     connection: Connection, resource: ResourceId, system_id: str, named: Cancellation, *, limit: int
 ) -> list[UUID]:
-    """The account's messages that `named` names and that may wait in nobody's hands, the oldest first."""
+    """The account's messages that `named` names and that may be taken back, the oldest first: without an id those that
+    have timers of their own, for only these have an index."""
     rows = await connection.fetch(
         "SELECT m.message_id FROM sms_messages m JOIN sms_esme_messages e USING (resource_id, message_id)"
-        " WHERE m.resource_id = $1 AND e.system_id = $2 AND m.due_at IS NOT NULL"
-        + (" AND m.message_id = $3" if named.message_id else " AND $3::uuid IS NULL")
+        " WHERE m.resource_id = $1 AND e.system_id = $2"
+        + (" AND m.message_id = $3" if named.message_id else " AND $3::uuid IS NULL AND m.due_at IS NOT NULL")
         + (" AND m.sender = $4" if named.sender or not named.message_id else " AND $4 = ''")
         + (" AND m.recipient = $5" if named.recipient or not named.message_id else " AND $5 = ''")
         + " ORDER BY m.message_id LIMIT $6",

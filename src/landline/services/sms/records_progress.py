@@ -295,14 +295,28 @@ async def taken_before(connection: Connection, keys: Sequence[tuple[UUID, UUID, 
     return {row["message_id"]: row["carrier"] for row in rows}
 
 
-async def cancel(connection: Connection, resource: UUID, message: UUID, now: datetime) -> bool:
-    """Whether the message waits in nobody's hands; it is locked then, until the transaction ends."""
-    found = await connection.fetchval(
-        "SELECT 1 FROM sms_messages m WHERE resource_id = $1 AND message_id = $2 AND due_at IS NOT NULL"
-        f" AND claim_id IS NULL AND state < {int(State.DELIVERED)} AND NOT EXISTS (SELECT FROM sms_submissions s"
-        "  WHERE s.block_id = m.block_id AND s.message_id = m.message_id) FOR UPDATE",
+async def cancel(
+    connection: Connection, resource: UUID, message: UUID, now: datetime, holder: UUID | None = None
+) -> bool:
+    """Whether the message waits in nobody's hands, or in those of `holder`, who keeps it back, and no carrier has it;
+    it is locked then, until the transaction ends."""
+    # A block that nobody holds is locked first, so that nobody claims it and reads the message meanwhile.
+    backlog = await connection.fetchval(
+        "SELECT 1 FROM sms_blocks b JOIN sms_messages m ON m.block_id = b.block_id WHERE b.owner IS NULL"
+        " AND m.resource_id = $1 AND m.message_id = $2 AND m.due_at IS NULL AND m.doubt = 0 FOR UPDATE OF b",
         resource,
         message,
+    )
+    found = await connection.fetchval(
+        "SELECT 1 FROM sms_messages m WHERE resource_id = $1 AND message_id = $2"
+        f" AND state < {int(State.DELIVERED)} AND NOT EXISTS (SELECT FROM sms_submissions s"
+        "  WHERE s.block_id = m.block_id AND s.message_id = m.message_id)"
+        f" AND (due_at IS NOT NULL AND claim_id IS NULL OR due_at IS NULL AND $3 OR {_IN_HAND.format('$4')})"
+        " FOR UPDATE",
+        resource,
+        message,
+        backlog is not None,
+        holder,
     )
     if found is None:
         return False

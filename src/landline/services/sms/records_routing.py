@@ -9,6 +9,11 @@ async def routes(connection: Connection) -> list[str]:
     return [row["rule"] for row in await connection.fetch("SELECT rule::text AS rule FROM sms_routes")]
 
 
+async def others(connection: Connection, name: str) -> int:
+    """How many rules are stored under other names."""
+    return await connection.fetchval("SELECT count(*) FROM sms_routes WHERE name <> $1", name)
+
+
 async def set_route(connection: Connection, name: str, rule: str) -> None:
     """Store the rule (JSON) of that name, in place of one there is."""
     await connection.execute(

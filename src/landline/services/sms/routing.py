@@ -96,7 +96,7 @@ class Routing:
             known = ", ".join(sorted(self._carriers)) or "none"
             raise Invalid(f"There is no carrier {name!r}; there are: {known}.", target=target)
 
-    async def put(self, rule: Rule) -> None:
+    async def put(self, rule: Rule) -> InForce:
         """Have `rule` in force, in place of one of its name. Raises `Invalid`, `Conflict`."""
         checked(rule)
         for choice in rule.carriers:
@@ -106,13 +106,13 @@ class Routing:
             if name not in names:
                 raise Invalid(f"There is no resource {name!r}.", target="resources")
         async with self._database.transaction() as connection:
-            stored = await records_routing.routes(connection)
-            if len(stored) >= _MOST_RULES and rule.name not in {_RULE.decode(each).name for each in stored}:
+            if await records_routing.others(connection, rule.name) >= _MOST_RULES:
                 raise Conflict(f"There are {_MOST_RULES} routes already, which is the most there may be.")
             await records_routing.set_route(connection, rule.name, msgspec.json.encode(rule).decode())
             await self._changes.publish(connection, _SUBJECT, rule.name)
         self._changes.forget(_SUBJECT, rule.name)
         log.info("sms.route_set", route=rule.name, carriers=[choice.carrier for choice in rule.carriers])
+        return InForce(rule, "admin", ())
 
     async def delete(self, name: str) -> None:
         """Take away a rule set here; the one of the configuration that it replaced is in force again.

@@ -11,6 +11,7 @@ import msgspec
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId, time_ordered
 from landline.edge import queries
+from landline.services.insights.model import NO_CARRIER
 from landline.services.sms import records_search
 from landline.services.sms.model.messages import State
 from landline.services.sms.records_search import Sought
@@ -112,12 +113,12 @@ def _asked(filters: Mapping[str, str], limit: int, end: UUID | None) -> Asked:
             raise Invalid("Texts from phones have none: leave this out.", target=name)
     since, until = queries.instant(filters, "since"), queries.instant(filters, "until")
     if since >= until:
-        raise Invalid("The range ends before it begins: since must be before until.", target="since")
+        raise Invalid("The range ends before it begins.", target="since")
     sought = Sought(
         queries.number(filters["from"]) if "from" in filters else None,
         queries.number(filters["to"]) if "to" in filters else None,
         filters.get("tag"),
-        filters.get("carrier"),
+        "" if filters.get("carrier") == NO_CARRIER else filters.get("carrier"),
         _state(filters.get("state")),
         _code(filters.get("code")),
     )

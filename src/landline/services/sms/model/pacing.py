@@ -6,7 +6,7 @@ SIGCOMM 1995), so that one sender's campaign does not stand before another's sin
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -158,6 +158,20 @@ class Lanes(Generic[K, T]):
         """Senders' buckets were changed: those that wait for theirs are to be asked again."""
         self._turns.extend(lane for _, _, lane in sorted(self._waiting))
         self._waiting.clear()
+
+    def remove(self, sender: K, item: T) -> bool:
+        """Take `item` itself, whatever the buckets say and wherever it stands; whether it was there."""
+        lane = self._lanes.get(sender)
+        place = None if lane is None else next((n for n, each in enumerate(lane.items) if each is item), None)
+        if lane is None or place is None:
+            return False
+        del lane.items[place]
+        if not lane.items:
+            del self._lanes[sender]
+            self._turns = deque(each for each in self._turns if each is not lane)
+            self._waiting = [each for each in self._waiting if each[2] is not lane]
+            heapify(self._waiting)
+        return True
 
     def remove_all(self) -> list[T]:
         """Take everything, whatever the buckets say; each sender's items in their order."""

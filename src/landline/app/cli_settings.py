@@ -1,0 +1,294 @@
+"""The commands of what a resource's texts go by: `settings` (limits, countries, defaults), `pool`, `keywords`; and
+`stock`, the numbers for sale."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+from urllib.parse import urlencode
+
+from cyclopts import App, Parameter
+
+from landline.app.cli_admin import (
+    DEFAULT_RESOURCE,
+    HERE,
+    Json,
+    Resource,
+    Server,
+    ask,
+    print_json,
+    resource_path,
+    show,
+)
+from landline.core.errors import Refusal
+
+if TYPE_CHECKING:
+    from landline.app.client import AdminClient
+
+_MOST_OF_A_PAGE = 100
+_LISTS = ("allowedCountries",)
+
+settings = App(name="settings", help="A resource's SMS settings: countries, caps, velocity, defaults.")
+pool = App(name="pool", help="A resource's sender pools.")
+keywords = App(name="keywords", help="The keywords a number answers to, and its replies.")
+stock = App(name="stock", help="The numbers for sale.")
+
+File = Annotated[Path, Parameter(allow_leading_hyphen=True, help="A file; - is standard input.")]
+
+
+def add_to(app: App) -> None:
+    """Add these commands."""
+    for group in (settings, pool, keywords, stock):
+        app.command(group)
+
+
+@settings.command(name="show")
+def show_settings(*, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
+    """Print what is in force for a resource, the product's defaults included, as JSON."""
+    print_json(ask(server).call("GET", _settings_path(resource)))
+
+
+@settings.command(name="change")
+def change_settings(*changes: str, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
+    """Change settings of a resource and print what is then in force; what is not given stays.
+
+    Parameters
+    ----------
+    changes
+        Each as name=value, such as caps.perDay=20000 or allowedCountries=US,CA. The value null goes back to the
+        product's default.
+    """
+    if not changes:
+        raise Refusal("say what to change, such as caps.perDay=20000")
+    print_json(ask(server).call("PATCH", _settings_path(resource), _patch(changes)))
+
+
+@settings.command(name="set")
+def set_settings(file: File, *, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
+    """Have a resource set exactly what a file says, in JSON, and print what is then in force."""
+    print_json(ask(server).call("PUT", _settings_path(resource), _document(file)))
+
+
+@pool.command(name="list")
+def list_pools(*, resource: Resource = DEFAULT_RESOURCE, json: Json = False, server: Server = HERE) -> None:
+    """List a resource's sender pools."""
+    found = ask(server).get("resources", resource, "sms", "pools")["value"]
+    rows = [
+        {**each, "senders": " ".join(each["senders"]), "sticky": "no" if each.get("sticky") is False else "yes"}
+        for each in found
+    ]
+    show(found if json else rows, ("name", "sticky", "senders"), json)
+
+
+@pool.command(name="show")
+def show_pool(name: str, *, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
+    """Print a sender pool as JSON."""
+    print_json(ask(server, {"name": "NAME"}).call("GET", _pool_path(resource, name)))
+
+
+@pool.command(name="set")
+def set_pool(
+    name: str, *senders: str, sticky: bool = True, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE
+) -> None:
+    """Make a sender pool, or make it so.
+
+    Parameters
+    ----------
+    senders
+        All its numbers and names.
+    sticky
+        Whether a recipient keeps the sender he knows.
+    """
+    client = ask(server, {"name": "NAME", "senders": "SENDERS"})
+    client.call("PUT", _pool_path(resource, name), {"senders": senders, "sticky": sticky})
+    print(f"send from pool:{name}")
+
+
+@pool.command(name="remove")
+def remove_pool(name: str, *, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
+    """Delete a sender pool; its numbers stay the resource's."""
+    ask(server, {"name": "NAME"}).call("DELETE", _pool_path(resource, name))
+    print(f"{name} is no pool of {resource} any more")
+
+
+@keywords.command(name="show")
+def show_keywords(
+    number: str, *, resource: Resource = DEFAULT_RESOURCE, json: Json = False, server: Server = HERE
+) -> None:
+    """Print the keywords that a number answers to, and its replies; the first language answers first."""
+    found = ask(server, {"number": "NUMBER"}).call("GET", _keywords_path(resource, number))["languages"]
+    actions = ("stop", "start", "help")
+    rows = [
+        {"language": each["language"], "action": name, "keywords": ", ".join(each[name]), "reply": each[f"{name}Reply"]}
+        for each in found
+        for name in actions
+    ]
+    show(found if json else rows, ("language", "action", "keywords", "reply"), json)
+
+
+@keywords.command(name="set")
+def set_keywords(
+    number: str,
+    *,
+    language: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    file: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
+    resource: Resource = DEFAULT_RESOURCE,
+    server: Server = HERE,
+) -> None:
+    """Have a number answer in other languages, or to other keywords.
+
+    Parameters
+    ----------
+    language
+        One that comes with Landline: en, es, fr, de, pt; may be given several times, the first answers first.
+    file
+        A JSON file of languages with keywords and replies of your own, as `show --json` prints them; - is standard
+        input.
+    """
+    if bool(language) == (file is not None):
+        raise Refusal("give --language or --file")
+    wanted = [{"language": each} for each in language] if file is None else _document(file, list)
+    given = "--language" if file is None else "--file"
+    client = ask(server, {"number": "NUMBER", "language": given, "languages": given})
+    client.call("PUT", _keywords_path(resource, number), {"languages": wanted})
+    print(f"{number} answers to its new keywords now")
+
+
+@keywords.command(name="reset")
+def reset_keywords(number: str, *, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
+    """Have a number answer to plain English again."""
+    ask(server, {"number": "NUMBER"}).call("DELETE", _keywords_path(resource, number))
+    print(f"{number} answers to the usual keywords")
+
+
+@stock.command(name="list")
+def list_stock(*, limit: int = 1000, json: Json = False, server: Server = HERE) -> None:
+    """List the numbers that were put up for sale, sold ones too.
+
+    Parameters
+    ----------
+    limit
+        How many at most.
+    """
+    if limit < 1:
+        raise Refusal("--limit must be at least 1")
+    found = _stock(ask(server), limit)
+    columns = ("number", "country", "kind", "status", "owner", "cost", "currency", "carrier")
+    show(found, columns, json)
+
+
+@stock.command(name="import")
+def import_stock(file: File, *, server: Server = HERE) -> None:
+    """Put up for sale the numbers of a CSV file with a header; one with a bad line adds nothing."""
+    _tell_added(ask(server, {"csv": str(file)}).send("/numbers/stock:import", _read(file)))
+
+
+@stock.command(name="add-range")
+def add_range(first: str, last: str, *values: str, server: Server = HERE) -> None:
+    """Put up for sale all numbers from the first to the last.
+
+    Parameters
+    ----------
+    values
+        What they have in common, each as column=value by the columns of the CSV, such as carrier=north.
+    """
+    body = {"first": first, "last": last, "values": dict(_assignment(each) for each in values)}
+    client = ask(server, {"first": "FIRST", "last": "LAST", "values": "VALUES"})
+    _tell_added(client.call("POST", "/numbers/stock:addRange", body))
+
+
+@stock.command(name="remove")
+def remove_stock(number: str, *, server: Server = HERE) -> None:
+    """Take a number off sale."""
+    from landline.app.client import quoted
+
+    ask(server, {"number": "NUMBER"}).call("DELETE", quoted("numbers", "stock", number))
+    print(f"{number} is not for sale any more")
+
+
+def _settings_path(resource: str) -> str:
+    return f"{resource_path(resource)}/sms/settings"
+
+
+def _pool_path(resource: str, name: str) -> str:
+    from landline.app.client import quoted
+
+    return f"{resource_path(resource)}/sms/pools{quoted(name)}"
+
+
+def _keywords_path(resource: str, number: str) -> str:
+    from landline.app.client import quoted
+
+    return f"{resource_path(resource)}/numbers{quoted(number)}/keywords"
+
+
+def _patch(changes: tuple[str, ...]) -> dict[str, object]:
+    """`changes` as one JSON merge patch. Raises `Refusal` when two do not go together."""
+    patch: dict[str, object] = {}
+    for name, text in map(_assignment, changes):
+        *outer, last = name.split(".")
+        inner = patch
+        for part in outer:
+            below = inner.setdefault(part, {})
+            if not isinstance(below, dict):
+                raise Refusal(f"{name}: {part} is given a value of its own already")
+            inner = cast(dict[str, object], below)
+        if last in inner:
+            raise Refusal(f"{name} is given twice")
+        inner[last] = _value(name, text)
+    return patch
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise Refusal(f"{text} is not name=value")
+    return name, value
+
+
+def _value(name: str, text: str) -> object:
+    """`text` as JSON; what is none is text, or a list parted by commas where one is wanted."""
+    try:
+        return jsonlib.loads(text)
+    except ValueError:
+        return [part.strip() for part in text.split(",") if part.strip()] if name in _LISTS else text
+
+
+def _document(file: Path, kind: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
+    try:
+        found: object = jsonlib.loads(_read(file))
+    except (ValueError, RecursionError) as error:
+        raise Refusal(f"{file} is no JSON: {error}") from None
+    if not isinstance(found, kind):
+        raise Refusal(f"{file} must hold a JSON {'object' if kind is dict else 'array'}")
+    return cast(Any, found)
+
+
+def _read(file: Path) -> str:
+    """What the file holds, or standard input. Raises `Refusal`."""
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Refusal(f"cannot read {file}: it is not UTF-8") from None
+    except OSError as error:
+        raise Refusal(f"cannot read {file}: {error.strerror}") from None
+
+
+def _stock(client: AdminClient, limit: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    after = None
+    while len(found) < limit:
+        asked = {"top": min(limit - len(found), _MOST_OF_A_PAGE), **({"after": after} if after else {})}
+        page = client.call("GET", f"/numbers/stock?{urlencode(asked)}")
+        found += page["value"]
+        after = page.get("nextAfter")
+        if after is None:
+            break
+    return found
+
+
+def _tell_added(answer: dict[str, int]) -> None:
+    known = f", {answer['known']} were for sale already" if answer["known"] else ""
+    print(f"put up for sale: {answer['added']}{known}")

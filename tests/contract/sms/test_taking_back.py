@@ -1,0 +1,136 @@
+"""Taking back messages that wait for a carrier that is down, or slow: no carrier has them, so none gets them."""
+
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+
+import pytest
+from tests.contract.sms.test_send_options import PHONES, SENDER, World
+from tests.support.cluster import eventually
+from tests.support.gateway import Gateway
+from tests.support.scripted import Fate, ScriptedCarrier
+
+from landline.core.errors import Conflict
+from landline.ports.sms_carrier import CrashPolicy
+from landline.services.sms.service import Options, To
+from landline.store.database import Database
+
+
+@pytest.fixture(params=[CrashPolicy.RESEND, CrashPolicy.UNKNOWN])
+async def world(dsn: str, database: Database, request: pytest.FixtureRequest) -> AsyncGenerator[World]:
+    world = World(dsn, database)
+    world.carrier.crash_policy = request.param
+    await world.gateway.start()
+    world.resource = await world.gateway.own()
+    yield world
+    await world.gateway.crash()
+
+
+async def nothing_is_left(world: World) -> None:
+    """No block stays open because of what was taken back, nor anything in memory."""
+
+    async def closed() -> bool:
+        return not await world.database.fetchval("SELECT count(*) FROM sms_blocks")
+
+    await eventually(closed)
+    assert world.gateway.handover.count == 0
+    assert world.gateway.handover.held() == set()
+
+
+async def test_what_waits_for_a_carrier_that_is_down_is_taken_back(world: World) -> None:
+    world.carrier.up = False
+    messages = await world.send(Options(report_wanted=True), phones=PHONES[:3])
+    await world.clock.advance(timedelta(seconds=10))
+    await world.gateway.outgoing.cancel([world.resource], messages[1])
+    told = await world.timeline(messages[1])
+    assert (told["state"], told["code"]) == ("failed", 5000)
+    assert "canceled" in {step["what"] for step in told["steps"]}
+    with pytest.raises(Conflict):
+        await world.gateway.outgoing.cancel([world.resource], messages[1])
+    world.carrier.up = True
+    await world.clock.advance(timedelta(minutes=1))
+    assert sorted(world.senders()) == sorted([PHONES[0], PHONES[2]])
+    assert {(await world.timeline(messages[n]))["state"] for n in (0, 2)} == {"delivered"}
+    await nothing_is_left(world)
+
+
+async def test_all_that_waits_is_taken_back_and_later_messages_go(world: World) -> None:
+    world.carrier.up = False
+    messages = await world.send(Options(), phones=PHONES[:3])
+    await world.clock.advance(timedelta(seconds=3))
+    for message in messages:
+        await world.gateway.outgoing.cancel([world.resource], message)
+    world.carrier.up = True
+    [later] = await world.send(Options(), phones=[PHONES[9]])
+    await world.clock.advance(timedelta(minutes=1))
+    assert list(world.senders()) == [PHONES[9]]
+    assert (await world.timeline(later))["state"] == "delivered"
+    await nothing_is_left(world)
+
+
+async def test_what_a_carrier_may_have_is_not_taken_back(world: World) -> None:
+    """Silence: nobody knows whether it was got."""
+    world.carrier.fate = Fate.LOST
+    [message] = await world.send(Options())
+    with pytest.raises(Conflict):
+        await world.gateway.outgoing.cancel([world.resource], message)
+
+
+async def test_what_is_in_doubt_and_waits_again_is_not_taken_back(dsn: str, database: Database) -> None:
+    world = World(dsn, database)
+    world.carrier.fate = Fate.SILENCE
+    await world.gateway.start()
+    world.resource = await world.gateway.own()
+    [message] = await world.send(Options(valid_for_s=3600))
+    world.carrier.up = False  # silent once; its next try finds the carrier down
+    await world.clock.advance(timedelta(seconds=30))
+    with pytest.raises(Conflict):
+        await world.gateway.outgoing.cancel([world.resource], message)
+    world.carrier.up, world.carrier.fate = True, Fate.DELIVERED
+    await world.clock.advance(timedelta(minutes=2))
+    assert (await world.timeline(message))["state"] == "delivered"
+    await world.gateway.crash()
+
+
+async def test_backlog_that_nobody_holds_is_taken_back(dsn: str, database: Database) -> None:
+    world = World(dsn, database)
+    world.gateway.worker.close()
+    world.gateway = Gateway(dsn, database, world.clock, world.carrier, in_hand=4)
+    world.resource = await world.gateway.own()
+    for phones in (PHONES[:4], PHONES[4:7]):  # no worker runs: what does not fit in memory is nobody's
+        outcomes = await world.gateway.sms.send(
+            world.resource, SENDER, [To(phone) for phone in phones], "hello", Options()
+        )
+    assert not world.gateway.handover.has_room()
+    await world.gateway.outgoing.cancel([world.resource], outcomes[1].message_id or "")
+    await world.gateway.start()
+    await world.clock.advance(timedelta(minutes=1))
+    assert sorted(world.senders()) == sorted([*PHONES[:5], PHONES[6]])
+    await nothing_is_left(world)
+    await world.gateway.crash()
+
+
+async def test_another_process_has_it_in_hand(dsn: str, database: Database) -> None:
+    world = World(dsn, database)
+    world.carrier.up = False
+    await world.gateway.start()
+    world.resource = await world.gateway.own()
+    [message] = await world.send(Options())
+    other = await Gateway(dsn, database, world.clock, ScriptedCarrier(world.clock)).start()
+    with pytest.raises(Conflict):
+        await other.outgoing.cancel([world.resource], message)
+    await other.crash()
+    await world.gateway.crash()
+
+
+async def test_what_could_not_be_taken_back_goes_on(world: World) -> None:
+    world.carrier.up = False
+    [message] = await world.send(Options(), phones=PHONES[:1])
+    await world.clock.advance(timedelta(seconds=3))
+    await world.database.execute("ALTER TABLE sms_attempts RENAME TO away")
+    with pytest.raises(Exception, match="sms_attempts"):
+        await world.gateway.outgoing.cancel([world.resource], message)
+    await world.database.execute("ALTER TABLE away RENAME TO sms_attempts")
+    world.carrier.up = True
+    await world.clock.advance(timedelta(minutes=1))
+    assert (await world.timeline(message))["state"] == "delivered"
+    assert len(world.carrier.submissions) == 1
