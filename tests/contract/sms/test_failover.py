@@ -1,5 +1,6 @@
 """The next carrier of a route takes over: when the first is down, refuses, or, where that is wanted, fails."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ from tests.support.scripted import Fate, ScriptedCarrier
 
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
+from landline.ports.sms_carrier import Receipt, Submission, Submitted
 from landline.services.sms.model.routing import Choice, Rule
 from landline.services.sms.service import Options, To
 from landline.store.database import Database
@@ -144,3 +146,35 @@ async def test_the_rule_that_chose_is_in_the_timeline(world: World):
     timeline = await world.timeline(await world.send(tag="otp"))
     assert timeline["steps"][1]["route"] == "codes"
     assert [len(world.first.submissions), len(world.second.submissions)] == [0, 1]
+
+
+async def test_of_two_carriers_that_number_alike_each_tells_of_its_own_messages(world: World):
+    """What both say in the same moment is stored in one commit."""
+    world.gateway.rules = [Rule(name=each, tags=(each,), carriers=(Choice(each),)) for each in ("first", "second")]
+    world.first.fate = world.second.fate = Fate.LOST
+    messages = [await world.send(tag=carrier.name) for carrier in (world.first, world.second)]
+    news, at = world.gateway.news, world.clock.now()
+    await asyncio.gather(
+        *(news.submitted(each.name, [Submitted(each.submissions[0].key, "17")]) for each in (world.first, world.second))
+    )
+    await asyncio.gather(
+        news.reported("first", [Receipt("17", delivered=False, code=4006, at=at)]),
+        news.reported("second", [Receipt("17", delivered=True, code=2000, at=at)]),
+    )
+    ended = [await world.timeline(message) for message in messages]
+    assert [(each["state"], each["carrier"]) for each in ended] == [("failed", "first"), ("delivered", "second")]
+
+
+async def test_what_went_round_a_carrier_that_was_down_may_come_back_to_it(world: World):
+    def refuses(_submission: Submission) -> Fate:
+        world.first.up = True
+        return Fate.REFUSED
+
+    world.first.up = False
+    world.second.fate = refuses
+    message = await world.send()
+    await world.clock.advance(timedelta(seconds=10))
+    timeline = await world.timeline(message)
+    assert (timeline["state"], timeline["carrier"]) == ("delivered", "first")
+    assert (len(world.first.submissions), len(world.second.submissions)) == (1, 1)
+    assert told(timeline)[:4] == [("accepted", None), ("queued", "first"), ("refused", "first"), ("refused", "second")]
