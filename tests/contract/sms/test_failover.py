@@ -178,17 +178,3 @@ async def test_what_went_round_a_carrier_that_was_down_may_come_back_to_it(world
     assert (timeline["state"], timeline["carrier"]) == ("delivered", "first")
     assert (len(world.first.submissions), len(world.second.submissions)) == (1, 1)
     assert told(timeline)[:4] == [("accepted", None), ("queued", "first"), ("refused", "first"), ("refused", "second")]
-
-
-async def test_a_refusal_that_is_told_again_is_not_taken_for_the_next_carriers(world: World):
-    world.first.fate = world.second.fate = Fate.LOST
-    message = await world.send()
-    (key,) = (each.key for each in world.first.submissions)
-    for _ in range(2):  # as who did not learn that the first was stored
-        await world.gateway.news.submitted("first", [Submitted(key, None, 5000, reason="refused")])
-        await world.clock.advance(timedelta(seconds=1))
-    assert (len(world.first.submissions), len(world.second.submissions)) == (1, 1)
-    await world.gateway.news.submitted("second", [Submitted(key, "17")])
-    timeline = await world.timeline(message)
-    assert (timeline["state"], timeline["carrier"]) == ("submitted", "second")
-    assert [step["what"] for step in timeline["steps"]].count("refused") == 1
