@@ -13,6 +13,7 @@ from tests.support.smpp_world import OURS, PHONE, until
 
 from landline.core.ids import time_ordered
 from landline.ports.esme_gateway import CustomerSubmission, ReportWish
+from landline.ports.sms_carrier import Arrival, Receipt, Submitted
 from landline.protocols.smpp import pdu, status, texts
 from landline.protocols.smpp.commands import BindKind, Command, MessageState
 from landline.protocols.smpp.events import Answered, Unbound
@@ -43,6 +44,22 @@ async def test_a_message_is_accepted_under_the_id_told_and_reported_under_it(wor
     await world.end(process, [message])
     receipt = await client.receipt()
     assert (receipt.message_id, receipt.state, receipt.error) == (told, MessageState.DELIVERED, "000")
+    await nothing_waits(world)
+
+
+async def test_what_a_carrier_brings_is_brought_on_in_the_same_moment(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process, texts=[OURS]))
+    client.submit(b"hello", registered_delivery=ALWAYS)
+    told = await client.accepted()
+    (message,) = await world.messages()
+    news, carrier, at = process.gateway.news, message["carrier"], world.clock.now()
+    await news.submitted(carrier, [Submitted(message["message_id"], "17")])
+    await news.reported(carrier, [Receipt("17", delivered=False, code=4006, at=at)])
+    receipt = await client.receipt()
+    assert (receipt.message_id, receipt.state) == (told, MessageState.UNDELIVERABLE)
+    await news.arrived(carrier, [Arrival("mo1", PHONE, OURS, "and back", 1, at)])
+    assert (await client.arrival()).short_message == b"and back"
     await nothing_waits(world)
 
 
