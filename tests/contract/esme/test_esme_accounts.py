@@ -143,6 +143,11 @@ async def test_new_limits_hold_for_connections_there_are(world: EsmeWorld, proce
     for _ in range(2):
         client.submit()
     assert sorted([await client.status(), await client.status()]) == [0, status.ESME_RTHROTTLED]
+    await Admin(world, process)("PATCH", PATH + "/customer", {"ratePerS": None})
+    await until(lambda: process.listener.bound()[0].rate_per_s is None)
+    for _ in range(20):
+        client.submit()
+    assert [await client.status() for _ in range(20)] == [0] * 20
 
 
 async def test_only_allowed_addresses_bind(world: EsmeWorld, process: Process) -> None:
