@@ -457,7 +457,8 @@ async def test_receipts_wait_for_a_receiver_and_come_by_whichever_process_has_it
     await nothing_waits(world)
 
 
-async def test_a_process_that_dies_leaves_its_receipts_to_the_next(world: EsmeWorld) -> None:
+@pytest.mark.parametrize("alone", [False, True], ids=["when its lease ends", "at once when no other is left"])
+async def test_a_process_that_dies_leaves_its_receipts_to_the_next(world: EsmeWorld, alone: bool) -> None:
     process = await world.process()
     password = await world.account(process)
     client = await world.client(process, password)
@@ -467,7 +468,7 @@ async def test_a_process_that_dies_leaves_its_receipts_to_the_next(world: EsmeWo
     await client.next()  # it has the receipt, and its acknowledgement never leaves
     await process.crash()
     second = await world.process()
-    await world.lease_ends()
+    await (second.worker.inherit() if alone else world.lease_ends())
     again = await world.client(second, password)
     assert (await again.receipt()).message_id == told
     await nothing_waits(world)
