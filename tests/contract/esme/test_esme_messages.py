@@ -11,6 +11,7 @@ from tests.support.esme import EsmeWorld
 from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE, until
 
+from landline.core.errors import Unavailable
 from landline.core.ids import time_ordered
 from landline.ports.esme_gateway import CustomerSubmission, ReportWish
 from landline.ports.sms_carrier import Arrival, Receipt, Submitted
@@ -526,6 +527,31 @@ async def until_put_off(world: EsmeWorld) -> None:
     async with asyncio.timeout(10):
         while await world.database.fetchval("SELECT count(*) FROM sms_esme_out WHERE owner IS NOT NULL"):
             await asyncio.sleep(0.005)
+
+
+class Away:
+    """A database that cannot be reached."""
+
+    def __getattr__(self, _name: str) -> Any:
+        raise Unavailable("PostgreSQL is away")
+
+
+async def test_what_could_not_be_looked_up_comes_once_the_database_is_back(world: EsmeWorld) -> None:
+    process = await world.process()
+    clients = [await world.client(process, await world.account(process, name), name) for name in ("one", "two")]
+    told: list[str] = []
+    for client in clients:
+        client.submit(registered_delivery=ALWAYS)
+        told.append(await client.accepted())
+    own = process.worker._database
+    process.worker._database = Away()  # type: ignore[assignment]
+    await world.end(process, await world.messages())
+    await world.clock.advance(timedelta(seconds=3))
+    assert [client.events for client in clients] == [[], []]
+    process.worker._database = own
+    await world.clock.advance(timedelta(seconds=1))
+    assert [(await client.receipt()).message_id for client in clients] == told
+    await nothing_waits(world)
 
 
 async def test_what_nobody_comes_for_is_given_up(world: EsmeWorld) -> None:

@@ -141,7 +141,8 @@ async def test_who_does_not_wait_for_its_bind_takes_none(cluster: Cluster) -> No
 
     async def asked() -> bool:
         return await cluster.database.fetchval(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
+            "SELECT EXISTS (SELECT FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock')"
         )
 
     async with cluster.database.transaction() as connection:

@@ -165,7 +165,10 @@ async def test_what_was_delivered_goes_nowhere_though_another_failed_in_the_same
     world.first.fate = Fate.TAKEN
     delivered, failed = await world.send(), await world.send("+14255550143")
     at = world.clock.now()
-    receipts = [Receipt("first1", delivered=True, code=2000, at=at), Receipt("first2", delivered=False, code=5000, at=at)]
+    receipts = [
+        Receipt("first1", delivered=True, code=2000, at=at),
+        Receipt("first2", delivered=False, code=5000, at=at),
+    ]
     await world.gateway.news.reported("first", receipts)
     await world.clock.advance(timedelta(seconds=1))
     assert [each.recipient for each in world.second.submissions] == ["+14255550143"]
