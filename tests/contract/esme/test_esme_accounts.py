@@ -13,17 +13,19 @@ from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, until
 
 from landline.app import certificates
-from landline.core.errors import Conflict, Invalid, NotFound
+from landline.core.errors import Conflict, Invalid, NotFound, Unavailable
 from landline.core.ids import ResourceId
 from landline.edge import handshake
 from landline.edge.http import Request
 from landline.edge.routes import Router
 from landline.edge.server import tls_context
+from landline.engines.smpp.listener.connection import Connection
+from landline.ports.esme_gateway import Account
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import BindKind, Command
 from landline.protocols.smpp.events import BindRefused, Bound
 from landline.protocols.smpp.framing import HEADER
-from landline.services.sms import admin_accounts
+from landline.services.sms import accounts, admin_accounts
 from landline.services.sms.accounts import Settings
 from landline.services.sms.model.esme import EsmeAccount
 
@@ -143,6 +145,11 @@ async def test_new_limits_hold_for_connections_there_are(world: EsmeWorld, proce
     for _ in range(2):
         client.submit()
     assert sorted([await client.status(), await client.status()]) == [0, status.ESME_RTHROTTLED]
+    await Admin(world, process)("PATCH", PATH + "/customer", {"ratePerS": None})
+    await until(lambda: process.listener.bound()[0].rate_per_s is None)
+    for _ in range(20):
+        client.submit()
+    assert [await client.status() for _ in range(20)] == [0] * 20
 
 
 async def test_only_allowed_addresses_bind(world: EsmeWorld, process: Process) -> None:
@@ -305,4 +312,52 @@ async def test_whoever_is_disabled_while_an_earlier_change_is_looked_up_is_cut(
     await looked_up.wait()
     await process.accounts.change(world.resource, "customer", Settings(enabled=False))
     go_on.set()
+    await until(lambda: client.closed)
+
+
+async def test_whoever_is_disabled_between_its_password_and_its_bind_is_cut(
+    world: EsmeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await world.process()
+    password = await world.account(process)
+    client, admit = await world.connect(process), process.listener.admit
+    checked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(connection: Connection, account: Account) -> int:
+        checked.set()
+        await go_on.wait()
+        return await admit(connection, account)
+
+    monkeypatch.setattr(process.listener, "admit", slow)
+    binding = asyncio.create_task(client.bind(password))
+    await checked.wait()
+    heard: list[str | None] = []
+    process.changes.watch(accounts.SUBJECT, heard.append)
+    await process.accounts.change(world.resource, "customer", Settings(enabled=False))
+    await until(lambda: len(heard) == 2)  # from here, and from the database
+    go_on.set()
+    assert isinstance(await binding, Bound)
+    await until(lambda: client.closed)
+
+
+async def test_whoever_is_disabled_while_the_database_is_away_is_cut_once_it_is_back(
+    world: EsmeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    failed, heard = asyncio.Event(), list[str | None]()
+
+    async def away(_system_id: str) -> EsmeAccount | None:
+        failed.set()
+        raise Unavailable("PostgreSQL is away")
+
+    process.changes.watch(accounts.SUBJECT, heard.append)
+    with monkeypatch.context() as patched:
+        patched.setattr(process.accounts, "find", away)
+        await process.accounts.change(world.resource, "customer", Settings(enabled=False))
+        await until(lambda: len(heard) == 2)  # from here, and from the database
+        await failed.wait()
+        await world.clock.advance(timedelta(seconds=2))
+    assert not client.closed
+    await world.clock.advance(timedelta(seconds=1))
     await until(lambda: client.closed)

@@ -12,9 +12,11 @@ from tests.support.esme import EsmeWorld
 from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE, until
 
+from landline.core.errors import Unavailable
 from landline.core.ids import time_ordered
 from landline.engines.smpp.listener import given_up
 from landline.ports.esme_gateway import CustomerSubmission, ReportWish
+from landline.ports.sms_carrier import Arrival, Receipt, Submitted
 from landline.protocols.smpp import pdu, status, texts
 from landline.protocols.smpp.commands import BindKind, Command, MessageState
 from landline.protocols.smpp.events import Answered, Unbound
@@ -56,6 +58,22 @@ async def test_an_empty_text_is_accepted_as_on_the_public_wire(world: EsmeWorld)
     await client.accepted()
     (message,) = await world.messages()
     assert (message["body"], message["segments"]) == ("", 1)
+
+
+async def test_what_a_carrier_brings_is_brought_on_in_the_same_moment(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process, texts=[OURS]))
+    client.submit(b"hello", registered_delivery=ALWAYS)
+    told = await client.accepted()
+    (message,) = await world.messages()
+    news, carrier, at = process.gateway.news, message["carrier"], world.clock.now()
+    await news.submitted(carrier, [Submitted(message["message_id"], "17")])
+    await news.reported(carrier, [Receipt("17", delivered=False, code=4006, at=at)])
+    receipt = await client.receipt()
+    assert (receipt.message_id, receipt.state) == (told, MessageState.UNDELIVERABLE)
+    await news.arrived(carrier, [Arrival("mo1", PHONE, OURS, "and back", 1, at)])
+    assert (await client.arrival()).short_message == b"and back"
+    await nothing_waits(world)
 
 
 async def test_an_independent_client_sends_and_is_reported_to(world: EsmeWorld) -> None:
@@ -559,7 +577,8 @@ async def test_receipts_wait_for_a_receiver_and_come_by_whichever_process_has_it
     await nothing_waits(world)
 
 
-async def test_a_process_that_dies_leaves_its_receipts_to_the_next(world: EsmeWorld) -> None:
+@pytest.mark.parametrize("alone", [False, True], ids=["when its lease ends", "at once when no other is left"])
+async def test_a_process_that_dies_leaves_its_receipts_to_the_next(world: EsmeWorld, alone: bool) -> None:
     process = await world.process()
     password = await world.account(process)
     client = await world.client(process, password)
@@ -569,7 +588,7 @@ async def test_a_process_that_dies_leaves_its_receipts_to_the_next(world: EsmeWo
     await client.next()  # it has the receipt, and its acknowledgement never leaves
     await process.crash()
     second = await world.process()
-    await world.lease_ends()
+    await (second.worker.inherit() if alone else world.lease_ends())
     again = await world.client(second, password)
     assert (await again.receipt()).message_id == told
     await nothing_waits(world)
@@ -627,6 +646,31 @@ async def until_put_off(world: EsmeWorld) -> None:
     async with asyncio.timeout(10):
         while await world.database.fetchval("SELECT count(*) FROM sms_esme_out WHERE owner IS NOT NULL"):
             await asyncio.sleep(0.005)
+
+
+class Away:
+    """A database that cannot be reached."""
+
+    def __getattr__(self, _name: str) -> Any:
+        raise Unavailable("PostgreSQL is away")
+
+
+async def test_what_could_not_be_looked_up_comes_once_the_database_is_back(world: EsmeWorld) -> None:
+    process = await world.process()
+    clients = [await world.client(process, await world.account(process, name), name) for name in ("one", "two")]
+    told: list[str] = []
+    for client in clients:
+        client.submit(registered_delivery=ALWAYS)
+        told.append(await client.accepted())
+    own = process.worker._database
+    process.worker._database = Away()  # type: ignore[assignment]
+    await world.end(process, await world.messages())
+    await world.clock.advance(timedelta(seconds=3))
+    assert [client.events for client in clients] == [[], []]
+    process.worker._database = own
+    await world.clock.advance(timedelta(seconds=1))
+    assert [(await client.receipt()).message_id for client in clients] == told
+    await nothing_waits(world)
 
 
 async def test_what_nobody_comes_for_is_given_up(world: EsmeWorld) -> None:

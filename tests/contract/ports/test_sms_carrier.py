@@ -226,8 +226,13 @@ async def test_submit_waits_while_the_window_is_full(setting: Setting) -> None:
         await asyncio.sleep(0)
     assert not submitting.done()
     assert 0 < taken <= setting.window
+    asking = asyncio.create_task(carrier.room())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not asking.done()
     events.open.set()
     await asyncio.wait_for(submitting, 20)
+    assert await asyncio.wait_for(asking, 20) > 0
     await events.until(lambda: len(events.answers) == taken)
 
 
@@ -248,13 +253,16 @@ async def test_closing_answers_what_was_taken_and_takes_no_more(setting: Setting
     await carrier.submit([submission() for _ in range(10)])
     await carrier.close()
     assert len(events.answers) == 10
-    with pytest.raises(Unavailable):
-        await carrier.submit([submission()])
+    for asked in (carrier.submit([submission()]), carrier.room()):
+        with pytest.raises(Unavailable):
+            await asked
 
 
 async def test_before_the_start_nothing_is_taken(setting: Setting) -> None:
-    with pytest.raises(Unavailable):
-        await setting.unstarted().submit([submission()])
+    carrier = setting.unstarted()
+    for asked in (carrier.submit([submission()]), carrier.room()):
+        with pytest.raises(Unavailable):
+            await asked
 
 
 async def test_a_carrier_is_up_from_its_start_to_its_close(setting: Setting) -> None:

@@ -38,6 +38,12 @@ class Recorder:
     async def reported(self, carrier: str, receipts: Sequence[Receipt]) -> None:
         self.receipts.extend(receipts)
 
+    async def early(self, carrier: str, ids: Sequence[str]) -> list[Receipt]:
+        raise AssertionError("nothing here is sent in parts")
+
+    async def forget_early(self, carrier: str, ids: Sequence[str]) -> None:
+        raise AssertionError("nothing here is sent in parts")
+
     async def arrived(self, carrier: str, arrivals: Sequence[Arrival]) -> None:
         self.arrivals.extend(arrivals)
 

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -412,6 +413,19 @@ async def test_an_account_has_so_many_binds(world: World) -> None:
     assert isinstance(await second.bind(), Bound)
 
 
+async def test_a_bind_whose_password_was_changed_meanwhile_is_refused_and_counts_for_nothing(world: World) -> None:
+    now = Account("customer", ResourceId(uuid4()), binds=2, generation=2)
+    for account, expected in (
+        (now, Bound),
+        (replace(now, generation=1), BindRefused(status.ESME_RINVPASWD)),
+        (now, Bound),
+        (now, BindRefused(status.ESME_RALYBND)),
+    ):
+        world.product.account = account
+        answer = await (await world.client()).bind()
+        assert isinstance(answer, Bound) if expected is Bound else answer == expected
+
+
 async def test_an_account_has_a_window(world: World) -> None:
     world.product.account = Account("customer", ResourceId(uuid4()), window=2)
     client = await world.client()
@@ -422,6 +436,31 @@ async def test_an_account_has_a_window(world: World) -> None:
     assert await client.status() == status.ESME_RTHROTTLED
     world.product.open.set()
     assert [await client.status(), await client.status()] == [0, 0]
+
+
+async def test_more_submissions_than_may_be_in_hand_are_refused_for_now(database: Database) -> None:
+    product = Product()
+    product.account = Account("customer", ResourceId(uuid4()), binds=3)
+    listener = SmppListener(ListenerConfig(port=0, submissions=2), product, database, DrivenClock())
+    await listener.start()
+    clients = [Client() for _ in range(3)]
+    for client in clients:
+        assert listener.port is not None
+        await client.connect(listener.port)
+        await client.bind()
+    product.open.clear()
+    for number, client in enumerate(clients[:2], start=1):
+        client.submit()
+        await until(lambda number=number: product.asked == number)
+    clients[2].submit()
+    assert await clients[2].status() == status.ESME_RMSGQFUL
+    product.open.set()
+    assert [await client.status() for client in clients[:2]] == [0, 0]
+    clients[2].submit()
+    assert await clients[2].status() == 0
+    for client in clients:
+        client.pump.abort()
+    await listener.close()
 
 
 async def test_submissions_under_one_sequence_number_are_each_answered(world: World) -> None:

@@ -135,6 +135,26 @@ async def test_who_binds_everywhere_at_once_gets_what_the_account_has(cluster: C
     assert answers.count(FULL) == 6
 
 
+async def test_who_does_not_wait_for_its_bind_takes_none(cluster: Cluster) -> None:
+    process = await cluster.process(binds=1)
+    hasty = await cluster.client(process)
+
+    async def asked() -> bool:
+        return await cluster.database.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock')"
+        )
+
+    async with cluster.database.transaction() as connection:
+        await connection.execute("LOCK TABLE smpp_customer_binds")
+        hasty.begin_bind()
+        await eventually(asked, timeout_s=10)
+        (theirs,) = process.listener._connections
+        hasty.pump.abort()
+        await so(lambda: theirs.session.ended)
+    await cluster.bound(process)
+
+
 async def test_binds_of_a_process_that_ends_are_free_before_it_has_ended(cluster: Cluster) -> None:
     first, second = await cluster.process(binds=1), await cluster.process(binds=1)
     old = await cluster.bound(first)

@@ -114,6 +114,22 @@ async def test_a_refusal_decides_nothing_about_what_another_process_has_claimed(
     assert await world.database.fetchval("SELECT owner FROM sms_blocks") == SOMEBODY_ELSE
 
 
+@pytest.mark.parametrize("temporary", [True, False])
+async def test_what_an_answer_shows_to_be_another_processs_is_not_handed_over(world: World, temporary: bool):
+    """As with clocks that are apart: by ours the lease holds."""
+    world.first.fate = Fate.LOST
+    await world.start(world.first, rate_per_s=1)
+    to = [To(PHONE), To("+14255550143")]
+    await world.gateway.sms.send(world.resource, SENDER, to, "hello", Options())
+    await world.clock.advance(timedelta(milliseconds=1))
+    await world.lose_blocks()
+    key = world.first.submissions[0].key
+    await world.gateway.news.submitted("first", [Submitted(key, None, 5001, temporary=temporary)])
+    await world.clock.advance(timedelta(seconds=2))
+    assert len(world.first.submissions) == 1
+    assert world.gateway.handover.count == 0
+
+
 async def test_an_answer_that_comes_late_keeps_the_next_holder_from_doubling(world: World):
     """The first holder stores it while the second, which has claimed the block, waits for its carrier."""
     world.first.fate = Fate.LOST

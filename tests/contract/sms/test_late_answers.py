@@ -211,6 +211,8 @@ async def test_what_the_carrier_has_does_not_fail_because_its_second_copy_does(w
     assert len(world.first.submissions) == 2
     row = await world.row()
     assert (row["state"], row["due_at"], row["doubt"]) == (0, row["report_by"], 2 if answer.unknown else 1)
+    again = "unanswered" if answer.unknown else "refused"
+    assert await world.steps() == ["accepted", "queued", "unanswered", "answered late", "submitted", again]
     await world.receipt("late")
     assert await world.end() == (8, 2000)
 

@@ -81,13 +81,12 @@ class SimulatedCarrier:
 
     async def room(self) -> int:
         """See the port."""
+        await self._started().room()
         return self.at_once
 
     async def submit(self, submissions: Sequence[Submission]) -> None:
         """See the port."""
-        if self._intake is None:
-            raise Unavailable("the carrier has not started")
-        await self._intake.submit(submissions)
+        await self._started().submit(submissions)
 
     async def close(self) -> None:
         """See the port: what was taken is answered, for at most 3 s; receipts wait for the next start."""
@@ -124,6 +123,11 @@ class SimulatedCarrier:
         arrival = Arrival(key, handset, to, text, smstext.segments(text).count, now)
         await self._events.arrived(self._name, [arrival])
         return arrival
+
+    def _started(self) -> Intake:
+        if self._intake is None:
+            raise Unavailable("the carrier has not started")
+        return self._intake
 
     def _ring(self) -> None:
         if self._reporter is not None:

@@ -51,13 +51,17 @@ class Intake:
         """Whether `submit` takes messages."""
         return not self._closing
 
-    async def submit(self, submissions: Sequence[Submission]) -> None:
-        """See `ports.sms_carrier`."""
+    async def room(self) -> None:
+        """Wait while the window is full. Raises `Unavailable` once nothing is taken any more."""
         while not self._closing and self._unanswered >= WINDOW:
             self._room.clear()
             await self._room.wait()
         if self._closing:
             raise Unavailable("the carrier is closing")
+
+    async def submit(self, submissions: Sequence[Submission]) -> None:
+        """See `ports.sms_carrier`."""
+        await self.room()
         self._waiting.extend(submissions)
         self._unanswered += len(submissions)
         self._alarm.ring()
