@@ -133,7 +133,7 @@ async def test_a_message_reaches_the_sockets_of_every_process_also_after_nats_wa
             and min(figures(server, "landline_bus_connections_total").values()) == 2
         )
 
-    await eventually(together, timeout_s=20)
+    await eventually(together)
     await lunch.say("after all")
     await lunch.hear("after all")
     successor = nats_of(server)
@@ -153,7 +153,7 @@ async def test_no_nats_outlives_its_supervisor(landline_server: Callable[..., Se
     async def gone() -> bool:
         return not left.alive
 
-    await eventually(gone, timeout_s=10)
+    await eventually(gone)
 
 
 async def test_revoked_tokens_close_the_sockets_of_every_process(
@@ -215,7 +215,7 @@ async def test_two_servers_without_a_bus_say_that_they_do_not_hear_each_other(
         healths = [await asyncio.to_thread(each.admin.call, "GET", "/healthz") for each in servers]
         return all(each["status"] == "degraded" and "nats_urls" in each["checks"]["hearing"] for each in healths)
 
-    await eventually(said, timeout_s=10)
+    await eventually(said)
     file = tmp_path / "landline.toml"
     file.write_text(f'dsn = "{dsn}"\n')
     findings = await asyncio.to_thread(cli_doctor.check, "dev", file, tmp_path, 0)

@@ -20,6 +20,7 @@ import pytest
 from tests.support import processes
 from tests.support.cluster import Tables, Worker, eventually, written
 from tests.support.load import Load, Sent
+from tests.support.patience import PATIENCE_S
 from tests.support.signed import Raw
 
 from landline.protocols.smpp import pdu, status
@@ -124,7 +125,7 @@ async def test_no_worker_outlives_its_supervisor(landline_server: Callable[..., 
     async def gone() -> bool:
         return not any(process.alive for process in left)
 
-    await eventually(gone, timeout_s=5)
+    await eventually(gone)
     server.restart()
     assert raw_of(server).send_sms(server.phone_number, ["+14255550101"], "again").status == 202
 
@@ -166,7 +167,7 @@ async def test_customers_who_speak_smpp_reach_the_workers_on_one_port(landline_s
         assert bound <= 4
         return bound == 4
 
-    await eventually(all_are_back, timeout_s=20)
+    await eventually(all_are_back)
     for customer, _ in opened:
         customer.close()
 
@@ -224,7 +225,7 @@ async def test_a_worker_that_is_killed_loses_nothing_and_its_share_is_taken_over
         await asyncio.to_thread(load.wait_acknowledged, PASSED)
     finally:
         sent = await asyncio.to_thread(load.stop)
-    await smsc.until(lambda: smsc.bound() == 4, timeout_s=30)
+    await smsc.until(lambda: smsc.bound() == 4, timeout_s=PATIENCE_S)
     binds = await looked.pid_of_binds()
     assert dead.pid not in binds
     assert sorted(binds.values()) == [2, 2]
@@ -270,7 +271,7 @@ async def test_a_worker_that_joins_gets_binds_and_work_and_takes_over_what_a_ser
         await asyncio.to_thread(server.stop)
         for connection in servers:  # what the server's binds had taken was never answered
             connection.pump.abort()
-        await smsc.until(lambda: smsc.bound() == 4, timeout_s=30)
+        await smsc.until(lambda: smsc.bound() == 4, timeout_s=PATIENCE_S)
         assert await looked.pid_of_binds() == {worker.process.pid: 4}
         await assert_all_sent(smsc, sent, looked, doubles=0)
     finally:
@@ -299,7 +300,7 @@ async def test_a_worker_that_joins_gets_part_of_what_a_server_cannot_hold(
         def worked() -> bool:
             return sum(connection._submits for connection in smsc._connections - servers) >= len(recipients)
 
-        await smsc.until(worked, timeout_s=60)
+        await smsc.until(worked, timeout_s=PATIENCE_S)
         assert server.admin.call("GET", "/clock")["driven"] is False, "the server lives, and holds the rest"
     finally:
         worker.close()

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.support.patience import PATIENCE_S
 
 from landline.engines.nats.bus import NatsBus
 from landline.engines.nats.server import NatsServer, answers, found
@@ -28,7 +29,7 @@ class Ear:
         self.heard.append(data)
         self._changed.set()
 
-    async def until(self, last: bytes, *, timeout_s: float = 10) -> list[bytes]:
+    async def until(self, last: bytes, *, timeout_s: float = PATIENCE_S) -> list[bytes]:
         """All that was heard, once `last` was."""
         async with asyncio.timeout(timeout_s):
             while last not in self.heard:
@@ -73,7 +74,7 @@ async def configured(directory: Path, text: str) -> AsyncGenerator[int]:
     file.write_text(f'listen: "127.0.0.1:{port}"\n{text}')
     process = subprocess.Popen([found(), "-c", file], stderr=subprocess.DEVNULL)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await answers(port)
         yield port
     finally:

@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 from tests.support.feed import Node, User, node
+from tests.support.patience import PATIENCE_S
 
 from landline.edge.http import Caller
 from landline.engines.clock import DrivenClock
@@ -37,7 +38,7 @@ class Source:
     async def event(self) -> dict[str, Any] | None:
         """The next event; None at the end."""
         data = None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             async for line in self.answer.content:
                 name, _, value = line.decode().rstrip("\n").partition(": ")
                 if name == "id":
@@ -50,7 +51,7 @@ class Source:
 
 
 async def gone(one: Node) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while one.audience.size:
             await asyncio.sleep(0)
 
@@ -131,5 +132,5 @@ async def test_a_slow_reader_is_cut(one: Node) -> None:
         assert await quick.texts(1) == [f"{sent}".ljust(20_000)]
         sent += 1
     with pytest.raises(aiohttp.ClientError):  # at once, not when it has not read for long: what it holds is nobody's
-        await asyncio.wait_for(stuck.answer.content.read(), 20)
+        await asyncio.wait_for(stuck.answer.content.read(), PATIENCE_S)
     stuck.answer.close()

@@ -12,6 +12,7 @@ from aiohttp import web
 from azure.core.messaging import CloudEvent
 from azure.eventgrid import EventGridEvent, SystemEventNames
 from tests.contract.events.webhooks import REPORT, RESOURCE, Slice, process, webhook, working
+from tests.support.patience import PATIENCE_S
 
 from landline.core.errors import Unavailable
 from landline.services.events import lanes, records, results
@@ -471,7 +472,7 @@ async def test_lanes_that_wait_for_their_rate_and_for_a_free_request_wait_idly(
 ) -> None:
     """Found by the simulation: two such lanes began requests for one another, for ever."""
     monkeypatch.setattr(lanes, "IN_FLIGHT_LIMIT", 1)
-    async with asyncio.timeout(20), webhook() as hook, working(here.events):
+    async with asyncio.timeout(PATIENCE_S), webhook() as hook, working(here.events):
         await here.subscribe("one", hook.url, rate_per_minute=6)
         await here.subscribe("two", hook.url, rate_per_minute=6)
         await here.emit(*(here.event() for _ in range(3)))

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from tests.support.bus import Ear, nats_server, processes, settings
 from tests.support.cluster import eventually
+from tests.support.patience import PATIENCE_S
 
 from landline.core.errors import Unavailable
 from landline.engines.nats import bus as nats_bus
@@ -21,7 +22,7 @@ async def until(true: Callable[[], bool]) -> None:
     async def asked() -> bool:
         return true()
 
-    await eventually(asked, timeout_s=20)
+    await eventually(asked)
 
 
 def said_by(number: int, count: int) -> list[bytes]:
@@ -123,7 +124,7 @@ async def test_a_server_that_does_not_read_costs_bounded_memory_and_no_time() ->
             os.kill(server.pid, signal.SIGCONT)
         assert len(own.heard) == 20_000
         one.publish("a", b"after all")
-        await ear.until(b"after all", timeout_s=30)
+        await ear.until(b"after all", timeout_s=PATIENCE_S)
 
 
 async def test_the_oldest_goes_first_when_too_much_waits() -> None:
@@ -177,7 +178,7 @@ async def test_without_a_server_a_process_starts_hears_itself_and_says_so(monkey
             told.append(away.value.message)
             return not told[-1].endswith("not started")
 
-        await eventually(told_which, timeout_s=20)
+        await eventually(told_which)
         assert told[-1].startswith(f"NATS is out of reach: {urlsplit(url).hostname}:{urlsplit(url).port}: ")
 
 

@@ -45,7 +45,7 @@ async def refusal(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> str:
 
     try:
         await bus.start()
-        await eventually(tried, timeout_s=10)
+        await eventually(tried)
     finally:
         await bus.close()
     return said
@@ -149,7 +149,7 @@ async def test_what_the_server_forbids_is_told(tmp_path: Path) -> None:
                 return 'permissions violation for subscription to "landline.a"' in refused.message
             return False
 
-        await eventually(told, timeout_s=10)
+        await eventually(told)
         await bus.close()
 
 

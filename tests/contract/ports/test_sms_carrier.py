@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 from tests.support.carrier_events import Recorder
+from tests.support.patience import PATIENCE_S
 from tests.support.smpp import crash
 
 from landline.core.errors import Unavailable
@@ -227,7 +228,7 @@ async def test_submit_waits_while_the_window_is_full(setting: Setting) -> None:
     assert not submitting.done()
     assert 0 < taken <= setting.window
     events.open.set()
-    await asyncio.wait_for(submitting, 20)
+    await asyncio.wait_for(submitting, PATIENCE_S)
     await events.until(lambda: len(events.answers) == taken)
 
 

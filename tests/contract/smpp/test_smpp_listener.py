@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from tests.support.carrier_events import Recorder
+from tests.support.patience import PATIENCE_S
 from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE, until
 
@@ -682,7 +683,7 @@ async def test_what_is_in_hand_is_answered_before_the_customer_is_unbound(world:
     await until(lambda: all(each.session.state is State.UNBINDING for each in world.listener._connections))
     writer.write(pdu.encode(Command.SUBMIT_SM, body, 3))
     world.product.open.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert await read() == (Command.SUBMIT_SM | RESPONSE, 0, 2)
         assert (await read())[0] == Command.UNBIND
         assert await read() == (Command.SUBMIT_SM | RESPONSE, status.ESME_RSYSERR, 3)

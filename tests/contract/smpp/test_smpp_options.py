@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from tests.support.bare_smsc import BareSmsc, deliver_sm, text
 from tests.support.carrier_events import Recorder
+from tests.support.patience import PATIENCE_S
 from tests.support.smpp_world import OURS, PHONE, World, until, until_bound
 
 from landline.core.errors import Unavailable
@@ -81,7 +82,7 @@ async def test_a_binds_rate_is_kept_to(world: World) -> None:
     carrier = await world.start(rate_per_s=20)
     await world.send(carrier, *(f"message {number}" for number in range(30)))
     elapsed_s = 0.0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while len(world.events.answers) < 30:
             assert carrier.counters()["outbox_submitted"] <= 2 + 20 * elapsed_s + 0.01
             await world.clock.advance(timedelta(seconds=0.1))
@@ -111,7 +112,7 @@ async def test_a_silent_smsc_is_given_up_long_before_its_answers_are(world: Worl
     carrier = await world.start(response_s=60, enquire_link_s=5)
     world.network.swallows = True
     seconds = 0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not carrier.counters()["link_losses"]:
             await world.clock.advance(timedelta(seconds=1))
             seconds += 1

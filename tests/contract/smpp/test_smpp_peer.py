@@ -11,6 +11,7 @@ import smpp34
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.carrier_events import Recorder
+from tests.support.patience import PATIENCE_S
 from tests.support.smpp_world import OURS, PHONE
 
 from landline.engines.clock import SystemClock
@@ -76,7 +77,7 @@ async def test_our_engine_speaks_with_their_smsc(smsc: tuple[smpp34.Server, int]
     events = Recorder()
     carrier = SmppCarrier(SmppConfig("theirs", "127.0.0.1", port, "us", "pw"), database, SystemClock())
     await carrier.start(events)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         esme = await server.next()
         assert isinstance(esme, smpp34.Esme)
         await carrier.submit([Submission(uuid4(), OURS, PHONE, "hello €", 1, True)])
@@ -98,7 +99,7 @@ async def test_our_engine_speaks_with_their_smsc(smsc: tuple[smpp34.Server, int]
 async def test_their_client_speaks_with_our_smsc() -> None:
     smsc = Smsc({"them": "pw"})
     await smsc.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         client = smpp34.Client("127.0.0.1", smsc.port, "them", "pw", bind_type="TRX")
         session = await client.connect()
         answer = await session.submit_sm(PHONE[1:], b"hello", source_addr=OURS[1:], registered_delivery=1)

@@ -92,7 +92,7 @@ class Cluster:
             total = await self.database.fetchval("SELECT coalesce(sum(binds), 0) FROM smpp_customer_binds")
             return total == expected
 
-        await eventually(said, timeout_s=10)
+        await eventually(said)
 
     async def close(self) -> None:
         for client in self.clients:
@@ -181,7 +181,7 @@ async def so(*conditions: Callable[[], bool]) -> None:
     async def all_are() -> bool:
         return all(each() for each in conditions)
 
-    await eventually(all_are, timeout_s=10)
+    await eventually(all_are)
 
 
 async def test_an_accounts_rate_is_that_of_all_processes_which_hear_of_one_another(cluster: Cluster) -> None:

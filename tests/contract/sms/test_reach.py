@@ -62,7 +62,7 @@ class World:
             await self.clock.advance(timedelta(milliseconds=1))
             return self.there.handover.count + len(self.theirs.submissions) == count
 
-        await eventually(has, timeout_s=10)
+        await eventually(has)
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ async def _sent_by_both(world: World) -> list[str]:
         await world.clock.advance(timedelta(milliseconds=1))
         return len(world.ours.submissions) + len(world.their_second.submissions) == 4
 
-    await eventually(both, timeout_s=10)
+    await eventually(both)
     return abroad
 
 
@@ -173,4 +173,4 @@ async def test_what_one_carrier_of_a_request_delivers_ends_nothing_of_the_others
         rows = await world.database.fetch("SELECT code FROM sms_messages ORDER BY code")
         return [row["code"] for row in rows] == [2000, 2000, 5002, 5002]
 
-    await eventually(ended, timeout_s=10)
+    await eventually(ended)

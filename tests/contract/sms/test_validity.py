@@ -121,4 +121,4 @@ async def test_what_cannot_be_ended_in_time_because_the_database_is_away_does_no
     async def ended() -> bool:
         return await world.database.fetchval("SELECT code FROM sms_messages") == 5001
 
-    await eventually(ended, timeout_s=10)
+    await eventually(ended)

@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -199,7 +200,7 @@ def _exit_of(process: "subprocess.Popen[bytes]") -> "asyncio.Future[int]":
 
     def wait() -> None:
         status = process.wait()
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits for it any more
             loop.call_soon_threadsafe(report, status)
 
     threading.Thread(target=wait, name="postgres-exit", daemon=True).start()
