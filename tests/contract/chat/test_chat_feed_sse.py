@@ -10,8 +10,10 @@ import pytest
 from tests.support.feed import Node, User, node
 from tests.support.patience import PATIENCE_S
 
+from landline.edge import answers, server
 from landline.edge.http import Caller
 from landline.engines.clock import DrivenClock
+from landline.services.chat.stream import readers
 from landline.store.database import Database
 
 
@@ -111,17 +113,20 @@ async def test_it_ends_with_its_token(one: Node) -> None:
     await gone(one)
 
 
-async def test_a_process_that_stops_sends_its_readers_elsewhere(one: Node) -> None:
+async def test_a_process_that_stops_sends_its_readers_elsewhere(one: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "DRAIN_S", 3600.0)
     source = await Source.open(one, await one.user())
     await source.event()
     closing = asyncio.create_task(one.listener.close())
     assert await source.event() == {"type": "reconnect"}
     assert await source.event() is None
-    async with asyncio.timeout(2):  # and is not held up by streams without an end
+    async with asyncio.timeout(PATIENCE_S):  # and is not held up by streams without an end
         await closing
 
 
-async def test_a_slow_reader_is_cut(one: Node) -> None:
+async def test_a_slow_reader_is_cut(one: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "PIECE_TIMEOUT_S", 3600.0)
+    monkeypatch.setattr(readers, "_TAKES_S", 3600.0)
     ann, bob = await one.user(), await one.user()
     thread = await one.thread(ann, bob)
     quick, stuck = await one.open(ann), await Source.open(one, bob)

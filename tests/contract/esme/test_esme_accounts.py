@@ -200,18 +200,15 @@ async def test_a_client_that_does_not_read_is_not_read_from(world: EsmeWorld, pr
     client.pump.pause_reading()
     (connection,) = process.listener._connections
     enquiries = HEADER.pack(16, Command.ENQUIRE_LINK, 0, 1) * 4096
-    while connection.pump.writable:
-        transport.write(enquiries)
-        await asyncio.sleep(0.001)
-    await asyncio.sleep(0)
     theirs = connection.pump._transport
     assert theirs is not None
-    assert not theirs.is_reading()
-    held = theirs.get_write_buffer_size()
-    for _ in range(50):
+    while theirs.is_reading():
         transport.write(enquiries)
         await asyncio.sleep(0.001)
-    assert theirs.get_write_buffer_size() == held
+    for _ in range(50):  # 3 MB; the kernel may take a little more of what there is meanwhile
+        transport.write(enquiries)
+        await asyncio.sleep(0.001)
+    assert theirs.get_write_buffer_size() < 1 << 20
     client.pump.resume_reading()
     await until(lambda: connection.pump.writable)
 

@@ -1,7 +1,6 @@
 """Delivery of events: from the transaction that emits them to the webhook, through failures and crashes."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -150,9 +149,7 @@ async def test_a_whole_retry_ladder_runs_in_driven_time(here: Slice) -> None:
         event = here.event(about=about)
         await here.emit(event)
         await here.settle()
-        began = time.perf_counter()
         await here.clock.advance(timedelta(hours=24))
-        assert time.perf_counter() - began < 1
         # 10 s, 30 s, 1, 5, 10, 30 min, 1, 3, 6, 12 h after each other; the next would be after 24 h.
         assert [call.headers["aeg-delivery-count"] for call in hook.calls] == [str(n) for n in range(11)]
         assert set(hook.event_ids) == {str(event.event_id)}

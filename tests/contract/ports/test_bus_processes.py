@@ -92,7 +92,9 @@ async def test_a_killed_server_comes_back_and_what_was_said_meanwhile_is_heard()
             former = server.pid
             assert former is not None
             os.kill(former, signal.SIGKILL)
-            await until(lambda: not any(bus.together for bus in buses))
+            async with asyncio.timeout(PATIENCE_S):
+                while any(bus.together for bus in buses):  # looked at in every turn: it is soon so no more
+                    await asyncio.sleep(0)
             later, data = Ear(), b"%d" % number
             await buses[1].subscribe(f"later.{number}", later)  # while there is no server
             buses[0].publish("a", data)
@@ -154,7 +156,7 @@ async def test_a_process_that_stalls_is_passed_over_and_hears_again() -> None:
             one.publish("a", b"%d" % number + bytes(500_000))
             await ear.until(b"%d" % number + bytes(500_000))
         transport._io_writer.transport.resume_reading()  # type: ignore[union-attr]
-        await until(lambda: stalled.figures.connections == 2 and stalled.together)
+        await until(lambda: stalled.figures.connections >= 2 and stalled.together)
         one.publish("a", b"again")
         await late.until(b"again")
 
@@ -211,7 +213,7 @@ async def test_an_end_while_the_server_does_not_answer_is_quick() -> None:
         os.kill(server.pid, signal.SIGSTOP)
         try:
             bus.publish("a", bytes(100_000))
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(PATIENCE_S):
                 await bus.close()
         finally:
             os.kill(server.pid, signal.SIGCONT)

@@ -127,7 +127,7 @@ async def test_an_advance_gives_up_on_work_that_does_not_end(monkeypatch: pytest
 
     working = asyncio.create_task(never_ends())
     await asyncio.sleep(0)
-    with pytest.raises(Unavailable, match=r"the clock stands (3600|3599) s before where it was to be"):
+    with pytest.raises(Unavailable, match=r"the clock stands 3(600|5\d\d) s before where it was to be"):
         await clock.advance(2 * hour)
     assert timedelta(minutes=59) < clock.ahead <= hour
     stopped.set()
