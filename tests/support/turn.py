@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Self
@@ -112,7 +113,10 @@ class Turn:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        """Gives back what it has: the next client may have the same port, and is refused while that has something."""
+        with self._socket, suppress(Refused, OSError):
+            if self.relayed:
+                self.refresh(0)
 
     def binding(self) -> Message:
         """A plain Binding request's answer."""
@@ -135,6 +139,8 @@ class Turn:
         return answer
 
     def refresh(self, lifetime_s: int) -> Message:
+        if lifetime_s == 0:
+            self.relayed = None
         return self._proved(Message(REFRESH, attributes={LIFETIME: struct.pack("!I", lifetime_s)}))
 
     def permit(self, peer: str) -> None:

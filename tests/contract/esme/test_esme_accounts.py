@@ -198,6 +198,7 @@ async def test_a_client_that_does_not_read_is_not_read_from(world: EsmeWorld, pr
     transport = client.pump._transport
     assert transport is not None
     client.pump.pause_reading()
+    await until(lambda: len(process.listener._connections) == 1)
     (connection,) = process.listener._connections
     enquiries = HEADER.pack(16, Command.ENQUIRE_LINK, 0, 1) * 4096
     theirs = connection.pump._transport

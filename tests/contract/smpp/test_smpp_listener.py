@@ -162,10 +162,10 @@ async def test_what_a_customer_submits_is_taken_whole_and_reported(world: World,
     assert {given.text for given in world.product.taken} == set(texts)
     assert all(given.sender == OURS and given.recipient == PHONE for given in world.product.taken)
     assert await deliver(world, *map(report, world.product.taken)) == [Delivered.TAKEN] * 3
-    await world.events.until(lambda: len(world.events.receipts) == 3)
-    assert {receipt.carrier_message_id for receipt in world.events.receipts} == {
-        answer.carrier_message_id for answer in world.events.answers
-    }
+    wanted = {answer.carrier_message_id for answer in world.events.answers}
+    # The last two parts of one message may both find that all have come.
+    await world.events.until(lambda: {receipt.carrier_message_id for receipt in world.events.receipts} >= wanted)
+    assert {receipt.carrier_message_id for receipt in world.events.receipts} == wanted
 
 
 async def test_a_failed_message_is_reported_as_failed(world: World) -> None:
