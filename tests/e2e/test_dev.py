@@ -19,6 +19,7 @@ import pytest
 import trustme
 from tests.support import processes
 from tests.support.patience import PATIENCE_S
+from tests.support.ports import free_port
 
 from landline.testing.server import COMMAND, Server, ServerFailed
 
@@ -85,12 +86,6 @@ def gone(pid: int, within_s: float = PATIENCE_S) -> bool:
         return bool(poll.poll(within_s * 1000))
     finally:
         os.close(descriptor)
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:

@@ -21,6 +21,7 @@ from tests.support import processes
 from tests.support.cluster import Tables, Worker, eventually, written
 from tests.support.load import Load, Sent
 from tests.support.patience import PATIENCE_S
+from tests.support.ports import free_port
 from tests.support.signed import Raw
 
 from landline.protocols.smpp import pdu, status
@@ -161,8 +162,7 @@ def connected(customer: socket.socket) -> bool:
 
 
 async def test_customers_who_speak_smpp_reach_the_workers_on_one_port(landline_server: Callable[..., Server]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     env = {**SHARED, "LANDLINE_SMPP_LISTEN_PORT": str(port)}
     server = landline_server(arguments=["--workers", "2"], env=env)
     for _ in range(6):

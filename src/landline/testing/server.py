@@ -23,7 +23,7 @@ from landline.testing.handset import Handset
 from landline.testing.inbox import Inbox
 from landline.testing.insights import insights
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 LOG_LINES = 5000
 LOG_TIMEOUT_S = 5.0

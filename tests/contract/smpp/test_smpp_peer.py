@@ -1,7 +1,6 @@
 """Interoperability with an SMPP implementation that is not ours: smpp34 (Rust), as codec, as SMSC and as ESME."""
 
 import asyncio
-import socket
 from collections.abc import AsyncGenerator
 from typing import Any
 from uuid import uuid4
@@ -12,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.carrier_events import Recorder
 from tests.support.patience import PATIENCE_S
+from tests.support.ports import free_port
 from tests.support.smpp_world import OURS, PHONE
 
 from landline.engines.clock import SystemClock
@@ -57,15 +57,9 @@ def test_both_codecs_agree(command: Command, kind: type, message: ShortMessage) 
     assert pdu.decode(theirs.encode()) == message
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
 async def smsc() -> AsyncGenerator[tuple[smpp34.Server, int]]:
-    port = _free_port()
+    port = free_port()
     server = smpp34.Server("127.0.0.1", port, system_id="theirs")
     await server.start()
     yield server, port
