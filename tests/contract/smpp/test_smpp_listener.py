@@ -12,6 +12,7 @@ from tests.support.carrier_events import Recorder
 from tests.support.patience import PATIENCE_S
 from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE, until
+from tests.support.still import StillClock
 
 from landline.core.errors import Invalid, Refusal, TooMany, Unavailable
 from landline.core.ids import ResourceId
@@ -94,9 +95,9 @@ class Product:
 class World:
     """A listener and its product; customers that are our own engine."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: DrivenClock | None = None) -> None:
         self.database = database
-        self.clock = DrivenClock()
+        self.clock = clock or DrivenClock()
         self.product = Product()
         self.listener = SmppListener(ListenerConfig(port=0, connections=20), self.product, database, self.clock)
         self.events = Recorder()
@@ -130,8 +131,9 @@ class World:
 
 
 @pytest.fixture
-async def world(database: Database) -> AsyncGenerator[World]:
-    world = World(database)
+async def world(database: Database, request: pytest.FixtureRequest) -> AsyncGenerator[World]:
+    """Its clock is a `DrivenClock`, where a test gives no other one."""
+    world = World(database, getattr(request, "param", DrivenClock)())
     await world.listener.start()
     yield world
     await world.close()
@@ -490,6 +492,7 @@ async def test_submissions_under_one_sequence_number_are_each_answered(world: Wo
     assert world.product.taken[-1].text == "after"
 
 
+@pytest.mark.parametrize("world", [StillClock], indirect=True)
 async def test_an_account_has_a_rate(world: World) -> None:
     world.product.account = Account("customer", ResourceId(uuid4()), rate_per_s=10.0)
     client = await world.client()

@@ -9,6 +9,7 @@ from tests.support.bare_smsc import BareSmsc, deliver_sm, text
 from tests.support.carrier_events import Recorder
 from tests.support.patience import PATIENCE_S
 from tests.support.smpp_world import OURS, PHONE, World, until, until_bound
+from tests.support.still import StillClock
 
 from landline.core.errors import Unavailable
 from landline.engines.clock import DrivenClock
@@ -79,6 +80,7 @@ async def test_the_carriers_error_says_why_a_message_failed(database: Database) 
 
 
 async def test_a_binds_rate_is_kept_to(world: World) -> None:
+    world.clock = StillClock()
     carrier = await world.start(rate_per_s=20)
     await world.send(carrier, *(f"message {number}" for number in range(30)))
     elapsed_s = 0.0

@@ -9,6 +9,7 @@ from tests.contract.smpp.test_smpp_listener import Product
 from tests.support.bus import nats_server, processes
 from tests.support.cluster import eventually
 from tests.support.smpp_client import Client
+from tests.support.still import StillClock
 
 from landline.core.ids import ResourceId
 from landline.engines.bus import MemoryBus
@@ -62,7 +63,7 @@ class Cluster:
     def __init__(self, database: Database, dsn: str) -> None:
         self.database = database
         self._dsn = dsn
-        self.clock, self.line = DrivenClock(), DrivenClock()
+        self.clock, self.line = DrivenClock(), StillClock()
         self._resource = ResourceId(uuid4())
         self.processes: list[Process] = []
         self.clients: list[Client] = []
