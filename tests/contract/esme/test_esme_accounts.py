@@ -11,6 +11,7 @@ import pytest
 from tests.support.esme import EsmeWorld, Process
 from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, until
+from tests.support.still import StillClock
 
 from landline.app import certificates
 from landline.core.errors import Conflict, Invalid, NotFound
@@ -136,6 +137,7 @@ async def test_whoever_may_not_be_bound_any_more_is_cut_in_every_process(
         assert await bind(world, each, password) == WRONG
 
 
+@pytest.mark.parametrize("world", [StillClock], indirect=True)
 async def test_new_limits_hold_for_connections_there_are(world: EsmeWorld, process: Process) -> None:
     client = await world.client(process, await world.account(process))
     await Admin(world, process)("PATCH", PATH + "/customer", {"ratePerS": 1})
@@ -152,6 +154,7 @@ async def test_only_allowed_addresses_bind(world: EsmeWorld, process: Process) -
     assert await bind(world, process, outside, system_id="outside") == WRONG
 
 
+@pytest.mark.parametrize("world", [StillClock], indirect=True)
 async def test_guessing_is_slowed_down_and_the_right_password_waits_too(world: EsmeWorld, process: Process) -> None:
     password = await world.account(process)
     for number in range(6):
@@ -161,6 +164,7 @@ async def test_guessing_is_slowed_down_and_the_right_password_waits_too(world: E
     assert isinstance(await bind(world, process, password), Bound)
 
 
+@pytest.mark.parametrize("world", [StillClock], indirect=True)
 async def test_guesses_at_once_are_no_more_than_guesses_in_turn(world: EsmeWorld, process: Process) -> None:
     password = await world.account(process)
     guesses = [f"guess{number}" for number in range(30)]
