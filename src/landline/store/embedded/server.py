@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 START_TIMEOUT_S = 120.0
 """Recovery after a crash counts into a start; `max_wal_size` bounds it to some seconds on any disk."""
-RETRY_S = 10.0
+RETRY_S = 30.0
 """How long backends of a killed server may keep its shared memory from the next one."""
 STOP_S = 3.0
 _LONGEST_BACKOFF_S = 5.0
