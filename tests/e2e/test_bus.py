@@ -19,6 +19,7 @@ from azure.communication.identity import CommunicationIdentityClient
 from tests.support import processes
 from tests.support.bus import nats_server
 from tests.support.cluster import eventually
+from tests.support.patience import PATIENCE_S
 from tests.support.realtime import Browser, Page
 
 from landline.app import cli_doctor
@@ -33,7 +34,7 @@ pytestmark = [
 
 SHARED = {"LANDLINE_DRIVEN_CLOCK": "false", "LANDLINE_LOG_LEVEL": "info"}
 SOCKETS = 24
-"""Enough that each of two processes has some: the kernel gives connections to whoever takes them first."""
+"""Enough that each of two processes most often has some: the kernel gives connections to whoever takes them first."""
 
 
 class Place:
@@ -94,10 +95,13 @@ async def room(landline_server: Callable[..., Server]) -> AsyncGenerator[Callabl
 
 
 def figures(server: Server, name: str) -> dict[str, float]:
-    """A metric's values by worker."""
-    with urllib.request.urlopen(server.ready["adminUrl"] + "/metrics", timeout=10) as answer:
+    """A metric's values added up by worker."""
+    with urllib.request.urlopen(server.ready["adminUrl"] + "/metrics", timeout=PATIENCE_S) as answer:
         text = answer.read().decode()
-    return {worker: float(value) for worker, value in re.findall(rf'^{name}{{worker="(\d+)"}} ([\d.e+]+)$', text, re.M)}
+    found: dict[str, float] = {}
+    for worker, value in re.findall(rf'^{name}{{[^}}]*worker="(\d+)"[^}}]*}} ([\d.e+]+)$', text, re.M):
+        found[worker] = found.get(worker, 0.0) + float(value)
+    return found
 
 
 def nats_of(server: Server) -> processes.Process | None:
@@ -112,6 +116,8 @@ async def test_a_message_reaches_the_sockets_of_every_process_also_after_nats_wa
     server = await asyncio.to_thread(lambda: landline_server(arguments=["--workers", "2"], env=SHARED))
     lunch = await room(server)
     await lunch.open()
+    while min(figures(server, "landline_chat_connections").values()) == 0:
+        await lunch.open(1)
     for number in range(6):
         await lunch.say(f"message {number}")
         await lunch.hear(f"message {number}")
@@ -130,17 +136,18 @@ async def test_a_message_reaches_the_sockets_of_every_process_also_after_nats_wa
     async def together() -> bool:
         return (
             figures(server, "landline_bus_connected") == {"0": 1.0, "1": 1.0}
-            and min(figures(server, "landline_bus_connections_total").values()) == 2
+            and min(figures(server, "landline_bus_connections_total").values()) >= 2
         )
 
-    await eventually(together, timeout_s=20)
+    await eventually(together)
     await lunch.say("after all")
     await lunch.hear("after all")
     successor = nats_of(server)
     assert successor is not None
     assert successor.pid != former.pid
     tree = processes.tree(server.pid)
-    assert await asyncio.to_thread(server.stop) < 6
+    await asyncio.to_thread(server.stop)
+    assert "workers.did_not_end" not in server.log
     assert not [each.name for each in tree if each.alive]
 
 
@@ -149,11 +156,7 @@ async def test_no_nats_outlives_its_supervisor(landline_server: Callable[..., Se
     left = nats_of(server)
     assert left is not None
     await asyncio.to_thread(server.kill)
-
-    async def gone() -> bool:
-        return not left.alive
-
-    await eventually(gone, timeout_s=10)
+    processes.wait_ended([left])
 
 
 async def test_revoked_tokens_close_the_sockets_of_every_process(
@@ -186,8 +189,12 @@ async def test_two_servers_share_a_cluster_of_the_operators(
         lunch = await room(one)
         await lunch.open(2)
         lunch.client.close()
-        health = await asyncio.to_thread(other.admin.call, "GET", "/healthz")
-        assert health["checks"] == {"database": "ok", "hearing": "ok", "clocks": "ok", "bus": "ok"}
+        well = {"database": "ok", "hearing": "ok", "clocks": "ok", "bus": "ok"}
+
+        async def all_is_well() -> bool:
+            return (await asyncio.to_thread(other.admin.call, "GET", "/healthz"))["checks"] == well
+
+        await eventually(all_is_well)
         assert nats_of(one) is None
 
         def say_there() -> None:
@@ -215,7 +222,7 @@ async def test_two_servers_without_a_bus_say_that_they_do_not_hear_each_other(
         healths = [await asyncio.to_thread(each.admin.call, "GET", "/healthz") for each in servers]
         return all(each["status"] == "degraded" and "nats_urls" in each["checks"]["hearing"] for each in healths)
 
-    await eventually(said, timeout_s=10)
+    await eventually(said)
     file = tmp_path / "landline.toml"
     file.write_text(f'dsn = "{dsn}"\n')
     findings = await asyncio.to_thread(cli_doctor.check, "dev", file, tmp_path, 0)

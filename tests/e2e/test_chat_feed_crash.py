@@ -11,6 +11,7 @@ import pytest
 from azure.communication.chat import ChatClient, ChatParticipant, ChatThreadClient, CommunicationTokenCredential
 from azure.communication.identity import CommunicationIdentityClient
 from tests.support.chat_crash import Writers, kill_postgresql, kill_server
+from tests.support.patience import PATIENCE_S
 
 from landline.client import ChatFeed, ChatMessage, MessageReceived, ThreadCreated
 from landline.testing import Server
@@ -43,7 +44,7 @@ async def test_a_follower_is_told_each_message_once_in_order(
         acknowledged = await asyncio.to_thread(write, server, thread, credential, kill)
         with ChatThreadClient(server.endpoint, credential, thread) as client:
             follower.until(client.send_message("the end").id)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             await following
     told = [message for message in follower.told if message.content and message.content.message != "the end"]
     assert follower.thread == thread

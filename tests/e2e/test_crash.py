@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.support import processes
 from tests.support.load import Load, Sent
+from tests.support.patience import PATIENCE_S
 from tests.support.signed import Raw
 
 from landline.testing import Event, Inbox, Server
@@ -98,7 +99,7 @@ def first_reports(inbox: Inbox, wanted: set[str]) -> dict[str, list[Event]]:
         return data["messageId"] in missing
 
     while missing:
-        event = inbox.wait_for(REPORT, where=is_missing, timeout=30)
+        event = inbox.wait_for(REPORT, where=is_missing, timeout=PATIENCE_S)
         missing.discard(event.data["messageId"])
     for event in inbox.events:
         if event.type == REPORT and event.data["messageId"] in wanted:

@@ -1,6 +1,5 @@
 """A day passes in a moment: the whole retry ladder of a webhook, and the life of a token."""
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -10,8 +9,6 @@ from azure.communication.sms import SmsClient
 from landline.testing import Server
 
 REPORT = "Microsoft.Communication.SMSDeliveryReportReceived"
-MOMENT_S = 5.0
-"""Far above what a day takes (well under a second), so that a busy machine fails nothing; a real ladder takes 24 h."""
 
 
 def test_a_webhook_down_for_a_day_is_tried_all_day_then_left_as_a_dead_letter_that_can_be_replayed(
@@ -23,11 +20,7 @@ def test_a_webhook_down_for_a_day_is_tried_all_day_then_left_as_a_dead_letter_th
     client = SmsClient.from_connection_string(server.connection_string)
     client.send(server.phone_number, "+14255550123", "Anybody?", enable_delivery_report=True)
 
-    began = time.monotonic()
-    server.clock.advance(days=1, minutes=30)
-    took_s = time.monotonic() - began
-    print(f"24.5 hours and {inbox.tries} tries in {took_s:.2f} s")
-    assert took_s < MOMENT_S
+    server.clock.advance(days=1, minutes=30)  # which fails when it takes more than minutes
     assert 10 <= inbox.tries <= 30
 
     [dead] = server.admin.call("GET", "/resources/local/deadletters")["value"]
@@ -40,22 +33,23 @@ def test_a_webhook_down_for_a_day_is_tried_all_day_then_left_as_a_dead_letter_th
 
 @pytest.mark.parametrize("status", [400, 401, 403, 413])
 def test_an_answer_that_no_retry_can_mend_is_not_retried(landline: Server, status: int) -> None:
-    inbox = landline.inbox()
+    sender, number = f"+1800557{status:04d}", f"+1206557{status:04d}"
+    landline.admin.call("POST", "/resources/local/numbers", {"number": sender})
+    # Other tests' messages, by other senders, end while a day passes and are told of.
+    inbox = landline.inbox(subjectBeginsWith=f"/phonenumber/{sender.removeprefix('+')}")
     inbox.fail(times=100, status=status)
     client = SmsClient.from_connection_string(landline.connection_string)
-    number = f"+1206557{status:04d}"
-    client.send(landline.phone_number, number, "Anybody?", enable_delivery_report=True)
+    client.send(sender, number, "Anybody?", enable_delivery_report=True)
     landline.clock.advance(hours=25)
     assert inbox.tries == 1
     inbox.close()
+    landline.admin.call("DELETE", f"/resources/local/numbers/{sender}")
 
 
 def test_a_tokens_life_passes_with_the_clock(landline_server: Callable[..., Server]) -> None:
     server = landline_server()
     client = CommunicationIdentityClient.from_connection_string(server.connection_string)
     user, first = client.create_user_and_token(["chat"])
-    began = time.monotonic()
     server.clock.advance(days=1)
-    assert time.monotonic() - began < MOMENT_S
     later = client.get_token(user, ["chat"])
     assert later.token != first.token

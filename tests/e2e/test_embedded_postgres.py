@@ -15,6 +15,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from tests.support.patience import PATIENCE_S
 
 from landline.store.embedded import EmbeddedServer, binaries
 from landline.store.embedded.errors import CannotRun, DirectoryTaken, OtherMajor
@@ -47,8 +48,8 @@ async def started(stack: AsyncExitStack, server: EmbeddedServer) -> EmbeddedServ
 
 
 async def value(server: EmbeddedServer, sql: str) -> object:
-    """The value of `sql`, asked again while the server is away (at most 10 s)."""
-    deadline = time.monotonic() + 10
+    """The value of `sql`, asked again while the server is away."""
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
             connection = await asyncpg.connect(server.dsn)
@@ -61,7 +62,7 @@ async def value(server: EmbeddedServer, sql: str) -> object:
             await asyncio.sleep(0.01)
 
 
-def gone(pid: int, within_s: float = 10.0) -> bool:
+def gone(pid: int, within_s: float = PATIENCE_S) -> bool:
     """Whether the process has ended, or does so in time."""
     try:
         descriptor = os.pidfd_open(pid)
@@ -207,7 +208,7 @@ async def test_we_and_it_killed_together_leave_nothing_that_hinders_the_next_sta
 
 async def test_a_kill_while_the_database_is_made_is_survived(tmp_path: Path, stack: AsyncExitStack) -> None:
     process = subprocess.Popen([sys.executable, "-c", SUPERVISOR, tmp_path], stdout=subprocess.PIPE)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while not list(tmp_path.glob("data.making-*/*")):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.001)

@@ -130,15 +130,8 @@ def black_hole(world: World) -> None:
 
 def slow_disk(world: World) -> None:
     """PostgreSQL answers nothing for a while: for as long as a client waits in vain."""
-    stopped = [each for each in processes.tree(world.server.pid) if each.name.startswith("postgres")]
-    for each in stopped:
-        os.kill(each.pid, signal.SIGSTOP)
-    try:
-        with pytest.raises(AdminError):
-            world.server.admin.call("GET", "/resources", timeout_s=SLOW_S)
-    finally:
-        for each in stopped:
-            os.kill(each.pid, signal.SIGCONT)
+    with processes.postgresql_stopped(world.server.pid), pytest.raises(AdminError):
+        world.server.admin.call("GET", "/resources", timeout_s=SLOW_S)
 
 
 FAULTS = (kill_landline, kill_postgresql, kill_smsc, cut_connections, black_hole, slow_disk)

@@ -4,12 +4,14 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 from landline.testing import Server
+from landline.testing.trust import VARIABLES
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -28,10 +30,17 @@ SCRIPTS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def beside() -> Iterator[Server]:
+    """One whose time is that of the scripts: no other test has advanced it."""
+    with Server() as server:
+        yield server
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_script_of_a_page_runs(landline: Server, tmp_path: Path, script: str) -> None:
-    assert landline.connection_string == os.environ["COMMUNICATION_SERVICES_CONNECTION_STRING"]
-    run = python(["-"], tmp_path, script=script)
+def test_a_script_of_a_page_runs(beside: Server, tmp_path: Path, script: str) -> None:
+    told = {"COMMUNICATION_SERVICES_CONNECTION_STRING": beside.connection_string}
+    run = python(["-"], tmp_path, script=script, **told, **dict.fromkeys(VARIABLES, beside.ca_bundle))
     assert run.returncode == 0, run.stdout
 
 
@@ -54,13 +63,16 @@ def plugin_arguments() -> list[str]:
     return [] if known else ["-p", "landline.testing.plugin"]
 
 
-def python(arguments: list[str], directory: Path, *, script: str = "") -> "subprocess.CompletedProcess[str]":
+def python(
+    arguments: list[str], directory: Path, *, script: str = "", **environment: str
+) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=directory,
+        env={**os.environ, **environment},
         input=script,
         text=True,
-        timeout=120,
+        timeout=600,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 from tests.support.cluster import eventually
+from tests.support.patience import PATIENCE_S
 from tests.support.signed import Raw
 
 from landline.testing import Server
@@ -38,12 +39,12 @@ async def test_a_message_is_not_searched_for_among_all_that_are_stored(
         inbox = server.inbox()
         for _ in range(WARM):  # every connection of the pool plans
             await asyncio.to_thread(send, server, RECIPIENTS[:1])
-        await asyncio.to_thread(inbox.wait_for_all, REPORT, WARM)
+        await asyncio.to_thread(inbox.wait_for_all, REPORT, WARM, timeout=PATIENCE_S)
         for table, keys in GROWING.items():
             await tables.execute(copies(table, keys))
         before = {table: await rows_read(tables, table, WARM + STORED) for table in GROWING}
         await asyncio.to_thread(send, server, RECIPIENTS)
-        await asyncio.to_thread(inbox.wait_for_all, REPORT, len(RECIPIENTS))
+        await asyncio.to_thread(inbox.wait_for_all, REPORT, len(RECIPIENTS), timeout=PATIENCE_S)
         after = {table: await rows_read(tables, table, WARM + STORED + len(RECIPIENTS)) for table in GROWING}
     finally:
         await tables.close()

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from azure.communication.sms import SmsClient
+from tests.support.patience import PATIENCE_S
 
 from landline.testing import Event, Inbox, Server
 
@@ -33,8 +34,8 @@ def test_events_and_rollups_agree_exactly(landline_server: Callable[..., Server]
     server.clock.advance(minutes=90)
     accepted += sum(send(server, dice) for _ in range(6))
     server.clock.advance(hours=13)
-    reports = inbox.wait_for_all(REPORT, accepted, timeout=60)
-    received = inbox.wait_for_all(RECEIVED, len(texts), timeout=60)
+    reports = inbox.wait_for_all(REPORT, accepted, timeout=PATIENCE_S)
+    received = inbox.wait_for_all(RECEIVED, len(texts), timeout=PATIENCE_S)
     assert_once(inbox)
     totals = server.insights(since=began)["totals"]
     assert figures(totals) == told(reports)

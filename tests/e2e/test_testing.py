@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from tests.support.patience import PATIENCE_S
 
 from landline.testing import Inbox, Server, ServerFailed
 
@@ -25,7 +26,7 @@ def alone() -> Generator[Inbox]:
 
 def post(inbox: Inbox, body: Any, method: str = "POST", **headers: str) -> tuple[int, dict[str, str], bytes]:
     parts = urlsplit(inbox.url)
-    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE_S)
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request(method, parts.path, json.dumps(body) if body is not None else None, sent)
     answer = connection.getresponse()
@@ -85,9 +86,11 @@ def test_texts_that_were_not_waited_for_are_told(landline: Server) -> None:
     phone = landline.handset("+14255550163")
     phone.send("STOP")
     phone.wait_for_sms(where=lambda text: "unsubscribed" in text.text)
+    beside = landline.handset(phone.number)
     phone.send("START")
+    beside.wait_for_sms(where=lambda text: "re-subscribed" in text.text)
     with pytest.raises(TimeoutError, match=r"passed over: .*re-subscribed"):
-        phone.wait_for_sms(timeout=2, where=lambda text: "dinner" in text.text)
+        phone.wait_for_sms(timeout=0, where=lambda text: "dinner" in text.text)
 
 
 def test_what_is_no_event_is_refused(alone: Inbox) -> None:

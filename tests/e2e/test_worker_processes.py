@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import structlog
 from tests.support.cluster import eventually, written
+from tests.support.patience import PATIENCE_S
 
 from landline.app.application import Place
 from landline.app.child import Setup, decoded, encoded
@@ -60,7 +61,7 @@ class Family:
         async def there() -> bool:
             return len(self.noted(what)) >= count
 
-        await eventually(there, timeout_s=20)
+        await eventually(there)
 
     async def close(self) -> None:
         for each in self._made:
@@ -147,7 +148,7 @@ async def test_an_end_during_the_pause_before_a_restart_starts_nothing(family: F
     workers = family.of("started(); os._exit(3)", count=1)
     await workers.start()
     await family.until("born", 4)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await workers.close()
     born = len(family.noted("born"))
     assert workers._children == {}

@@ -39,6 +39,7 @@ class BareSmsc:
         """What came after the bind, oldest first."""
         self._server: asyncio.Server
         self._writer: asyncio.StreamWriter | None = None
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def start(self) -> int:
         """Its port."""
@@ -74,6 +75,7 @@ class BareSmsc:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         framer = Framer()
+        self._writers.append(writer)
         while data := await reader.read(65536):
             for frame in framer.receive(data):
                 _, command, _, sequence = HEADER.unpack_from(frame)
@@ -88,4 +90,6 @@ class BareSmsc:
 
     async def close(self) -> None:
         self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
         await self._server.wait_closed()

@@ -4,13 +4,14 @@ import asyncio
 import base64
 import binascii
 import json
-import socket
 import subprocess
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.support.patience import PATIENCE_S
+from tests.support.ports import free_port
 
 from landline.engines.nats.bus import NatsBus
 from landline.engines.nats.server import NatsServer, answers, found
@@ -28,7 +29,7 @@ class Ear:
         self.heard.append(data)
         self._changed.set()
 
-    async def until(self, last: bytes, *, timeout_s: float = 10) -> list[bytes]:
+    async def until(self, last: bytes, *, timeout_s: float = PATIENCE_S) -> list[bytes]:
         """All that was heard, once `last` was."""
         async with asyncio.timeout(timeout_s):
             while last not in self.heard:
@@ -67,13 +68,12 @@ async def processes(*urls: str, count: int = 2, **limits: int) -> AsyncGenerator
 @asynccontextmanager
 async def configured(directory: Path, text: str) -> AsyncGenerator[int]:
     """The port of a NATS server with this configuration, as an operator has one."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     file = directory / "nats.conf"
     file.write_text(f'listen: "127.0.0.1:{port}"\n{text}')
     process = subprocess.Popen([found(), "-c", file], stderr=subprocess.DEVNULL)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await answers(port)
         yield port
     finally:

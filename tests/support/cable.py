@@ -29,17 +29,19 @@ class Cable:
         if not self.open:
             writer.transport.abort()
             return
+        self._writers.add(writer)
         try:
             if isinstance(self.to, str):
                 far_reader, far_writer = await asyncio.open_unix_connection(self.to)
             else:
                 far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.to)
         except OSError:
+            self._writers.discard(writer)
             writer.transport.abort()
             return
+        self._writers.add(far_writer)
         await self.begin(reader, far_writer)
         pairs = ((reader, far_writer), (far_reader, writer))
-        self._writers |= {writer, far_writer}
         await asyncio.gather(*[self._pass(source, sink) for source, sink in pairs], return_exceptions=True)
         self._writers -= {writer, far_writer}
         writer.transport.abort()

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+from tests.support.patience import PATIENCE_S
+
 from landline.core.errors import Unavailable
 from landline.ports.sms_carrier import Arrival, Receipt, Submitted
 
@@ -53,7 +55,7 @@ class Recorder:
         await self._tell()
 
     async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10), self._news:
+        async with asyncio.timeout(PATIENCE_S), self._news:
             await self._news.wait_for(true)
 
     async def _enter(self) -> None:

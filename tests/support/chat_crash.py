@@ -6,10 +6,11 @@ from itertools import count
 from azure.communication.chat import ChatThreadClient
 from azure.core.exceptions import AzureError
 from tests.support import processes
+from tests.support.patience import PATIENCE_S
 
 from landline.testing import Server
 
-PATIENCE_S = 2.0
+PAUSE_S = 2.0
 
 
 def kill_server(server: Server) -> None:
@@ -30,6 +31,8 @@ class Writers:
         self._changed = threading.Condition()
         self._stopped = threading.Event()
         self._resumed = 0
+        self._begun = 0
+        self._answered: list[int] = []
         self._threads = [
             threading.Thread(target=self._write, args=(client, at), daemon=True) for at, client in enumerate(clients)
         ]
@@ -37,10 +40,11 @@ class Writers:
             thread.start()
 
     def wait_for(self, more: int) -> None:
-        """Return when so many more were acknowledged."""
+        """Return when so many of those that begin from now on were acknowledged."""
         with self._changed:
-            wanted = len(self.acknowledged) + more
-            assert self._changed.wait_for(lambda: len(self.acknowledged) >= wanted, 60)
+            first = self._begun
+            enough = self._changed.wait_for(lambda: sum(each > first for each in self._answered) >= more, PATIENCE_S)
+            assert enough, f"{self._answered[-5:]} of {self._begun} were acknowledged last"
 
     def resume(self) -> None:
         with self._changed:
@@ -49,20 +53,24 @@ class Writers:
 
     def stop(self) -> None:
         self._stopped.set()
+        self.resume()
         for thread in self._threads:
-            thread.join(60)
+            thread.join()
 
     def _write(self, client: ChatThreadClient, at: int) -> None:
         for number in count():
             if self._stopped.is_set():
                 return
-            text, before = f"{at}.{number}", self._resumed
+            with self._changed:
+                self._begun += 1
+                text, begun, before = f"{at}.{number}", self._begun, self._resumed
             try:
                 message = client.send_message(text).id
             except AzureError:
                 with self._changed:
-                    self._changed.wait_for(lambda before=before: self._resumed > before, PATIENCE_S)
+                    self._changed.wait_for(lambda before=before: self._resumed > before, PAUSE_S)
                 continue
             with self._changed:
                 self.acknowledged[message] = text
+                self._answered.append(begun)
                 self._changed.notify_all()

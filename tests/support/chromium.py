@@ -17,7 +17,7 @@ import aiohttp
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 90.0
 CALL_TIMEOUT_S = 90.0  # a client whose server was away tries again after up to 50 s (chat-realtime.md A)
 _SWITCHES = (
     "--headless=new",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+from tests.support.patience import PATIENCE_S
 
 from landline.testing.server import COMMAND, START_TIMEOUT_S
 
@@ -86,7 +87,7 @@ class Worker:
         self.process.wait()
 
 
-async def eventually(true: Callable[[], Awaitable[Any]], *, timeout_s: float = 60.0) -> None:
+async def eventually(true: Callable[[], Awaitable[Any]], *, timeout_s: float = PATIENCE_S) -> None:
     """Ask until it is so."""
     async with asyncio.timeout(timeout_s):
         while not await true():

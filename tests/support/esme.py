@@ -80,10 +80,10 @@ class Process:
 class EsmeWorld:
     """See the module."""
 
-    def __init__(self, dsn: str, database: Database) -> None:
+    def __init__(self, dsn: str, database: Database, clock: DrivenClock | None = None) -> None:
         self._dsn = dsn
         self.database = database
-        self.clock = DrivenClock()
+        self.clock = clock or DrivenClock()
         self.resource = ResourceId(uuid4())
         self.processes: list[Process] = []
         self.clients: list[Client] = []

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import aiohttp
 from prometheus_client.registry import CollectorRegistry
+from tests.support.patience import PATIENCE_S
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -166,7 +167,7 @@ class Reader:
 
     async def frame(self) -> dict[str, Any]:
         """The next frame."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             frame = json.loads(await self.socket.recv())
         self.offset = frame.get("offset", self.offset)
         return frame

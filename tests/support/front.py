@@ -10,6 +10,7 @@ from typing import Any
 
 import httptools
 from prometheus_client.registry import CollectorRegistry
+from tests.support.patience import PATIENCE_S
 from tests.support.signed import signed_headers
 
 from landline.edge.admin import admin_app
@@ -95,7 +96,7 @@ class Client(asyncio.Transport):
 
     async def reply(self) -> Reply:
         """The next answer."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             return await self._replies.get()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:

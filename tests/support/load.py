@@ -11,9 +11,10 @@ from azure.communication.sms import SmsClient
 from azure.core.exceptions import AzureError
 from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.policies import SansIOHTTPPolicy
+from tests.support.patience import PATIENCE_S
 
 SINGLE, BATCH = 1, 25
-PATIENCE_S = 2.0
+PAUSE_S = 2.0
 
 
 @dataclass(slots=True)
@@ -67,7 +68,7 @@ class Load:
             thread.start()
         return self
 
-    def wait_acknowledged(self, more: int, *, timeout_s: float = 60.0) -> None:
+    def wait_acknowledged(self, more: int, *, timeout_s: float = PATIENCE_S) -> None:
         """Return when `more` messages of requests that begin from now on are acknowledged. Raises `TimeoutError`."""
         with self._changed:
             first, before = self._begun, len(self._sent)
@@ -117,7 +118,7 @@ class Load:
             except AzureError as error:
                 self._note(Sent(begun, bodies[-1], error=str(error)))
                 with self._changed:
-                    self._changed.wait_for(lambda seen=resumed: self._stopping or self._resumed > seen, PATIENCE_S)
+                    self._changed.wait_for(lambda seen=resumed: self._stopping or self._resumed > seen, PAUSE_S)
             bodies.clear()
 
     def _leave_gap(self) -> None:

@@ -6,6 +6,8 @@ import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from tests.support.patience import PATIENCE_S
+
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 _LENGTH = re.compile(rb"content-length: (\d+)")
 
@@ -60,7 +62,7 @@ class Peer:
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Until `true`, which looks at this peer's counts."""
-        async with asyncio.timeout(20), self.changed:
+        async with asyncio.timeout(PATIENCE_S), self.changed:
             await self.changed.wait_for(true)
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

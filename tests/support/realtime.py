@@ -14,6 +14,7 @@ from uuid import UUID
 import aiohttp
 import trustme
 from prometheus_client.registry import CollectorRegistry
+from tests.support.patience import PATIENCE_S
 
 from landline.core.ids import RawId, ResourceId
 from landline.edge.app import Edge
@@ -146,7 +147,7 @@ class Page:
     async def heard(self) -> Connected | Pushed | Draining | Ended | int:
         """The next event; a number is the code the socket was closed with."""
         while True:
-            message = await self.socket.receive(timeout=10)
+            message = await self.socket.receive(timeout=PATIENCE_S)
             if message.type is not aiohttp.WSMsgType.TEXT:
                 return int(self.socket.close_code or 0)
             event = self._client.receive(message.data, 0)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.npm import installed
+from tests.support.patience import PATIENCE_S
 
 from landline.testing import Server
 
@@ -45,7 +46,7 @@ def serving(server: Server) -> Iterator[str]:
         yield found[0]
     finally:
         run.terminate()
-        run.communicate(timeout=10)
+        run.communicate(timeout=PATIENCE_S)
 
 
 def _build() -> None:

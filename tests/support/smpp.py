@@ -66,10 +66,18 @@ class _Half(asyncio.Protocol):
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
-        _, self._other = await loop.create_connection(
-            lambda: _Half(self._network, self), "127.0.0.1", self._network._target
-        )
-        self._other.write(self._early)
+        try:
+            _, other = await loop.create_connection(
+                lambda: _Half(self._network, self), "127.0.0.1", self._network._target
+            )
+        except OSError:
+            self.abort()
+            return
+        if self._transport is None:  # lost meanwhile, as the other half is to be
+            other.abort()
+            return
+        self._other = other
+        other.write(self._early)
 
     def data_received(self, data: bytes) -> None:
         if self._network.swallows:

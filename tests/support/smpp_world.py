@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from tests.support.carrier_events import Recorder
+from tests.support.patience import PATIENCE_S
 from tests.support.smpp import Network
 
 from landline.engines.clock import DrivenClock
@@ -67,8 +68,8 @@ class World:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Let the loop run until `true`, at most 10 s."""
-    async with asyncio.timeout(10):
+    """Let the loop run until `true`."""
+    async with asyncio.timeout(PATIENCE_S):
         while not true():
             await asyncio.sleep(0.001)
 

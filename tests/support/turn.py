@@ -5,10 +5,14 @@ import hmac
 import secrets
 import socket
 import struct
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Self
+
+from tests.support.patience import PATIENCE_S
 
 COOKIE = 0x2112A442
 BINDING, ALLOCATE, REFRESH, SEND, DATA, CREATE_PERMISSION, CHANNEL_BIND = (
@@ -25,6 +29,9 @@ USERNAME, INTEGRITY, ERROR_CODE, CHANNEL_NUMBER, LIFETIME = 0x0006, 0x0008, 0x00
 PEER, DATA_VALUE, REALM, NONCE, RELAYED, FAMILY, TRANSPORT = 0x0012, 0x0013, 0x0014, 0x0015, 0x0016, 0x0017, 0x0019
 MAPPED, SOFTWARE = 0x0020, 0x8022
 UDP, TCP = 17, 6
+WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+"""After which a request is sent again: datagrams may be lost, and are by a server that dies (RFC 8489 §6.2.1)."""
+
 
 Address = tuple[str, int]
 
@@ -90,12 +97,11 @@ def _attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 class Turn:
-    """One client of a TURN server, on one UDP socket. Each call waits for its answer, at most `timeout_s`."""
+    """One client of a TURN server, on one UDP socket. Each call waits for its answer, and asks again meanwhile."""
 
-    def __init__(self, server: Address, username: str, password: str, *, timeout_s: float = 5.0) -> None:
+    def __init__(self, server: Address, username: str, password: str) -> None:
         family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        self._socket.settimeout(timeout_s)
         self._socket.connect(server)
         self._username = username
         self._password = password
@@ -107,7 +113,10 @@ class Turn:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        """Gives back what it has: the next client may have the same port, and is refused while that has something."""
+        with self._socket, suppress(Refused, OSError):
+            if self.relayed:
+                self.refresh(0)
 
     def binding(self) -> Message:
         """A plain Binding request's answer."""
@@ -130,6 +139,8 @@ class Turn:
         return answer
 
     def refresh(self, lifetime_s: int) -> Message:
+        if lifetime_s == 0:
+            self.relayed = None
         return self._proved(Message(REFRESH, attributes={LIFETIME: struct.pack("!I", lifetime_s)}))
 
     def permit(self, peer: str) -> None:
@@ -148,6 +159,7 @@ class Turn:
 
     def receive(self) -> tuple[Address, bytes]:
         """(peer, data) of the next Data indication."""
+        self._socket.settimeout(PATIENCE_S)
         while True:
             message = Message.unpacked(self._socket.recv(65536))
             if message.kind == DATA | INDICATION:
@@ -167,11 +179,7 @@ class Turn:
         return message
 
     def _asked(self, message: Message, key: bytes | None = None) -> Message:
-        self._socket.send(message.packed(key))
-        while True:
-            answer = Message.unpacked(self._socket.recv(65536))
-            if answer.transaction == message.transaction:
-                break
+        answer = self._answer(message, key)
         if answer.kind == message.kind | SUCCESS:
             return answer
         if REALM in answer.attributes and NONCE in answer.attributes:
@@ -180,3 +188,19 @@ class Turn:
             self._key = hashlib.md5(text.encode()).digest()
         code = answer.attributes[ERROR_CODE]
         raise Refused(code[2] * 100 + code[3], code[4:].decode(errors="replace"))
+
+    def _answer(self, message: Message, key: bytes | None) -> Message:
+        """Raises `OSError` when none comes."""
+        packed = message.packed(key)
+        for wait_s in WAITS_S:
+            self._socket.send(packed)
+            until = time.monotonic() + wait_s
+            while (left_s := until - time.monotonic()) > 0:
+                self._socket.settimeout(left_s)
+                try:
+                    answer = Message.unpacked(self._socket.recv(65536))
+                except TimeoutError:
+                    break
+                if answer.transaction == message.transaction:
+                    return answer
+        raise TimeoutError("the relay does not answer")

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import threading
 from collections import deque
+from contextlib import suppress
 
 _KILL_S = 5.0
 
@@ -24,7 +25,7 @@ def followed(process: "subprocess.Popen[bytes]", said: deque[str], name: str) ->
         with process.stdout as lines:
             said.extend(line.decode("utf-8", "replace").strip() for line in lines)
         status = process.wait()
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits for it any more
             loop.call_soon_threadsafe(report, status)
 
     threading.Thread(target=follow, name=name, daemon=True).start()

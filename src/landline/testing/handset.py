@@ -41,7 +41,7 @@ class Handset:
         """All texts since this object was made, oldest first."""
         return self._read(after=self._start, wait_s=0)
 
-    def wait_for_sms(self, *, timeout: float = 10.0, where: Callable[[Text], bool] | None = None) -> Text:
+    def wait_for_sms(self, *, timeout: float = 30.0, where: Callable[[Text], bool] | None = None) -> Text:
         """The next text that no earlier call returned or passed over and that `where` accepts.
 
         Raises `TimeoutError` when none came within `timeout` seconds.

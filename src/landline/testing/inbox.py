@@ -71,7 +71,7 @@ class Inbox:
             self._failures.clear()
 
     def wait_for(
-        self, event_type: str, *, where: Callable[[dict[str, Any]], bool] | None = None, timeout: float = 10.0
+        self, event_type: str, *, where: Callable[[dict[str, Any]], bool] | None = None, timeout: float = 30.0
     ) -> Event:
         """The next event of `event_type` whose data `where` accepts and that no earlier call returned.
 
@@ -85,7 +85,7 @@ class Inbox:
         count: int,
         *,
         where: Callable[[dict[str, Any]], bool] | None = None,
-        timeout: float = 10.0,
+        timeout: float = 30.0,
     ) -> list[Event]:
         """`count` such events, each with its own id. Raises `TimeoutError`."""
         found: dict[str, Event] = {}

@@ -23,10 +23,10 @@ from landline.testing.handset import Handset
 from landline.testing.inbox import Inbox
 from landline.testing.insights import insights
 
-START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 30.0
 LOG_LINES = 5000
-LOG_TIMEOUT_S = 1.0
+LOG_TIMEOUT_S = 5.0
 LOOK_EVERY_S = 0.02
 COMMAND = (sys.executable, "-c", "from landline.app.cli import main; main()")
 RESOURCE = "local"

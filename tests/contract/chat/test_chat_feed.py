@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 from tests.support.feed import Node, User, node
+from tests.support.patience import PATIENCE_S
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
@@ -237,7 +238,7 @@ async def test_offsets_that_lead_nowhere_are_said_so(one: Node, database: Databa
         assert await refused(one, one.url(**query), **bearer(ann)) == (400, "BadRequest")
     for socket in one.sockets:
         await socket.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while one.audience.size:
             await asyncio.sleep(0)
     await one.clock.advance(REMEMBER_CHANGES + timedelta(days=1))
@@ -309,7 +310,7 @@ async def test_a_user_and_a_resource_have_a_bounded_number(database: Database, d
         await strict.open(bob)
         assert await refused(strict, strict.url(), **bearer(bob)) == (429, "TooManyRequests")
         await readers[0].socket.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while strict.audience.size == 3:
                 await asyncio.sleep(0)
         await strict.open(bob)

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from tests.support.cable import Cable, cable
 from tests.support.feed import Node, User, node
+from tests.support.patience import PATIENCE_S
 
 from landline.client import ChatFeed, FeedRefused, MessageReceived, Position, ReadReceiptReceived, Reset
 from landline.client.chat_feed import Event
@@ -34,7 +35,7 @@ def endpoint(line: Cable) -> str:
 async def texts(feed: ChatFeed, count: int) -> list[str]:
     """What the next messages say."""
     found: list[str] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         async for event in feed:
             assert isinstance(event, MessageReceived)
             assert event.message.content is not None
@@ -45,7 +46,7 @@ async def texts(feed: ChatFeed, count: int) -> list[str]:
 
 
 async def first(feed: ChatFeed) -> Event:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         async for event in feed:
             return event
     raise AssertionError("it ended")

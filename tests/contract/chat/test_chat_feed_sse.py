@@ -8,9 +8,12 @@ from typing import Any
 import aiohttp
 import pytest
 from tests.support.feed import Node, User, node
+from tests.support.patience import PATIENCE_S
 
+from landline.edge import answers, server
 from landline.edge.http import Caller
 from landline.engines.clock import DrivenClock
+from landline.services.chat.stream import readers
 from landline.store.database import Database
 
 
@@ -37,7 +40,7 @@ class Source:
     async def event(self) -> dict[str, Any] | None:
         """The next event; None at the end."""
         data = None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             async for line in self.answer.content:
                 name, _, value = line.decode().rstrip("\n").partition(": ")
                 if name == "id":
@@ -50,7 +53,7 @@ class Source:
 
 
 async def gone(one: Node) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while one.audience.size:
             await asyncio.sleep(0)
 
@@ -110,17 +113,20 @@ async def test_it_ends_with_its_token(one: Node) -> None:
     await gone(one)
 
 
-async def test_a_process_that_stops_sends_its_readers_elsewhere(one: Node) -> None:
+async def test_a_process_that_stops_sends_its_readers_elsewhere(one: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "DRAIN_S", 3600.0)
     source = await Source.open(one, await one.user())
     await source.event()
     closing = asyncio.create_task(one.listener.close())
     assert await source.event() == {"type": "reconnect"}
     assert await source.event() is None
-    async with asyncio.timeout(2):  # and is not held up by streams without an end
+    async with asyncio.timeout(PATIENCE_S):  # and is not held up by streams without an end
         await closing
 
 
-async def test_a_slow_reader_is_cut(one: Node) -> None:
+async def test_a_slow_reader_is_cut(one: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "PIECE_TIMEOUT_S", 3600.0)
+    monkeypatch.setattr(readers, "_TAKES_S", 3600.0)
     ann, bob = await one.user(), await one.user()
     thread = await one.thread(ann, bob)
     quick, stuck = await one.open(ann), await Source.open(one, bob)
@@ -131,5 +137,5 @@ async def test_a_slow_reader_is_cut(one: Node) -> None:
         assert await quick.texts(1) == [f"{sent}".ljust(20_000)]
         sent += 1
     with pytest.raises(aiohttp.ClientError):  # at once, not when it has not read for long: what it holds is nobody's
-        await asyncio.wait_for(stuck.answer.content.read(), 20)
+        await asyncio.wait_for(stuck.answer.content.read(), PATIENCE_S)
     stuck.answer.close()

@@ -40,7 +40,7 @@ async def test_what_one_process_took_counts_in_the_others() -> None:
         async def counted() -> bool:
             return all(bus.figures.heard + bus.figures.published == 10 for bus in buses)
 
-        await eventually(counted, timeout_s=10)
+        await eventually(counted)
         assert [refused(node) for node in nodes] == [True, True, True]
         assert not refused(nodes[0], thread=ThreadId(uuid4()))
         assert not refused(nodes[0], Operation.READ_RECEIPT)

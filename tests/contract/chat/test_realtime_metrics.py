@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 import aiohttp
 import pytest
 from tests.support import feed
+from tests.support.patience import PATIENCE_S
 from tests.support.realtime import Browser, Node, message, node
 
 from landline.engines.clock import DrivenClock
@@ -78,6 +79,6 @@ async def test_readers_of_the_feed_are_counted_too(database: Database, dsn: str)
         for each in (early, late):
             await each.closed()
         await closing
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while any(value(one, "connections", kind=kind) for kind in kinds):
                 await asyncio.sleep(0)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from prometheus_client.registry import CollectorRegistry
 from tests.support.front import HOST, Front, call, front
+from tests.support.patience import PATIENCE_S
 
 from landline.core.errors import Unavailable
 from landline.edge.admin import admin_app
@@ -130,7 +131,7 @@ async def test_a_rotated_key_is_dropped_by_other_processes_when_the_news_arrives
         heard = asyncio.Event()
         second.changes.watch("resources", lambda _key: heard.set())
         await server.administer("POST", "/resources/local/keys/primary:rotate")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await heard.wait()
         assert (await second.signed("POST", "/identities", key=old)).status == 401
 

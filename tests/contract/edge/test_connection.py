@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 from prometheus_client.registry import CollectorRegistry
 from tests.support.front import HOST, Client
+from tests.support.patience import PATIENCE_S
 
 from landline.edge import answers, connection, server
 from landline.edge.app import Edge
@@ -273,7 +274,7 @@ async def test_who_never_reads_its_last_answer_is_cut(
     client = Client(handlers.app())
     client.unread = 1
     send(client, f"GET /echo HTTP/1.1\r\n{HEAD}{ending}\r\n")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         await client.aborted.wait()
 
 

@@ -9,6 +9,7 @@ import pytest
 import smpp34
 from tests.support.cluster import eventually
 from tests.support.esme import EsmeWorld
+from tests.support.patience import PATIENCE_S
 from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE, until
 
@@ -30,7 +31,7 @@ ALWAYS, ON_FAILURE, ON_SUCCESS = 1, 2, 3
 
 
 async def nothing_waits(world: EsmeWorld) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while await world.waiting():
             await asyncio.sleep(0.005)
 
@@ -80,7 +81,7 @@ async def test_an_independent_client_sends_and_is_reported_to(world: EsmeWorld) 
     process = await world.process()
     password = await world.account(process)
     assert process.listener.port is not None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         client = smpp34.Client("127.0.0.1", process.listener.port, "customer", password, bind_type="TRX")
         session = await client.connect()
         answer = await session.submit_sm(PHONE[1:], b"hello", source_addr=OURS[1:], registered_delivery=1)
@@ -643,7 +644,7 @@ async def test_a_customer_who_cannot_take_it_now_gets_it_later(world: EsmeWorld)
 
 
 async def until_put_off(world: EsmeWorld) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while await world.database.fetchval("SELECT count(*) FROM sms_esme_out WHERE owner IS NOT NULL"):
             await asyncio.sleep(0.005)
 

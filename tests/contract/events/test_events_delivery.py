@@ -1,7 +1,6 @@
 """Delivery of events: from the transaction that emits them to the webhook, through failures and crashes."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -12,6 +11,7 @@ from aiohttp import web
 from azure.core.messaging import CloudEvent
 from azure.eventgrid import EventGridEvent, SystemEventNames
 from tests.contract.events.webhooks import REPORT, RESOURCE, Slice, process, webhook, working
+from tests.support.patience import PATIENCE_S
 
 from landline.core.errors import Unavailable
 from landline.services.events import lanes, records, results
@@ -149,9 +149,7 @@ async def test_a_whole_retry_ladder_runs_in_driven_time(here: Slice) -> None:
         event = here.event(about=about)
         await here.emit(event)
         await here.settle()
-        began = time.perf_counter()
         await here.clock.advance(timedelta(hours=24))
-        assert time.perf_counter() - began < 1
         # 10 s, 30 s, 1, 5, 10, 30 min, 1, 3, 6, 12 h after each other; the next would be after 24 h.
         assert [call.headers["aeg-delivery-count"] for call in hook.calls] == [str(n) for n in range(11)]
         assert set(hook.event_ids) == {str(event.event_id)}
@@ -471,7 +469,7 @@ async def test_lanes_that_wait_for_their_rate_and_for_a_free_request_wait_idly(
 ) -> None:
     """Found by the simulation: two such lanes began requests for one another, for ever."""
     monkeypatch.setattr(lanes, "IN_FLIGHT_LIMIT", 1)
-    async with asyncio.timeout(20), webhook() as hook, working(here.events):
+    async with asyncio.timeout(PATIENCE_S), webhook() as hook, working(here.events):
         await here.subscribe("one", hook.url, rate_per_minute=6)
         await here.subscribe("two", hook.url, rate_per_minute=6)
         await here.emit(*(here.event() for _ in range(3)))

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from aiohttp import web
+from tests.support.patience import PATIENCE_S
 
 from landline.core.errors import NotFound
 from landline.core.ids import ResourceId
@@ -63,7 +64,7 @@ class Webhook:
 
     async def wait_for(self, count: int) -> list[Call]:
         """The first `count` calls, once they have come."""
-        async with asyncio.timeout(20), self.arrived:
+        async with asyncio.timeout(PATIENCE_S), self.arrived:
             await self.arrived.wait_for(lambda: len(self.calls) >= count)
         return self.calls[:count]
 

@@ -8,6 +8,7 @@ from random import Random
 import asyncpg
 import pytest
 from tests.contract.insights.conftest import DE, OURS, THEIRS, US, around, sent, store, totals
+from tests.support.patience import PATIENCE_S
 
 from landline.core.errors import Invalid, TooMany, Unavailable
 from landline.engines.clock import DrivenClock
@@ -131,7 +132,7 @@ async def test_an_empty_tally_costs_nothing(database: Database, insights: Insigh
 
 
 async def test_counting_waits_for_nobody(database: Database, insights: Insights, midnight: datetime) -> None:
-    async with asyncio.timeout(20), database.transaction() as slow:
+    async with asyncio.timeout(PATIENCE_S), database.transaction() as slow:
         await insights.count(slow, sent(midnight, delivered=1))
         await store(database, insights, sent(midnight, delivered=10))
         await insights.fold()  # also while the first still is in its transaction
@@ -410,7 +411,7 @@ async def test_the_folder_folds_and_prunes_by_itself(
     insights = Insights(database, clock, keep_hours=timedelta(days=3))
     await store(database, insights, sent(midnight, delivered=1))
     folder = asyncio.create_task(Folder(insights, clock).run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while await unfolded(database):
             await asyncio.sleep(0)
         assert await database.fetchval("SELECT count(*) FROM insights_hours") == 1

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from uuid import UUID
 
 import pytest
+from tests.support.patience import PATIENCE_S
 
 from landline.core.errors import Conflict, Invalid, NotFound
 from landline.core.ids import ResourceId
@@ -125,7 +126,7 @@ async def test_a_change_is_seen_at_once_here_and_soon_in_other_processes(
         assert await other.owner("55501") is None
         added = await numbers.add(OURS, "55501")
         assert await numbers.sender(OURS, "55501") == added
-        await asyncio.wait_for(heard.wait(), 5)
+        await asyncio.wait_for(heard.wait(), PATIENCE_S)
         assert await other.sender(OURS, "55501") == await other.owner("55501") == added
         await numbers.remove(OURS, "55501")
         assert await numbers.sender(OURS, "55501") is None

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 from aiohttp import web
+from tests.support.serving import serving
 
 from landline.core.errors import Invalid
 from landline.engines import callout_url
@@ -110,11 +111,8 @@ async def test_a_refused_connection_and_a_broken_answer_are_told_apart(callout: 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"220 smtp.example ESMTP\r\n")
-        writer.close()
 
-    listener = await asyncio.start_server(talk, "127.0.0.1", 0)
-    port = listener.sockets[0].getsockname()[1]
-    async with listener:
+    async with serving(talk) as port:
         with pytest.raises(CalloutFailed) as caught:
             await callout.request("GET", f"http://127.0.0.1:{port}/", headers={})
         assert caught.value.reason == "protocol"
@@ -137,11 +135,8 @@ async def test_a_kept_connection_that_died_is_replaced(callout: HttpCallout) -> 
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
         await writer.drain()
         await reader.readuntil(b"\r\n\r\n")  # takes the second request and hangs up
-        writer.close()
 
-    listener = await asyncio.start_server(talk, "127.0.0.1", 0)
-    port = listener.sockets[0].getsockname()[1]
-    async with listener:
+    async with serving(talk) as port:
         for _ in range(2):
             answer = await callout.request("POST", f"http://127.0.0.1:{port}/", headers={})
             assert answer.status == 200

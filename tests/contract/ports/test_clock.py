@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from tests.support.patience import PATIENCE_S
 
 from landline.core.errors import Unavailable
 from landline.engines import clock as clock_engines
@@ -20,7 +21,7 @@ async def test_a_ring_wakes_a_waiting_worker(make: Callable[[], Clock]):
     waiting = asyncio.create_task(alarm.wait())
     await asyncio.sleep(0)
     alarm.ring()
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, PATIENCE_S)
 
 
 @ENGINES
@@ -28,7 +29,7 @@ async def test_a_ring_before_the_wait_is_not_lost_and_many_fold_into_one(make: C
     alarm = make().alarm()
     alarm.ring()
     alarm.ring()
-    await asyncio.wait_for(alarm.wait(), 5)
+    await asyncio.wait_for(alarm.wait(), PATIENCE_S)
     waiting = asyncio.create_task(alarm.wait())
     await asyncio.sleep(0)
     assert not waiting.done()
@@ -38,7 +39,7 @@ async def test_a_ring_before_the_wait_is_not_lost_and_many_fold_into_one(make: C
 @ENGINES
 async def test_a_deadline_that_has_passed_does_not_sleep(make: Callable[[], Clock]):
     clock = make()
-    await asyncio.wait_for(clock.alarm().wait(clock.now() - timedelta(seconds=1)), 5)
+    await asyncio.wait_for(clock.alarm().wait(clock.now() - timedelta(seconds=1)), PATIENCE_S)
 
 
 async def test_advancing_stops_at_every_deadline_on_the_way():
@@ -126,7 +127,7 @@ async def test_an_advance_gives_up_on_work_that_does_not_end(monkeypatch: pytest
 
     working = asyncio.create_task(never_ends())
     await asyncio.sleep(0)
-    with pytest.raises(Unavailable, match=r"the clock stands (3600|3599) s before where it was to be"):
+    with pytest.raises(Unavailable, match=r"the clock stands 3(600|5\d\d) s before where it was to be"):
         await clock.advance(2 * hour)
     assert timedelta(minutes=59) < clock.ahead <= hour
     stopped.set()

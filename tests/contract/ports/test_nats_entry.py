@@ -7,6 +7,7 @@ import pytest
 import trustme
 from tests.support.bus import Ear, Nkey, configured
 from tests.support.cluster import eventually
+from tests.support.serving import serving
 
 from landline.core.errors import Unavailable
 from landline.engines.nats import bus as nats_bus
@@ -45,7 +46,7 @@ async def refusal(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> str:
 
     try:
         await bus.start()
-        await eventually(tried, timeout_s=10)
+        await eventually(tried)
     finally:
         await bus.close()
     return said
@@ -125,10 +126,8 @@ async def test_no_secret_goes_in_the_clear_where_tls_is_wanted(monkeypatch: pyte
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b'INFO {"auth_required":true,"max_payload":1048576}\r\n')
         heard.extend(await reader.read())
-        writer.close()
 
-    async with await asyncio.start_server(greet, "127.0.0.1", 0) as plain:
-        port = plain.sockets[0].getsockname()[1]
+    async with serving(greet) as port:
         said = await refusal(of(f"tls://landline:secret@127.0.0.1:{port}"), monkeypatch)
     assert said == f"NATS is out of reach: 127.0.0.1:{port}: the server does not speak TLS"
     assert heard == b""
@@ -149,7 +148,7 @@ async def test_what_the_server_forbids_is_told(tmp_path: Path) -> None:
                 return 'permissions violation for subscription to "landline.a"' in refused.message
             return False
 
-        await eventually(told, timeout_s=10)
+        await eventually(told)
         await bus.close()
 
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 from tests.support.carrier_events import Recorder
+from tests.support.patience import PATIENCE_S
 from tests.support.smpp import crash
 
 from landline.core.errors import Unavailable
@@ -231,8 +232,8 @@ async def test_submit_waits_while_the_window_is_full(setting: Setting) -> None:
         await asyncio.sleep(0)
     assert not asking.done()
     events.open.set()
-    await asyncio.wait_for(submitting, 20)
-    assert await asyncio.wait_for(asking, 20) > 0
+    await asyncio.wait_for(submitting, PATIENCE_S)
+    assert await asyncio.wait_for(asking, PATIENCE_S) > 0
     await events.until(lambda: len(events.answers) == taken)
 
 

@@ -24,7 +24,7 @@ def run_js(server: Server, file: str) -> None:
         cwd=HERE,
         env=env,
         text=True,
-        timeout=120,
+        timeout=600,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import azure.communication.chat as chat_sync
@@ -86,7 +86,7 @@ async def texts(user: User, thread: str) -> list[str]:
     return [each.content.message for each in found if each.type == ChatMessageType.TEXT and each.content]
 
 
-async def test_a_thread_is_made_read_renamed_and_deleted(new_user: NewUser) -> None:
+async def test_a_thread_is_made_read_renamed_and_deleted(new_user: NewUser, landline: Server) -> None:
     ann, bob = await new_user(), await new_user()
     made = await result(ann.client.create_chat_thread("Lunch", thread_participants=[bob.participant("Bob")]))
     thread = made.chat_thread
@@ -94,7 +94,7 @@ async def test_a_thread_is_made_read_renamed_and_deleted(new_user: NewUser) -> N
     assert thread.id.endswith("@thread.v2")
     assert thread.topic == "Lunch"
     assert thread.created_by.raw_id == ann.raw_id
-    assert abs(thread.created_on - datetime.now(UTC)) < timedelta(minutes=5)
+    assert abs(thread.created_on - landline.clock.now()) < timedelta(minutes=5)
     await result(ann.thread(thread.id).update_topic("Dinner"))
     seen = await result(bob.thread(thread.id).get_properties())
     assert (seen.id, seen.topic) == (thread.id, "Dinner")
@@ -129,7 +129,7 @@ async def test_a_message_is_sent_read_edited_and_deleted(new_user: NewUser) -> N
     assert not read.metadata
 
 
-async def test_messages_are_listed_newest_first_over_any_number_of_pages(new_user: NewUser) -> None:
+async def test_messages_are_listed_newest_first_over_any_number_of_pages(new_user: NewUser, landline: Server) -> None:
     ann, bob = await new_user(), await new_user()
     thread = await thread_of(ann, bob)
     for number in range(11):
@@ -140,7 +140,7 @@ async def test_messages_are_listed_newest_first_over_any_number_of_pages(new_use
     assert [each.type for each in found[11:]] == [ChatMessageType.TOPIC_UPDATED, ChatMessageType.PARTICIPANT_ADDED]
     since = await every(bob.thread(thread).list_messages(results_per_page=2, start_time=found[4].created_on))
     assert [each.id for each in since][:5] == [each.id for each in found[:5]]
-    later = await every(bob.thread(thread).list_messages(start_time=datetime.now(UTC) + timedelta(hours=1)))
+    later = await every(bob.thread(thread).list_messages(start_time=landline.clock.now() + timedelta(hours=1)))
     assert later == []
 
 

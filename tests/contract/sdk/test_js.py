@@ -72,7 +72,7 @@ def test_segments_are_counted_as_the_known_calculator_counts_them(node_modules: 
         text=True,
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=600,
     )
     names = {smstext.Encoding.GSM_7BIT: "GSM-7", smstext.Encoding.UCS2: "UCS-2"}
     ours = [(found := smstext.segments(text)) and [names[found.encoding], found.count] for text in texts]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from azure.communication.chat import ChatClient, CommunicationTokenCredential
 from azure.communication.identity import CommunicationIdentityClient
+from tests.support.patience import PATIENCE_S
 
 from landline.testing import Server
 
@@ -33,7 +34,7 @@ def page(server: Server, token: str) -> Iterator[Iterator[str]]:
     finally:
         run.stdin.close()
         run.stdout.close()
-        run.wait(20)
+        run.wait(PATIENCE_S)
 
 
 def until(lines: Iterator[str], wanted: str) -> None:

@@ -292,8 +292,8 @@ def test_each_version_the_released_sdks_ask_for_is_served(raw: Raw) -> None:
         assert raw.call("POST", "/rooms", {"validFrom": None, "validUntil": None}, version=version).status == 201
 
 
-def test_an_instant_without_an_offset_is_utc(raw: Raw) -> None:
-    ends = (datetime.now(UTC) + timedelta(days=30)).replace(tzinfo=None, microsecond=0)
+def test_an_instant_without_an_offset_is_utc(raw: Raw, landline: Server) -> None:
+    ends = (landline.clock.now() + timedelta(days=30)).replace(tzinfo=None, microsecond=0)
     made = raw.call("POST", "/rooms", {"validUntil": f"{ends.isoformat()}.1234567"}, version=VERSION)
     assert made.status in {201, 400}, made
     made = raw.call("POST", "/rooms", {"validUntil": ends.isoformat()}, version=VERSION)

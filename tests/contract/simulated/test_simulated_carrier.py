@@ -7,6 +7,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from tests.support.patience import PATIENCE_S
 
 from landline.core.errors import Conflict, Invalid, NotFound
 from landline.edge.http import Request
@@ -158,7 +159,7 @@ async def test_a_roaming_handset_gets_its_texts_when_it_is_back(world: World) ->
     await asyncio.sleep(0)
     await world.call("PUT", f"/handsets/{A}", {"behaviour": "answers", "autoReplies": ["back"]})
     await world.passes(0)
-    assert await asyncio.wait_for(waiting, 10) == ["first", "second"]
+    assert await asyncio.wait_for(waiting, PATIENCE_S) == ["first", "second"]
     assert world.events.codes() == [2000] * 3
     assert [arrival.text for arrival in world.events.arrivals] == ["back", "back"]
     await world.passes(1000)
@@ -311,7 +312,7 @@ async def test_waiting_for_a_text_ends_with_the_text_or_empty(world: World) -> N
     await world.send(B)
     assert not any(task.done() for task in waiting)
     await world.send(A)
-    assert await asyncio.wait_for(asyncio.gather(*waiting), 10) == [["hello"]] * 3
+    assert await asyncio.wait_for(asyncio.gather(*waiting), PATIENCE_S) == [["hello"]] * 3
     assert await world.texts(B, "?after=999999&wait=0.01") == []
     assert world.carrier.desk._watchers == {}
 
@@ -321,7 +322,7 @@ async def test_waiting_ends_when_the_server_stops(world: World) -> None:
     await asyncio.sleep(0)
     assert world.carrier.desk._watchers
     world.carrier.desk.end_waits()
-    assert await asyncio.wait_for(waiting, 5) == []
+    assert await asyncio.wait_for(waiting, PATIENCE_S) == []
 
 
 async def test_handsets_with_a_behaviour_or_texts_are_listed(world: World) -> None:
@@ -383,7 +384,7 @@ async def test_a_lost_database_connection_delays_and_repeats_nothing(world: Worl
         await world.carrier.submit([Submission(uuid4(), OURS, A, "hello", 1, True)])
         await database.execute(others)
         await world.passes(1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while len(world.events.codes()) < 3:
             await world.passes(1)
     assert sorted(world.events.codes()) == [2000, 2000, 4006]

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from tests.support.patience import PATIENCE_S
 from tests.support.smpp import Network, crash
 from tests.support.smpp_world import World, until
 
@@ -118,7 +119,7 @@ async def test_more_processes_than_binds_leave_some_without_until_one_dies(world
 
 async def advanced(world: World, true: Callable[[], bool]) -> None:
     """Let time pass until `true`: a bind is tried again after a pause."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not true():
             await world.clock.advance(timedelta(seconds=1))
 

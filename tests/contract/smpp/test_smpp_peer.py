@@ -1,7 +1,6 @@
 """Interoperability with an SMPP implementation that is not ours: smpp34 (Rust), as codec, as SMSC and as ESME."""
 
 import asyncio
-import socket
 from collections.abc import AsyncGenerator
 from typing import Any
 from uuid import uuid4
@@ -11,6 +10,8 @@ import smpp34
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.carrier_events import Recorder
+from tests.support.patience import PATIENCE_S
+from tests.support.ports import free_port
 from tests.support.smpp_world import OURS, PHONE
 
 from landline.engines.clock import SystemClock
@@ -56,15 +57,9 @@ def test_both_codecs_agree(command: Command, kind: type, message: ShortMessage) 
     assert pdu.decode(theirs.encode()) == message
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
 async def smsc() -> AsyncGenerator[tuple[smpp34.Server, int]]:
-    port = _free_port()
+    port = free_port()
     server = smpp34.Server("127.0.0.1", port, system_id="theirs")
     await server.start()
     yield server, port
@@ -76,7 +71,7 @@ async def test_our_engine_speaks_with_their_smsc(smsc: tuple[smpp34.Server, int]
     events = Recorder()
     carrier = SmppCarrier(SmppConfig("theirs", "127.0.0.1", port, "us", "pw"), database, SystemClock())
     await carrier.start(events)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         esme = await server.next()
         assert isinstance(esme, smpp34.Esme)
         await carrier.submit([Submission(uuid4(), OURS, PHONE, "hello €", 1, True)])
@@ -98,7 +93,7 @@ async def test_our_engine_speaks_with_their_smsc(smsc: tuple[smpp34.Server, int]
 async def test_their_client_speaks_with_our_smsc() -> None:
     smsc = Smsc({"them": "pw"})
     await smsc.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         client = smpp34.Client("127.0.0.1", smsc.port, "them", "pw", bind_type="TRX")
         session = await client.connect()
         answer = await session.submit_sm(PHONE[1:], b"hello", source_addr=OURS[1:], registered_delivery=1)

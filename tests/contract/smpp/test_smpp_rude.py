@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from tests.support.bare_smsc import BareSmsc, deliver_sm, text
 from tests.support.carrier_events import Recorder
+from tests.support.patience import PATIENCE_S
 from tests.support.smpp_world import OURS, PHONE, until, until_bound
 
 from landline.engines.clock import DrivenClock
@@ -203,7 +204,7 @@ async def test_an_smsc_that_unbinds_and_answers_nothing_is_bound_again_soon(worl
     await world.events.until(lambda: bool(world.events.answers))
     assert [answer.unknown for answer in world.events.answers] == [True]
     await until(lambda: world.carrier.counters()["link_losses"] == 1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not world.carrier.bound:
             await world.clock.advance(timedelta(seconds=1))
 

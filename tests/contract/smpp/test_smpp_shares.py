@@ -9,6 +9,7 @@ from tests.support.bus import nats_server, processes
 from tests.support.cluster import eventually
 from tests.support.product import Product
 from tests.support.smpp_client import Client
+from tests.support.still import StillClock
 
 from landline.core.ids import ResourceId
 from landline.engines.bus import MemoryBus
@@ -62,7 +63,7 @@ class Cluster:
     def __init__(self, database: Database, dsn: str) -> None:
         self.database = database
         self._dsn = dsn
-        self.clock, self.line = DrivenClock(), DrivenClock()
+        self.clock, self.line = DrivenClock(), StillClock()
         self._resource = ResourceId(uuid4())
         self.processes: list[Process] = []
         self.clients: list[Client] = []
@@ -92,7 +93,7 @@ class Cluster:
             total = await self.database.fetchval("SELECT coalesce(sum(binds), 0) FROM smpp_customer_binds")
             return total == expected
 
-        await eventually(said, timeout_s=10)
+        await eventually(said)
 
     async def close(self) -> None:
         for client in self.clients:
@@ -201,7 +202,7 @@ async def so(*conditions: Callable[[], bool]) -> None:
     async def all_are() -> bool:
         return all(each() for each in conditions)
 
-    await eventually(all_are, timeout_s=10)
+    await eventually(all_are)
 
 
 async def test_an_accounts_rate_is_that_of_all_processes_which_hear_of_one_another(cluster: Cluster) -> None:

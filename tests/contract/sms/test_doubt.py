@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from tests.support.gateway import Gateway
+from tests.support.patience import PATIENCE_S
 from tests.support.scripted import Fate, ScriptedCarrier
 
 from landline.engines.clock import DrivenClock
@@ -182,7 +183,7 @@ async def test_carriers_are_asked_for_several_at_once(world: World):
         asked.add(carrier_message_id)
         if len(asked) == 3:
             all_asked.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await all_asked.wait()
         return Receipt(carrier_message_id, True, 2000, world.clock.now())
 

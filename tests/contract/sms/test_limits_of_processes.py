@@ -64,7 +64,7 @@ async def told(buses: Sequence[NatsBus], portions: int) -> None:
     async def heard() -> bool:
         return all(bus.figures.heard + bus.figures.published >= portions for bus in buses)
 
-    await eventually(heard, timeout_s=10)
+    await eventually(heard)
 
 
 async def test_a_recipients_limit_is_all_of_it_in_one_process_and_counts_in_the_others(

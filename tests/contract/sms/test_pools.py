@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from tests.support.gateway import Gateway
+from tests.support.patience import PATIENCE_S
 from tests.support.scripted import ScriptedCarrier
 
 from landline.core.errors import Invalid, NotFound, Unauthorized
@@ -119,7 +120,7 @@ async def test_what_was_read_before_a_change_is_not_remembered(world: World, dat
     keywords = Keywords(slow, gateway.changes)
     reading = asyncio.gather(pools.get(world.resource, "news"), keywords.languages(world.resource, A))
     for _ in range(2):
-        await asyncio.wait_for(slow.reads.acquire(), 5)
+        await asyncio.wait_for(slow.reads.acquire(), PATIENCE_S)
     await world.pool(B)
     await gateway.keywords.set(world.resource, A, [preset("de")])
     slow.go_on.set()
@@ -139,11 +140,11 @@ async def test_another_process_hears_of_a_pool_that_is_set_or_removed(
         for senders in ((A,), (B,)):
             heard.clear()
             await world.pool(*senders)
-            await asyncio.wait_for(heard.wait(), 5)
+            await asyncio.wait_for(heard.wait(), PATIENCE_S)
             assert (await there.get(world.resource, "news")).senders == senders
         heard.clear()
         await world.gateway.pools.remove(world.resource, "news")
-        await asyncio.wait_for(heard.wait(), 5)
+        await asyncio.wait_for(heard.wait(), PATIENCE_S)
         with pytest.raises(NotFound):
             await there.get(world.resource, "news")
     finally:

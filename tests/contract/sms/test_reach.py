@@ -6,9 +6,9 @@ import pytest
 from tests.support.cluster import eventually
 from tests.support.gateway import Gateway
 from tests.support.scripted import Fate, ScriptedCarrier
+from tests.support.still import StillClock
 
 from landline.core.phone import SenderKind
-from landline.engines.clock import DrivenClock
 from landline.ports.sms_carrier import Receipt, Submitted
 from landline.services.sms.model.routing import Choice, Rule
 from landline.services.sms.service import Options, To
@@ -22,7 +22,7 @@ class World:
     """Two processes, each with its own way to the same carrier."""
 
     def __init__(self, dsn: str, database: Database) -> None:
-        self.clock = DrivenClock()
+        self.clock = StillClock()
         self.database = database
         self.ours, self.theirs = ScriptedCarrier(self.clock), ScriptedCarrier(self.clock)
         self.second, self.their_second = (ScriptedCarrier(self.clock, name="second") for _ in range(2))
@@ -62,7 +62,7 @@ class World:
             await self.clock.advance(timedelta(milliseconds=1))
             return self.there.handover.count + len(self.theirs.submissions) == count
 
-        await eventually(has, timeout_s=10)
+        await eventually(has)
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ async def _sent_by_both(world: World) -> list[str]:
         await world.clock.advance(timedelta(milliseconds=1))
         return len(world.ours.submissions) + len(world.their_second.submissions) == 4
 
-    await eventually(both, timeout_s=10)
+    await eventually(both)
     return abroad
 
 
@@ -173,4 +173,4 @@ async def test_what_one_carrier_of_a_request_delivers_ends_nothing_of_the_others
         rows = await world.database.fetch("SELECT code FROM sms_messages ORDER BY code")
         return [row["code"] for row in rows] == [2000, 2000, 5002, 5002]
 
-    await eventually(ended, timeout_s=10)
+    await eventually(ended)

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from prometheus_client.registry import CollectorRegistry
 from tests.support.front import ADMIN_TOKEN, Reply, call
+from tests.support.patience import PATIENCE_S
 
 from landline.core.errors import NotFound
 from landline.core.ids import ResourceId
@@ -154,7 +155,7 @@ async def test_every_process_sees_a_change(one: Process, another: Process) -> No
     heard.clear()
     await one.ask("PATCH", {"caps": {"perDay": 5}})
     assert (await one.settings.of(SHOP)).caps.per_day == 5  # at once, where it was made
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await heard.wait()
     assert (await another.settings.of(SHOP)).caps.per_day == 5
 

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from tests.support.patience import PATIENCE_S
 
 from landline.core.errors import Conflict, Invalid, NotFound
 from landline.core.ids import ResourceId
@@ -122,12 +123,12 @@ async def test_a_rule_is_in_force_here_at_once_and_there_when_the_news_comes(her
     news = await heard(there, "sms.routes")
     await here.routing.put(Rule(name="otp", priority=1, tags=("otp",), carriers=(Choice("north"),)))
     assert await here.rule(tag="otp") == "otp"
-    await asyncio.wait_for(news.wait(), 5)
+    await asyncio.wait_for(news.wait(), PATIENCE_S)
     assert await there.rule(tag="otp") == "otp"
     news.clear()
     await here.routing.delete("otp")
     assert await here.rule(tag="otp") == "france"
-    await asyncio.wait_for(news.wait(), 5)
+    await asyncio.wait_for(news.wait(), PATIENCE_S)
     assert await there.rule(tag="otp") == "france"
 
 
@@ -257,7 +258,7 @@ async def test_a_changed_rate_retunes_the_bucket_of_every_process(here: Process,
     stale, changed = asyncio.Event(), asyncio.Event()
     there.rates.on_stale, there.rates.on_changed = stale.set, changed.set
     await here.rates.set(SHOP, OURS, 0.5)
-    await asyncio.wait_for(stale.wait(), 5)
+    await asyncio.wait_for(stale.wait(), PATIENCE_S)
     await there.rates.refresh()
     assert there.rates.bucket((SHOP, OURS)) is bucket
     assert (bucket.rate_per_s, changed.is_set()) == (0.5, True)

@@ -116,9 +116,9 @@ async def test_what_cannot_be_ended_in_time_because_the_database_is_away_does_no
         await world.clock.advance(timedelta(seconds=61))
         for _ in range(1000):
             await asyncio.sleep(0)
-    assert len(tries) <= 3
+    assert len(tries) < 20
 
     async def ended() -> bool:
         return await world.database.fetchval("SELECT code FROM sms_messages") == 5001
 
-    await eventually(ended, timeout_s=10)
+    await eventually(ended)

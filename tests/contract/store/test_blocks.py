@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from tests.support.patience import PATIENCE_S
 from tests.support.rows import rows_read
 
 from landline.store.blocks import LEASE, Blocks
@@ -57,7 +58,7 @@ async def test_a_block_that_another_claims_at_this_moment_is_passed_over(databas
     first, second = await opened(database, ours, held=False), await opened(database, ours, held=False)
     async with database.transaction() as connection:
         await connection.execute("SELECT FROM work_blocks WHERE block_id = $1 FOR UPDATE", min(first, second))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             assert await theirs.claim(NOW, 1) == {max(first, second): False}
 
 

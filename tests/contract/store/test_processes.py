@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from tests.support.patience import PATIENCE_S
 
 from landline.app.processes_admin import Clocks
 from landline.core.errors import Unavailable
@@ -42,7 +43,7 @@ async def changes(dsn: str) -> AsyncGenerator[Callable[[], Changes]]:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not true():
             await asyncio.sleep(0.002)
 

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from random import Random
 
 import structlog
 
@@ -23,10 +24,13 @@ from landline.store.embedded.account import Account
 
 log = structlog.get_logger()
 
-START_TIMEOUT_S = 15.0
+START_TIMEOUT_S = 60.0
 STOP_S = 0.5
 """It ends within milliseconds, and there is nothing it could lose."""
 _LONGEST_BACKOFF_S = 5.0
+_PORTS = range(20_000, 32_000)
+"""Below the ports that systems give to outgoing connections: before it is bound, and while it restarts, none of these
+may take its port."""
 _USERS = ("turnserver", "nobody")
 _TAIL = 40
 
@@ -182,7 +186,8 @@ def free_port(listen: Sequence[str], preferred: int = 0) -> int:
     """`preferred` when it is free for UDP and TCP on the addresses at this moment, else one that is. Raises
     `CannotRun`."""
     addresses = listen or ("0.0.0.0",)  # noqa: S104 - asked, not served
-    for port in (preferred, *[0] * 50):
+    others = Random().sample(_PORTS, 200)  # noqa: S311 - so that two servers at once hardly try the same
+    for port in (preferred, *others) if preferred else others:
         try:
             return _bound(addresses, port)
         except OSError:

@@ -29,7 +29,7 @@ PROGRAM = "nats-server"
 _HOST = "127.0.0.1"
 _FIRST_PORT, _LAST_PORT = 20_000, 32_000
 """Below the ports that systems give to outgoing connections: while it restarts, none of these may take its port."""
-_START_S = 10.0
+_START_S = 60.0
 _STOP_S = 0.5
 _PAUSE_FIRST_S, _PAUSE_LIMIT_S = 0.05, 5.0
 _TAIL = 20

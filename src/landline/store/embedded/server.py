@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,7 +20,7 @@ log = structlog.get_logger()
 
 START_TIMEOUT_S = 120.0
 """Recovery after a crash counts into a start; `max_wal_size` bounds it to some seconds on any disk."""
-RETRY_S = 10.0
+RETRY_S = 30.0
 """How long backends of a killed server may keep its shared memory from the next one."""
 STOP_S = 3.0
 _LONGEST_BACKOFF_S = 5.0
@@ -199,7 +200,7 @@ def _exit_of(process: "subprocess.Popen[bytes]") -> "asyncio.Future[int]":
 
     def wait() -> None:
         status = process.wait()
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits for it any more
             loop.call_soon_threadsafe(report, status)
 
     threading.Thread(target=wait, name="postgres-exit", daemon=True).start()

@@ -99,7 +99,7 @@ class Smsc:
             1 for connection in self._connections if connection.is_bound and system_id in (None, connection.system_id)
         )
 
-    async def until(self, true: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
+    async def until(self, true: Callable[[], bool], *, timeout_s: float = 30.0) -> None:
         """Wait until `true` holds; it is asked after everything that happens. Raises `TimeoutError`."""
         if true():
             return
