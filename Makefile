@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JS := tests/contract/sdk/js
 SAMPLE := samples/chat
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 2 --dist worksteal
 ARGS ?=
 
 sum = $(shell cat $(1) 2>/dev/null | cksum | tr -d ' ')
