@@ -29,6 +29,7 @@ from landline.engines.smpp.leases import Leases
 from landline.ports.sms_carrier import Arrival, CrashPolicy, SmsCarrier
 from landline.protocols.smpp.commands import MessageState
 from landline.protocols.smpp.texts import LongStyle
+from landline.services.sms.model import details
 from landline.services.sms.model.messages import State
 from landline.services.sms.submissions import Submissions
 from landline.store.database import Database, Record
@@ -224,8 +225,8 @@ def _ended(run: EngineRun, attempts: Sequence[Attempt], row: Record) -> list[str
     """What was wrong about its end, where that is known: it was handed over once, taken, and reported in time."""
     if len(attempts) != 1 or not attempts[0].taken or not attempts[0].in_time(_RESPONSE_S):
         return []
-    if attempts[0].process.dead and attempts[0].policy in _AT_MOST_ONCE:
-        return []  # before it could store the answer, perhaps, and then it was unknown what came of it
+    if row["code"] == details.UNKNOWN and attempts[0].policy in _AT_MOST_ONCE and not run.calm:
+        return []  # its process died, stalled or lost the database before it had stored the answer
     copies = [copy for copy in attempts[0].copies if copy.status == 0]
     report_by = (row["report_by"] - run.clock.at(0)).total_seconds()
     if len(copies) != copies[0].of or not all(copy.receipts for copy in copies):
