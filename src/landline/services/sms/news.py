@@ -321,8 +321,9 @@ class News:
     async def _without_taken(
         self, connection: Connection, done: Outcome, carrier: str, refused: Sequence[tuple[Submitted, Pending]]
     ) -> list[tuple[Submitted, Pending]]:
-        """`refused` without what a carrier has from before a silence, as it said late: its report is waited for."""
-        again = [(answer, pending) for answer, pending in refused if pending.alone and pending.doubt > pending.marked]
+        """`refused` without what a carrier has from an earlier hand-over, as it said late, or as another process could
+        store late only: its report is waited for."""
+        again = [(answer, pending) for answer, pending in refused if pending.doubt > pending.marked]
         if not again:
             return list(refused)
         keys = [(pending.resource, pending.block, answer.key) for answer, pending in again]
