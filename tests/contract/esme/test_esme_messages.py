@@ -14,7 +14,7 @@ from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE, until
 
 from landline.core.errors import Unavailable
-from landline.core.ids import time_ordered
+from landline.core.ids import ResourceId, time_ordered
 from landline.engines.smpp.listener import given_up
 from landline.ports.esme_gateway import CustomerSubmission, ReportWish
 from landline.ports.sms_carrier import Arrival, Receipt, Submitted
@@ -406,6 +406,21 @@ async def test_what_comes_while_a_text_is_reported_as_expired_is_another_text(wo
     await world.end(process, await world.messages())
     receipts = [await client.receipt() for _ in told]
     assert {receipt.message_id: receipt.state for receipt in receipts} == dict.fromkeys(told, MessageState.DELIVERED)
+
+
+async def test_who_has_a_system_id_after_another_is_told_nothing_of_the_others_texts(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    submit(client, in_parts("x" * 300)[0])
+    await client.accepted()
+    await process.accounts.delete(world.resource, "customer")
+    await until(lambda: client.closed)
+    await world.clock.advance(timedelta(seconds=1))
+    _, password = await process.accounts.create(ResourceId(uuid4()), "customer", Settings())
+    await world.clock.advance(timedelta(hours=2))
+    await nothing_is_given_up(world)
+    assert await world.waiting() == 0
+    assert (await world.client(process, password)).events == []
 
 
 async def test_whose_a_message_is_is_known_until_it_has_ended(world: EsmeWorld) -> None:
