@@ -116,6 +116,27 @@ async def test_what_is_on_its_way_when_its_lease_is_lost_is_known_by_its_answer(
     assert await world.ends() == {PHONE: (8, 2000)}
 
 
+@pytest.mark.parametrize("temporary", [True, False])
+async def test_a_refused_second_copy_fails_nothing_that_the_first_process_could_store_late_only(
+    world: World, temporary: bool
+):
+    """It was without the database while its lease ended, and another had written down the next hand-over by then."""
+    world.first.fate = Fate.LOST
+    before = await world.start(world.first, world.second)
+    key = await world.send()
+    await world.end_leases()
+    await world.start(world.first, world.second)
+    await world.pass_time(seconds=1)
+    assert len(world.first.submissions) == 2
+    await before.news.submitted("first", [Submitted(key, "first1")])
+    await world.told("first", Submitted(key, None, 5001 if temporary else 4006, temporary=temporary))
+    await world.pass_time(minutes=20)
+    assert (len(world.first.submissions), len(world.second.submissions)) == (2, 0)
+    assert await world.ends() == {PHONE: (0, None)}
+    await world.receipt("first", "first1")
+    assert await world.ends() == {PHONE: (8, 2000)}
+
+
 async def test_what_we_took_back_is_not_in_doubt_for_being_on_its_way(world: World):
     """Its lease was lost and gained again meanwhile: its answer is still to come, and decides."""
     world.first.fate, world.first.crash_policy = Fate.LOST, CrashPolicy.UNKNOWN
