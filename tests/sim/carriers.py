@@ -61,6 +61,8 @@ class HandOver:
     told_late: bool = False
     began: float = 0.0
     """By the loop's time."""
+    doubt: int = 0
+    """The message's, with this hand-over where that was written down."""
     reported: list[tuple[datetime, bool]] = field(default_factory=list[tuple[datetime, bool]])
     """When receipts of it were acknowledged, and whether they were good ones."""
 
@@ -71,8 +73,13 @@ class HandOver:
     @property
     def under_way(self) -> bool:
         """Whether its answer is still to come, to a process that was never held up and so has the message in hand."""
+        return not self.answered and not self.held_up
+
+    @property
+    def held_up(self) -> bool:
+        """Whether its process was, since it began: another one may have the message by now."""
         process = self.engine.process
-        return not self.answered and not process.ill and process.well_since < self.began
+        return process.ill or process.well_since >= self.began
 
 
 @dataclass(frozen=True)
@@ -137,6 +144,7 @@ class Smsc:
         self._ids = 0
         self._taken: dict[UUID, str] = {}
         self._outcomes: dict[str, Receipt] = {}
+        self._doubts: dict[UUID, int] = {}
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
         token = CURRENT.set(None)
@@ -155,7 +163,7 @@ class Smsc:
         """What must be true of messages about to be handed over. One that is `lagging` may have asked before another
         process learnt that they ended."""
         rows = await self.arena.look(
-            "SELECT m.message_id, m.state, m.code, m.route, m.sender, m.recipient, o.at IS NOT NULL AS out"
+            "SELECT m.message_id, m.state, m.code, m.route, m.sender, m.recipient, m.doubt, o.at IS NOT NULL AS out"
             " FROM sms_messages m"
             " LEFT JOIN sms_optouts o"
             "  ON (o.resource_id, o.sender, o.recipient) = (m.resource_id, m.sender, m.recipient)"
@@ -165,6 +173,7 @@ class Smsc:
         await self._catch_up([key for key in (row["message_id"] for row in rows) if key in self.hand_overs])
         for row in rows:
             key = row["message_id"]
+            self._doubts[key] = row["doubt"]
             if self.policy is CrashPolicy.REPEATABLE and key in self._taken:
                 continue  # it knows the key
             if row["state"] >= 8 and not lagging:
@@ -204,6 +213,15 @@ class Smsc:
             return Answer.UNKNOWN
         return Answer.TAKEN if rows[0]["waits"] else Answer.LATE
 
+    async def stored(self, of: HandOver, answer: Answer) -> Answer:
+        """What the service knows of a hand-over whose answer it stored: too late to prevent the next one, where another
+        process had written that down meanwhile."""
+        if answer is Answer.TAKEN and of.held_up:
+            rows = await self.arena.look("SELECT doubt FROM sms_messages WHERE message_id = $1", of.key)
+            if rows and rows[0]["doubt"] > of.doubt:
+                return Answer.LATE
+        return answer
+
     def _inspect_past(self, key: UUID) -> None:
         before = self.hand_overs.get(key, [])
         self.wrong += [
@@ -227,6 +245,7 @@ class Smsc:
         hand_over = HandOver(submission.key, self.name, self.policy, engine, self.clock.now())
         hand_over.connection = engine.connections
         hand_over.began = asyncio.get_running_loop().time()
+        hand_over.doubt = self._doubts.get(submission.key, 0)
         if self.policy is CrashPolicy.REPEATABLE and submission.key in self._taken:
             hand_over.carrier_id = self._taken[submission.key]
             self._respond(hand_over, Answer.TAKEN)
@@ -479,7 +498,7 @@ class SimCarrier:
             except Unavailable:
                 await asyncio.sleep(1.0)
             else:
-                to.stored = answer
+                to.stored = await self._smsc.stored(to, answer)
                 times -= 1
 
     async def _until_stored_late(self, to: HandOver) -> None:
