@@ -42,7 +42,7 @@ class Process:
         self.accounts = Accounts(database, clock, self.changes, Sealer(SECRET), self.numbers)
         sends = PlannedSends(self.gateway.sms, clock)
         self.out = self.gateway.customers
-        self.esme = Esme(database, clock, self.accounts, self.out, sends, self.gateway.news.cancel)
+        self.esme = Esme(database, clock, self.accounts, self.out, sends, self.gateway.taking_back.cancel)
         self._tls = listener.pop("tls", None)
         self.listener = SmppListener(ListenerConfig(**{"port": 0, **listener}), self.esme, database, clock)
         self.worker = EsmeWorker(

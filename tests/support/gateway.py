@@ -11,6 +11,7 @@ from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
 from landline.engines.callout import HttpCallout
 from landline.engines.clock import DrivenClock
+from landline.ports.bus import Bus
 from landline.ports.callout import Callout
 from landline.ports.clock import Clock
 from landline.ports.sms_carrier import SmsCarrier
@@ -35,6 +36,7 @@ from landline.services.sms.pools import Pools
 from landline.services.sms.rates import Rates
 from landline.services.sms.service import Sms
 from landline.services.sms.settings import Settings
+from landline.services.sms.taking_back import TakingBack
 from landline.services.sms.timeline import Timelines
 from landline.services.sms.worker import Worker
 from landline.store.blocks import LEASE, Blocks
@@ -61,6 +63,7 @@ class Gateway:
         in_hand: int = 20_000,
         line: Clock | None = None,
         report_timeout_s: int = 43_200,
+        bus: Bus | None = None,
     ) -> None:
         """The first of `carriers` is the default one, the others are there for failover. `share`: of how many processes
         this is one; `in_hand`: how many messages it takes into memory; `report_timeout_s`: of who does not say;
@@ -94,6 +97,8 @@ class Gateway:
         self.rates = Rates(database, self.changes, clock, defaults=sender_rates or {}, carriers={}, share=share)
         self.blocks = Blocks(database, "sms_blocks", owner)
         self._join(owner, share, line, report_timeout_s)
+        self.taking_back = TakingBack(database, self.news, owner, bus)
+        self.outgoing = Outgoing(database, clock, self.events, self.taking_back)
 
     def _join(self, owner: UUID, share: Callable[[], int], line: Clock | None, report_timeout_s: int) -> None:
         database, clock = self.database, self.clock
@@ -152,11 +157,11 @@ class Gateway:
             report_timeout_s=report_timeout_s,
         )
         self.timelines = Timelines(database, self.events, self.carriers)
-        self.outgoing = Outgoing(database, clock, self.events, self.news)
         self._running: asyncio.Task[None] | None = None
 
     async def start(self, *, alone: bool = False) -> "Gateway":
         await self.changes.start()
+        await self.taking_back.start()
         if alone:
             await self.blocks.inherit(self.clock.now())
         for carrier in self.carriers.values():
@@ -169,6 +174,7 @@ class Gateway:
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
+        await self.taking_back.close()
         self.worker.close()
         await self.changes.close()
         await self.callout.close()

@@ -52,6 +52,7 @@ from landline.services.sms.search import Search
 from landline.services.sms.service import Sms
 from landline.services.sms.settings import Settings
 from landline.services.sms.submissions import Submissions
+from landline.services.sms.taking_back import TakingBack
 from landline.services.sms.timeline import Timelines
 from landline.services.sms.worker import Worker
 from landline.store.blocks import Blocks
@@ -120,8 +121,9 @@ class Messaging:
             limits=self._limits,
             guard=self.guard,
         )
+        self._taking_back = TakingBack(database, self._news, base.owner, self._bus)
         self._timelines = Timelines(database, events, self._carriers)
-        self._outgoing = Outgoing(database, clock, events, self._news)
+        self._outgoing = Outgoing(database, clock, events, self._taking_back)
         return out
 
     def _build_worker(self, failover: Failover) -> None:
@@ -154,7 +156,7 @@ class Messaging:
         if off or config.mode == "worker":
             return
         sends = PlannedSends(self.sms, base.clock)
-        esme = Esme(base.database, base.clock, self._accounts, out, sends, self._news.cancel)
+        esme = Esme(base.database, base.clock, self._accounts, out, sends, self._taking_back.cancel)
         listening = ListenerConfig(
             config.smpp_listen_host,
             config.smpp_listen_port,
@@ -233,6 +235,7 @@ class Messaging:
         what those with TLS are served with."""
         for carrier in self._carriers.values():
             await carrier.start(self._news)
+        await self._taking_back.start()
         if self._base.config.mode != "worker":  # which takes no requests
             await self.guard.start()
             await self._limits.start()
@@ -257,7 +260,7 @@ class Messaging:
     def closing(self) -> Sequence[Coroutine[Any, Any, None]]:
         """What ends its dealings with the outside world."""
         ends = [carrier.close() for carrier in self._carriers.values()]
-        return [*ends, self.part_with_customers(0.0)]
+        return [*ends, self._taking_back.close(), self.part_with_customers(0.0)]
 
     async def part_with_customers(self, patience_s: float) -> None:
         """Unbind them once what they submitted is answered, at most `patience_s` later, and leave to other processes

@@ -12,6 +12,7 @@ from tests.support.scripted import Fate, ScriptedCarrier
 from landline.core.errors import Conflict, Invalid, NotFound
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
+from landline.ports.bus import Bus
 from landline.ports.sms_carrier import Arrival
 from landline.services.sms.model.pools import Pool
 from landline.services.sms.outgoing import Outgoing
@@ -23,11 +24,11 @@ PHONES = [f"+1425555{number:04}" for number in range(200, 240)]
 
 
 class World:
-    def __init__(self, dsn: str, database: Database) -> None:
+    def __init__(self, dsn: str, database: Database, bus: Bus | None = None) -> None:
         self.database = database
         self.clock = DrivenClock()
         self.carrier = ScriptedCarrier(self.clock)
-        self.gateway = Gateway(dsn, database, self.clock, self.carrier)
+        self.gateway = Gateway(dsn, database, self.clock, self.carrier, bus=bus)
         self.resource: ResourceId
 
     async def send(self, options: Options, sender: str = SENDER, phones: list[str] | None = None) -> list[str]:
@@ -197,7 +198,7 @@ async def test_reports_are_told_again_piece_by_piece_also_where_few_were_wanted(
     for wanted in (False, False, True, False, False, False, True):
         await world.send(Options(report_wanted=wanted))
     gateway = world.gateway
-    outgoing = Outgoing(world.database, world.clock, gateway.events, gateway.news, rows_read=rows_read)
+    outgoing = Outgoing(world.database, world.clock, gateway.events, gateway.taking_back, rows_read=rows_read)
     span = world.clock.now() - timedelta(hours=1), world.clock.now() + timedelta(hours=1)
     pushed, after = await outgoing.push_all(world.resource, *span, None)
     calls = 1

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from tests.contract.sms.test_send_options import PHONES, SENDER, World
+from tests.support.bus import nats_server, processes
 from tests.support.cluster import eventually
 from tests.support.gateway import Gateway
 from tests.support.scripted import Fate, ScriptedCarrier
@@ -12,6 +13,7 @@ from tests.support.scripted import Fate, ScriptedCarrier
 from landline.core.errors import Conflict
 from landline.ports.sms_carrier import CrashPolicy
 from landline.services.sms.service import Options, To
+from landline.services.sms.taking_back import TakingBack
 from landline.store.database import Database
 
 
@@ -109,7 +111,62 @@ async def test_backlog_that_nobody_holds_is_taken_back(dsn: str, database: Datab
     await world.gateway.crash()
 
 
-async def test_another_process_has_it_in_hand(dsn: str, database: Database) -> None:
+async def test_what_another_process_has_in_its_queue_it_takes_back_when_asked(dsn: str, database: Database) -> None:
+    async with nats_server() as server, processes(server.url) as buses:
+        world = World(dsn, database, bus=buses[0])
+        world.carrier.up = False
+        await world.gateway.start()
+        world.resource = await world.gateway.own()
+        messages = await world.send(Options(report_wanted=True), phones=PHONES[:3])
+        other = await Gateway(dsn, database, world.clock, ScriptedCarrier(world.clock), bus=buses[1]).start()
+        await other.outgoing.cancel([world.resource], messages[1])
+        told = await world.timeline(messages[1])
+        assert (told["state"], told["code"]) == ("failed", 5000)
+        assert world.gateway.handover.count == 2
+        world.carrier.up = True
+        await world.clock.advance(timedelta(minutes=1))
+        assert sorted(world.senders()) == sorted([PHONES[0], PHONES[2]])
+        with pytest.raises(Conflict):
+            await other.outgoing.cancel([world.resource], messages[0])  # it is delivered
+        await nothing_is_left(world)
+        await other.crash()
+        await world.gateway.crash()
+
+
+async def test_what_another_process_has_handed_over_it_does_not_take_back(dsn: str, database: Database) -> None:
+    async with nats_server() as server, processes(server.url) as buses:
+        world = World(dsn, database, bus=buses[0])
+        world.carrier.fate = Fate.LOST
+        await world.gateway.start()
+        world.resource = await world.gateway.own()
+        [message] = await world.send(Options())
+        other = await Gateway(dsn, database, world.clock, ScriptedCarrier(world.clock), bus=buses[1]).start()
+        with pytest.raises(Conflict):
+            await other.outgoing.cancel([world.resource], message)
+        assert (await world.timeline(message))["state"] == "queued"
+        await other.crash()
+        await world.gateway.crash()
+
+
+async def test_what_is_held_by_a_process_that_does_not_answer_stays(dsn: str, database: Database) -> None:
+    async with nats_server() as server, processes(server.url) as buses:
+        world = World(dsn, database)  # it is on no bus
+        world.carrier.up = False
+        await world.gateway.start()
+        world.resource = await world.gateway.own()
+        [message] = await world.send(Options())
+        other = Gateway(dsn, database, world.clock, ScriptedCarrier(world.clock))
+        other.worker.close()
+        key = await database.fetchval("SELECT message_id FROM sms_messages")
+        taking_back = TakingBack(database, other.news, other.owner, buses[0], answer_s=0.0)
+        assert await taking_back.cancel(world.resource, [key]) == set()
+        world.carrier.up = True
+        await world.clock.advance(timedelta(minutes=1))
+        assert (await world.timeline(message))["state"] == "delivered"
+        await world.gateway.crash()
+
+
+async def test_what_a_process_that_nobody_reaches_has_in_hand_stays(dsn: str, database: Database) -> None:
     world = World(dsn, database)
     world.carrier.up = False
     await world.gateway.start()

@@ -30,8 +30,8 @@ log = structlog.get_logger()
 
 _TEXT_LIMIT = 2048  # as `wire.sms.SendMessageRequest`
 _CANCELED_AT_ONCE = 1000
-Cancel = Callable[[UUID, UUID], Awaitable[bool]]
-"""`News.cancel`."""
+Cancel = Callable[[UUID, Sequence[UUID]], Awaitable[set[UUID]]]
+"""`TakingBack.cancel`."""
 
 
 class Sends(Protocol):
@@ -170,10 +170,7 @@ class Esme:
             found = await records.waiting(
                 connection, account.resource, account.system_id, named, limit=_CANCELED_AT_ONCE
             )
-        canceled = 0
-        for message_id in found:
-            canceled += await self._cancel(account.resource, message_id)
-        return canceled
+        return len(await self._cancel(account.resource, found))
 
 
 class PlannedSends:

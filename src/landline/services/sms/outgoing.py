@@ -14,7 +14,7 @@ from landline.services.events.model import Event
 from landline.services.events.service import Events
 from landline.services.sms import notices, records
 from landline.services.sms.model import messages
-from landline.services.sms.news import News
+from landline.services.sms.taking_back import TakingBack
 from landline.store.database import Database, Record
 
 _AT_ONCE = 500
@@ -28,25 +28,32 @@ class Outgoing:
     """See the module. Messages are named by their public ids."""
 
     def __init__(
-        self, database: Database, clock: Clock, events: Events, news: News, *, rows_read: int = _ROWS_READ
+        self,
+        database: Database,
+        clock: Clock,
+        events: Events,
+        taking_back: TakingBack,
+        *,
+        rows_read: int = _ROWS_READ,
     ) -> None:
         """`rows_read`: how many messages a call of `push_all` looks at, at most."""
         self._rows_read = rows_read
         self._database = database
         self._clock = clock
         self._events = events
-        self._news = news
+        self._taking_back = taking_back
 
     async def cancel(self, resources: Sequence[ResourceId], public_id: str) -> None:
         """Take back a message that no carrier has yet: it ends as failed (5000), and is reported so.
 
-        Raises `NotFound`; `Conflict` when it has ended, is with a carrier or on its way to one, or stands in another
-        process's queue.
+        Raises `NotFound`; `Conflict` when it has ended, is with a carrier or on its way to one, or stands in the queue
+        of a process that does not answer.
         """
         found = await self._find(resources, public_id)
-        if not await self._news.cancel(found["resource_id"], found["message_id"]):
+        if not await self._taking_back.cancel(found["resource_id"], [found["message_id"]]):
             raise Conflict(
-                "The message has ended, a carrier may have it, or another process has it in hand.", target="messageId"
+                "The message has ended, a carrier may have it, or a process that does not answer has it in hand.",
+                target="messageId",
             )
 
     async def push(self, resources: Sequence[ResourceId], public_id: str) -> None:
