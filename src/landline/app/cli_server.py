@@ -187,6 +187,7 @@ def _warn(config: Config) -> None:
 def _announce(ready: Ready, seconds: float) -> None:
     """What the user of `dev` needs, to copy and paste."""
     from rich.console import Console
+    from rich.markup import escape
 
     lines = [
         f"[bold]Landline[/] serves since {seconds:.2f} s after its start. Ctrl-C ends it.",
@@ -197,7 +198,7 @@ def _announce(ready: Ready, seconds: float) -> None:
         f"  Number   {ready.phone_number}",
         "",
         "[dim]# for your shell; `landline env` prints these again[/]",
-        *exports(ready),
+        *map(escape, exports(ready)),  # a directory may be called `[b]`
         "",
     ]
     Console(soft_wrap=True, highlight=False).print("\n".join(lines))
