@@ -224,4 +224,4 @@ def exports(ready: Ready) -> list[str]:
 
 
 def _text(path: Path | None) -> str | None:
-    return str(path.expanduser().absolute()) if path is not None else None
+    return str(path) if path is not None else None

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from landline.app import ready
 from landline.app.config import default_data
+from landline.app.config_tables import expanded
 from landline.app.ready import Ready
 from landline.core.errors import Refusal
 
@@ -141,11 +142,15 @@ def _token(text: str) -> str:
 def here(data: Path | None, token: str | None = None, typed: Mapping[str, str] | None = None) -> AdminClient:
     """The server that runs on `data`, or LANDLINE_DATA, or a default directory of this machine. Raises `CannotAsk`."""
     named = data or (Path(os.environ["LANDLINE_DATA"]) if os.environ.get("LANDLINE_DATA") else None)
-    places = [named] if named else [default_data("dev"), default_data("serve")]
+    places = [expanded(named, "--data")] if named else [default_data("dev"), default_data("serve")]
     for place in places:
         found = ready.read(place / ready.IN_DATA)
         if found is not None:
             return AdminClient(found.admin_url, _token(token) if token else found.admin_token, found, typed=typed)
+        if ready.is_hidden(place / ready.IN_DATA):
+            raise CannotAsk(
+                f"{place} is another user's: ask as that one, or give --admin-url and --admin-token of the server there"
+            )
     shown = " or ".join(str(place) for place in places)
     raise CannotAsk(f"no server runs on {shown}: start one with `landline dev`, or give its --data or --admin-url")
 
