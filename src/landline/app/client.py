@@ -14,7 +14,7 @@ from landline.app import ready
 from landline.app.config import default_data
 from landline.app.config_tables import expanded
 from landline.app.ready import Ready
-from landline.core.errors import Refusal
+from landline.core.errors import NoSuchPath, Refusal
 
 TIMEOUT_S = 70.0
 
@@ -85,6 +85,11 @@ class AdminClient:
             return "the server does not take this admin token: give the one in its data directory's server.json"
         try:
             message = str(answer["error"]["message"])
+            if status == 404 and message == NoSuchPath.MESSAGE:
+                return (
+                    f"the server at {self.url} does not serve this: its admin URL is another one, or it does without"
+                    " (handsets are the simulated carrier's)"
+                )
         except (TypeError, KeyError):
             return f"the server answered with status {status}"
         if not target:

@@ -77,7 +77,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     domain: Annotated[
         str,
         _says(
-            "The name clients reach this server by. Resource `shop` is at `shop.<domain>`; `local` at the name itself."
+            "The name clients reach this server by. Resource `shop` is at `shop.<domain>`; `local` at the name itself. "
+            "Where a machine does not know names below `localhost`, its /etc/hosts needs a line for each such resource."
         ),
     ] = "localhost"
     public_port: Annotated[
