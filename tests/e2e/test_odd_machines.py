@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +12,15 @@ import pytest
 from tests.support.patience import PATIENCE_S
 
 from landline.testing.server import COMMAND, Server
+from landline.testing.trust import Trust
+
+PROXIES = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+SEND = """
+import os
+from azure.communication.sms import SmsClient
+client = SmsClient.from_connection_string(os.environ["COMMUNICATION_SERVICES_CONNECTION_STRING"], retry_total=0)
+print(client.send("+18005550100", "+14255550181", "Past the proxy")[0].http_status_code)
+"""
 
 
 def run(*arguments: object, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
@@ -57,3 +67,27 @@ def test_it_serves_where_standard_streams_are_closed(closed: str, tmp_path: Path
     finally:
         process.terminate()
         assert process.wait(PATIENCE_S) == 0
+
+
+def test_the_lines_for_a_shell_keep_the_sdks_from_a_proxy_of_the_environment(landline: Server) -> None:
+    environment = {**{name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}, **PROXIES}
+    lines = run("env", "--data", landline.data, env=environment).stdout
+    script = f"{lines}\nexec {shlex.join([sys.executable, '-c', SEND])}"
+    sent = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False, env=environment)
+    assert sent.stdout == "202\n", sent.stderr
+
+
+def test_tests_ask_no_proxy_for_their_servers(
+    landline: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in PROXIES.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("no_proxy", "intranet.example")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    trust = Trust(tmp_path / "bundle.pem")
+    trust.add(landline.ca_bundle)
+    try:
+        assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == "intranet.example,localhost,.localhost,127.0.0.1,::1"
+    finally:
+        trust.restore()
+    assert (os.environ["no_proxy"], os.environ.get("NO_PROXY")) == ("intranet.example", None)

@@ -209,8 +209,12 @@ def _announce_nothing(ready: Ready, seconds: float) -> None:
 
 
 def exports(ready: Ready) -> list[str]:
-    """Lines for a shell: where the SDKs find their connection string and whom they trust, and the admin API."""
+    """Lines for a shell: where the SDKs find their connection string and whom they trust, and the admin API. Where this
+    process has a proxy in its environment, also that it is not asked for any of them."""
+    import os
     import shlex
+
+    from landline.app.proxies import passed_by
 
     named = {
         "COMMUNICATION_SERVICES_CONNECTION_STRING": ready.connection_string,
@@ -219,6 +223,7 @@ def exports(ready: Ready) -> list[str]:
         "NODE_EXTRA_CA_CERTS": ready.ca_bundle,
         "LANDLINE_ADMIN_URL": ready.admin_url,
         "LANDLINE_ADMIN_TOKEN": ready.admin_token,
+        **passed_by(os.environ),
     }
     return [f"export {name}={shlex.quote(value)}" for name, value in named.items() if value]
 
