@@ -53,6 +53,19 @@ def test_a_misspelt_parameter_is_named(landline: Server, path: str) -> None:
     assert refused.value.status == 400
 
 
+@pytest.mark.parametrize("number", ["", "*25*", "+14*25*", "14255550199", "+1x", "+1*\n", "+" + "1" * 16 + "*"])
+def test_for_whom_a_rule_may_be_is_told(landline: Server, number: str) -> None:
+    with pytest.raises(AdminError, match=r"for those that begin alike \(\+1425\*\), or all \(\*\)") as refused:
+        landline.admin.call("POST", "/carrier/rules", {"number": number, "outcome": {"code": 4006}})
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize(("name", "limit"), [("after=-1", 2**63 - 1), (f"after={2**63}", 2**63 - 1), ("wait=61", 60)])
+def test_a_number_out_of_bounds_is_told_its_bounds(landline: Server, name: str, limit: int) -> None:
+    with pytest.raises(AdminError, match=f"from 0 to {limit}\\."):
+        landline.admin.call("GET", f"/handsets/+14255550144/inbox?{name}")
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [

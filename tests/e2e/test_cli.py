@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from contextlib import closing
@@ -57,6 +58,26 @@ def test_a_resource_is_created_listed_and_its_key_rotated(landline: Server) -> N
     second = cli(landline, "resource", "rotate", "shop")
     assert second != first
     assert cli(landline, "resource", "keys", "shop").splitlines()[0] == second
+
+
+def test_a_name_that_this_machine_does_not_know_is_told_beside_the_connection_string(landline: Server) -> None:
+    command = [*COMMAND, "resource", "create", "stall", "--data", str(landline.data)]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert made.stdout.startswith("endpoint=https://stall.localhost:")
+    assert made.stdout.count("\n") == 1
+    try:
+        socket.getaddrinfo("stall.localhost", None)
+        told = ""
+    except OSError:
+        told = "127.0.0.1 stall.localhost to /etc/hosts\n"
+    assert made.stderr.endswith(told)
+    assert bool(made.stderr) == bool(told)
+
+
+def test_what_the_server_does_not_serve_is_told_as_that(landline: Server) -> None:
+    elsewhere = f"{landline.ready['adminUrl']}/elsewhere"
+    with pytest.raises(LookupError, match="elsewhere does not serve this: its admin URL is another one, or it does"):
+        cli(landline, "handset", "inbox", "+14255550123", "--admin-url", elsewhere, "--admin-token", "x")
 
 
 def test_a_number_is_added_listed_and_removed(landline: Server) -> None:

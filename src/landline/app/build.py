@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import product
@@ -447,6 +448,10 @@ async def _within(seconds: float, *closing: Coroutine[Any, Any, None]) -> None:
 async def build(config: Config, dsn: str, clock: Clock, place: Place) -> Product:
     """The product on the database of `dsn`, which is migrated first. Raises `Unavailable`, `SchemaMismatch`."""
     relay, bus = relaying.engine(config, runs_it=place.first), buses.engine(config)
-    database = await Database.connect(dsn, size=config.database_connections)
-    await migrate(database)
-    return Product(config, database, Changes(dsn), clock, relay, bus, place)
+    async with AsyncExitStack() as stack:
+        database = await Database.connect(dsn, size=config.database_connections)
+        stack.push_async_callback(database.close)  # it must not outlive a refusal, nor the embedded server it is of
+        await migrate(database)
+        made = Product(config, database, Changes(dsn), clock, relay, bus, place)
+        stack.pop_all()
+    return made

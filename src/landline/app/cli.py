@@ -1,55 +1,60 @@
-"""The command `landline`. What a command needs is imported when it runs: asking for help or a list is quick."""
+"""The command `landline`. What a command needs is imported when it runs: asking for help or a list is quick, and Ctrl-C
+while modules are read is the same as at any other moment."""
 
 import errno
 import io
+import os
 import sys
 from typing import NoReturn
 
-from cyclopts import App, CycloptsError
-
-import landline
-from landline.app import cli_accounts, cli_admin, cli_doctor, cli_messages, cli_server, cli_settings, cli_subscription
-from landline.core.errors import Refusal, Unavailable
-
-app = App(
-    name="landline",
-    help="The communications platform you run yourself, behind the public wire of Azure Communication Services.",
-    version=landline.__version__,
-)
 _OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 """What is the matter with the machine, not with the program: its user needs no traceback."""
-
-cli_server.add_to(app)
-cli_doctor.add_to(app)
-cli_admin.add_to(app)
-cli_subscription.add_to(app)
-cli_messages.add_to(app)
-cli_settings.add_to(app)
-cli_accounts.add_to(app)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run one command and exit: 0 done, 1 refused or failed, 130 interrupted. Errors are one line."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a tag may have characters that the terminal's encoding has not
-            stream.reconfigure(errors="backslashreplace")
+    try:
+        _open_streams()
+        sys.exit(_run(arguments))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _run(arguments: list[str] | None) -> int:
+    from cyclopts import CycloptsError
+
+    from landline.app.commands import app
+    from landline.core.errors import Refusal, Unavailable
+
     try:
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         _fail(f"{' '.join(str(error).split())} Try: landline --help")
     except (Refusal, Unavailable) as error:
         _fail(error.message)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except BrokenPipeError:
-        sys.exit(1)
+        return 1
     except OSError as error:
         if error.errno not in _OF_THE_MACHINE:
             raise
         _fail(
             f"{f'{error.filename}: ' if error.filename else ''}{error.strerror}: mend that, or choose another directory"
         )
-    sys.exit(result if isinstance(result, int) else 0)
+    return result if isinstance(result, int) else 0
+
+
+def _open_streams() -> None:
+    """Whoever starts us may have closed standard streams: then what is opened first, sockets too, would get their
+    numbers, and libuv ends a process that closes one of these."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            setattr(sys, name, os.fdopen(opened, mode, encoding="utf-8"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a tag may have characters that the terminal's encoding has not
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(message: str) -> NoReturn:

@@ -64,7 +64,25 @@ def create_resource(name: str, *, server: Server = HERE) -> None:
     """Create a resource; its endpoint is the server's with the name before it."""
     client = ask(server, {"name": "NAME"})
     client.call("POST", "/resources", {"name": name})
-    print(client.get("resources", name, "keys")["primaryConnectionString"])
+    connection_string = client.get("resources", name, "keys")["primaryConnectionString"]
+    print(connection_string)
+    _tell_unknown(connection_string)
+
+
+def _tell_unknown(connection_string: str) -> None:
+    """Say where names below `localhost` are not this machine's own: RFC 6761 wants them to be, many systems differ."""
+    import socket
+    from urllib.parse import urlsplit
+
+    host = urlsplit(connection_string.removeprefix("endpoint=").partition(";")[0]).hostname or ""
+    if not host.endswith(".localhost"):
+        return
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        print(
+            f"landline: this machine does not know {host}: add the line 127.0.0.1 {host} to /etc/hosts", file=sys.stderr
+        )
 
 
 @resource.command(name="keys")

@@ -187,6 +187,7 @@ def _warn(config: Config) -> None:
 def _announce(ready: Ready, seconds: float) -> None:
     """What the user of `dev` needs, to copy and paste."""
     from rich.console import Console
+    from rich.markup import escape
 
     lines = [
         f"[bold]Landline[/] serves since {seconds:.2f} s after its start. Ctrl-C ends it.",
@@ -197,7 +198,7 @@ def _announce(ready: Ready, seconds: float) -> None:
         f"  Number   {ready.phone_number}",
         "",
         "[dim]# for your shell; `landline env` prints these again[/]",
-        *exports(ready),
+        *map(escape, exports(ready)),  # a directory may be called `[b]`
         "",
     ]
     Console(soft_wrap=True, highlight=False).print("\n".join(lines))
@@ -208,8 +209,12 @@ def _announce_nothing(ready: Ready, seconds: float) -> None:
 
 
 def exports(ready: Ready) -> list[str]:
-    """Lines for a shell: where the SDKs find their connection string and whom they trust, and the admin API."""
+    """Lines for a shell: where the SDKs find their connection string and whom they trust, and the admin API. Where this
+    process has a proxy in its environment, also that it is not asked for any of them."""
+    import os
     import shlex
+
+    from landline.app.proxies import passed_by
 
     named = {
         "COMMUNICATION_SERVICES_CONNECTION_STRING": ready.connection_string,
@@ -218,9 +223,10 @@ def exports(ready: Ready) -> list[str]:
         "NODE_EXTRA_CA_CERTS": ready.ca_bundle,
         "LANDLINE_ADMIN_URL": ready.admin_url,
         "LANDLINE_ADMIN_TOKEN": ready.admin_token,
+        **passed_by(os.environ),
     }
     return [f"export {name}={shlex.quote(value)}" for name, value in named.items() if value]
 
 
 def _text(path: Path | None) -> str | None:
-    return str(path.expanduser().absolute()) if path is not None else None
+    return str(path) if path is not None else None

@@ -12,8 +12,9 @@ from urllib.parse import quote, urlsplit
 
 from landline.app import ready
 from landline.app.config import default_data
+from landline.app.config_tables import expanded
 from landline.app.ready import Ready
-from landline.core.errors import Refusal
+from landline.core.errors import NoSuchPath, Refusal
 
 TIMEOUT_S = 70.0
 
@@ -84,6 +85,11 @@ class AdminClient:
             return "the server does not take this admin token: give the one in its data directory's server.json"
         try:
             message = str(answer["error"]["message"])
+            if status == 404 and message == NoSuchPath.MESSAGE:
+                return (
+                    f"the server at {self.url} does not serve this: its admin URL is another one, or it does without"
+                    " (handsets are the simulated carrier's)"
+                )
         except (TypeError, KeyError):
             return f"the server answered with status {status}"
         if not target:
@@ -141,11 +147,15 @@ def _token(text: str) -> str:
 def here(data: Path | None, token: str | None = None, typed: Mapping[str, str] | None = None) -> AdminClient:
     """The server that runs on `data`, or LANDLINE_DATA, or a default directory of this machine. Raises `CannotAsk`."""
     named = data or (Path(os.environ["LANDLINE_DATA"]) if os.environ.get("LANDLINE_DATA") else None)
-    places = [named] if named else [default_data("dev"), default_data("serve")]
+    places = [expanded(named, "--data")] if named else [default_data("dev"), default_data("serve")]
     for place in places:
         found = ready.read(place / ready.IN_DATA)
         if found is not None:
             return AdminClient(found.admin_url, _token(token) if token else found.admin_token, found, typed=typed)
+        if ready.is_hidden(place / ready.IN_DATA):
+            raise CannotAsk(
+                f"{place} is another user's: ask as that one, or give --admin-url and --admin-token of the server there"
+            )
     shown = " or ".join(str(place) for place in places)
     raise CannotAsk(f"no server runs on {shown}: start one with `landline dev`, or give its --data or --admin-url")
 

@@ -19,6 +19,8 @@ from landline.app.config_tables import (
     CannotConfigure,
     check_countries,
     check_hosts,
+    expanded,
+    is_text,
     of_table,
     path,
     place,
@@ -75,7 +77,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     domain: Annotated[
         str,
         _says(
-            "The name clients reach this server by. Resource `shop` is at `shop.<domain>`; `local` at the name itself."
+            "The name clients reach this server by. Resource `shop` is at `shop.<domain>`; `local` at the name itself. "
+            "Where a machine does not know names below `localhost`, its /etc/hosts needs a line for each such resource."
         ),
     ] = "localhost"
     public_port: Annotated[
@@ -333,7 +336,7 @@ def load(
     flags: Mapping[str, object] | None = None,
 ) -> Config:
     """The configuration for `mode`. Flags that are None were not given. Raises `CannotConfigure`, in one line."""
-    settings: dict[str, object] = {"data": default_data(mode), **(DEV if mode == "dev" else SERVE)}
+    settings: dict[str, object] = {**(DEV if mode == "dev" else SERVE)}
     said: dict[str, str] = {}  # by whom each setting is said, as its user knows it
     if file is not None:
         found = _from_file(file)
@@ -346,8 +349,11 @@ def load(
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     settings |= given
     said |= {name: "--" + name.replace("_", "-") for name in given}
-    if isinstance(data := settings["data"], str | Path) and str(data):
-        settings["data"] = str(Path(data).expanduser().absolute())
+    if "data" not in settings:
+        settings["data"] = default_data(mode)
+    for name in ("data", "ready_file"):
+        if isinstance(named := settings.get(name), str | Path) and str(named):
+            settings[name] = str(expanded(named, said.get(name, name)).absolute())
     for name in TABLES.keys() & settings.keys():
         with of_table(said[name], name):
             settings[name] = tables(settings[name], name)
@@ -365,11 +371,12 @@ def load(
 
 
 def default_data(mode: Mode) -> Path:
-    """Where data is kept when nothing else is said: the user's own directory (XDG), or /var/lib for root."""
+    """Where data is kept when nothing else is said: the user's own directory (XDG), or /var/lib for root. Raises
+    `CannotConfigure` for a user without a home."""
     if os.geteuid() == 0:
         return Path("/var/lib/landline") / mode
     home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(home).expanduser() / "landline" / mode
+    return expanded(home, "data directory: name one with --data or LANDLINE_DATA, or set HOME") / "landline" / mode
 
 
 def sealing_secret(config: Config) -> str | None:
@@ -421,7 +428,7 @@ def _known(settings: Mapping[str, object], where: str, spelled: Mapping[str, str
 
 def _from_text(field: str, text: str, variable: str) -> object:
     """The value of `field` written as text: lists parted by commas, tables as JSON, no value as nothing."""
-    if not _sendable(text):
+    if not is_text(text):
         raise CannotConfigure(f"{variable} is not UTF-8")
     kind = fields()[field].type
     as_tables = field in TABLES
@@ -468,12 +475,3 @@ def _converted(
         name, inner = place.groups()
         below = f": {inner.lstrip('.')}" if inner else ""
         raise CannotConfigure(f"{(said or {}).get(name, name)}{below}: {what}") from error
-
-
-def _sendable(text: str) -> bool:
-    """Whether it is text at all: the system gives bytes that are not UTF-8 as surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -133,7 +133,7 @@ def place(table: dict[str, Any], names: Sequence[str], file: Path) -> None:
     """Take paths to be beside the configuration file, not wherever the command was run."""
     for name in names:
         if isinstance(value := table.get(name), str) and value:
-            table[name] = str(file.absolute().parent / Path(value).expanduser())
+            table[name] = str(file.absolute().parent / expanded(value, f"{file}: {name}"))
 
 
 def place_carriers(carriers: object, file: Path) -> None:
@@ -146,7 +146,27 @@ def place_carriers(carriers: object, file: Path) -> None:
                 place(values["tls"], ("ca_file", "certificate_file", "key_file"), file)
 
 
+def expanded(value: str | Path, said: str) -> Path:
+    """`value` with its owner's home for `~`. Raises `CannotConfigure`, as by whom it is `said`, where there is none: an
+    unknown user without HOME has no home."""
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise CannotConfigure(f"{said}: {value} is in a home directory, and there is none") from None
+
+
 def path(kind: type, value: object) -> object:
     if kind is not Path or not isinstance(value, str) or not value:
         raise ValueError("expected a path")
+    if not is_text(value) or "\0" in value:  # neither PostgreSQL nor the ready file could name it
+        raise ValueError("expected a path in UTF-8")
     return Path(value)
+
+
+def is_text(value: str) -> bool:
+    """Whether it is text at all: the system gives bytes that are not UTF-8 as surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

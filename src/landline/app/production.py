@@ -86,7 +86,7 @@ def _files(config: Config) -> list[tuple[str, Path]]:
 def _readable(file: Path) -> bool:
     try:
         file.read_bytes()
-    except OSError:
+    except (OSError, CannotConfigure):  # without a home there is no `dev` of this user either
         return False
     return True
 

@@ -50,6 +50,17 @@ def read(file: Path) -> Ready | None:
         return None
 
 
+def is_hidden(file: Path) -> bool:
+    """Whether this user may not know what is in it, nor whether it is there."""
+    try:
+        file.open("rb").close()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def as_json(ready: Ready) -> dict[str, Any]:
     """The file's content as plain data."""
     return msgspec.to_builtins(ready)

@@ -51,6 +51,15 @@ class NotFound(Refusal):
     code = "NotFound"
 
 
+class NoSuchPath(NotFound):
+    """Nothing is served there."""
+
+    MESSAGE = "There is no such path on this server."
+
+    def __init__(self) -> None:
+        super().__init__(self.MESSAGE)
+
+
 class Conflict(Refusal):
     """The request does not fit the present state of what it names."""
 

@@ -11,7 +11,7 @@ from time import perf_counter
 
 import structlog
 
-from landline.core.errors import Forbidden, Invalid, NotFound, Refusal, Unavailable
+from landline.core.errors import Forbidden, Invalid, NoSuchPath, Refusal, Unavailable
 from landline.edge import errors, request_ids
 from landline.edge.cors import Cors
 from landline.edge.gate import Gate
@@ -163,7 +163,7 @@ class Edge:
             self._router.find("OPTIONS", request.target.partition("?")[0])
         except MethodNotAllowed as error:
             return Response(204, headers={"allow": ", ".join([*error.allowed, "OPTIONS"])})
-        raise NotFound("There is no such path on this server.")
+        raise NoSuchPath()
 
     def _log(self, request: Request, route: Route, status: int, seconds: float) -> None:
         if status < 400 and seconds < self._slow_s:
@@ -238,4 +238,4 @@ def _place(route: SocketRoute) -> Route:
 
 
 async def _nowhere() -> Response:
-    raise NotFound("There is no such path on this server.")
+    raise NoSuchPath()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import unquote
 
-from landline.core.errors import NotFound, Refusal
+from landline.core.errors import NoSuchPath, Refusal
 from landline.edge.http import Request, Response
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -83,7 +83,7 @@ class Router:
             self._add(route)
 
     def find(self, method: str, raw_path: str) -> tuple[Route, dict[str, str]]:
-        """The route and its decoded parameters. Raises `NotFound` or `MethodNotAllowed`."""
+        """The route and its decoded parameters. Raises `NoSuchPath` or `MethodNotAllowed`."""
         segments = [unquote(segment) for segment in raw_path.removeprefix("/").split("/")]
         allowed: set[str] = set()
         found = _walk(self._root, segments, 0, {}, method, allowed)
@@ -91,7 +91,7 @@ class Router:
             return found
         if allowed:
             raise MethodNotAllowed(allowed)
-        raise NotFound("There is no such path on this server.")
+        raise NoSuchPath()
 
     def _add(self, route: Route) -> None:
         node = self._root

@@ -1,4 +1,5 @@
-"""The development CAs of the servers a test run starts, made known to the HTTP clients of the process.
+"""The development CAs of the servers a test run starts, made known to the HTTP clients of the process, which ask no
+proxy for these servers either.
 
 The sync Azure SDKs read REQUESTS_CA_BUNDLE, the async ones SSL_CERT_FILE, Node NODE_EXTRA_CA_CERTS (acs-wire.md 2.4).
 """
@@ -8,6 +9,8 @@ import re
 import ssl
 import sys
 from pathlib import Path
+
+from landline.app import proxies
 
 VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
@@ -19,7 +22,7 @@ class Trust:
     def __init__(self, bundle: Path) -> None:
         self._bundle = bundle
         self._known: set[bytes] = set()
-        self._before = {name: os.environ.get(name) for name in VARIABLES}
+        self._before = {name: os.environ.get(name) for name in (*VARIABLES, *proxies.VARIABLES)}
 
     def add(self, ca_bundle: str) -> None:
         """Trust what `ca_bundle` (a PEM file) holds, from now on and in children started from now on."""
@@ -29,6 +32,7 @@ class Trust:
             file.writelines(one + b"\n" for one in new)
         for name in VARIABLES:
             os.environ[name] = str(self._bundle)
+        os.environ.update(proxies.passed_by(os.environ))
         self._tell_aiohttp()
 
     def restore(self) -> None:

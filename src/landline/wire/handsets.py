@@ -75,7 +75,7 @@ class RuleOutcome(Wire, forbid_unknown_fields=True):
 class CarrierRule(Wire, forbid_unknown_fields=True):
     """Body of `POST /carrier/rules`."""
 
-    number: Annotated[str, Meta(pattern=r"^(\+[0-9]{0,15})?\*?$", min_length=1)]
+    number: str
     """An exact recipient, a prefix ending in `*`, or `*` for all."""
     outcome: RuleOutcome
     nth: Count | None = None

@@ -174,6 +174,7 @@ async def test_a_range_has_its_beginning_and_not_its_end(world: World) -> None:
     ("query", "target"),
     [
         ({"recipient": ANNA}, "recipient"),
+        ({"to": ANNA.removeprefix("+")}, "to"),
         ({"page_size": 0}, "pageSize"),
         ({"page_size": 1001}, "pageSize"),
         ({"state": "sent"}, "state"),

@@ -154,3 +154,21 @@ def test_paths_in_a_file_are_relative_to_it(tmp_path: Path) -> None:
 def test_every_setting_is_described() -> None:
     page = config_reference.document()
     assert all(f"## {name}\n" in page for name in config.fields() if name != "mode")
+
+
+def test_a_user_without_a_home_is_told_to_name_a_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("os.geteuid", lambda: 2**31 - 9)
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 9)
+    with pytest.raises(CannotConfigure, match=r"name one with --data or LANDLINE_DATA, or set HOME: ~/\.local"):
+        load("dev", environment={})
+    with pytest.raises(CannotConfigure, match=r"^--ready-file: ~/x is in a home directory"):
+        load("dev", environment={}, flags={"data": str(tmp_path), "ready_file": "~/x"})
+    assert load("dev", environment={}, flags={"data": str(tmp_path)}).data == tmp_path
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\udcff"])
+def test_a_path_that_cannot_be_told_is_refused(name: str) -> None:
+    with pytest.raises(CannotConfigure, match=r"^--data: expected a path in UTF-8$"):
+        load("dev", environment={}, flags={"data": f"/tmp/{name}"})

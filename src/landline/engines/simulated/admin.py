@@ -1,5 +1,6 @@
 """Admin routes of the simulated carrier: texting handsets, their inboxes and behaviours, rules of faults, the seed."""
 
+import re
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import TypeVar
@@ -26,6 +27,7 @@ SEED = msgspec.json.Decoder(wire.CarrierSeed)
 WAIT_LIMIT_S = 60.0
 ROAMING_S = 3600.0
 _BLOCKED = 4005
+_PREFIX = re.compile(r"(\+[0-9]{0,15})?\*", re.ASCII)
 E = TypeVar("E", bound=Enum)
 
 
@@ -139,7 +141,7 @@ def _query_number(request: Request, name: str, limit: float) -> float:
     except ValueError:
         found = -1
     if not 0 <= found <= limit:
-        raise Invalid(f"Must be a number from 0 to {limit:.0f}.", target=name)
+        raise Invalid(f"Must be a number from 0 to {int(limit)}.", target=name)
     return found
 
 
@@ -153,8 +155,10 @@ def _behaviour(body: wire.HandsetBehaviour) -> Behaviour:
 
 def _rule(body: wire.CarrierRule) -> Rule:
     outcome, point = body.outcome, _one_of(Point, body.at, "at")
-    if not body.number.endswith("*") and phone.parse(body.number) is None:
-        raise Invalid("A rule is for an E.164 number, or for a prefix ending in *.", target="number")
+    if _PREFIX.fullmatch(body.number) is None and phone.parse(body.number) is None:
+        raise Invalid(
+            "A rule is for a number (+14255550199), for those that begin alike (+1425*), or all (*).", target="number"
+        )
     if outcome.silent == (outcome.code is not None):
         raise Invalid("An outcome is either a code or silent.", target="outcome")
     if point is Point.SUBMIT:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from landline.core import phone
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId, time_ordered
 from landline.edge import queries
@@ -114,9 +115,12 @@ def _asked(filters: Mapping[str, str], limit: int, end: UUID | None) -> Asked:
     since, until = queries.instant(filters, "since"), queries.instant(filters, "until")
     if since >= until:
         raise Invalid("The range ends before it begins.", target="since")
+    sender, recipient = (queries.number(filters[name]) if name in filters else None for name in ("from", "to"))
+    if not incoming and recipient is not None and phone.parse(recipient) is None:  # or it would find nothing, ever
+        raise Invalid("Messages go to phone numbers in E.164 format, such as +14255550199.", target="to")
     sought = Sought(
-        queries.number(filters["from"]) if "from" in filters else None,
-        queries.number(filters["to"]) if "to" in filters else None,
+        sender,
+        recipient,
         filters.get("tag"),
         "" if filters.get("carrier") == NO_CARRIER else filters.get("carrier"),
         _state(filters.get("state")),

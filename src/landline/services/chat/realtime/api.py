@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from uuid import uuid4
 
-from landline.core.errors import NotFound
+from landline.core.errors import NoSuchPath, NotFound
 from landline.core.ids import ResourceId
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Access, Handler, Route
@@ -102,7 +102,7 @@ class RealTime:
 
     async def _probe(self, request: Request) -> Response:
         if "check" not in request.query:
-            raise NotFound("There is no such path on this server.")
+            raise NoSuchPath()
         return _text("Trouter")
 
     async def _socket(self, request: Request, socket: WebSocket) -> None:

@@ -1,0 +1,19 @@
+"""All commands of `landline`, put together. `cli` runs them."""
+
+from cyclopts import App
+
+import landline
+from landline.app import cli_accounts, cli_admin, cli_doctor, cli_messages, cli_server, cli_settings, cli_subscription
+
+app = App(
+    name="landline",
+    help="The communications platform you run yourself, behind the public wire of Azure Communication Services.",
+    version=landline.__version__,
+)
+cli_server.add_to(app)
+cli_doctor.add_to(app)
+cli_admin.add_to(app)
+cli_subscription.add_to(app)
+cli_messages.add_to(app)
+cli_settings.add_to(app)
+cli_accounts.add_to(app)
