@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from landline.core.countries import country
+from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
 from landline.services.sms.guard import Guard
@@ -120,6 +121,26 @@ async def test_the_day_begins_anew_and_the_month_goes_on(guards: NewGuard, resou
     assert verdicts[0] is not None
     assert "a month" in verdicts[0].reason
     assert passed(await guard.decide(resource, numbers(100), 1, settings, first + timedelta(days=31))) == 50
+
+
+async def test_a_cap_of_a_month_alone_ends_with_the_month(guards: NewGuard, resource: ResourceId) -> None:
+    guard = guards()
+    settings = capped(per_month=10)
+    assert passed(await guard.decide(resource, numbers(7), 1, settings, NOON - timedelta(days=1))) == 7
+    assert passed(await guard.decide(resource, numbers(7), 1, settings, NOON)) == 3
+    last = NOON.replace(hour=23, minute=59, second=59)
+    assert passed(await guard.decide(resource, numbers(7), 1, settings, last)) == 0
+    assert passed(await guard.decide(resource, numbers(12), 1, settings, last + timedelta(seconds=1))) == 10
+
+
+async def test_a_guard_that_has_ended_takes_nothing_of_a_cap(
+    guards: NewGuard, resource: ResourceId, database: Database
+) -> None:
+    guard = guards()
+    await guard.close()
+    with pytest.raises(Unavailable):
+        await guard.decide(resource, numbers(1), 1, capped(8_000), NOON)
+    assert await used(database, resource) == 0
 
 
 async def test_a_cap_of_segments_counts_segments(guards: NewGuard, resource: ResourceId) -> None:

@@ -264,6 +264,21 @@ async def test_a_changed_rate_retunes_the_bucket_of_every_process(here: Process,
     assert (bucket.rate_per_s, changed.is_set()) == (0.5, True)
 
 
+async def test_a_rate_that_is_taken_away_limits_no_more(here: Process) -> None:
+    await here.rates.refresh()
+    assert here.rates.bucket((SHOP, "55501")) is None
+    await here.rates.set(SHOP, "55501", 2.0)
+    await here.rates.refresh()
+    bucket = here.rates.bucket((SHOP, "55501"))
+    assert bucket is not None
+    assert bucket.rate_per_s == 2
+    changed = asyncio.Event()
+    here.rates.on_changed = changed.set
+    await here.rates.set(SHOP, "55501", None)
+    await here.rates.refresh()
+    assert (here.rates.bucket((SHOP, "55501")), changed.is_set()) == (None, True)
+
+
 async def test_processes_share_a_senders_rate_and_a_carriers(here: Process) -> None:
     await here.rates.refresh()
     north = here.rates.carrier_bucket("north")
