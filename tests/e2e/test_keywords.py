@@ -44,6 +44,11 @@ def test_what_cannot_be_a_setting_is_refused_and_changes_nothing(admin: Server) 
         {"languages": [{"language": "en", "stop": []}]},
         {"languages": [{"language": "en", "stop": ["Out"], "start": ["in", "OUT!"]}]},
         {"languages": [{"language": "en", "stop": ["x" * 161]}]},
+        {"languages": [{"language": "en", "stop": ["stop", "!"]}]},
+        {"languages": [{"language": "en", "start": []}]},
+        {"languages": [{"language": "en", "help": [f"help{number}" for number in range(65)]}]},
+        {"languages": [{"language": "en", "helpReply": "x" * 2_049}]},
+        {"languages": [{"language": "en"}] * 17},
     ):
         with pytest.raises(AdminError):
             admin.admin.call("PUT", PATH, wrong)

@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -261,6 +262,34 @@ async def test_a_token_continues_its_own_question_only(
     assert elsewhere.status == 400
 
 
+FORGED: list[dict[int, Any]] = [
+    {5: [5]},
+    {5: []},
+    {3: [], 5: []},
+    {3: ["tag", "tag"], 5: ["a", "b"]},
+    {3: ["month"]},
+    {3: ["hour"], 5: [1 << 31]},
+    {1: -1},
+    {2: 1 << 31},
+    {1: 500_000, 2: 500_000},
+    {4: [["hour", "1"]]},
+    {4: [["month", "1"]]},
+]
+"""What is another in a token: (resource, start, end, by, where, after), by its place."""
+
+
+async def test_a_token_that_nobody_was_given_is_refused(
+    app: Edge, database: Database, insights: Insights, midnight: datetime
+) -> None:
+    await various(database, insights, midnight)
+    token = (await asked(app, yesterday(midnight, by="tag", pageSize=1)))["continuationToken"]
+    given = json.loads(base64.urlsafe_b64decode(token + "=="))
+    for changes in FORGED:
+        forged = json.dumps([changes.get(place, value) for place, value in enumerate(given)])
+        reply = await get(app, {"continuationToken": base64.urlsafe_b64encode(forged.encode()).decode()})
+        assert (reply.status, reply.json()["error"]["target"]) == (400, "continuationToken"), changes
+
+
 REFUSED: list[tuple[Any, str]] = [
     ({"by": "campaign"}, "by"),
     ({"by": "tag,,hour"}, "by"),
@@ -274,6 +303,7 @@ REFUSED: list[tuple[Any, str]] = [
     ({"from": "2026-03-01", "to": "2026-03-01"}, "from"),
     ({"from": "2001-01-01"}, "from"),
     ({"country": "USA"}, "country"),
+    ({"country": "U1"}, "country"),
     ({"country": "ß1"}, "country"),
     ({"number": ""}, "number"),
     ({"carrier": ""}, "carrier"),

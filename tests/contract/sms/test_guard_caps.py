@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
 import msgspec
 import pytest
 
 from landline.core.countries import country
+from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
 from landline.services.sms.guard import Guard
@@ -122,6 +123,48 @@ async def test_the_day_begins_anew_and_the_month_goes_on(guards: NewGuard, resou
     assert passed(await guard.decide(resource, numbers(100), 1, settings, first + timedelta(days=31))) == 50
 
 
+async def test_a_cap_of_a_month_alone_ends_with_the_month(guards: NewGuard, resource: ResourceId) -> None:
+    guard = guards()
+    settings = capped(per_month=10)
+    assert passed(await guard.decide(resource, numbers(7), 1, settings, NOON - timedelta(days=1))) == 7
+    assert passed(await guard.decide(resource, numbers(7), 1, settings, NOON)) == 3
+    last = NOON.replace(hour=23, minute=59, second=59)
+    assert passed(await guard.decide(resource, numbers(7), 1, settings, last)) == 0
+    assert passed(await guard.decide(resource, numbers(12), 1, settings, last + timedelta(seconds=1))) == 10
+
+
+async def test_all_of_a_cap_is_sent_also_where_that_of_the_day_has_more_left(
+    guards: NewGuard, resource: ResourceId
+) -> None:
+    guard, settings = guards(), capped(8_000, 800)
+    assert [passed(await guard.decide(resource, numbers(100), 1, settings, NOON)) for _ in range(9)] == [100] * 8 + [0]
+
+
+async def test_periods_that_are_long_over_are_forgotten(
+    guards: NewGuard, resource: ResourceId, database: Database
+) -> None:
+    settings = capped(8_000, 80_000)
+    for days in (0, 1, 28, 45):  # until March 17th
+        await guards().decide(resource, numbers(1), 1, settings, NOON + timedelta(days=days))
+    rows = await database.fetch("SELECT begins_on FROM sms_caps WHERE resource_id = $1", resource)
+    assert {row["begins_on"] for row in rows} == {
+        date(2026, 2, 1),
+        date(2026, 2, 28),
+        date(2026, 3, 1),
+        date(2026, 3, 17),
+    }
+
+
+async def test_a_guard_that_has_ended_takes_nothing_of_a_cap(
+    guards: NewGuard, resource: ResourceId, database: Database
+) -> None:
+    guard = guards()
+    await guard.close()
+    with pytest.raises(Unavailable):
+        await guard.decide(resource, numbers(1), 1, capped(8_000), NOON)
+    assert await used(database, resource) == 0
+
+
 async def test_a_cap_of_segments_counts_segments(guards: NewGuard, resource: ResourceId) -> None:
     guard = guards()
     assert passed(await guard.decide(resource, numbers(10), 3, capped(10, segments=True), NOON)) == 3
@@ -153,8 +196,31 @@ async def test_what_is_not_being_used_is_given_back(database: Database, resource
     await clock.advance(timedelta(0))
     await guard.decide(resource, numbers(1), 1, capped(8_000), clock.now())
     assert await used(database, resource) == 1_000
-    await clock.advance(IDLE + timedelta(seconds=1))
-    assert await used(database, resource) == 1
+    await clock.advance(IDLE / 2)
+    other = ResourceId(uuid4())
+    await guard.decide(other, numbers(1), 1, capped(8_000), clock.now())
+    await clock.advance(IDLE / 2 + timedelta(seconds=1))
+    assert [await used(database, each) for each in (resource, other)] == [1, 1_000]
+    await clock.advance(IDLE / 2)
+    assert [await used(database, each) for each in (resource, other)] == [1, 1]
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_who_waits_for_a_slow_database_for_a_minute_is_answered_all_the_same(
+    database: Database, resource: ResourceId
+) -> None:
+    clock = DrivenClock()
+    guard = Guard(database, clock, country=country, share=lambda: 1)
+    running = asyncio.create_task(guard.run())
+    await clock.advance(timedelta(0))
+    async with database.transaction() as connection:
+        await connection.execute("LOCK TABLE sms_caps")
+        waiting = asyncio.create_task(guard.decide(resource, numbers(3), 1, capped(2), clock.now()))
+        await clock.advance(IDLE * 2)
+        assert not waiting.done()
+    assert passed(await waiting) == 2
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running

@@ -12,6 +12,7 @@ from tests.support.scripted import ScriptedCarrier
 from landline.core.errors import Invalid, NotFound, Unauthorized
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
+from landline.services.numbers.model import Directions
 from landline.services.sms.keywords import Keywords, preset
 from landline.services.sms.model.pools import Pool
 from landline.services.sms.pools import Pools
@@ -76,6 +77,17 @@ async def test_who_sends_by_a_pool_that_is_not_there_is_told_so(world: World) ->
     assert refused.value.target == "from"
 
 
+async def test_only_what_can_send_makes_a_pool(world: World) -> None:
+    numbers, deaf, brand = world.gateway.numbers, "+14255550101", "CONTOSO"
+    await numbers.add(world.resource, deaf, sms=Directions.INBOUND)
+    await numbers.add(world.resource, brand)
+    for senders in ((), (A, A), (A, deaf), (A, "+14255550199"), (brand, A)):
+        with pytest.raises(Invalid):
+            await world.pool(*senders)
+    await world.pool(brand, A, sticky=False)
+    assert await world.chosen() <= {brand, A}
+
+
 async def test_a_pool_is_removed_once(world: World) -> None:
     await world.pool(A)
     await world.gateway.pools.remove(world.resource, "news")
@@ -127,6 +139,43 @@ async def test_what_was_read_before_a_change_is_not_remembered(world: World, dat
     await reading
     assert (await pools.get(world.resource, "news")).senders == (B,)
     assert [language.language for language in await keywords.languages(world.resource, A)] == ["de"]
+
+
+async def test_what_changed_while_no_news_came_is_read_again(world: World, database: Database, dsn: str) -> None:
+    changes = Changes(dsn)
+    pools, keywords = Pools(database, changes, world.gateway.numbers), Keywords(database, changes)
+
+    async def read() -> tuple[tuple[str, ...], str]:
+        languages = await keywords.languages(world.resource, A)
+        return (await pools.get(world.resource, "news")).senders, languages[0].language
+
+    for sender, language in ((A, "de"), (B, "es")):
+        await world.pool(sender)
+        await world.gateway.keywords.set(world.resource, A, [preset(language)])
+        assert await read() == ((sender,), language)
+        await changes.start()
+        assert await read() == ((sender,), language)
+        await changes.close()
+
+
+async def test_another_process_hears_of_the_keywords_of_a_number(world: World, database: Database, dsn: str) -> None:
+    changes, heard = Changes(dsn), asyncio.Event()
+    there = Keywords(database, changes)
+    changes.watch("sms.keywords", lambda _: heard.set())
+    await changes.start()
+
+    async def shown(number: str) -> list[str]:
+        return [language.language for language in await there.languages(world.resource, number)]
+
+    try:
+        for languages in (["de"], ["es", "en"]):
+            assert await shown(B) == ["en"]
+            heard.clear()
+            await world.gateway.keywords.set(world.resource, A, [preset(name) for name in languages])
+            await asyncio.wait_for(heard.wait(), PATIENCE_S)
+            assert await shown(A) == languages
+    finally:
+        await changes.close()
 
 
 async def test_another_process_hears_of_a_pool_that_is_set_or_removed(

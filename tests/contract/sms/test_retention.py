@@ -1,12 +1,17 @@
 """Old messages and texts go, and nothing else does."""
 
+import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
-from tests.support.gateway import Gateway
+import pytest
+from tests.support.gateway import DEFAULT_CARRIER, Gateway
 from tests.support.scripted import Fate, ScriptedCarrier
 
+from landline.core.errors import Unavailable
 from landline.engines.clock import DrivenClock
-from landline.ports.sms_carrier import Arrival
+from landline.ports.sms_carrier import Arrival, Receipt
+from landline.services.sms.records_progress import PARKED_FOR
 from landline.services.sms.retention import LONGEST_OPEN, Retention
 from landline.services.sms.service import Options, To
 from landline.store.database import Database
@@ -39,3 +44,41 @@ async def test_what_is_old_and_ended_goes(dsn: str, database: Database) -> None:
     assert dropped == 6
     assert await counts(database) == [1, 0, 0, 0, 1]  # what is still to be sent, and the opt-out
     await gateway.crash()
+
+
+async def test_a_receipt_waits_for_its_message_for_as_long_as_promised(dsn: str, database: Database) -> None:
+    clock = DrivenClock()
+    gateway = await Gateway(dsn, database, clock, ScriptedCarrier(clock)).start()
+    await gateway.news.reported(DEFAULT_CARRIER, [Receipt("unheard of", True, 2000, clock.now())])
+    retention = Retention(database, clock, keep=timedelta(days=90))
+    for after, left in ((PARKED_FOR - timedelta(minutes=1), 1), (PARKED_FOR + timedelta(minutes=1), 0)):
+        await retention.prune(clock.now() + after)
+        assert await database.fetchval("SELECT count(*) FROM sms_parked_receipts") == left
+    await gateway.crash()
+
+
+async def test_it_goes_each_hour_also_after_one_in_which_the_database_was_away(
+    dsn: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = DrivenClock()
+    gateway = await Gateway(dsn, database, clock, ScriptedCarrier(clock, Fate.DELIVERED)).start()
+    await gateway.sms.send(await gateway.own(), SENDER, [To(PHONE)], "hello", Options())
+    await clock.advance(timedelta(milliseconds=1))
+    await gateway.crash()
+
+    async def away(_sql: str) -> None:
+        raise Unavailable("the database is away")
+
+    await clock.advance(LONGEST_OPEN - timedelta(minutes=30))
+    running = asyncio.create_task(Retention(database, clock, keep=timedelta(days=1)).run())
+    await clock.advance(timedelta(minutes=59))
+    assert (await counts(database))[0] == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "fetch", away)
+        await clock.advance(timedelta(minutes=2))
+    assert (await counts(database))[0] == 1
+    await clock.advance(timedelta(hours=1))
+    assert (await counts(database))[0] == 0
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from tests.support.patience import PATIENCE_S
 
-from landline.core.errors import Conflict, Invalid, NotFound
+from landline.core.errors import Conflict, Invalid, NotFound, Unavailable
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
 from landline.edge import routes as edge
@@ -19,12 +19,12 @@ from landline.edge.http import Request
 from landline.engines.clock import DrivenClock
 from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.services.numbers.service import Numbers
-from landline.services.sms import admin_routing
+from landline.services.sms import admin_routing, records_routing
 from landline.services.sms.model.routing import Choice, Rule
-from landline.services.sms.rates import Rates
+from landline.services.sms.rates import FASTEST_PER_S, SLOWEST_PER_S, Rates
 from landline.services.sms.routing import Routing
 from landline.store.changes import Changes
-from landline.store.database import Database
+from landline.store.database import Connection, Database
 
 SHOP = ResourceId(UUID(int=1))
 OURS, PARIS, SEATTLE = "+18005550100", "+33612345678", "+14255550123"
@@ -264,6 +264,21 @@ async def test_a_changed_rate_retunes_the_bucket_of_every_process(here: Process,
     assert (bucket.rate_per_s, changed.is_set()) == (0.5, True)
 
 
+async def test_a_rate_that_is_taken_away_limits_no_more(here: Process) -> None:
+    await here.rates.refresh()
+    assert here.rates.bucket((SHOP, "55501")) is None
+    await here.rates.set(SHOP, "55501", 2.0)
+    await here.rates.refresh()
+    bucket = here.rates.bucket((SHOP, "55501"))
+    assert bucket is not None
+    assert bucket.rate_per_s == 2
+    changed = asyncio.Event()
+    here.rates.on_changed = changed.set
+    await here.rates.set(SHOP, "55501", None)
+    await here.rates.refresh()
+    assert (here.rates.bucket((SHOP, "55501")), changed.is_set()) == (None, True)
+
+
 async def test_processes_share_a_senders_rate_and_a_carriers(here: Process) -> None:
     await here.rates.refresh()
     north = here.rates.carrier_bucket("north")
@@ -290,6 +305,9 @@ async def test_a_process_without_binds_takes_nothing_of_a_rate_from_those_that_h
     here.parts = {"north": 1.0, "south": 1.0}
     await here.rates.refresh()
     assert (bucket.rate_per_s, north.rate_per_s, changed.is_set()) == (3, 100, True)
+    here.parts = {"north": 0.0}
+    await here.rates.refresh()
+    assert (bucket.rate_per_s, north.rate_per_s) == (0.003, 0.1)  # next to nothing: of nothing nobody knows when
 
 
 async def test_without_news_rates_are_read_once_a_second(
@@ -298,11 +316,47 @@ async def test_without_news_rates_are_read_once_a_second(
     deaf = Process(database, dsn, clock).rates
     await deaf.refresh()
     await here.rates.set(SHOP, "55501", 2.0)
+    await deaf.refresh()
+    assert deaf.bucket((SHOP, "55501")) is None
     await clock.advance(timedelta(seconds=1))
     await deaf.refresh()
     bucket = deaf.bucket((SHOP, "55501"))
     assert bucket is not None
     assert bucket.rate_per_s == 2
+
+
+async def test_rates_stay_in_force_while_the_database_is_away_which_is_asked_once_a_second(
+    here: Process, clock: DrivenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_connection: Connection) -> None:
+        raise Unavailable("PostgreSQL is away")
+
+    rates: list[float | None] = []
+
+    async def refresh() -> None:
+        await here.rates.refresh()
+        bucket = here.rates.bucket((SHOP, OURS))
+        rates.append(bucket and bucket.rate_per_s)
+
+    await here.rates.set(SHOP, OURS, 5.0)
+    await refresh()
+    await here.rates.set(SHOP, OURS, 7.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(records_routing, "rates", away)
+        await refresh()
+    await refresh()
+    await clock.advance(timedelta(seconds=1))
+    await refresh()
+    assert rates == [5, 5, 5, 7]
+
+
+async def test_the_slowest_and_the_fastest_rate_may_be_set(here: Process) -> None:
+    for rate in (SLOWEST_PER_S, FASTEST_PER_S):
+        await here.rates.set(SHOP, OURS, rate)
+        assert await here.rates.rate(SHOP, OURS) == rate
+    for rate in (SLOWEST_PER_S / 2, FASTEST_PER_S + 1):
+        with pytest.raises(Invalid):
+            await here.rates.set(SHOP, OURS, rate)
 
 
 async def test_the_thousandth_rule_is_the_last_and_may_still_be_changed(here: Process, database: Database) -> None:

@@ -145,6 +145,27 @@ def test_the_fourth_number_in_a_row_is_fraud_and_so_is_the_rest_of_the_row() -> 
     assert {verdict.code for verdict in verdicts if verdict} == {4000}
 
 
+def test_the_rest_of_a_row_is_fraud_though_it_was_sent_to_before() -> None:
+    watch = Watch(START, 1 << 20)
+    row = [f"+1425555{line:04d}" for line in range(100, 110)]
+    for step, number in enumerate(row * 2):  # each long after the one before
+        assert blocked(judge(watch, [number], IN_A_ROW, START + 60 * step)) == [None]
+    later = START + 3_600
+    assert blocked(judge(watch, row, IN_A_ROW, later)) == [None] * 3 + [Rule.SEQUENCE] * 7
+    assert blocked(judge(watch, row[4:], IN_A_ROW, later + 30)) == [Rule.SEQUENCE] * 6  # as they still ask for it
+    assert blocked(judge(watch, row[4:], IN_A_ROW, later + 90)) == [None] * 3 + [Rule.SEQUENCE] * 3
+
+
+def test_who_was_asked_for_in_a_row_has_had_no_more_texts_by_that() -> None:
+    watch = Watch(START, 1 << 20)
+    by = rules(velocity={"perRecipient": rates(100, 100, 2)}, sequential={"run": 3, "windowSeconds": 60})
+    asked, *others = (f"+1425555{line:04d}" for line in range(100, 103))
+    assert blocked(judge(watch, [asked], by)) == [None]
+    assert blocked(judge(watch, [*others, asked, asked], by, START + 100)) == [None] * 2 + [Rule.SEQUENCE] * 2
+    assert blocked(judge(watch, [asked, asked], by, START + 200)) == [None, Rule.RECIPIENT]
+    assert blocked(judge(watch, [asked, others[1]], by, START + DAY_S)) == [None, None]
+
+
 @given(st.permutations(list(range(20))), st.lists(st.integers(0, 3), min_size=20, max_size=20))
 def test_no_row_is_ever_sent_to_in_any_order(lines: list[int], pauses_s: list[int]) -> None:
     watch, now, passed = Watch(START, 1 << 20), START, set[int]()

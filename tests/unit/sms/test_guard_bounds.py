@@ -1,5 +1,6 @@
 """One process's guard without caps: what it counts, how much it remembers, and that resources do not mix."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -21,9 +22,9 @@ GUARDED = model.defaults(guarded=True, countries=("US", "DE"))
 OPEN = model.defaults(guarded=False, countries=("*",))
 
 
-def make(*, memory_bytes: int = 1 << 20) -> Guard:
+def make(*, memory_bytes: int = 1 << 20, share: Callable[[], int] = lambda: 1) -> Guard:
     nothing_to_ask = Database(None)
-    return Guard(nothing_to_ask, SystemClock(), country=country, share=lambda: 1, memory_bytes=memory_bytes)
+    return Guard(nothing_to_ask, SystemClock(), country=country, share=share, memory_bytes=memory_bytes)
 
 
 def passed(guard: Guard, resource: ResourceId, numbers: list[str], settings: SmsSettings = GUARDED) -> int:
@@ -44,6 +45,15 @@ def test_resources_do_not_mix() -> None:
     assert passed(guard, OURS, ["+14255550100"] * 9) == 5
     assert passed(guard, THEIRS, ["+14255550100"] * 9) == 5
     assert passed(guard, THEIRS, ["+14255550100"] * 9, OPEN) == 9
+
+
+def test_a_process_that_is_alone_again_has_the_whole_limit_again() -> None:
+    processes = [5]
+    guard = make(share=lambda: len(processes))
+    processes *= 5
+    assert passed(guard, OURS, ["+14255550100"] * 9) == 1
+    del processes[1:]
+    assert passed(guard, OURS, ["+14255550100"] * 9) == 4
 
 
 def test_what_is_blocked_is_counted_by_what_blocked_it() -> None:

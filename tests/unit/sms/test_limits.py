@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from landline.core.errors import TooMany
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
+from landline.engines.bus import MemoryBus
 from landline.engines.clock import SystemClock
 from landline.services.sms.limits import Limits
 from landline.services.sms.model.limits import WINDOW_S, SlidingWindow
@@ -154,6 +155,13 @@ def test_more_senders_than_are_remembered_are_no_more_memory(clock: StoodClock) 
     for number in range(20_000):
         kept.take(OURS, f"+1800555{number:04d}", SenderKind.TOLL_FREE, 1)
     assert len(kept._windows) == 10_000
+
+
+def test_a_process_that_reaches_nobody_keeps_its_part(clock: StoodClock) -> None:
+    limits = Limits(True, clock, lambda: 2, MemoryBus())
+    limits.take(OURS, "+18005550100", SenderKind.TOLL_FREE, 100)
+    with pytest.raises(TooMany):
+        limits.take(OURS, "+18005550100", SenderKind.TOLL_FREE, 1)
 
 
 def test_a_request_of_several_senders_is_taken_whole_or_not_at_all(clock: StoodClock) -> None:

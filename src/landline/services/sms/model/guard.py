@@ -101,8 +101,8 @@ def _limits(rates: Rates, share: int) -> tuple[Limit, ...]:
 
 K = TypeVar("K", int, str)
 Log: TypeAlias = "float | array[float]"
-"""The instants a key was sent to: one, or all that limits look at, the last one last. One below 0 is that of a number
-asked for and not sent to, which counts for sequences alone."""
+"""The instants a key was sent to: one, or all that limits look at, the last one last. If the last is below 0, that is
+when the number was asked for and not sent to, which counts for sequences alone."""
 
 
 class Memory(Generic[K]):
@@ -138,7 +138,7 @@ class Memory(Generic[K]):
             log = self._old.get(key)
             if log is None:
                 return _NEVER
-        return log[-1] if isinstance(log, array) else abs(log)
+        return abs(log[-1] if isinstance(log, array) else log)
 
     def fetch(self, key: K) -> "Log | None":
         """What was sent to `key`, which is young again by this."""
@@ -158,8 +158,7 @@ class Memory(Generic[K]):
             self._young[key] = now
             self._young_bytes += KEY_BYTES
         elif isinstance(log, array):
-            log.append(now)
-            self._young_bytes += EVENT_BYTES
+            self._append(log, now)
             if len(log) % _TRIM_EVERY == 0:
                 cut = max(bisect_right(log, now - DAY_S), len(log) - most)
                 del log[:cut]
@@ -167,16 +166,29 @@ class Memory(Generic[K]):
         elif log < 0 or most <= 1:
             self._young[key] = now
         else:
-            grown = self._young[key] = array("d", (log, now))
-            self._young_bytes += _size_bytes(grown) - KEY_BYTES
+            self._grow(key, log, now)
 
     def mark(self, key: K, now: float) -> None:
         """`key` was asked for and not sent to."""
         log = self.fetch(key)
-        if log is None:
-            self._young_bytes += KEY_BYTES
-        if log is None or (not isinstance(log, array) and log < 0):
+        if isinstance(log, array):
+            self._append(log, -now)
+        elif log is not None and log > 0:
+            self._grow(key, log, -now)
+        else:
             self._young[key] = -now
+            self._young_bytes += KEY_BYTES if log is None else 0
+
+    def _append(self, log: "array[float]", at: float) -> None:
+        if log[-1] < 0:
+            log[-1] = at
+        else:
+            log.append(at)
+            self._young_bytes += EVENT_BYTES
+
+    def _grow(self, key: K, log: float, at: float) -> None:
+        grown = self._young[key] = array("d", (log, at))
+        self._young_bytes += _size_bytes(grown) - KEY_BYTES
 
 
 def _size_bytes(log: Log) -> int:
@@ -187,9 +199,9 @@ def exceeded(log: Log, limits: tuple[Limit, ...], now: float) -> Limit | None:
     """The limit that one more at `now` would be over."""
     if not isinstance(log, array):
         return next((limit for limit in limits if limit.messages == 1 and log > now - limit.window_s), None)
-    size = len(log)
+    size = len(log) - (log[-1] < 0)
     for limit in limits:
-        if size >= limit.messages and log[-limit.messages] > now - limit.window_s:
+        if size >= limit.messages and log[size - limit.messages] > now - limit.window_s:
             return limit
     return None
 

@@ -1,0 +1,86 @@
+"""What becomes of events that wait while their endpoint is away, or their subscription disabled or removed."""
+
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+
+import pytest
+from aiohttp import web
+from tests.contract.events.webhooks import Slice, process, webhook, working
+from tests.support.ports import free_port
+
+from landline.services.events.model import Secrets, Settings
+
+
+@pytest.fixture
+async def here(dsn: str, database: object) -> AsyncGenerator[Slice]:
+    async with process(dsn) as slice_:
+        yield slice_
+
+
+async def enable(here: Slice, enabled: bool) -> None:
+    await here.subscriptions.change("local", "hook", as_it_is, enabled=enabled, validation=False)
+
+
+def as_it_is(settings: Settings, secrets: Secrets) -> tuple[Settings, Secrets]:
+    return settings, secrets
+
+
+async def test_what_outlives_its_time_while_its_subscription_is_disabled_is_a_dead_letter(here: Slice) -> None:
+    async with webhook(lambda _call: web.Response(status=500)) as hook, working(here.events):
+        await here.subscribe("hook", hook.url, ttl_minutes=30)
+        await here.emit(here.event())
+        await here.settle()
+        await enable(here, False)
+        await here.clock.advance(timedelta(minutes=31))
+        hook.answer = lambda _call: web.Response(status=200)
+        await enable(here, True)
+        await here.settle()
+        (row,) = await here.rows()
+        assert (row["reason"], row["attempts"], row["delivered_at"]) == ("TimeToLiveExceeded", 1, None)
+        assert len(hook.calls) == 1
+
+
+async def test_what_waits_in_memory_when_its_subscription_is_disabled_is_sent_once_it_is_enabled(here: Slice) -> None:
+    async with webhook() as hook, working(here.events):
+        await here.subscribe("hook", hook.url)
+        hook.gate.clear()
+        await here.emit(*(here.event() for _ in range(100)))
+        under_way = len(await hook.wait_for(16))
+        await enable(here, False)
+        hook.gate.set()
+        await here.clock.advance(timedelta(hours=1))
+        assert len(hook.calls) == under_way
+        await enable(here, True)
+        await here.settle()
+        assert len(hook.calls) == len(set(hook.event_ids)) == 100
+        assert {row["delivered_at"] is not None for row in await here.rows()} == {True}
+        assert await here.blocks() == 0
+
+
+async def test_what_waits_in_memory_when_its_subscription_is_removed_is_gone(here: Slice) -> None:
+    async with webhook() as hook, webhook() as other, working(here.events):
+        await here.subscribe("hook", hook.url)
+        await here.subscribe("other", other.url)
+        hook.gate.clear()
+        await here.emit(*(here.event() for _ in range(100)))
+        under_way = len(await hook.wait_for(16))
+        await here.subscriptions.remove("local", "hook")
+        hook.gate.set()
+        await here.clock.advance(timedelta(hours=24))
+        assert len(hook.calls) == under_way
+        assert len(set(other.event_ids)) == 100
+        kept = {row["subscription_id"] for row in await here.rows() if row["delivered_at"] is None}
+        assert (kept, await here.blocks()) == (set(), 0)
+
+
+async def test_an_endpoint_that_cannot_be_reached_is_tried_again_and_said_to_be_so(here: Slice) -> None:
+    async with working(here.events):
+        await here.subscribe("hook", f"http://127.0.0.1:{free_port()}/hook", max_attempts=2)
+        await here.emit(here.event())
+        await here.settle()
+        (row,) = await here.rows()
+        assert (row["attempts"], row["status"], row["reason"]) == (1, None, None)
+        assert row["error"]
+        await here.clock.advance(timedelta(seconds=15))
+        (row,) = await here.rows()
+        assert (row["attempts"], row["status"], row["reason"]) == (2, None, "MaxDeliveryAttemptsExceeded")
