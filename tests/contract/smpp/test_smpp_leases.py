@@ -242,6 +242,27 @@ async def test_who_cannot_renew_ends_its_binds_before_others_take_them(world: Wo
     await cluster.close()
 
 
+async def test_a_pair_that_comes_back_while_it_is_being_given_up_has_its_receiver_again(world: World, dsn: str) -> None:
+    cluster = Cluster(world, dsn, 1)
+    world.smsc.conduct.rules = [Rule(silent=True)]
+    carrier = await cluster.join(binding=Binding.PAIR)
+    await world.send(carrier, "not answered")
+    await world.smsc.until(lambda: world.smsc.counts.submits == 1)
+    leases = carrier._binds._slots
+    assert isinstance(leases, Leases)
+    own = leases._database
+    try:
+        leases._database = Away()  # type: ignore[assignment]
+        await world.clock.advance(LEASE - timedelta(seconds=1))
+        await until(lambda: bound(carrier) == [1])  # the transmitter awaits the answer
+    finally:
+        leases._database = own
+    await world.clock.advance(LOOK)
+    await until(lambda: bound(carrier) == [2])
+    world.network.cut()
+    await cluster.close()
+
+
 class Away:
     """A database that this process alone cannot reach."""
 
