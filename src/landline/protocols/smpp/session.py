@@ -191,7 +191,7 @@ class Session:
     def _settle_unbind(self) -> None:
         if self._unbind is not None and not self._owed and not (self._waits and self._in_window):
             self._answer_unbind(self._unbind[0])
-        if self._goodbye and not self._owed:
+        if self._goodbye and not self._owed and not self.ended:  # not beside our answer to the peer's own unbind
             self._out.append(self._goodbye)
             self._goodbye = b""
 
