@@ -10,6 +10,7 @@ import pytest
 from tests.support.patience import PATIENCE_S
 from tests.support.smpp import Network, crash
 from tests.support.smpp_world import World, until
+from tests.support.still import StillClock
 
 from landline.core.errors import Unavailable
 from landline.engines.smpp.carrier import SmppCarrier
@@ -77,6 +78,28 @@ async def test_who_joins_gets_its_share_and_who_leaves_gives_it_back_at_once(clu
     await cluster.leave(first)
     await until(lambda: bound(second, third) == [2, 2])
     assert (first.reachable, second.reachable) == (False, True)
+
+
+async def test_processes_hear_of_each_other_before_they_look(
+    world: World, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landline.engines.smpp.leases.LOOK", timedelta(days=1))
+    world.clock = StillClock()
+    cluster = Cluster(world, dsn, 2)
+    first = await cluster.join()
+    await world.clock.advance(LOOK / 10)  # what it has heard of itself is done with
+    second = await cluster.join()
+    await until(lambda: bound(first, second) == [1, 1])
+    await world.clock.advance(LOOK / 10)
+    third = await cluster.join()
+    await until(lambda: third.up)
+    await world.clock.advance(LOOK / 10)
+    world.network.refuses = True
+    world.network.cut()
+    await until(lambda: not third.up)
+    await cluster.leave(first)
+    await until(lambda: third.reachable)
+    await cluster.close()
 
 
 async def test_processes_started_together_take_their_share_at_first(cluster: Cluster) -> None:
