@@ -258,6 +258,12 @@ async def test_who_cannot_renew_ends_its_binds_before_others_take_them(world: Wo
         await world.clock.advance(timedelta(seconds=4))
         await until(lambda: bound(cut_off) == [0])
         assert not cut_off.reachable
+        leases._database = own
+        await world.clock.advance(LOOK)
+        await until(lambda: bound(cut_off) == [2])
+        leases._database = Away()  # type: ignore[assignment]
+        await world.clock.advance(LEASE)
+        await until(lambda: bound(cut_off) == [0])
     finally:
         leases._database = own
     await world.clock.advance(LOOK)
