@@ -117,6 +117,8 @@ def test_who_parts_answers_first_and_takes_nothing_more() -> None:
     assert isinstance(answered, Answered)
     assert (answered.context, answered.message_id) == ("first", "1")
     assert isinstance(unbound, Unbound)
+    assert pair.smsc.receive(b"", pair.now) == []
+    assert pair.smsc.outgoing() == b"", "it unbinds once"
     only(Unbound, pair.to_smsc())
 
 

@@ -73,6 +73,7 @@ async def test_who_joins_gets_its_share_and_who_leaves_gives_it_back_at_once(clu
     assert bound(first) == [4]
     second = await cluster.join()
     await until(lambda: bound(first, second) == [2, 2])
+    assert first.counters()["link_binds"] == 4, "those that were given up count on"
     third = await cluster.join()
     await until(lambda: sorted(bound(first, second, third)) == [1, 1, 2])
     await cluster.leave(first)
@@ -183,6 +184,8 @@ async def test_who_cannot_reach_the_smsc_leaves_its_slots_to_who_can(cluster: Cl
     assert bound(able, other) == [2, 0]
     told: list[bool] = []
     other.on_reachable = lambda: told.append(other.reachable)
+    await cluster.world.clock.advance(LOOK)
+    assert (able.up, other.reachable, other.up) == (True, True, False)  # it still has slots to try
     await advanced(cluster.world, lambda: able.bound == 4)
     assert (other.up, told) == (True, [False])
     await advanced(cluster.world, lambda: able.bound == 2)  # it tries again, and nothing waits for that

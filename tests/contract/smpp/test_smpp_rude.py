@@ -212,6 +212,16 @@ async def test_an_smsc_that_unbinds_and_answers_nothing_is_bound_again_soon(
             await world.clock.advance(timedelta(seconds=1))
 
 
+async def test_we_unbind_once_what_is_in_flight_is_answered(world: World) -> None:
+    await world.carrier.submit([Submission(uuid4(), OURS, PHONE, "hello", 1, True)])
+    _, sequence = await world.smsc.request()
+    closing = asyncio.create_task(world.carrier.close())
+    await until(lambda: not world.carrier.up)
+    await world.smsc.say(pdu.encode(Command.SUBMIT_SM | RESPONSE, pdu.MessageAnswer("1"), sequence))
+    await closing
+    assert [answer.carrier_message_id for answer in world.events.answers] == ["1"]
+
+
 async def test_closing_while_the_smsc_unbinds_ends(world: World) -> None:
     await world.carrier.submit([Submission(uuid4(), OURS, PHONE, "hello", 1, True)])
     _, sequence = await world.smsc.request()
