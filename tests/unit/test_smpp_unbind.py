@@ -117,7 +117,20 @@ def test_who_parts_answers_first_and_takes_nothing_more() -> None:
     assert isinstance(answered, Answered)
     assert (answered.context, answered.message_id) == ("first", "1")
     assert isinstance(unbound, Unbound)
+    assert pair.smsc.receive(b"", pair.now) == []
+    assert pair.smsc.outgoing() == b"", "it unbinds once"
     only(Unbound, pair.to_smsc())
+
+
+def test_who_parts_and_is_asked_to_unbind_meanwhile_only_answers() -> None:
+    pair = Pair()
+    pair.esme.submit(BODY, "first", pair.now)
+    asked = only(MessageArrived, pair.to_smsc())
+    pair.smsc.part(pair.now)
+    assert only(Unbound, pair.smsc.receive(pdu.encode(Command.UNBIND, None, 9), pair.now)).by_peer
+    pair.smsc.answer(asked.sequence, message_id="1")
+    assert pair.smsc.outgoing()[-16:] == HEADER.pack(16, Command.UNBIND | RESPONSE, 0, 9)
+    assert pair.smsc.ended
 
 
 def test_who_parts_and_owes_nothing_unbinds_at_once() -> None:

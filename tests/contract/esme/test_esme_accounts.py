@@ -317,8 +317,9 @@ async def test_whoever_is_disabled_while_an_earlier_change_is_looked_up_is_cut(
     await until(lambda: client.closed)
 
 
+@pytest.mark.parametrize("kind", BindKind)
 async def test_whoever_is_disabled_between_its_password_and_its_bind_is_cut(
-    world: EsmeWorld, monkeypatch: pytest.MonkeyPatch
+    world: EsmeWorld, monkeypatch: pytest.MonkeyPatch, kind: BindKind
 ) -> None:
     process = await world.process()
     password = await world.account(process)
@@ -331,7 +332,7 @@ async def test_whoever_is_disabled_between_its_password_and_its_bind_is_cut(
         return await admit(connection, account)
 
     monkeypatch.setattr(process.listener, "admit", slow)
-    binding = asyncio.create_task(client.bind(password))
+    binding = asyncio.create_task(client.bind(password, kind))
     await checked.wait()
     heard: list[str | None] = []
     process.changes.watch(accounts.SUBJECT, heard.append)

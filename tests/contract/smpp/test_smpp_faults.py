@@ -3,6 +3,7 @@
 import asyncio
 import random
 import ssl
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -10,7 +11,9 @@ from uuid import uuid4
 import pytest
 import trustme
 from tests.support.carrier_events import Recorder
+from tests.support.patience import PATIENCE_S
 from tests.support.smpp_world import OURS, PHONE, World, until, until_bound
+from tests.support.still import StillClock
 
 from landline.core.errors import Unavailable
 from landline.engines.clock import DrivenClock
@@ -60,11 +63,23 @@ async def test_a_silent_network_is_found_out_by_enquire_link(world: World) -> No
     assert carrier.bound == 1
     await world.clock.advance(timedelta(seconds=30))
     await until(lambda: carrier.counters()["link_losses"] == 1)
+    assert (carrier.links[0].trouble or "").startswith("silent for")
     world.network.swallows = False
     await world.clock.advance(timedelta(seconds=60))
     await until_bound(carrier)
     await world.send(carrier, "hello")
     await world.reported(1)
+
+
+async def test_an_unbind_that_is_not_answered_is_waited_for_for_a_while_only(world: World) -> None:
+    world.clock = StillClock()
+    carrier = await world.start(connect_s=3600)
+    world.network.swallows = True
+    closing = asyncio.create_task(carrier.close())
+    await until(lambda: carrier.links[0].closing)
+    await world.clock.advance(timedelta(seconds=3.1))
+    async with asyncio.timeout(PATIENCE_S):
+        await closing
 
 
 async def test_days_that_are_driven_pass_without_a_connection_noticing(world: World) -> None:
@@ -179,11 +194,20 @@ def _contexts(folder: Path, name: str) -> tuple[ssl.SSLContext, Tls]:
     return server, Tls(str(folder / "ca.pem"), str(folder / "ours.pem"), server_name="smsc.example")
 
 
-@pytest.mark.parametrize(("name", "bound"), [("smsc.example", 1), ("other.example", 0)])
+@pytest.mark.parametrize(
+    ("name", "wanted", "bound"),
+    [
+        ("smsc.example", "smsc.example", 1),
+        ("other.example", "smsc.example", 0),
+        ("127.0.0.1", None, 1),
+        ("smsc.example", None, 0),
+    ],
+)
 async def test_tls_with_an_own_ca_and_a_certificate_of_ours(
-    database: Database, tmp_path: Path, name: str, bound: int
+    database: Database, tmp_path: Path, name: str, wanted: str | None, bound: int
 ) -> None:
     server, tls = _contexts(tmp_path, name)
+    tls = replace(tls, server_name=wanted)
     smsc = Smsc({"landline": "secret"})
     await smsc.start(tls=server)
     events = Recorder()

@@ -1,5 +1,6 @@
 """An SMSC that answers submissions after the response timer: it has the messages, and says so too late."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -132,6 +133,19 @@ async def test_a_part_that_was_never_sent_keeps_the_message_from_being_taken(wor
     await until(lambda: carrier.counters()["outbox_late"] == 1)
     assert world.events.late == []
     assert world.smsc.counts.submits == 1
+
+
+async def test_a_part_that_the_smsc_may_have_leaves_its_message_in_doubt_when_the_carrier_closes(world: World) -> None:
+    carrier = await start(world, answers_after_s=0, window=2)
+    world.smsc.conduct.rules = [Rule(silent=True)]
+    await world.send(carrier, "first")
+    await world.send(carrier, LONG, "never sent")  # one part of LONG is in the window, the other waits
+    await world.smsc.until(lambda: world.smsc.counts.submits == 2)
+    closing = asyncio.create_task(carrier.close())
+    await world.answered(2)
+    assert [(answer.temporary, answer.unknown) for answer in world.events.answers] == [(True, True), (True, False)]
+    world.network.cut()
+    await closing
 
 
 @pytest.mark.parametrize(

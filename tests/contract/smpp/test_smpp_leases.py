@@ -10,6 +10,7 @@ import pytest
 from tests.support.patience import PATIENCE_S
 from tests.support.smpp import Network, crash
 from tests.support.smpp_world import World, until
+from tests.support.still import StillClock
 
 from landline.core.errors import Unavailable
 from landline.engines.smpp.carrier import SmppCarrier
@@ -72,11 +73,34 @@ async def test_who_joins_gets_its_share_and_who_leaves_gives_it_back_at_once(clu
     assert bound(first) == [4]
     second = await cluster.join()
     await until(lambda: bound(first, second) == [2, 2])
+    assert first.counters()["link_binds"] == 4, "those that were given up count on"
     third = await cluster.join()
     await until(lambda: sorted(bound(first, second, third)) == [1, 1, 2])
     await cluster.leave(first)
     await until(lambda: bound(second, third) == [2, 2])
     assert (first.reachable, second.reachable) == (False, True)
+
+
+async def test_processes_hear_of_each_other_before_they_look(
+    world: World, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landline.engines.smpp.leases.LOOK", timedelta(days=1))
+    world.clock = StillClock()
+    cluster = Cluster(world, dsn, 2)
+    first = await cluster.join()
+    await world.clock.advance(LOOK / 10)  # what it has heard of itself is done with
+    second = await cluster.join()
+    await until(lambda: bound(first, second) == [1, 1])
+    await world.clock.advance(LOOK / 10)
+    third = await cluster.join()
+    await until(lambda: third.up)
+    await world.clock.advance(LOOK / 10)
+    world.network.refuses = True
+    world.network.cut()
+    await until(lambda: not third.up)
+    await cluster.leave(first)
+    await until(lambda: third.reachable)
+    await cluster.close()
 
 
 async def test_processes_started_together_take_their_share_at_first(cluster: Cluster) -> None:
@@ -160,6 +184,8 @@ async def test_who_cannot_reach_the_smsc_leaves_its_slots_to_who_can(cluster: Cl
     assert bound(able, other) == [2, 0]
     told: list[bool] = []
     other.on_reachable = lambda: told.append(other.reachable)
+    await cluster.world.clock.advance(LOOK)
+    assert (able.up, other.reachable, other.up) == (True, True, False)  # it still has slots to try
     await advanced(cluster.world, lambda: able.bound == 4)
     assert (other.up, told) == (True, [False])
     await advanced(cluster.world, lambda: able.bound == 2)  # it tries again, and nothing waits for that
@@ -235,10 +261,37 @@ async def test_who_cannot_renew_ends_its_binds_before_others_take_them(world: Wo
         await world.clock.advance(timedelta(seconds=4))
         await until(lambda: bound(cut_off) == [0])
         assert not cut_off.reachable
+        leases._database = own
+        await world.clock.advance(LOOK)
+        await until(lambda: bound(cut_off) == [2])
+        leases._database = Away()  # type: ignore[assignment]
+        await world.clock.advance(LEASE)
+        await until(lambda: bound(cut_off) == [0])
     finally:
         leases._database = own
     await world.clock.advance(LOOK)
     await until(lambda: bound(cut_off) == [2])
+    await cluster.close()
+
+
+async def test_a_pair_that_comes_back_while_it_is_being_given_up_has_its_receiver_again(world: World, dsn: str) -> None:
+    cluster = Cluster(world, dsn, 1)
+    world.smsc.conduct.rules = [Rule(silent=True)]
+    carrier = await cluster.join(binding=Binding.PAIR)
+    await world.send(carrier, "not answered")
+    await world.smsc.until(lambda: world.smsc.counts.submits == 1)
+    leases = carrier._binds._slots
+    assert isinstance(leases, Leases)
+    own = leases._database
+    try:
+        leases._database = Away()  # type: ignore[assignment]
+        await world.clock.advance(LEASE - timedelta(seconds=1))
+        await until(lambda: bound(carrier) == [1])  # the transmitter awaits the answer
+    finally:
+        leases._database = own
+    await world.clock.advance(LOOK)
+    await until(lambda: bound(carrier) == [2])
+    world.network.cut()
     await cluster.close()
 
 

@@ -178,6 +178,18 @@ async def test_a_customer_that_answers_nothing_is_left_alone_after_a_while(world
     assert await delivering == [Delivered.LATER] * 60
 
 
+async def test_a_customer_that_answers_too_late_gets_fewer_at_once(world: World) -> None:
+    client = await world.client()
+    await client.bind()
+    delivering = asyncio.create_task(deliver(world, *[text("hi")] * 12))
+    await until(lambda: len(client.events) == 10)
+    await world.clock.advance(timedelta(seconds=11))
+    for at_once in (11, 1, 3, 6, 1):  # the first ten are late: they come once more after the other two
+        await until(lambda: len(client.events) == at_once)  # noqa: B023
+        answer_all(client)
+    assert await delivering == [Delivered.TAKEN] * 12
+
+
 def answer_all(client: Client) -> int:
     """Acknowledge what has arrived; how many."""
     arrived = [event for event in client.events if isinstance(event, MessageArrived)]
@@ -403,6 +415,18 @@ async def test_a_wrong_password_is_refused_and_the_third_time_the_connection_end
         refused = await client.bind(password)
         assert refused == BindRefused(status.ESME_RINVPASWD)
     await until(lambda: client.closed)
+
+
+async def test_a_connection_that_fails_is_cut_and_no_other(world: World) -> None:
+    other, failing = await world.client(), await world.client()
+    assert isinstance(await other.bind(), Bound)
+    world.product.failure = RuntimeError("a defect")
+    failing.begin_bind()
+    await until(lambda: failing.closed)
+    world.product.failure = None
+    other.submit()
+    assert await other.accepted()
+    assert isinstance(await (await world.client()).bind(), Bound)
 
 
 async def test_an_account_has_so_many_binds(world: World) -> None:

@@ -194,7 +194,9 @@ async def test_what_an_smsc_answers_after_its_unbind_counts(world: World) -> Non
     assert await world.smsc.answers(1) == [(status.ESME_ROK, 77)]
 
 
-async def test_an_smsc_that_unbinds_and_answers_nothing_is_bound_again_soon(world: World) -> None:
+async def test_an_smsc_that_unbinds_and_answers_nothing_is_bound_again_soon(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     await world.carrier.submit([Submission(uuid4(), OURS, PHONE, "hello", 1, True)])
     await world.smsc.request()
     await world.smsc.say(HEADER.pack(16, Command.UNBIND, 0, 77))
@@ -204,9 +206,20 @@ async def test_an_smsc_that_unbinds_and_answers_nothing_is_bound_again_soon(worl
     await world.events.until(lambda: bool(world.events.answers))
     assert [answer.unknown for answer in world.events.answers] == [True]
     await until(lambda: world.carrier.counters()["link_losses"] == 1)
+    assert "the SMSC unbound" in capsys.readouterr().out
     async with asyncio.timeout(PATIENCE_S):
         while not world.carrier.bound:
             await world.clock.advance(timedelta(seconds=1))
+
+
+async def test_we_unbind_once_what_is_in_flight_is_answered(world: World) -> None:
+    await world.carrier.submit([Submission(uuid4(), OURS, PHONE, "hello", 1, True)])
+    _, sequence = await world.smsc.request()
+    closing = asyncio.create_task(world.carrier.close())
+    await until(lambda: not world.carrier.up)
+    await world.smsc.say(pdu.encode(Command.SUBMIT_SM | RESPONSE, pdu.MessageAnswer("1"), sequence))
+    await closing
+    assert [answer.carrier_message_id for answer in world.events.answers] == ["1"]
 
 
 async def test_closing_while_the_smsc_unbinds_ends(world: World) -> None:

@@ -278,7 +278,8 @@ async def test_the_trace_has_headers_and_no_bodies(world: World, capsys: pytest.
     await world.send(carrier, "a-secret-code")
     await world.reported(1)
     shown = capsys.readouterr().out
-    assert "00000004" in shown
+    for command, direction in (("00000004", "out"), ("80000004", "in"), ("00000005", "in")):
+        assert f"command={command} direction={direction}" in shown
     assert "a-secret-code" not in shown
     assert PHONE not in shown
 

@@ -1,5 +1,6 @@
 """What an operator allows a customer who speaks SMPP counts over all processes: binds and submissions a second."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from datetime import timedelta
 from uuid import uuid4
@@ -7,6 +8,7 @@ from uuid import uuid4
 import pytest
 from tests.support.bus import nats_server, processes
 from tests.support.cluster import eventually
+from tests.support.patience import PATIENCE_S
 from tests.support.product import Product
 from tests.support.smpp_client import Client
 from tests.support.still import StillClock
@@ -165,6 +167,20 @@ async def test_binds_of_a_process_that_ends_are_free_before_it_has_ended(cluster
     await cluster.counted(1)
 
 
+async def test_who_still_unbinds_from_a_process_that_ends_keeps_no_bind_from_others(cluster: Cluster) -> None:
+    first, second = await cluster.process(binds=2), await cluster.process(binds=2)
+    slow, quick = await cluster.bound(first), await cluster.bound(first)
+    slow.pump.pause_reading()
+    closing = asyncio.create_task(first.listener.close(PATIENCE_S))
+    await so(lambda: quick.closed, lambda: len(first.listener._connections) == 1)
+    for _ in range(2):
+        await cluster.bound(second)
+    await cluster.counted(2)
+    slow.pump.abort()
+    await closing
+    await cluster.counted(2)
+
+
 @pytest.mark.parametrize("known_dead", [True, False])
 async def test_binds_to_a_process_that_died_are_free_when_that_is_known_or_its_lease_ends(
     cluster: Cluster, known_dead: bool
@@ -215,6 +231,10 @@ async def test_an_accounts_rate_is_that_of_all_processes_which_hear_of_one_anoth
         assert await submitted(second, 2) == [THROTTLED] * 2
         await cluster.line.advance(timedelta(seconds=0.52))
         assert await submitted(second, 6) == [TAKEN] * 5 + [THROTTLED]
+        await cluster.line.advance(timedelta(seconds=1))
+        assert await submitted(first, 11) == [TAKEN] * 10 + [THROTTLED]
+        await so(lambda: pace.allowance(cluster.line.now().timestamp()) == 0)
+        assert await submitted(second, 1) == [THROTTLED]
 
 
 async def test_processes_that_do_not_hear_of_one_another_divide_the_rate_by_their_binds(cluster: Cluster) -> None:

@@ -111,7 +111,7 @@ class Binds:
         if self._closing:
             return
         held = self._slots.held
-        for slot in sorted(held - self._of_slot.keys()):
+        for slot in sorted(held):
             self._open(slot)
         for slot, links in list(self._of_slot.items()):
             for link in links:
@@ -126,15 +126,19 @@ class Binds:
             self.on_reachable()
 
     def _open(self, slot: int) -> None:
+        """Open what `slot` lacks: of a pair that comes back while it is being given up, one may be gone already."""
         config = self._config
         kinds = [BindKind.TRANSCEIVER]
         if config.binding is Binding.PAIR:
             kinds = [BindKind.TRANSMITTER, BindKind.RECEIVER]
-        self._of_slot[slot] = []
+        links = self._of_slot.setdefault(slot, [])
+        there = [link.kind for link in links]
         for kind in kinds:
+            if kind in there:
+                continue
             name = f"{config.name}/{slot}/{kind.name.lower()}"
             link = Link(config, kind, name, self._clock, self._owner, self._random, self._tls_now)
-            self._of_slot[slot].append(link)
+            links.append(link)
             self.links.append(link)
             task = asyncio.create_task(self._run(slot, link))
             self.tasks.append(task)
@@ -158,12 +162,10 @@ class Binds:
             setattr(self._former, name, getattr(self._former, name) + value)
         links = self._of_slot[slot]
         links.remove(link)
-        if links:
-            return
-        del self._of_slot[slot]
         if slot in self._slots.held:  # it has come back to us meanwhile
             self._open(slot)
-        else:
+        elif not links:
+            del self._of_slot[slot]
             self._slots.let_go(slot)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:

@@ -1,7 +1,7 @@
 """Messages a carrier has taken: queued by part, sent as windows and paces allow, each answered once."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -242,10 +242,11 @@ class Outbox:
     def give_back(self, reason: str) -> None:
         """Nothing can be sent now: the queue goes back to the service, and whoever waits for room is refused."""
         queue, self._queue = self._queue, deque()
+        here = Counter(part.outgoing for part in queue)
         for part in queue:
             outgoing = part.outgoing
             if not outgoing.done:
-                begun = outgoing.waiting < len(outgoing.bodies)
+                begun = here[outgoing] < len(outgoing.bodies)  # the carrier has its other parts, or may have them
                 self._refuse(outgoing, _UNAVAILABLE, reason, temporary=True, unknown=begun)
         waiters, self._waiters = self._waiters, deque()
         for waiter in waiters:

@@ -191,7 +191,7 @@ class Session:
     def _settle_unbind(self) -> None:
         if self._unbind is not None and not self._owed and not (self._waits and self._in_window):
             self._answer_unbind(self._unbind[0])
-        if self._goodbye and not self._owed:
+        if self._goodbye and not self._owed and not self.ended:  # not beside our answer to the peer's own unbind
             self._out.append(self._goodbye)
             self._goodbye = b""
 
@@ -230,8 +230,7 @@ class Session:
             # The peer may have sent it before it read our unbind, or beside its answer to our bind. It is to come
             # again, not to be given up as wrong.
             return status.ESME_RSYSERR if self.role is Role.SMSC else status.ESME_RX_T_APPN
-        again = command in _BINDS and self.state is not State.OPEN
-        return status.ESME_RALYBND if again else status.ESME_RINVBNDSTS
+        return status.ESME_RALYBND if command in _BINDS else status.ESME_RINVBNDSTS
 
     def _refuse(self, command: int, sequence: int, state: int, events: list[Event]) -> None:
         known = state != status.ESME_RINVCMDID and command not in (Command.OUTBIND, Command.ALERT_NOTIFICATION)

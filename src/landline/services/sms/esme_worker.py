@@ -136,9 +136,10 @@ class EsmeWorker:
         self._alarm.close()
 
     def _bound(self, system_id: str) -> None:
-        # The account may have changed between the check of its password and its bind.
+        # The account may have changed between the check of its password and its bind, whatever it is bound as.
         self._changed.add(system_id)
         self._wake(system_id)
+        self._alarm.ring()
 
     def _wake(self, system_id: str) -> None:
         if self._customers.receivers(system_id):
