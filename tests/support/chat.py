@@ -28,9 +28,11 @@ from landline.services.events.service import Events
 from landline.services.identity.service import Identity
 from landline.services.resources.service import Resources
 from landline.store.changes import Changes
-from landline.store.database import Database
+from landline.store.database import Database, Record
 from landline.store.sealing import Sealer
 
+EDITED_LATER = "(edited later)"
+"""What `Process.listed` has of a message that was edited after its reader was removed."""
 RESOURCE = ResourceId(UUID("0a5b0bd0-7d0d-4e6a-9bd9-0c1de3a3f001"))
 
 
@@ -73,7 +75,7 @@ class Process:
         before: MessageId | None = None
         while True:
             rows = await self.messages.listed(RESOURCE, user, thread, None, before, page)
-            found += [(row["sequence"], row["content"] if row["kind"] == Kind.TEXT else row["kind"]) for row in rows]
+            found += [(row["sequence"], _said(row)) for row in rows]
             if len(rows) < page:
                 return found[::-1]
             before = rows[-1]["message_id"]
@@ -124,6 +126,11 @@ def process(
 def texts(listed: Sequence[tuple[int, str]]) -> list[str]:
     """The texts of a list without the system's messages."""
     return [text for _, text in listed if text not in set(Kind)]
+
+
+def _said(row: Record) -> str:
+    said = row["content"] if row["kind"] == Kind.TEXT else row["kind"]
+    return EDITED_LATER if row["edited_later"] else said
 
 
 async def _no_name(_resource: ResourceId) -> str:

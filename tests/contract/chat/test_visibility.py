@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.chat import RESOURCE, Process, process
+from tests.support.chat import EDITED_LATER, RESOURCE, Process, process
 
 from landline.core.errors import Forbidden, NotFound
 from landline.core.ids import RawId
@@ -26,6 +26,7 @@ STEP = st.one_of(
     st.tuples(st.just("add"), st.integers(0, USERS - 1), SHARE),
     st.tuples(st.just("wait"), st.integers(1, 5), st.none()),
     st.tuples(st.just("erase"), st.integers(0, 30), st.none()),
+    st.tuples(st.just("edit"), st.integers(0, 30), st.none()),
 )
 
 
@@ -38,6 +39,8 @@ class Said:
     at: datetime
     sender: int
     id: MessageId
+    edited_after: int = 0
+    """The thread's last sequence when it was edited."""
 
 
 @dataclass
@@ -56,7 +59,7 @@ class Model:
             return None
         since, until, _ = self.users[user]
         return [
-            (each.sequence, each.text)
+            (each.sequence, EDITED_LATER if until is not None and each.edited_after >= until else each.text)
             for each in self.said
             if each.at >= since and (until is None or each.sequence <= until)
         ]
@@ -156,13 +159,24 @@ async def erase(one: Process, model: Model, thread: ThreadId, users: list[RawId]
             await one.messages.delete(RESOURCE, users[said.sender], thread, said.id)
         return
     await one.messages.delete(RESOURCE, users[said.sender], thread, said.id)
-    said.text = None
-    edit = Edit("again")
+    said.text, said.edited_after = None, 0
+    again = Edit("again")
     with pytest.raises(NotFound):
-        await one.messages.edit(RESOURCE, users[said.sender], thread, said.id, edit)
+        await one.messages.edit(RESOURCE, users[said.sender], thread, said.id, again)
 
 
-STEPS = {"send": send, "remove": remove, "add": add, "erase": erase}
+async def edit(one: Process, model: Model, thread: ThreadId, users: list[RawId], number: int, *_: object) -> None:
+    own = [each for each in model.said if each.sender >= 0 and each.text and model.users[each.sender][2]]
+    if not own:
+        return
+    said = own[number % len(own)]
+    if (said.sequence, said.text) not in (model.sees(said.sender) or ()):
+        return  # from before what its sender, who came back, is shown
+    said.text, said.edited_after = f"{said.sender} again at {model.sequence}", model.sequence
+    await one.messages.edit(RESOURCE, users[said.sender], thread, said.id, Edit(said.text))
+
+
+STEPS = {"send": send, "remove": remove, "add": add, "erase": erase, "edit": edit}
 
 
 def whole_milliseconds(at: datetime) -> datetime:

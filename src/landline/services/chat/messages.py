@@ -19,7 +19,7 @@ from landline.services.chat.model.rates import Operation
 from landline.services.chat.model.values import WRITTEN, Attachment, Draft, Kind
 from landline.services.chat.news import News
 from landline.services.chat.receipts import Receipt, Receipts
-from landline.services.chat.records import Key
+from landline.services.chat.records import Key, Seat
 from landline.services.chat.rosters import Rosters
 from landline.services.chat.sends import Sends
 from landline.store.database import Connection, Database, Record
@@ -192,13 +192,13 @@ class Messages:
         await self._receipts.submit(Receipt(key, user, message, roster))
 
     async def receipts(
-        self, resource: ResourceId, user: RawId, thread: ThreadId, skip: int, limit: int
+        self, resource: ResourceId, user: RawId, thread: ThreadId, skip: int, limit: int, after: Seat | None
     ) -> Sequence[Record]:
-        """How far each participant has read, the latest first. Raises `NotFound`, `Forbidden`."""
+        """How far each participant has read, in the order they came, after a seat. Raises `NotFound`, `Forbidden`."""
         key = (resource, thread)
         async with self._database.connection() as connection:
             await access.entered(connection, key, user)
-            return await records.receipts(connection, key, skip, limit)
+            return await records.receipts(connection, key, skip, limit, after)
 
     async def _lively(self, connection: Connection, key: Key, user: RawId) -> tuple[RawId, ...]:
         row = await access.entered(connection, key, user)

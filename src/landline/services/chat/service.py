@@ -27,7 +27,7 @@ from landline.services.chat.model.order import Place, version
 from landline.services.chat.model.rates import Operation
 from landline.services.chat.model.values import Invalidated, Kind, Participant, Properties
 from landline.services.chat.news import News
-from landline.services.chat.records import Key
+from landline.services.chat.records import Key, Seat
 from landline.services.chat.records_messages import Row
 from landline.services.identity.service import Identity
 from landline.store.database import Connection, Database, Record
@@ -238,13 +238,13 @@ class Chat:
         self._wake()
 
     async def participants(
-        self, resource: ResourceId, user: RawId, thread: ThreadId, skip: int, limit: int
-    ) -> list[Participant]:
-        """Who is in a thread, in the order they came. Raises `NotFound`, `Forbidden`."""
+        self, resource: ResourceId, user: RawId, thread: ThreadId, skip: int, limit: int, after: Seat | None
+    ) -> list[Record]:
+        """Who is in a thread, in the order they came, after a seat. Raises `NotFound`, `Forbidden`."""
         key = (resource, thread)
         async with self._database.connection() as connection:
             await access.entered(connection, key, user)
-            return [records.participant(row) for row in await records.participants(connection, key, skip, limit)]
+            return await records.participants(connection, key, skip, limit, after)
 
     async def add(
         self, resource: ResourceId, user: RawId, thread: ThreadId, participants: Sequence[Participant]
@@ -328,7 +328,7 @@ class Chat:
 
     async def _members(self, connection: Connection, key: Key, user: RawId) -> tuple[tuple[RawId, ...], Participant]:
         """Who is in a locked thread, `user` among them. Raises `Forbidden`."""
-        rows = await records.participants(connection, key, 0, None)
+        rows = await records.participants(connection, key)
         found = {row["raw_id"]: row for row in rows}
         if user not in found:
             raise access.no_member()
