@@ -12,6 +12,7 @@ from landline.engines.callout import HttpCallout
 from landline.engines.clock import DrivenClock
 from landline.ports.bus import Bus
 from landline.ports.clock import Clock
+from landline.services.chat.departures import Departures
 from landline.services.chat.feed import Feed
 from landline.services.chat.limits import Rates
 from landline.services.chat.messages import Messages
@@ -109,7 +110,10 @@ def process(
     bus = bus or MemoryBus()
     feed = Feed(bus)
     news = News(events, feed, clock)
-    worker, rates, rosters = Worker(database, clock, news), Rates(acs_limits, clock, lambda: 1, bus), Rosters()
+    departures = Departures(database, clock, news)
+    identity.when_deleted(departures.note)
+    worker = Worker(database, clock, news, departures)
+    rates, rosters = Rates(acs_limits, clock, lambda: 1, bus), Rosters()
     chat = Chat(database, clock, identity, news, rates, wake=worker.wake)
     messages = Messages(
         database,

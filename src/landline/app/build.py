@@ -44,6 +44,7 @@ from landline.ports.clock import Clock
 from landline.ports.relay import Relay
 from landline.services.chat import api as chat_api
 from landline.services.chat import notices as chat_notices
+from landline.services.chat.departures import Departures
 from landline.services.chat.feed import Feed
 from landline.services.chat.limits import Rates as ChatRates
 from landline.services.chat.messages import Messages
@@ -217,6 +218,7 @@ class Product:
         self._numbers_worker = NumbersWorker(database, clock)
         self._sip_routing = SipRouting(self._database, self._clock, self._numbers)
         self._rooms = Rooms(self._database, self._clock)
+        self._identity.when_deleted(self._rooms.uninvite)
         self._relays = Relays(
             self._relay, wall=lambda: datetime.now(UTC), longest_ttl_s=self._config.relay_longest_ttl_s
         )
@@ -225,7 +227,10 @@ class Product:
         database, clock = self._database, self._clock
         self._chat_feed = Feed(self._bus)
         news = ChatNews(self._events, self._chat_feed, clock)
-        self._chat_worker = ChatWorker(database, clock, news)
+        departures = Departures(database, clock, news)
+        self._chat_worker = ChatWorker(database, clock, news, departures)
+        self._identity.when_deleted(departures.note)
+        self._changes.watch(identity_service.DELETED, lambda _: self._chat_worker.wake())
         self._chat_rates = rates = ChatRates(self._config.acs_limits, clock, self._chat_share, self._bus)
         rosters = Rosters()
         self._chat = Chat(database, clock, self._identity, news, rates, wake=self._chat_worker.wake)

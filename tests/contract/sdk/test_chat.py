@@ -1,5 +1,6 @@
 """The official Python chat clients, sync and async, unmodified, over TLS, on a running server (acs-wire.md 7)."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -15,8 +16,10 @@ from azure.communication.chat import (
     CommunicationUserIdentifier,
 )
 from azure.communication.identity import CommunicationIdentityClient
+from azure.communication.rooms import RoomParticipant, RoomsClient
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from tests.contract.sdk.conftest import Style, closed, result
+from tests.support.patience import PATIENCE_S
 
 from landline.testing import Server
 
@@ -277,6 +280,29 @@ async def test_nobody_is_lost_or_listed_twice_while_others_go_or_read_on(new_use
         if len(there) == 2:
             await result(ann.thread(thread).remove_participant(bob.identifier))
     assert there == [user.raw_id for user in (ann, bob, cem, dan)]
+
+
+async def test_a_deleted_user_is_in_no_thread_and_room_and_what_it_said_is_gone(
+    new_user: NewUser, landline: Server
+) -> None:
+    ann, bob = await new_user(), await new_user()
+    thread = await thread_of(ann, bob)
+    said = (await result(bob.thread(thread).send_message("mine", sender_display_name="Bob"))).id
+    rooms = RoomsClient.from_connection_string(landline.connection_string)
+    room = rooms.create_room(participants=[RoomParticipant(communication_identifier=bob.identifier)])
+    CommunicationIdentityClient.from_connection_string(landline.connection_string).delete_user(bob.identifier)
+    assert room.id is not None
+    assert list(rooms.list_participants(room.id)) == []
+
+    async def left() -> list[str]:
+        return [each.identifier.raw_id for each in await every(ann.thread(thread).list_participants())]
+
+    async with asyncio.timeout(PATIENCE_S):
+        while await left() != [ann.raw_id]:
+            await asyncio.sleep(0.02)
+        while (message := await result(ann.thread(thread).get_message(said))).deleted_on is None:
+            await asyncio.sleep(0.02)
+    assert (message.content.message, message.sender_display_name) == ("", None)
 
 
 async def test_typing_can_be_told(new_user: NewUser) -> None:
