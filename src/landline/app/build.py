@@ -248,7 +248,7 @@ class Product:
         self._tickets = tickets = Tickets(self._sealer, self._identity)
         self._chat_watch = Watch(self._chat_hub, tickets, clock)
         self._changes.watch(identity_service.TOKENS, self._chat_watch.suspect)
-        self._real_time = RealTime(self._chat_hub, tickets, self._chat_watch, clock)
+        self._real_time = RealTime(self._chat_hub, tickets, self._chat_watch, clock, self._bus)
 
     def _build_edge(self) -> None:
         config = self._config
@@ -353,6 +353,7 @@ class Product:
         self._wakeups.start()
         await self._bus.start()
         await self._chat_rates.start()
+        await self._real_time.start()
         await self._identity.start()
         resource = await self._resources.ensure(DEFAULT_RESOURCE)
         if self._config.mode == "dev":
@@ -412,6 +413,7 @@ class Product:
         except Unavailable as error:
             log.warning("blocks.not_given_back", reason=error.message)  # their leases end by themselves
         await self._messaging.guard.close()
+        await self._real_time.close()
         self._chat_hub.close()
         self._chat_tail.close()
         await self._bus.close()
