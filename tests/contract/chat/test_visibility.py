@@ -18,7 +18,8 @@ from landline.services.chat.model.values import EPOCH
 from landline.store.database import Database
 
 USERS = 4
-SHARE = st.sampled_from(["all", "now", "middle"])
+HOUR = timedelta(hours=1)
+SHARE = st.sampled_from(["all", "now", "middle", "ahead"])
 STEP = st.one_of(
     st.tuples(st.just("send"), st.integers(0, USERS - 1), st.none()),
     st.tuples(st.just("send"), st.integers(0, USERS - 1), st.none()),
@@ -136,9 +137,11 @@ async def remove(one: Process, model: Model, thread: ThreadId, users: list[RawId
 async def add(
     one: Process, model: Model, thread: ThreadId, users: list[RawId], who: int, how: str | None, clock: DrivenClock
 ) -> None:
-    instants = {"all": EPOCH, "now": clock.now(), "middle": model.said[len(model.said) // 2].at}
-    since = whole_milliseconds(instants[how or "all"])
-    await one.add(thread, users[0], users[who], since)
+    now = clock.now()
+    instants = {"all": EPOCH, "now": now, "middle": model.said[len(model.said) // 2].at, "ahead": now + HOUR}
+    given = whole_milliseconds(instants[how or "all"])
+    await one.add(thread, users[0], users[who], given)
+    since = min(given, whole_milliseconds(now))
     if who in model.users and model.users[who][2]:
         return
     await said_last(one, model, thread, users, "participantAdded", -1)
@@ -181,3 +184,19 @@ STEPS = {"send": send, "remove": remove, "add": add, "erase": erase, "edit": edi
 
 def whole_milliseconds(at: datetime) -> datetime:
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+async def test_nobody_is_told_of_changes_to_what_they_may_not_see(one: Process, clock: DrivenClock) -> None:
+    ann, bob, cem = [await one.user() for _ in range(3)]
+    thread = await one.thread(ann, bob)
+    old = await one.send(thread, ann, "old")
+    await clock.advance(timedelta(seconds=1))
+    await one.add(thread, ann, cem, clock.now())
+    new = await one.send(thread, ann, "new")
+    heard = await one.hears()
+    for message in (old, new):
+        await one.messages.edit(RESOURCE, ann, thread, message, Edit("edited"))
+        await one.messages.delete(RESOURCE, ann, thread, message)
+    await clock.advance(timedelta(seconds=1))
+    told = [set(each.recipients) for each in heard]
+    assert told == [{ann, bob}, {ann, bob}, {ann, bob, cem}, {ann, bob, cem}]

@@ -252,6 +252,17 @@ async def participants(
     )
 
 
+async def shown_since(connection: Connection, key: Key, written_at: datetime) -> tuple[RawId, ...]:
+    """Who is in the thread and is shown what was written at that instant, in the order they came."""
+    rows = await connection.fetch(
+        "SELECT raw_id FROM chat_participants WHERE resource_id = $1 AND thread_id = $2 AND removed_at IS NULL"
+        " AND share_history_from <= $3 ORDER BY added_at, raw_id",
+        *key,
+        written_at,
+    )
+    return tuple(row["raw_id"] for row in rows)
+
+
 async def participants_named(connection: Connection, key: Key, users: Sequence[RawId]) -> dict[RawId, Participant]:
     """Those of `users` who are in the thread."""
     rows = await connection.fetch(

@@ -95,11 +95,11 @@ class Chat:
         Raises `Invalid`, `TooMany`, `Conflict` when the repeatability id stands for another creation."""
         self._rates.take(Operation.CREATE_OR_DELETE_THREAD, resource, user)
         values.check_batch(len(participants))
-        good, invalid = await self._known(resource, participants)
+        now = to_milliseconds(self._clock.now())
+        good, invalid = await self._known(resource, participants, now)
         creator = good.pop(user, Participant(user))
         members = [creator, *good.values()]
         values.check_size(len(members))
-        now = to_milliseconds(self._clock.now())
         thread = ThreadId(time_ordered(now, os.urandom(10)))
         created = Created(thread, now, user, properties, tuple(invalid))
         async with self._database.transaction() as connection:
@@ -251,8 +251,8 @@ class Chat:
         Raises `NotFound`, `Forbidden`, `Invalid`, `TooMany`."""
         self._rates.check(Operation.CHANGE_PARTICIPANTS, resource, user, thread)
         values.check_batch(len(participants))
-        good, invalid = await self._known(resource, participants)
         key, now = (resource, thread), to_milliseconds(self._clock.now())
+        good, invalid = await self._known(resource, participants, now)
         async with self._database.transaction() as connection:
             row = await access.locked(connection, key)
             members, initiator = await self._members(connection, key, user)
@@ -303,9 +303,10 @@ class Chat:
         return tuple(found), records.participant(found[user])
 
     async def _known(
-        self, resource: ResourceId, participants: Sequence[Participant]
+        self, resource: ResourceId, participants: Sequence[Participant], now: datetime
     ) -> tuple[dict[RawId, Participant], list[Invalidated]]:
-        """Participants that are users of the resource, each once, by raw id; and the others."""
+        """Participants that are users of the resource, each once, by raw id; and the others. What is written from `now`
+        on all of them are shown: a client whose clock is ahead means now."""
         own = {each.raw_id: own_user(each.raw_id, resource) for each in participants}
         existing = await self._identity.existing(resource, [raw_id for raw_id in own.values() if raw_id])
         good: dict[RawId, Participant] = {}
@@ -318,7 +319,8 @@ class Chat:
             elif raw_id not in existing:
                 invalid[each.raw_id] = Invalidated(each.raw_id, "404", "There is no such communication user.")
             else:
-                good.setdefault(raw_id, msgspec.structs.replace(each, raw_id=raw_id))
+                since = min(each.share_history_from, now)
+                good.setdefault(raw_id, msgspec.structs.replace(each, raw_id=raw_id, share_history_from=since))
         return good, list(invalid.values())
 
 
