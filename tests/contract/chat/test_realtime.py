@@ -262,6 +262,23 @@ async def test_polls_may_reach_any_process(one: Node, database: Database, dsn: s
         assert first.hub.size == 0
 
 
+async def test_a_poll_ends_with_the_process_that_has_its_session(
+    one: Node, database: Database, dsn: str, browser: Browser
+) -> None:
+    async with (
+        nats_server() as server,
+        processes(server.url) as (here, there),
+        node(database, dsn, one.clock, bus=there) as second,
+    ):
+        async with node(database, dsn, one.clock, bus=here) as first:
+            params = await browser.allocate(first, (await first.user())[1])
+            path = await begun(browser, first, params)
+            await browser.request(second, "GET", path, params=params)
+            poll = asyncio.create_task(browser.request(second, "GET", path, params=params))
+            assert (await browser.request(second, "POST", path, params=params, data="8::"))[0] == 200
+        assert (await poll)[0] == 404
+
+
 async def test_a_session_whose_process_is_gone_is_none(
     one: Node, database: Database, dsn: str, browser: Browser
 ) -> None:

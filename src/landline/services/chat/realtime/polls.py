@@ -87,7 +87,7 @@ class Polls:
         self._ear = await self._bus.subscribe(_subject(self._name), self._hears)
 
     async def close(self) -> None:
-        """Answer nobody any more."""
+        """Answer nobody any more; who waits is told that its session has ended."""
         if self._ear is not None:
             self._ear.close()
         for task in self._answering:
@@ -206,6 +206,10 @@ class Polls:
             else:
                 self._say(holder, asked.sid, asked.said)
                 told = _Told(asked.number, "")
+        except asyncio.CancelledError:
+            told = _Told(asked.number, "The session has ended.", NotFound.__name__)
+            self._bus.publish(_subject(asked.asker), _encode(told))
+            raise
         except (Refusal, Unavailable) as error:
             told = _Told(asked.number, error.message, type(error).__name__)
         except Exception:
