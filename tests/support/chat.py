@@ -12,6 +12,7 @@ from landline.engines.callout import HttpCallout
 from landline.engines.clock import DrivenClock
 from landline.ports.bus import Bus
 from landline.ports.clock import Clock
+from landline.services.chat.departures import Departures
 from landline.services.chat.feed import Feed
 from landline.services.chat.limits import Rates
 from landline.services.chat.messages import Messages
@@ -28,9 +29,11 @@ from landline.services.events.service import Events
 from landline.services.identity.service import Identity
 from landline.services.resources.service import Resources
 from landline.store.changes import Changes
-from landline.store.database import Database
+from landline.store.database import Database, Record
 from landline.store.sealing import Sealer
 
+EDITED_LATER = "(edited later)"
+"""What `Process.listed` has of a message that was edited after its reader was removed."""
 RESOURCE = ResourceId(UUID("0a5b0bd0-7d0d-4e6a-9bd9-0c1de3a3f001"))
 
 
@@ -73,7 +76,7 @@ class Process:
         before: MessageId | None = None
         while True:
             rows = await self.messages.listed(RESOURCE, user, thread, None, before, page)
-            found += [(row["sequence"], row["content"] if row["kind"] == Kind.TEXT else row["kind"]) for row in rows]
+            found += [(row["sequence"], _said(row)) for row in rows]
             if len(rows) < page:
                 return found[::-1]
             before = rows[-1]["message_id"]
@@ -107,7 +110,10 @@ def process(
     bus = bus or MemoryBus()
     feed = Feed(bus)
     news = News(events, feed, clock)
-    worker, rates, rosters = Worker(database, clock, news), Rates(acs_limits, clock, lambda: 1, bus), Rosters()
+    departures = Departures(database, clock, news)
+    identity.when_deleted(departures.note)
+    worker = Worker(database, clock, news, departures)
+    rates, rosters = Rates(acs_limits, clock, lambda: 1, bus), Rosters()
     chat = Chat(database, clock, identity, news, rates, wake=worker.wake)
     messages = Messages(
         database,
@@ -124,6 +130,11 @@ def process(
 def texts(listed: Sequence[tuple[int, str]]) -> list[str]:
     """The texts of a list without the system's messages."""
     return [text for _, text in listed if text not in set(Kind)]
+
+
+def _said(row: Record) -> str:
+    said = row["content"] if row["kind"] == Kind.TEXT else row["kind"]
+    return EDITED_LATER if row["edited_later"] else said
 
 
 async def _no_name(_resource: ResourceId) -> str:

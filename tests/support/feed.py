@@ -26,6 +26,7 @@ from landline.engines.callout import HttpCallout
 from landline.engines.clock import DrivenClock
 from landline.ports.bus import Bus
 from landline.services.chat import api as chat_api
+from landline.services.chat.departures import Departures
 from landline.services.chat.feed import Feed
 from landline.services.chat.limits import Rates
 from landline.services.chat.messages import Messages
@@ -213,7 +214,8 @@ async def node(
     bus = bus or MemoryBus()
     feed = Feed(bus)
     news = News(_events(database, clock, changes, sealer), feed, clock)
-    worker, rates, rosters = Worker(database, clock, news), Rates(False, clock, lambda: 1, bus), Rosters()
+    worker = Worker(database, clock, news, Departures(database, clock, news))
+    rates, rosters = Rates(False, clock, lambda: 1, bus), Rosters()
     chat = Chat(database, clock, identity, news, rates, wake=worker.wake)
     sends, receipts = Sends(database, clock, news, rates, rosters), Receipts(database, clock, news)
     messages = Messages(database, clock, news, rates, sends, receipts, rosters)

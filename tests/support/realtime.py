@@ -24,6 +24,7 @@ from landline.edge.metrics import RequestMetrics
 from landline.edge.server import Listener, bind, listen
 from landline.engines.bus import MemoryBus
 from landline.engines.clock import DrivenClock
+from landline.ports.bus import Bus
 from landline.protocols.trouter.client import Client, Connected, Draining, Ended, Pushed
 from landline.services.chat.feed import Feed
 from landline.services.chat.model.changes import MessageReceived, TypingIndicatorReceived
@@ -80,28 +81,32 @@ async def node(
     secret: bytes = SECRET,
     most_of_a_user: int = 32,
     tls: bool = False,
+    bus: Bus | None = None,
 ) -> AsyncGenerator[Node]:
-    """A process on `database`, with a bus of its own."""
+    """A process on `database`; `bus` None is a bus of its own."""
     changes, sealer = Changes(dsn), Sealer(SECRET)
     resources = Resources(database, sealer, clock, changes, lambda name: f"https://{name}/")
     identity = Identity(database, sealer, clock, changes, resources)
-    feed = Feed(MemoryBus())
+    bus = bus or MemoryBus()
+    feed = Feed(bus)
     hub, tickets = Hub(feed, most_of_a_user=most_of_a_user), Tickets(Sealer(secret), identity)
     watch = Watch(hub, tickets, clock)
     changes.watch(TOKENS, watch.suspect)
-    real_time, registry = RealTime(hub, tickets, watch, clock), CollectorRegistry()
+    real_time, registry = RealTime(hub, tickets, watch, clock, bus), CollectorRegistry()
     ConnectionMetrics(registry, hub.figures, real_time.connections)
     gate, metrics = Gate(tenants=resources, user_tokens=identity), RequestMetrics(registry)
     app = Edge(real_time.routes(), gate, metrics=metrics, sockets=real_time.sockets())
     await changes.start()
     resource = await resources.ensure("local")
     await identity.start()
+    await real_time.start()
     task = asyncio.create_task(watch.run())
     listener = await listen(app, bind("127.0.0.1", 0), _tls() if tls else None)
     try:
         yield Node(resource.resource_id, identity, feed, hub, listener, clock, tls, registry)
     finally:
         await listener.close()
+        await real_time.close()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await changes.close()

@@ -45,6 +45,7 @@ from landline.ports.clock import Clock
 from landline.ports.relay import Relay
 from landline.services.chat import api as chat_api
 from landline.services.chat import notices as chat_notices
+from landline.services.chat.departures import Departures
 from landline.services.chat.feed import Feed
 from landline.services.chat.limits import Rates as ChatRates
 from landline.services.chat.messages import Messages
@@ -218,6 +219,7 @@ class Product:
         self._numbers_worker = NumbersWorker(database, clock)
         self._sip_routing = SipRouting(self._database, self._clock, self._numbers)
         self._rooms = Rooms(self._database, self._clock)
+        self._identity.when_deleted(self._rooms.uninvite)
         self._relays = Relays(
             self._relay, wall=lambda: datetime.now(UTC), longest_ttl_s=self._config.relay_longest_ttl_s
         )
@@ -226,7 +228,10 @@ class Product:
         database, clock = self._database, self._clock
         self._chat_feed = Feed(self._bus)
         news = ChatNews(self._events, self._chat_feed, clock)
-        self._chat_worker = ChatWorker(database, clock, news)
+        departures = Departures(database, clock, news)
+        self._chat_worker = ChatWorker(database, clock, news, departures)
+        self._identity.when_deleted(departures.note)
+        self._changes.watch(identity_service.DELETED, lambda _: self._chat_worker.wake())
         self._chat_rates = rates = ChatRates(self._config.acs_limits, clock, self._chat_share, self._bus)
         rosters = Rosters()
         self._chat = Chat(database, clock, self._identity, news, rates, wake=self._chat_worker.wake)
@@ -244,7 +249,7 @@ class Product:
         self._tickets = tickets = Tickets(self._sealer, self._identity)
         self._chat_watch = Watch(self._chat_hub, tickets, clock)
         self._changes.watch(identity_service.TOKENS, self._chat_watch.suspect)
-        self._real_time = RealTime(self._chat_hub, tickets, self._chat_watch, clock)
+        self._real_time = RealTime(self._chat_hub, tickets, self._chat_watch, clock, self._bus)
 
     def _build_edge(self) -> None:
         config = self._config
@@ -349,6 +354,7 @@ class Product:
         self._wakeups.start()
         await self._bus.start()
         await self._chat_rates.start()
+        await self._real_time.start()
         await self._identity.start()
         resource = await self._resources.ensure(DEFAULT_RESOURCE)
         if self._config.mode == "dev":
@@ -408,6 +414,7 @@ class Product:
         except Unavailable as error:
             log.warning("blocks.not_given_back", reason=error.message)  # their leases end by themselves
         await self._messaging.guard.close()
+        await self._real_time.close()
         self._chat_hub.close()
         self._chat_tail.close()
         await self._bus.close()

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import aiohttp
 import pytest
+from tests.support.bus import nats_server, processes
 from tests.support.realtime import SECRET, Browser, Node, Page, message, node, typing
 
 from landline.core.errors import Refusal, TooMany, Unauthorized
@@ -215,6 +216,78 @@ async def test_polls_bring_what_sockets_would(one: Node, browser: Browser) -> No
     assert (await browser.request(one, "GET", path, params=params))[1] == '6:::1+["pong"]'
 
 
+@asynccontextmanager
+async def two_processes(one: Node, database: Database, dsn: str) -> AsyncGenerator[tuple[Node, Node]]:
+    """Two that hear one another."""
+    async with (
+        nats_server() as server,
+        processes(server.url) as (here, there),
+        node(database, dsn, one.clock, bus=here) as first,
+        node(database, dsn, one.clock, bus=there) as second,
+    ):
+        yield first, second
+
+
+async def begun(browser: Browser, where: Node, params: dict[str, str]) -> str:
+    """The path of a session that begins, where `where` answers."""
+    sid = (await browser.request(where, "GET", "/socket.io/1/", params=params))[1].partition(":")[0]
+    return f"/socket.io/1/xhr-polling/{sid}"
+
+
+async def test_polls_may_reach_any_process(one: Node, database: Database, dsn: str, browser: Browser) -> None:
+    async with two_processes(one, database, dsn) as (first, second):
+        user, token = await first.user()
+        params = await browser.allocate(first, token)
+        path = await begun(browser, first, params)
+        greeting = (await browser.request(second, "GET", path, params=params))[1]
+        assert [packets.read(each).kind for each in packets.split(greeting)] == [
+            packets.Kind.CONNECT,
+            packets.Kind.EVENT,
+        ]
+        assert (first.hub.size, second.hub.size) == (1, 0)
+        for where in (first, second, first, second):
+            poll = asyncio.create_task(browser.request(where, "GET", path, params=params))
+            said = await browser.request(second, "POST", path, params=params, data='5:1+::{"name":"ping"}')
+            assert said == (200, "1")
+            assert await poll == (200, '6:::1+["pong"]')
+            first.feed.tell(first.resource, message(user, text="hi"))
+            body = (await browser.request(where, "GET", path, params=params))[1]
+            assert json.loads(json.loads(packets.read(body).data)["body"])["messageBody"] == "hi"
+        theirs = await browser.allocate(first, (await first.user())[1])
+        assert (await browser.request(second, "GET", path, params=theirs))[0] == 404
+        assert (await browser.request(second, "POST", path, params=params, data="?"))[0] == 409
+        large = "3:::" + "x" * (1 << 18)
+        assert (await browser.request(second, "POST", path, params=params, data=large))[0] == 413
+        assert (await browser.request(second, "POST", path, params=params, data="0::"))[0] == 200
+        assert first.hub.size == 0
+
+
+async def test_a_poll_ends_with_the_process_that_has_its_session(
+    one: Node, database: Database, dsn: str, browser: Browser
+) -> None:
+    async with (
+        nats_server() as server,
+        processes(server.url) as (here, there),
+        node(database, dsn, one.clock, bus=there) as second,
+    ):
+        async with node(database, dsn, one.clock, bus=here) as first:
+            params = await browser.allocate(first, (await first.user())[1])
+            path = await begun(browser, first, params)
+            await browser.request(second, "GET", path, params=params)
+            poll = asyncio.create_task(browser.request(second, "GET", path, params=params))
+            assert (await browser.request(second, "POST", path, params=params, data="8::"))[0] == 200
+        assert (await poll)[0] == 404
+
+
+async def test_a_session_whose_process_is_gone_is_none(
+    one: Node, database: Database, dsn: str, browser: Browser
+) -> None:
+    async with two_processes(one, database, dsn) as (first, second):
+        params = await browser.allocate(first, (await first.user())[1])
+        gone = "/socket.io/1/xhr-polling/" + "0" * 16 + "-" + "0" * 32
+        assert (await browser.request(second, "GET", gone, params=params))[0] == 404
+
+
 async def test_who_says_much_and_never_asks_what_there_is_is_gone(one: Node, browser: Browser) -> None:
     params = await browser.allocate(one, (await one.user())[1])
     path = "/socket.io/1/xhr-polling/abc"
@@ -319,7 +392,7 @@ async def test_who_leaves_while_the_process_begins_to_listen_leaves_nothing(one:
     user, token = await one.user()
     tickets = Tickets(Sealer(SECRET), one.identity)
     watch = Watch(hub, tickets, one.clock)
-    real_time = RealTime(hub, tickets, watch, one.clock)
+    real_time = RealTime(hub, tickets, watch, one.clock, bus)
     sig = tickets.issue(Holder(one.resource, user, token, one.clock.now()))
 
     async def ask(method: str, body: bytes = b"") -> int:

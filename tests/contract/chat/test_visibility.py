@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.chat import RESOURCE, Process, process
+from tests.support.chat import EDITED_LATER, RESOURCE, Process, process
 
 from landline.core.errors import Forbidden, NotFound
 from landline.core.ids import RawId
@@ -18,7 +18,8 @@ from landline.services.chat.model.values import EPOCH
 from landline.store.database import Database
 
 USERS = 4
-SHARE = st.sampled_from(["all", "now", "middle"])
+HOUR = timedelta(hours=1)
+SHARE = st.sampled_from(["all", "now", "middle", "ahead"])
 STEP = st.one_of(
     st.tuples(st.just("send"), st.integers(0, USERS - 1), st.none()),
     st.tuples(st.just("send"), st.integers(0, USERS - 1), st.none()),
@@ -26,6 +27,7 @@ STEP = st.one_of(
     st.tuples(st.just("add"), st.integers(0, USERS - 1), SHARE),
     st.tuples(st.just("wait"), st.integers(1, 5), st.none()),
     st.tuples(st.just("erase"), st.integers(0, 30), st.none()),
+    st.tuples(st.just("edit"), st.integers(0, 30), st.none()),
 )
 
 
@@ -38,6 +40,8 @@ class Said:
     at: datetime
     sender: int
     id: MessageId
+    edited_after: int = 0
+    """The thread's last sequence when it was edited."""
 
 
 @dataclass
@@ -56,7 +60,7 @@ class Model:
             return None
         since, until, _ = self.users[user]
         return [
-            (each.sequence, each.text)
+            (each.sequence, EDITED_LATER if until is not None and each.edited_after >= until else each.text)
             for each in self.said
             if each.at >= since and (until is None or each.sequence <= until)
         ]
@@ -133,9 +137,11 @@ async def remove(one: Process, model: Model, thread: ThreadId, users: list[RawId
 async def add(
     one: Process, model: Model, thread: ThreadId, users: list[RawId], who: int, how: str | None, clock: DrivenClock
 ) -> None:
-    instants = {"all": EPOCH, "now": clock.now(), "middle": model.said[len(model.said) // 2].at}
-    since = whole_milliseconds(instants[how or "all"])
-    await one.add(thread, users[0], users[who], since)
+    now = clock.now()
+    instants = {"all": EPOCH, "now": now, "middle": model.said[len(model.said) // 2].at, "ahead": now + HOUR}
+    given = whole_milliseconds(instants[how or "all"])
+    await one.add(thread, users[0], users[who], given)
+    since = min(given, whole_milliseconds(now))
     if who in model.users and model.users[who][2]:
         return
     await said_last(one, model, thread, users, "participantAdded", -1)
@@ -156,14 +162,41 @@ async def erase(one: Process, model: Model, thread: ThreadId, users: list[RawId]
             await one.messages.delete(RESOURCE, users[said.sender], thread, said.id)
         return
     await one.messages.delete(RESOURCE, users[said.sender], thread, said.id)
-    said.text = None
-    edit = Edit("again")
+    said.text, said.edited_after = None, 0
+    again = Edit("again")
     with pytest.raises(NotFound):
-        await one.messages.edit(RESOURCE, users[said.sender], thread, said.id, edit)
+        await one.messages.edit(RESOURCE, users[said.sender], thread, said.id, again)
 
 
-STEPS = {"send": send, "remove": remove, "add": add, "erase": erase}
+async def edit(one: Process, model: Model, thread: ThreadId, users: list[RawId], number: int, *_: object) -> None:
+    own = [each for each in model.said if each.sender >= 0 and each.text and model.users[each.sender][2]]
+    if not own:
+        return
+    said = own[number % len(own)]
+    if (said.sequence, said.text) not in (model.sees(said.sender) or ()):
+        return  # from before what its sender, who came back, is shown
+    said.text, said.edited_after = f"{said.sender} again at {model.sequence}", model.sequence
+    await one.messages.edit(RESOURCE, users[said.sender], thread, said.id, Edit(said.text))
+
+
+STEPS = {"send": send, "remove": remove, "add": add, "erase": erase, "edit": edit}
 
 
 def whole_milliseconds(at: datetime) -> datetime:
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+async def test_nobody_is_told_of_changes_to_what_they_may_not_see(one: Process, clock: DrivenClock) -> None:
+    ann, bob, cem = [await one.user() for _ in range(3)]
+    thread = await one.thread(ann, bob)
+    old = await one.send(thread, ann, "old")
+    await clock.advance(timedelta(seconds=1))
+    await one.add(thread, ann, cem, clock.now())
+    new = await one.send(thread, ann, "new")
+    heard = await one.hears()
+    for message in (old, new):
+        await one.messages.edit(RESOURCE, ann, thread, message, Edit("edited"))
+        await one.messages.delete(RESOURCE, ann, thread, message)
+    await clock.advance(timedelta(seconds=1))
+    told = [set(each.recipients) for each in heard]
+    assert told == [{ann, bob}, {ann, bob}, {ann, bob, cem}, {ann, bob, cem}]

@@ -6,16 +6,18 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from uuid import uuid4
 
+import msgspec
 import pytest
 from aiohttp import web
 from azure.core.messaging import CloudEvent
 from azure.eventgrid import EventGridEvent, SystemEventNames
-from tests.contract.events.webhooks import REPORT, RESOURCE, Slice, process, webhook, working
+from tests.contract.events.webhooks import REPORT, RESOURCE, Call, Slice, process, webhook, working
 from tests.support.patience import PATIENCE_S
 
 from landline.core.errors import Unavailable
 from landline.services.events import lanes, records, results
 from landline.services.events.model import Delivery, Schema, Secrets, State, verify_signature
+from landline.services.events.subscriptions import Edit
 from landline.services.events.worker import EventsWorker
 from landline.store import parts as parts_of_statements
 from landline.store.blocks import LEASE
@@ -439,6 +441,39 @@ async def test_a_disabled_subscription_keeps_what_waits_until_it_is_enabled(here
         await here.settle()
         assert len(hook.calls) == 2
         assert len(await here.rows()) == 1
+
+
+async def test_events_go_where_they_went_while_another_endpoint_is_asked(here: Slice) -> None:
+    def to(url: str) -> Edit:
+        return lambda settings, secrets: (msgspec.structs.replace(settings, endpoint=url), secrets)
+
+    def consents(call: Call) -> web.StreamResponse:
+        if call.headers["aeg-event-type"] == "Notification":
+            return web.Response(status=200)
+        return web.json_response({"validationResponse": call.json[0]["data"]["validationCode"]})
+
+    async with webhook(consents) as old, webhook(consents) as new, working(here.events):
+        await here.subscriptions.add("local", "moved", to(old.url), validation=True)
+        new.gate.clear()
+        moving = asyncio.create_task(
+            here.subscriptions.change("local", "moved", to(new.url), enabled=None, validation=True)
+        )
+        await new.wait_for(1)
+        await here.emit(here.event())
+        await old.wait_for(2)
+        new.gate.set()
+        assert (await moving).state is State.ENABLED
+        assert len(new.calls) == 1
+        await here.emit(here.event())
+        await new.wait_for(2)
+        new.gate.clear()
+        asking = asyncio.create_task(here.subscriptions.validate("local", "moved"))
+        await new.wait_for(3)
+        await here.emit(here.event())
+        await new.wait_for(4)
+        new.gate.set()
+        assert (await asking).state is State.ENABLED
+        assert len(old.calls) == 2
 
 
 async def test_a_removed_subscription_takes_its_deliveries_with_it(here: Slice) -> None:

@@ -1,5 +1,6 @@
 """The official Python chat clients, sync and async, unmodified, over TLS, on a running server (acs-wire.md 7)."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -15,8 +16,10 @@ from azure.communication.chat import (
     CommunicationUserIdentifier,
 )
 from azure.communication.identity import CommunicationIdentityClient
+from azure.communication.rooms import RoomParticipant, RoomsClient
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from tests.contract.sdk.conftest import Style, closed, result
+from tests.support.patience import PATIENCE_S
 
 from landline.testing import Server
 
@@ -68,9 +71,19 @@ async def new_user(style: Style, landline: Server) -> AsyncGenerator[NewUser]:
         yield make
 
 
+async def one_by_one(pages: Any) -> AsyncGenerator[Any]:
+    """The items of a paged result of either style; each page is asked for when its first item is."""
+    if hasattr(pages, "__aiter__"):
+        async for item in pages:
+            yield item
+    else:
+        for item in pages:
+            yield item
+
+
 async def every(pages: Any) -> list[Any]:
     """All items of a paged result of either style."""
-    return [item async for item in pages] if hasattr(pages, "__aiter__") else list(pages)
+    return [item async for item in one_by_one(pages)]
 
 
 async def thread_of(owner: User, *others: User, topic: str = "Lunch") -> str:
@@ -197,6 +210,22 @@ async def test_who_is_removed_keeps_the_old_and_sees_nothing_new(new_user: NewUs
     assert await texts(bob, thread) == ["after", "before"]
 
 
+async def test_what_was_edited_since_is_not_shown_to_who_was_removed(new_user: NewUser) -> None:
+    ann, bob = await new_user(), await new_user()
+    thread = await thread_of(ann, bob)
+    early = (await result(ann.thread(thread).send_message("one"))).id
+    late = (await result(ann.thread(thread).send_message("two"))).id
+    await result(ann.thread(thread).update_message(early, "one, edited"))
+    await result(ann.thread(thread).remove_participant(bob.identifier))
+    await result(ann.thread(thread).update_message(late, "two, for Ann alone", metadata={"for": "Ann"}))
+    assert await texts(bob, thread) == ["one, edited"]
+    seen = await result(bob.thread(thread).get_message(late))
+    assert (seen.content, seen.metadata, seen.edited_on) == (None, None, None)
+    assert (seen.id, seen.sender.raw_id) == (late, ann.raw_id)
+    await result(ann.thread(thread).add_participants([bob.participant()]))
+    assert await texts(bob, thread) == ["two, for Ann alone", "one, edited"]
+
+
 async def test_history_is_shared_from_the_time_that_was_given(new_user: NewUser) -> None:
     ann, bob, cem = await new_user(), await new_user(), await new_user()
     thread = await thread_of(ann)
@@ -228,6 +257,52 @@ async def test_receipts_tell_how_far_each_has_read(new_user: NewUser) -> None:
     assert len(await every(ann.thread(thread).list_read_receipts(skip=1))) == 1
     with pytest.raises(ResourceNotFoundError):
         await result(bob.thread(thread).send_read_receipt("1"))
+
+
+async def test_nobody_is_lost_or_listed_twice_while_others_go_or_read_on(new_user: NewUser) -> None:
+    ann, bob, cem, dan = [await new_user() for _ in range(4)]
+    thread = await thread_of(ann)
+    told = [(await result(ann.thread(thread).send_message(text))).id for text in ("1", "2")]
+    for user in (bob, cem, dan):
+        await result(ann.thread(thread).add_participants([user.participant()]))
+        await result(user.thread(thread).send_read_receipt(told[0]))
+
+    readers: list[str] = []
+    async for receipt in one_by_one(ann.thread(thread).list_read_receipts(results_per_page=2)):
+        readers.append(receipt.sender.raw_id)
+        if len(readers) == 2:
+            await result(dan.thread(thread).send_read_receipt(told[1]))
+    assert sorted(readers) == sorted(user.raw_id for user in (bob, cem, dan))
+
+    there: list[str] = []
+    async for participant in one_by_one(ann.thread(thread).list_participants(results_per_page=2)):
+        there.append(participant.identifier.raw_id)
+        if len(there) == 2:
+            await result(ann.thread(thread).remove_participant(bob.identifier))
+    assert there == [user.raw_id for user in (ann, bob, cem, dan)]
+
+
+async def test_a_deleted_user_is_in_no_thread_and_room_and_what_it_said_is_gone(
+    new_user: NewUser, landline: Server
+) -> None:
+    ann, bob = await new_user(), await new_user()
+    thread = await thread_of(ann, bob)
+    said = (await result(bob.thread(thread).send_message("mine", sender_display_name="Bob"))).id
+    rooms = RoomsClient.from_connection_string(landline.connection_string)
+    room = rooms.create_room(participants=[RoomParticipant(communication_identifier=bob.identifier)])
+    CommunicationIdentityClient.from_connection_string(landline.connection_string).delete_user(bob.identifier)
+    assert room.id is not None
+    assert list(rooms.list_participants(room.id)) == []
+
+    async def left() -> list[str]:
+        return [each.identifier.raw_id for each in await every(ann.thread(thread).list_participants())]
+
+    async with asyncio.timeout(PATIENCE_S):
+        while await left() != [ann.raw_id]:
+            await asyncio.sleep(0.02)
+        while (message := await result(ann.thread(thread).get_message(said))).deleted_on is None:
+            await asyncio.sleep(0.02)
+    assert (message.content.message, message.sender_display_name) == ("", None)
 
 
 async def test_typing_can_be_told(new_user: NewUser) -> None:

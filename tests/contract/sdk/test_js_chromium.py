@@ -153,6 +153,16 @@ async def test_a_page_that_gets_no_websocket_through_polls(landline_server: Call
         assert ann.page.problems + bob.page.problems == []
 
 
+async def test_a_page_that_polls_may_reach_any_process(landline_server: Callable[..., Server], origin: str) -> None:
+    server = landline_server(arguments=["--workers", "2"], env={"LANDLINE_DRIVEN_CLOCK": "false"})
+    async with listening(server, origin, before="delete window.WebSocket") as (ann, bob):
+        thread = f"getChatThreadClient({await opened(ann, bob)})"
+        for text in [str(number) for number in range(10)]:
+            await ann.does(f"{thread}.sendMessage({{content: {json.dumps(text)}}})")
+            assert (await bob.heard("chatMessageReceived"))["message"] == text
+        assert ann.page.problems + bob.page.problems == []
+
+
 async def test_pages_of_origins_that_were_not_named_are_kept_out(
     landline_server: Callable[..., Server], origin: str
 ) -> None:

@@ -1,7 +1,7 @@
 """The public routes of chat (acs-wire.md 7.1): for communication users, with their own tokens."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
@@ -16,10 +16,18 @@ from landline.edge.scopes import CHANGE_MEMBERS, CHANGE_THREADS, IN_CHAT, requir
 from landline.services.chat import shapes
 from landline.services.chat.messages import Edit, Messages
 from landline.services.chat.model import values
-from landline.services.chat.model.ids import MessageId, ThreadId, parse_message, parse_thread, thread_text
+from landline.services.chat.model.ids import (
+    MessageId,
+    ThreadId,
+    milliseconds,
+    parse_message,
+    parse_thread,
+    thread_text,
+)
 from landline.services.chat.model.values import Draft, Properties
-from landline.services.chat.records import metadata
+from landline.services.chat.records import Seat, metadata, participant
 from landline.services.chat.service import Chat, Patch, Repeat
+from landline.store.database import Record
 from landline.wire import chat
 
 T = TypeVar("T")
@@ -120,11 +128,10 @@ class _Threads:
     async def participants(self, request: Request) -> Response:
         user, thread = _in_thread(request, IN_CHAT)
         limit, skip = _limit(request), _skip(request)
-        found = await self._service.participants(request.caller.resource, user, thread, skip, limit + 1)
-        found, link = _page(request, found, limit, lambda _: {"skip": str(skip + limit)})
-        return json_response(
-            200, chat.ChatParticipantsCollection([shapes.shown_participant(one) for one in found], link)
-        )
+        rows = await self._service.participants(request.caller.resource, user, thread, skip, limit + 1, _seat(request))
+        rows, link = _page(request, rows, limit, _after)
+        found = [shapes.shown_participant(participant(row)) for row in rows]
+        return json_response(200, chat.ChatParticipantsCollection(found, link))
 
     async def add(self, request: Request) -> Response:
         user, thread = _in_thread(request, CHANGE_MEMBERS)
@@ -160,12 +167,12 @@ class _Messages:
         before = parse_message(position) if position else None
         rows = await self._service.listed(request.caller.resource, user, thread, _since(request), before, limit + 1)
         rows, link = _page(request, rows, limit, lambda row: {"before": str(row["message_id"])})
-        return json_response(200, chat.ChatMessagesCollection([shapes.shown_message(row) for row in rows], link))
+        return json_response(200, chat.ChatMessagesCollection([shapes.seen_message(row) for row in rows], link))
 
     async def one(self, request: Request) -> Response:
         user, thread, message = _in_message(request)
         row = await self._service.one(request.caller.resource, user, thread, message)
-        return json_response(200, shapes.shown_message(row))
+        return json_response(200, shapes.seen_message(row))
 
     async def edit(self, request: Request) -> Response:
         user, thread, message = _in_message(request)
@@ -196,8 +203,8 @@ class _Messages:
     async def receipts(self, request: Request) -> Response:
         user, thread = _in_thread(request, IN_CHAT)
         limit, skip = _limit(request), _skip(request)
-        rows = list(await self._service.receipts(request.caller.resource, user, thread, skip, limit + 1))
-        rows, link = _page(request, rows, limit, lambda _: {"skip": str(skip + limit)})
+        asked = self._service.receipts(request.caller.resource, user, thread, skip, limit + 1, _seat(request))
+        rows, link = _page(request, list(await asked), limit, _after)
         shown = [shapes.shown_receipt(row) for row in rows]
         return json_response(200, chat.ChatMessageReadReceiptsCollection(shown, link))
 
@@ -226,6 +233,21 @@ def _limit(request: Request) -> int:
 
 def _skip(request: Request) -> int:
     return _number(request, "skip", 0, least=0)
+
+
+def _after(row: Record) -> dict[str, str]:
+    return {"after": f"{milliseconds(row['added_at'])}.{row['raw_id']}"}
+
+
+def _seat(request: Request) -> Seat | None:
+    """Where the page before ended, of lists in the order that participants came."""
+    text = request.query.get("after")
+    if text is None:
+        return None
+    came, _, who = text.partition(".")
+    if not (came.isascii() and came.isdigit() and len(came) < 15):
+        raise Invalid("This is not a link that this server gave.", target="after")
+    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(came)), RawId(who)
 
 
 def _number(request: Request, name: str, default: int, *, least: int) -> int:

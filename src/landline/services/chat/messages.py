@@ -19,7 +19,7 @@ from landline.services.chat.model.rates import Operation
 from landline.services.chat.model.values import WRITTEN, Attachment, Draft, Kind
 from landline.services.chat.news import News
 from landline.services.chat.receipts import Receipt, Receipts
-from landline.services.chat.records import Key
+from landline.services.chat.records import Key, Seat
 from landline.services.chat.rosters import Rosters
 from landline.services.chat.sends import Sends
 from landline.store.database import Connection, Database, Record
@@ -99,7 +99,7 @@ class Messages:
         self._rates.check(Operation.WRITE_MESSAGE, resource, user, thread)
         key, now = (resource, thread), to_milliseconds(self._clock.now())
         async with self._database.transaction() as connection:
-            roster, row = await self._own(connection, key, user, message)
+            row = await self._own(connection, key, user, message)
             if row["deleted_at"] is not None:
                 raise _no_message()
             kind = Kind(row["kind"])
@@ -123,7 +123,7 @@ class Messages:
             )
             change = MessageEdited(
                 thread=thread,
-                recipients=roster,
+                recipients=await records.shown_since(connection, key, row["created_at"]),
                 version=at_version,
                 at=now,
                 message_id=message,
@@ -144,14 +144,14 @@ class Messages:
         self._rates.check(Operation.WRITE_MESSAGE, resource, user, thread)
         key, now = (resource, thread), to_milliseconds(self._clock.now())
         async with self._database.transaction() as connection:
-            roster, row = await self._own(connection, key, user, message)
+            row = await self._own(connection, key, user, message)
             if row["deleted_at"] is not None:
                 return
             at_version = version(row["version"], now)
             await records_messages.erase(connection, key, message, version=at_version, now=now)
             change = MessageDeleted(
                 thread=thread,
-                recipients=roster,
+                recipients=await records.shown_since(connection, key, row["created_at"]),
                 version=at_version,
                 at=now,
                 message_id=message,
@@ -192,13 +192,13 @@ class Messages:
         await self._receipts.submit(Receipt(key, user, message, roster))
 
     async def receipts(
-        self, resource: ResourceId, user: RawId, thread: ThreadId, skip: int, limit: int
+        self, resource: ResourceId, user: RawId, thread: ThreadId, skip: int, limit: int, after: Seat | None
     ) -> Sequence[Record]:
-        """How far each participant has read, the latest first. Raises `NotFound`, `Forbidden`."""
+        """How far each participant has read, in the order they came, after a seat. Raises `NotFound`, `Forbidden`."""
         key = (resource, thread)
         async with self._database.connection() as connection:
             await access.entered(connection, key, user)
-            return await records.receipts(connection, key, skip, limit)
+            return await records.receipts(connection, key, skip, limit, after)
 
     async def _lively(self, connection: Connection, key: Key, user: RawId) -> tuple[RawId, ...]:
         row = await access.entered(connection, key, user)
@@ -206,19 +206,16 @@ class Messages:
         values.check_lively(len(roster))
         return roster
 
-    async def _own(
-        self, connection: Connection, key: Key, user: RawId, message: MessageId
-    ) -> tuple[tuple[RawId, ...], Record]:
-        """Who is in the thread, which is locked, and the message, which `user` wrote. Counts as writing."""
+    async def _own(self, connection: Connection, key: Key, user: RawId, message: MessageId) -> Record:
+        """The message, which `user` wrote, of a thread that is locked then. Counts as writing."""
         row = await access.locked(connection, key)
-        roster = (await self._rosters.of(connection, {key: row}))[key]
-        if user not in roster:
+        if user not in (await self._rosters.of(connection, {key: row}))[key]:
             raise access.no_member()
         self._rates.take(Operation.WRITE_MESSAGE, key[0], user, key[1])
         found = await _visible(connection, key, user, message)
         if found["sender"] != user or found["kind"] not in WRITTEN:
             raise Forbidden("Only its sender may change or delete a message.", target="chatMessageId")
-        return roster, found
+        return found
 
 
 async def _visible(connection: Connection, key: Key, user: RawId, message: MessageId) -> Record:

@@ -14,6 +14,8 @@ from landline.services.chat.model.values import Participant, Properties
 from landline.store.database import Connection, Record
 
 Key = tuple[ResourceId, ThreadId]
+Seat = tuple[datetime, RawId]
+"""Where somebody is among those who are in a thread: when they came, and who they are."""
 _METADATA = msgspec.json.Decoder(dict[str, str])
 
 
@@ -234,16 +236,31 @@ async def threads_of(
     )
 
 
-async def participants(connection: Connection, key: Key, skip: int, limit: int | None) -> list[Record]:
-    """Who is in the thread, in the order they came."""
+async def participants(
+    connection: Connection, key: Key, skip: int = 0, limit: int | None = None, after: Seat | None = None
+) -> list[Record]:
+    """Who is in the thread, in the order they came; those after a seat, whether somebody still has it or not."""
     return await connection.fetch(
-        "SELECT raw_id, display_name, share_history_from, metadata FROM chat_participants"
-        " WHERE resource_id = $1 AND thread_id = $2 AND removed_at IS NULL ORDER BY added_at, raw_id"
+        "SELECT raw_id, display_name, share_history_from, metadata, added_at FROM chat_participants"
+        " WHERE resource_id = $1 AND thread_id = $2 AND removed_at IS NULL"
+        " AND ($5::timestamptz IS NULL OR (added_at, raw_id) > ($5, $6)) ORDER BY added_at, raw_id"
         " OFFSET $3 LIMIT $4",
         *key,
         skip,
         limit,
+        *(after or (None, None)),
     )
+
+
+async def shown_since(connection: Connection, key: Key, written_at: datetime) -> tuple[RawId, ...]:
+    """Who is in the thread and is shown what was written at that instant, in the order they came."""
+    rows = await connection.fetch(
+        "SELECT raw_id FROM chat_participants WHERE resource_id = $1 AND thread_id = $2 AND removed_at IS NULL"
+        " AND share_history_from <= $3 ORDER BY added_at, raw_id",
+        *key,
+        written_at,
+    )
+    return tuple(row["raw_id"] for row in rows)
 
 
 async def participants_named(connection: Connection, key: Key, users: Sequence[RawId]) -> dict[RawId, Participant]:
@@ -279,12 +296,16 @@ async def read(
     return {((row["resource_id"], row["thread_id"]), row["raw_id"]) for row in rows}
 
 
-async def receipts(connection: Connection, key: Key, skip: int, limit: int) -> list[Record]:
-    """How far each participant has read, the latest first."""
+async def receipts(connection: Connection, key: Key, skip: int, limit: int, after: Seat | None) -> list[Record]:
+    """How far each participant has read, in the order they came: an order that nobody changes who reads on meanwhile.
+    Those after a seat."""
     return await connection.fetch(
-        "SELECT raw_id, read_message_id, read_at FROM chat_participants WHERE resource_id = $1 AND thread_id = $2"
-        " AND removed_at IS NULL AND read_message_id IS NOT NULL ORDER BY read_at DESC, raw_id OFFSET $3 LIMIT $4",
+        "SELECT raw_id, read_message_id, read_at, added_at FROM chat_participants"
+        " WHERE resource_id = $1 AND thread_id = $2 AND removed_at IS NULL AND read_message_id IS NOT NULL"
+        " AND ($5::timestamptz IS NULL OR (added_at, raw_id) > ($5, $6)) ORDER BY added_at, raw_id"
+        " OFFSET $3 LIMIT $4",
         *key,
         skip,
         limit,
+        *(after or (None, None)),
     )

@@ -82,14 +82,24 @@ AND m.created_at >= (SELECT p.share_history_from
     FROM chat_participants p WHERE p.resource_id = $1 AND p.thread_id = $2 AND p.raw_id = $3)
 """
 
+# The thread is locked for an edit and for a removal, so one of them came first, whatever the clocks said: the removal's
+# own message is the last that the removed may see, and in the thread by the time of a later edit.
+_EDITED_LATER = """
+m.edited_at IS NOT NULL AND m.deleted_at IS NULL AND EXISTS (SELECT FROM chat_participants p
+    WHERE p.resource_id = $1 AND p.thread_id = $2 AND p.raw_id = $3 AND p.removed_at IS NOT NULL
+    AND coalesce(m.changed_after >= p.visible_until, m.edited_at > p.removed_at)) AS edited_later
+"""
+
 
 async def visible(
     connection: Connection, key: Key, user: RawId, since: datetime | None, before: MessageId | None, limit: int
 ) -> list[Record]:
-    """The messages that `user` may see, the newest first."""
+    """The messages that `user` may see, the newest first. Of those with `edited_later`, which were edited after the
+    user was removed, not what they say."""
     # A message's id is never below the millisecond it was created in, so the index ends the search for `since`.
     return await connection.fetch(
-        f"SELECT m.* FROM chat_messages m WHERE {_VISIBLE} AND m.message_id < coalesce($4::bigint, 9223372036854775807)"
+        f"SELECT m.*, {_EDITED_LATER} FROM chat_messages m"
+        f" WHERE {_VISIBLE} AND m.message_id < coalesce($4::bigint, 9223372036854775807)"
         " AND m.message_id >= $5 AND m.created_at >= coalesce($6::timestamptz, '-infinity')"
         " ORDER BY m.message_id DESC LIMIT $7",
         *key,
@@ -102,9 +112,9 @@ async def visible(
 
 
 async def visible_one(connection: Connection, key: Key, user: RawId, message: MessageId) -> Record | None:
-    """The message, if `user` may see it."""
+    """The message, if `user` may see it; see `visible`."""
     return await connection.fetchrow(
-        f"SELECT m.* FROM chat_messages m WHERE {_VISIBLE} AND m.message_id = $4", *key, user, message
+        f"SELECT m.*, {_EDITED_LATER} FROM chat_messages m WHERE {_VISIBLE} AND m.message_id = $4", *key, user, message
     )
 
 
@@ -138,9 +148,12 @@ async def edit(
     metadata: str,
     attachments: str | None,
 ) -> None:
+    """Change a message of a thread that this transaction holds locked."""
     await connection.execute(
-        "UPDATE chat_messages SET version = $4, edited_at = $5, content = $6, metadata = $7, attachments = $8"
-        " WHERE resource_id = $1 AND thread_id = $2 AND message_id = $3",
+        "UPDATE chat_messages m SET version = $4, edited_at = $5, content = $6, metadata = $7, attachments = $8,"
+        " changed_after = t.last_message_id FROM chat_threads t"
+        " WHERE m.resource_id = $1 AND m.thread_id = $2 AND m.message_id = $3"
+        " AND t.resource_id = $1 AND t.thread_id = $2",
         *key,
         message,
         version,

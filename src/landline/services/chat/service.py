@@ -11,13 +11,12 @@ import msgspec
 from landline.core.errors import Conflict, NotFound
 from landline.core.ids import RawId, ResourceId, time_ordered
 from landline.ports.clock import Clock
-from landline.services.chat import access, records, records_messages
+from landline.services.chat import access, comings, records, records_messages
 from landline.services.chat.limits import Rates
 from landline.services.chat.model import values
 from landline.services.chat.model.changes import (
     ChatChange,
     ParticipantsAdded,
-    ParticipantsRemoved,
     ThreadCreated,
     ThreadDeleted,
     ThreadPropertiesUpdated,
@@ -27,8 +26,7 @@ from landline.services.chat.model.order import Place, version
 from landline.services.chat.model.rates import Operation
 from landline.services.chat.model.values import Invalidated, Kind, Participant, Properties
 from landline.services.chat.news import News
-from landline.services.chat.records import Key
-from landline.services.chat.records_messages import Row
+from landline.services.chat.records import Key, Seat
 from landline.services.identity.service import Identity
 from landline.store.database import Connection, Database, Record
 
@@ -97,11 +95,11 @@ class Chat:
         Raises `Invalid`, `TooMany`, `Conflict` when the repeatability id stands for another creation."""
         self._rates.take(Operation.CREATE_OR_DELETE_THREAD, resource, user)
         values.check_batch(len(participants))
-        good, invalid = await self._known(resource, participants)
+        now = to_milliseconds(self._clock.now())
+        good, invalid = await self._known(resource, participants, now)
         creator = good.pop(user, Participant(user))
         members = [creator, *good.values()]
         values.check_size(len(members))
-        now = to_milliseconds(self._clock.now())
         thread = ThreadId(time_ordered(now, os.urandom(10)))
         created = Created(thread, now, user, properties, tuple(invalid))
         async with self._database.transaction() as connection:
@@ -153,8 +151,8 @@ class Chat:
         await records.add_participants(connection, key, members, now)
         place = Place(0, first - 1)
         rows = [
-            _system(key, place, now, Kind.PARTICIPANT_ADDED, creator.raw_id, members),
-            _system(key, place, now, Kind.TOPIC_UPDATED, creator.raw_id, created.properties.topic),
+            comings.system(key, place, now, Kind.PARTICIPANT_ADDED, creator.raw_id, members),
+            comings.system(key, place, now, Kind.TOPIC_UPDATED, creator.raw_id, created.properties.topic),
         ]
         await records_messages.insert(connection, rows)
         return ThreadCreated(
@@ -195,7 +193,7 @@ class Chat:
             await records.update_thread(connection, key, new, at_version, _ends(row["created_at"], new.retention_days))
             if new.topic != old.topic:
                 place = Place(row["sequence"], row["last_message_id"])
-                told = _system(key, place, now, Kind.TOPIC_UPDATED, user, new.topic)
+                told = comings.system(key, place, now, Kind.TOPIC_UPDATED, user, new.topic)
                 await records_messages.insert(connection, [told])
             change = ThreadPropertiesUpdated(
                 thread=thread,
@@ -238,13 +236,13 @@ class Chat:
         self._wake()
 
     async def participants(
-        self, resource: ResourceId, user: RawId, thread: ThreadId, skip: int, limit: int
-    ) -> list[Participant]:
-        """Who is in a thread, in the order they came. Raises `NotFound`, `Forbidden`."""
+        self, resource: ResourceId, user: RawId, thread: ThreadId, skip: int, limit: int, after: Seat | None
+    ) -> list[Record]:
+        """Who is in a thread, in the order they came, after a seat. Raises `NotFound`, `Forbidden`."""
         key = (resource, thread)
         async with self._database.connection() as connection:
             await access.entered(connection, key, user)
-            return [records.participant(row) for row in await records.participants(connection, key, skip, limit)]
+            return await records.participants(connection, key, skip, limit, after)
 
     async def add(
         self, resource: ResourceId, user: RawId, thread: ThreadId, participants: Sequence[Participant]
@@ -253,8 +251,8 @@ class Chat:
         Raises `NotFound`, `Forbidden`, `Invalid`, `TooMany`."""
         self._rates.check(Operation.CHANGE_PARTICIPANTS, resource, user, thread)
         values.check_batch(len(participants))
-        good, invalid = await self._known(resource, participants)
         key, now = (resource, thread), to_milliseconds(self._clock.now())
+        good, invalid = await self._known(resource, participants, now)
         async with self._database.transaction() as connection:
             row = await access.locked(connection, key)
             members, initiator = await self._members(connection, key, user)
@@ -265,7 +263,7 @@ class Chat:
             values.check_size(len(members) + len(new))
             at_version = version(row["version"], now)
             await records.add_participants(connection, key, new, now)
-            await self._roster_changed(connection, key, row, now, at_version, Kind.PARTICIPANT_ADDED, user, new)
+            await comings.roster_changed(connection, key, row, now, at_version, Kind.PARTICIPANT_ADDED, user, new)
             change = ParticipantsAdded(
                 thread=thread,
                 recipients=(*members, *(each.raw_id for each in new)),
@@ -292,52 +290,23 @@ class Chat:
             if target is None or target not in members:
                 raise NotFound("The user is not a participant of this chat thread.", target="rawId")
             removed = (await records.participants_named(connection, key, [target]))[target]
-            at_version = version(row["version"], now)
-            last = await self._roster_changed(
-                connection, key, row, now, at_version, Kind.PARTICIPANT_REMOVED, user, [removed]
-            )
-            await records.remove_participant(connection, key, target, now, last.message_id)
-            change = ParticipantsRemoved(
-                thread=thread,
-                recipients=members,
-                version=at_version,
-                at=now,
-                removed_by=initiator,
-                participants=(removed,),
-                created_at=row["created_at"],
-            )
+            change = await comings.removed(connection, key, row, now, members, removed, by=initiator)
             emitted = await self._news.write(connection, [(resource, change)])
         self._news.committed(emitted, [(resource, change)])
 
-    async def _roster_changed(
-        self,
-        connection: Connection,
-        key: Key,
-        thread: Record,
-        now: datetime,
-        at_version: int,
-        kind: Kind,
-        user: RawId,
-        who: list[Participant],
-    ) -> Row:
-        """Write the system's message about `who`, and that the roster is another now."""
-        told = _system(key, Place(thread["sequence"], thread["last_message_id"]), now, kind, user, who)
-        await records_messages.insert(connection, [told])
-        await records.roster_changed(connection, key, at_version)
-        return told
-
     async def _members(self, connection: Connection, key: Key, user: RawId) -> tuple[tuple[RawId, ...], Participant]:
         """Who is in a locked thread, `user` among them. Raises `Forbidden`."""
-        rows = await records.participants(connection, key, 0, None)
+        rows = await records.participants(connection, key)
         found = {row["raw_id"]: row for row in rows}
         if user not in found:
             raise access.no_member()
         return tuple(found), records.participant(found[user])
 
     async def _known(
-        self, resource: ResourceId, participants: Sequence[Participant]
+        self, resource: ResourceId, participants: Sequence[Participant], now: datetime
     ) -> tuple[dict[RawId, Participant], list[Invalidated]]:
-        """Participants that are users of the resource, each once, by raw id; and the others."""
+        """Participants that are users of the resource, each once, by raw id; and the others. What is written from `now`
+        on all of them are shown: a client whose clock is ahead means now."""
         own = {each.raw_id: own_user(each.raw_id, resource) for each in participants}
         existing = await self._identity.existing(resource, [raw_id for raw_id in own.values() if raw_id])
         good: dict[RawId, Participant] = {}
@@ -350,7 +319,8 @@ class Chat:
             elif raw_id not in existing:
                 invalid[each.raw_id] = Invalidated(each.raw_id, "404", "There is no such communication user.")
             else:
-                good.setdefault(raw_id, msgspec.structs.replace(each, raw_id=raw_id))
+                since = min(each.share_history_from, now)
+                good.setdefault(raw_id, msgspec.structs.replace(each, raw_id=raw_id, share_history_from=since))
         return good, list(invalid.values())
 
 
@@ -369,20 +339,3 @@ def _patched(old: Properties, patch: Patch) -> Properties:
 
 def _ends(created_at: datetime, retention_days: int | None) -> datetime | None:
     return created_at + timedelta(days=retention_days) if retention_days else None
-
-
-def _system(key: Key, place: Place, now: datetime, kind: Kind, initiator: RawId, about: list[Participant] | str) -> Row:
-    """A message of the system's, next in its thread: about participants, or a topic."""
-    sequence, message = place.next(now)
-    told = isinstance(about, str)
-    return Row(
-        key,
-        message,
-        sequence,
-        now,
-        kind,
-        initiator,
-        None,
-        about if isinstance(about, str) else None,
-        participants=None if told else records.stored(about),
-    )

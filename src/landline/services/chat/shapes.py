@@ -126,6 +126,24 @@ def shown_message(row: Record) -> chat.ChatMessage:
     )
 
 
+def seen_message(row: Record) -> chat.ChatMessage:
+    """A message as its reader may see it: one that was `edited_later` without what it says now."""
+    message = shown_message(row)
+    return emptied(message, str(row["message_id"])) if row["edited_later"] else message
+
+
+def emptied(message: chat.ChatMessage, version: str) -> chat.ChatMessage:
+    """`message` as far as it is known to those who may not know what it says now."""
+    return chat.ChatMessage(
+        message.id,
+        message.type,
+        message.sequence_id,
+        version,
+        message.created_on,
+        sender_communication_identifier=message.sender_communication_identifier,
+    )
+
+
 def _content(kind: Kind, row: Record) -> chat.ChatMessageContent:
     if kind in values.WRITTEN:
         models = [

@@ -1,5 +1,5 @@
-"""What chat takes away by itself: threads whose retention is over, what deleted threads held, old answers and old
-changes."""
+"""What chat takes away by itself: threads whose retention is over, what deleted threads and deleted users held, old
+answers and old changes."""
 
 from datetime import datetime, timedelta
 
@@ -8,6 +8,7 @@ import structlog
 from landline.core.errors import Unavailable
 from landline.ports.clock import Alarm, Clock
 from landline.services.chat import records, records_log, records_retention
+from landline.services.chat.departures import Departures
 from landline.services.chat.model.changes import ThreadDeleted
 from landline.services.chat.model.ids import to_milliseconds
 from landline.services.chat.model.order import version
@@ -30,10 +31,11 @@ REMEMBER_CHANGES = timedelta(days=7)
 class Worker:
     """One process's worker. All processes may run one."""
 
-    def __init__(self, database: Database, clock: Clock, news: News) -> None:
+    def __init__(self, database: Database, clock: Clock, news: News, departures: Departures) -> None:
         self._database = database
         self._clock = clock
         self._news = news
+        self._departures = departures
         self._alarm: Alarm | None = None
 
     def wake(self) -> None:
@@ -55,17 +57,18 @@ class Worker:
         """Do all that is due; when to look again."""
         try:
             await self._work()
-            due = await records_retention.next_due(self._database)
+            ends = await records_retention.next_due(self._database)
+            leaves = await self._departures.next_due()
         except Unavailable as error:
             log.warning("chat.retention_waits", error=error.message)
             return self._clock.now() + _AWAY
         except Exception:
             log.exception("chat.retention_failed")
             return self._clock.now() + _LOOK_EVERY
-        latest = self._clock.now() + _LOOK_EVERY
-        return min(due, latest) if due is not None else latest
+        return min(at for at in (self._clock.now() + _LOOK_EVERY, ends, leaves) if at is not None)
 
     async def _work(self) -> None:
+        await self._departures.work()
         while await self._end_threads():
             pass
         while await self._purge():

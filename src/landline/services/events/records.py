@@ -30,6 +30,21 @@ CROSS JOIN LATERAL unnest((${}::uuid[])[first:last], (${}::uuid[])[first:last], 
 ON CONFLICT DO NOTHING
 """
 
+# Each row with all of its own: a slice of an array is found by going through what stands before it, which of thousands
+# that share nothing is too long a way.
+_INSERT_MANY = """
+INSERT INTO events_deliveries
+    (resource_id, about, event_id, subscription_id, block_id, since, next_at, at, type, subject, data)
+SELECT resource_id, about, event_id, subscription_id, block_id, since, CASE WHEN block_id IS NULL THEN since END,
+    at, type, subject, data
+FROM (SELECT ${}::timestamptz AS since) AS now
+CROSS JOIN unnest(${}::uuid[], ${}::uuid[], ${}::uuid[], ${}::text[], ${}::text[], ${}::uuid[], ${}::uuid[],
+    ${}::timestamptz[], ${}::bytea[])
+    AS e (resource_id, subscription_id, block_id, type, subject, about, event_id, at, data)
+ON CONFLICT DO NOTHING
+"""
+_MANY = 2_000
+
 _COLUMNS = (
     "d.resource_id, d.about, d.event_id, d.subscription_id, d.block_id, d.since, d.next_at, d.at, d.attempts,"
     " d.type, d.subject, d.data"
@@ -172,20 +187,20 @@ _FAILURES = msgspec.json.Decoder(list[Failure])
 def inserting(deliveries: Sequence[Delivery], now: datetime) -> Part:
     """New deliveries; one without a block lies in the backlog, due at once. Repeated ones are left as they are."""
     alike = shared(deliveries, _shared_by_events)
-    events = [delivery.event for delivery in alike.rows]
-    return Part(
-        _INSERT,
-        (
-            now,
-            *_columns(alike.keys, 5),
-            alike.first,
-            alike.last,
-            [event.about or event.event_id for event in events],
-            [event.event_id for event in events],
-            [event.at for event in events],
-            [event.data for event in events],
-        ),
-    )
+    if len(alike.keys) > _MANY:
+        keys = [_shared_by_events(delivery) for delivery in deliveries]
+        return Part(_INSERT_MANY, (now, *_columns(keys, 5), *_own_columns(deliveries)))
+    return Part(_INSERT, (now, *_columns(alike.keys, 5), alike.first, alike.last, *_own_columns(alike.rows)))
+
+
+def _own_columns(deliveries: Sequence[Delivery]) -> list[list[Any]]:
+    events = [delivery.event for delivery in deliveries]
+    return [
+        [event.about or event.event_id for event in events],
+        [event.event_id for event in events],
+        [event.at for event in events],
+        [event.data for event in events],
+    ]
 
 
 async def of_blocks(database: Database, blocks: Sequence[UUID]) -> list[Delivery]:

@@ -13,6 +13,7 @@ import msgspec
 from landline.core.errors import Conflict, NotFound
 from landline.core.ids import ResourceId, time_ordered
 from landline.services.events import handshake, subscription_records
+from landline.services.events.handshake import Answered
 from landline.services.events.model import Secrets, Settings, State, Subscription, topic
 from landline.services.events.service import SUBJECT, Events, Target
 from landline.services.events.subscription_records import DeadKey, Position, Row
@@ -77,21 +78,28 @@ class Subscriptions:
         """Change settings, or switch on and off. Another endpoint or schema is asked for consent anew (unless not
         `validation`). Raises `NotFound`, `Conflict`, `Invalid`."""
         found, secrets = await self._find(resource_name, name)
+        token = tokens.token_urlsafe(32)
         settings, secrets = edit(found.settings, secrets)
         changed = replace(found, settings=settings)
         asks = (settings.endpoint, settings.schema) != (found.settings.endpoint, found.settings.schema)
         if asks:
             self._events.callout.check(settings.endpoint)
             settings = msgspec.structs.replace(settings, rate_per_minute=None)
-            changed = self._asking(replace(changed, settings=settings), validation)
+            changed = replace(changed, settings=settings)
+            consented = await self._beforehand(changed, secrets, token) if validation else None
+            asks = consented is None
+            changed = consented or self._asking(changed, validation)
         if enabled is not None:
             changed = _switched(changed, on=enabled)
-        return await self._store(changed, secrets, asks=asks and validation)
+        return await self._store(changed, secrets, token, asks=asks and validation)
 
     async def validate(self, resource_name: str, name: str) -> Subscription:
         """Ask the endpoint for its consent again. Raises `NotFound`."""
         found, secrets = await self._find(resource_name, name)
-        return await self._store(self._asking(found, validation=True), secrets, asks=True)
+        token = tokens.token_urlsafe(32)
+        consented = await self._beforehand(found, secrets, token)
+        wanted = consented or self._asking(found, validation=True)
+        return await self._store(wanted, secrets, token, asks=consented is None)
 
     async def consent(self, subscription: UUID, token: str, allowed_rate: str | None) -> None:
         """The endpoint's operator consents by the validation URL. Raises `NotFound` when nothing waits for this."""
@@ -161,8 +169,18 @@ class Subscriptions:
         until = self._events.clock.now() + VALIDATION_TIME
         return replace(subscription, state=State.VALIDATING, reason=None, validating_until=until)
 
-    async def _store(self, subscription: Subscription, secrets: Secrets, *, asks: bool) -> Subscription:
-        token = tokens.token_urlsafe(32)
+    async def _beforehand(self, wanted: Subscription, secrets: Secrets, token: str) -> Subscription | None:
+        """`wanted`, which is enabled, when its endpoint consents at once: events go where they went until then. None
+        when it is not enabled, or consent takes longer: it is asked once more, and nothing goes out until then."""
+        if wanted.state is not State.ENABLED:
+            return None
+        answered = await self._answered(wanted, secrets, token)
+        if answered.state is not State.ENABLED:
+            return None
+        settings = msgspec.structs.replace(wanted.settings, rate_per_minute=answered.rate_per_minute)
+        return replace(self._asking(wanted, validation=False), settings=settings)
+
+    async def _store(self, subscription: Subscription, secrets: Secrets, token: str, *, asks: bool) -> Subscription:
         sealed = self._events.seal_secrets(subscription.subscription_id, secrets)
         async with self._database.transaction() as connection:
             if not await subscription_records.update(
@@ -175,13 +193,8 @@ class Subscriptions:
         return await self._ask(subscription, secrets, token) if asks else subscription
 
     async def _ask(self, subscription: Subscription, secrets: Secrets, token: str) -> Subscription:
-        events = self._events
-        name = await events.resource_name(subscription.resource)
-        target = Target(subscription, secrets, topic(subscription.resource, name))
-        url = f"{events.public_base_url}/eventGrid/validate?id={subscription.subscription_id}&token={token}"
-        now = events.clock.now()
-        with events.clock.busy():
-            answered = await handshake.ask(events.callout, target, url, events.public_base_url, now)
+        now = self._events.clock.now()
+        answered = await self._answered(subscription, secrets, token)
         async with self._database.transaction() as connection:
             digest = _digest(token)
             if answered.state is State.ENABLED:
@@ -199,6 +212,15 @@ class Subscriptions:
         if found is None:
             raise NotFound(f"There is no subscription {subscription.name}.")
         return found[0]
+
+    async def _answered(self, subscription: Subscription, secrets: Secrets, token: str) -> Answered:
+        """Ask the endpoint for its consent."""
+        events = self._events
+        name = await events.resource_name(subscription.resource)
+        target = Target(subscription, secrets, topic(subscription.resource, name))
+        url = f"{events.public_base_url}/eventGrid/validate?id={subscription.subscription_id}&token={token}"
+        with events.clock.busy():
+            return await handshake.ask(events.callout, target, url, events.public_base_url, events.clock.now())
 
     async def _publish(self, connection: Connection, resource: ResourceId) -> None:
         await self._events.changes.publish(connection, SUBJECT, str(resource))

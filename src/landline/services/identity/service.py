@@ -6,7 +6,7 @@ count at once in every process; requests that arrive together share one question
 
 import os
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +23,7 @@ from landline.services.identity.model import Claims, Token, User
 from landline.services.identity.signing_keys import SigningKeys
 from landline.services.resources.service import Resources
 from landline.store.changes import Changes
-from landline.store.database import Database
+from landline.store.database import Connection, Database
 from landline.store.group_commit import GroupCommit
 from landline.store.sealing import Sealer
 
@@ -31,7 +31,12 @@ log = structlog.get_logger()
 
 TOKENS = "identity.tokens"
 """Subject of `store.changes`: the tokens of the user whose raw id is the key are worthless from now on."""
+DELETED = "identity.deleted"
+"""Likewise: the user whose raw id is the key is deleted."""
 _READ_TOKENS = 4096
+
+Told = Callable[[Connection, ResourceId, RawId], Awaitable[None]]
+"""Called in the transaction that deletes a user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +60,14 @@ class Identity:
         self._keys = SigningKeys(database, sealer, clock, changes)
         self._creations: GroupCommit[User, None] = GroupCommit(self._insert)
         self._questions: GroupCommit[tuple[ResourceId, UUID], _Standing] = GroupCommit(self._look_up, batch_limit=500)
+        self._told: list[Told] = []
         self._read: OrderedDict[str, Claims] = (
             OrderedDict()
         )  # tokens whose signature was checked; one that retires is expired by then
+
+    def when_deleted(self, told: Told) -> None:
+        """Have `told` take away, or note to, what else there is of a user that is deleted."""
+        self._told.append(told)
 
     async def start(self) -> None:
         """Make the deployment's signing key when there is none. Raises `WrongSeal` when it does not open."""
@@ -93,12 +103,17 @@ class Identity:
             await self._changes.publish(connection, TOKENS, user_raw_id(caller.resource, user_id))
 
     async def delete(self, caller: Caller, raw_id: str) -> None:
-        """The user and its tokens are gone when this returns. Raises `Invalid`, `Forbidden`, `NotFound`."""
+        """The user and its tokens are gone when this returns, and soon all it had (`when_deleted`). Raises `Invalid`,
+        `Forbidden`, `NotFound`."""
         user_id = model.owned_user(raw_id, caller.resource)
-        async with self._database.connection() as connection:
+        user = user_raw_id(caller.resource, user_id)
+        async with self._database.transaction() as connection:
             if not await records.delete_user(connection, caller.resource, user_id):
                 raise _no_such_user()
-            await self._changes.publish(connection, TOKENS, user_raw_id(caller.resource, user_id))
+            for told in self._told:
+                await told(connection, caller.resource, user)
+            await self._changes.publish(connection, TOKENS, user)
+            await self._changes.publish(connection, DELETED, user)
 
     async def existing(self, resource: ResourceId, raw_ids: Collection[RawId]) -> set[RawId]:
         """Which of `raw_ids` are users of `resource`."""

@@ -135,6 +135,11 @@ async def drop_participants(
     )
 
 
+async def drop_user(connection: Connection, resource: ResourceId, user_id: UUID) -> None:
+    """Out of all rooms."""
+    await connection.execute("DELETE FROM rooms_participant WHERE resource_id = $1 AND user_id = $2", resource, user_id)
+
+
 async def count_participants(connection: Connection, resource: ResourceId, room_id: RoomId) -> int:
     return await connection.fetchval(
         "SELECT count(*) FROM rooms_participant WHERE resource_id = $1 AND room_id = $2", resource, room_id

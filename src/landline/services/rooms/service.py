@@ -113,6 +113,10 @@ class Rooms:
             await records.put_participants(connection, resource, checked, invited)
             _check_count(await records.count_participants(connection, resource, checked))
 
+    async def uninvite(self, connection: Connection, resource: ResourceId, raw_id: RawId) -> None:
+        """The user is deleted in this transaction: it is invited to no room any more."""
+        await records.drop_user(connection, resource, model.user(resource, raw_id))
+
     async def may_join(self, resource: ResourceId, room_id: str, user: RawId, now: datetime) -> Role | None:
         """As what `user` may join the call of the room at `now`; None when not: it is not invited, the room is not
         open yet, has ended, or is not there."""

@@ -1,21 +1,20 @@
 """What the official browser client asks for, in its order: config, allocation, handshake, socket or polls, registration
 (chat-realtime.md A)."""
 
-import os
 from collections.abc import Mapping
 from uuid import uuid4
 
-from landline.core.errors import NoSuchPath, NotFound
-from landline.core.ids import ResourceId
+from landline.core.errors import NoSuchPath
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Access, Handler, Route
 from landline.edge.scopes import IN_CHAT, require
 from landline.edge.websockets import Gone, SocketRoute, WebSocket
+from landline.ports.bus import Bus
 from landline.ports.clock import Clock
 from landline.services.chat.model.ids import milliseconds
 from landline.services.chat.realtime.frames import PATH
 from landline.services.chat.realtime.hub import Hub, Member
-from landline.services.chat.realtime.polling import PollingMember
+from landline.services.chat.realtime.polls import Polls
 from landline.services.chat.realtime.sockets import TTL_S, SocketMember
 from landline.services.chat.realtime.tickets import Holder, Tickets
 from landline.services.chat.realtime.watch import Watch
@@ -26,19 +25,26 @@ _CONFIG = "/chat/config/realTimeNotifications"
 _REGISTRAR = "/registrar/prod"
 _REGISTRATIONS = f"{_REGISTRAR}/v3/registrations"
 _HANDSHAKE_S = 85  # heartbeats and closing, as the service's own clients expect
-_LONGEST_SID = 64
 _TEXT: Mapping[str, str] = {"content-type": "text/plain; charset=utf-8", "cache-control": "no-store"}
 
 
 class RealTime:
     """The real-time side of chat in one process."""
 
-    def __init__(self, hub: Hub, tickets: Tickets, watch: Watch, clock: Clock) -> None:
+    def __init__(self, hub: Hub, tickets: Tickets, watch: Watch, clock: Clock, bus: Bus) -> None:
         self._hub = hub
         self._tickets = tickets
         self._watch = watch
         self._clock = clock
-        self._polling: dict[str, PollingMember] = {}
+        self._polls = Polls(hub, tickets, watch, bus)
+
+    async def start(self) -> None:
+        """Answer polls that reach other processes. Raises `Unavailable`."""
+        await self._polls.start()
+
+    async def close(self) -> None:
+        """Answer them no more."""
+        await self._polls.close()
 
     def routes(self) -> list[Route]:
         """Everything but the sockets."""
@@ -62,7 +68,7 @@ class RealTime:
 
     def connections(self) -> dict[str, int]:
         """How many are open, by kind."""
-        return {"websocket": self._hub.size - len(self._polling), "polling": len(self._polling)}
+        return {"websocket": self._hub.size - len(self._polls), "polling": len(self._polls)}
 
     async def _config(self, request: Request) -> Response:
         require(request.caller, IN_CHAT)
@@ -97,8 +103,7 @@ class RealTime:
 
     async def _handshake(self, request: Request) -> Response:
         await self._holder(request)
-        sid = os.urandom(16).hex()
-        return _text(f"{sid}:{_HANDSHAKE_S}:{_HANDSHAKE_S}:websocket,xhr-polling")
+        return _text(f"{self._polls.new_sid()}:{_HANDSHAKE_S}:{_HANDSHAKE_S}:websocket,xhr-polling")
 
     async def _probe(self, request: Request) -> Response:
         if "check" not in request.query:
@@ -117,38 +122,10 @@ class RealTime:
         member.greet()
 
     async def _poll(self, request: Request) -> Response:
-        holder, sid = await self._holder(request), request.params["sid"]
-        member = self._polling.get(sid)
-        if member is None:
-            member = await self._new(holder, sid)
-        elif _who(member.holder) != _who(holder):
-            raise NotFound("There is no such session.")
-        return _text(await member.poll())
-
-    async def _new(self, holder: Holder, sid: str) -> PollingMember:
-        if len(sid) > _LONGEST_SID:
-            raise NotFound("There is no such session.")
-        member = self._polling[sid] = PollingMember(holder, lambda: self._gone(sid), self._hub.figures)
-        try:
-            await self._hub.join(member)
-        except BaseException:
-            member.discard()
-            if self._polling.get(sid) is member:
-                del self._polling[sid]
-            raise
-        if self._polling.get(sid) is not member:
-            raise NotFound("The session has ended.")
-        self._watch.joined(member)
-        return member
-
-    def _gone(self, sid: str) -> None:
-        self._leave(self._polling.pop(sid))
+        return _text(await self._polls.poll(request.query.get("sig"), request.params["sid"]))
 
     async def _say(self, request: Request) -> Response:
-        holder, member = await self._holder(request), self._polling.get(request.params["sid"])
-        if member is None or _who(member.holder) != _who(holder):
-            raise NotFound("There is no such session.")
-        member.receive(request.body.decode("utf-8", "replace"))
+        await self._polls.say(request.query.get("sig"), request.params["sid"], request.body)
         return _text("1")
 
     async def _holder(self, request: Request) -> Holder:
@@ -170,10 +147,6 @@ def _open(method: str, template: str, handler: Handler, name: str) -> Route:
 def _origin(request: Request) -> str:
     # The clients take tokens over https only; where TLS ends before us, they still came by https.
     return f"https://{request.headers['host']}"
-
-
-def _who(holder: Holder) -> tuple[ResourceId, str]:
-    return holder.resource, holder.user
 
 
 def _text(text: str) -> Response:

@@ -1,6 +1,6 @@
 """A user's connection over long polls, for clients that get no WebSocket through (chat-realtime.md A, 7).
 
-It lives in the process of its first poll; one whose polls reach several processes is greeted by each of them.
+It lives in one process; `polls` brings it what reaches others.
 """
 
 import asyncio

@@ -97,14 +97,7 @@ class Logline:
         if self.kind in _MESSAGES:
             message = shapes.shown_message(self.row)
             if blank:
-                message = chat.ChatMessage(
-                    message.id,
-                    message.type,
-                    message.sequence_id,
-                    str(self.row["change_version"]),
-                    message.created_on,
-                    sender_communication_identifier=message.sender_communication_identifier,
-                )
+                message = shapes.emptied(message, str(self.row["change_version"]))
             return _MESSAGES[self.kind](self.position, thread_text(self.key[1]), message)
         return _of_thread(self.kind, self.position, self.key[1], self.row["changed_at"], detail(self.row["detail"]))
 
