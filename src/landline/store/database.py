@@ -92,6 +92,12 @@ class Pooled(Refusal):
         )
 
 
+class OtherEncoding(Refusal):
+    """The database cannot hold every text as the text it is."""
+
+    code = "OtherEncoding"
+
+
 class UnreadableDsn(Refusal):
     """The DSN is none. It is not shown: it holds a password."""
 
@@ -109,7 +115,8 @@ class Database:
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 10, timeout_s: float = 30.0) -> "Database":
         """A pool of up to `size` connections; statements are given up after `timeout_s`. Raises `Unavailable`,
-        `UnreadableDsn`, and `Pooled` where sessions are not ours: prepared statements, LISTEN and plans need that."""
+        `UnreadableDsn`, `OtherEncoding`, and `Pooled` where sessions are not ours: prepared statements, LISTEN and
+        plans need that."""
         try:
             create: Any = asyncpg.create_pool  # the stubs do not know `reset`
             pool = await create(
@@ -131,6 +138,7 @@ class Database:
         database = cls(pool)
         try:
             await database._check_settings()
+            await database._check_encoding()
         except BaseException:
             await database.close()
             raise
@@ -144,6 +152,14 @@ class Database:
         )
         if ignored:
             raise Pooled(f"it ignores our settings, {ignored[0]['name']} among them")
+
+    async def _check_encoding(self) -> None:
+        encoding = await self.fetchval("SELECT current_setting('server_encoding')")
+        if encoding != "UTF8":
+            raise OtherEncoding(
+                f"the database is encoded in {encoding}, which cannot hold every text: make another with"
+                " CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+            )
 
     async def close(self) -> None:
         """Wait for statements in progress, at most 3 s, and disconnect."""
