@@ -220,6 +220,23 @@ async def test_a_kill_while_the_database_is_made_is_survived(tmp_path: Path, sta
     assert not list(tmp_path.glob("data.making-*"))
 
 
+async def test_what_is_made_beside_the_database_is_on_the_disk_before_the_first_use(
+    tmp_path: Path, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that loses its power soon after the first start left a database whose password was an empty file."""
+    synced: set[int] = set()
+    fsync = os.fsync
+
+    def noted(file: int) -> None:
+        fsync(file)
+        synced.add(os.fstat(file).st_ino)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    await started(stack, EmbeddedServer(tmp_path))
+    for path in (tmp_path, tmp_path / "password", tmp_path / "data" / "pg_hba.conf"):
+        assert path.stat().st_ino in synced, path.name
+
+
 @pytest.mark.parametrize("owner", ["zombie", "stranger"])
 async def test_a_dead_owner_whose_process_id_is_still_there_counts_as_dead(
     owner: str, tmp_path: Path, stack: AsyncExitStack
