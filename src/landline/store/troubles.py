@@ -60,9 +60,9 @@ class Troubles:
 
 
 def _told(error: BaseException) -> tuple[str, str]:
-    """Its code and its words, which hold no data: those of PostgreSQL's operation. No code: it is nothing to note."""
+    """Its code and its words. Its DETAIL is left out: rows may stand in it. No code: it is nothing to note."""
     if isinstance(error, asyncpg.PostgresError):
-        return str(getattr(error, "sqlstate", "") or ""), str(error)
+        return str(getattr(error, "sqlstate", "") or ""), str(error.args[0])
     if isinstance(error, TimeoutError):
         return _SLOW, "a statement was not answered in time: a lock is held, or PostgreSQL is slow"
     return "", ""

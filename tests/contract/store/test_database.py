@@ -108,7 +108,9 @@ async def test_a_full_disk_is_said_in_the_log_once_and_in_health(database: Datab
     with capture_logs() as logs:
         for _ in range(3):
             with pytest.raises(Unavailable, match="DiskFullError"):
-                await database.execute(f"DO $$BEGIN RAISE disk_full USING MESSAGE = '{NO_SPACE}'; END$$")
+                await database.execute(
+                    f"DO $$BEGIN RAISE disk_full USING MESSAGE = '{NO_SPACE}', DETAIL = 'Key (recipient)=(+1)'; END$$"
+                )
     said = [(each["event"], each["log_level"], each["code"], each["error"]) for each in logs]
     assert said == [("store.postgres_refuses", "error", "53100", NO_SPACE)]
     with pytest.raises(Unavailable, match=r"PostgreSQL's disk is full: could not extend file .* No space left"):
