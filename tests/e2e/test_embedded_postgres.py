@@ -35,6 +35,41 @@ asyncio.run(main())
 """
 
 
+FULL = """
+import asyncio, sys
+from contextlib import suppress
+from pathlib import Path
+from landline.store.embedded import EmbeddedServer
+from landline.store.embedded.errors import CannotRun
+
+PAGE = 4096
+
+async def main():
+    place = Path(sys.argv[1])
+    server = EmbeddedServer(place / "data")
+    await server.start()
+    await server.close()
+    log = place / "data" / "postgresql.log"
+    with log.open("ab") as out:  # its last page is full
+        out.write(b" " * (-log.stat().st_size % PAGE))
+    with (place / "fill").open("wb", buffering=0) as fill:
+        for piece in (1 << 20, PAGE):
+            with suppress(OSError):
+                while fill.write(bytes(piece)):
+                    pass
+        fill.truncate(fill.tell() - int(sys.argv[2]) * PAGE)
+    try:
+        await server.start()
+    except (CannotRun, OSError) as error:
+        print(error)
+    (place / "fill").unlink()
+    await server.start()
+    await server.close()
+
+asyncio.run(main())
+"""
+
+
 @pytest.fixture
 async def stack() -> AsyncGenerator[AsyncExitStack]:
     async with AsyncExitStack() as stack:
@@ -218,6 +253,36 @@ async def test_a_kill_while_the_database_is_made_is_survived(tmp_path: Path, sta
     server = await started(stack, EmbeddedServer(tmp_path))
     assert await value(server, "SELECT 1") == 1
     assert not list(tmp_path.glob("data.making-*"))
+
+
+async def test_what_is_made_beside_the_database_is_on_the_disk_before_the_first_use(
+    tmp_path: Path, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that loses its power soon after the first start left a database whose password was an empty file."""
+    synced: set[int] = set()
+    fsync = os.fsync
+
+    def noted(file: int) -> None:
+        fsync(file)
+        synced.add(os.fstat(file).st_ino)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    await started(stack, EmbeddedServer(tmp_path))
+    for path in (tmp_path, tmp_path / "password", tmp_path / "data" / "pg_hba.conf"):
+        assert path.stat().st_ino in synced, path.name
+
+
+@pytest.mark.parametrize("pages", [0, 1])
+def test_a_start_on_a_full_disk_says_that_it_is_full(tmp_path: Path, pages: int) -> None:
+    """PostgreSQL cannot: its log is on that disk."""
+    program = [sys.executable, "-c", FULL, tmp_path, str(pages)]
+    mounted = 'mount -t tmpfs -o size=120m,mode=755 none "$0" && exec "$@"'
+    as_others = ["--user", "--map-current-user", "--keep-caps"] if os.geteuid() else []
+    command = ["unshare", *as_others, "--mount", "sh", "-c", mounted, tmp_path, *program]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert ended.returncode == 0, ended.stderr
+    (said,) = ended.stdout.splitlines()
+    assert "No space left on device" in said
 
 
 @pytest.mark.parametrize("owner", ["zombie", "stranger"])

@@ -118,6 +118,10 @@ class Tables:
     async def unfinished(self) -> int:
         return await self._connection.fetchval("SELECT count(*) FROM sms_messages WHERE ended_at IS NULL")
 
+    async def submitted(self) -> int:
+        """Messages whose carriers said that they have them."""
+        return await self._connection.fetchval("SELECT count(DISTINCT message_id) FROM sms_submissions")
+
     async def states(self) -> dict[str, int]:
         """Messages by the carrier's detail code, None while they have not ended."""
         rows = await self._connection.fetch("SELECT code, count(*) AS n FROM sms_messages GROUP BY code")

@@ -61,8 +61,8 @@ class Application(Protocol):
         ...
 
     async def drain(self, patience_s: float) -> None:
-        """Answer what SMPP customers have submitted, for at most so long, and part with them: as listeners do with
-        HTTP, and while they do."""
+        """Answer what SMPP customers have submitted and hear the answers of carriers, for at most so long, and part
+        with both: as listeners do with HTTP, and while they do."""
         ...
 
     async def close(self) -> None:

@@ -295,14 +295,15 @@ class Product:
             token=config.admin_token,
             registry=registry,
             checks=self._checks(),
-            lesser=("bus", "hearing", "clocks"),  # balancers are to go on: requests are served as well as elsewhere
+            # Balancers are to go on: requests are served as well as elsewhere.
+            lesser=("bus", "hearing", "clocks", "statements"),
         )
 
     def _chat_share(self) -> int:
         return self._processes.serving(CHAT)
 
     def _checks(self) -> dict[str, Check]:
-        checks: dict[str, Check] = {"database": self._database_answers}
+        checks: dict[str, Check] = {"database": self._database.check, "statements": self._database.check_statements}
         checks["hearing"] = processes_admin.Hearing(self._processes).check
         checks["clocks"] = processes_admin.Clocks(self._processes).check
         if self._relay is not None:
@@ -395,8 +396,10 @@ class Product:
             await task
 
     async def drain(self, patience_s: float) -> None:
-        """Answer what is in hand and came by no HTTP."""
-        await self._messaging.part_with_customers(patience_s)
+        """Answer what is in hand and came by no HTTP, and hear what carriers have yet to answer: what they do not by
+        then is in doubt, as after a crash."""
+        ends = self._messaging.part_with_carriers()
+        await asyncio.gather(self._messaging.part_with_customers(patience_s), _within(patience_s, *ends))
 
     async def close(self) -> None:
         """Stop the workers and let go of the database; what is left goes to the other processes at once."""
@@ -437,14 +440,11 @@ class Product:
     async def _resource_name(self, resource: ResourceId) -> str:
         return (await self._resources.by_id(resource)).name
 
-    async def _database_answers(self) -> None:
-        await self._database.fetchval("SELECT 1")
-
 
 async def _within(seconds: float, *closing: Coroutine[Any, Any, None]) -> None:
     """Let these go on for so long, then cancel them: what is left is as after a crash."""
     tasks = [asyncio.create_task(each) for each in closing]
-    _, late = await asyncio.wait(tasks, timeout=seconds)
+    _, late = await asyncio.wait(tasks, timeout=seconds) if tasks else (set[asyncio.Task[None]](), ())
     for task in late:
         task.cancel()
     for failed in await asyncio.gather(*tasks, return_exceptions=True):

@@ -217,11 +217,9 @@ async def _looked_into(config: Config) -> list[Finding]:
 
 
 async def _pending(database: Database) -> int:
-    from landline.store.migrations import available, pending
+    from landline.store.migrations import pending
 
     async with database.connection() as connection:
-        if await connection.fetchval("SELECT to_regclass('store_migrations')") is None:
-            return len(available())
         return len(await pending(connection))
 
 

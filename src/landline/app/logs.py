@@ -1,8 +1,11 @@
 """Logs go to standard error, one event a line with what is bound to its request; those of the libraries too."""
 
+import json
 import logging
+import os
 import sys
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, TextIO, cast
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
@@ -14,7 +17,7 @@ _LIBRARIES = {"asyncio": logging.WARNING}
 
 def configure(level: str, style: str) -> None:
     """`level` and `style` as the settings log_level and log_format."""
-    least = getattr(logging, level.upper())
+    least, out = getattr(logging, level.upper()), _Lines(style)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -26,14 +29,14 @@ def configure(level: str, style: str) -> None:
         rendered: list[Any] = [traceback, structlog.processors.JSONRenderer()]
     else:
         plain = structlog.dev.plain_traceback
-        rendered = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+        rendered = [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=plain)]
     structlog.configure(
         processors=[*shared, *rendered],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, out)),  # which writes and flushes, no more
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(processors=[*_of_libraries(), *rendered], foreign_pre_chain=shared)
     )
@@ -41,6 +44,49 @@ def configure(level: str, style: str) -> None:
     logging.basicConfig(handlers=[handler], level=max(least, logging.WARNING), force=True)
     for name, quiet in _LIBRARIES.items():
         logging.getLogger(name).setLevel(max(least, quiet))
+
+
+class _Lines:
+    """Standard error, a line at a time and none kept back. When its disk is full or its reader has gone, lines are lost
+    and nothing else: whoever logs is in the middle of work that does not need the log."""
+
+    def __init__(self, style: str) -> None:
+        # A standard error that was closed at the start is None, and its number somebody else's by now.
+        self._fd = sys.stderr.fileno() if sys.stderr is not None else os.open(os.devnull, os.O_WRONLY)
+        self._style = style
+        self._lost = 0
+        self._torn = False
+
+    def write(self, text: str) -> int:
+        """For who prints a line."""
+        try:
+            if self._lost:
+                self._write(self._told())
+                self._lost = 0
+            self._write(text)
+        except OSError:
+            self._lost += 1
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def isatty(self) -> bool:
+        """Whether somebody looks on."""
+        return os.isatty(self._fd)
+
+    def _write(self, text: str) -> None:
+        left = memoryview(("\n" * self._torn + text).encode(errors="backslashreplace"))
+        while left:
+            written = os.write(self._fd, left)
+            left, self._torn = left[written:], True
+        self._torn = False
+
+    def _told(self) -> str:
+        told = {"event": "log.lines_lost", "level": "error", "lines": self._lost}
+        at = datetime.now(UTC).isoformat()
+        line = json.dumps({**told, "timestamp": at}) if self._style == "json" else f"{at} {told['event']} {self._lost}"
+        return f"{line}\n"
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

@@ -71,6 +71,7 @@ class Messaging:
         self._shared = not base.place.alone and not base.config.driven_clock
         self.blocks = Blocks(base.database, "sms_blocks", base.owner)
         self._build_carriers()
+        self._ending: Sequence[SmsCarrier] = tuple(self._carriers.values())
         out = self._build_sms()
         self._build_listener(out)
 
@@ -259,8 +260,13 @@ class Messaging:
 
     def closing(self) -> Sequence[Coroutine[Any, Any, None]]:
         """What ends its dealings with the outside world."""
-        ends = [carrier.close() for carrier in self._carriers.values()]
-        return [*ends, self._taking_back.close(), self.part_with_customers(0.0)]
+        return [*self.part_with_carriers(), self._taking_back.close(), self.part_with_customers(0.0)]
+
+    def part_with_carriers(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """What gives carriers nothing more and ends once they have answered what they got; to be cancelled when that is
+        waited for no longer. The first call counts: then there is nothing to end."""
+        ending, self._ending = self._ending, ()
+        return [carrier.close() for carrier in ending]
 
     async def part_with_customers(self, patience_s: float) -> None:
         """Unbind them once what they submitted is answered, at most `patience_s` later, and leave to other processes

@@ -4,6 +4,8 @@ import os
 import secrets
 from pathlib import Path
 
+from landline.core.durable import synced
+
 
 def kept(file: Path) -> str:
     """The secret in `file`, made first when there is none: 43 characters, 256 bits."""
@@ -22,3 +24,4 @@ def write_private(file: Path, text: str) -> None:
         out.flush()
         os.fsync(out.fileno())
     making.replace(file)
+    synced(file.parent)

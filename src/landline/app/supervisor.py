@@ -135,7 +135,7 @@ class Supervisor:
         try:
             dsn = config.dsn or await self._start_postgres(stack)
         finally:
-            await asyncio.wait([making])
+            await asyncio.gather(making, return_exceptions=True)  # of two failures, as of a full disk, one is enough
         self._tls, bundle = making.result()
         return dsn, bundle
 

@@ -6,11 +6,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, TypeAlias, cast
 
 import asyncpg
-import structlog
 
 from landline.core.errors import Refusal, Unavailable
-
-log = structlog.get_logger()
+from landline.store.troubles import Troubles
 
 Record: TypeAlias = Mapping[str, Any]
 """One row: columns by name."""
@@ -76,6 +74,8 @@ _ANALYSIS = (
     " SET LOCAL plan_cache_mode = auto"
 )
 
+_READ_ONLY = "PostgreSQL is read-only, as a standby is"
+
 Duplicate = asyncpg.UniqueViolationError
 """What a statement raises that would write a key which is there already; it has written nothing."""
 
@@ -92,6 +92,12 @@ class Pooled(Refusal):
         )
 
 
+class OtherEncoding(Refusal):
+    """The database cannot hold every text as the text it is."""
+
+    code = "OtherEncoding"
+
+
 class UnreadableDsn(Refusal):
     """The DSN is none. It is not shown: it holds a password."""
 
@@ -104,11 +110,13 @@ class Database:
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool  # an asyncpg.Pool, whose package carries no types
+        self._troubles = Troubles()
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 10, timeout_s: float = 30.0) -> "Database":
         """A pool of up to `size` connections; statements are given up after `timeout_s`. Raises `Unavailable`,
-        `UnreadableDsn`, and `Pooled` where sessions are not ours: prepared statements, LISTEN and plans need that."""
+        `UnreadableDsn`, `OtherEncoding`, and `Pooled` where sessions are not ours: prepared statements, LISTEN and
+        plans need that."""
         try:
             create: Any = asyncpg.create_pool  # the stubs do not know `reset`
             pool = await create(
@@ -130,6 +138,7 @@ class Database:
         database = cls(pool)
         try:
             await database._check_settings()
+            await database._check_encoding()
         except BaseException:
             await database.close()
             raise
@@ -143,6 +152,14 @@ class Database:
         )
         if ignored:
             raise Pooled(f"it ignores our settings, {ignored[0]['name']} among them")
+
+    async def _check_encoding(self) -> None:
+        encoding = await self.fetchval("SELECT current_setting('server_encoding')")
+        if encoding != "UTF8":
+            raise OtherEncoding(
+                f"the database is encoded in {encoding}, which cannot hold every text: make another with"
+                " CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+            )
 
     async def close(self) -> None:
         """Wait for statements in progress, at most 3 s, and disconnect."""
@@ -162,19 +179,35 @@ class Database:
             finally:
                 await self._pool.release(connection)
         except asyncpg.ReadOnlySQLTransactionError as error:
+            self._troubles.note(error)
             await self._pool.expire_connections()  # another server may be the primary by now
-            raise Unavailable("PostgreSQL is read-only, as a standby is") from error
+            raise Unavailable(_READ_ONLY) from error
         except LOST as error:
+            self._troubles.note(error)
             raise Unavailable(f"PostgreSQL is away: {type(error).__name__}") from error
         except asyncpg.InternalServerError as error:  # class XX: a page, an index, a catalogue of its own is broken
-            log.error("store.postgres_broken", code=error.sqlstate, error=str(error))
+            self._troubles.note(error)
             raise Unavailable(f"PostgreSQL failed at something of its own: {type(error).__name__}") from error
 
     async def _acquired(self) -> Connection:
         try:
             return cast(Connection, await self._pool.acquire(timeout=10))
         except UNREACHED as error:
+            self._troubles.note(error)
             raise Unavailable(f"PostgreSQL is away: {type(error).__name__}") from error
+
+    async def check(self) -> None:
+        """For `/healthz`. Raises `Unavailable` when nothing is answered or written, or its disk was full just now."""
+        if await self.fetchval("SELECT current_setting('transaction_read_only')") == "on":
+            await self._pool.expire_connections()
+            raise Unavailable(_READ_ONLY)
+        if full := self._troubles.full():
+            raise Unavailable(f"PostgreSQL's disk is full: {full}")
+
+    async def check_statements(self) -> None:
+        """Likewise. Raises `Unavailable` when it lately refused a statement or a connection."""
+        if refused := self._troubles.latest():
+            raise Unavailable(f"PostgreSQL refused something: {refused}")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection]:

@@ -2,9 +2,13 @@
 
 import hashlib
 import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+
+import asyncpg
 
 from landline.core.errors import Refusal
 from landline.store.database import Connection, Database
@@ -19,6 +23,22 @@ _PATIENT = f"SELECT set_config(name, '0', false) {_TIMEOUTS}"
 _AS_BEFORE = f"SELECT set_config(name, reset_val, false) {_TIMEOUTS}"
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _ROOTS = ("store", "services", "engines")
+
+
+_WITHOUT_RIGHTS = """
+    SELECT c.relname FROM pg_class c JOIN pg_class m ON m.oid = to_regclass('store_migrations')
+        AND c.relnamespace = m.relnamespace AND c.relowner = m.relowner
+    WHERE c.relkind IN ('r', 'p') AND split_part(c.relname, '_', 1) = ANY($1)
+        AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+            AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'))
+    ORDER BY 1"""
+"""The owner tells our tables from those of others in the same schema."""
+
+
+class NoRights(Refusal):
+    """The role of the DSN may not do what Landline does."""
+
+    code = "NoRights"
 
 
 class SchemaMismatch(Refusal):
@@ -58,10 +78,12 @@ def _folders(root: Traversable) -> list[Traversable]:
 async def migrate(database: Database) -> list[str]:
     """Bring the database to this package's schema and return the names applied, in one transaction each.
 
-    Raises `SchemaMismatch` when the database holds a migration this package does not know, or knows differently.
+    Raises `SchemaMismatch` when the database holds a migration this package does not know, or knows differently, and
+    `NoRights`.
     """
     applied: list[str] = []
-    async with database.connection() as connection:
+    async with database.connection() as connection, _as_refusal(connection):
+        await _check_rights(connection)
         await connection.execute(_PATIENT)
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK, timeout=_PATIENCE_S)
         try:
@@ -84,13 +106,52 @@ async def migrate(database: Database) -> list[str]:
 
 
 async def pending(connection: Connection) -> list[Migration]:
-    """What `migrate` would apply. Raises `SchemaMismatch`."""
+    """What `migrate` would apply. Raises `SchemaMismatch` and `NoRights`."""
+    await _check_rights(connection)
+    if await connection.fetchval("SELECT to_regclass('store_migrations')") is None:
+        return available()
     rows = await connection.fetch("SELECT name, digest FROM store_migrations")
     done = {row["name"]: row["digest"] for row in rows}
     known = {migration.name: migration for migration in available()}
     for name, digest in done.items():
         if name not in known:
-            raise SchemaMismatch(f"the database holds migration {name}, which this Landline does not know")
+            raise SchemaMismatch(
+                f"the database holds migration {name}, which this Landline does not know: a later version migrated it;"
+                " start that version, or a later one, or restore the backup made before"
+            )
         if known[name].digest != digest:
             raise SchemaMismatch(f"migration {name} was applied in another form than this Landline carries")
     return [migration for migration in known.values() if migration.name not in done]
+
+
+async def _check_rights(connection: Connection) -> None:
+    row = await connection.fetchrow(
+        "SELECT current_user AS role, s, has_schema_privilege(s, 'CREATE') AS may_make,"
+        " to_regclass('store_migrations') IS NULL AS new FROM current_schema() AS s"
+    )
+    assert row is not None
+    if row["new"] and not row["may_make"]:
+        schema = row["s"] or "public"  # none of its search_path is there, or open to it
+        raise NoRights(
+            f"role {row['role']} may make no tables in schema {schema} of the database: make the role the database's"
+            f" owner, or GRANT CREATE, USAGE ON SCHEMA {schema} TO {row['role']}"
+        )
+    slices = {migration.name.partition("/")[0] for migration in available()}
+    without = [each["relname"] for each in await connection.fetch(_WITHOUT_RIGHTS, list(slices))]
+    if without:
+        raise NoRights(
+            f"role {row['role']} has no rights on {len(without)} of Landline's tables, {without[0]} among them, as when"
+            f" another role restored them: for each, ALTER TABLE ... OWNER TO {row['role']}"
+        )
+
+
+@asynccontextmanager
+async def _as_refusal(connection: Connection) -> AsyncGenerator[None]:
+    """What the role may not do is told in one line: `GRANT` and `ALTER TABLE ... OWNER` are its operator's."""
+    try:
+        yield
+    except asyncpg.InsufficientPrivilegeError as error:
+        role = await connection.fetchval("SELECT current_user")
+        raise NoRights(
+            f"role {role} may not change its tables: {error}; a new version has to: make the role their owner"
+        ) from error

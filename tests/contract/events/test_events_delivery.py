@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from azure.core.messaging import CloudEvent
 from azure.eventgrid import EventGridEvent, SystemEventNames
+from structlog.testing import capture_logs
 from tests.contract.events.webhooks import REPORT, RESOURCE, Call, Slice, process, webhook, working
 from tests.support.patience import PATIENCE_S
 
@@ -563,6 +564,24 @@ class Forgetful:
     def take(self, deliveries: object) -> None: ...
 
     def wake(self) -> None: ...
+
+
+async def test_a_subscription_that_cannot_be_looked_up_for_a_while_is_no_bug_and_waits(
+    here: Slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_arguments: object) -> None:
+        raise Unavailable("PostgreSQL is away")
+
+    async with webhook() as hook, working(here.events):
+        await here.subscribe("Reports", hook.url)
+        await here.settle()
+        with monkeypatch.context() as patched, capture_logs() as logs:
+            patched.setattr(here.events, "target", away)
+            await here.emit(here.event())
+            await here.settle()
+        assert [(each["event"], each["log_level"]) for each in logs] == [("events.delivery_waits", "warning")]
+        await here.clock.advance(timedelta(seconds=12))
+        await hook.wait_for(1)
 
 
 async def test_a_database_that_is_away_is_asked_again_after_a_pause(

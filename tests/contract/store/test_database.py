@@ -49,6 +49,8 @@ async def test_a_standby_is_unavailable_and_its_connections_are_given_up(dsn: st
     database = await Database.connect(dsn, size=2)
     with pytest.raises(Unavailable, match="PostgreSQL is read-only"):
         await write(database)
+    with pytest.raises(Unavailable, match="PostgreSQL is read-only"):  # health says so, whether or not anybody writes
+        await database.check()
     await operator.does("ALTER DATABASE {name} RESET default_transaction_read_only")
     await write(database)  # over new connections: sessions that there were are read-only still
     await database.close()
@@ -95,6 +97,58 @@ async def test_what_postgresql_says_is_wrong_with_itself_is_no_bug_of_ours(datab
         ("store.postgres_broken", "error", code, "invalid page in block 7")
     ]
     await write(database)
+
+
+NO_SPACE = 'could not extend file "base/5/1": No space left on device'
+
+
+async def test_a_full_disk_is_said_in_the_log_once_and_in_health(database: Database) -> None:
+    await database.check()
+    await database.check_statements()
+    with capture_logs() as logs:
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="DiskFullError"):
+                await database.execute(
+                    f"DO $$BEGIN RAISE disk_full USING MESSAGE = '{NO_SPACE}', DETAIL = 'Key (recipient)=(+1)'; END$$"
+                )
+    said = [(each["event"], each["log_level"], each["code"], each["error"]) for each in logs]
+    assert said == [("store.postgres_refuses", "error", "53100", NO_SPACE)]
+    with pytest.raises(Unavailable, match=r"PostgreSQL's disk is full: could not extend file .* No space left"):
+        await database.check()
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"), [("query_canceled", "statement timeout"), ("io_error", "I/O"), ("out_of_memory", "memory")]
+)
+async def test_what_is_refused_is_said_and_is_no_reason_to_send_requests_elsewhere(
+    database: Database, condition: str, said: str
+) -> None:
+    with capture_logs() as logs, pytest.raises(Unavailable):
+        await database.execute(f"DO $$BEGIN RAISE {condition} USING MESSAGE = 'canceled due to {said}'; END$$")
+    assert [each["event"] for each in logs] == ["store.postgres_refuses"]
+    await database.check()
+    with pytest.raises(Unavailable, match=said):
+        await database.check_statements()
+
+
+async def test_a_statement_that_waits_for_a_lock_too_long_is_said_in_health(dsn: str, database: Database) -> None:
+    await write(database)
+    hasty = await Database.connect(dsn, size=2, timeout_s=0.2)
+    async with database.transaction() as holder:
+        await holder.execute("LOCK TABLE written")
+        with pytest.raises(Unavailable, match="TimeoutError"):
+            await hasty.fetch("SELECT FROM written")
+    await hasty.check()
+    with pytest.raises(Unavailable, match="not answered in time"):
+        await hasty.check_statements()
+    await hasty.close()
+
+
+async def test_giving_way_to_another_transaction_is_nothing_to_tell_of(database: Database) -> None:
+    with capture_logs() as logs, pytest.raises(Unavailable):
+        await database.execute("DO $$BEGIN RAISE deadlock_detected; END$$")
+    await database.check_statements()
+    assert not logs
 
 
 async def test_a_schema_that_changes_beside_a_transaction_is_a_matter_of_time(dsn: str, database: Database) -> None:

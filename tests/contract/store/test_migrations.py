@@ -1,12 +1,18 @@
 """Bringing a database to this package's schema, however large it is."""
 
 import asyncio
+import re
+from collections.abc import AsyncGenerator
 from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
 
+import asyncpg
 import pytest
 from tests.support.cluster import eventually
 
-from landline.core.errors import Unavailable
+from landline.core.errors import Refusal, Unavailable
 from landline.store import migrations
 from landline.store.database import Database
 from landline.store.migrations import Migration
@@ -64,3 +70,82 @@ async def test_timeouts_of_an_operator_are_not_for_migrations(
                 assert {each: await connection.fetchval(f"SHOW {each}") for each in limits} == limits
     finally:
         await theirs.close()
+
+
+@pytest.fixture
+async def role(dsn: str) -> AsyncGenerator[str]:
+    """A role without any right, as which `as_role` connects."""
+    name = f"test_{uuid4().hex}"
+    admin = await asyncpg.connect(dsn)
+    await admin.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
+    yield name
+    await admin.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
+    await admin.close()
+
+
+async def as_role(dsn: str, role: str) -> Database:
+    place = urlsplit(dsn)
+    host = place.netloc.rpartition("@")[2]
+    return await Database.connect(place._replace(netloc=f"{role}:secret@{host}").geturl(), size=2)
+
+
+async def refused(database: Database) -> str:
+    """What a migration says, and `doctor` as well."""
+    with pytest.raises(Refusal) as told:
+        async with database.connection() as connection:
+            await migrations.pending(connection)
+    with pytest.raises(Refusal) as raised:
+        await migrations.migrate(database)
+    assert told.value.message == raised.value.message
+    await database.close()
+    return raised.value.message
+
+
+async def test_a_role_that_may_make_no_tables_is_told_what_it_needs(dsn: str, role: str) -> None:
+    message = await refused(await as_role(dsn, role))
+    assert f"role {role} may make no tables" in message
+    assert "GRANT CREATE" in message
+
+
+async def test_a_role_that_does_not_own_what_was_restored_as_another_is_told_so(
+    dsn: str, database: Database, role: str
+) -> None:
+    """A dump that a superuser restored; texts would be answered with 500 one by one."""
+    await database.execute(f"GRANT CREATE, USAGE ON SCHEMA public TO {role}")
+    message = await refused(await as_role(dsn, role))
+    assert re.search(rf"role {role} has no rights on \d+ of Landline's tables", message)
+    assert f"OWNER TO {role}" in message
+
+
+async def test_a_role_that_may_use_tables_and_not_change_them_is_told_so_by_a_new_version(
+    dsn: str, database: Database, role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await database.execute(f"GRANT CREATE, USAGE ON SCHEMA public TO {role}")
+    await database.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}")
+    theirs = await as_role(dsn, role)
+    assert await migrations.migrate(theirs) == []
+    known = migrations.available()
+    newer = Migration("sms/9999_newer", "ALTER TABLE sms_messages ADD COLUMN newer text", "digest")
+    monkeypatch.setattr(migrations, "available", lambda: [*known, newer])
+    with pytest.raises(Refusal, match=f"role {role} may not change its tables: must be owner of table sms_messages"):
+        await migrations.migrate(theirs)
+    await theirs.close()
+
+
+async def test_a_database_of_a_later_version_is_refused_with_what_to_do(database: Database) -> None:
+    await database.execute("INSERT INTO store_migrations VALUES ('sms/9999_later', 'digest')")
+    assert "start that version, or a later one" in await refused(database)
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+async def test_a_database_that_cannot_hold_every_text_is_refused_at_the_start(dsn: str, encoding: str) -> None:
+    """Texts would be refused one by one, or be counted and compared as bytes."""
+    admin: Any = await asyncpg.connect(dsn)
+    name = f"test_{uuid4().hex}"
+    await admin.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    try:
+        with pytest.raises(Refusal, match=f"{encoding}.*ENCODING 'UTF8' TEMPLATE template0"):
+            await Database.connect(urlsplit(dsn)._replace(path=f"/{name}").geturl(), size=2)
+    finally:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await admin.close()

@@ -1,8 +1,10 @@
 """What the libraries log, as a process of its own has it on standard error: one event, one line."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +65,51 @@ def test_a_traceback_tells_no_texts_and_no_numbers(style: str) -> None:
     if style == "json":
         ours, theirs = map(json.loads, said.splitlines())
         assert [each["exception"][0]["frames"][-1]["name"] for each in (ours, theirs)] == ["send", "send"]
+
+
+GOES_ON = """
+import logging
+import os
+import resource
+import structlog
+from landline.app import logs
+
+logs.configure("info", "json")
+ours, theirs = structlog.get_logger(), logging.getLogger("asyncio")
+for number in range(500):
+    ours.info("before", number=number)
+    theirs.warning("before")
+print("went on", flush=True)
+{then}
+"""
+
+
+@pytest.mark.parametrize("gone", ["full", "reader"])
+def test_a_log_that_cannot_be_written_stops_nothing(gone: str) -> None:
+    """A full disk, or the end of who reads it: a server that ended by it took its texts' carriers down with it."""
+    if gone == "full":
+        error = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, error = os.pipe()
+        os.close(reader)
+    try:
+        command = [sys.executable, "-c", GOES_ON.format(then="")]
+        ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=error, text=True, timeout=60, check=False)
+    finally:
+        os.close(error)
+    assert (ended.stdout, ended.returncode) == ("went on\n", 0)
+
+
+def test_a_log_that_can_be_written_again_says_how_many_lines_it_lost(tmp_path: Path) -> None:
+    room = "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY))"  # as a disk with so much left
+    more = "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))"
+    program = GOES_ON.replace("logs.configure", f"{room}\nlogs.configure").format(then=f"{more}\nours.info('after')")
+    file = tmp_path / "log"
+    with file.open("ab") as error:
+        subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=error, timeout=60, check=True)
+    lines = file.read_text().splitlines()
+    said = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+    (lost,) = (each for each in said if each["event"] == "log.lines_lost")
+    assert lost["level"] == "error"
+    assert lost["lines"] == 1000 - sum(each["event"] == "before" for each in said)
+    assert said[-1]["event"] == "after"

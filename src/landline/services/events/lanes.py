@@ -15,6 +15,7 @@ from uuid import UUID
 
 import structlog
 
+from landline.core.errors import Unavailable
 from landline.ports.callout import CalloutFailed
 from landline.services.events import records
 from landline.services.events.model import (
@@ -184,6 +185,9 @@ class Lanes:
             batch: list[Delivery] = []
             try:
                 await self._deliver(lane, batch)
+            except Unavailable as error:  # whose subscription it is cannot be looked up just now
+                log.warning("events.delivery_waits", subscription_id=str(lane.subscription), reason=error.message)
+                self._put_off(batch or self._pop(lane, len(lane.waiting)), _TROUBLE)
             except Exception:
                 log.exception("events.delivery_trouble", subscription_id=str(lane.subscription))
                 self._put_off(batch or self._pop(lane, len(lane.waiting)), _TROUBLE)

@@ -11,6 +11,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from landline.core.durable import synced
 from landline.store.embedded.account import Account
 from landline.store.embedded.binaries import Binaries
 from landline.store.embedded.errors import CannotRun, OtherMajor
@@ -81,7 +82,9 @@ def initialise(data: Path, password: Path, binaries: Binaries, account: Account)
         shutil.rmtree(making, ignore_errors=True)
         raise CannotRun(f"initdb of {binaries.directory} failed: {' '.join(printed.split()[-40:])}")
     (making / "pg_hba.conf").write_text(_HBA, "ascii")
+    synced(making / "pg_hba.conf")
     making.rename(data)
+    synced(data.parent)
 
 
 def answers(data: Path, pid: int) -> bool:
@@ -118,7 +121,9 @@ def _password(file: Path) -> str:
         making.unlink(missing_ok=True)
         with open(os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
             out.write(secrets.token_urlsafe(24))
+        synced(making)
         making.rename(file)
+        synced(file.parent)
     return file.read_text("ascii")
 
 

@@ -26,8 +26,12 @@ class DirectoryLock:
             raise DirectoryTaken(
                 f"{directory} is in use by process {holder}: stop it, or choose another data directory"
             ) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        except OSError:
+            os.close(self._fd)
+            raise
 
     def release(self) -> None:
         """Let the directory go. The file stays: removing it would race with who opens it now."""

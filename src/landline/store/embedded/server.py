@@ -1,6 +1,8 @@
 """The embedded PostgreSQL server: started quickly, started again when it dies, gone when we are."""
 
 import asyncio
+import errno
+import os
 import signal
 import subprocess
 import threading
@@ -25,6 +27,7 @@ RETRY_S = 30.0
 STOP_S = 3.0
 _LONGEST_BACKOFF_S = 5.0
 _LOG_LIMIT_BYTES = 10_000_000
+_FULL_BYTES = 65_536
 _PASSING = ("pre-existing shared memory block", "lock file")
 
 SETTINGS: dict[str, str] = {
@@ -227,4 +230,7 @@ def _fatal(log_file: Path, said_before: int) -> str:
         _, found, reason = line.partition("FATAL:")
         if found:
             return reason.strip()
-    return lines[-1] if lines else "it said nothing"
+    if lines:
+        return lines[-1]
+    disk = os.statvfs(log_file.parent)  # for who is not root, as PostgreSQL
+    return os.strerror(errno.ENOSPC) if disk.f_bavail * disk.f_frsize < _FULL_BYTES else "it said nothing"
