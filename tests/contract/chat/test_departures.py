@@ -1,10 +1,8 @@
 """A user that is deleted leaves its threads, and takes along what it said there."""
 
 import asyncio
-from collections.abc import AsyncGenerator
 from datetime import timedelta
 
-import pytest
 from tests.support.chat import RESOURCE, Process
 from tests.support.patience import PATIENCE_S
 
@@ -17,15 +15,6 @@ from landline.services.chat.model.ids import ThreadId
 from landline.store.database import Database
 
 WAITING = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
-
-
-@pytest.fixture
-async def running(one: Process) -> AsyncGenerator[Process]:
-    """The process with its worker at work."""
-    task = asyncio.create_task(one.worker.run())
-    yield one
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 async def deleted(one: Process, clock: DrivenClock, user: RawId) -> None:

@@ -1,7 +1,6 @@
 """Threads end when their policy says; what a deleted thread held is taken away."""
 
 import asyncio
-from collections.abc import AsyncGenerator
 from datetime import timedelta
 
 import pytest
@@ -12,15 +11,6 @@ from landline.engines.clock import DrivenClock
 from landline.services.chat.model.changes import ThreadDeleted
 from landline.services.chat.service import Patch
 from landline.store.database import Database
-
-
-@pytest.fixture
-async def running(one: Process) -> AsyncGenerator[Process]:
-    """The process with its worker at work."""
-    task = asyncio.create_task(one.worker.run())
-    yield one
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 async def count(database: Database, table: str) -> int:
