@@ -115,7 +115,7 @@ class CustomersRun(Run):
         with self.inside(machine.process):
             accounts, out, clock, database = gateway.accounts, gateway.customers, gateway.clock, gateway.database
             sends = PlannedSends(gateway.sms, clock)
-            front = Trusting(database, clock, accounts, out, sends, gateway.news.cancel)
+            front = Trusting(database, clock, accounts, out, sends, gateway.taking_back.cancel)
             binds = Together(database, machine.changes, MemoryBus(), clock, gateway.owner)
             listener = SmppListener(
                 ListenerConfig(port=None, enquire_link_s=600.0), front, database, clock, shares=binds
