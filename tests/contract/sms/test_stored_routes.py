@@ -141,6 +141,27 @@ async def test_a_process_that_hears_no_news_asks_the_database(
     assert await deaf.rule(SEATTLE) == "all"
 
 
+async def test_rules_that_change_while_they_are_read_are_read_again(
+    here: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was_read, go_on, routes = asyncio.Event(), asyncio.Event(), records_routing.routes
+
+    async def slowly(connection: Connection) -> list[str]:
+        found = await routes(connection)
+        was_read.set()
+        await go_on.wait()
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records_routing, "routes", slowly)
+        reading = asyncio.create_task(here.rule())
+        await asyncio.wait_for(was_read.wait(), PATIENCE_S)
+    await here.routing.put(Rule(name="all", carriers=(Choice("south"),), priority=1))
+    go_on.set()
+    assert await reading == "france"
+    assert await here.rule() == "all"
+
+
 async def test_a_stored_rule_replaces_the_configured_one_until_it_is_deleted(here: Process) -> None:
     await here.routing.put(Rule(name="france", carriers=(Choice("north"), Choice("south", 0)), countries=("FR",)))
     route = (await here.routing.router()).route(SHOP, OURS, PARIS)
