@@ -212,6 +212,12 @@ async def test_what_is_too_large_is_refused(town: Town) -> None:
     refused(await ann.call("PATCH", message, {"metadata": {"k": "v" * 10_000}}), 413)
     refused(await ann.call("POST", f"{thread}/messages", {"content": "x", "senderDisplayName": "n" * 257}), 400)
     refused(await ann.call("PATCH", thread, {"topic": "t" * 1025}), 400)
+    many = [
+        {"communicationIdentifier": {"rawId": ann.raw_id}, "metadata": {"k": "v" * 20_000}, "displayName": str(n)}
+        for n in range(6)
+    ]
+    refused(await ann.call("POST", "/chat/threads", {"topic": "Lunch", "participants": many}), 400)
+    refused(await ann.call("POST", f"{thread}/participants/:add", {"participants": many}), 400)
     refused(await ann.call("PATCH", thread, {"metadata": {str(n): "v" * 1000 for n in range(30)}}), 400)
 
 

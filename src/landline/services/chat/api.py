@@ -87,7 +87,7 @@ class _Threads:
             values.checked_metadata(asked.metadata),
             shapes.retention_days(asked.retention_policy),
         )
-        participants = [shapes.participant(each) for each in asked.participants or ()]
+        participants = shapes.participants(asked.participants or ())
         created = await self._service.create(request.caller.resource, user, properties, participants, _repeat(request))
         thread = shapes.shown_thread(created.thread, created.created_at, created.created_by, created.properties)
         invalid = [shapes.shown_invalid(each) for each in created.invalid]
@@ -135,7 +135,7 @@ class _Threads:
 
     async def add(self, request: Request) -> Response:
         user, thread = _in_thread(request, CHANGE_MEMBERS)
-        participants = [shapes.participant(each) for each in request.decode(_ADD).participants]
+        participants = shapes.participants(request.decode(_ADD).participants)
         invalid = await self._service.add(request.caller.resource, user, thread, participants)
         return json_response(
             201, chat.AddChatParticipantsResult([shapes.shown_invalid(each) for each in invalid] or None)

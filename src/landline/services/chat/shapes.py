@@ -1,5 +1,6 @@
 """Chat's values as the wire has them, and back."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -41,8 +42,18 @@ def raw_id(model: chat.CommunicationIdentifierModel | None) -> RawId:
     return RawId(found)
 
 
-def participant(model: chat.ChatParticipant) -> Participant:
-    """A participant to add. Raises `Invalid`."""
+def participants(models: Sequence[chat.ChatParticipant]) -> list[Participant]:
+    """Participants to add. Raises `Invalid`."""
+    found = [_participant(model) for model in models]
+    if sum(values.metadata_bytes(who.metadata) for who in found) > values.LARGEST_BATCH_METADATA_BYTES:
+        message = (
+            f"The metadata of all participants in a request is at most {values.LARGEST_BATCH_METADATA_BYTES} bytes."
+        )
+        raise Invalid(message, target="participants")
+    return found
+
+
+def _participant(model: chat.ChatParticipant) -> Participant:
     shared = model.share_history_time
     return Participant(
         raw_id(model.communication_identifier),

@@ -20,6 +20,8 @@ LARGEST_MESSAGE_BYTES = 28 * 1024
 """Of a message's content, metadata and attachments together, in UTF-8."""
 LARGEST_METADATA_BYTES = 28 * 1024
 """Of a thread's or participant's."""
+LARGEST_BATCH_METADATA_BYTES = 112 * 1024
+"""Of all participants in a request: each of up to 250 is told of them all, in an event of its own."""
 LIVELY = 20
 """With more participants than this a thread has no typing indicators and no read receipts."""
 RETENTION_DAYS = range(30, 91)
