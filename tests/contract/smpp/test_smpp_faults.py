@@ -71,6 +71,14 @@ async def test_a_silent_network_is_found_out_by_enquire_link(world: World) -> No
     await world.reported(1)
 
 
+async def test_an_smsc_that_is_down_is_tried_less_and_less_often(world: World) -> None:
+    carrier = await world.start(backoff_first_s=1, backoff_limit_s=8)
+    await world.network.close()
+    await until(lambda: not carrier.bound)
+    await world.clock.advance(timedelta(seconds=100))
+    assert 12 <= carrier.counters()["link_connects_failed"] <= 32  # pauses of 8 s at last, or half of it
+
+
 async def test_an_unbind_that_is_not_answered_is_waited_for_for_a_while_only(world: World) -> None:
     world.clock = StillClock()
     carrier = await world.start(connect_s=3600)

@@ -17,7 +17,7 @@ from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import Binding
 from landline.engines.smpp.leases import LEASE, LOOK, Leases
 from landline.store.changes import Changes
-from landline.testing.smsc import Rule
+from landline.testing.smsc import Rule, Smsc
 
 
 class Cluster:
@@ -230,6 +230,22 @@ async def test_a_bind_is_given_up_after_what_it_sent_is_answered(world: World, d
     await world.answered(40)
     assert all(answer.carrier_message_id for answer in world.events.answers), "nothing was cut off"
     assert len(world.smsc.received) == 40
+    await cluster.close()
+
+
+async def test_a_bind_that_is_being_given_up_sends_nothing_more(world: World, dsn: str) -> None:
+    world.smsc = Smsc({"landline": "secret"}, clock=world.clock)
+    world.smsc.conduct.response_delay_s = 3
+    cluster = Cluster(world, dsn, 2)
+    first = await cluster.join(window=1)
+    await world.send(first, *(f"message {number}" for number in range(5)))
+    await world.smsc.until(lambda: world.smsc.counts.submits == 2)
+    second = await cluster.join(window=1)
+    await until(lambda: any(link.draining for link in first.links))
+    await world.clock.advance(timedelta(seconds=3.1))
+    await until(lambda: bound(first, second) == [1, 1])
+    await world.smsc.until(lambda: world.smsc.counts.submits >= 3)
+    assert world.smsc.counts.submits == 3
     await cluster.close()
 
 
