@@ -6,9 +6,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, TypeAlias, cast
 
 import asyncpg
+import structlog
 
 from landline.core.errors import Refusal, Unavailable
 from landline.store.troubles import Troubles
+
+log = structlog.get_logger()
 
 Record: TypeAlias = Mapping[str, Any]
 """One row: columns by name."""
@@ -155,7 +158,9 @@ class Database:
 
     async def _check_encoding(self) -> None:
         encoding = await self.fetchval("SELECT current_setting('server_encoding')")
-        if encoding != "UTF8":
+        if encoding == "SQL_ASCII":  # keeps the bytes of UTF-8: nothing of ours counts characters there
+            log.warning("store.encoding_unchecked", encoding=encoding)
+        elif encoding != "UTF8":
             raise OtherEncoding(
                 f"the database is encoded in {encoding}, which cannot hold every text: make another with"
                 " CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"

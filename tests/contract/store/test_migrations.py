@@ -3,13 +3,14 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 from tests.support.cluster import eventually
 
 from landline.core.errors import Refusal, Unavailable
@@ -137,15 +138,31 @@ async def test_a_database_of_a_later_version_is_refused_with_what_to_do(database
     assert "start that version, or a later one" in await refused(database)
 
 
-@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
-async def test_a_database_that_cannot_hold_every_text_is_refused_at_the_start(dsn: str, encoding: str) -> None:
-    """Texts would be refused one by one, or be counted and compared as bytes."""
+async def test_a_database_that_cannot_hold_every_text_is_refused_at_the_start(dsn: str) -> None:
+    async with encoded(dsn, "LATIN1") as other:
+        with pytest.raises(Refusal, match=r"LATIN1.*ENCODING 'UTF8' TEMPLATE template0"):
+            await Database.connect(other, size=2)
+
+
+async def test_a_database_that_keeps_texts_as_bytes_keeps_every_text(dsn: str) -> None:
+    """SQL_ASCII, which `initdb` makes where no language is set."""
+    async with encoded(dsn, "SQL_ASCII") as other:
+        with capture_logs() as logs:
+            database = await Database.connect(other, size=2)
+        assert ("store.encoding_unchecked", "SQL_ASCII") in [(each["event"], each.get("encoding")) for each in logs]
+        await migrations.migrate(database)
+        assert await database.fetchval("SELECT $1::text || min(t) FROM unnest($2::text[]) t", "é", ["😀"]) == "é😀"
+        await database.close()
+
+
+@asynccontextmanager
+async def encoded(dsn: str, encoding: str) -> AsyncGenerator[str]:
+    """The DSN of a new database that is encoded so."""
     admin: Any = await asyncpg.connect(dsn)
     name = f"test_{uuid4().hex}"
     await admin.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
     try:
-        with pytest.raises(Refusal, match=f"{encoding}.*ENCODING 'UTF8' TEMPLATE template0"):
-            await Database.connect(urlsplit(dsn)._replace(path=f"/{name}").geturl(), size=2)
+        yield urlsplit(dsn)._replace(path=f"/{name}").geturl()
     finally:
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await admin.close()
