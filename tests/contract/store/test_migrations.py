@@ -160,7 +160,8 @@ async def encoded(dsn: str, encoding: str) -> AsyncGenerator[str]:
     """The DSN of a new database that is encoded so."""
     admin: Any = await asyncpg.connect(dsn)
     name = f"test_{uuid4().hex}"
-    await admin.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    locale = "LOCALE_PROVIDER libc LOCALE 'C'"
+    await admin.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' {locale} TEMPLATE template0")
     try:
         yield urlsplit(dsn)._replace(path=f"/{name}").geturl()
     finally:
