@@ -123,6 +123,7 @@ def test_a_route_is_set_and_removed(landline: Server) -> None:
     [found] = [each for each in listed(landline, "route", "list") if each["name"] == "alps"]
     assert (found["carriers"], found["countries"]) == ([{"carrier": "simulated", "weight": 3}], ["CH", "AT"])
     assert (found["priority"], found["failover"]) == (50, True)
+    assert " yes " in cli(landline, "route", "list")
     cli(landline, "route", "remove", "alps")
     assert "alps" not in {each["name"] for each in listed(landline, "route", "list")}
 

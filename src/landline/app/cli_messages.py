@@ -230,6 +230,7 @@ def list_routes(*, json: Json = False, server: Server = HERE) -> None:
             **each,
             **{name: " ".join(each[name]) or None for name in lists},
             "carriers": " ".join(f"{one['carrier']}:{one['weight']}" for one in each["carriers"]),
+            "failover": "yes" if each["failover"] else "no",
         }
         for each in found
     ]

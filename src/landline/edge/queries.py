@@ -41,8 +41,8 @@ def instant(query: Mapping[str, str], name: str) -> datetime:
     found = _iso(query[name]) or _iso("+".join(query[name].rsplit(" ", 1)))  # a + that was not written %2B
     if found is None or found.year not in _YEARS:
         raise Invalid(
-            "Must be an ISO 8601 date or instant, such as 2026-03-01 or 2026-03-01T14:00:00Z (a + in it is written"
-            " %2B). Without an offset it is UTC.",
+            "Must be an ISO 8601 date or instant, such as 2026-03-01 or 2026-03-01T14:00:00Z. Without an offset it is"
+            " UTC.",
             target=name,
         )
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
