@@ -96,13 +96,18 @@ def _attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
         body = body[4 + length + (-length % 4) :]
 
 
+def _connected(server: Address) -> socket.socket:
+    made = socket.socket(socket.AF_INET6 if ":" in server[0] else socket.AF_INET, socket.SOCK_DGRAM)
+    made.connect(server)
+    return made
+
+
 class Turn:
     """One client of a TURN server, on one UDP socket. Each call waits for its answer, and asks again meanwhile."""
 
     def __init__(self, server: Address, username: str, password: str) -> None:
-        family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        self._socket.connect(server)
+        self._server = server
+        self._socket = _connected(server)
         self._username = username
         self._password = password
         self._key: bytes | None = None
@@ -130,11 +135,13 @@ class Turn:
         if lifetime_s is not None:
             wanted[LIFETIME] = struct.pack("!I", lifetime_s)
         try:
-            self._asked(Message(ALLOCATE, attributes=dict(wanted)))
-        except Refused as challenge:
-            if challenge.code != 401:
+            answer = self._allocated(wanted)
+        except Refused as mismatch:
+            if mismatch.code != 437:  # an earlier client had this port, and the server has not forgotten it yet
                 raise
-        answer = self._proved(Message(ALLOCATE, attributes=dict(wanted)))
+            with self._socket:  # still open, for the next one to be another port (RFC 8656 §7.4)
+                self._socket = _connected(self._server)
+            answer = self._allocated(wanted)
         self.relayed = answer.address(RELAYED)
         return answer
 
@@ -164,6 +171,14 @@ class Turn:
             message = Message.unpacked(self._socket.recv(65536))
             if message.kind == DATA | INDICATION:
                 return message.address(PEER), message.attributes[DATA_VALUE]
+
+    def _allocated(self, wanted: dict[int, bytes]) -> Message:
+        try:
+            self._asked(Message(ALLOCATE, attributes=dict(wanted)))
+        except Refused as challenge:
+            if challenge.code != 401:
+                raise
+        return self._proved(Message(ALLOCATE, attributes=dict(wanted)))
 
     def _proved(self, message: Message) -> Message:
         try:
