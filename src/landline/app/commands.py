@@ -3,7 +3,16 @@
 from cyclopts import App
 
 import landline
-from landline.app import cli_accounts, cli_admin, cli_doctor, cli_messages, cli_server, cli_settings, cli_subscription
+from landline.app import (
+    cli_accounts,
+    cli_admin,
+    cli_doctor,
+    cli_messages,
+    cli_opt_outs,
+    cli_server,
+    cli_settings,
+    cli_subscription,
+)
 
 app = App(
     name="landline",
@@ -17,3 +26,4 @@ cli_subscription.add_to(app)
 cli_messages.add_to(app)
 cli_settings.add_to(app)
 cli_accounts.add_to(app)
+cli_opt_outs.add_to(app)

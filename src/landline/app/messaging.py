@@ -26,7 +26,14 @@ from landline.engines.smpp.listener.shares import Together
 from landline.ports.bus import Bus
 from landline.ports.sms_carrier import SmsCarrier
 from landline.services.sms import admin as sms_admin
-from landline.services.sms import admin_accounts, admin_guard, admin_messages, admin_routing, admin_search
+from landline.services.sms import (
+    admin_accounts,
+    admin_guard,
+    admin_messages,
+    admin_opt_outs,
+    admin_routing,
+    admin_search,
+)
 from landline.services.sms import api as sms_api
 from landline.services.sms.accept import Accepts
 from landline.services.sms.accounts import Accounts
@@ -43,6 +50,7 @@ from landline.services.sms.limits import Limits
 from landline.services.sms.metrics import Counts, SmsMetrics
 from landline.services.sms.model import settings
 from landline.services.sms.news import News
+from landline.services.sms.opt_outs import OptOuts
 from landline.services.sms.outgoing import Outgoing
 from landline.services.sms.pools import Pools
 from landline.services.sms.rates import Rates
@@ -223,6 +231,7 @@ class Messaging:
             *admin_routing.routes(self._routing, self._rates, base.numbers, self._carriers, base.resource_id),
             *admin_messages.routes(self.sms, self._outgoing, self._pools, base.resource_id, base.all_resources),
             *admin_search.routes(Search(base.database), base.clock, base.resource_id),
+            *admin_opt_outs.routes(OptOuts(base.database, base.clock, base.numbers), base.resource_id),
             *carriers_admin.routes(self._carriers, base.database, base.clock, base.owner),
             *admin_accounts.routes(self._accounts, base.resource_id),
             *admin_guard.routes(self._settings, base.resource_id),
