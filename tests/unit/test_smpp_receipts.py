@@ -50,6 +50,14 @@ def test_what_is_written_is_read_back(message_id: str, state: MessageState, erro
         ("id:77 stat:05", "77", MessageState.UNDELIVERABLE),
         ("id:77 stat:99", "77", MessageState.UNKNOWN),
         ("id:77 stat:WHATEVER", "77", MessageState.UNKNOWN),
+        # in the GSM alphabet, as npm's smpp writes them
+        (
+            "id:a\x117 sub:001 dlvrd:001 submit date:2611201405 done date:2611201405 stat:DELIVRD err:000 text:",
+            "a_7",
+            MessageState.DELIVERED,
+        ),
+        ("id:a\0b\x027 stat:DELIVRD", "a@b$7", MessageState.DELIVERED),
+        ("id:a\x007 stat:UNDELIV", "a@7", MessageState.UNDELIVERABLE),
         ("id:77 stat:ENROUTE text:stat:DELIVRD", "77", MessageState.ENROUTE),
     ],
 )

@@ -117,6 +117,7 @@ def test_a_header_that_cannot_be_read_counts_as_text() -> None:
 GSM, LATIN1, UCS2 = "@¤", "\0$", "$"
 # SMPP 3.4 §5.2.19; its default alphabet is GSM's here. Pictograms, music and octets are shown as Latin-1.
 CODINGS = dict.fromkeys(range(16), LATIN1) | {0x00: GSM, 0x08: UCS2}
+CODINGS[0x01] = GSM  # with a NUL in front, which ASCII texts do not have
 for coding in range(0x10, 0x100):  # 3GPP TS 23.038 §4
     match coding >> 4:
         case 0b0001 | 0b0100 | 0b0101:  # bits 3 and 2 say the alphabet
@@ -140,6 +141,11 @@ def test_each_data_coding_is_read_in_its_alphabet() -> None:
     [
         (0x00, b"\x00\x1be", "@€"),
         (0x01, b"\xe9", "é"),
+        (0x01, b"a_b@{x}\t\r\n", "a_b@{x}\t\r\n"),
+        (0x01, b"end\0\0", "end\0\0"),
+        (0x01, b"a\x11b\0c \x02 \x1be", "a_b@c $ €"),  # npm's smpp
+        (0x01, b"caf\x05", "café"),
+        (0x01, b"\xe9\x11", "é\x11"),
         (0x03, b"\xe9", "é"),
         (0x05, b"\x93\xfa\xb1", "日ｱ"),
         (0x06, b"\xb0", "А"),

@@ -6,6 +6,7 @@ from datetime import timedelta
 from random import randbytes
 from uuid import uuid4
 
+import msgspec
 import pytest
 from tests.support.bare_smsc import BareSmsc, deliver_sm, text
 from tests.support.carrier_events import Recorder
@@ -153,6 +154,23 @@ async def test_texts_and_receipts_may_come_by_data_sm(world: World) -> None:
     await world.smsc.say(HEADER.pack(16, Command.DATA_SM, 0, 10))
     await until(lambda: bool(world.smsc.frames))
     assert world.smsc.frames.pop() == HEADER.pack(17, Command.DATA_SM | RESPONSE, 2, 10) + b"\0"
+
+
+async def test_texts_and_receipts_in_gsm_may_call_themselves_ascii(world: World) -> None:
+    """As npm's smpp writes them: `_` is 0x11, `@` is 0."""
+    await world.carrier.submit([Submission(uuid4(), OURS, PHONE, "hello", 1, True)])
+    _, sequence = await world.smsc.request()
+    await world.smsc.say(pdu.encode(Command.SUBMIT_SM | RESPONSE, pdu.MessageAnswer("msg_1"), sequence))
+    await world.events.until(lambda: bool(world.events.answers))
+    text = b"id:msg\x111 sub:001 dlvrd:001 submit date:2611201200 done date:2611201201 stat:DELIVRD err:000 text:"
+    from_phone = ShortMessage(
+        source_addr_ton=1, source_addr=PHONE[1:], destination_addr=OURS[1:], data_coding=1, short_message=b"a\x11b\0c"
+    )
+    receipt = msgspec.structs.replace(from_phone, esm_class=4, short_message=text)
+    await world.smsc.say(deliver_sm(1, from_phone) + deliver_sm(2, receipt))
+    assert sorted(await world.smsc.answers(2)) == [(0, 1), (0, 2)]
+    assert [arrival.text for arrival in world.events.arrivals] == ["a_b@c"]
+    assert [(each.carrier_message_id, each.delivered) for each in world.events.receipts] == [("msg_1", True)]
 
 
 async def test_message_ids_of_any_size_keep_no_other_answer(world: World) -> None:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from landline.protocols.smpp.commands import ESM_INTERMEDIATE, ESM_RECEIPT, ESM_TYPE, ESM_UDH, MessageState, Tag
 from landline.protocols.smpp.pdu import ID_LIMIT, ShortMessage, Tlvs, tlv
+from landline.protocols.smstext import decode_gsm
 
 _TEXT_STATES: dict[str, MessageState] = {
     "DELIVRD": MessageState.DELIVERED,
@@ -49,10 +50,14 @@ _WORDS = {
 }
 
 _STRICT = re.compile(
-    rb"id:([^\s\0]{1,255}) sub:(\d{1,3}) dlvrd:(\d{1,3})"
+    rb"id:([!-\xff]{1,255}) sub:(\d{1,3}) dlvrd:(\d{1,3})"
     rb" submit date:(\d{10,12}) done date:(\d{10,12}) stat:(\w+) err:(\w+)",
 )
 """Appendix B to the letter: what most receipts look like, read in one step."""
+
+_IN_GSM = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f]|[!-~]\0(?=[!-~])")
+"""What no receipt in ASCII has, and one in the GSM alphabet has where its id has `_`, `$` or `@`. Any other NUL ends a
+string."""
 
 _UCS2 = 0x08
 _NAMES = r"(?:id|sub|dlvrd|submit[ _]?date|done[ _]?date|stat(?:us)?|err(?:or)?|text)"
@@ -172,7 +177,8 @@ def _minute(at: datetime) -> str:
 
 def _fields(text: bytes) -> dict[str, str]:
     fields: dict[str, str] = {}
-    for name, value in _FIELD.findall(text.decode("latin-1")):
+    written = decode_gsm(text) if _IN_GSM.search(text) else text.decode("latin-1")
+    for name, value in _FIELD.findall(written):
         key = name.lower().replace("_", "").replace(" ", "")
         if key == "text":  # what follows is the message itself
             break

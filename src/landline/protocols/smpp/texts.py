@@ -4,6 +4,7 @@ Long texts (SMPP 3.4 has three ways): a header in the user data (3GPP TS 23.040 
 §5.3.2.24), or one message with the whole text in message_payload (§5.3.2.32).
 """
 
+import re
 from enum import Enum
 
 from msgspec import Struct
@@ -21,7 +22,7 @@ from landline.protocols.smstext import (
 )
 
 _OCTETS_SINGLE, _OCTETS_PART = 140, 134
-_UCS2 = 0x08
+_ASCII, _UCS2 = 0x01, 0x08
 
 
 class LongStyle(Enum):
@@ -121,7 +122,7 @@ def _both(short: bytes, payload: bytes) -> bytes:
 
 def decode(data_coding: int, octets: bytes, default: Alphabet = Alphabet.GSM) -> str:
     """The text of `octets` (§5.2.19); `default` is the SMSC's own alphabet. Binary data is shown as Latin-1."""
-    if _is_gsm(data_coding, default):
+    if _is_gsm(data_coding, default) or (data_coding == _ASCII and _is_no_ascii(octets)):
         return decode_gsm(octets)
     if data_coding & 0xF0 == 0xE0 or data_coding == _UCS2:
         return octets.decode("utf-16-be", "replace")
@@ -141,6 +142,13 @@ def _is_gsm(data_coding: int, default: Alphabet) -> bool:
     return data_coding & 0xF0 in (0xC0, 0xD0) or bool(general and not data_coding >> 2 & 3)
 
 
+def _is_no_ascii(octets: bytes) -> bool:
+    """Whether what calls itself ASCII is by the GSM alphabet, as npm's smpp sends it: it has octets that no text in
+    ASCII has, and that are `_`, `$`, `@`, é or the escape before {, say. NULs at the end are no part of the text."""
+    return octets.isascii() and _NO_ASCII.search(octets.rstrip(b"\0")) is not None
+
+
+_NO_ASCII = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _GENERAL, _WITH_BITS = 0x5F, 0x50
 """3GPP TS 23.038 §4: the general group without compression whose bits 3 and 2 say the alphabet, with a class (a "flash"
 message, say) or to be deleted once read. Without either it is SMPP's own table."""
