@@ -229,7 +229,7 @@ class Product:
         database, clock = self._database, self._clock
         self._chat_feed = Feed(self._bus)
         news = ChatNews(self._events, self._chat_feed, clock)
-        departures = Departures(database, clock, news)
+        departures = Departures(database, clock, news, self._identity.existing)
         self._chat_worker = ChatWorker(database, clock, news, departures)
         self._identity.when_deleted(departures.note)
         self._changes.watch(identity_service.DELETED, lambda _: self._chat_worker.wake())
