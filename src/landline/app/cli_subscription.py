@@ -183,7 +183,7 @@ def change_subscription(
     if enabled is not None:
         body["enabled"] = enabled
     if not body:
-        raise Refusal("say what to change: see --help")
+        raise Refusal("say what to change: see landline subscription change --help")
     changed = ask(server, _OPTIONS).call("PATCH", _path(resource, name), body)
     _refuse_failed(changed)
     print(f"{name} is {changed['state']}{_to_move(changed)}")
