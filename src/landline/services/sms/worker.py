@@ -189,8 +189,7 @@ class Worker:
 
     async def _hand_over(self, carrier: SmsCarrier, batch: Sequence[Pending]) -> bool:
         """Whether the carrier took `batch`; if not, something else has been seen to."""
-        for message in batch:
-            message.handed = True
+        self._handover.hand(batch)
         try:
             await carrier.submit([message.submission for message in batch])
         except Unavailable as error:
