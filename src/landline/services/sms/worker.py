@@ -170,7 +170,9 @@ class Worker:
                 await alarm.wait(self._handover.next_at(name, now))
                 continue
             try:
-                batch = await self._standing.check(await self._expiry.without_late(batch))
+                batch = await self._expiry.without_late(batch)
+                batch = await self._standing.check(batch)
+                batch = await self._expiry.without_late(batch)  # that may have taken seconds
             except Unavailable as error:
                 log.warning("sms.not_handed_over", carrier=name, reason=error.message, messages=len(batch))
                 self._handover.put_back(name, batch, unsure=True)
