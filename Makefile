@@ -63,13 +63,17 @@ $(BIN)/python:
 	tools/make-venv $(VENV)
 
 $(RUN_READY): | $(BIN)/python
+	@tools/relative-source $(VENV)
 	$(INSTALL) --require-hashes -r requirements/build.txt -r requirements/run.txt
 	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@tools/relative-source $(VENV)
 	@rm -f $(VENV)/.run-*; touch $@
 
 $(DEV_READY): | $(BIN)/python
+	@tools/relative-source $(VENV)
 	$(INSTALL) --require-hashes -r requirements/build.txt -r requirements/dev.txt
 	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@tools/relative-source $(VENV)
 	@rm -f $(VENV)/.dev-* $(VENV)/.run-*; touch $@ $(RUN_READY)
 
 define packages

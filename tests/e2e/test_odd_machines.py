@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import time
+import venv
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.support.patience import PATIENCE_S
 from landline.testing.server import COMMAND, Server
 from landline.testing.trust import Trust
 
+TOOLS = Path(__file__).parents[2] / "tools"
 PROXIES = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
 SEND = """
 import os
@@ -92,3 +94,21 @@ def test_tests_ask_no_proxy_for_their_servers(
     finally:
         trust.restore()
     assert (os.environ["no_proxy"], os.environ.get("NO_PROXY")) == ("intranet.example", None)
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "xx_YY"])
+def test_an_installation_of_the_source_starts_whatever_its_directory_is_called(locale: str, tmp_path: Path) -> None:
+    """As `make run` makes it. Python up to 3.12 reads the path in the locale's encoding, whatever UTF-8 mode says."""
+    tree = tmp_path / "Künstler"
+    (tree / "src").mkdir(parents=True)
+    (tree / "src" / "found.py").write_text("print('here')")
+    venv.create(tree / ".venv")
+    [places] = (tree / ".venv" / "lib").glob("python3*/site-packages")
+    (places / "_editable_impl_landline.pth").write_text(str(tree / "src"), "utf-8")
+    subprocess.run([TOOLS / "relative-source", tree / ".venv"], check=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LC_"))}
+    command = [tree / ".venv" / "bin" / "python", "-c", "import found"]
+    started = subprocess.run(
+        command, env={**environment, "LC_ALL": locale}, capture_output=True, text=True, check=False
+    )
+    assert (started.returncode, started.stdout, started.stderr) == (0, "here\n", "")

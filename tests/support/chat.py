@@ -110,7 +110,7 @@ def process(
     bus = bus or MemoryBus()
     feed = Feed(bus)
     news = News(events, feed, clock)
-    departures = Departures(database, clock, news)
+    departures = Departures(database, clock, news, identity.existing)
     identity.when_deleted(departures.note)
     worker = Worker(database, clock, news, departures)
     rates, rosters = Rates(acs_limits, clock, lambda: 1, bus), Rosters()

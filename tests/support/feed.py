@@ -214,7 +214,7 @@ async def node(
     bus = bus or MemoryBus()
     feed = Feed(bus)
     news = News(_events(database, clock, changes, sealer), feed, clock)
-    worker = Worker(database, clock, news, Departures(database, clock, news))
+    worker = Worker(database, clock, news, Departures(database, clock, news, identity.existing))
     rates, rosters = Rates(False, clock, lambda: 1, bus), Rosters()
     chat = Chat(database, clock, identity, news, rates, wake=worker.wake)
     sends, receipts = Sends(database, clock, news, rates, rosters), Receipts(database, clock, news)

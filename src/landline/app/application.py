@@ -3,11 +3,11 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from socket import socket
-from ssl import SSLContext
 from typing import Protocol, TypeAlias
 from uuid import UUID
 
 from landline.app.config import Config
+from landline.app.served import Served
 from landline.edge.server import App
 from landline.ports.clock import Clock
 
@@ -51,9 +51,9 @@ class Application(Protocol):
         """What is served on the admin port."""
         ...
 
-    async def start(self, customers: Sequence[socket], customers_tls: Sequence[socket], tls: SSLContext | None) -> None:
-        """Start the workers; `customers` are the bound sockets of the SMPP server, without TLS and with it, by `tls`.
-        Raises `Refusal` in one line when the configuration cannot work."""
+    async def start(self, customers: Sequence[socket], customers_tls: Sequence[socket], served: Served | None) -> None:
+        """Start the workers; `customers` are the bound sockets of the SMPP server, without TLS and with it, by what is
+        `served`, which is watched from now on. Raises `Refusal` in one line when the configuration cannot work."""
         ...
 
     async def failed(self) -> None:

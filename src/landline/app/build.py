@@ -9,7 +9,6 @@ from functools import partial
 from itertools import product
 from random import Random
 from socket import socket
-from ssl import SSLContext
 from typing import Any
 
 import structlog
@@ -23,6 +22,7 @@ from landline.app.application import DevInfo, Place
 from landline.app.base import CHAT, Base
 from landline.app.config import Config
 from landline.app.messaging import Messaging
+from landline.app.served import Certificates, Served
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId, time_ordered
 from landline.core.phone import SenderKind
@@ -38,6 +38,7 @@ from landline.edge.metrics import RequestMetrics
 from landline.edge.routes import Route
 from landline.edge.unserved import unserved, versioned
 from landline.engines.callout import HttpCallout
+from landline.engines.clock import SystemClock
 from landline.engines.numbering_plans import NumberingPlans
 from landline.engines.smpp import leases
 from landline.ports.bus import Bus
@@ -228,7 +229,7 @@ class Product:
         database, clock = self._database, self._clock
         self._chat_feed = Feed(self._bus)
         news = ChatNews(self._events, self._chat_feed, clock)
-        departures = Departures(database, clock, news)
+        departures = Departures(database, clock, news, self._identity.existing)
         self._chat_worker = ChatWorker(database, clock, news, departures)
         self._identity.when_deleted(departures.note)
         self._changes.watch(identity_service.DELETED, lambda _: self._chat_worker.wake())
@@ -257,6 +258,7 @@ class Product:
         processes_admin.ProcessMetrics(registry, self._processes)
         self._messaging.metrics(registry)
         buses.metrics(registry, self._bus)
+        self._certificates = Certificates(config, SystemClock(), registry, leads=self._place.first)
         dev_issuer = self._dev_issuer()
         served = [
             *identity_api.routes(self._identity, self._endpoint(DEFAULT_RESOURCE)),
@@ -296,7 +298,7 @@ class Product:
             registry=registry,
             checks=self._checks(),
             # Balancers are to go on: requests are served as well as elsewhere.
-            lesser=("bus", "hearing", "clocks", "statements"),
+            lesser=("bus", "hearing", "clocks", "statements", "certificates"),
         )
 
     def _chat_share(self) -> int:
@@ -305,6 +307,7 @@ class Product:
     def _checks(self) -> dict[str, Check]:
         checks: dict[str, Check] = {"database": self._database.check, "statements": self._database.check_statements}
         checks["hearing"] = processes_admin.Hearing(self._processes).check
+        checks["certificates"] = self._certificates.check
         checks["clocks"] = processes_admin.Clocks(self._processes).check
         if self._relay is not None:
             checks["relay"] = self._relay.check
@@ -344,7 +347,7 @@ class Product:
         return ServiceTokens(issuers) if issuers else None
 
     async def start(
-        self, customers: Sequence[socket] = (), customers_tls: Sequence[socket] = (), tls: SSLContext | None = None
+        self, customers: Sequence[socket] = (), customers_tls: Sequence[socket] = (), served: Served | None = None
     ) -> None:
         """Start the workers; from now on the applications may be served."""
         if self._relay is not None:
@@ -360,8 +363,10 @@ class Product:
         resource = await self._resources.ensure(DEFAULT_RESOURCE)
         if self._config.mode == "dev":
             await self._prepare_dev(resource.resource_id)
+        self._certificates.served = served
         self._tasks = [
-            *await self._messaging.start(customers, customers_tls, tls),
+            *await self._messaging.start(customers, customers_tls, served.context if served is not None else None),
+            asyncio.create_task(self._certificates.run(), name="certificates"),
             asyncio.create_task(self._events_worker.run(), name="events"),
             asyncio.create_task(RoomsWorker(self._rooms, self._clock).run(), name="rooms"),
             asyncio.create_task(self._numbers_worker.run(), name="numbers"),

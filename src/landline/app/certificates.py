@@ -17,7 +17,7 @@ from landline.edge.server import tls_context
 AUTHORITY_NAME = "Landline dev authority"
 _NAMES = ("localhost", "*.localhost", "127.0.0.1", "::1")
 _LIFE = timedelta(days=825)  # the longest that Apple's clients take: support.apple.com/103769
-_RENEWED_BEFORE = timedelta(days=30)
+RENEWED_BEFORE = timedelta(days=30)
 _MOST_NAMES = 1000
 _SYSTEM = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian and kin
@@ -62,29 +62,47 @@ def ensure(directory: Path, now: datetime) -> DevCertificates:
     return files
 
 
-def of(config: Config) -> tuple[ssl.SSLContext, Path | None]:
-    """What to serve TLS with, and in `dev` the bundle that clients trust. Raises `CannotListen`."""
-    if config.certificate is not None and config.certificate_key is not None:
-        return tls_context(config.certificate, config.certificate_key), None
-    files = ensure(config.data / "certificates", datetime.now(UTC))
-    return dev_context(files), files.bundle
-
-
-def dev_context(files: DevCertificates) -> ssl.SSLContext:
+class DevContexts:
     """TLS with the leaf in `files`, and for `<resource>.localhost` with one of that very name, made when it is asked
     for: OpenSSL and Node.js both refuse a wildcard right below a top-level name."""
-    context = tls_context(files.certificate, files.key)
-    by_name: dict[str, ssl.SSLContext] = {}
 
-    def choose(connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _context: ssl.SSLContext) -> None:
+    def __init__(self, files: DevCertificates) -> None:
+        """Raises `CannotListen`."""
+        self._files = files
+        self._any = tls_context(files.certificate, files.key)
+        self._by_name: dict[str, ssl.SSLContext] = {}
+
+    def of(self, name: str | None) -> ssl.SSLContext:
+        """What a client is shown that asks for `name`."""
         if name is None or not name.endswith(".localhost") or name.count(".") != 1:
-            return
-        if name not in by_name and len(by_name) < _MOST_NAMES:
-            by_name[name] = _context_for(files, name)
-        connection.context = by_name.get(name, context)
+            return self._any
+        if name not in self._by_name and len(self._by_name) < _MOST_NAMES:
+            self._by_name[name] = _context_for(self._files, name)
+        return self._by_name.get(name, self._any)
 
-    context.sni_callback = choose
-    return context
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """How long a certificate counts."""
+
+    begins: datetime
+    ends: datetime
+
+    @property
+    def to_be_renewed_at(self) -> datetime:
+        """From when on its end is near: 30 days before it, or a quarter of its life where that is shorter. Who renews a
+        certificate of 90 days 30 days before its end, as ACME clients do, is not to be told each time."""
+        return self.ends - min(RENEWED_BEFORE, (self.ends - self.begins) / 4)
+
+
+def shown_to_others(config: Config) -> dict[str, Path]:
+    """The files of those that this side shows as a client, by whom they are for."""
+    found = {
+        f"carrier:{table.name}": table.tls.certificate_file
+        for table in config.carriers
+        if table.tls is not None and table.tls.certificate_file is not None
+    }
+    return found | ({"nats": config.nats_certificate} if config.nats_certificate is not None else {})
 
 
 def system_authorities() -> bytes:
@@ -106,7 +124,13 @@ def issuer(certificate: Path) -> str:
 
 def ends(certificate: Path) -> datetime:
     """When a certificate ends. Raises `ValueError` when the file is no certificate, `OSError`."""
-    return _load(certificate).not_valid_after_utc
+    return life(certificate).ends
+
+
+def life(certificate: Path) -> Life:
+    """From when to when a certificate counts. Raises as `ends`."""
+    loaded = _load(certificate)
+    return Life(loaded.not_valid_before_utc, loaded.not_valid_after_utc)
 
 
 def _load(certificate: Path) -> x509.Certificate:
@@ -115,7 +139,7 @@ def _load(certificate: Path) -> x509.Certificate:
 
 def _lasts(certificate: Path, now: datetime) -> bool:
     try:
-        return ends(certificate) > now + _RENEWED_BEFORE
+        return ends(certificate) > now + RENEWED_BEFORE
     except (OSError, ValueError):
         return False
 

@@ -21,11 +21,11 @@ from typing import Any
 import msgspec
 import structlog
 
-from landline.app import certificates
 from landline.app.application import DevInfo, Place
 from landline.app.config import Config
 from landline.app.config_tables import path
-from landline.app.serving import Serving, Sockets, reload_tls
+from landline.app.served import Served
+from landline.app.serving import Serving, Sockets
 from landline.core.errors import Refusal, Unavailable
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -105,14 +105,14 @@ class Child:
 
     async def _serve(self) -> None:
         setup = self._setup
-        tls = certificates.of(setup.config)[0] if setup.public else None
-        if setup.config.mode == "serve":
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_tls, setup.config, tls)
+        served = Served(setup.config) if setup.public else None
+        if setup.config.mode == "serve" and served is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, served.load)
         fds = (setup.public, setup.plain, setup.admin, setup.customers, setup.customers_tls, setup.own)
         sockets = Sockets(*(_inherited(each) for each in fds))
         async with AsyncExitStack() as stack:
             serving = Serving(stack, setup.config, _build(), setup.place)
-            application = await serving.start(setup.dsn, sockets, tls, setup.gather)
+            application = await serving.start(setup.dsn, sockets, served, setup.gather)
             self._say(Started(application.dev_info()))
             await serving.wait()
 

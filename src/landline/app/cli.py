@@ -29,7 +29,8 @@ def _run(arguments: list[str] | None) -> int:
     try:
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        _fail(f"{' '.join(str(error).split())} Try: landline --help")
+        command = " ".join(["landline", *(error.command_chain or ())])
+        _fail(f"{' '.join(str(error).split())} Try: {command} --help")
     except (Refusal, Unavailable) as error:
         _fail(error.message)
     except BrokenPipeError:

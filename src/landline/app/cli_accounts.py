@@ -135,7 +135,7 @@ def change_account(
     """Change an SMPP account; what is not given stays. Disabled, or with other addresses, its binds are cut."""
     body = settings.body()
     if not body:
-        raise Refusal("say what to change: see --help")
+        raise Refusal("say what to change: see landline smpp-account change --help")
     changed = ask(server, _OPTIONS).call("PATCH", _path(resource, system_id), body)
     print(f"{system_id} is {'enabled' if changed['enabled'] else 'disabled'}")
 

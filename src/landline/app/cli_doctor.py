@@ -152,7 +152,7 @@ def _settings(config: Config) -> list[Finding]:
     wrong = carriers.problems(config) if config.mode == "dev" else production.problems(config, now)
     if wrong:
         return [Finding(f"settings of {config.mode}", ok=False, detail=problem) for problem in wrong]
-    return [*(_certificate(config, now) if config.mode != "worker" else ()), *_warnings(config)]
+    return [*_certificates(config, now), *_warnings(config)]
 
 
 def _warnings(config: Config) -> list[Finding]:
@@ -162,16 +162,35 @@ def _warnings(config: Config) -> list[Finding]:
     return [Finding("note", ok=True, detail=warning) for warning in found]
 
 
-def _certificate(config: Config, now: datetime) -> list[Finding]:
+def _certificates(config: Config, now: datetime) -> list[Finding]:
     from landline.app import certificates
 
-    certificate = config.certificate or config.data / "certificates" / "certificate.pem"
-    if not certificate.exists():
-        return [Finding("certificate", ok=True, detail="made at the first start")]
-    days = (certificates.ends(certificate) - now).days
-    ok = days > 0 or config.certificate is None  # dev renews its own
-    detail = f"{days} days left" if ok else f"{certificate} has ended: renew it"
-    return [Finding("certificate", ok=ok, detail=detail)]
+    found: list[Finding] = []
+    if config.mode != "worker":
+        certificate = config.certificate or config.data / "certificates" / "certificate.pem"
+        if not certificate.exists():
+            found.append(Finding("certificate", ok=True, detail="made at the first start"))
+        else:
+            found.append(_certificate("certificate", certificate, now, renewed=config.certificate is None))
+    for use, file in certificates.shown_to_others(config).items():
+        found.append(_certificate(f"certificate for {use}", file, now))
+    return found
+
+
+def _certificate(name: str, file: Path, now: datetime, *, renewed: bool = False) -> Finding:
+    """`renewed`: Landline does it itself."""
+    from landline.app import certificates
+
+    try:
+        life = certificates.life(file)
+    except (OSError, ValueError):
+        return Finding(name, ok=False, detail=f"{file} holds no certificate in PEM")
+    if life.ends <= now and not renewed:
+        return Finding(name, ok=False, detail=f"{file} ended on {life.ends:%Y-%m-%d}: renew it")
+    near = life.to_be_renewed_at <= now and not renewed
+    return Finding(
+        name, ok=True, detail=f"{(life.ends - now).days} days left" + (f": renew {file} now" if near else "")
+    )
 
 
 def _programs(config: Config) -> Finding:

@@ -183,10 +183,10 @@ def change_subscription(
     if enabled is not None:
         body["enabled"] = enabled
     if not body:
-        raise Refusal("say what to change: see --help")
+        raise Refusal("say what to change: see landline subscription change --help")
     changed = ask(server, _OPTIONS).call("PATCH", _path(resource, name), body)
     _refuse_failed(changed)
-    print(f"{name} is {changed['state']}")
+    print(f"{name} is {changed['state']}{_to_move(changed)}")
 
 
 @subscription.command(name="validate")
@@ -194,7 +194,7 @@ def validate_subscription(name: str, *, resource: Resource = DEFAULT_RESOURCE, s
     """Ask a webhook for its consent again."""
     asked = ask(server).call("POST", f"{_path(resource, name)}:validate")
     _refuse_failed(asked)
-    print(f"{name} is {asked['state']}")
+    print(f"{name} is {asked['state']}{_to_move(asked)}")
 
 
 @subscription.command(name="dead-letters")
@@ -241,6 +241,11 @@ def _refuse_failed(subscription: dict[str, Any]) -> None:
             f"{name} is kept, but gets no events: {reason.rstrip('.')}. Have the endpoint answer, then ask it again: "
             f"landline subscription validate {name}"
         )
+
+
+def _to_move(subscription: dict[str, Any]) -> str:
+    waits = subscription["pendingEndpoint"]
+    return f"; its events go to {waits} once that has consented, and until then where they went" if waits else ""
 
 
 def _header(text: str, *, secret: bool) -> dict[str, object]:

@@ -85,7 +85,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Port | None, _says("The port clients connect to, when a load balancer in front has another than `port`.")
     ] = None
     certificate: Annotated[
-        Path | None, _says("PEM file of the TLS certificate and its chain. dev makes its own. Read again on SIGHUP.")
+        Path | None,
+        _says("PEM file of the TLS certificate and its chain. dev makes its own. A renewed one is taken up."),
     ] = None
     certificate_key: Annotated[Path | None, _says("PEM file of the certificate's private key.")] = None
 

@@ -3,8 +3,14 @@
 import json
 import logging
 import os
+import select
+import socket
+import stat
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TextIO, cast
 
 import structlog
@@ -13,6 +19,8 @@ from structlog.tracebacks import ExceptionDictTransformer
 from landline.store.database import UNREACHED
 
 _LIBRARIES = {"asyncio": logging.WARNING}
+_READER_S = 0.5
+"""How long a line waits for a reader that is slow; those after it do not wait until it reads again."""
 
 
 def configure(level: str, style: str) -> None:
@@ -47,12 +55,13 @@ def configure(level: str, style: str) -> None:
 
 
 class _Lines:
-    """Standard error, a line at a time and none kept back. When its disk is full or its reader has gone, lines are lost
-    and nothing else: whoever logs is in the middle of work that does not need the log."""
+    """Standard error, a line at a time and none kept back. When its disk is full, its reader has gone or reads no more,
+    lines are lost and nothing else: whoever logs is in the middle of work that does not need the log."""
 
     def __init__(self, style: str) -> None:
         # A standard error that was closed at the start is None, and its number somebody else's by now.
         self._fd = sys.stderr.fileno() if sys.stderr is not None else os.open(os.devnull, os.O_WRONLY)
+        self._put = _without_waiting(self._fd)
         self._style = style
         self._lost = 0
         self._torn = False
@@ -77,16 +86,44 @@ class _Lines:
 
     def _write(self, text: str) -> None:
         left = memoryview(("\n" * self._torn + text).encode(errors="backslashreplace"))
+        until = time.monotonic() + (0.0 if self._lost else _READER_S)
         while left:
-            written = os.write(self._fd, left)
+            try:
+                written = self._put(left)
+            except BlockingIOError:
+                self._wait(until)
+                continue
             left, self._torn = left[written:], True
         self._torn = False
+
+    def _wait(self, until: float) -> None:
+        """For the reader. Raises `TimeoutError`."""
+        waits_s = until - time.monotonic()
+        room = select.poll()
+        room.register(self._fd, select.POLLOUT)
+        if waits_s <= 0 or not room.poll(waits_s * 1000):
+            raise TimeoutError
 
     def _told(self) -> str:
         told = {"event": "log.lines_lost", "level": "error", "lines": self._lost}
         at = datetime.now(UTC).isoformat()
         line = json.dumps({**told, "timestamp": at}) if self._style == "json" else f"{at} {told['event']} {self._lost}"
         return f"{line}\n"
+
+
+def _without_waiting(fd: int) -> Callable[[memoryview], int]:
+    """`write` to `fd` that raises `BlockingIOError` where a pipe or a socket is full. Others write to the same one, who
+    are not to be told so: it stays as it is for them."""
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISSOCK(mode):
+        own = socket.socket(fileno=os.dup(fd))
+        return lambda data: own.send(data, socket.MSG_DONTWAIT)
+    if stat.S_ISFIFO(mode):
+        try:
+            return partial(os.write, os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK))
+        except OSError:  # there is no such directory, it is another user's pipe, or its reader has gone
+            pass
+    return partial(os.write, fd)
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

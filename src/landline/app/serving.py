@@ -4,7 +4,6 @@ import asyncio
 import gc
 import resource
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -13,12 +12,12 @@ from typing import Any
 
 import structlog
 
-from landline.app import certificates
 from landline.app.application import Application, Build, Place
 from landline.app.config import Config
 from landline.app.gathered import Gathered
 from landline.app.memory import FreedMemory
-from landline.edge.server import DRAIN_S, CannotListen, Listener, listen, tls_context
+from landline.app.served import Served
+from landline.edge.server import DRAIN_S, Listener, listen
 from landline.engines.clock import DrivenClock, SystemClock
 
 log = structlog.get_logger()
@@ -57,25 +56,24 @@ class Serving:
         self._place = place
         self._listeners: list[Listener] = []
 
-    async def start(
-        self, dsn: str, sockets: Sockets, tls: ssl.SSLContext | None, gather: Sequence[int] = ()
-    ) -> Application:
+    async def start(self, dsn: str, sockets: Sockets, served: Served | None, gather: Sequence[int] = ()) -> Application:
         """Serve when this returns. `gather`: ports of the `own` sockets of all processes, whose figures the admin port
         shows together. Raises `Refusal` or `Unavailable`."""
         _open_more_files()
         stack, clock = self._stack, DrivenClock() if self._config.driven_clock else SystemClock()
         self._application = await self._build(self._config, dsn, clock, self._place)
         stack.push_async_callback(_within, APPLICATION_CLOSE_S, self._application.close)
-        await self._application.start(sockets.customers, sockets.customers_tls, tls)
+        await self._application.start(sockets.customers, sockets.customers_tls, served)
+        tls = served.context if served is not None else None
         public, admin = self._application.public_app, self._application.admin_app
-        served = [
+        listened = [
             (public, sockets.public, tls),
             (Gathered(admin, gather) if gather else admin, sockets.admin, None),
             (admin, sockets.own, None),
             (public, sockets.plain, None),
         ]
         stack.push_async_callback(self._close_listeners)
-        for app, listening, context in served:
+        for app, listening, context in listened:
             if listening:
                 self._listeners.append(await listen(app, listening, context))
         _spare_collector()
@@ -100,19 +98,6 @@ class Serving:
         ends = [listener.close for listener in self._listeners]
         drain = partial(self._application.drain, DRAIN_S)
         await asyncio.gather(*(_within(DRAIN_S + 0.5, end) for end in (*ends, drain)))
-
-
-def reload_tls(config: Config, tls: ssl.SSLContext | None) -> None:
-    """Have new connections served with what the certificate's files hold now, when that works."""
-    certificate, key = config.certificate, config.certificate_key
-    if tls is None or certificate is None or key is None:
-        return
-    try:
-        tls_context(certificate, key)  # a pair that does not work is not loaded over one that does
-        tls.load_cert_chain(certificate, key)
-        log.info("certificate.loaded", ends=certificates.ends(certificate).isoformat())
-    except (CannotListen, OSError, ValueError) as error:
-        log.error("certificate.not_loaded", reason=str(error))
 
 
 def _open_more_files() -> None:

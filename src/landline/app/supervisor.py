@@ -10,7 +10,6 @@ import os
 import secrets
 import signal
 import socket
-import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -20,12 +19,13 @@ from pathlib import Path
 import structlog
 from msgspec.structs import replace
 
-from landline.app import certificates, ready, workers
+from landline.app import ready, workers
 from landline.app.application import Build, DevInfo, Place
 from landline.app.config import Config, sealing_secret
 from landline.app.ready import Ready
 from landline.app.secrets import kept
-from landline.app.serving import Serving, Sockets, reload_tls
+from landline.app.served import Served
+from landline.app.serving import Serving, Sockets
 from landline.app.workers import Workers
 from landline.edge.server import CannotListen, bind
 from landline.store.embedded import EmbeddedServer
@@ -50,7 +50,7 @@ class Supervisor:
         self._build = build
         self._announce = announce
         self._postgres: EmbeddedServer | None = None
-        self._tls: ssl.SSLContext | None = None
+        self._served: Served | None = None
         self._workers: Workers | None = None
         self._files: list[Path] = []
         self._told_to_stop = False
@@ -89,8 +89,8 @@ class Supervisor:
             return
         if self._workers is not None:
             self._workers.hang_up()
-        else:
-            reload_tls(self._config, self._tls)
+        elif self._served is not None:
+            self._served.load()
 
     async def _serve(self) -> None:
         workers.check(self._config)
@@ -107,7 +107,7 @@ class Supervisor:
             settled = _settled(config, sockets)
             if config.workers == 1:
                 serving = Serving(stack, settled, self._build, Place(alone=config.dsn is None))
-                application = await serving.start(dsn, sockets, self._tls)
+                application = await serving.start(dsn, sockets, self._served)
                 self._tell(stack, settled, application.dev_info(), bundle)
                 await serving.wait()
             else:
@@ -131,13 +131,13 @@ class Supervisor:
         if config.mode == "worker":
             assert config.dsn is not None, "checked before"
             return config.dsn, None
-        making = asyncio.create_task(asyncio.to_thread(certificates.of, config))
+        making = asyncio.create_task(asyncio.to_thread(Served, config))
         try:
             dsn = config.dsn or await self._start_postgres(stack)
         finally:
             await asyncio.gather(making, return_exceptions=True)  # of two failures, as of a full disk, one is enough
-        self._tls, bundle = making.result()
-        return dsn, bundle
+        self._served = making.result()
+        return dsn, self._served.bundle
 
     async def _start_postgres(self, stack: AsyncExitStack) -> str:
         config = self._config

@@ -151,6 +151,8 @@ class Subscription(Wire, omit_defaults=False):
     signed: bool
     allowed_rate_per_minute: int | None
     created_at: str
+    pending_endpoint: str | None
+    """Where events go once it consents."""
 
 
 class SubscriptionList(Wire, omit_defaults=False):

@@ -3,16 +3,18 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
 from tests.support.chat import RESOURCE, Process
 from tests.support.patience import PATIENCE_S
 
-from landline.core.ids import RawId
+from landline.core.ids import RawId, split_user_raw_id
 from landline.edge.http import Caller
 from landline.engines.clock import DrivenClock
-from landline.services.chat import records
+from landline.services.chat import departures, records
 from landline.services.chat.model.changes import ParticipantsRemoved
 from landline.services.chat.model.ids import ThreadId
 from landline.store.database import Database
+from landline.store.migrations import available
 
 WAITING = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
 
@@ -87,3 +89,40 @@ async def test_who_is_added_by_a_request_that_was_under_way_is_found_as_well(
     assert await there(running, thread, ann) == [ann, bob]
     await clock.advance(timedelta(minutes=1))
     assert await there(running, thread, ann) == [ann]
+
+
+async def test_who_was_deleted_before_chat_was_told_of_it_is_found_after_the_upgrade(
+    running: Process, clock: DrivenClock, database: Database
+) -> None:
+    ann, bob, cem = [await running.user() for _ in range(3)]
+    here, there_before = await running.thread(ann, bob, cem), await running.thread(ann, cem)
+    for thread, who in ((here, bob), (there_before, cem), (here, ann)):
+        await running.send(thread, who, "mine")
+    await running.chat.remove(RESOURCE, ann, there_before, cem)
+    for gone in (bob, cem):
+        _, user = split_user_raw_id(gone) or ("", "")
+        await database.execute("DELETE FROM identity_user WHERE user_id = $1", user)
+    migration = next(each for each in available() if each.name == "chat/0005_unchecked_users")
+    await database.execute("DROP TABLE chat_unchecked_users")
+    await database.execute(migration.sql)
+    running.worker.wake()
+    await clock.advance(timedelta(minutes=2))
+    assert await there(running, here, ann) == [ann]
+    assert await database.fetchval("SELECT count(*) FROM chat_participants WHERE raw_id <> $1", ann) == 0
+    assert await database.fetchval("SELECT count(*) FROM chat_messages WHERE content = 'mine'") == 1
+    assert await database.fetchval("SELECT count(*) FROM chat_unchecked_users") == 0
+    assert await database.fetchval("SELECT count(*) FROM chat_departures") == 0
+
+
+async def test_more_users_than_are_looked_for_at_once(
+    running: Process, clock: DrivenClock, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(departures, "_CHECKED", 2)
+    users = [await running.user() for _ in range(5)]
+    thread = await running.thread(users[0], *users[1:])
+    _, gone = split_user_raw_id(users[3]) or ("", "")
+    await database.execute("DELETE FROM identity_user WHERE user_id = $1", gone)
+    await database.execute("INSERT INTO chat_unchecked_users SELECT resource_id, raw_id FROM chat_participants")
+    running.worker.wake()
+    await clock.advance(timedelta(seconds=1))
+    assert set(await there(running, thread, users[0])) == {*users} - {users[3]}

@@ -9,9 +9,11 @@ from tests.support.esme import EsmeWorld
 from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE
 
+from landline.ports.sms_carrier import Submitted
 from landline.protocols.smpp import pdu
 from landline.protocols.smpp.commands import Command, MessageState
 from landline.protocols.smpp.events import Answered
+from landline.services.sms import records_progress as records
 from landline.services.sms.model.messages import State
 
 TOMORROW = "000001000000000R"
@@ -101,6 +103,46 @@ async def test_all_that_waits_from_a_sender_to_a_recipient_is_taken_back(world: 
     assert await cancel(client, sender=OURS[1:], recipient=PHONE[1:]) == 0
     assert [row["state"] == State.FAILED for row in await world.messages()] == [True, True, False, False, False]
     assert await cancel(client, sender=OURS[1:], recipient=PHONE[1:]) == CANNOT
+
+
+async def test_all_that_waits_in_queues_from_a_sender_to_a_recipient_is_taken_back(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    other = await world.client(process, await world.account(process, "other"), "other")
+    asked: list[tuple[Client, dict[str, Any]]] = [
+        (client, {}),
+        (client, {"schedule_delivery_time": TOMORROW}),
+        (client, {}),
+        (client, {"destination_addr": "14255550177"}),
+        (client, {"source_addr": "14255550100"}),
+        (other, {}),
+        (client, {}),
+    ]
+    for who, fields in asked:
+        who.submit(**fields)
+        await who.accepted()
+    taken = (await world.messages())[-1]
+    answer = (Submitted(taken["message_id"], "theirs"), taken["resource_id"], taken["block_id"])
+    async with world.database.connection() as connection:
+        await records.submitted(connection, "simulated", [answer], world.clock.now())
+    assert await cancel(client, sender=OURS[1:], recipient=PHONE[1:]) == 0
+    ended = [row["state"] == State.FAILED for row in await world.messages()]
+    assert ended == [True, True, True, False, False, False, False]
+    assert process.gateway.handover.count == 4
+
+
+async def test_what_waits_in_nobodys_hands_is_taken_back_by_its_addresses(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    for _ in range(2):
+        client.submit()
+        await client.accepted()
+    blocks = {row["block_id"] for row in await world.messages()}
+    process.gateway.handover.lose(blocks)
+    released = "UPDATE sms_blocks SET owner = NULL, due_at = $1 WHERE block_id = ANY($2)"
+    await world.database.execute(released, world.clock.now(), list(blocks))
+    assert await cancel(client, sender=OURS[1:], recipient=PHONE[1:]) == 0
+    assert [row["state"] for row in await world.messages()] == [State.FAILED] * 2
 
 
 async def test_a_long_text_is_taken_back_by_the_id_of_any_part(world: EsmeWorld) -> None:

@@ -191,11 +191,61 @@ async def test_a_new_endpoint_is_asked_for_consent_anew(call: Api) -> None:
     async with webhook(echo) as hook, webhook() as other:
         await call("POST", SUBSCRIPTIONS, {"name": "moving", "endpoint": hook.url})
         _, moved = await call("PATCH", f"{SUBSCRIPTIONS}/moving", {"endpoint": other.url})
-        assert moved["state"] == "validating"
+        assert (moved["state"], moved["endpoint"], moved["pendingEndpoint"]) == ("enabled", hook.url, other.url)
+        assert moved["reason"].startswith(f"{other.url} has not consented yet")
         url = urlsplit(other.calls[0].json[0]["data"]["validationUrl"])
         await call("PATCH", f"{SUBSCRIPTIONS}/moving", {"maxDeliveryAttempts": 3})  # leaves the handshake alone
         await call("GET", f"{url.path}?{url.query}")
-        assert (await call("GET", f"{SUBSCRIPTIONS}/moving"))[1]["state"] == "enabled"
+        _, there = await call("GET", f"{SUBSCRIPTIONS}/moving")
+        assert (there["state"], there["endpoint"], there["pendingEndpoint"]) == ("enabled", other.url, None)
+        assert (there["reason"], there["maxDeliveryAttempts"]) == (None, 3)
+
+
+async def test_a_new_endpoint_that_refuses_changes_nothing(call: Api) -> None:
+    async with webhook(echo) as hook, webhook(lambda _call: web.Response(status=500)) as other:
+        await call("POST", SUBSCRIPTIONS, {"name": "moving", "endpoint": hook.url})
+        _, before = await call("GET", f"{SUBSCRIPTIONS}/moving")
+        with pytest.raises(Invalid, match=rf"with 500: events go where they went, {hook.url}\."):
+            await call("PATCH", f"{SUBSCRIPTIONS}/moving", {"endpoint": other.url, "maxEventsPerBatch": 9})
+        assert (await call("GET", f"{SUBSCRIPTIONS}/moving"))[1] == before
+
+
+async def test_a_new_endpoint_that_consents_too_late_changes_nothing_until_it_is_asked_again(
+    here: Slice, call: Api
+) -> None:
+    async with webhook(echo) as hook, webhook() as other:
+        await call("POST", SUBSCRIPTIONS, {"name": "moving", "endpoint": hook.url})
+        await call("PATCH", f"{SUBSCRIPTIONS}/moving", {"endpoint": other.url})
+        url = urlsplit(other.calls[0].json[0]["data"]["validationUrl"])
+        await here.clock.advance(timedelta(minutes=11))
+        with pytest.raises(NotFound):
+            await call("GET", f"{url.path}?{url.query}")
+        _, found = await call("GET", f"{SUBSCRIPTIONS}/moving")
+        assert (found["state"], found["endpoint"]) == ("enabled", hook.url)
+        assert found["reason"].startswith(f"{other.url} did not consent in time")
+        other.answer = echo
+        _, again = await call("POST", f"{SUBSCRIPTIONS}/moving:validate")
+        assert (again["state"], again["endpoint"], again["pendingEndpoint"]) == ("enabled", other.url, None)
+
+
+async def test_going_back_to_the_present_endpoint_takes_the_change_back(call: Api) -> None:
+    async with webhook(echo) as hook, webhook() as other:
+        await call("POST", SUBSCRIPTIONS, {"name": "moving", "endpoint": hook.url})
+        await call("PATCH", f"{SUBSCRIPTIONS}/moving", {"endpoint": other.url})
+        url = urlsplit(other.calls[0].json[0]["data"]["validationUrl"])
+        _, back = await call("PATCH", f"{SUBSCRIPTIONS}/moving", {"endpoint": hook.url})
+        assert (back["endpoint"], back["pendingEndpoint"], back["reason"]) == (hook.url, None, None)
+        with pytest.raises(NotFound):
+            await call("GET", f"{url.path}?{url.query}")
+
+
+async def test_a_subscription_that_is_switched_off_stays_so_when_its_new_endpoint_consents(call: Api) -> None:
+    async with webhook(echo) as hook, webhook(echo) as other:
+        await call("POST", SUBSCRIPTIONS, {"name": "moving", "endpoint": hook.url})
+        await call("PATCH", f"{SUBSCRIPTIONS}/moving", {"enabled": False})
+        for change in ({"endpoint": other.url}, {"endpoint": hook.url, "validation": False}):
+            _, moved = await call("PATCH", f"{SUBSCRIPTIONS}/moving", change)
+            assert (moved["state"], moved["endpoint"]) == ("disabled", change["endpoint"])
 
 
 async def test_dead_letters_are_listed_page_by_page_and_replayed(here: Slice, call: Api) -> None:

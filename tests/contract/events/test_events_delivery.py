@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import msgspec
@@ -475,6 +476,28 @@ async def test_events_go_where_they_went_while_another_endpoint_is_asked(here: S
         new.gate.set()
         assert (await asking).state is State.ENABLED
         assert len(old.calls) == 2
+
+
+async def test_events_go_where_they_went_until_the_new_endpoint_has_consented(here: Slice) -> None:
+    def to(url: str, header: str) -> Edit:
+        secrets = Secrets(signatures=(header * 20,), headers=(("x-who", header),))
+        return lambda settings, _secrets: (msgspec.structs.replace(settings, endpoint=url, signed=True), secrets)
+
+    async with webhook() as old, webhook() as new, working(here.events):
+        await here.subscriptions.add("local", "moved", to(old.url, "a"), validation=False)
+        moving = await here.subscriptions.change("local", "moved", to(new.url, "b"), enabled=None, validation=True)
+        assert moving.state is State.ENABLED
+        await here.emit(here.event())
+        (kept,) = await old.wait_for(1)
+        assert kept.headers["x-who"] == "a"
+        assert len(new.calls) == 1
+        asked = new.calls[0]
+        assert asked.headers["x-who"] == "b"
+        query = parse_qs(urlsplit(asked.json[0]["data"]["validationUrl"]).query)
+        await here.subscriptions.consent(moving.subscription_id, query["token"][0], None)
+        await here.emit(here.event())
+        assert (await new.wait_for(2))[1].headers["x-who"] == "b"
+        assert len(old.calls) == 1
 
 
 async def test_a_removed_subscription_takes_its_deliveries_with_it(here: Slice) -> None:

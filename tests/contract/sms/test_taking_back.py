@@ -1,6 +1,7 @@
 """Taking back messages that wait for a carrier that is down, or slow: no carrier has them, so none gets them."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Callable
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from tests.support.scripted import Fate, ScriptedCarrier
 
 from landline.core.errors import Conflict
 from landline.ports.sms_carrier import CrashPolicy
+from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.service import Options, To
 from landline.services.sms.taking_back import TakingBack
 from landline.store.database import Database
@@ -191,3 +193,41 @@ async def test_what_could_not_be_taken_back_goes_on(world: World) -> None:
     await world.clock.advance(timedelta(minutes=1))
     assert (await world.timeline(message))["state"] == "delivered"
     assert len(world.carrier.submissions) == 1
+
+
+TO_BE_TAKEN_BACK = {
+    "put back": (lambda hands, message: hands.put_back(message.carrier, [message]), True),
+    "handed over": (lambda hands, message: hands.hand([message]), False),
+    "ended": (lambda hands, message: hands.answered([message.submission.key]), False),
+    "lost": (lambda hands, message: hands.lose({message.block}), False),
+}
+
+
+@pytest.mark.parametrize(("becomes", "kept"), TO_BE_TAKEN_BACK.values(), ids=TO_BE_TAKEN_BACK)
+async def test_what_is_looked_at_is_taken_back_as_soon_as_it_is_known_what_becomes_of_it(
+    becomes: Callable[[HandOver, Pending], None], kept: bool, dsn: str, database: Database
+) -> None:
+    world = World(dsn, database)
+    world.gateway.worker.close()
+    world.resource = await world.gateway.own()
+    hands = world.gateway.handover
+    await world.gateway.sms.send(world.resource, SENDER, [To(PHONES[0])], "hello", Options())
+    [message] = hands.next(world.carrier.name, 1, world.clock.now())
+    both = [asyncio.create_task(world.gateway.news._kept_back(message.submission.key)) for _ in range(2)]
+    await _turns()
+    assert not any(task.done() for task in both)
+    becomes(hands, message)
+    await _turns()
+    if kept:
+        assert both[0].result() is message
+        assert not both[1].done()
+        hands.answered([message.submission.key])
+        await _turns()
+        assert both[1].result() is None
+    else:
+        assert [task.result() for task in both] == [None, None]
+
+
+async def _turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)

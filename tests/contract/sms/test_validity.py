@@ -14,7 +14,7 @@ from tests.support.scripted import Fate, ScriptedCarrier
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
-from landline.ports.sms_carrier import Submission
+from landline.ports.sms_carrier import CrashPolicy, Submission
 from landline.services.sms.service import Options, To
 from landline.store.database import Database
 
@@ -75,6 +75,27 @@ async def test_what_waits_for_its_senders_pace_is_not_sent_after_its_validity(wo
     assert len(world.carrier.handed) == 6
     assert max(world.carrier.handed.values()) < accepted_at + timedelta(seconds=60)
     assert await world.database.fetchval("SELECT count(*) FROM sms_blocks") == 0
+
+
+@pytest.mark.parametrize("policy", [CrashPolicy.RESEND, CrashPolicy.UNKNOWN])
+async def test_what_ends_while_it_is_looked_at_before_its_hand_over_is_not_handed_over(
+    policy: CrashPolicy, world: World
+) -> None:
+    async def may_send(_resource: ResourceId, _sender: str) -> bool:
+        world.clock._offset += timedelta(seconds=1.5)  # so long the database takes
+        return True
+
+    world.carrier.crash_policy = policy
+    await world.gateway.rates.set(world.resource, SENDER, 1 / 59)
+    accepted_at = world.clock.now()
+    messages = await world.send(2, Options(valid_for_s=60, report_wanted=True))
+    world.gateway.worker._standing._may_send = may_send
+    await world.clock.advance(timedelta(seconds=59.5))
+    assert len(world.carrier.handed) == 1
+    assert max(world.carrier.handed.values()) < accepted_at + timedelta(seconds=60)
+    ended = await world.timeline(messages[1])
+    assert (ended["state"], ended["code"]) == ("failed", 5001)
+    assert world.gateway.handover.count == 0
 
 
 async def test_a_busy_carrier_is_asked_until_the_end_of_the_validity(world: World) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from landline.app import certificates
 from landline.app.certificates import DevCertificates
+from landline.app.config import load
+from landline.app.served import Served
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -30,19 +32,20 @@ def shaken(files: DevCertificates, name: str) -> str | None:
 
 def _serve(files: DevCertificates, far: socket.socket) -> None:
     try:
-        certificates.dev_context(files).wrap_socket(far, server_side=True).close()
+        config = load("dev", environment={}, flags={"data": str(files.bundle.parent.parent)})
+        Served(config).context.wrap_socket(far, server_side=True).close()
     except (ssl.SSLError, OSError):
         far.close()
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "::1", "shop.localhost", "my-shop-2.localhost"])
 def test_clients_that_trust_the_bundle_connect_by_each_name(name: str, tmp_path: Path) -> None:
-    assert shaken(certificates.ensure(tmp_path, datetime.now(UTC)), name) == "TLSv1.3"
+    assert shaken(certificates.ensure(tmp_path / "certificates", datetime.now(UTC)), name) == "TLSv1.3"
 
 
 @pytest.mark.parametrize("name", ["landline.example", "a.b.localhost"])
 def test_no_other_name_is_vouched_for(name: str, tmp_path: Path) -> None:
-    files = certificates.ensure(tmp_path, datetime.now(UTC))
+    files = certificates.ensure(tmp_path / "certificates", datetime.now(UTC))
     with pytest.raises(ssl.SSLCertVerificationError):
         shaken(files, name)
 
@@ -59,9 +62,9 @@ def test_they_stay_until_near_their_end_and_the_authority_outlives_them(tmp_path
 
 
 def test_a_lost_authority_is_made_anew_with_its_leaf(tmp_path: Path) -> None:
-    files = certificates.ensure(tmp_path, datetime.now(UTC))
+    files = certificates.ensure(tmp_path / "certificates", datetime.now(UTC))
     files.authority_key.unlink()
-    certificates.ensure(tmp_path, datetime.now(UTC))
+    certificates.ensure(tmp_path / "certificates", datetime.now(UTC))
     assert shaken(files, "localhost") == "TLSv1.3"
 
 

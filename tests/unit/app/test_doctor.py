@@ -2,9 +2,11 @@
 
 import socket
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import trustme
 
 from landline.app import cli_doctor
 from landline.app.config import Mode
@@ -51,3 +53,18 @@ def test_a_worker_needs_no_certificate_and_no_public_port(tmp_path: Path) -> Non
     found = checked(tmp_path, "worker", "")
     assert not any("port" in each.check or "certificate" in each.detail for each in found)
     assert any(each.check == "settings of worker" and "set dsn" in each.detail for each in found)
+
+
+@pytest.mark.parametrize(("left", "ok", "said"), [(80, True, "days left"), (9, True, "renew"), (-1, False, "ended on")])
+def test_the_end_of_a_certificate_is_told(left: int, ok: bool, said: str, tmp_path: Path) -> None:
+    ends = datetime.now(UTC) + timedelta(days=left)
+    leaf = trustme.CA().issue_cert("sms.example.com", not_before=ends - timedelta(days=90), not_after=ends)
+    leaf.private_key_pem.write_to_path(tmp_path / "key.pem")
+    leaf.cert_chain_pems[0].write_to_path(tmp_path / "chain.pem")
+    carrier = "kind = 'smpp'\nname = 'north'\nhost = 'h'\nport = 1\nsystem_id = 's'\npassword = 'p'\n"
+    tls = "certificate_file = 'chain.pem'\nkey_file = 'key.pem'\n"
+    served = "certificate = 'chain.pem'\ncertificate_key = 'key.pem'\n"
+    found = checked(tmp_path, "dev", f"{served}[[carriers]]\n{carrier}[carriers.tls]\n{tls}")
+    about = [each for each in found if each.check in ("certificate", "certificate for carrier:north")]
+    assert [each.ok for each in about] == [ok, ok]
+    assert all(said in each.detail for each in about)

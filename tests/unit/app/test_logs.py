@@ -2,6 +2,8 @@
 
 import json
 import os
+import select
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +72,8 @@ def test_a_traceback_tells_no_texts_and_no_numbers(style: str) -> None:
 GOES_ON = """
 import logging
 import os
+import select
+import socket
 import resource
 import structlog
 from landline.app import logs
@@ -113,3 +117,50 @@ def test_a_log_that_can_be_written_again_says_how_many_lines_it_lost(tmp_path: P
     assert lost["level"] == "error"
     assert lost["lines"] == 1000 - sum(each["event"] == "before" for each in said)
     assert said[-1]["event"] == "after"
+
+
+def _ends(kind: str) -> tuple[int, int]:
+    """Two descriptors: to read, and to write."""
+    if kind == "pipe":
+        return os.pipe()
+    near, far = socket.socketpair()
+    return near.detach(), far.detach()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_a_log_that_nobody_reads_stops_nothing_and_says_what_it_lost_when_it_is_read_again(kind: str) -> None:
+    """As a container's or a journal's that hangs: its pipe is full after 64 KiB."""
+    reader, error = _ends(kind)
+    program = GOES_ON.replace("range(500)", "range(3000)").format(then="input()\nours.info('after')")
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=error, text=True) as process:
+        os.close(error)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "went on\n"
+        said = b""
+        while select.select([reader], [], [], 0)[0]:
+            said += os.read(reader, 65536)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        while more := os.read(reader, 65536):
+            said += more
+    os.close(reader)
+    told = [json.loads(line) for line in said.decode().splitlines() if line.startswith("{") and line.endswith("}")]
+    [lost] = (each for each in told if each["event"] == "log.lines_lost")
+    assert lost["lines"] == 6000 - sum(each["event"] == "before" for each in told)
+    assert told[-1]["event"] == "after"
+
+
+def test_a_log_that_is_read_slowly_loses_nothing() -> None:
+    reader, error = os.pipe()
+    patient = GOES_ON.replace("logs.configure", "logs._READER_S = 60\nlogs.configure").format(then="")
+    command = [sys.executable, "-c", patient]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=error) as process:
+        os.close(error)
+        said = b""
+        while more := os.read(reader, 1000):
+            said += more
+    os.close(reader)
+    assert process.returncode == 0
+    assert [json.loads(line)["event"] for line in said.decode().splitlines()] == ["before"] * 1000

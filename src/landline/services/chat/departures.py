@@ -5,6 +5,8 @@ It is noted in the transaction that deletes the user, and done by the worker in 
 again: several processes may be at it.
 """
 
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime, timedelta
 
 import structlog
@@ -21,17 +23,23 @@ log = structlog.get_logger()
 _DEPARTURES = 100
 _THREADS = 100
 _MESSAGES = 1_000
+_CHECKED = 500
 _SETTLED = timedelta(minutes=1)
 """Who was asked for just before the deletion may be added to a thread just after it: it is looked for once more."""
+
+
+Existing = Callable[[ResourceId, Collection[RawId]], Awaitable[set[RawId]]]
+"""Which of these are users of the resource."""
 
 
 class Departures:
     """Lets go of deleted users, of all resources."""
 
-    def __init__(self, database: Database, clock: Clock, news: News) -> None:
+    def __init__(self, database: Database, clock: Clock, news: News, existing: Existing) -> None:
         self._database = database
         self._clock = clock
         self._news = news
+        self._existing = existing
 
     async def note(self, connection: Connection, resource: ResourceId, user: RawId) -> None:
         """`user` is deleted in this transaction."""
@@ -44,6 +52,7 @@ class Departures:
 
     async def work(self) -> None:
         """Let go of all whose time it is. Raises `Unavailable`."""
+        await self._check()
         while True:
             now = self._clock.now()
             due = await records_departures.due(self._database, now - _SETTLED, _DEPARTURES)
@@ -57,6 +66,20 @@ class Departures:
                     await records_departures.done(self._database, resource, user)
             if len(due) < _DEPARTURES:
                 return
+
+    async def _check(self) -> None:
+        """Note those who were deleted before that was told: an earlier version left them where they were."""
+        while users := await records_departures.unchecked(self._database, _CHECKED):
+            of_resource: dict[ResourceId, list[RawId]] = defaultdict(list)
+            for resource, user in users:
+                of_resource[resource].append(user)
+            for resource, those in of_resource.items():
+                there = await self._existing(resource, those)
+                async with self._database.transaction() as connection:
+                    for user in those:
+                        if user not in there:
+                            await self.note(connection, resource, user)
+                    await records_departures.checked(connection, resource, those)
 
     async def _leave_all(self, resource: ResourceId, user: RawId) -> None:
         while True:

@@ -2,7 +2,8 @@
 it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from uuid import UUID
 
 from landline.core.ids import ResourceId, time_ordered
@@ -33,15 +34,15 @@ class News:
         """Write `changes` to the log, and those of their events that are wanted, in the caller's transaction, which
         holds their threads locked."""
         await records_log.append(connection, changes)
-        found: list[Event] = []
+        found: list[Iterator[Event]] = []
         wanted: dict[ResourceId, frozenset[str]] = {}
         for resource, change in changes:
             types = wanted.get(resource)
             if types is None:
                 types = wanted[resource] = await self._events.wants(connection, resource, notices.TYPES)
             if not types.isdisjoint(notices.types_of(change)):
-                found += notices.events(resource, change, types, self._new_id)
-        return await self._events.emit(connection, found) if found else Emitted()
+                found.append(notices.events(resource, change, types, self._new_id))
+        return await self._events.emit_all(connection, chain.from_iterable(found))
 
     def committed(self, emitted: Emitted, changes: Sequence[Change]) -> None:
         """The transaction of `write` is committed: deliver the events, tell the stream. Returns at once."""

@@ -106,7 +106,8 @@ def _parts(change: ChatChange, transaction: str) -> Iterator[tuple[str, str, Dat
         case MessageReceived() | MessageEdited() | MessageDeleted() | TypingIndicatorReceived():
             yield "sender", change.sender, lambda recipient: _message(change, transaction, recipient)
         case ThreadCreated(created_by=who):
-            yield "createdBy", who.raw_id, lambda recipient: _created(change, transaction, recipient)
+            everyone = [_participant(each) for each in change.participants]
+            yield "createdBy", who.raw_id, lambda recipient: _created(change, everyone, transaction, recipient)
         case ThreadPropertiesUpdated(edited_by=who):
             yield "editedBy", who.raw_id, lambda recipient: _updated(change, transaction, recipient)
         case ThreadDeleted(deleted_by=who):
@@ -169,7 +170,9 @@ def _message(
     return wire.AcsChatMessageReceivedEventData(**common)
 
 
-def _created(change: ThreadCreated, transaction: str, recipient: RawId | None) -> Wire:
+def _created(
+    change: ThreadCreated, participants: list[wire.AcsChatThreadParticipant], transaction: str, recipient: RawId | None
+) -> Wire:
     shape = wire.AcsChatThreadCreatedEventData if recipient is None else wire.AcsChatThreadCreatedWithUserEventData
     return shape(
         transaction_id=transaction,
@@ -179,7 +182,7 @@ def _created(change: ThreadCreated, transaction: str, recipient: RawId | None) -
         created_by_communication_identifier=identifier(change.created_by.raw_id),
         properties=_properties(change.properties),
         metadata=change.properties.metadata,
-        participants=[_participant(each) for each in change.participants],
+        participants=participants,
         **_told(recipient),
     )
 

@@ -1,5 +1,6 @@
 """The SQL of users that were deleted: that they are to be let go of, and where they still are."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from landline.core.ids import RawId, ResourceId
@@ -14,6 +15,20 @@ async def note(connection: Connection, resource: ResourceId, user: RawId, now: d
         resource,
         user,
         now,
+    )
+
+
+async def unchecked(database: Database, limit: int) -> list[tuple[ResourceId, RawId]]:
+    """Some of those of whom nobody has looked yet whether they are still there."""
+    rows = await database.fetch(
+        "SELECT resource_id, raw_id FROM chat_unchecked_users ORDER BY resource_id, raw_id LIMIT $1", limit
+    )
+    return [(ResourceId(row["resource_id"]), RawId(row["raw_id"])) for row in rows]
+
+
+async def checked(connection: Connection, resource: ResourceId, users: Sequence[RawId]) -> None:
+    await connection.execute(
+        "DELETE FROM chat_unchecked_users WHERE resource_id = $1 AND raw_id = ANY($2)", resource, users
     )
 
 

@@ -138,6 +138,7 @@ class _Admin:
             signed=settings.signed,
             allowed_rate_per_minute=settings.rate_per_minute,
             created_at=base.timestamp(subscription.created_at),
+            pending_endpoint=None if subscription.pending is None else subscription.pending.endpoint,
         )
 
 

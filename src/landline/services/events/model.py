@@ -90,6 +90,8 @@ class Subscription:
     reason: str | None
     created_at: datetime
     validating_until: datetime | None = None
+    pending: Settings | None = None
+    """What it becomes when its new endpoint consents until then."""
 
 
 class Delivery(Struct, eq=False):
@@ -191,6 +193,12 @@ def state_at(subscription: Subscription, now: datetime) -> tuple[State, str | No
     until = subscription.validating_until
     if subscription.state is State.VALIDATING and until is not None and until <= now:
         return State.FAILED, "The endpoint did not consent in time."
+    pending = subscription.pending
+    if pending is not None and until is not None:
+        if until <= now:
+            return subscription.state, f"{pending.endpoint} did not consent in time: events go where they went."
+        waits = "has not consented yet; a GET of the validation URL does. Until then events go where they went."
+        return subscription.state, f"{pending.endpoint} {waits}"
     return subscription.state, subscription.reason
 
 

@@ -3,9 +3,11 @@
 The deliveries go to this process's sender (worker.py) from memory; the rows are what survives a crash.
 """
 
+import asyncio
 import os
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 from uuid import UUID
 
@@ -25,6 +27,8 @@ from landline.store.sealing import Sealer
 
 SUBJECT = "events.subscriptions"
 """What subscriptions are called among `Changes`; the key is the resource."""
+EMITTED_AT_ONCE = 500
+"""Events that are made and written in one turn of the loop, some 20 ms."""
 _NOTHING = Emitted()
 _SECRETS = msgspec.json.Decoder(Secrets)
 
@@ -98,17 +102,38 @@ class Events:
             each for each in types if any(model.matches_type(known.settings, each) for known in subscriptions)
         )
 
-    async def emit(self, connection: Connection, events: Sequence[Event], beside: Sequence[Part] = ()) -> Emitted:
+    async def emit_all(self, connection: Connection, events: Iterable[Event]) -> Emitted:
+        """`emit` of as many events as there may be, which are made and written by and by: a batch of people who come to
+        a chat is tens of thousands, and what else the process has to do comes in between."""
+        rest, held, overflow = iter(events), list[Delivery](), False
+        rooms: dict[UUID, int] = {}
+        while piece := list(islice(rest, EMITTED_AT_ONCE)):
+            emitted = await self.emit(connection, piece, rooms=rooms)
+            held += emitted.deliveries
+            overflow = overflow or emitted.overflow
+            if len(piece) == EMITTED_AT_ONCE:
+                await asyncio.sleep(0)  # of a piece that nobody wants nothing is written, so nothing was waited for
+        return Emitted(held, overflow)
+
+    async def emit(
+        self,
+        connection: Connection,
+        events: Sequence[Event],
+        beside: Sequence[Part] = (),
+        *,
+        rooms: dict[UUID, int] | None = None,
+    ) -> Emitted:
         """Write `events` for every subscription that wants them, in the caller's transaction, and `beside` in the same
         statement; that alone when none does.
 
         Give what it returns to `committed` after the commit. When that never happens, the events are delivered
-        all the same, some time later.
+        all the same, some time later. `rooms`: what room was found in memory, and how much of it earlier ones of the
+        same transaction have taken.
         """
         deliveries: list[Delivery] = []
         now = self.clock.now()
         block = time_ordered(now, os.urandom(10))
-        rooms: dict[UUID, int] = {}
+        rooms = {} if rooms is None else rooms
         known: dict[ResourceId, list[Subscription]] = {}
         for event in events:
             subscriptions = known.get(event.resource)

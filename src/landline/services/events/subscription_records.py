@@ -14,7 +14,7 @@ from landline.store.database import Connection, Database
 
 Row = Mapping[str, Any]
 
-_COLUMNS = "resource_id, name, subscription_id, settings, state, reason, created_at, validating_until"
+_COLUMNS = "resource_id, name, subscription_id, settings, state, reason, created_at, validating_until, pending_settings"
 _SETTINGS = msgspec.json.Decoder(Settings)
 
 
@@ -31,7 +31,7 @@ async def insert(connection: Connection, subscription: Subscription, secrets: by
     """Whether the subscription is new; False when the resource has one of this name."""
     row = await connection.fetchrow(
         f"INSERT INTO events_subscriptions ({_COLUMNS}, secrets, validation_token)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING RETURNING name",
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NULL, $9, $10) ON CONFLICT DO NOTHING RETURNING name",
         subscription.resource,
         subscription.name,
         subscription.subscription_id,
@@ -46,11 +46,17 @@ async def insert(connection: Connection, subscription: Subscription, secrets: by
     return row is not None
 
 
-async def update(connection: Connection, subscription: Subscription, secrets: bytes, token: bytes | None) -> bool:
-    """Write settings, state, secrets and (unless None) token; False when the subscription is gone."""
+async def update(
+    connection: Connection,
+    subscription: Subscription,
+    secrets: bytes,
+    token: bytes | None,
+    pending_secrets: bytes | None = None,
+) -> bool:
+    """Write settings, state, secrets, what is pending and (unless None) token; False when the subscription is gone."""
     row = await connection.fetchrow(
         "UPDATE events_subscriptions SET settings = $3, state = $4, reason = $5, validating_until = $6,"
-        " validation_token = coalesce($7, validation_token), secrets = $8"
+        " validation_token = coalesce($7, validation_token), secrets = $8, pending_settings = $9, pending_secrets = $10"
         " WHERE resource_id = $1 AND subscription_id = $2 RETURNING name",
         subscription.resource,
         subscription.subscription_id,
@@ -60,6 +66,8 @@ async def update(connection: Connection, subscription: Subscription, secrets: by
         subscription.validating_until,
         token,
         secrets,
+        None if subscription.pending is None else _settings(subscription.pending),
+        pending_secrets,
     )
     return row is not None
 
@@ -67,12 +75,16 @@ async def update(connection: Connection, subscription: Subscription, secrets: by
 async def consent(
     connection: Connection, subscription: UUID, token: bytes, now: datetime, rate_per_minute: int | None
 ) -> ResourceId | None:
-    """Enable a subscription that waits for this token; its resource, or None when none does (any more)."""
+    """Enable a subscription that waits for this token, or have it become what is pending; its resource, or None when
+    none waits (any more)."""
     resource = await connection.fetchval(
-        "UPDATE events_subscriptions SET state = 'enabled', reason = NULL, validation_token = NULL,"
-        " validating_until = NULL, settings = jsonb_set(settings, '{rate_per_minute}', coalesce(to_jsonb($4::int),"
-        " 'null'::jsonb))"
-        " WHERE subscription_id = $1 AND validation_token = $2 AND state = 'validating' AND validating_until > $3"
+        "UPDATE events_subscriptions SET state = CASE state WHEN 'validating' THEN 'enabled' ELSE state END,"
+        " reason = NULL, validation_token = NULL, validating_until = NULL,"
+        " settings = jsonb_set(coalesce(pending_settings, settings), '{rate_per_minute}',"
+        " coalesce(to_jsonb($4::int), 'null'::jsonb)), secrets = coalesce(pending_secrets, secrets),"
+        " pending_settings = NULL, pending_secrets = NULL"
+        " WHERE subscription_id = $1 AND validation_token = $2 AND validating_until > $3"
+        " AND (state = 'validating' OR pending_settings IS NOT NULL)"
         " RETURNING resource_id",
         subscription,
         token,
@@ -91,6 +103,25 @@ async def not_consented(connection: Connection, subscription: UUID, token: bytes
         token,
         state.value,
         reason,
+    )
+
+
+async def not_moved(connection: Connection, subscription: UUID, token: bytes) -> bool:
+    """What was pending ended without consent; False when consent, or another change, has come meanwhile."""
+    row = await connection.fetchrow(
+        "UPDATE events_subscriptions SET validation_token = NULL, validating_until = NULL, pending_settings = NULL,"
+        " pending_secrets = NULL"
+        " WHERE subscription_id = $1 AND validation_token = $2 AND pending_settings IS NOT NULL RETURNING name",
+        subscription,
+        token,
+    )
+    return row is not None
+
+
+async def pending_secrets(database: Database, subscription: UUID) -> bytes | None:
+    """The sealed secrets of what a subscription is to become."""
+    return await database.fetchval(
+        "SELECT pending_secrets FROM events_subscriptions WHERE subscription_id = $1", subscription
     )
 
 
@@ -218,4 +249,5 @@ def _subscription(row: Row) -> Subscription:
         row["reason"],
         row["created_at"],
         row["validating_until"],
+        None if row["pending_settings"] is None else _SETTINGS.decode(row["pending_settings"]),
     )

@@ -10,11 +10,11 @@ from uuid import UUID
 
 import msgspec
 
-from landline.core.errors import Conflict, NotFound
+from landline.core.errors import Conflict, Invalid, NotFound
 from landline.core.ids import ResourceId, time_ordered
 from landline.services.events import handshake, subscription_records
 from landline.services.events.handshake import Answered
-from landline.services.events.model import Secrets, Settings, State, Subscription, topic
+from landline.services.events.model import Schema, Secrets, Settings, State, Subscription, topic
 from landline.services.events.service import SUBJECT, Events, Target
 from landline.services.events.subscription_records import DeadKey, Position, Row
 from landline.store.database import Connection
@@ -23,6 +23,7 @@ VALIDATION_TIME = timedelta(minutes=10)
 SUBSCRIPTIONS_LIMIT = 500
 _ROWS_AT_ONCE = 5000
 _ROUNDS = 200
+_CONSENTED = (State.ENABLED, State.DISABLED)
 
 Edit = Callable[[Settings, Secrets], tuple[Settings, Secrets]]
 """Makes the wanted settings and secrets of the present ones. May raise `Invalid`."""
@@ -76,30 +77,44 @@ class Subscriptions:
         self, resource_name: str, name: str, edit: Edit, *, enabled: bool | None, validation: bool
     ) -> Subscription:
         """Change settings, or switch on and off. Another endpoint or schema is asked for consent anew (unless not
-        `validation`). Raises `NotFound`, `Conflict`, `Invalid`."""
+        `validation`): one that has consented goes on as it is until the other does, and when that refuses. Raises
+        `NotFound`, `Conflict`, `Invalid`."""
         found, secrets = await self._find(resource_name, name)
-        token = tokens.token_urlsafe(32)
-        settings, secrets = edit(found.settings, secrets)
-        changed = replace(found, settings=settings)
-        asks = (settings.endpoint, settings.schema) != (found.settings.endpoint, found.settings.schema)
-        if asks:
+        settings, wanted = edit(found.settings, secrets)
+        moves = _place(settings) != _place(found.settings)
+        if moves:
             self._events.callout.check(settings.endpoint)
             settings = msgspec.structs.replace(settings, rate_per_minute=None)
-            changed = replace(changed, settings=settings)
-            consented = await self._beforehand(changed, secrets, token) if validation else None
-            asks = consented is None
-            changed = consented or self._asking(changed, validation)
+        if moves and validation and found.state in _CONSENTED:
+            present = found if enabled is None else _switched(found, on=enabled)
+            return await self._move(present, secrets, settings, wanted)
+        changed = replace(found, settings=settings)
+        pending_secrets = None
+        if moves:
+            changed = replace(self._asking(changed, validation), pending=None)
+        elif found.pending is not None:
+            pending, pending_secrets = edit(found.pending, await self._pending_secrets(found))
+            if _place(pending) != _place(found.pending):  # back to what there is
+                pending, pending_secrets = None, None
+            changed = replace(changed, pending=pending)
         if enabled is not None:
             changed = _switched(changed, on=enabled)
-        return await self._store(changed, secrets, token, asks=asks and validation)
+        token = tokens.token_urlsafe(32)
+        stored = _digest(token) if moves and validation else None
+        await self._store(changed, wanted, stored, pending_secrets)
+        return await self._ask(changed, wanted, token) if stored else changed
 
     async def validate(self, resource_name: str, name: str) -> Subscription:
-        """Ask the endpoint for its consent again. Raises `NotFound`."""
+        """Ask the endpoint for its consent again, or the one that a change waits for. Raises `NotFound`, and `Invalid`
+        when that one refuses."""
         found, secrets = await self._find(resource_name, name)
+        if found.pending is not None:
+            return await self._move(found, secrets, found.pending, await self._pending_secrets(found))
         token = tokens.token_urlsafe(32)
         consented = await self._beforehand(found, secrets, token)
         wanted = consented or self._asking(found, validation=True)
-        return await self._store(wanted, secrets, token, asks=consented is None)
+        await self._store(wanted, secrets, None if consented else _digest(token))
+        return consented or await self._ask(wanted, secrets, token)
 
     async def consent(self, subscription: UUID, token: str, allowed_rate: str | None) -> None:
         """The endpoint's operator consents by the validation URL. Raises `NotFound` when nothing waits for this."""
@@ -165,7 +180,8 @@ class Subscriptions:
 
     def _asking(self, subscription: Subscription, validation: bool) -> Subscription:
         if not validation:
-            return replace(subscription, state=State.ENABLED, reason=None, validating_until=None)
+            state = State.DISABLED if subscription.state is State.DISABLED else State.ENABLED
+            return replace(subscription, state=state, reason=None, validating_until=None)
         until = self._events.clock.now() + VALIDATION_TIME
         return replace(subscription, state=State.VALIDATING, reason=None, validating_until=until)
 
@@ -180,17 +196,44 @@ class Subscriptions:
         settings = msgspec.structs.replace(wanted.settings, rate_per_minute=answered.rate_per_minute)
         return replace(self._asking(wanted, validation=False), settings=settings)
 
-    async def _store(self, subscription: Subscription, secrets: Secrets, token: str, *, asks: bool) -> Subscription:
-        sealed = self._events.seal_secrets(subscription.subscription_id, secrets)
+    async def _move(self, present: Subscription, secrets: Secrets, settings: Settings, wanted: Secrets) -> Subscription:
+        """Have `present` become what has `settings` and the secrets `wanted` once that endpoint consents."""
+        token, until = tokens.token_urlsafe(32), self._events.clock.now() + VALIDATION_TIME
+        # Stored first: the endpoint may consent by the validation URL before it has answered.
+        waits = replace(present, pending=settings, validating_until=until)
+        await self._store(waits, secrets, _digest(token), wanted)
+        answered = await self._answered(replace(present, settings=settings), wanted, token)
+        subscription, digest, refused = present.subscription_id, _digest(token), False
         async with self._database.transaction() as connection:
-            if not await subscription_records.update(
-                connection, subscription, sealed, _digest(token) if asks else None
-            ):
+            if answered.state is State.ENABLED:
+                now, rate = self._events.clock.now(), answered.rate_per_minute
+                await subscription_records.consent(connection, subscription, digest, now, rate)
+            elif answered.state is State.FAILED:
+                refused = await subscription_records.not_moved(connection, subscription, digest)
+            await self._publish(connection, present.resource)
+        self._forget(present.resource)
+        self._wake()
+        if refused:
+            reason = (answered.reason or "It did not consent.").rstrip(".")
+            raise Invalid(f"{reason}: events go where they went, {present.settings.endpoint}.", target="endpoint")
+        return await self._again(present)
+
+    async def _pending_secrets(self, subscription: Subscription) -> Secrets:
+        sealed = await subscription_records.pending_secrets(self._database, subscription.subscription_id)
+        return Secrets() if sealed is None else self._events.open_secrets(subscription, sealed)
+
+    async def _store(
+        self, subscription: Subscription, secrets: Secrets, token: bytes | None, pending_secrets: Secrets | None = None
+    ) -> None:
+        own = subscription.subscription_id
+        sealed = self._events.seal_secrets(own, secrets)
+        pending = None if pending_secrets is None else self._events.seal_secrets(own, pending_secrets)
+        async with self._database.transaction() as connection:
+            if not await subscription_records.update(connection, subscription, sealed, token, pending):
                 raise NotFound(f"There is no subscription {subscription.name}.")
             await self._publish(connection, subscription.resource)
         self._forget(subscription.resource)
         self._wake()
-        return await self._ask(subscription, secrets, token) if asks else subscription
 
     async def _ask(self, subscription: Subscription, secrets: Secrets, token: str) -> Subscription:
         now = self._events.clock.now()
@@ -208,6 +251,9 @@ class Subscriptions:
             await self._publish(connection, subscription.resource)
         self._forget(subscription.resource)
         self._wake()
+        return await self._again(subscription)
+
+    async def _again(self, subscription: Subscription) -> Subscription:
         found = await subscription_records.by_id(self._database, subscription.subscription_id)
         if found is None:
             raise NotFound(f"There is no subscription {subscription.name}.")
@@ -238,6 +284,11 @@ def _switched(subscription: Subscription, *, on: bool) -> Subscription:
     if subscription.state not in (State.ENABLED, State.DISABLED):
         raise Conflict("The endpoint has not consented; validate the subscription first.", target="enabled")
     return replace(subscription, state=wanted, reason=None)
+
+
+def _place(settings: Settings) -> tuple[str, Schema]:
+    """What an endpoint consents to."""
+    return settings.endpoint, settings.schema
 
 
 def _digest(token: str) -> bytes:

@@ -168,7 +168,7 @@ class Esme:
         """See `ports.esme_gateway.Gateway`. At most 1,000 at once."""
         async with self._database.connection() as connection:
             found = await records.waiting(
-                connection, account.resource, account.system_id, named, limit=_CANCELED_AT_ONCE
+                connection, account.resource, account.system_id, named, self._clock.now(), limit=_CANCELED_AT_ONCE
             )
         return len(await self._cancel(account.resource, found))
 

@@ -1,8 +1,6 @@
 """Messages that wait for their carrier longer than they are valid: ended at that time, and never handed over after it,
 whether the carrier is down, slow, or paced."""
 
-from collections.abc import Sequence
-
 from landline.core.errors import Unavailable
 from landline.ports.clock import Clock
 from landline.services.sms.handover import HandOver, Pending
@@ -31,7 +29,7 @@ class Expiry:
                 self._handover.put_back(carrier, of_it, unsure=True)
             raise
 
-    async def without_late(self, batch: Sequence[Pending]) -> Sequence[Pending]:
+    async def without_late(self, batch: list[Pending]) -> list[Pending]:
         """`batch`, taken off a queue, without what is late, which is ended."""
         now = self._clock.now()
         late = [message for message in batch if message.until <= now]

@@ -4,6 +4,7 @@ A block is looked after here from the commit that wrote it until all its message
 database for its reports (docs/design/blocks.md). Losing this memory loses nothing: the blocks' leases end.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
@@ -95,6 +96,8 @@ class HandOver:
         self._rings: dict[str, Callable[[], None]] = {}
         self._reachable: dict[str, Callable[[], bool]] = {}
         self._in_hand: dict[UUID, Pending] = {}
+        self._watched: dict[UUID, asyncio.Event] = {}
+        """Messages whose next change somebody waits for."""
         self._blocks: OrderedDict[UUID, _Block] = OrderedDict()
         self.taken = 0
         """How many blocks were taken so far."""
@@ -247,6 +250,13 @@ class HandOver:
             if not unwanted(message):
                 queue.push((message.resource, message.submission.sender), message)
 
+    def hand(self, pending: Iterable[Pending]) -> None:
+        """A carrier may have them from now on."""
+        for message in pending:
+            message.handed = True
+            if self._watched:
+                self._stir(message.submission.key)
+
     def put_back(self, carrier: str, pending: list[Pending], *, unsure: bool = False) -> None:
         """The carrier did not take them: they are next again. `unsure`: see `Pending`."""
         queue = self._queues[carrier]
@@ -254,6 +264,8 @@ class HandOver:
             message.handed = False
             message.unsure |= unsure
             queue.push_front((message.resource, message.submission.sender), message)
+            if self._watched:
+                self._stir(message.submission.key)
         self._wait(pending)
 
     def waits(self, key: UUID) -> bool:
@@ -270,6 +282,16 @@ class HandOver:
         queued = self._queues[message.carrier].remove((message.resource, message.submission.sender), message)
         return message if queued else None
 
+    async def change(self, key: UUID) -> None:
+        """Wait until the message of `key`, which is in hand, is in its queue again, may be with a carrier, or is not in
+        hand any more."""
+        await self._watched.setdefault(key, asyncio.Event()).wait()
+
+    def _stir(self, key: UUID) -> None:
+        watched = self._watched.pop(key, None)
+        if watched is not None:
+            watched.set()
+
     def go_on(self, message: Pending) -> None:
         """What was kept back is to be handed over after all, unless something was decided about it meanwhile."""
         self.put_back(message.carrier, [message], unsure=True)
@@ -283,6 +305,8 @@ class HandOver:
         """The carrier's answers to `keys` are stored."""
         for key in keys:
             message = self._in_hand.pop(key, None)
+            if self._watched:
+                self._stir(key)
             if message is None or (block := self._blocks.get(message.held_by)) is None or block is not message.counted:
                 continue
             block.unanswered -= 1
@@ -369,6 +393,7 @@ class HandOver:
         for message in lost:
             if not message.handed:
                 del self._in_hand[message.submission.key]
+                self._stir(message.submission.key)
         for queue in self._queues.values():
             self._leave_out(queue, lambda message: message.held_by in blocks)
 

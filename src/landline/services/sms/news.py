@@ -6,6 +6,7 @@ that the answer is stored, but other processes may bring it): it is parked then,
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -39,7 +40,7 @@ from landline.store.parts import Part
 log = structlog.get_logger()
 
 _LANES = 3
-_LOOKS, _LOOKS_APART_S = 40, 0.05
+_LOOKED_AT_S = 2.0
 _TOGETHER = 128
 """Messages. What carriers bring is committed together up to so many, and beyond that beside each other: PostgreSQL
 works on one while the next is prepared."""
@@ -138,11 +139,11 @@ class News:
     async def _kept_back(self, message: UUID) -> Pending | None:
         """What is being looked at before its hand-over is soon on its way, or in the queue again: a carrier that is
         down is asked each second with what is next."""
-        for _ in range(_LOOKS):
-            queued = self._handover.keep_back(message)
-            if queued is not None or not self._handover.waits(message):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOKED_AT_S):
+                while (queued := self._handover.keep_back(message)) is None and self._handover.waits(message):
+                    await self._handover.change(message)
                 return queued
-            await asyncio.sleep(_LOOKS_APART_S)
         return None
 
     async def _cancel(self, resource: UUID, message: UUID, holder: UUID | None) -> bool:

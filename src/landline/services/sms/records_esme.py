@@ -27,6 +27,29 @@ _CANCELED = (
 """Whether a message that failed was taken back: carriers' failures have the same code."""
 
 
+_LOOKED_THROUGH = 100_000
+# No index leads from addresses to what waits in queues: it would cost every message something. But it is in blocks that
+# are held, or due for whoever has room, which are few beside all there are. Those of a long backlog are gone through
+# only so far.
+_QUEUED = f"""
+WITH through AS MATERIALIZED (
+    SELECT m.resource_id, m.message_id, m.block_id, m.sender, m.recipient, m.due_at, m.state FROM (
+        SELECT block_id FROM sms_blocks WHERE owner IS NOT NULL
+        UNION ALL
+        SELECT block_id FROM sms_blocks WHERE owner IS NULL AND due_at <= $6
+    ) b JOIN sms_messages m USING (block_id) LIMIT {_LOOKED_THROUGH}
+)
+SELECT m.message_id FROM through m CROSS JOIN LATERAL (
+    SELECT FROM sms_esme_messages e
+    WHERE e.resource_id = m.resource_id AND e.message_id = m.message_id AND e.system_id = $2 LIMIT 1
+) own
+WHERE m.resource_id = $1 AND m.sender = $3 AND m.recipient = $4 AND m.due_at IS NULL
+    AND m.state < {int(State.DELIVERED)}
+    AND NOT EXISTS (SELECT FROM sms_submissions s WHERE s.block_id = m.block_id AND s.message_id = m.message_id)
+ORDER BY m.message_id LIMIT $5
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """An account with its sealed password hash."""
@@ -161,10 +184,9 @@ async def status(connection: Connection, resource: ResourceId, system_id: str, m
 
 
 async def waiting(
-    connection: Connection, resource: ResourceId, system_id: str, named: Cancellation, *, limit: int
+    connection: Connection, resource: ResourceId, system_id: str, named: Cancellation, now: datetime, *, limit: int
 ) -> list[UUID]:
-    """The account's messages that `named` names and that may be taken back, the oldest first: without an id those that
-    have timers of their own, for only these have an index."""
+    """The account's messages that `named` names and that may be taken back, the oldest first."""
     rows = await connection.fetch(
         "SELECT m.message_id FROM sms_messages m JOIN sms_esme_messages e USING (resource_id, message_id)"
         " WHERE m.resource_id = $1 AND e.system_id = $2"
@@ -179,7 +201,11 @@ async def waiting(
         named.recipient,
         limit,
     )
-    return [row["message_id"] for row in rows]
+    found = [row["message_id"] for row in rows]
+    if named.message_id is None:
+        queued = await connection.fetch(_QUEUED, resource, system_id, named.sender, named.recipient, limit, now)
+        found = sorted([*found, *(row["message_id"] for row in queued)])[:limit]
+    return found
 
 
 async def report(connection: Connection, ended: Sequence[Ended], now: datetime) -> set[str]:

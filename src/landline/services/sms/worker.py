@@ -170,7 +170,9 @@ class Worker:
                 await alarm.wait(self._handover.next_at(name, now))
                 continue
             try:
-                batch = await self._standing.check(await self._expiry.without_late(batch))
+                batch = await self._expiry.without_late(batch)
+                batch = await self._standing.check(batch)
+                batch = await self._expiry.without_late(batch)  # that may have taken seconds
             except Unavailable as error:
                 log.warning("sms.not_handed_over", carrier=name, reason=error.message, messages=len(batch))
                 self._handover.put_back(name, batch, unsure=True)
@@ -189,8 +191,7 @@ class Worker:
 
     async def _hand_over(self, carrier: SmsCarrier, batch: Sequence[Pending]) -> bool:
         """Whether the carrier took `batch`; if not, something else has been seen to."""
-        for message in batch:
-            message.handed = True
+        self._handover.hand(batch)
         try:
             await carrier.submit([message.submission for message in batch])
         except Unavailable as error:
