@@ -182,7 +182,7 @@ def list_stock(*, limit: int = 1000, json: Json = False, server: Server = HERE) 
 @stock.command(name="import")
 def import_stock(file: File, *, server: Server = HERE) -> None:
     """Put up for sale the numbers of a CSV file with a header; one with a bad line adds nothing."""
-    _tell_added(ask(server, {"csv": str(file)}).send("/numbers/stock:import", _read(file)))
+    _tell_added(ask(server, {"csv": str(file)}).send("/numbers/stock:import", read_text(file)))
 
 
 @stock.command(name="add-range")
@@ -258,7 +258,7 @@ def _value(name: str, text: str) -> object:
 
 def _document(file: Path, kind: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
     try:
-        found: object = jsonlib.loads(_read(file))
+        found: object = jsonlib.loads(read_text(file))
     except (ValueError, RecursionError) as error:
         raise Refusal(f"{file} is no JSON: {error}") from None
     if not isinstance(found, kind):
@@ -266,7 +266,7 @@ def _document(file: Path, kind: type[dict[str, Any]] | type[list[Any]] = dict) -
     return cast(Any, found)
 
 
-def _read(file: Path) -> str:
+def read_text(file: Path) -> str:
     """What the file holds, or standard input. Raises `Refusal`."""
     try:
         return sys.stdin.read() if str(file) == "-" else file.read_text("utf-8-sig")

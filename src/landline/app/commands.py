@@ -3,7 +3,16 @@
 from cyclopts import App
 
 import landline
-from landline.app import cli_accounts, cli_admin, cli_doctor, cli_messages, cli_server, cli_settings, cli_subscription
+from landline.app import (
+    cli_accounts,
+    cli_admin,
+    cli_doctor,
+    cli_messages,
+    cli_prices,
+    cli_server,
+    cli_settings,
+    cli_subscription,
+)
 
 app = App(
     name="landline",
@@ -15,5 +24,6 @@ cli_doctor.add_to(app)
 cli_admin.add_to(app)
 cli_subscription.add_to(app)
 cli_messages.add_to(app)
+cli_prices.add_to(app)
 cli_settings.add_to(app)
 cli_accounts.add_to(app)

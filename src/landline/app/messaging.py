@@ -26,7 +26,14 @@ from landline.engines.smpp.listener.shares import Together
 from landline.ports.bus import Bus
 from landline.ports.sms_carrier import SmsCarrier
 from landline.services.sms import admin as sms_admin
-from landline.services.sms import admin_accounts, admin_guard, admin_messages, admin_routing, admin_search
+from landline.services.sms import (
+    admin_accounts,
+    admin_guard,
+    admin_messages,
+    admin_prices,
+    admin_routing,
+    admin_search,
+)
 from landline.services.sms import api as sms_api
 from landline.services.sms.accept import Accepts
 from landline.services.sms.accounts import Accounts
@@ -45,6 +52,7 @@ from landline.services.sms.model import settings
 from landline.services.sms.news import News
 from landline.services.sms.outgoing import Outgoing
 from landline.services.sms.pools import Pools
+from landline.services.sms.prices import Prices
 from landline.services.sms.rates import Rates
 from landline.services.sms.retention import Retention
 from landline.services.sms.routing import Routing
@@ -189,6 +197,9 @@ class Messaging:
             country=country,
         )
         self.check_carrier = self._routing.check_carrier
+        self._prices = Prices(
+            base.database, base.changes, currency=config.sms_currency, check_carrier=self.check_carrier
+        )
 
     def _parts(self) -> dict[str, float]:
         """What part of each carrier that is shared by its binds is this process's."""
@@ -221,6 +232,7 @@ class Messaging:
         return [
             *sms_admin.routes(self._timelines, self._keywords, base.numbers, base.resource_id, base.all_resources),
             *admin_routing.routes(self._routing, self._rates, base.numbers, self._carriers, base.resource_id),
+            *admin_prices.routes(self._prices),
             *admin_messages.routes(self.sms, self._outgoing, self._pools, base.resource_id, base.all_resources),
             *admin_search.routes(Search(base.database), base.clock, base.resource_id),
             *carriers_admin.routes(self._carriers, base.database, base.clock, base.owner),

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from landline.core import phone
+from landline.core import money, phone
 from landline.core.errors import Invalid, NotFound
 from landline.core.ids import ResourceId
 from landline.edge.http import Request, Response, json_response
@@ -14,6 +14,7 @@ from landline.edge.routes import Access, Route
 from landline.ports.sms_carrier import SmsCarrier
 from landline.services.numbers.service import Numbers
 from landline.services.sms.model.pools import pool_name
+from landline.services.sms.model.prices import PriceList
 from landline.services.sms.model.routing import Choice, Explanation, Rule
 from landline.services.sms.rates import Rates
 from landline.services.sms.routing import InForce, Routing
@@ -132,13 +133,19 @@ class _Rules:
         router = await self._routing.router()
         bound_to = owned.carrier if owned is not None else None
         found = router.explain(resource, asked.from_, recipient, asked.tag, bound_to)
-        return json_response(200, {**self._explained(found), "senderOwned": owned is not None})
+        return json_response(
+            200, {**self._explained(found, router.prices, recipient), "senderOwned": owned is not None}
+        )
 
-    def _explained(self, found: Explanation) -> dict[str, Any]:
+    def _explained(self, found: Explanation, prices: PriceList, recipient: str) -> dict[str, Any]:
         return {
             "rule": found.route.rule,
             "carriers": [
-                {"carrier": name, "up": name in self._carriers and self._carriers[name].up}
+                {
+                    "carrier": name,
+                    "up": name in self._carriers and self._carriers[name].up,
+                    **({"price": _amount(prices.of(name, recipient))} if prices else {}),
+                }
                 for name in found.route.carriers
             ],
             "country": found.country,
@@ -178,6 +185,10 @@ class _Senders:
         if await self._numbers.sender(resource, number) is None:
             raise NotFound("The resource does not own this number.", target="number")
         return resource, number
+
+
+def _amount(micros: int | None) -> str | None:
+    return None if micros is None else money.text(micros)
 
 
 def _rule(name: str, asked: RouteRule) -> Rule:

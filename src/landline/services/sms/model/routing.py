@@ -16,12 +16,15 @@ from landline.core import phone
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
 from landline.services.sms.model.messages import REPLY
+from landline.services.sms.model.prices import PriceList
 
 NUMBER_RULE = "number"
 """What decided when the sender's number is bound to a carrier."""
 DEFAULT_RULE = "default"
 """What decided when no rule matched."""
 RESERVED = frozenset({NUMBER_RULE, DEFAULT_RULE, REPLY})
+
+_NO_PRICES = PriceList()
 
 Country = Callable[[str], str | None]
 """The ISO 3166 code of an E.164 number's country, quickly: it is asked for each message that a country's rule may
@@ -206,8 +209,10 @@ class Router:
         defaults: Sequence[str],
         resources: Mapping[str, ResourceId],
         country: Country,
+        prices: PriceList = _NO_PRICES,
         remembered: int = 65_536,
     ) -> None:
+        self.prices = prices
         self._country = country
         self._remembered = remembered
         self._default = Route(DEFAULT_RULE, tuple(defaults))
