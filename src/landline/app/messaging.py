@@ -113,7 +113,9 @@ class Messaging:
             changes,
             settings.defaults(guarded=config.sms_guard, countries=config.sms_countries, acs_limits=config.acs_limits),
         )
-        self.guard = Guard(database, clock, country=country, share=base.takers, bus=self._bus)
+        self.guard = Guard(
+            database, clock, country=country, share=base.takers, bus=self._bus, currency=config.sms_currency
+        )
         self._limits = Limits(config.acs_limits, clock, base.takers, self._bus)
         self._pools = Pools(database, changes, base.numbers)
         self.sms = Sms(

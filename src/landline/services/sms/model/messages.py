@@ -76,6 +76,8 @@ class Recipient(Struct):
     route: str
     """The rule that chose the carrier."""
     blocked: Blocked | None = None
+    cost: int | None = None
+    """Of all its segments by that carrier, in millionths of the currency; None: it has no price."""
 
 
 class Plan(Struct):
