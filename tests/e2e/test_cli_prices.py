@@ -1,11 +1,14 @@
 """The command `price`: what carriers charge, set one by one and from files."""
 
 import json
+import re
+import urllib.request
 from pathlib import Path
 
 import pytest
 from tests.e2e.test_cli import cli, listed
 from tests.e2e.test_cli_settings import cli_reading
+from tests.support.patience import PATIENCE_S
 
 from landline.testing import Server
 
@@ -47,3 +50,29 @@ def test_what_is_wrong_with_a_price_is_said_by_what_was_typed(landline: Server, 
         with pytest.raises(LookupError, match=said.replace(".", r"\.").replace("+", r"\+")):
             cli(landline, "price", *arguments)
     assert listed(landline, "price", "list") == []
+
+
+def counted(server: Server, name: str) -> float:
+    with urllib.request.urlopen(server.ready["adminUrl"] + "/metrics", timeout=PATIENCE_S) as answer:
+        page = answer.read().decode()
+    found = re.search(rf"^{name} (\S+)$", page, re.MULTILINE)
+    assert found is not None
+    return float(found[1])
+
+
+def test_what_a_text_costs_is_shown_counted_and_summed_up(landline: Server) -> None:
+    before = counted(landline, "landline_sms_cost_total"), counted(landline, "landline_sms_unpriced_total")
+    cli(landline, "price", "set", "simulated", "+1", "0.0075")
+    sent = cli(landline, "message", "send", "+14255550171", "x" * 161, "--tag", "priced").removeprefix("accepted as ")
+    cli(landline, "message", "send", "+447400123456", "for nothing", "--tag", "priced")
+    assert "cost: 0.015  currency: USD" in cli(landline, "message", "show", sent)
+    told = json.loads(cli(landline, "insights", "--by", "country", "--tag", "priced", "--json"))
+    costs = {group["country"]: group.get("cost") for group in told["value"]}
+    assert (costs, told["totals"]["cost"], told["currency"]) == ({"US": "0.015", "GB": None}, "0.015", "USD")
+    assert "cost" in cli(landline, "insights", "--tag", "priced")
+    assert "cost" not in cli(landline, "insights", "--tag", "nobody's")
+    cost, unpriced = counted(landline, "landline_sms_cost_total"), counted(landline, "landline_sms_unpriced_total")
+    assert (round(cost - before[0], 6), unpriced - before[1]) == (0.015, 1)
+    cli(landline, "price", "remove", "simulated")
+    cli(landline, "message", "send", "+447400123456", "no prices at all")
+    assert counted(landline, "landline_sms_unpriced_total") == unpriced

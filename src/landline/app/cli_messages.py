@@ -190,7 +190,7 @@ def insights(
     json: Json = False,
     server: Server = HERE,
 ) -> None:
-    """Print deliverability, delivery times, replies and opt-outs."""
+    """Print deliverability, delivery times, replies, opt-outs and cost."""
     if csv and json:
         raise Refusal("give --json or --csv")
     query = {"by": by or None, "number": number, "tag": tag, "country": country, "carrier": carrier}
@@ -204,12 +204,14 @@ def insights(
     groups = [group for page in pages for group in page["value"]]
     totals = pages[-1]["totals"]
     if json:
-        print_json({"value": groups, "totals": totals})
+        currency = {"currency": pages[-1]["currency"]} if "currency" in pages[-1] else {}
+        print_json({"value": groups, "totals": totals, **currency})
         return
     names = tuple(name.strip() for name in by.split(",") if name.strip())
     first = names[0] if names else "total"
     rows = [*(_figures(group) for group in groups if names), {**_figures(totals), first: "all"}]
-    show(rows, (*(names or (first,)), *_COUNTS, *_OPT_OUTS), as_json=False)
+    cost = ("cost",) if "cost" in totals else ()
+    show(rows, (*(names or (first,)), *_COUNTS, *_OPT_OUTS, *cost), as_json=False)
 
 
 @carrier.command(name="list")

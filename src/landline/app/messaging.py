@@ -133,7 +133,7 @@ class Messaging:
             guard=self.guard,
         )
         self._taking_back = TakingBack(database, self._news, base.owner, self._bus)
-        self._timelines = Timelines(database, events, self._carriers)
+        self._timelines = Timelines(database, events, self._carriers, config.sms_currency)
         self._outgoing = Outgoing(database, clock, events, self._taking_back)
         return out
 

@@ -165,4 +165,4 @@ class Guard:
 def _capped(caps: Caps, costs: Sequence[int] | None) -> bool:
     if caps.per_day is not None or caps.per_month is not None:
         return True
-    return costs is not None and (caps.spend_per_day is not None or caps.spend_per_month is not None)
+    return costs is not None and caps.limits_spend

@@ -153,6 +153,7 @@ class Sms:
                 heeds_opt_outs=owned.kind is not SenderKind.ALPHANUMERIC,
                 valid_until=None if valid_for_s is None else begins + timedelta(seconds=valid_for_s),
                 send_at=options.send_at,
+                rated=costs is not None or settings.caps.limits_spend,
             )
             for owned, recipients in shares
         ]

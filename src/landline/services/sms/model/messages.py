@@ -98,6 +98,8 @@ class Plan(Struct):
     """After this instant no carrier is tried any more."""
     send_at: datetime | None = None
     """Not before this instant."""
+    rated: bool = False
+    """Whether there are prices, or a cap on what is spent: then messages without a price are counted."""
 
 
 class Refused(IntEnum):

@@ -12,8 +12,8 @@ from landline.core.errors import Invalid
 EVERYWHERE = "+"
 """The prefix of every number: a carrier's price where no longer prefix has one."""
 DEAREST = 1_000_000 * money.ONE
-_PREFIX = re.compile(r"\+(?:[1-9][0-9]{0,14})?", re.ASCII)
 _REMEMBERED = 65_536
+_PREFIX = re.compile(r"\+(?:[1-9][0-9]{0,14})?", re.ASCII)
 
 
 class Price(Struct, frozen=True):
@@ -69,18 +69,19 @@ class _OfCarrier:
         self._by_prefix = by_prefix
         self._lengths = sorted({len(prefix) for prefix in by_prefix}, reverse=True)
         self._longest = self._lengths[0]
-        self._known: dict[str, int | None] = {}
+        self._known: dict[str, int] = {}
 
     def price(self, number: str) -> int | None:
         beginning = number[: self._longest]
-        try:
-            return self._known[beginning]
-        except KeyError:
-            return self._look_up(beginning)
+        known = self._known.get(beginning)
+        return self._look_up(beginning) if known is None else known
 
     def _look_up(self, beginning: str) -> int | None:
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
-        prices = (self._by_prefix.get(beginning[:length]) for length in self._lengths)
-        found = self._known[beginning] = next((price for price in prices if price is not None), None)
-        return found
+        by_prefix = self._by_prefix
+        for length in self._lengths:
+            if (prefix := beginning[:length]) in by_prefix:
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()
+                found = self._known[beginning] = by_prefix[prefix]
+                return found
+        return None

@@ -34,6 +34,11 @@ class Caps(_Part, frozen=True, kw_only=True):
     """In the deployment's currency; see `checked_caps`."""
     spend_per_month: Decimal | None = None
 
+    @property
+    def limits_spend(self) -> bool:
+        """Whether there is a cap on what is spent."""
+        return self.spend_per_day is not None or self.spend_per_month is not None
+
 
 class Rates(_Part, frozen=True, kw_only=True):
     """Messages within the last minute, hour and day, wherever those begin."""
