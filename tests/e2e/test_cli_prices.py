@@ -29,6 +29,10 @@ def test_prices_are_set_imported_listed_and_removed(landline: Server, tmp_path: 
     assert cli_reading(landline, text, "price", "import", "-", "--replace") == "prices set: 1, removed: 3\n"
     tested = json.loads(cli(landline, "route", "test", "+4915112345678", "--json"))
     assert [each["price"] for each in tested["carriers"]] == ["0.06"]
+    cli(landline, "route", "set", "cheap", "simulated", "--choose", "cheapest", "--country", "DE")
+    assert [each["choose"] for each in listed(landline, "route", "list")] == ["cheapest"]
+    assert "cheapest" in cli(landline, "route", "list")
+    cli(landline, "route", "remove", "cheap")
     assert cli(landline, "price", "remove", "simulated", "+49") == "simulated has no price for +49 any more"
     cli(landline, "price", "set", "simulated", "+", "1")
     assert cli(landline, "price", "remove", "simulated") == "simulated has no prices any more"

@@ -236,7 +236,7 @@ def list_routes(*, json: Json = False, server: Server = HERE) -> None:
         }
         for each in found
     ]
-    show(found if json else rows, ("name", "priority", *lists, "carriers", "failover", "origin"), json)
+    show(found if json else rows, ("name", "priority", *lists, "carriers", "choose", "failover", "origin"), json)
 
 
 @route.command(name="set")
@@ -250,6 +250,7 @@ def set_route(
     resource: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     priority: int = 100,
     failover: bool = True,
+    choose: Literal["weight", "cheapest"] = "weight",
     server: Server = HERE,
 ) -> None:
     """Set a rule, in place of one of that name. It is in force at once.
@@ -272,9 +273,12 @@ def set_route(
         Rules of lower priorities are looked at first.
     failover
         Whether another of its carriers takes over when one is down.
+    choose
+        Which carrier is first: by their weights, or the one that charges least for the number.
     """
     conditions = {"countries": country, "prefixes": prefix, "senders": sender, "tags": tag, "resources": resource}
-    body = {"carriers": [_weighted(each) for each in carriers], "priority": priority, "failover": failover}
+    body = {"carriers": [_weighted(each) for each in carriers], "priority": priority}
+    body |= {"failover": failover, "choose": choose}
     client = ask(server, _OF_A_ROUTE)
     client.call("PUT", _route_path(name), {**body, **conditions})
     print(f"{name} is in force")

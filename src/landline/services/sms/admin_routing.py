@@ -15,7 +15,7 @@ from landline.ports.sms_carrier import SmsCarrier
 from landline.services.numbers.service import Numbers
 from landline.services.sms.model.pools import pool_name
 from landline.services.sms.model.prices import PriceList
-from landline.services.sms.model.routing import Choice, Explanation, Rule
+from landline.services.sms.model.routing import Choice, Choose, Explanation, Rule
 from landline.services.sms.rates import Rates
 from landline.services.sms.routing import InForce, Routing
 from landline.wire.base import Wire
@@ -45,6 +45,7 @@ class RouteRule(Wire, omit_defaults=False, forbid_unknown_fields=True):
     tags: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
     failover: bool = True
+    choose: Choose = "weight"
     name: str | None = None
     origin: str | None = None
     missing_carriers: tuple[str, ...] = ()
@@ -203,6 +204,7 @@ def _rule(name: str, asked: RouteRule) -> Rule:
         tags=asked.tags,
         resources=asked.resources,
         failover=asked.failover,
+        choose=asked.choose,
     )
 
 
@@ -217,6 +219,7 @@ def _shown(found: InForce) -> RouteRule:
         tags=rule.tags,
         resources=rule.resources,
         failover=rule.failover,
+        choose=rule.choose,
         name=rule.name,
         origin=found.origin,
         missing_carriers=found.missing_carriers,
