@@ -1,6 +1,6 @@
 """A resource's SMS settings: one JSON document, what a resource leaves out coming from the product's own defaults."""
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
@@ -81,9 +81,16 @@ class SmsSettings(_Part, frozen=True, kw_only=True):
     acs_limits: bool = False
 
 
+def _exact(number: str) -> Decimal:
+    try:
+        return Decimal(number)
+    except InvalidOperation:  # of exponents that not even decimals have
+        raise msgspec.ValidationError("Number out of range") from None
+
+
 Document = dict[str, Any]
 """What a resource has set itself: parts of an `SmsSettings` in JSON, without nulls."""
-DOCUMENT = msgspec.json.Decoder(Document, float_hook=Decimal)
+DOCUMENT = msgspec.json.Decoder(Document, float_hook=_exact)
 """Amounts of money stay as they were written."""
 ENCODER = msgspec.json.Encoder(decimal_format="number")
 """Of documents: what `DOCUMENT` decoded, unchanged."""
