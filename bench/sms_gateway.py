@@ -34,11 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     version = None if options.without_kannel else kannel.installed()
     machine.header("Landline and Kannel: the whole cycle of a text")
-    print(
-        f"Kannel: {version or 'not run'} (store: {options.kannel_store}); receipts {options.receipt_delay} s after the"
-    )
-    print("answer; SMSC, webhook and load generator share the machine; gateways in turn, every second round backwards,")
-    print("all runs kept", flush=True)
+    print(f"Kannel: {version or 'not run'} (store: {options.kannel_store}, log: {options.kannel_log}); receipts")
+    print(f"{options.receipt_delay} s after the answer; SMSC, webhook and load generator share the machine; gateways")
+    print("in turn, every second round backwards, all runs kept", flush=True)
     if not options.without_smsc_alone:
         smsc_alone.run(_ALONE)
     figures = Figures()
@@ -83,7 +81,13 @@ def _steps(rig: Rig, options: argparse.Namespace, figures: Figures, *, with_kann
     """The measurements of one round, the gateways in turn."""
     ours = partial(Landline, rig.smsc, rig.webhook, window=options.window, binds=options.binds)
     theirs = partial(
-        Kannel, rig.smsc, rig.webhook, window=options.window, binds=options.binds, store=options.kannel_store
+        Kannel,
+        rig.smsc,
+        rig.webhook,
+        window=options.window,
+        binds=options.binds,
+        store=options.kannel_store,
+        log=options.kannel_log,
     )
     steps: list[Step] = []
 
@@ -124,6 +128,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--window", type=int, default=200, help="submit_sm unanswered, for both")
     parser.add_argument("--binds", type=int, default=1, help="connections to the SMSC, for both")
     parser.add_argument("--kannel-store", choices=("file", "spool"), default="file")
+    parser.add_argument("--kannel-log", choices=("none", "debian"), default="none", help="debian: as it is installed")
     parser.add_argument("--without-kannel", action="store_true")
     parser.add_argument("--without-smsc-alone", action="store_true")
     parser.add_argument("--million", type=int, nargs="?", const=_MILLION, help="memory over so many messages")

@@ -22,6 +22,8 @@ from bench.gateway.party import Party
 from bench.load import Load, Target
 
 Store = Literal["file", "spool"]
+Log = Literal["none", "debian"]
+"""`debian`: bearerbox writes what it does to a file, at its default level, as Debian's own configuration has it."""
 
 _USER, _PASSWORD = "bench", "bench"
 _READY_S = 20.0
@@ -44,7 +46,14 @@ class Kannel:
     name = "Kannel"
 
     def __init__(
-        self, carrier: Party, webhook: Party, *, window: int = smsc.WINDOW, binds: int = 1, store: Store = "file"
+        self,
+        carrier: Party,
+        webhook: Party,
+        *,
+        window: int = smsc.WINDOW,
+        binds: int = 1,
+        store: Store = "file",
+        log: Log = "none",
     ) -> None:
         self._carrier = carrier
         self._directory = Path(tempfile.mkdtemp(prefix="kannel-"))
@@ -52,7 +61,7 @@ class Kannel:
         self._reports = f"http://127.0.0.1:{webhook.ask('port')}/report"
         self.target = Target("127.0.0.1", self._sendsms, f"{_USER}:{_PASSWORD}", None)
         self._file = self._directory / "kannel.conf"
-        self._file.write_text(self._configuration(carrier.ask("port"), window, binds, store))
+        self._file.write_text(self._configuration(carrier.ask("port"), window, binds, store, log))
         self._processes: list[subprocess.Popen[bytes]] = []
         self.restart()
 
@@ -102,10 +111,11 @@ class Kannel:
             stderr=subprocess.DEVNULL,
         )
 
-    def _configuration(self, port: int, window: int, binds: int, store: Store) -> str:
+    def _configuration(self, port: int, window: int, binds: int, store: Store, log: Log) -> str:
         location = self._directory / ("store" if store == "file" else "spool")
         if store == "spool":
             location.mkdir()
+        logged = {"log-file": f'"{self._directory / "bearerbox.log"}"'} if log == "debian" else {}
         groups: list[tuple[str, dict[str, object]]] = [
             (
                 "core",
@@ -116,6 +126,7 @@ class Kannel:
                     "store-type": store,
                     "store-location": f'"{location}"',
                     "dlr-storage": "internal",
+                    **logged,
                 },
             ),
             (

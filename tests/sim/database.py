@@ -243,7 +243,9 @@ class SimConnection:
             raise
 
     async def _in_transaction(self, statement: Callable[[], Awaitable[T]]) -> T:
-        self.last = asyncio.current_task()
+        before, self.last = self.last, asyncio.current_task()
+        if before is not None and not before.done():  # of somebody who was cancelled while it waited for a lock
+            await asyncio.wait([before])
         if self._wants_transaction and not self.begun:
             await self.raw.execute("BEGIN")
             self.begun = True

@@ -140,7 +140,7 @@ def list_messages(
         raise Refusal("--limit must be at least 1")
     query = {"to": to, "from": from_, "tag": tag, "carrier": carrier, "state": state, "code": code}
     query |= {"direction": "incoming" if incoming else None, "since": time.since, "until": time.until}
-    pages = _pages(ask(server, _SELECTING), f"{resource_path(resource)}/messages", query, min(limit, _MOST_OF_A_PAGE))
+    pages = pages_of(ask(server, _SELECTING), f"{resource_path(resource)}/messages", query, min(limit, _MOST_OF_A_PAGE))
     found: list[dict[str, Any]] = []
     for page in pages:
         found += page["value"]
@@ -200,7 +200,7 @@ def insights(
     if csv:
         print(client.text(f"{path}?{_encoded({**query, 'format': 'csv'})}"), end="")
         return
-    pages = list(_pages(client, path, query, _MOST_OF_A_PAGE))
+    pages = list(pages_of(client, path, query, _MOST_OF_A_PAGE))
     groups = [group for page in pages for group in page["value"]]
     totals = pages[-1]["totals"]
     if json:
@@ -326,7 +326,7 @@ def try_route(
             print(f"  {each['rule']}: {each['passedOver']}")
 
 
-def _pages(client: AdminClient, path: str, query: Mapping[str, object], size: int) -> Iterator[Any]:
+def pages_of(client: AdminClient, path: str, query: Mapping[str, object], size: int) -> Iterator[Any]:
     """The answers, each where the one before it ended."""
     token = None
     while True:

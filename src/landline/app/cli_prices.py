@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from cyclopts import App, Parameter
 
 from landline.app.cli_admin import HERE, Json, Server, ask, show
-from landline.app.cli_settings import read_text
+from landline.app.cli_settings import text_of
 from landline.core.errors import Refusal
 
 _MOST_OF_A_PAGE = 1000
@@ -92,7 +92,7 @@ def import_prices(
     query = {"carrier": carrier, "replace": "true" if replace else None}
     asked = urlencode({name: value for name, value in query.items() if value is not None})
     client = ask(server, {"csv": str(file), "carrier": "--carrier" if carrier is not None else str(file)})
-    answer = client.send(f"/sms/prices:import{'?' if asked else ''}{asked}", read_text(file))
+    answer = client.send(f"/sms/prices:import{'?' if asked else ''}{asked}", text_of(file))
     removed = f", removed: {answer['removed']}" if answer["removed"] else ""
     print(f"prices set: {answer['set']}{removed}")
 

@@ -183,7 +183,7 @@ def list_stock(*, limit: int = 1000, json: Json = False, server: Server = HERE) 
 @stock.command(name="import")
 def import_stock(file: File, *, server: Server = HERE) -> None:
     """Put up for sale the numbers of a CSV file with a header; one with a bad line adds nothing."""
-    _tell_added(ask(server, {"csv": str(file)}).send("/numbers/stock:import", read_text(file)))
+    _tell_added(ask(server, {"csv": str(file)}).send("/numbers/stock:import", text_of(file)))
 
 
 @stock.command(name="add-range")
@@ -265,7 +265,7 @@ def _exact(text: str) -> float | str:
 
 def _document(file: Path, kind: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
     try:
-        found: object = jsonlib.loads(read_text(file), parse_float=_exact)
+        found: object = jsonlib.loads(text_of(file), parse_float=_exact)
     except (ValueError, RecursionError) as error:
         raise Refusal(f"{file} is no JSON: {error}") from None
     if not isinstance(found, kind):
@@ -273,7 +273,7 @@ def _document(file: Path, kind: type[dict[str, Any]] | type[list[Any]] = dict) -
     return cast(Any, found)
 
 
-def read_text(file: Path) -> str:
+def text_of(file: Path) -> str:
     """What the file holds, or standard input. Raises `Refusal`."""
     try:
         return sys.stdin.read() if str(file) == "-" else file.read_text("utf-8-sig")

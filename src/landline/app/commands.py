@@ -8,6 +8,7 @@ from landline.app import (
     cli_admin,
     cli_doctor,
     cli_messages,
+    cli_opt_outs,
     cli_prices,
     cli_server,
     cli_settings,
@@ -27,3 +28,4 @@ cli_messages.add_to(app)
 cli_prices.add_to(app)
 cli_settings.add_to(app)
 cli_accounts.add_to(app)
+cli_opt_outs.add_to(app)

@@ -30,6 +30,7 @@ from landline.services.sms import (
     admin_accounts,
     admin_guard,
     admin_messages,
+    admin_opt_outs,
     admin_prices,
     admin_routing,
     admin_search,
@@ -50,6 +51,7 @@ from landline.services.sms.limits import Limits
 from landline.services.sms.metrics import Counts, SmsMetrics
 from landline.services.sms.model import settings
 from landline.services.sms.news import News
+from landline.services.sms.opt_outs import OptOuts
 from landline.services.sms.outgoing import Outgoing
 from landline.services.sms.pools import Pools
 from landline.services.sms.prices import Prices
@@ -237,6 +239,7 @@ class Messaging:
             *admin_prices.routes(self._prices),
             *admin_messages.routes(self.sms, self._outgoing, self._pools, base.resource_id, base.all_resources),
             *admin_search.routes(Search(base.database), base.clock, base.resource_id),
+            *admin_opt_outs.routes(OptOuts(base.database, base.clock, base.numbers), base.resource_id),
             *carriers_admin.routes(self._carriers, base.database, base.clock, base.owner),
             *admin_accounts.routes(self._accounts, base.resource_id),
             *admin_guard.routes(self._settings, base.resource_id),

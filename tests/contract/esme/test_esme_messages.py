@@ -22,7 +22,7 @@ from landline.protocols.smpp import pdu, status, texts
 from landline.protocols.smpp.commands import BindKind, Command, MessageState
 from landline.protocols.smpp.events import Answered, Unbound
 from landline.protocols.smpp.texts import Alphabet, LongStyle
-from landline.services.sms import records_esme, records_inbound
+from landline.services.sms import records_esme, records_opt_outs
 from landline.services.sms.accounts import Settings
 from landline.services.sms.esme_sweep import EsmeSweep
 from landline.services.sms.service import Options, To
@@ -163,7 +163,7 @@ async def test_an_opted_out_recipient_gets_nothing_and_the_customer_learns_it(wo
     process = await world.process()
     client = await world.client(process, await world.account(process))
     async with world.database.transaction() as connection:
-        await records_inbound.opt_out(connection, world.resource, OURS, [PHONE], world.clock.now(), "keyword")
+        await records_opt_outs.add(connection, world.resource, OURS, [PHONE], world.clock.now(), "keyword")
     client.submit(registered_delivery=ALWAYS)
     told = await client.accepted()
     (message,) = await world.messages()

@@ -19,7 +19,7 @@ from landline.services.insights.model import Tally
 from landline.services.insights.service import Insights
 from landline.services.numbers.model import OwnedNumber
 from landline.services.numbers.service import Numbers
-from landline.services.sms import notices, records, records_inbound
+from landline.services.sms import notices, records, records_inbound, records_opt_outs
 from landline.services.sms.accept import pending_of
 from landline.services.sms.esme_out import EsmeOut, Woken
 from landline.services.sms.handover import HandOver
@@ -157,12 +157,10 @@ class Inbound:
             return
         action, language = found
         if action is Action.STOP:
-            if await records_inbound.opt_out(
-                connection, number.resource, number.number, [arrival.sender], now, "keyword"
-            ):
+            if await records_opt_outs.add(connection, number.resource, number.number, [arrival.sender], now, "keyword"):
                 taken.tally.opted_out(*place)
         elif action is Action.START:
-            await records_inbound.opt_in(connection, number.resource, number.number, [arrival.sender])
+            await records_opt_outs.remove(connection, number.resource, number.number, [arrival.sender])
         reply = _reply(number, arrival, language.reply(action), carrier, now)
         if reply is not None:
             taken.replies.append(reply)

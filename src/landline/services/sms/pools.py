@@ -9,7 +9,7 @@ from landline.core.errors import Invalid, NotFound, Unauthorized
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
 from landline.services.numbers.service import Numbers
-from landline.services.sms import records_inbound, records_pools
+from landline.services.sms import records_opt_outs, records_pools
 from landline.services.sms.model.pools import Pool, choose
 from landline.store.changes import Changes
 from landline.store.database import Database
@@ -114,7 +114,7 @@ class Pools:
             stuck = await records_pools.stick(connection, resource, pool, fresh)
             moved = [(recipient, known[recipient], to) for recipient, to in stuck.items() if recipient in known]
             if moved:  # who wants nothing from the sender he knew is not to get it from another
-                await records_inbound.opt_out_as(connection, resource, moved)
+                await records_opt_outs.add_as(connection, resource, moved)
         return stuck
 
     def _forget(self, key: str | None) -> None:

@@ -95,48 +95,6 @@ async def campaigns(
     return {(row["resource_id"], row["number"], row["phone"]): row["tag"] for row in rows}
 
 
-async def opt_out(
-    connection: Connection, resource: ResourceId, sender: str, recipients: Sequence[str], at: datetime, origin: str
-) -> list[str]:
-    """`recipients` want nothing more from `sender`; those who had not said so before."""
-    rows = await connection.fetch(
-        "INSERT INTO sms_optouts (resource_id, sender, recipient, at, origin)"
-        " SELECT $1, $2, recipient, $4, $5 FROM (SELECT DISTINCT unnest($3::text[]) AS recipient ORDER BY 1) r"
-        " ON CONFLICT DO NOTHING RETURNING recipient",
-        resource,
-        sender,
-        recipients,
-        at,
-        origin,
-    )
-    return [row["recipient"] for row in rows]
-
-
-async def opt_out_as(connection: Connection, resource: ResourceId, moved: Sequence[tuple[str, str, str]]) -> None:
-    """Of (recipient, sender, other sender): recipients that opted out of the one have opted out of the other, too."""
-    await connection.execute(
-        "INSERT INTO sms_optouts (resource_id, sender, recipient, at, origin)"
-        " SELECT o.resource_id, k.other, o.recipient, o.at, o.origin"
-        " FROM unnest($2::text[], $3::text[], $4::text[]) AS k (recipient, sender, other)"
-        " JOIN sms_optouts o ON o.resource_id = $1 AND o.sender = k.sender AND o.recipient = k.recipient"
-        " ORDER BY o.recipient ON CONFLICT DO NOTHING",
-        resource,
-        [recipient for recipient, _, _ in moved],
-        [sender for _, sender, _ in moved],
-        [other for _, _, other in moved],
-    )
-
-
-async def opt_in(connection: Connection, resource: ResourceId, sender: str, recipients: Sequence[str]) -> None:
-    """`recipients` want messages from `sender` again."""
-    await connection.execute(
-        "DELETE FROM sms_optouts WHERE resource_id = $1 AND sender = $2 AND recipient = ANY($3)",
-        resource,
-        sender,
-        recipients,
-    )
-
-
 async def find(connection: Connection, resources: Sequence[UUID], message_id: UUID) -> Record | None:
     """The received text, if it belongs to one of `resources`."""
     return await connection.fetchrow(

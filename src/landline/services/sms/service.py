@@ -20,7 +20,7 @@ from landline.services.insights.model import Tally
 from landline.services.insights.service import Insights
 from landline.services.numbers.model import OwnedNumber
 from landline.services.numbers.service import Numbers
-from landline.services.sms import records, records_inbound
+from landline.services.sms import records, records_opt_outs
 from landline.services.sms.accept import Accepts
 from landline.services.sms.guard import Guard
 from landline.services.sms.limits import Limits
@@ -223,7 +223,7 @@ class Sms:
         async with self._database.transaction() as connection:
             now = self._clock.now()
             tally = Tally()
-            for recipient in await records_inbound.opt_out(connection, resource, sender, recipients, now, "api"):
+            for recipient in await records_opt_outs.add(connection, resource, sender, recipients, now, "api"):
                 tally.opted_out(resource, now, sender, None, recipient, "")
             await self._insights.count(connection, tally)
 
@@ -231,7 +231,7 @@ class Sms:
         """`recipients` get messages from `sender` again."""
         await self._opt_out_sender(resource, sender)
         async with self._database.transaction() as connection:
-            await records_inbound.opt_in(connection, resource, sender, recipients)
+            await records_opt_outs.remove(connection, resource, sender, recipients)
 
     async def opted_out(self, resource: ResourceId, sender: str, recipients: Sequence[str]) -> set[str]:
         """Which of `recipients` get nothing from `sender`."""

@@ -1,0 +1,151 @@
+"""Opt-outs as an operator looks after them: lists them, enters those that were given elsewhere, lifts them.
+
+What phones and SDKs do about them is in `inbound` and `service`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+
+from landline.core import phone
+from landline.core.errors import Invalid
+from landline.core.ids import ResourceId
+from landline.core.phone import SenderKind
+from landline.edge import queries
+from landline.ports.clock import Clock
+from landline.services.numbers.service import Numbers
+from landline.services.sms import records_opt_outs as records
+from landline.services.sms.records_opt_outs import BEGINNING, Place, Sought
+from landline.store.database import Database, Record
+
+ORIGIN = "import"
+_ROWS_READ = 20_000
+"""By one page, at most: some 50 ms."""
+_FIRST_TEXT = datetime(1992, 12, 3, tzinfo=UTC)
+_FILTERS = ("from", "to", "since", "until")
+_KNOWN = {*_FILTERS, "pageSize", "continuationToken"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asks for, behind a place."""
+
+    sought: Sought
+    behind: Place
+    limit: int
+    query: Mapping[str, str]
+    """The filters as they were given: the next page repeats them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows in the order of sender and recipient, and the token that goes on behind them, if there may be more."""
+
+    rows: Sequence[Record]
+    token: str | None
+
+
+class _Token(msgspec.Struct, array_like=True):
+    resource: str
+    query: dict[str, str]
+    behind: Place
+
+
+_TOKENS = msgspec.json.Decoder(_Token)
+
+
+class OptOuts:
+    """The opt-outs of all resources, for the admin API."""
+
+    def __init__(self, database: Database, clock: Clock, numbers: Numbers, *, rows_read: int = _ROWS_READ) -> None:
+        """`rows_read`: how many rows a page looks at, at most."""
+        self._database = database
+        self._clock = clock
+        self._numbers = numbers
+        self._rows_read = rows_read
+
+    async def page(self, resource: ResourceId, asked: Asked) -> Page:
+        """The next opt-outs of `resource` that are asked for."""
+        async with self._database.connection() as connection:
+            found = await records.page(
+                connection, resource, asked.sought, asked.behind, self._rows_read, asked.limit + 1
+            )
+        rows = found.rows[: asked.limit]
+        if len(found.rows) > len(rows):
+            last: Place | None = (rows[-1]["sender"], rows[-1]["recipient"])
+        else:
+            last = found.last if found.read == self._rows_read else None
+        return Page(rows, None if last is None else queries.token(_Token(str(resource), dict(asked.query), last)))
+
+    async def enter(self, resource: ResourceId, entries: Sequence[tuple[str, str, datetime | None]]) -> int:
+        """Of (sender, recipient, since when, None being now): these recipients get nothing more from these senders; how
+        many of them were opted out not yet. What was said elsewhere is no answer to a campaign of ours, and is not
+        counted as one. Raises `Invalid`, and has entered nothing then."""
+        now = self._clock.now()
+        await self._check(resource, [(sender, to) for sender, to, _ in entries])
+        for index, (_, _, at) in enumerate(entries):
+            if at is not None and not _FIRST_TEXT <= at <= now:
+                raise Invalid("Nobody has opted out then: it is to come, or texts were.", target=f"value[{index}].at")
+        async with self._database.connection() as connection:
+            return await records.enter(
+                connection, resource, [(sender, to, at or now) for sender, to, at in entries], ORIGIN
+            )
+
+    async def lift(self, resource: ResourceId, entries: Sequence[tuple[str, str]]) -> int:
+        """Of (sender, recipient): these recipients get messages again; how many were opted out. Raises `Invalid`, and
+        has changed nothing then."""
+        await self._check(resource, entries)
+        async with self._database.connection() as connection:
+            return await records.lift(connection, resource, entries)
+
+    async def _check(self, resource: ResourceId, entries: Iterable[tuple[str, str]]) -> None:
+        known: set[str] = set()
+        for index, (sender, to) in enumerate(entries):
+            if sender not in known:
+                await self._check_sender(resource, sender, f"value[{index}].from")
+                known.add(sender)
+            if phone.parse(to) is None:
+                raise Invalid(f"{to} is no phone number in E.164 format.", target=f"value[{index}].to")
+
+    async def _check_sender(self, resource: ResourceId, sender: str, target: str) -> None:
+        owned = await self._numbers.sender(resource, sender)
+        if owned is None:
+            raise Invalid(f"{sender} is no number of this resource.", target=target)
+        if owned.kind is SenderKind.ALPHANUMERIC:
+            raise Invalid("Alphanumeric senders have no opt-outs: nobody can answer them.", target=target)
+
+
+def read(query: Mapping[str, str], resource: ResourceId) -> Asked:
+    """What `query` asks of `resource`. With a continuation token the question is the token's; what is given beside it
+    must be the same. Raises `Invalid`."""
+    queries.refuse_unknown(query, _KNOWN)
+    limit = queries.page_size(query)
+    filters = {name: query[name] for name in _FILTERS if name in query}
+    if "continuationToken" not in query:
+        return Asked(_sought(filters), BEGINNING, limit, filters)
+    token = queries.place(_TOKENS, query["continuationToken"])
+    if token is None or token.resource != str(resource) or not token.query.keys() <= set(_FILTERS):
+        raise _no_token()
+    for name, value in filters.items():
+        if token.query.get(name) != value:
+            raise Invalid("The continuation token continues another question: leave this out.", target=name)
+    try:
+        return Asked(_sought(token.query), token.behind, limit, token.query)
+    except Invalid:
+        raise _no_token() from None
+
+
+def _sought(filters: Mapping[str, str]) -> Sought:
+    sender, to = (queries.number(filters[name]) if name in filters else None for name in ("from", "to"))
+    if to is not None and phone.parse(to) is None:  # or it would find nothing, ever
+        raise Invalid("Phone numbers are in E.164 format, such as +14255550199.", target="to")
+    since, until = (queries.instant(filters, name) if name in filters else None for name in ("since", "until"))
+    if since is not None and until is not None and since >= until:
+        raise Invalid("The range ends before it begins.", target="since")
+    return Sought(sender, to, since, until)
+
+
+def _no_token() -> Invalid:
+    return Invalid("This is no continuation token of this list.", target="continuationToken")
