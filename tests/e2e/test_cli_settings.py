@@ -81,8 +81,14 @@ def test_settings_of_a_resource_are_changed_by_name_set_from_a_file_and_shown(la
     assert (told["caps"]["perMonth"], told["caps"]["unit"], told["allowedCountries"]) == (5, "messages", ["*"])
     assert json.loads(cli(landline, "settings", "show", "--resource", "settled")) == told
     assert json.loads(cli_reading(landline, "{}", "settings", "set", "-", "--resource", "settled"))["caps"] == {
-        "perDay": None, "perMonth": None, "unit": "messages",
+        "perDay": None, "perMonth": None, "unit": "messages", "spendPerDay": None, "spendPerMonth": None,
     }  # fmt: skip
+    changes = ["caps.spendPerDay=12.50", "caps.spendPerMonth=123456789012.123457"]
+    told = json.loads(cli(landline, "settings", "change", *changes, "--resource", "settled"))["caps"]
+    assert (told["spendPerDay"], told["spendPerMonth"]) == ("12.5", "123456789012.123457")
+    file.write_text('{"caps": {"spendPerMonth": 123456789012.123457}}')
+    told = json.loads(cli(landline, "settings", "set", str(file), "--resource", "settled"))["caps"]
+    assert (told["spendPerDay"], told["spendPerMonth"]) == (None, "123456789012.123457")
 
 
 def test_a_number_answers_in_other_languages_and_to_keywords_of_a_file(landline: Server, tmp_path: Path) -> None:

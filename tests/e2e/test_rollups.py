@@ -4,8 +4,10 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
+from decimal import Decimal
 from random import Random
 from typing import Any
+from urllib.parse import quote
 
 from azure.communication.sms import SmsClient
 from tests.support.patience import PATIENCE_S
@@ -18,6 +20,9 @@ RECEIVED = "Microsoft.Communication.SMSReceived"
 COUNTRIES = {"+1425555": "US", "+4915112": "DE", "+4477009": "GB"}
 NUMBERS = [f"{prefix}{line:04d}" for prefix in COUNTRIES for line in range(12)]
 TAGS = ("spring", "autumn", None)
+PRICES = {"+": "0.1", "+1": "0.0075", "+1425": "0.007001", "+491511": "0.07", "+49": "0.08"}
+"""By prefix, none of them of +44: those cost what all others do."""
+COSTS = {"+1425555": Decimal("0.007001"), "+4915112": Decimal("0.07"), "+4477009": Decimal("0.1")}
 
 
 def test_events_and_rollups_agree_exactly(landline_server: Callable[..., Server]) -> None:
@@ -29,10 +34,13 @@ def test_events_and_rollups_agree_exactly(landline_server: Callable[..., Server]
     server.carrier.rule("+1425555*", code=4005, every=5)
     server.carrier.rule("+4915112*", code=5001, temporary=True, every=3, at="submit")
     server.carrier.rule("+4477009*", silent=True, every=4)
-    accepted = sum(send(server, dice) for _ in range(12))
+    free = [sent for _ in range(2) for sent in send(server, dice)]
+    for prefix, price in PRICES.items():
+        server.admin.call("PUT", f"/sms/prices/simulated/{quote(prefix)}", {"price": price})
+    accepted = len(free) + sum(len(send(server, dice)) for _ in range(12))
     texts = [speak(server, number, dice) for number in dice.sample(NUMBERS, 12)]
     server.clock.advance(minutes=90)
-    accepted += sum(send(server, dice) for _ in range(6))
+    accepted += sum(len(send(server, dice)) for _ in range(6))
     server.clock.advance(hours=13)
     reports = inbox.wait_for_all(REPORT, accepted, timeout=PATIENCE_S)
     received = inbox.wait_for_all(RECEIVED, len(texts), timeout=PATIENCE_S)
@@ -42,10 +50,11 @@ def test_events_and_rollups_agree_exactly(landline_server: Callable[..., Server]
     assert (totals["accepted"], totals["pending"]) == (accepted, 0)
     assert (totals["replies"], totals["optOuts"]) == (len(received), texts.count("STOP"))
     assert_groups_agree(server, began, reports)
+    assert_costs_agree(server, began, reports, free)
 
 
-def send(server: Server, dice: Random) -> int:
-    """Texts to some, some of them under a tag; how many."""
+def send(server: Server, dice: Random) -> list[str]:
+    """Texts to some, some of them under a tag; their ids."""
     recipients = dice.sample(NUMBERS, dice.choice([1, 3, 20]))
     client = SmsClient.from_connection_string(server.connection_string)
     items = client.send(
@@ -56,7 +65,7 @@ def send(server: Server, dice: Random) -> int:
         tag=dice.choice(TAGS),
     )
     assert all(item.successful for item in items)
-    return len(items)
+    return [str(item.message_id) for item in items]
 
 
 def speak(server: Server, number: str, dice: Random) -> str:
@@ -80,6 +89,32 @@ def assert_groups_agree(server: Server, began: datetime, reports: list[Event]) -
         country = next(name for prefix, name in COUNTRIES.items() if report.data["to"].startswith(prefix))
         by_place.setdefault((report.data.get("tag") or "", country), []).append(report)
     assert found == {place: told(each) for place, each in by_place.items()}
+
+
+def assert_costs_agree(server: Server, began: datetime, reports: list[Event], free: list[str]) -> None:
+    """What the events' segments cost by the prices, what the timelines say, and what is counted; each in all and by tag
+    and country. Who had opted out was not sent to."""
+    told: dict[tuple[str, str], list[Decimal]] = {}
+    for report in reports:
+        data = report.data
+        prefix = next(prefix for prefix in COSTS if data["to"].startswith(prefix))
+        timeline = server.admin.call("GET", f"/messages/{data['messageId']}/timeline")
+        if data["messageId"] in free or timeline["steps"][1]["what"] == "blocked":
+            assert timeline["cost"] is None
+            continue
+        [attempt] = data["deliveryAttempts"]
+        cost = COSTS[prefix] * (attempt["segmentsSucceeded"] + attempt["segmentsFailed"])
+        assert (Decimal(timeline["cost"]), timeline["currency"]) == (cost, "USD")
+        told.setdefault((data.get("tag") or "", COUNTRIES[prefix]), []).append(cost)
+    groups = server.insights("tag", "country", since=began)["value"]
+    assert {
+        (group["tag"], group["country"]): (Decimal(group["cost"]), group["priced"])
+        for group in groups
+        if "priced" in group
+    } == {place: (sum(costs), len(costs)) for place, costs in told.items()}
+    totals = server.insights(since=began)["totals"]
+    every = [cost for costs in told.values() for cost in costs]
+    assert (Decimal(totals["cost"]), totals["priced"]) == (sum(every), len(every))
 
 
 def figures(group: dict[str, Any]) -> dict[str, Any]:

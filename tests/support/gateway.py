@@ -29,6 +29,7 @@ from landline.services.sms.keywords import Keywords
 from landline.services.sms.limits import Limits
 from landline.services.sms.metrics import Counts
 from landline.services.sms.model import settings
+from landline.services.sms.model.prices import PriceList
 from landline.services.sms.model.routing import Router, Rule
 from landline.services.sms.news import News
 from landline.services.sms.outgoing import Outgoing
@@ -74,6 +75,7 @@ class Gateway:
         self.clock = clock
         self.carriers = {carrier.name: carrier for carrier in carriers}
         self.rules: list[Rule] = []
+        self.prices = PriceList()
         self.fails_over_on_receipts = False
         self.changes = changes or Changes(dsn)
         self.callout = callout or HttpCallout(loopback_open=True)
@@ -182,7 +184,14 @@ class Gateway:
 
     async def _router(self) -> Router:
         names = list(self.carriers)
-        return Router(self.rules, carriers=names, defaults=names, resources={}, country=lambda _number: None)
+        return Router(
+            self.rules,
+            carriers=names,
+            defaults=names,
+            resources={},
+            country=lambda _number: None,
+            prices=self.prices,
+        )
 
     async def _route(self, resource: ResourceId, sender: str, recipient: str, tag: str | None) -> tuple[str, ...]:
         return (await self._router()).route(resource, sender, recipient, tag).carriers

@@ -325,7 +325,7 @@ class Product:
             *stock_admin.routes(self._inventory, self._resource_name, self._messaging.check_carrier),
             *siprouting_admin.routes(self._sip_routing, resource_id),
             *self._messaging.admin_routes(),
-            *insights_admin.routes(self._insights, self._clock, resource_id),
+            *insights_admin.routes(self._insights, self._clock, resource_id, self._config.sms_currency),
             *clock_admin.routes(self._clock),
             *processes_admin.routes(self._processes),
         ]

@@ -165,3 +165,10 @@ class RouteTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tags: Annotated[tuple[str, ...], _says("Tags of messages.")] = ()
     resources: Annotated[tuple[str, ...], _says("Names of resources.")] = ()
     failover: Annotated[bool, _says("Whether the other carriers are tried when the first is down or refuses.")] = True
+    choose: Annotated[
+        Literal["weight", "cheapest"],
+        _says(
+            "Which carrier is first: by `weight`, or the `cheapest` for the number, the others following by price "
+            "(docs/guides/prices.md)."
+        ),
+    ] = "weight"

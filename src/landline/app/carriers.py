@@ -168,6 +168,7 @@ def _rule(table: RouteTable) -> Rule:
                 tags=table.tags,
                 resources=table.resources,
                 failover=table.failover,
+                choose=table.choose,
             )
         )
     except Invalid as error:

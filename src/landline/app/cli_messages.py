@@ -190,7 +190,7 @@ def insights(
     json: Json = False,
     server: Server = HERE,
 ) -> None:
-    """Print deliverability, delivery times, replies and opt-outs."""
+    """Print deliverability, delivery times, replies, opt-outs and cost."""
     if csv and json:
         raise Refusal("give --json or --csv")
     query = {"by": by or None, "number": number, "tag": tag, "country": country, "carrier": carrier}
@@ -204,12 +204,14 @@ def insights(
     groups = [group for page in pages for group in page["value"]]
     totals = pages[-1]["totals"]
     if json:
-        print_json({"value": groups, "totals": totals})
+        currency = {"currency": pages[-1]["currency"]} if "currency" in pages[-1] else {}
+        print_json({"value": groups, "totals": totals, **currency})
         return
     names = tuple(name.strip() for name in by.split(",") if name.strip())
     first = names[0] if names else "total"
     rows = [*(_figures(group) for group in groups if names), {**_figures(totals), first: "all"}]
-    show(rows, (*(names or (first,)), *_COUNTS, *_OPT_OUTS), as_json=False)
+    cost = ("cost",) if "cost" in totals else ()
+    show(rows, (*(names or (first,)), *_COUNTS, *_OPT_OUTS, *cost), as_json=False)
 
 
 @carrier.command(name="list")
@@ -234,7 +236,7 @@ def list_routes(*, json: Json = False, server: Server = HERE) -> None:
         }
         for each in found
     ]
-    show(found if json else rows, ("name", "priority", *lists, "carriers", "failover", "origin"), json)
+    show(found if json else rows, ("name", "priority", *lists, "carriers", "choose", "failover", "origin"), json)
 
 
 @route.command(name="set")
@@ -248,6 +250,7 @@ def set_route(
     resource: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     priority: int = 100,
     failover: bool = True,
+    choose: Literal["weight", "cheapest"] = "weight",
     server: Server = HERE,
 ) -> None:
     """Set a rule, in place of one of that name. It is in force at once.
@@ -270,9 +273,12 @@ def set_route(
         Rules of lower priorities are looked at first.
     failover
         Whether another of its carriers takes over when one is down.
+    choose
+        Which carrier is first: by their weights, or the one that charges least for the number.
     """
     conditions = {"countries": country, "prefixes": prefix, "senders": sender, "tags": tag, "resources": resource}
-    body = {"carriers": [_weighted(each) for each in carriers], "priority": priority, "failover": failover}
+    body = {"carriers": [_weighted(each) for each in carriers], "priority": priority}
+    body |= {"failover": failover, "choose": choose}
     client = ask(server, _OF_A_ROUTE)
     client.call("PUT", _route_path(name), {**body, **conditions})
     print(f"{name} is in force")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 from urllib.parse import urlencode
@@ -251,14 +252,20 @@ def _assignment(text: str) -> tuple[str, str]:
 def _value(name: str, text: str) -> object:
     """`text` as JSON; what is none is text, or a list parted by commas where one is wanted."""
     try:
-        return jsonlib.loads(text)
+        return jsonlib.loads(text, parse_float=_exact)
     except ValueError:
         return [part.strip() for part in text.split(",") if part.strip()] if name in _LISTS else text
 
 
+def _exact(text: str) -> float | str:
+    """A number with a fraction; as text where a float would be another one, for amounts of money are taken as text."""
+    found = float(text)
+    return found if Decimal(repr(found)) == Decimal(text) else text
+
+
 def _document(file: Path, kind: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
     try:
-        found: object = jsonlib.loads(text_of(file))
+        found: object = jsonlib.loads(text_of(file), parse_float=_exact)
     except (ValueError, RecursionError) as error:
         raise Refusal(f"{file} is no JSON: {error}") from None
     if not isinstance(found, kind):

@@ -9,6 +9,7 @@ from landline.app import (
     cli_doctor,
     cli_messages,
     cli_opt_outs,
+    cli_prices,
     cli_server,
     cli_settings,
     cli_subscription,
@@ -24,6 +25,7 @@ cli_doctor.add_to(app)
 cli_admin.add_to(app)
 cli_subscription.add_to(app)
 cli_messages.add_to(app)
+cli_prices.add_to(app)
 cli_settings.add_to(app)
 cli_accounts.add_to(app)
 cli_opt_outs.add_to(app)

@@ -216,6 +216,11 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bool,
         _says("Velocity limits and detection of numbers in a row, where a resource does not switch them itself."),
     ] = True
+    sms_currency: Annotated[
+        str,
+        Meta(pattern="^[A-Z]{3}$"),
+        _says("What the prices of carriers and spend caps are in (ISO 4217; docs/guides/prices.md): choose it once."),
+    ] = "USD"
     acs_limits: Annotated[
         bool,
         _says(

@@ -31,6 +31,7 @@ from landline.services.sms import (
     admin_guard,
     admin_messages,
     admin_opt_outs,
+    admin_prices,
     admin_routing,
     admin_search,
 )
@@ -53,6 +54,7 @@ from landline.services.sms.news import News
 from landline.services.sms.opt_outs import OptOuts
 from landline.services.sms.outgoing import Outgoing
 from landline.services.sms.pools import Pools
+from landline.services.sms.prices import Prices
 from landline.services.sms.rates import Rates
 from landline.services.sms.retention import Retention
 from landline.services.sms.routing import Routing
@@ -113,7 +115,9 @@ class Messaging:
             changes,
             settings.defaults(guarded=config.sms_guard, countries=config.sms_countries, acs_limits=config.acs_limits),
         )
-        self.guard = Guard(database, clock, country=country, share=base.takers, bus=self._bus)
+        self.guard = Guard(
+            database, clock, country=country, share=base.takers, bus=self._bus, currency=config.sms_currency
+        )
         self._limits = Limits(config.acs_limits, clock, base.takers, self._bus)
         self._pools = Pools(database, changes, base.numbers)
         self.sms = Sms(
@@ -131,7 +135,7 @@ class Messaging:
             guard=self.guard,
         )
         self._taking_back = TakingBack(database, self._news, base.owner, self._bus)
-        self._timelines = Timelines(database, events, self._carriers)
+        self._timelines = Timelines(database, events, self._carriers, config.sms_currency)
         self._outgoing = Outgoing(database, clock, events, self._taking_back)
         return out
 
@@ -197,6 +201,9 @@ class Messaging:
             country=country,
         )
         self.check_carrier = self._routing.check_carrier
+        self._prices = Prices(
+            base.database, base.changes, currency=config.sms_currency, check_carrier=self.check_carrier
+        )
 
     def _parts(self) -> dict[str, float]:
         """What part of each carrier that is shared by its binds is this process's."""
@@ -229,6 +236,7 @@ class Messaging:
         return [
             *sms_admin.routes(self._timelines, self._keywords, base.numbers, base.resource_id, base.all_resources),
             *admin_routing.routes(self._routing, self._rates, base.numbers, self._carriers, base.resource_id),
+            *admin_prices.routes(self._prices),
             *admin_messages.routes(self.sms, self._outgoing, self._pools, base.resource_id, base.all_resources),
             *admin_search.routes(Search(base.database), base.clock, base.resource_id),
             *admin_opt_outs.routes(OptOuts(base.database, base.clock, base.numbers), base.resource_id),

@@ -39,6 +39,10 @@ class Insight(Wire, kw_only=True):
     response_rate: float | None = None
     opt_outs: int
     opt_out_rate: float | None = None
+    cost: str | None = None
+    """A decimal; left out where no message had a price."""
+    priced: int | None = None
+    """How many of the accepted messages had one."""
 
 
 class Insights(Wire, kw_only=True):
@@ -49,4 +53,6 @@ class Insights(Wire, kw_only=True):
     by: list[str]
     value: list[Insight]
     totals: Insight
+    currency: str | None = None
+    """What the cost is in."""
     continuation_token: str | None = None

@@ -42,7 +42,7 @@ def app(insights: Insights, clock: DrivenClock) -> Edge:
             raise NotFound("There is no such resource.")
         return names[name]
 
-    routes = admin.routes(insights, clock, resource_named)
+    routes = admin.routes(insights, clock, resource_named, "EUR")
     return admin_app(routes, token=TOKEN, registry=CollectorRegistry(), checks={})
 
 
@@ -66,13 +66,14 @@ def sent(
     pending: int = 0,
     code: int = 5002,
     took: float = 2.0,
+    cost: int | None = None,
 ) -> Tally:
-    """A tally (or more of one) of messages accepted at `at`."""
+    """A tally (or more of one) of messages accepted at `at`, each of that `cost` (millionths)."""
     tally = tally or Tally()
     where = (sender, tag, to, carrier)
     count = delivered + failed + pending
     if count:
-        tally.accepted(resource, at, *where, 2, count)
+        tally.accepted(resource, at, *where, 2, count, cost)
     for _ in range(delivered):
         tally.ended(resource, at, at + timedelta(seconds=took), *where, True, 2000, 2)
     for _ in range(failed):

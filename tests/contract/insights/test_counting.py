@@ -47,6 +47,7 @@ def random_tallies(midnight: datetime, count: int) -> list[Tally]:
                 failed=chance.randrange(2),
                 pending=chance.randrange(2),
                 took=chance.uniform(0.1, 900),
+                cost=chance.choice([None, 0, 7_500, 61_000_001]),
             )
         tallies.append(tally)
     return tallies
@@ -124,6 +125,19 @@ async def test_hundreds_of_millions_are_counted_to_the_last(
     for by in ((), (Dimension.HOUR,), (Dimension.DAY,)):
         figures = await totals(insights, replace(around(midnight), by=by))
         assert (figures.accepted, figures.segments) == (2_400_000_024, 7_200_000_048)
+
+
+async def test_costs_are_summed_to_the_last_millionth(
+    database: Database, insights: Insights, midnight: datetime
+) -> None:
+    for hour in range(24):
+        tally = Tally()
+        tally.accepted(OURS, midnight + hour * HOUR, "SHOP", "spring", US, "north", 3, 100_000_000, 1_000_000_001)
+        await store(database, insights, tally, sent(midnight + hour * HOUR, tag="spring", pending=1, cost=7))
+        await insights.fold()
+    for by in ((), (Dimension.HOUR,), (Dimension.DAY,)):
+        figures = await totals(insights, replace(around(midnight), by=by))
+        assert (figures.cost, figures.priced) == (24 * (100_000_000 * 1_000_000_001 + 7), 2_400_000_024)
 
 
 async def test_an_empty_tally_costs_nothing(database: Database, insights: Insights) -> None:

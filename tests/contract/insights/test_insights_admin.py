@@ -170,6 +170,26 @@ async def test_counts_are_selected_by_value(
         await insights.fold()
 
 
+async def test_costs_are_exact_and_left_out_where_nothing_had_a_price(
+    app: Edge, database: Database, insights: Insights, midnight: datetime
+) -> None:
+    await store(
+        database,
+        insights,
+        sent(midnight, tag="a", pending=3, cost=7_500),
+        sent(midnight, tag="a", pending=1),
+        sent(midnight, tag="b", pending=2),
+        sent(midnight, tag="c", pending=2, cost=0),
+    )
+    for _ in range(2):
+        found = await asked(app, yesterday(midnight, by="tag"))
+        shown = {row["tag"]: (row.get("cost"), row.get("priced")) for row in found["value"]}
+        assert shown == {"a": ("0.0225", 3), "b": (None, None), "c": ("0", 2)}
+        assert (found["totals"]["cost"], found["totals"]["priced"], found["currency"]) == ("0.0225", 5, "EUR")
+        assert "currency" not in await asked(app, yesterday(midnight, by="tag", tag="b"))
+        await insights.fold()
+
+
 async def test_without_a_range_it_is_the_last_24_hours(
     app: Edge, database: Database, insights: Insights, clock: DrivenClock
 ) -> None:
@@ -332,13 +352,14 @@ async def test_only_an_operator_asks_and_only_for_resources_there_are(app: Edge)
 COLUMNS = [
     *("accepted", "segments", "delivered", "segmentsDelivered", "failed", "failedByCode", "pending", "deliveryRate"),
     *("deliverySecondsP50", "deliverySecondsP90", "deliverySecondsP95", "deliverySecondsP99"),
-    *("replies", "responseRate", "optOuts", "optOutRate"),
+    *("replies", "responseRate", "optOuts", "optOutRate", "cost", "priced"),
 ]
 
 
 async def test_csv_is_the_same_as_json(app: Edge, database: Database, insights: Insights, midnight: datetime) -> None:
     await various(database, insights, midnight)
-    await store(database, insights, sent(midnight, tag="c", failed=2, pending=1, code=4006))
+    await store(database, insights, sent(midnight, tag="c", failed=2, pending=1, code=4006, cost=7_500))
+    await store(database, insights, sent(midnight, tag="d", pending=2, cost=0))
     query = {"from": f"{midnight - HOUR:%Y-%m-%dT%H:%M}Z", "by": "tag,hour"}
     rows = (await asked(app, query))["value"]
     for reply in (await get(app, {**query, "format": "csv"}), await get(app, query, accept="text/csv")):
@@ -363,6 +384,10 @@ def _as_json(head: Sequence[str], line: Sequence[str]) -> dict[str, Any]:
             row[name] = {code: int(count) for code, count in pairs}
         elif name.startswith("deliverySeconds"):
             seconds |= {name[-3:].lower(): float(text)} if text else {}
+        elif name == "cost":
+            row |= {name: text} if text else {}
+        elif name == "priced":
+            row |= {name: int(text)} if text != "0" else {}
         elif text:
             row[name] = float(text)
     return row | ({"deliverySeconds": seconds} if seconds else {})

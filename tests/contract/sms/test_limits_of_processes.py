@@ -54,7 +54,7 @@ def guarded(
 
 
 def blocked(guard: Guard, settings: SmsSettings, numbers: Sequence[str]) -> list[Rule | None]:
-    verdicts = guard.judge(SHOP, numbers, 1, settings, DrivenClock().now())
+    verdicts = guard.judge(SHOP, numbers, settings, DrivenClock().now())
     return [None if verdict is None else verdict.rule for verdict in verdicts]
 
 

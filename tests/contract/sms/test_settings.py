@@ -74,7 +74,13 @@ async def test_a_resource_that_set_nothing_has_the_products_defaults(one: Proces
     assert reply.status == 200
     assert reply.json() == {
         "allowedCountries": ["US"],
-        "caps": {"perDay": None, "perMonth": None, "unit": "messages"},
+        "caps": {
+            "perDay": None,
+            "perMonth": None,
+            "unit": "messages",
+            "spendPerDay": None,
+            "spendPerMonth": None,
+        },
         "velocity": {
             "enabled": True,
             "prefixDigits": 8,
@@ -96,13 +102,35 @@ async def test_what_is_set_is_shown_and_a_patch_changes_only_what_it_names(one: 
     patched = await one.ask("PATCH", {"caps": {"perMonth": 20_000}, "velocity": {"perPrefix": {"minute": 7}}})
     assert patched.json() == (await one.ask("GET")).json()
     found = patched.json()
-    assert found["caps"] == {"perDay": 1000, "perMonth": 20_000, "unit": "messages"}
+    no_spend = {"spendPerDay": None, "spendPerMonth": None}
+    assert found["caps"] == {"perDay": 1000, "perMonth": 20_000, "unit": "messages", **no_spend}
     assert found["velocity"]["perPrefix"] == {"minute": 7, "hour": 300, "day": 1000}
     assert found["smartEncoding"] is True
     back = (await one.ask("PATCH", {"allowedCountries": None, "caps": {"perDay": None}})).json()
     assert back["allowedCountries"] == ["US"]
-    assert back["caps"] == {"perDay": None, "perMonth": 20_000, "unit": "messages"}
+    assert back["caps"] == {"perDay": None, "perMonth": 20_000, "unit": "messages", **no_spend}
     assert (await one.ask("PUT", {})).json()["caps"]["perMonth"] is None
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ('"12.50"', "12.5"),
+        ("12.50", "12.5"),
+        ("0.1", "0.1"),
+        ("50", "50"),
+        ("5e1", "50"),
+        ("123456789012.123457", "123456789012.123457"),  # which no float is
+        ("1000000000000", "1000000000000"),
+    ],
+)
+async def test_amounts_of_money_are_exact_as_numbers_and_as_text(one: Process, written: str, shown: str) -> None:
+    caps = (await one.ask("PATCH", f'{{"caps": {{"spendPerDay": {written}}}}}'.encode())).json()["caps"]
+    assert caps["spendPerDay"] == shown
+    caps = (await one.ask("PATCH", {"caps": {"spendPerMonth": "3.5"}})).json()["caps"]
+    assert (caps["spendPerDay"], caps["spendPerMonth"]) == (shown, "3.5")
+    one.changes.forget("sms.settings", None)
+    assert (await one.ask("GET")).json()["caps"]["spendPerDay"] == shown
 
 
 async def test_what_is_shown_can_be_set(one: Process) -> None:
@@ -118,6 +146,16 @@ async def test_what_is_shown_can_be_set(one: Process) -> None:
         ({"caps": {"perDay": 0}}, "caps.perDay", ">= 1"),
         ({"caps": {"perDay": 1.5}}, "caps.perDay", "int"),
         ({"caps": {"unit": "euros"}}, "caps.unit", "euros"),
+        ({"caps": {"spendPerDay": 0}}, "caps.spendPerDay", "0.000001"),
+        ({"caps": {"spendPerDay": "0.0000001"}}, "caps.spendPerDay", "decimals"),
+        ({"caps": {"spendPerMonth": "-5"}}, "caps.spendPerMonth", "decimals"),
+        ({"caps": {"spendPerMonth": "NaN"}}, "caps.spendPerMonth", "decimals"),
+        (b'{"caps": {"spendPerMonth": 1e400}}', "caps.spendPerMonth", "decimals"),
+        (b'{"caps": {"spendPerMonth": 1e9999999999999999999}}', "body", "range"),
+        (b'{"caps": {"perDay": 1e400}}', "caps.perDay", "range"),
+        (b'{"caps": {"perDay": -1e-9999999999999999999}}', "body", "range"),
+        ({"caps": {"spendPerMonth": "many"}}, "caps.spendPerMonth", "decimal"),
+        ({"caps": {"spendPerMonth": True}}, "caps.spendPerMonth", "decimal"),
         ({"velocity": {"perPrefx": {}}}, "velocity", "perPrefx"),
         ({"velocity": {"prefixDigits": 2}}, "velocity.prefixDigits", ">= 3"),
         ({"velocity": {"perRecipient": {"minute": "many"}}}, "velocity.perRecipient.minute", "int"),
@@ -173,5 +211,5 @@ async def test_patches_at_the_same_time_are_all_kept(one: Process, another: Proc
     await asyncio.gather(*(place.ask("PATCH", patch) for place, patch in zip(places, patches, strict=True)))
     await one.ask("PATCH", {})
     found = (await one.ask("GET")).json()
-    assert found["caps"] == {"perDay": 5, "perMonth": 50, "unit": "messages"}
+    assert (found["caps"]["perDay"], found["caps"]["perMonth"]) == (5, 50)
     assert (found["smartEncoding"], found["acsLimits"]) == (True, False)

@@ -20,7 +20,9 @@ from landline.engines.clock import DrivenClock
 from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.services.numbers.service import Numbers
 from landline.services.sms import admin_routing, records_routing
+from landline.services.sms.model.prices import Price
 from landline.services.sms.model.routing import Choice, Rule
+from landline.services.sms.prices import Prices
 from landline.services.sms.rates import FASTEST_PER_S, SLOWEST_PER_S, Rates
 from landline.services.sms.routing import Routing
 from landline.store.changes import Changes
@@ -228,6 +230,21 @@ async def test_the_admin_api_sets_shows_tests_and_deletes_rules(here: Process) -
         await here.call("GET", "/sms/routes/america")
 
 
+async def test_a_rule_chooses_the_cheapest_by_the_prices_there_are_now(here: Process, database: Database) -> None:
+    status, shown = await here.call("PUT", "/sms/routes/all", {"carriers": ["north", "south"], "choose": "cheapest"})
+    assert (status, shown["choose"]) == (200, "cheapest")
+    assert await here.call("PUT", "/sms/routes/all", shown) == (200, shown)
+    prices = Prices(database, here.changes, currency="EUR", check_carrier=here.routing.check_carrier)
+    for north, wanted in (
+        (90_000, [("south", "0.02"), ("north", "0.09")]),
+        (7_500, [("north", "0.0075"), ("south", "0.02")]),
+    ):
+        await prices.put([Price("north", "+1", north), Price("south", "+", 20_000)])
+        message = {"resource": "shop", "from": "SHOP", "to": SEATTLE}
+        found = (await here.call("POST", "/sms/routes:test", message))[1]["carriers"]
+        assert [(each["carrier"], each["price"]) for each in found] == wanted
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -237,6 +254,7 @@ async def test_the_admin_api_sets_shows_tests_and_deletes_rules(here: Process) -
         {"carriers": [{"carrier": "north", "wieght": 2}]},
         {"carriers": ["north"], "name": "another"},
         {"carriers": ["north"], "priority": -1},
+        {"carriers": ["north"], "choose": "cheap"},
     ],
 )
 async def test_a_body_that_is_no_rule_is_refused(here: Process, body: dict[str, Any]) -> None:

@@ -201,6 +201,7 @@ senders = ["SHOP"]
 tags = ["otp"]
 resources = ["shop"]
 failover = false
+choose = "cheapest"
 carriers = ["simulated", { carrier = "north", weight = 3 }]
 """
     )
@@ -214,6 +215,7 @@ carriers = ["simulated", { carrier = "north", weight = 3 }]
             tags=("otp",),
             resources=("shop",),
             failover=False,
+            choose="cheapest",
             carriers=(Choice("simulated"), Choice("north", 3)),
         )
     ]

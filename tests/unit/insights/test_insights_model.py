@@ -109,6 +109,24 @@ def test_a_message_that_goes_by_another_carrier_takes_its_acceptance_along() -> 
     }
 
 
+def test_a_cost_goes_along_and_what_has_no_price_counts_none() -> None:
+    tally, to = Tally(), "+14255550199"
+    tally.accepted(OURS, START, "SHOP", None, to, "north", 2, 3, 15_000)
+    tally.accepted(OURS, START, "SHOP", None, to, "north", 2)
+    tally.accepted(OURS, START, "SHOP", None, to, "south", 1, 1, 0)
+    tally.moved(OURS, START, "SHOP", None, to, "north", "south", 2, 15_000)
+    tally.moved(OURS, START, "SHOP", None, to, "north", "south", 2)
+    sums = {(c.carrier, c.measure): c.count for c in tally.counts() if c.measure in (Measure.COST, Measure.PRICED)}
+    assert sums == {
+        ("north", Measure.COST): 30_000,
+        ("north", Measure.PRICED): 2,
+        ("south", Measure.COST): 15_000,
+        ("south", Measure.PRICED): 2,
+    }
+    [figures] = [Figures.of(cells.items()) for key, cells in tally.groups.items() if "north" in key]
+    assert (figures.cost, figures.priced) == (30_000, 2)
+
+
 @given(st.floats(0.001, 86400 * 30))
 def test_a_bucket_stands_for_its_durations(seconds: float) -> None:
     assert abs(seconds_of(bucket(seconds)) - seconds) <= RELATIVE_ERROR * seconds * (1 + 1e-9)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import date
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from landline.core.countries import country
 from landline.services.sms.model import guard
 from landline.services.sms.model import settings as model
+from landline.services.sms.model.caps import Budget, Needs, Period, Purse
 from landline.services.sms.model.guard import DAY_S, Rule, Rules, Verdict, Watch
 from landline.services.sms.model.settings import Rates, SmsSettings
 
@@ -29,7 +31,7 @@ def rules(*, share: int = 1, **document: object) -> Rules:
 
 
 def judge(watch: Watch, recipients: Sequence[str], by: Rules, now: float = START) -> list[Verdict | None]:
-    return watch.judge(recipients, by, now, country, len(recipients), None)
+    return watch.judge(recipients, by, now, country)
 
 
 def blocked(verdicts: Sequence[Verdict | None]) -> list[Rule | None]:
@@ -191,11 +193,13 @@ def test_one_number_again_and_again_is_no_row() -> None:
 
 
 def test_full_blocks_what_is_left_in_order() -> None:
-    full = Verdict(Rule.CAP, 4008, "the cap")
+    purse = Purse(Period.DAY, "messages", date(2026, 1, 1), 10, left=2)
+    budget = Budget([purse], Needs(3, 1, [0, 0, 0]))
     verdicts = Watch(START, 1 << 20).judge(
-        ["+14255550100", "+14255550107", "+14255550114"], OFF, START, country, 2, full
+        ["+14255550100", "+14255550107", "+14255550114"], OFF, START, country, budget
     )
-    assert verdicts == [None, None, full]
+    assert verdicts == [None, None, Verdict(Rule.CAP, 4008, "the cap of 10 messages a day is reached")]
+    assert purse.left == 0
 
 
 def test_processes_share_velocity_but_never_block_the_first() -> None:

@@ -28,7 +28,7 @@ def make(*, memory_bytes: int = 1 << 20, share: Callable[[], int] = lambda: 1) -
 
 
 def passed(guard: Guard, resource: ResourceId, numbers: list[str], settings: SmsSettings = GUARDED) -> int:
-    return guard.judge(resource, numbers, 1, settings, NOW).count(None)
+    return guard.judge(resource, numbers, settings, NOW).count(None)
 
 
 def far_apart(count: int, start: int = 0) -> list[str]:
@@ -62,7 +62,7 @@ def test_what_is_blocked_is_counted_by_what_blocked_it() -> None:
     passed(guard, OURS, ["+14255550100"] * 7 + ["+447400123456"] * 3)
     passed(guard, OURS, [f"+1303555{line:04d}" for line in range(15)])
     passed(guard, OURS, [f"+1206555{line:04d}" for line in range(0, 900, 10)])
-    assert guard.counters() == {"country": 3, "sequence": 6, "recipient": 2, "prefix": 30, "cap": 0}
+    assert guard.counters() == {"country": 3, "sequence": 6, "recipient": 2, "prefix": 30, "cap": 0, "spend": 0}
     text = generate_latest(registry).decode()
     assert 'landline_sms_blocked_total{reason="sequence"} 6.0' in text
     assert 'landline_sms_blocked_total{reason="cap"} 0.0' in text
@@ -107,5 +107,5 @@ def test_size_follows_what_is_forgotten_with_time() -> None:
     guard = make()
     passed(guard, OURS, far_apart(1_000))
     for days in (1, 2):
-        guard.judge(OURS, far_apart(1), 1, GUARDED, NOW + timedelta(days=days, hours=1))
+        guard.judge(OURS, far_apart(1), GUARDED, NOW + timedelta(days=days, hours=1))
     assert 0 < guard.size_bytes < 1_000

@@ -16,11 +16,11 @@ from landline.wire import insights as wire
 ResolveResource = Callable[[str], Awaitable[ResourceId]]
 
 
-def routes(insights: Insights, clock: Clock, resolve: ResolveResource) -> list[Route]:
-    """`resolve` finds a resource by its name and raises `NotFound`."""
+def routes(insights: Insights, clock: Clock, resolve: ResolveResource, currency: str = "USD") -> list[Route]:
+    """`resolve` finds a resource by its name and raises `NotFound`; `currency` is what costs are in."""
 
     async def show(request: Request) -> Response:
-        """Deliverability, delivery times, replies and opt-outs by number, tag, country, carrier, hour or day."""
+        """Deliverability, delivery times, replies, opt-outs and cost by number, tag, country, carrier, hour or day."""
         resource = await resolve(request.params["name"])
         asked = requests.read(request.query, resource, clock.now())
         if _wants_csv(request):
@@ -37,6 +37,7 @@ def routes(insights: Insights, clock: Clock, resolve: ResolveResource) -> list[R
                 by=[each.value for each in question.by],
                 value=[table.insight(question.by, group.place, group.figures) for group in page.groups],
                 totals=table.insight((), (), page.totals),
+                currency=currency if page.totals.priced else None,
                 continuation_token=None if page.last is None else requests.token(resource, question, page.last),
             ),
         )

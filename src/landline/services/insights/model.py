@@ -33,6 +33,10 @@ class Measure(IntEnum):
     REPLIES = 7
     """Texts that a phone sent to the number, keywords too."""
     OPT_OUTS = 8
+    COST = 9
+    """Of accepted messages by their carriers' prices, in millionths of the currency."""
+    PRICED = 10
+    """Accepted messages that had a price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ _FAILED = cell(Measure.FAILED)
 _DELIVERY_TIME = cell(Measure.DELIVERY_TIME)
 _REPLIES = cell(Measure.REPLIES)
 _OPT_OUTS = cell(Measure.OPT_OUTS)
+_COST = cell(Measure.COST)
+_PRICED = cell(Measure.PRICED)
 
 
 class Tally:
@@ -96,9 +102,11 @@ class Tally:
         carrier: str,
         segments: int,
         n: int = 1,
+        cost: int | None = None,
     ) -> None:
-        """`n` messages of `segments` segments each were accepted, those that end at once too."""
-        self.accepted_in(resource, at, sender, tag, country(recipient), carrier, segments, n)
+        """`n` messages of `segments` segments each were accepted, those that end at once too. `cost`: of each."""
+        priced = None if cost is None else (n, cost * n)
+        self.accepted_in(resource, at, sender, tag, country(recipient), carrier, segments, n, priced)
 
     def accepted_in(
         self,
@@ -110,11 +118,16 @@ class Tally:
         carrier: str,
         segments: int,
         n: int,
+        priced: tuple[int, int] | None = None,
     ) -> None:
-        """As `accepted`, for those who know the recipients' country already."""
+        """As `accepted`, for those who know the recipients' country already. `priced`: how many of the messages have a
+        price, and what these cost together, in millionths."""
         cells = self._cells(resource, at, sender, tag, nation, carrier)
         cells[_ACCEPTED] = cells.get(_ACCEPTED, 0) + n
         cells[_SEGMENTS] = cells.get(_SEGMENTS, 0) + segments * n
+        if priced is not None:
+            cells[_PRICED] = cells.get(_PRICED, 0) + priced[0]
+            cells[_COST] = cells.get(_COST, 0) + priced[1]
 
     def ended(
         self,
@@ -150,11 +163,12 @@ class Tally:
         carrier: str,
         to_carrier: str,
         segments: int,
+        cost: int | None = None,
     ) -> None:
         """A message that was counted as accepted with `carrier` goes by `to_carrier` from now on (failover): without
-        this, one carrier would deliver what another accepted."""
-        self.accepted(resource, accepted_at, sender, tag, recipient, carrier, segments, -1)
-        self.accepted(resource, accepted_at, sender, tag, recipient, to_carrier, segments)
+        this, one carrier would deliver what another accepted. Its cost goes along as it was accepted."""
+        self.accepted(resource, accepted_at, sender, tag, recipient, carrier, segments, -1, cost)
+        self.accepted(resource, accepted_at, sender, tag, recipient, to_carrier, segments, 1, cost)
 
     def replied(
         self, resource: ResourceId, at: datetime, sender: str, tag: str | None, recipient: str, carrier: str
@@ -227,6 +241,9 @@ class Figures:
     """Delivered messages by bucket of their delivery time."""
     replies: int = 0
     opt_outs: int = 0
+    cost: int = 0
+    """In millionths of the currency."""
+    priced: int = 0
 
     @classmethod
     def of(cls, cells: Iterable[tuple[int, int]]) -> "Figures":
@@ -285,6 +302,8 @@ _FIELDS = {
     Measure.SEGMENTS_DELIVERED: "segments_delivered",
     Measure.REPLIES: "replies",
     Measure.OPT_OUTS: "opt_outs",
+    Measure.COST: "cost",
+    Measure.PRICED: "priced",
 }
 
 

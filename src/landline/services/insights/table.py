@@ -2,17 +2,20 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
+from landline.core import money
 from landline.services.insights.model import NO_CARRIER, Figures
 from landline.services.insights.questions import Dimension, Group, Place
 from landline.services.insights.requests import day_text, hour_text
 from landline.wire.insights import DeliverySeconds, Insight
 
+Cell = str | int | float | Decimal | None
 _SHARES = (0.5, 0.9, 0.95, 0.99)
 _COLUMNS = (
     *("accepted", "segments", "delivered", "segmentsDelivered", "failed", "failedByCode", "pending", "deliveryRate"),
     *("deliverySecondsP50", "deliverySecondsP90", "deliverySecondsP95", "deliverySecondsP99"),
-    *("replies", "responseRate", "optOuts", "optOutRate"),
+    *("replies", "responseRate", "optOuts", "optOutRate", "cost", "priced"),
 )
 _PHONE = re.compile(r"\+[0-9]+", re.ASCII)
 _FORMULA = "=+-@\t\r\n＝＋－＠"
@@ -36,6 +39,8 @@ def insight(by: Sequence[Dimension], place: Place, figures: Figures) -> Insight:
         response_rate=_rounded(figures.response_rate),
         opt_outs=figures.opt_outs,
         opt_out_rate=_rounded(figures.opt_out_rate),
+        cost=money.text(figures.cost) if figures.priced else None,
+        priced=figures.priced or None,
     )
 
 
@@ -49,7 +54,7 @@ def lines(by: Sequence[Dimension], groups: Iterable[Group]) -> bytes:
     return b"".join(_line(_cells(by, group.place, group.figures)) for group in groups)
 
 
-def _cells(by: Sequence[Dimension], place: Place, figures: Figures) -> list[str | int | float | None]:
+def _cells(by: Sequence[Dimension], place: Place, figures: Figures) -> list[Cell]:
     return [
         *_named(by, place).values(),
         figures.accepted,
@@ -65,6 +70,8 @@ def _cells(by: Sequence[Dimension], place: Place, figures: Figures) -> list[str 
         _rounded(figures.response_rate),
         figures.opt_outs,
         _rounded(figures.opt_out_rate),
+        Decimal(money.text(figures.cost)) if figures.priced else None,
+        figures.priced,
     ]
 
 
@@ -87,11 +94,11 @@ def _rounded(rate: float | None) -> float | None:
     return None if rate is None else round(rate, 6)
 
 
-def _line(cells: Sequence[str | int | float | None]) -> bytes:
+def _line(cells: Sequence[Cell]) -> bytes:
     return (",".join(_cell(cell) for cell in cells) + "\r\n").encode()
 
 
-def _cell(value: str | int | float | None) -> str:
+def _cell(value: Cell) -> str:
     """Text is always quoted, so that no program that parts by other characters finds a cell inside it."""
     if value is None:
         return ""

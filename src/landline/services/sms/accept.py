@@ -80,7 +80,7 @@ class Accepts:
                     if any(row.blocked for row in rows):
                         emitted, woken = await self._end_blocked(connection, rows, exceptions)
                     await self._insights.count(connection, _tally(rows, exceptions))
-        self._count(rows, exceptions)
+        self._count(plans, rows, exceptions)
         if emitted is not None:
             self._events.committed(emitted)
             self._customers.committed(woken)
@@ -92,11 +92,15 @@ class Accepts:
             self._handover.on_left()
         return [exceptions.get(id(plan), {}) for plan in plans]
 
-    def _count(self, rows: Sequence[Row], exceptions: dict[int, Exceptions]) -> None:
+    def _count(self, plans: Sequence[Plan], rows: Sequence[Row], exceptions: dict[int, Exceptions]) -> None:
         written = [row for row in rows if not _left_out(row, exceptions)]
         self._counts.accepted += len(written)
         self._counts.segments += sum([row.plan.segments for row in written])
         self._counts.ended.update([row.blocked.code for row in written if row.blocked is not None])
+        if any(plan.rated for plan in plans):
+            costs = [row.recipient.cost for row in written if row.plan.rated and row.blocked is None]
+            self._counts.cost += sum([cost for cost in costs if cost is not None])
+            self._counts.unpriced += costs.count(None)
 
     async def _end_blocked(
         self, connection: Connection, rows: Sequence[Row], exceptions: dict[int, Exceptions]
@@ -191,6 +195,7 @@ async def _write(
 def _tally(rows: Sequence[Row], exceptions: dict[int, Exceptions]) -> Tally:
     tally = Tally()
     alike: dict[tuple[int, str, str], int] = {}
+    costs: dict[tuple[int, str, str], tuple[int, int]] = {}
     plans: dict[int, Plan] = {}
     for row in rows:
         if _left_out(row, exceptions):
@@ -204,9 +209,13 @@ def _tally(rows: Sequence[Row], exceptions: dict[int, Exceptions]) -> Tally:
             tally.ended(
                 plan.resource, at, at, plan.sender, plan.tag, to.to, to.carrier, False, code, segments_delivered=0
             )
-    for (key, nation, carrier), n in alike.items():
-        plan = plans[key]
-        tally.accepted_in(plan.resource, plan.accepted_at, plan.sender, plan.tag, nation, carrier, plan.segments, n)
+        elif to.cost is not None:
+            priced, cost = costs.get(group, (0, 0))
+            costs[group] = (priced + 1, cost + to.cost)
+    for group, n in alike.items():
+        key, nation, carrier = group
+        plan, at, priced = plans[key], plans[key].accepted_at, costs.get(group) if costs else None
+        tally.accepted_in(plan.resource, at, plan.sender, plan.tag, nation, carrier, plan.segments, n, priced)
     return tally
 
 

@@ -2,15 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
 from landline.core.ids import ResourceId
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Access, Handler, Route
-from landline.services.sms.model.settings import Document
+from landline.services.sms.model.settings import DOCUMENT
 from landline.services.sms.settings import Settings
 
-_DOCUMENT = msgspec.json.Decoder(Document)
 _PATH = "/resources/{name}/sms/settings"
 
 
@@ -24,12 +21,12 @@ def routes(settings: Settings, resolve: Callable[[str], Awaitable[ResourceId]]) 
     async def put(request: Request) -> Response:
         """Set what the body says; everything it leaves out is as the product has it."""
         resource = await resolve(request.params["name"])
-        return json_response(200, await settings.put(resource, request.decode(_DOCUMENT)))
+        return json_response(200, await settings.put(resource, request.decode(DOCUMENT)))
 
     async def patch(request: Request) -> Response:
         """Change what the body says (RFC 7396); null goes back to what the product has."""
         resource = await resolve(request.params["name"])
-        return json_response(200, await settings.patch(resource, request.decode(_DOCUMENT)))
+        return json_response(200, await settings.patch(resource, request.decode(DOCUMENT)))
 
     return [
         _route("GET", show, "SmsSettings_Get"),

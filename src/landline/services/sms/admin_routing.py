@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from landline.core import phone
+from landline.core import money, phone
 from landline.core.errors import Invalid, NotFound
 from landline.core.ids import ResourceId
 from landline.edge.http import Request, Response, json_response
@@ -14,7 +14,8 @@ from landline.edge.routes import Access, Route
 from landline.ports.sms_carrier import SmsCarrier
 from landline.services.numbers.service import Numbers
 from landline.services.sms.model.pools import pool_name
-from landline.services.sms.model.routing import Choice, Explanation, Rule
+from landline.services.sms.model.prices import PriceList
+from landline.services.sms.model.routing import Choice, Choose, Explanation, Rule
 from landline.services.sms.rates import Rates
 from landline.services.sms.routing import InForce, Routing
 from landline.wire.base import Wire
@@ -44,6 +45,7 @@ class RouteRule(Wire, omit_defaults=False, forbid_unknown_fields=True):
     tags: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
     failover: bool = True
+    choose: Choose = "weight"
     name: str | None = None
     origin: str | None = None
     missing_carriers: tuple[str, ...] = ()
@@ -132,13 +134,19 @@ class _Rules:
         router = await self._routing.router()
         bound_to = owned.carrier if owned is not None else None
         found = router.explain(resource, asked.from_, recipient, asked.tag, bound_to)
-        return json_response(200, {**self._explained(found), "senderOwned": owned is not None})
+        return json_response(
+            200, {**self._explained(found, router.prices, recipient), "senderOwned": owned is not None}
+        )
 
-    def _explained(self, found: Explanation) -> dict[str, Any]:
+    def _explained(self, found: Explanation, prices: PriceList, recipient: str) -> dict[str, Any]:
         return {
             "rule": found.route.rule,
             "carriers": [
-                {"carrier": name, "up": name in self._carriers and self._carriers[name].up}
+                {
+                    "carrier": name,
+                    "up": name in self._carriers and self._carriers[name].up,
+                    **({"price": _amount(prices.of(name, recipient))} if prices else {}),
+                }
                 for name in found.route.carriers
             ],
             "country": found.country,
@@ -180,6 +188,10 @@ class _Senders:
         return resource, number
 
 
+def _amount(micros: int | None) -> str | None:
+    return None if micros is None else money.text(micros)
+
+
 def _rule(name: str, asked: RouteRule) -> Rule:
     choices = [RouteCarrier(each) if isinstance(each, str) else each for each in asked.carriers]
     return Rule(
@@ -192,6 +204,7 @@ def _rule(name: str, asked: RouteRule) -> Rule:
         tags=asked.tags,
         resources=asked.resources,
         failover=asked.failover,
+        choose=asked.choose,
     )
 
 
@@ -206,6 +219,7 @@ def _shown(found: InForce) -> RouteRule:
         tags=rule.tags,
         resources=rule.resources,
         failover=rule.failover,
+        choose=rule.choose,
         name=rule.name,
         origin=found.origin,
         missing_carriers=found.missing_carriers,

@@ -11,8 +11,9 @@ from landline.ports.clock import Clock
 from landline.services.sms.guard_caps import Allowances
 from landline.services.sms.guard_news import GuardNews
 from landline.services.sms.model import guard as model
-from landline.services.sms.model.guard import OVER_LIMIT, Country, Rule, Rules, Sent, Verdict, Watch
-from landline.services.sms.model.settings import SmsSettings
+from landline.services.sms.model.caps import Needs
+from landline.services.sms.model.guard import Country, Rule, Rules, Sent, Verdict, Watch
+from landline.services.sms.model.settings import Caps, SmsSettings
 from landline.store.database import Database
 
 _WATCHED = 10_000
@@ -48,13 +49,14 @@ class Guard:
         share: Callable[[], int],
         memory_bytes: int = 32 * 1024 * 1024,
         bus: Bus | None = None,
+        currency: str = "USD",
     ) -> None:
         self._clock = clock
         self._news = None if bus is None else GuardNews(bus, self._heard)
         self._country = country
         self._share = share
         self._memory_bytes = memory_bytes
-        self._allowances = Allowances(database, clock, share)
+        self._allowances = Allowances(database, clock, share, currency)
         self._watched: OrderedDict[ResourceId, _Watched] = OrderedDict()
         self._size_bytes = 0
         self._blocked = dict.fromkeys(Rule, 0)
@@ -65,22 +67,35 @@ class Guard:
             await self._news.start()
 
     async def decide(
-        self, resource: ResourceId, recipients: Sequence[str], segments: int, settings: SmsSettings, now: datetime
+        self,
+        resource: ResourceId,
+        recipients: Sequence[str],
+        segments: int,
+        settings: SmsSettings,
+        now: datetime,
+        costs: Sequence[int] | None = None,
     ) -> list[Verdict | None]:
-        """What `judge` says, once a part of the caps is in hand. Raises `Unavailable` when the database has to be asked
-        for that and is away; nothing is counted then."""
-        caps = settings.caps
-        if caps.per_day is not None or caps.per_month is not None:
-            units = len(recipients) * _units(settings, segments)
-            await self._allowances.prepare(resource, caps, units, now)
-        return self.judge(resource, recipients, segments, settings, now)
+        """A verdict for each recipient (E.164) of a text of `segments`: what `judge` says, once part of the caps is in
+        hand. `costs`: what each would cost, in millionths; None when there are no prices. Raises `Unavailable` when
+        the database has to be asked and is away; nothing is counted then."""
+        caps, needs = settings.caps, None
+        if _capped(caps, costs):
+            units = segments if caps.unit == "segments" else 1
+            needs = Needs(len(recipients), units, costs or [0] * len(recipients))
+            await self._allowances.prepare(resource, caps, needs, now)
+        return self.judge(resource, recipients, settings, now, needs)
 
     def judge(
-        self, resource: ResourceId, recipients: Sequence[str], segments: int, settings: SmsSettings, now: datetime
+        self,
+        resource: ResourceId,
+        recipients: Sequence[str],
+        settings: SmsSettings,
+        now: datetime,
+        needs: Needs | None = None,
     ) -> list[Verdict | None]:
-        """A verdict for each recipient (E.164) of a text of `segments`, in order; None: send it, it is counted.
+        """A verdict for each recipient (E.164), in order; None: send it, it is counted.
 
-        With caps, to be called in one go with the `prepare` of `decide`.
+        With caps (`needs`), to be called in one go with the `prepare` of `decide`.
         """
         watched = self._watching(resource, now)
         together = self._news is not None and self._news.together
@@ -90,7 +105,12 @@ class Guard:
             watched.settings, watched.share = settings, share
             rules = watched.rules = model.rules(settings, share)
         before_bytes = watched.watch.size_bytes
-        verdicts = self._judge(resource, watched.watch, settings, rules, recipients, segments, now.timestamp())
+        budget = None if needs is None else self._allowances.budget(resource, needs)
+        verdicts = watched.watch.judge(recipients, rules, now.timestamp(), self._country, budget)
+        if verdicts.count(None) < len(verdicts):
+            for verdict in verdicts:
+                if verdict is not None:
+                    self._blocked[verdict.rule] += 1
         self._grown(watched.watch.size_bytes - before_bytes)
         if together and rules.by_recipient and self._news is not None:
             self._news.tell(resource, recipients, verdicts, rules)
@@ -114,33 +134,6 @@ class Guard:
         if self._news is not None:
             self._news.close()
         await self._allowances.close()
-
-    def _judge(
-        self,
-        resource: ResourceId,
-        watch: Watch,
-        settings: SmsSettings,
-        rules: Rules,
-        recipients: Sequence[str],
-        segments: int,
-        now: float,
-    ) -> list[Verdict | None]:
-        caps = settings.caps
-        room, full, units = len(recipients), None, _units(settings, segments)
-        capped = caps.per_day is not None or caps.per_month is not None
-        if capped:
-            purse = self._allowances.room(resource)
-            room = purse.left // units
-            full = Verdict(Rule.CAP, OVER_LIMIT, f"the cap of {purse.words} is reached")
-        verdicts = watch.judge(recipients, rules, now, self._country, room, full)
-        passed = verdicts.count(None)
-        if capped:
-            self._allowances.spend(resource, passed * units)
-        if passed < len(verdicts):
-            for verdict in verdicts:
-                if verdict is not None:
-                    self._blocked[verdict.rule] += 1
-        return verdicts
 
     def _heard(self, resource: ResourceId, elsewhere: Sent) -> None:
         now = self._clock.now()
@@ -169,5 +162,7 @@ class Guard:
         self._size_bytes -= gone.watch.size_bytes
 
 
-def _units(settings: SmsSettings, segments: int) -> int:
-    return segments if settings.caps.unit == "segments" else 1
+def _capped(caps: Caps, costs: Sequence[int] | None) -> bool:
+    if caps.per_day is not None or caps.per_month is not None:
+        return True
+    return costs is not None and caps.limits_spend

@@ -1,5 +1,5 @@
-"""The caps of resources: how much each may send a day and a month, counted in the database in portions that processes
-take ahead. So a cap holds over any number of processes and restarts, and costs no statement for each message."""
+"""The caps of resources: how much each may send and spend a day and a month, counted in the database in portions that
+processes take ahead. So a cap holds over any number of processes and restarts, and costs no statement a message."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from landline.core.ids import ResourceId
 from landline.ports.clock import Alarm, Clock
 from landline.services.sms import guard_records as records
 from landline.services.sms.model import caps as model
-from landline.services.sms.model.caps import Period, Purse
+from landline.services.sms.model.caps import Budget, Needs, Period, Purse
 from landline.services.sms.model.settings import Caps
 from landline.store.database import Connection, Database
 
@@ -39,44 +39,41 @@ class Allowances:
     A process that is killed takes what it held with it: at most `MOST_AHEAD` of a cap, and an eighth of what remained.
     """
 
-    def __init__(self, database: Database, clock: Clock, share: Callable[[], int]) -> None:
+    def __init__(self, database: Database, clock: Clock, share: Callable[[], int], currency: str) -> None:
         self._database = database
+        self._currency = currency
         self._clock = clock
         self._share = share
         self._accounts: dict[ResourceId, _Account] = {}
         self._alarm: Alarm | None = None
         self._closed = False
 
-    async def prepare(self, resource: ResourceId, caps: Caps, units: int, now: datetime) -> None:
-        """See that `units` may be spent, or as much as there is. What `room` says stands until the next await.
+    async def prepare(self, resource: ResourceId, caps: Caps, needs: Needs, now: datetime) -> None:
+        """See that what `needs` says may be spent, or as much as there is. `budget` stands until the next await.
 
         Raises `Unavailable` when the database has to be asked and is away, or after `close`.
         """
         self._still_open()
         account = self._accounts.get(resource)
         if account is None:
-            account = self._accounts[resource] = _Account(caps, now.date(), model.purses(caps, now), now)
+            purses = model.purses(caps, now, self._currency)
+            account = self._accounts[resource] = _Account(caps, now.date(), purses, now)
             if self._alarm is not None:
                 self._alarm.ring()
         account.touched = now
-        if _fits(account, caps, now) and all(purse.left >= units for purse in account.purses):
+        if _fits(account, caps, now) and all(purse.left >= needs.of(purse) for purse in account.purses):
             return
         async with account.lock:
             self._still_open()
             if not _fits(account, caps, now):
                 await self._replace(resource, account, caps, now)
-            lacking = [purse for purse in account.purses if purse.left < units and _askable(purse, now)]
+            lacking = [purse for purse in account.purses if purse.left < needs.of(purse) and _askable(purse, now)]
             if lacking:
-                await self._take(resource, lacking, units, now)
+                await self._take(resource, lacking, needs, now)
 
-    def room(self, resource: ResourceId) -> Purse:
-        """The purse with the least left, of those `prepare` saw to."""
-        return min(self._accounts[resource].purses, key=lambda purse: purse.left)
-
-    def spend(self, resource: ResourceId, units: int) -> None:
-        """`units`, which `room` had, are spent."""
-        for purse in self._accounts[resource].purses:
-            purse.left -= units
+    def budget(self, resource: ResourceId, needs: Needs) -> Budget:
+        """What is left of all that `prepare` saw to, for what it was prepared for."""
+        return Budget(self._accounts[resource].purses, needs)
 
     async def run(self) -> None:
         """Give back what is held for resources that send no more, for ever."""
@@ -102,22 +99,23 @@ class Allowances:
 
     async def _replace(self, resource: ResourceId, account: _Account, caps: Caps, now: datetime) -> None:
         """The caps have changed, or the day: hold nothing of what was before."""
-        old, account.purses = account.purses, model.purses(caps, now)
+        old, account.purses = account.purses, model.purses(caps, now, self._currency)
         account.caps, account.day = caps, now.date()
         await self._give_back(resource, old)
 
-    async def _take(self, resource: ResourceId, lacking: Sequence[Purse], units: int, now: datetime) -> None:
+    async def _take(self, resource: ResourceId, lacking: Sequence[Purse], needs: Needs, now: datetime) -> None:
         taken: list[int] = []
         async with self._database.transaction() as connection:
             for purse in lacking:
                 used = await records.locked_cap(connection, resource, purse.period.value, purse.unit, purse.begins_on)
-                part = model.portion(purse.limit, used, units - purse.left, self._share())
+                lacks = needs.of(purse) - purse.left
+                part = model.portion(purse.limit, used, lacks, self._share(), needs.ahead(purse))
                 await _use(connection, resource, purse, part)
                 taken.append(part)
             await records.forget_caps(connection, resource, Period.MONTH.begins_on(now - timedelta(days=31)))
         for purse, part in zip(lacking, taken, strict=True):
             purse.left += part
-            purse.dry_until = now + ASK_AGAIN if purse.left < units else None
+            purse.dry_until = now + ASK_AGAIN if purse.left < needs.of(purse) else None
 
     async def _give_back_idle(self) -> datetime | None:
         """When to look again."""

@@ -10,7 +10,7 @@ from landline.services.sms.guard import Guard
 
 
 class GuardMetrics(Collector):
-    """`landline_sms_blocked_total` by reason: `country`, `sequence`, `recipient`, `prefix`, `cap`."""
+    """`landline_sms_blocked_total` by reason: `country`, `sequence`, `recipient`, `prefix`, `cap`, `spend`."""
 
     def __init__(self, registry: CollectorRegistry, guard: Guard) -> None:
         self._guard = guard

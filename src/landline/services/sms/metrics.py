@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from landline.core import money
 from landline.ports.sms_carrier import SmsCarrier
 from landline.services.sms.handover import HandOver
 
@@ -23,6 +24,9 @@ class Counts:
     failed_over: int = 0
     answered_late: int = 0
     received: int = 0
+    cost: int = 0
+    """In millionths of the currency, of accepted messages that have a price."""
+    unpriced: int = 0
 
 
 class SmsMetrics(Collector):
@@ -50,6 +54,12 @@ class SmsMetrics(Collector):
         yield CounterMetricFamily("landline_sms_failed_over", "Hand-overs to a next carrier.", value=counts.failed_over)
         yield CounterMetricFamily(
             "landline_sms_answered_late", "Messages a carrier had after all, as it said too late.", counts.answered_late
+        )
+        yield CounterMetricFamily(
+            "landline_sms_cost", "What accepted messages cost by carriers' prices.", value=counts.cost / money.ONE
+        )
+        yield CounterMetricFamily(
+            "landline_sms_unpriced", "Messages accepted without a price while others have one.", value=counts.unpriced
         )
         ended = CounterMetricFamily("landline_sms_ended", "Messages that ended, by detail code.", labels=["code"])
         for code, count in sorted(counts.ended.items()):

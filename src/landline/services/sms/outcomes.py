@@ -50,5 +50,6 @@ class Outcome:
                     record["was"],
                     record["carrier"],
                     record["segments"],
+                    record["cost"],
                 )
         return len(moved)

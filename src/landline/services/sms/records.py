@@ -30,28 +30,29 @@ _ROWS = """
 request AS (
     SELECT * FROM unnest($4::uuid[], $5::text[], $6::text[], $7::text[], $8::smallint[], $9::boolean[],
         $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[], $14::timestamptz[], $15::timestamptz[],
-        $16::boolean[], $17::integer[], $18::integer[])
+        $16::boolean[], $17::bigint[], $18::integer[], $19::integer[])
     AS q (resource_id, sender, body, tag, segments, report_wanted, accepted_at, report_by, carrier, route, valid_until,
-        send_at, heeds_opt_outs, first, last)
+        send_at, heeds_opt_outs, cost, first, last)
 ),
 message AS MATERIALIZED (
-    SELECT * FROM request q CROSS JOIN LATERAL unnest(($19::uuid[])[first:last],
-        ((SELECT string_to_array($20::text, ',')))[first:last], ($21::uuid[])[first:last]{codes})
+    SELECT * FROM request q CROSS JOIN LATERAL unnest(($20::uuid[])[first:last],
+        ((SELECT string_to_array($21::text, ',')))[first:last], ($22::uuid[])[first:last]{codes})
     AS r (message_id, recipient, repeatability_id{code})
 ),
 """
-_SOME_BLOCKED = _ROWS.format(codes=", ($22::integer[])[first:last]", code=", code")
+_SOME_BLOCKED = _ROWS.format(codes=", ($23::integer[])[first:last]", code=", code")
 _NONE_BLOCKED = _ROWS.format(codes=", NULL::integer[]", code=", code")
 _MESSAGES = f"""
     INSERT INTO sms_messages (resource_id, message_id, block_id, accepted_at, report_by, ended_at, due_at,
         repeatability_id, code, segments, segments_delivered, state, report_wanted, sender, recipient, carrier, tag,
-        body, route, valid_until, attempts)
+        body, route, valid_until, attempts, cost)
     SELECT resource_id, message_id, $1, accepted_at, report_by,
         CASE WHEN code IS NOT NULL THEN accepted_at END, CASE WHEN code IS NULL THEN send_at END,
         repeatability_id, code, segments, CASE WHEN code IS NOT NULL THEN 0 END,
         CASE WHEN code IS NULL THEN {int(State.QUEUED)} ELSE {int(State.FAILED)} END, report_wanted, sender,
         recipient, carrier, tag, body, route, valid_until,
-        CASE WHEN send_at IS NULL THEN 0 ELSE 1 END -- it has a timer of its own, and no part in its block
+        CASE WHEN send_at IS NULL THEN 0 ELSE 1 END, -- it has a timer of its own, and no part in its block
+        CASE WHEN code IS NULL THEN cost END
     FROM message
 """
 _BLOCK = "INSERT INTO sms_blocks (block_id, owner, due_at) SELECT $1::uuid, $2::uuid, $3::timestamptz"
@@ -70,7 +71,7 @@ WITH {_NONE_BLOCKED} opted_out AS MATERIALIZED (
     SELECT FROM message m JOIN sms_optouts o USING (resource_id, sender, recipient) WHERE m.heeds_opt_outs LIMIT 1
 ),
 block AS ({_BLOCK} {_UNLESS}),
-counted AS ({Insights.COUNT.format(*range(22, 30))} {_UNLESS}),
+counted AS ({Insights.COUNT.format(*range(23, 31))} {_UNLESS}),
 inserted AS ({_MESSAGES} {_UNLESS} RETURNING message_id)
 SELECT count(*) FROM inserted
 """
@@ -99,26 +100,26 @@ async def insert_and_count(
 def _arrays(rows: Sequence[Row]) -> tuple[tuple[object, ...], Sequence[Row]]:
     """The arguments of `_ROWS`, what messages share once for all of them; and the rows, those that share it beside each
     other. Recipients, which are digits and a plus, come as one text: that is encoded far faster than an array."""
-    by_request = shared(rows, lambda row: (id(row.plan), row.recipient.carrier, row.recipient.route))
+    by_request = shared(
+        rows, lambda row: (id(row.plan), row.recipient.carrier, row.recipient.route, row.recipient.cost)
+    )
     rows = by_request.rows
-    requests = [
-        (rows[first - 1].plan, carrier, route)
-        for first, (_, carrier, route) in zip(by_request.first, by_request.keys, strict=True)
-    ]
+    plans, costs = [rows[first - 1].plan for first in by_request.first], [key[3] for key in by_request.keys]
     arguments = (
-        [plan.resource for plan, _, _ in requests],
-        [plan.sender for plan, _, _ in requests],
-        [plan.body for plan, _, _ in requests],
-        [plan.tag for plan, _, _ in requests],
-        [plan.segments for plan, _, _ in requests],
-        [plan.report_wanted for plan, _, _ in requests],
-        [plan.accepted_at for plan, _, _ in requests],
-        [plan.report_by for plan, _, _ in requests],
-        [carrier for _, carrier, _ in requests],
-        [route for _, _, route in requests],
-        [plan.valid_until for plan, _, _ in requests],
-        [plan.send_at for plan, _, _ in requests],
-        [plan.heeds_opt_outs for plan, _, _ in requests],
+        [plan.resource for plan in plans],
+        [plan.sender for plan in plans],
+        [plan.body for plan in plans],
+        [plan.tag for plan in plans],
+        [plan.segments for plan in plans],
+        [plan.report_wanted for plan in plans],
+        [plan.accepted_at for plan in plans],
+        [plan.report_by for plan in plans],
+        [key[1] for key in by_request.keys],
+        [key[2] for key in by_request.keys],
+        [plan.valid_until for plan in plans],
+        [plan.send_at for plan in plans],
+        [plan.heeds_opt_outs for plan in plans],
+        costs,
         by_request.first,
         by_request.last,
         [row.recipient.message_id for row in rows],

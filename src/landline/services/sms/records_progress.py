@@ -196,7 +196,7 @@ async def defer(
         "  AS k (resource_id, message_id, due_at, carrier, doubt, was, attempts)"
         f" WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.carrier = k.was"
         f" AND m.attempts = k.attempts AND ($8 OR m.state < {int(State.DELIVERED)} AND {_IN_HAND.format('$9')})"
-        f" {CHANGED}, k.was",
+        f" {CHANGED}, m.cost, k.was",
         [deferral.resource for deferral in deferrals],
         [deferral.message for deferral in deferrals],
         [deferral.due for deferral in deferrals],
@@ -250,7 +250,7 @@ WITH found AS (
 UPDATE sms_messages m SET due_at = m.report_by, claim_id = NULL, carrier = k.carrier,
     doubt = coalesce(k.settled, m.doubt)
 FROM found k WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id
-{CHANGED}, k.was
+{CHANGED}, m.cost, k.was
 """
 
 

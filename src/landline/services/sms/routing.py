@@ -1,5 +1,5 @@
-"""The routing rules in force: those of the configuration, and over them those set over the admin API, cached until they
-change in any process."""
+"""The routing rules in force: those of the configuration, and over them those set over the admin API; and the carriers'
+prices. Cached until they change in any process."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -12,8 +12,10 @@ from msgspec import Struct
 from landline.core.errors import Conflict, Invalid, NotFound
 from landline.core.ids import ResourceId
 from landline.services.resources.service import SUBJECT as RESOURCES
-from landline.services.sms import records_routing
+from landline.services.sms import records_prices, records_routing
+from landline.services.sms.model.prices import Price, PriceList
 from landline.services.sms.model.routing import Country, Router, Rule, checked
+from landline.services.sms.prices import SUBJECT as PRICES
 from landline.store.changes import Changes
 from landline.store.database import Database
 from landline.store.group_commit import GroupCommit
@@ -63,6 +65,7 @@ class Routing:
         self._loads: GroupCommit[None, Router] = GroupCommit(self._load_for, lanes=1, batch_limit=20_000)
         changes.watch(_SUBJECT, self._forget)
         changes.watch(RESOURCES, self._forget)
+        changes.watch(PRICES, self._forget)
 
     async def router(self) -> Router:
         """What decides now. Ask for each request: it is remembered while that is safe. Raises `Unavailable`."""
@@ -144,20 +147,26 @@ class Routing:
     async def _load_for(self, callers: list[None]) -> list[Router]:
         version = self._version
         # Compiling a million prefixes takes a second, in which everything else goes on.
-        router = await asyncio.to_thread(self._compiled, await self._texts(), await self._resources())
+        stored, prices = await self._texts(), await self._prices()
+        router = await asyncio.to_thread(self._compiled, stored, prices, await self._resources())
         if router.missing:
             log.warning("sms.routes_without_carriers", routes=sorted(router.missing))
         if version == self._version and self._changes.trusted:  # nothing changed while we read
             self._cached = router
         return [router] * len(callers)
 
-    def _compiled(self, stored: Sequence[str], resources: Mapping[str, ResourceId]) -> Router:
+    async def _prices(self) -> list[Price]:
+        async with self._database.connection() as connection:
+            return await records_prices.every(connection)
+
+    def _compiled(self, stored: Sequence[str], prices: Sequence[Price], resources: Mapping[str, ResourceId]) -> Router:
         return Router(
             list({**self._configured, **_decoded(stored)}.values()),
             carriers=self._carriers,
             defaults=self._defaults,
             resources=resources,
             country=self._country,
+            prices=PriceList(prices),
         )
 
 

@@ -128,7 +128,12 @@ class Sms:
             [(owned.number, owned.kind, len(recipients)) for owned, recipients in shares],
             policy_on=settings.acs_limits,
         )
-        verdicts = await self._guard.decide(resource, [recipient.to for recipient in planned], size, settings, now)
+        router = await self._router()
+        for owned, share in shares:
+            _route(router, owned, share, options.tag, size)
+        costs = [recipient.cost or 0 for recipient in planned] if router.prices else None
+        numbers = [recipient.to for recipient in planned]
+        verdicts = await self._guard.decide(resource, numbers, size, settings, now, costs)
         for recipient, verdict in zip(planned, verdicts, strict=True):
             if verdict is not None:
                 recipient.blocked = Blocked(verdict.code, verdict.reason)
@@ -144,10 +149,11 @@ class Sms:
                 report_wanted=options.report_wanted,
                 accepted_at=now,
                 report_by=begins + timedelta(seconds=options.report_timeout_s or self._report_timeout_s),
-                recipients=await self._routed(owned, recipients, options.tag),
+                recipients=recipients,
                 heeds_opt_outs=owned.kind is not SenderKind.ALPHANUMERIC,
                 valid_until=None if valid_for_s is None else begins + timedelta(seconds=valid_for_s),
                 send_at=options.send_at,
+                rated=costs is not None or settings.caps.limits_spend,
             )
             for owned, recipients in shares
         ]
@@ -165,18 +171,6 @@ class Sms:
         for recipient, by in zip(recipients, chosen, strict=True):
             shares.setdefault(by, []).append(recipient)
         return [(await self._sender(resource, by), share) for by, share in shares.items()]
-
-    async def _routed(self, owned: OwnedNumber, recipients: list[Recipient], tag: str | None) -> list[Recipient]:
-        router = await self._router()
-        numbers = [recipient.to for recipient in recipients]
-        routes = router.routes(owned.resource, owned.number, numbers, tag, owned.carrier)
-        for recipient, route in zip(recipients, routes, strict=True):
-            recipient.route = route.rule
-            if route.carriers:
-                recipient.carrier = route.carriers[0]
-            else:
-                recipient.blocked = recipient.blocked or NO_CARRIER
-        return recipients
 
     async def _accept(self, plans: list[Plan], outcomes: list[Outcome | None], now: datetime) -> list[Outcome]:
         if len(plans) == 1:  # as it is but for pools, and each message sent alone pays for a task of its own
@@ -268,6 +262,22 @@ def _check_times(options: Options, now: datetime) -> None:
         raise Invalid(
             f"validitySeconds is not between {SHORTEST_VALIDITY_S} and {LONGEST_VALIDITY_S}.", target="validitySeconds"
         )
+
+
+def _route(router: Router, owned: OwnedNumber, recipients: list[Recipient], tag: str | None, segments: int) -> None:
+    """Say of each recipient its way, and what it costs by the carrier that is tried first."""
+    numbers = [recipient.to for recipient in recipients]
+    routes = router.routes(owned.resource, owned.number, numbers, tag, owned.carrier)
+    prices = router.prices
+    for recipient, route in zip(recipients, routes, strict=True):
+        recipient.route = route.rule
+        if not route.carriers:
+            recipient.blocked = NO_CARRIER
+            continue
+        recipient.carrier = route.carriers[0]
+        if prices:
+            price = prices.of(recipient.carrier, recipient.to)
+            recipient.cost = None if price is None else price * segments
 
 
 def _outcome(recipient: Recipient, prefix: str, exception: tuple[Refused, str] | None) -> Outcome:

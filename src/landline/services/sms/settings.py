@@ -36,7 +36,7 @@ class Settings:
         generation = self._generation
         async with self._database.connection() as connection:
             stored = await records.settings(connection, resource)
-        found = self._in_force(msgspec.json.decode(stored) if stored else {})
+        found = self._in_force(model.DOCUMENT.decode(stored) if stored else {})
         # What was read before a change was heard of is not kept: it may be from before that change.
         if self._changes.trusted and generation == self._generation:
             self._cache[resource] = found
@@ -55,17 +55,21 @@ class Settings:
     async def _write(self, resource: ResourceId, change: Document, *, replace: bool) -> SmsSettings:
         async with self._database.transaction() as connection:
             stored = await records.locked_settings(connection, resource)
-            document = model.merged({} if replace else msgspec.json.decode(stored), change)
+            document = model.merged({} if replace else model.DOCUMENT.decode(stored), change)
             found = self._in_force(document)
-            await records.set_settings(connection, resource, msgspec.json.encode(document).decode())
+            await records.set_settings(connection, resource, model.ENCODER.encode(document).decode())
             await self._changes.publish(connection, _SUBJECT, str(resource))
         self._changes.forget(_SUBJECT, str(resource))
         return found
 
     def _in_force(self, document: Document) -> SmsSettings:
         """`document` over the defaults. Raises `Invalid`, its target the field's path."""
-        found = base.decode(msgspec.json.encode(model.merged(self._defaults, document)), model.DECODER)
-        return msgspec.structs.replace(found, allowed_countries=model.checked_countries(found.allowed_countries))
+        found = base.decode(model.ENCODER.encode(model.merged(self._defaults, document)), model.DECODER)
+        return msgspec.structs.replace(
+            found,
+            allowed_countries=model.checked_countries(found.allowed_countries),
+            caps=model.checked_caps(found.caps),
+        )
 
     def _forget(self, key: str | None) -> None:
         self._generation += 1

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from landline.core import money
 from landline.core.errors import NotFound
 from landline.core.ids import ResourceId
 from landline.ports.sms_carrier import SmsCarrier
@@ -24,7 +25,10 @@ Step = dict[str, Any]
 class Timelines:
     """Reads timelines for the admin API."""
 
-    def __init__(self, database: Database, events: Events, carriers: Mapping[str, SmsCarrier]) -> None:
+    def __init__(
+        self, database: Database, events: Events, carriers: Mapping[str, SmsCarrier], currency: str = "USD"
+    ) -> None:
+        self._currency = currency
         self._database = database
         self._events = events
         self._carriers = carriers
@@ -40,6 +44,8 @@ class Timelines:
             if row is not None:
                 steps = await _outgoing_steps(connection, row)
                 head = _outgoing_head(row, steps)
+                if row["cost"] is not None:
+                    head |= {"cost": money.text(row["cost"]), "currency": self._currency}
                 if State(row["state"]) is State.QUEUED and steps[-1]["what"] in _IN_HAND:
                     head |= self._waits(row["carrier"])
             else:
@@ -94,6 +100,7 @@ def _outgoing_head(row: Record, steps: Sequence[Step]) -> dict[str, Any]:
         "tag": row["tag"],
         "carrier": row["carrier"],
         "code": row["code"],
+        "cost": None,
     }
 
 

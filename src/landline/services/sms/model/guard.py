@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
+from landline.services.sms.model.caps import SPEND, Budget, Purse
 from landline.services.sms.model.settings import EVERY_COUNTRY, NO_COUNTRY, Rates, SmsSettings
 
 FRAUD = 4000
@@ -35,6 +36,7 @@ class Rule(Enum):
     RECIPIENT = "recipient"
     PREFIX = "prefix"
     CAP = "cap"
+    SPEND = "spend"
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,22 +234,23 @@ class Watch:
         return self._recipients.size_bytes + self._prefixes.size_bytes
 
     def judge(
-        self, recipients: Sequence[str], rules: Rules, now: float, country: Country, room: int, full: Verdict | None
+        self, recipients: Sequence[str], rules: Rules, now: float, country: Country, budget: Budget | None = None
     ) -> list[Verdict | None]:
-        """A verdict for each recipient (E.164), None for those that are sent to. After `room` of these, it is `full`.
+        """A verdict for each recipient (E.164), None for those that are sent to, which are taken off the `budget`.
 
         Who is blocked counts for nothing but sequences, and for those only within their window.
         """
-        if full is None and rules.countries is None and not rules.by_recipient and not rules.per_prefix:
+        if budget is None and rules.countries is None and not rules.by_recipient and not rules.per_prefix:
             return [None] * len(recipients)
         self._recipients.age(now)
         self._prefixes.age(now)
         verdicts: list[Verdict | None] = []
-        for recipient in recipients:
+        for index, recipient in enumerate(recipients):
             verdict = _foreign(recipient, rules.countries, country) if rules.countries is not None else None
             if verdict is None:
-                verdict = self._judge(recipient, rules, now, None if room > 0 else full)
-                room -= verdict is None
+                verdict = self._judge(recipient, rules, now, None if budget is None else budget.full(index))
+                if budget is not None and verdict is None:
+                    budget.take(index)
             verdicts.append(verdict)
         return verdicts
 
@@ -264,7 +267,7 @@ class Watch:
         for number in elsewhere.asked:
             recipients.mark(number, now)
 
-    def _judge(self, recipient: str, rules: Rules, now: float, full: Verdict | None) -> Verdict | None:
+    def _judge(self, recipient: str, rules: Rules, now: float, full: Purse | None) -> Verdict | None:
         number, prefix = int(recipient), recipient[: rules.prefix_length]
         seen = sent = None
         if rules.by_recipient:
@@ -280,7 +283,8 @@ class Watch:
                 reason = f"the limit of {limit.words} to numbers that begin with {prefix} is reached"
                 return Verdict(Rule.PREFIX, OVER_LIMIT, reason)
         if full is not None:
-            return full
+            rule = Rule.SPEND if full.unit == SPEND else Rule.CAP
+            return Verdict(rule, OVER_LIMIT, f"the cap of {full.words} is reached")
         if rules.by_recipient:
             self._recipients.add(number, seen, now, rules.most_per_recipient)
         if rules.per_prefix:

@@ -76,6 +76,8 @@ class Recipient(Struct):
     route: str
     """The rule that chose the carrier."""
     blocked: Blocked | None = None
+    cost: int | None = None
+    """Of all its segments by that carrier, in millionths of the currency; None: it has no price."""
 
 
 class Plan(Struct):
@@ -96,6 +98,8 @@ class Plan(Struct):
     """After this instant no carrier is tried any more."""
     send_at: datetime | None = None
     """Not before this instant."""
+    rated: bool = False
+    """Whether there are prices, or a cap on what is spent: then messages without a price are counted."""
 
 
 class Refused(IntEnum):

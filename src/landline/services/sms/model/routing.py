@@ -1,6 +1,7 @@
 """Which carriers a message may go through, in which order: rules compiled so that deciding costs about a microsecond.
 
-Everything follows from the rules and the message alone: the same message is routed the same way again, in any process.
+Everything follows from the rules, the carriers' prices and the message: by the same rules and prices it is routed the
+same way again, in any process.
 """
 
 import re
@@ -8,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import accumulate
+from typing import Literal
 from zlib import crc32
 
 from msgspec import Struct
@@ -16,12 +18,18 @@ from landline.core import phone
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
 from landline.services.sms.model.messages import REPLY
+from landline.services.sms.model.prices import PriceList
 
 NUMBER_RULE = "number"
 """What decided when the sender's number is bound to a carrier."""
 DEFAULT_RULE = "default"
 """What decided when no rule matched."""
 RESERVED = frozenset({NUMBER_RULE, DEFAULT_RULE, REPLY})
+
+_NO_PRICES = PriceList()
+_REMEMBERED_PRICES = 10_000
+CHEAPEST = "cheapest"
+Choose = Literal["weight", "cheapest"]
 
 Country = Callable[[str], str | None]
 """The ISO 3166 code of an E.164 number's country, quickly: it is asked for each message that a country's rule may
@@ -52,6 +60,8 @@ class Rule(Struct, frozen=True, kw_only=True):
     """By their names."""
     failover: bool = True
     """Whether the other carriers are tried when the first is down or refuses."""
+    choose: Choose = "weight"
+    """Which carrier is first, and in which order the others follow."""
 
     @property
     def sort_key(self) -> tuple[int, str]:
@@ -128,15 +138,14 @@ def _countries() -> frozenset[str]:
     return frozenset(phonenumbers.SUPPORTED_REGIONS)
 
 
-class _Spread:
-    """The routes of one rule: one for each carrier that may be first, chosen by the recipient's number."""
+class _Deal:
+    """The routes of which one is a message's, chosen by the recipient's number: one for each carrier of `first`, the
+    others of `ordered` behind it in their order."""
 
     __slots__ = ("_bounds", "_owned", "_routes", "_seed", "_total", "rule")
 
-    def __init__(self, rule: Rule, choices: Sequence[Choice]) -> None:
+    def __init__(self, rule: Rule, first: Sequence[Choice], ordered: Sequence[Choice]) -> None:
         self.rule = rule
-        ordered = sorted(choices, key=lambda choice: -choice.weight)
-        first = [choice for choice in ordered if choice.weight > 0] or ordered[:1]
         names = tuple(choice.carrier for choice in ordered)
         orders = [(choice.carrier, *(name for name in names if name != choice.carrier)) for choice in first]
         self._routes = [Route(rule.name, order if rule.failover else order[:1]) for order in orders]
@@ -160,6 +169,39 @@ class _Spread:
             carriers = (owned, *(name for name in others if name != owned))
             route = self._owned[owned] = Route(NUMBER_RULE, carriers)
         return route
+
+
+class _Spread:
+    """How one rule deals its messages out: by weight, or by what each carrier charges for the number."""
+
+    __slots__ = ("_by_prices", "_by_weight", "_choices", "_prices", "rule")
+
+    def __init__(self, rule: Rule, choices: Sequence[Choice], prices: PriceList) -> None:
+        self.rule = rule
+        self._choices = sorted(choices, key=lambda choice: -choice.weight)
+        first = [choice for choice in self._choices if choice.weight > 0] or self._choices[:1]
+        self._by_weight = _Deal(rule, first, self._choices)
+        self._prices = prices if rule.choose == CHEAPEST and prices else None
+        self._by_prices: dict[tuple[int | None, ...], _Deal] = {}
+
+    def deal(self, recipient: str) -> _Deal:
+        """What decides for the number `recipient`."""
+        if self._prices is None:
+            return self._by_weight
+        prices = tuple([self._prices.of(choice.carrier, recipient) for choice in self._choices])
+        return self._by_prices.get(prices) or self._compare(prices)
+
+    def _compare(self, prices: tuple[int | None, ...]) -> _Deal:
+        """Of carriers with these prices the cheapest is first, those of equal prices by weight. One whose price nobody
+        knows is behind all others."""
+        ranked = sorted(zip(self._choices, prices, strict=True), key=lambda each: (each[1] is None, each[1] or 0))
+        may_be_first = [each for each in ranked if each[0].weight > 0] or ranked[:1]
+        lowest = may_be_first[0][1]
+        first = [choice for choice, price in may_be_first if price == lowest]
+        if len(self._by_prices) >= _REMEMBERED_PRICES:
+            self._by_prices.clear()
+        found = self._by_prices[prices] = _Deal(self.rule, first, [choice for choice, _ in ranked])
+        return found
 
 
 class _Condition:
@@ -206,8 +248,10 @@ class Router:
         defaults: Sequence[str],
         resources: Mapping[str, ResourceId],
         country: Country,
+        prices: PriceList = _NO_PRICES,
         remembered: int = 65_536,
     ) -> None:
+        self.prices = prices
         self._country = country
         self._remembered = remembered
         self._default = Route(DEFAULT_RULE, tuple(defaults))
@@ -218,7 +262,7 @@ class Router:
         """Names of the rules none of whose carriers are there."""
         for rule in self.rules:
             if rule.name not in self.missing:
-                self._spreads.append(_Spread(rule, _present(rule, carriers)))
+                self._spreads.append(_Spread(rule, _present(rule, carriers), prices))
         self._by_resource, self._by_sender, self._by_tag = _Condition(), _Condition(), _Condition()
         self._by_prefix, self._by_country = _Condition(), _Condition()
         for index, spread in enumerate(self._spreads):
@@ -274,7 +318,8 @@ class Router:
                 routes.append(unruled)
                 continue
             spread = self._spreads[(deciding & -deciding).bit_length() - 1]
-            routes.append(spread.route(recipient) if owned_carrier is None else spread.after(owned_carrier))
+            deal = spread.deal(recipient)
+            routes.append(deal.route(recipient) if owned_carrier is None else deal.after(owned_carrier))
         return routes
 
     @staticmethod

@@ -1,10 +1,12 @@
 """A resource's SMS settings: one JSON document, what a resource leaves out coming from the product's own defaults."""
 
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from msgspec import Meta, Struct
 
+from landline.core import money
 from landline.core.errors import Invalid
 
 EVERY_COUNTRY = "*"
@@ -15,6 +17,7 @@ _DEEPEST = 4
 
 Rate = Annotated[int, Meta(ge=1, le=100_000)]
 Cap = Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
+_MOST_SPENT = 1_000_000_000_000 * money.ONE
 
 
 class _Part(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -22,11 +25,19 @@ class _Part(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
 
 
 class Caps(_Part, frozen=True, kw_only=True):
-    """How much a resource may send, by days and months of UTC. None is no cap."""
+    """How much a resource may send, and what that may cost, by days and months of UTC. None is no cap."""
 
     per_day: Cap | None = None
     per_month: Cap | None = None
     unit: Literal["messages", "segments"] = "messages"
+    spend_per_day: Decimal | None = None
+    """In the deployment's currency; see `checked_caps`."""
+    spend_per_month: Decimal | None = None
+
+    @property
+    def limits_spend(self) -> bool:
+        """Whether there is a cap on what is spent."""
+        return self.spend_per_day is not None or self.spend_per_month is not None
 
 
 class Rates(_Part, frozen=True, kw_only=True):
@@ -70,8 +81,19 @@ class SmsSettings(_Part, frozen=True, kw_only=True):
     acs_limits: bool = False
 
 
+def _exact(number: str) -> Decimal:
+    try:
+        return Decimal(number)
+    except InvalidOperation:  # of exponents that not even decimals have
+        raise msgspec.ValidationError("Number out of range") from None
+
+
 Document = dict[str, Any]
 """What a resource has set itself: parts of an `SmsSettings` in JSON, without nulls."""
+DOCUMENT = msgspec.json.Decoder(Document, float_hook=_exact)
+"""Amounts of money stay as they were written."""
+ENCODER = msgspec.json.Encoder(decimal_format="number")
+"""Of documents: what `DOCUMENT` decoded, unchanged."""
 DECODER = msgspec.json.Decoder(SmsSettings)
 
 
@@ -100,6 +122,27 @@ def merged(target: Document, patch: Document, *, depth: int = 0) -> Document:
         else:
             result[key] = value
     return result
+
+
+def checked_caps(caps: Caps) -> Caps:
+    """`caps`, amounts of money without needless digits. Raises `Invalid` for what is none."""
+    return msgspec.structs.replace(
+        caps,
+        spend_per_day=_checked_spend(caps.spend_per_day, "caps.spendPerDay"),
+        spend_per_month=_checked_spend(caps.spend_per_month, "caps.spendPerMonth"),
+    )
+
+
+def _checked_spend(amount: Decimal | None, target: str) -> Decimal | None:
+    if amount is None:
+        return None
+    found = money.micros(amount)
+    if not found or found > _MOST_SPENT:
+        raise Invalid(
+            f"Must be from 0.000001 to {money.text(_MOST_SPENT)} with at most {money.PLACES} decimals, such as 12.50.",
+            target=target,
+        )
+    return Decimal(money.text(found))
 
 
 def checked_countries(codes: tuple[str, ...]) -> tuple[str, ...]:
