@@ -1,7 +1,7 @@
 """Real processes, real traffic, and everything going wrong, for as long as is asked for: `make chaos`.
 
-Prints its seed, what it did, and every promise that was broken with the history of the message; the logs of all programs
-stay in the run's directory when one was.
+Prints its seed, what it did, and every promise that was broken with the history of the message; the logs of all
+programs stay in the run's directory when one was.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -37,10 +38,8 @@ class Bind:
 
     async def run(self) -> None:
         while not self.customer.ended:
-            try:
+            with suppress(OSError):
                 await self._connection()
-            except OSError:
-                pass
             await asyncio.sleep(0.5)
 
     async def _connection(self) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
 
@@ -16,8 +16,8 @@ from tests.chaos.webhook import Webhook
 from landline.protocols.smpp import status
 from landline.protocols.smpp.commands import MessageState
 
-_GAP_S = 4.0
-_AT_ONCE = 2
+_GAP_S = 3.0
+_AT_ONCE = 3
 
 
 class Faults:
@@ -58,7 +58,9 @@ class Faults:
     def while_s(self, short: float, long: float) -> float:
         return round(self.random.uniform(short, long), 1)
 
-    async def hold(self, name: str, what: str, seconds: float, begin: Callable[[], Any], end: Callable[[], Any]) -> None:
+    async def hold(
+        self, name: str, what: str, seconds: float, begin: Callable[[], Any], end: Callable[[], Any]
+    ) -> None:
         """`begin`, wait, `end`; nothing where `name` is in another's hands."""
         if name in self._busy:
             return
@@ -156,7 +158,11 @@ async def kill_a_backend(faults: Faults) -> None:
     which = faults.random.randrange(1, 40)
     program = faults.stage.postgres
     await faults.hold(
-        program.name, "SIGKILL of a process of PostgreSQL", 1.0, lambda: program.tell(signal.SIGKILL, which), lambda: None
+        program.name,
+        "SIGKILL of a process of PostgreSQL",
+        1.0,
+        lambda: program.tell(signal.SIGKILL, which),
+        lambda: None,
     )
 
 
@@ -249,9 +255,7 @@ async def moody_webhook(faults: Faults) -> None:
     def turn(to: str) -> None:
         faults.webhook.mood = to
 
-    await faults.hold(
-        "webhook", f"the webhook {mood}", faults.while_s(1, 9), lambda: turn(mood), lambda: turn("well")
-    )
+    await faults.hold("webhook", f"the webhook {mood}", faults.while_s(1, 9), lambda: turn(mood), lambda: turn("well"))
 
 
 async def moody_customer(faults: Faults) -> None:
@@ -273,7 +277,11 @@ async def moody_customer(faults: Faults) -> None:
 async def cut_the_customer(faults: Faults) -> None:
     binds = faults.random.sample(faults.customer.binds, faults.random.randrange(1, len(faults.customer.binds) + 1))
     await faults.hold(
-        "customer", f"{len(binds)} binds of the customer are cut", 0.1, lambda: [each.cut() for each in binds] and None, lambda: None
+        "customer",
+        f"{len(binds)} binds of the customer are cut",
+        0.1,
+        lambda: [each.cut() for each in binds] and None,
+        lambda: None,
     )
 
 
@@ -299,7 +307,7 @@ CONDUCTS: dict[str, dict[str, Any]] = {
     "binds nobody": {"bind_status": status.ESME_RBINDFAIL},
 }
 
-FAULTS: dict[Callable[[Faults], Awaitable[None]], float] = {
+FAULTS: dict[Callable[[Faults], Coroutine[Any, Any, None]], float] = {
     kill_a_process: 3,
     kill_a_machine: 2,
     end_a_machine: 2,

@@ -34,6 +34,7 @@ class Run:
         self.stage = Stage.of(directory)
         self.webhook = Webhook(self.ledger, Random(f"{seed} webhook"))
         self.sizes: dict[int, tuple[int, int]] = {}
+        self.password = ""
 
     async def play(self, seconds: float, only: list[str]) -> list[str]:
         """Every promise that was broken."""
@@ -48,9 +49,7 @@ class Run:
             serving = [machine for machine in self.stage.machines if machine.kind == "serve"]
             customer = Customer(self.ledger, Random(f"{self.seed} customer"), serving, SENDERS)
             customer.password = self.password
-            faults = Faults(
-                self.stage, self.ledger, Random(f"{self.seed} faults"), self.webhook, customer, senders
-            )
+            faults = Faults(self.stage, self.ledger, Random(f"{self.seed} faults"), self.webhook, customer, senders)
             loops = [*senders.loops(), *phones.loops(), customer.send]
             traffic = [asyncio.create_task(loop()) for loop in loops]
             tasks = [asyncio.create_task(each.run()) for each in customer.binds]

@@ -1,5 +1,5 @@
-"""Who sends by HTTP: with the official SDK, with signed requests that are repeated until they are answered, at a time to
-come, and to people who opt out and in again."""
+"""Who sends by HTTP: with the official SDK, with signed requests that are repeated until they are answered, at a time
+to come, and to people who opt out and in again."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from azure.communication.sms import SmsClient
 from azure.core.exceptions import AzureError
 from tests.chaos.ledger import Asked, Ledger
 from tests.chaos.stage import Machine, Stage
-from tests.support.signed import Raw, sms_body
+from tests.support.signed import SMS_VERSION, Raw, signed_headers, sms_body
 
 from landline.testing.admin import AdminError
 
@@ -70,7 +70,9 @@ class Senders:
             asked = self.ledger.asked[token, to] = Asked(token, to, "sdk", time.time(), sender)
             client = self._clients[self._machine().name]
             try:
-                (item,) = await asyncio.to_thread(client.send, sender, to, f"{token} hello", enable_delivery_report=True)
+                (item,) = await asyncio.to_thread(
+                    client.send, sender, to, f"{token} hello", enable_delivery_report=True
+                )
                 if item.successful:
                     asked.acked, asked.message_id = time.time(), item.message_id
                 else:
@@ -132,8 +134,6 @@ class Senders:
     def _post(self, body: bytes) -> Any:
         raw = self._raws[self._machine().name]
         try:
-            from tests.support.signed import SMS_VERSION, signed_headers
-
             target = f"/sms?api-version={SMS_VERSION}"
             headers = signed_headers(raw.key, raw.host_header, "POST", target, body)
             headers["content-type"] = "application/json"

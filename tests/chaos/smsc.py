@@ -1,7 +1,8 @@
 """An SMSC that forgets nothing: in a process of its own, with a journal from which it goes on after a SIGKILL.
 
-Run as a module it is that process: `python -m tests.chaos.smsc <port> <journal> <life>`. It reads commands from standard
-input, a JSON object a line: `{"conduct": {...}}`, `{"text": [from, to, words, token]}`, `{"cut": true}`, `{"listen": false}`.
+Run as a module it is that process: `python -m tests.chaos.smsc <port> <journal> <life>`. It reads commands from
+standard input, a JSON object a line: `{"conduct": {...}}`, `{"text": [from, to, words, token]}`, `{"cut": true}`,
+`{"listen": false}`.
 """
 
 import asyncio

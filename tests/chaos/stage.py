@@ -164,7 +164,7 @@ class Postgres(Program):
         if not Path(f"/proc/{pid}").exists():
             pid_file.unlink()
 
-    async def answers(self, database: str = "postgres") -> "asyncpg.Connection[Any]":
+    async def answers(self, database: str = "postgres") -> Any:
         """A connection, as soon as there is one."""
         deadline = time.monotonic() + START_S
         while True:
@@ -366,10 +366,7 @@ class Stage:
             machine.lines = Lines(
                 await Line(f"{machine.name}-postgres", self.postgres.port).lay(),
                 await Line(f"{machine.name}-nats", self.nats.port).lay(),
-                {
-                    name: await Line(f"{machine.name}-{name}", smsc.port).lay()
-                    for name, smsc in self.smscs.items()
-                },
+                {name: await Line(f"{machine.name}-{name}", smsc.port).lay() for name, smsc in self.smscs.items()},
             )
             machine.configure(public, self.smscs)
             machine.start()
@@ -404,8 +401,11 @@ def _certificate(directory: Path) -> tuple[Path, Path]:
     openssl = shutil.which("openssl")
     assert openssl is not None
     subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"]
-        + ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
+        [
+            *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-days", "30", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", key, "-out", certificate),
+        ],
         check=True,
         capture_output=True,
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from random import Random
 
@@ -13,8 +14,8 @@ _VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 
 
 class Webhook:
-    """`mood`: well, errors (500), hangs (no answer), cuts (the connection, unanswered), amnesia (takes it, then cuts), or
-    slow."""
+    """`mood`: well, errors (500), hangs (no answer), cuts (the connection, unanswered), amnesia (takes it, then cuts),
+    or slow."""
 
     def __init__(self, ledger: Ledger, random: Random) -> None:
         self.ledger = ledger
@@ -39,8 +40,8 @@ class Webhook:
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                length = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0]) if b"content-length" in head else 0
-                body = await reader.readexactly(length)
+                length = re.search(rb"content-length: *(\d+)", head)
+                body = await reader.readexactly(int(length[1])) if length else b""
                 if not await self._answer(body, writer):
                     return
         except (asyncio.IncompleteReadError, OSError):

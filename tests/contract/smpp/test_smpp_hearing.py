@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
+from tests.support.patience import PATIENCE_S
 from tests.support.smpp import crash
 from tests.support.smpp_world import OURS, PHONE, World, until
 
@@ -164,6 +165,54 @@ async def test_a_text_said_again_after_its_connection_was_lost_arrives_twice(wor
     await world.smsc.until(lambda: world.smsc.counts.delivered == 2)
     first, second = world.events.arrivals
     assert first.key != second.key
+
+
+async def test_a_text_said_again_to_another_process_is_another_text(world: World) -> None:
+    await world.start()
+    await _say(world, "STOP")
+    first = list(world.smsc._connections)
+    for connection in first:
+        connection.freeze(True)  # from now on phones' texts come by the other process
+    await world.start()
+    await world.clock.advance(timedelta(seconds=5))
+    await _say(world, "STOP")
+    stop, again = world.events.arrivals
+    assert stop.key != again.key
+
+
+async def test_a_text_whose_acknowledgement_was_lost_keeps_its_key_in_another_process(world: World) -> None:
+    carrier = await world.start()
+    held = list(world.smsc._connections)
+    for connection in held:
+        connection.pump.pause_reading()  # the acknowledgement is on the wire and never read
+    world.smsc.text(PHONE, OURS, "STOP")
+    await world.arrived(1)
+    await _remembered(world, 1)
+    await world.clock.advance(timedelta(seconds=5))
+    await _remembered(world, 0)
+    for link in carrier._links:
+        link.abort()
+    await _remembered(world, 1)
+    other = await world.start()
+    await until(lambda: other.bound == 1)
+    for connection in held:
+        connection.pump.abort()
+    await world.arrived(2)
+    assert len({arrival.key for arrival in world.events.arrivals}) == 1
+
+
+async def _remembered(world: World, count: int) -> None:
+    """Return when so many texts are known that their SMSC may bring again."""
+    async with asyncio.timeout(PATIENCE_S):
+        while len(await world.database.fetch("SELECT FROM smpp_arrivals")) != count:
+            await asyncio.sleep(0.01)
+
+
+async def _say(world: World, words: str) -> None:
+    """A phone's text, and its acknowledgement."""
+    before = world.smsc.counts.delivered
+    world.smsc.text(PHONE, OURS, words)
+    await world.smsc.until(lambda: world.smsc.counts.delivered == before + 1)
 
 
 async def test_a_text_in_hand_at_a_crash_has_the_same_key_after_it(world: World) -> None:

@@ -42,6 +42,8 @@ _KNOWN_LIMIT = 100_000
 _RECENT_LIMIT = 10_000
 Known = Callable[[str, Sequence[str]], Awaitable[Set[str]]]
 """Which of a carrier's message ids the service has stored the submissions of, whichever process told it."""
+_SETTLED_S = 1.0
+"""How long the connection of an acknowledged text has to last for its SMSC to have heard that."""
 _TRIES = 3
 """How often the service is asked before the SMSC is told to bring it again."""
 LANES = 2
@@ -77,6 +79,8 @@ class _Recent:
     session: Session
     at: float
     acknowledged: bool = False
+    settled: bool = False
+    """Whether other processes were told that it will not be brought again."""
 
 
 @dataclass(slots=True)
@@ -131,6 +135,8 @@ class Inbox:
         # Ordered, for the oldest to go in no time: a dict looks for its first key from where it once began.
         self._known: OrderedDict[str, bool] = OrderedDict()
         self._recent: OrderedDict[bytes, _Recent] = OrderedDict()
+        self._settling: list[tuple[float, bytes, _Recent]] = []
+        self._doubted: list[tuple[bytes, _Recent]] = []
         self._sweep_at = 0.0
         self.counters = InboxCounters()
 
@@ -169,11 +175,12 @@ class Inbox:
 
     def deadline(self) -> float | None:
         """When `bring` has something to do by itself."""
+        settled = self._settling[0][0] if self._settling else math.inf
         early = min((item.waits_until or item.at for item in self._early), default=None)
         if early is None:
-            return self._sweep_at
+            return min(settled, self._sweep_at)
         asks_at = early if self._elsewhere is None else self._ask_at
-        return min(early, asks_at, self._sweep_at)
+        return min(early, asks_at, settled, self._sweep_at)
 
     async def bring(self, carrier: str, events: CarrierEvents, now: float, sleep: Sleep) -> bool:
         """Pass on and acknowledge the texts that have come, and leave the receipts that are due for `report`; whether
@@ -189,6 +196,8 @@ class Inbox:
         if found:
             await self._attempt(found, lambda batch: self._arrive(carrier, events, batch, now), sleep)
             self._acknowledge(found)
+            self._heard_soon(found, now)
+        await self._settle(now)
         return bool(reports or found)
 
     async def report(self, carrier: str, events: CarrierEvents, sleep: Sleep) -> bool:
@@ -212,6 +221,8 @@ class Inbox:
         self._early = [item for item in self._early if item.pump.session is not session]
         self._items = [item for item in self._items if item.pump.session is not session]
         self._reports = [item for item in self._reports if item.pump.session is not session]
+        self._doubted += [each for each in self._recent.items() if each[1].session is session and each[1].settled]
+        self._ring()
         self._caught_up()
 
     def _read_receipt(self, item: _Item, message: ShortMessage) -> None:
@@ -367,6 +378,36 @@ class Inbox:
                 self._recent[item.fingerprint] = _Recent(key, item.pump.session, now)
             while len(self._recent) > _RECENT_LIMIT:
                 self._recent.popitem(last=False)
+
+    def _heard_soon(self, items: list[_Item], now: float) -> None:
+        """Note which of `items` the SMSC is to have heard of, that we have them, in a while."""
+        for item in items:
+            recent = self._recent.get(item.fingerprint)
+            if recent is not None and recent.acknowledged and recent.session is item.pump.session:
+                self._settling.append((now + _SETTLED_S, item.fingerprint, recent))
+
+    async def _settle(self, now: float) -> None:
+        """Let other processes take what equals a text of ours for another one, as no SMSC brings again what it knows
+        that we have; and no longer where the connection has ended after all: then it may not know it."""
+        doubted, self._doubted = self._doubted, []
+        due = next((index for index, (at, _, _) in enumerate(self._settling) if at > now), len(self._settling))
+        settling, self._settling = self._settling[:due], self._settling[due:]
+        heard = [each for _, _, each in settling if each.acknowledged and not each.session.ended]
+        since = now - REPEAT.total_seconds()
+        again = [(print_, each.key, each.at) for print_, each in doubted if each.at > since]
+        if not heard and not again:
+            return
+        try:
+            await self._records.settle([each.key for each in heard], again)
+        except Unavailable as error:
+            log.warning("smpp.settling_put_off", carrier=self._config.name, reason=error.message)
+            self._doubted += doubted
+            self._settling = [(now + _SETTLED_S, print_, each) for _, print_, each in settling] + self._settling
+            return
+        for each in heard:
+            each.settled = True
+        for _, each in doubted:
+            each.settled = False
 
     async def _attempt(
         self, items: list[_Item], pass_on: Callable[[list[_Item]], Awaitable[None]], sleep: Sleep

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from landline.protocols.smpp.texts import Alphabet
 from landline.store.database import Connection, Database, Record
 
 REPEAT = timedelta(minutes=2)
-"""How long after its arrival in one process a text that comes to another counts as the same."""
+"""How long after its arrival in one process a text that comes to another counts as the same, unless it is settled."""
 KEPT = timedelta(minutes=10)
 """How long whole texts' parts and fingerprints are kept."""
 SENT_KEPT = timedelta(days=8)
@@ -172,6 +172,25 @@ class Records:
                 [key for print_, key in arrivals if print_ not in known],
             )
             return [known.get(print_, key) for print_, key in arrivals]
+
+    async def settle(self, heard: Sequence[str], doubted: Sequence[tuple[bytes, str, float]]) -> None:
+        """The SMSC knows that the texts of the keys `heard` were taken in: what equals them is another text. Of those
+        `doubted`, by fingerprint, key and instant, this is not sure any more."""
+        at = [datetime.fromtimestamp(instant, UTC) for _, _, instant in doubted]
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                "DELETE FROM smpp_arrivals WHERE carrier = $1 AND key = ANY($2)", self._carrier, list(heard)
+            )
+            await connection.execute(
+                "INSERT INTO smpp_arrivals (carrier, fingerprint, owner, at, key)"
+                " SELECT $1, f, $2, t, k FROM unnest($3::bytea[], $4::text[], $5::timestamptz[]) AS n (f, k, t)"
+                " ON CONFLICT DO NOTHING",
+                self._carrier,
+                self._owner,
+                [print_ for print_, _, _ in doubted],
+                [key for _, key, _ in doubted],
+                at,
+            )
 
     async def remember_sent(self, messages: Sequence[Sequence[str]], now: datetime) -> None:
         """The part ids of long messages whose receipts will come; the first of each names the message."""
