@@ -175,7 +175,8 @@ class Senders:
             return answer if answer is not None else {}
         except AdminError as error:
             self.ledger.refusals[f"admin {method} {error.status}"] += 1
-            if error.status not in (0, 503, *refusable):
+            late = "sendAt is not within" in str(error)  # it was asked too late
+            if error.status not in (0, 503, *refusable) and not late:
                 self.ledger.troubles.append(f"admin: {error}")
         except HTTPException as error:
             self.ledger.refusals[f"admin {type(error).__name__}"] += 1

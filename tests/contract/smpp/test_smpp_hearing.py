@@ -180,6 +180,21 @@ async def test_a_text_said_again_to_another_process_is_another_text(world: World
     assert stop.key != again.key
 
 
+async def test_a_text_said_again_is_another_text_though_the_connection_was_lost_that_had_brought_the_first(
+    world: World,
+) -> None:
+    carrier = await world.start()
+    await _say(world, "STOP")
+    await world.clock.advance(timedelta(seconds=5))
+    await world.send(carrier, "hello")
+    await world.answered(1)  # over that connection: the acknowledgement has come before
+    world.smsc.cut()
+    await until(lambda: carrier.counters()["link_binds"] == 2)
+    await _say(world, "STOP")
+    stop, again = world.events.arrivals
+    assert stop.key != again.key
+
+
 async def test_a_text_whose_acknowledgement_was_lost_keeps_its_key_in_another_process(world: World) -> None:
     carrier = await world.start()
     held = list(world.smsc._connections)

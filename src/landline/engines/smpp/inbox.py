@@ -21,6 +21,7 @@ from landline.engines.smpp.config import MessageIds, SmppConfig
 from landline.engines.smpp.early import fold_early
 from landline.engines.smpp.encoding import number_of
 from landline.engines.smpp.pump import Pump
+from landline.engines.smpp.recent import HEARD_S, Recent
 from landline.engines.smpp.records import REPEAT, Records, Whole, fingerprint
 from landline.ports.sms_carrier import Arrival, CarrierEvents, Receipt
 from landline.protocols.smpp import receipts, status, texts
@@ -42,8 +43,6 @@ _KNOWN_LIMIT = 100_000
 _RECENT_LIMIT = 10_000
 Known = Callable[[str, Sequence[str]], Awaitable[Set[str]]]
 """Which of a carrier's message ids the service has stored the submissions of, whichever process told it."""
-_SETTLED_S = 1.0
-"""How long the connection of an acknowledged text has to last for its SMSC to have heard that."""
 _TRIES = 3
 """How often the service is asked before the SMSC is told to bring it again."""
 LANES = 2
@@ -69,18 +68,6 @@ class _Item(Struct, eq=False):
     came_at: float = 0.0
     """By the clock of the connections."""
     waits_until: float | None = None
-
-
-@dataclass(slots=True)
-class _Recent:
-    """A text taken in lately."""
-
-    key: str
-    session: Session
-    at: float
-    acknowledged: bool = False
-    settled: bool = False
-    """Whether other processes were told that it will not be brought again."""
 
 
 @dataclass(slots=True)
@@ -134,9 +121,9 @@ class Inbox:
         self._reports: list[_Item] = []
         # Ordered, for the oldest to go in no time: a dict looks for its first key from where it once began.
         self._known: OrderedDict[str, bool] = OrderedDict()
-        self._recent: OrderedDict[bytes, _Recent] = OrderedDict()
-        self._settling: list[tuple[float, bytes, _Recent]] = []
-        self._doubted: list[tuple[bytes, _Recent]] = []
+        self._recent: OrderedDict[bytes, Recent] = OrderedDict()
+        self._settling: list[tuple[float, bytes, Recent]] = []
+        self._doubted: list[tuple[bytes, Recent]] = []
         self._sweep_at = 0.0
         self.counters = InboxCounters()
 
@@ -196,7 +183,7 @@ class Inbox:
         if found:
             await self._attempt(found, lambda batch: self._arrive(carrier, events, batch, now), sleep)
             self._acknowledge(found)
-            self._heard_soon(found, now)
+            self._settle_soon(found, now)
         await self._settle(now)
         return bool(reports or found)
 
@@ -221,7 +208,11 @@ class Inbox:
         self._early = [item for item in self._early if item.pump.session is not session]
         self._items = [item for item in self._items if item.pump.session is not session]
         self._reports = [item for item in self._reports if item.pump.session is not session]
-        self._doubted += [each for each in self._recent.items() if each[1].session is session and each[1].settled]
+        self._doubted += [
+            (print_, each)
+            for print_, each in self._recent.items()
+            if each.session is session and each.settled and each.doubtful
+        ]
         self._ring()
         self._caught_up()
 
@@ -360,11 +351,10 @@ class Inbox:
         for item in items:
             assert item.arrival is not None
             recent = self._recent.get(item.fingerprint)
-            doubtful = recent is not None and (recent.session.ended or not recent.acknowledged)
-            if recent is not None and doubtful and now - recent.at < REPEAT.total_seconds():
+            if recent is not None and recent.doubtful and now - recent.at < REPEAT.total_seconds():
                 self.counters.repeated += 1
                 item.arrival = _with_key(item.arrival, recent.key)
-                recent.session, recent.acknowledged = item.pump.session, False
+                recent.session, recent.acknowledged_at = item.pump.session, None
             else:
                 fresh.append(item)
         if fresh:
@@ -375,24 +365,24 @@ class Inbox:
                 self.counters.repeated += key != new
                 item.arrival = _with_key(item.arrival, key)
                 self._recent.pop(item.fingerprint, None)
-                self._recent[item.fingerprint] = _Recent(key, item.pump.session, now)
+                self._recent[item.fingerprint] = Recent(key, item.pump.session, now)
             while len(self._recent) > _RECENT_LIMIT:
                 self._recent.popitem(last=False)
 
-    def _heard_soon(self, items: list[_Item], now: float) -> None:
-        """Note which of `items` the SMSC is to have heard of, that we have them, in a while."""
+    def _settle_soon(self, items: list[_Item], now: float) -> None:
+        """Note which of `items` were acknowledged."""
         for item in items:
             recent = self._recent.get(item.fingerprint)
-            if recent is not None and recent.acknowledged and recent.session is item.pump.session:
-                self._settling.append((now + _SETTLED_S, item.fingerprint, recent))
+            if recent is not None and recent.acknowledged_at is not None:
+                self._settling.append((now + HEARD_S, item.fingerprint, recent))
 
     async def _settle(self, now: float) -> None:
         """Let other processes take what equals a text of ours for another one, as no SMSC brings again what it knows
-        that we have; and no longer where the connection has ended after all: then it may not know it."""
+        that we have; and no longer where the connection has ended before the SMSC showed that it does."""
         doubted, self._doubted = self._doubted, []
         due = next((index for index, (at, _, _) in enumerate(self._settling) if at > now), len(self._settling))
         settling, self._settling = self._settling[:due], self._settling[due:]
-        heard = [each for _, _, each in settling if each.acknowledged and not each.session.ended]
+        heard = [each for _, _, each in settling if not each.doubtful]
         since = now - REPEAT.total_seconds()
         again = [(print_, each.key, each.at) for print_, each in doubted if each.at > since]
         if not heard and not again:
@@ -402,7 +392,7 @@ class Inbox:
         except Unavailable as error:
             log.warning("smpp.settling_put_off", carrier=self._config.name, reason=error.message)
             self._doubted += doubted
-            self._settling = [(now + _SETTLED_S, print_, each) for _, print_, each in settling] + self._settling
+            self._settling = [(now + HEARD_S, print_, each) for _, print_, each in settling] + self._settling
             return
         for each in heard:
             each.settled = True
@@ -445,7 +435,7 @@ class Inbox:
             if item.fingerprint and item.status == status.ESME_ROK:
                 recent = self._recent.get(item.fingerprint)
                 if recent is not None:
-                    recent.acknowledged = True
+                    recent.acknowledged_at = item.pump.now()
             elif item.receipt is not None and item.status == status.ESME_ROK:
                 self._known.pop(item.receipt.carrier_message_id, None)
         for pump in pumps:

@@ -45,6 +45,10 @@ class Pump(asyncio.Protocol):
         name = self._transport.get_extra_info("peername") if self._transport is not None else None
         return str(name[0]) if name else ""
 
+    def now(self) -> float:
+        """The instant by the clock of the connection."""
+        return self._now()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
         self.writable = True

@@ -260,6 +260,11 @@ class Session:
         return next((ends - self.limits.response_s for ends in first_end(self._pending)), None)
 
     @property
+    def heard_at(self) -> float:
+        """When the peer said something last."""
+        return self._heard_at
+
+    @property
     def ended(self) -> bool:
         return self.state is State.CLOSED
 
