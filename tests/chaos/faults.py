@@ -116,19 +116,27 @@ async def end_a_machine(faults: Faults) -> None:
     await faults.away(faults.machine(), signal.SIGTERM, faults.while_s(0, 15), 0)
 
 
+async def replace_all(faults: Faults) -> None:
+    """As a new version is brought out: one machine after the other ends in order and starts again."""
+    for machine in faults.random.sample(faults.stage.machines, len(faults.stage.machines)):
+        await faults.away(machine, signal.SIGTERM, 8.0, 0)
+
+
+async def hang_up(faults: Faults) -> None:
+    """SIGHUP: certificates are read anew."""
+    machine = faults.machine()
+    await faults.hold(
+        machine.name, f"SIGHUP of {machine.name}", 0.1, lambda: machine.tell(signal.SIGHUP, 0), lambda: None
+    )
+
+
 async def stop_a_process(faults: Faults) -> None:
     machine, which = faults.machine(), faults.random.randrange(4)
-    pids: list[int] = []
-
-    def begin() -> str:
-        pids.extend(machine.pids())
-        return machine.tell(signal.SIGSTOP, which)
-
     await faults.hold(
         machine.name,
         f"SIGSTOP of a process of {machine.name}",
         faults.while_s(0.2, 25),
-        begin,
+        lambda: machine.tell(signal.SIGSTOP, which),
         machine.wake,
     )
 
@@ -311,6 +319,8 @@ FAULTS: dict[Callable[[Faults], Coroutine[Any, Any, None]], float] = {
     kill_a_process: 3,
     kill_a_machine: 2,
     end_a_machine: 2,
+    replace_all: 1,
+    hang_up: 0.5,
     stop_a_process: 3,
     stop_a_machine: 2,
     end_postgres: 1,

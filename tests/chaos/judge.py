@@ -203,7 +203,7 @@ class Case:
                     ]
         if asked is not None and asked.blocked is not None:
             for text in self.ledger.texted.values():
-                if text.sender == asked.to and text.words in ("STOP", "START"):
+                if text.sender == asked.to and text.keyword:
                     lines.append((text.at, f"{text.words} ({text.token}) given to {text.smsc}"))
                     lines.append(
                         (text.acked or time.time(), f"{text.words} ({text.token}) acknowledged to {text.smsc}")
@@ -335,7 +335,7 @@ def _phones(case: Case) -> None:
             if found:
                 told[found[1]].add(each.event_id)
     for token, text in case.ledger.texted.items():
-        if text.words in ("STOP", "START") or text.acked is None:
+        if text.keyword or text.acked is None:
             continue
         if not told[token]:
             case.breach("a phone's text is lost", None, str(text))
@@ -343,9 +343,18 @@ def _phones(case: Case) -> None:
             case.breach("a phone's text was told twice", None, f"{text} {told[token]}")
         if not case.ledger.heard.get(token):
             case.breach("the customer did not get a text", None, str(text))
+    said = Counter((each.sender, each.recipient, each.words) for each in case.ledger.texted.values() if each.acked)
+    kept = Counter((row["sender"], row["recipient"], row["body"]) for row in case.texts)
+    for keyword, count in said.items():
+        if kept[keyword] < count:
+            case.breach("an acknowledged text is not stored", None, f"{keyword} {kept[keyword]} of {count}")
+    replies = sum(row["route"] == "reply" for row in case.all_rows)
+    keywords = sum(row["keyword"] is not None for row in case.texts)
+    if replies != keywords:
+        case.breach("keywords are not answered once", None, f"{replies} replies to {keywords}")
     stored = Counter(row["body"] for row in case.texts)
     for text in case.ledger.texted.values():
-        if text.acked is not None and text.words not in ("STOP", "START") and stored[text.words] != 1:
+        if text.acked is not None and not text.keyword and stored[text.words] != 1:
             case.breach("a phone's text is not stored once", None, f"{stored[text.words]} {text}")
 
 

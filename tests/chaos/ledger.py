@@ -44,6 +44,7 @@ class Texted:
     smsc: str
     at: float
     acked: float | None = None
+    keyword: bool = False
 
 
 @dataclass

@@ -21,6 +21,7 @@ class Phones:
         self.random = random
         self.senders = senders
         self.stopping = False
+        self._said: set[tuple[str, str]] = set()
 
     def loops(self) -> list[object]:
         return [self._chat, *(lambda phone=phone: self._leave(phone) for phone in LEAVERS)]
@@ -61,15 +62,26 @@ class Phones:
         """Whether it was acknowledged: the SMSC has the deliver_sm_resp. When that stays open nothing can be said."""
         token = self.ledger.token("k")
         name = self.random.choice(list(self.stage.smscs))
-        texted = Texted(token, phone, ours, word, name, time.time())
+        words = self._variant(phone, word)
+        texted = Texted(token, phone, ours, words, name, time.time(), keyword=True)
         self.ledger.texted[token] = texted
-        self.stage.smscs[name].say(text=[phone, ours, word, token])
+        self.stage.smscs[name].say(text=[phone, ours, words, token])
         deadline = time.monotonic() + _PATIENCE_S
         while texted.acked is None:
             if time.monotonic() > deadline or self.stopping:
                 return False
             await asyncio.sleep(0.05)
         return True
+
+    def _variant(self, phone: str, word: str) -> str:
+        """The keyword as this phone never wrote it before: what is said again while it is in doubt whether its SMSC
+        knows that it was taken cannot be told from the same text, brought again."""
+        while True:
+            written = "".join(self.random.choice([letter, letter.lower()]) for letter in word)
+            words = written + self.random.choice(["", ".", "!", "!!", "...", " ", "?", " !"])
+            if (phone, words) not in self._said:
+                self._said.add((phone, words))
+                return words
 
     async def _expect(self, phone: str, ours: str, *, blocked: bool) -> None:
         token = self.ledger.token("o")
