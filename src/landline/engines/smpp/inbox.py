@@ -122,8 +122,7 @@ class Inbox:
         # Ordered, for the oldest to go in no time: a dict looks for its first key from where it once began.
         self._known: OrderedDict[str, bool] = OrderedDict()
         self._recent: OrderedDict[bytes, Recent] = OrderedDict()
-        self._settling: list[tuple[float, bytes, Recent]] = []
-        self._doubted: list[tuple[bytes, Recent]] = []
+        self._settling: list[tuple[float, Pump, Recent]] = []
         self._sweep_at = 0.0
         self.counters = InboxCounters()
 
@@ -208,12 +207,6 @@ class Inbox:
         self._early = [item for item in self._early if item.pump.session is not session]
         self._items = [item for item in self._items if item.pump.session is not session]
         self._reports = [item for item in self._reports if item.pump.session is not session]
-        self._doubted += [
-            (print_, each)
-            for print_, each in self._recent.items()
-            if each.session is session and each.settled and each.doubtful
-        ]
-        self._ring()
         self._caught_up()
 
     def _read_receipt(self, item: _Item, message: ShortMessage) -> None:
@@ -351,7 +344,7 @@ class Inbox:
         for item in items:
             assert item.arrival is not None
             recent = self._recent.get(item.fingerprint)
-            if recent is not None and recent.doubtful and now - recent.at < REPEAT.total_seconds():
+            if recent is not None and recent.again(item.came_at) and now - recent.at < REPEAT.total_seconds():
                 self.counters.repeated += 1
                 item.arrival = _with_key(item.arrival, recent.key)
                 recent.session, recent.acknowledged_at = item.pump.session, None
@@ -365,7 +358,7 @@ class Inbox:
                 self.counters.repeated += key != new
                 item.arrival = _with_key(item.arrival, key)
                 self._recent.pop(item.fingerprint, None)
-                self._recent[item.fingerprint] = Recent(key, item.pump.session, now)
+                self._recent[item.fingerprint] = Recent(key, item.pump.session, now, item.came_at)
             while len(self._recent) > _RECENT_LIMIT:
                 self._recent.popitem(last=False)
 
@@ -374,30 +367,24 @@ class Inbox:
         for item in items:
             recent = self._recent.get(item.fingerprint)
             if recent is not None and recent.acknowledged_at is not None:
-                self._settling.append((now + HEARD_S, item.fingerprint, recent))
+                self._settling.append((now + HEARD_S, item.pump, recent))
 
     async def _settle(self, now: float) -> None:
-        """Let other processes take what equals a text of ours for another one, as no SMSC brings again what it knows
-        that we have; and no longer where the connection has ended before the SMSC showed that it does."""
-        doubted, self._doubted = self._doubted, []
+        """Let other processes take what equals a text of ours for another one, once its SMSC knows that we have it and
+        does not bring it again. One that says nothing by itself is asked whether it is there."""
         due = next((index for index, (at, _, _) in enumerate(self._settling) if at > now), len(self._settling))
         settling, self._settling = self._settling[:due], self._settling[due:]
-        heard = [each for _, _, each in settling if not each.doubtful]
-        since = now - REPEAT.total_seconds()
-        again = [(print_, each.key, each.at) for print_, each in doubted if each.at > since]
-        if not heard and not again:
-            return
-        try:
-            await self._records.settle([each.key for each in heard], again)
-        except Unavailable as error:
-            log.warning("smpp.settling_put_off", carrier=self._config.name, reason=error.message)
-            self._doubted += doubted
-            self._settling = [(now + HEARD_S, print_, each) for _, print_, each in settling] + self._settling
-            return
-        for each in heard:
-            each.settled = True
-        for _, each in doubted:
-            each.settled = False
+        heard = [each.key for _, _, each in settling if each.heard]
+        waiting = [(pump, each) for _, pump, each in settling if not each.heard and not each.session.ended]
+        for pump in {pump for pump, each in waiting if pump.session is each.session}:
+            pump.enquire()
+        if heard:
+            try:
+                await self._records.settled(heard)
+            except Unavailable as error:
+                log.warning("smpp.settling_put_off", carrier=self._config.name, reason=error.message)
+                waiting += [(pump, each) for _, pump, each in settling if each.heard]
+        self._settling += [(now + HEARD_S, pump, each) for pump, each in waiting]
 
     async def _attempt(
         self, items: list[_Item], pass_on: Callable[[list[_Item]], Awaitable[None]], sleep: Sleep

@@ -60,6 +60,12 @@ class Pump(asyncio.Protocol):
             trace_pdus(self._trace[0], "in", [] if self._trace[1].fault else self._trace[1].receive(data))
         self._pass_on(self.session.receive(data, self._now()))
 
+    def enquire(self) -> None:
+        """Ask the peer whether it is there, unless it is being asked or the session ends."""
+        if self.session.may_enquire:
+            self.session.enquire(self._now())
+            self.flush()
+
     def expire(self) -> None:
         """Let the session act on the time."""
         self._pass_on(self.session.expire(self._now()))

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from uuid import UUID
 
@@ -173,23 +173,11 @@ class Records:
             )
             return [known.get(print_, key) for print_, key in arrivals]
 
-    async def settle(self, heard: Sequence[str], doubted: Sequence[tuple[bytes, str, float]]) -> None:
-        """The SMSC knows that the texts of the keys `heard` were taken in: what equals them is another text. Of those
-        `doubted`, by fingerprint, key and instant, this is not sure any more."""
-        at = [datetime.fromtimestamp(instant, UTC) for _, _, instant in doubted]
-        async with self._database.transaction() as connection:
+    async def settled(self, keys: Sequence[str]) -> None:
+        """The SMSC knows that the texts of these keys were taken in: what equals them is another text."""
+        async with self._database.connection() as connection:
             await connection.execute(
-                "DELETE FROM smpp_arrivals WHERE carrier = $1 AND key = ANY($2)", self._carrier, list(heard)
-            )
-            await connection.execute(
-                "INSERT INTO smpp_arrivals (carrier, fingerprint, owner, at, key)"
-                " SELECT $1, f, $2, t, k FROM unnest($3::bytea[], $4::text[], $5::timestamptz[]) AS n (f, k, t)"
-                " ON CONFLICT DO NOTHING",
-                self._carrier,
-                self._owner,
-                [print_ for print_, _, _ in doubted],
-                [key for _, key, _ in doubted],
-                at,
+                "DELETE FROM smpp_arrivals WHERE carrier = $1 AND key = ANY($2)", self._carrier, list(keys)
             )
 
     async def remember_sent(self, messages: Sequence[Sequence[str]], now: datetime) -> None:
