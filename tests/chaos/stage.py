@@ -91,7 +91,7 @@ class Program:
         pids = self.pids()
         chosen = pids if which is None or not pids else [pids[which % len(pids)]]
         tell(chosen, number)
-        return f"{number.name} {self.name} {chosen}"
+        return f"{number.name} {self.name} {chosen[:4]}{' …' if len(chosen) > 4 else ''}"
 
     def wake(self) -> None:
         tell(self.pids(), signal.SIGCONT)

@@ -376,7 +376,7 @@ class Inbox:
         settling, self._settling = self._settling[:due], self._settling[due:]
         heard = [each.key for _, _, each in settling if each.heard]
         waiting = [(pump, each) for _, pump, each in settling if not each.heard and not each.session.ended]
-        for pump in {pump for pump, each in waiting if pump.session is each.session}:
+        for pump in {pump for pump, each in waiting if pump.session is each.session and pump.session.can_deliver}:
             pump.enquire()
         if heard:
             try:

@@ -61,10 +61,9 @@ class Pump(asyncio.Protocol):
         self._pass_on(self.session.receive(data, self._now()))
 
     def enquire(self) -> None:
-        """Ask the peer whether it is there, unless it is being asked or the session ends."""
-        if self.session.may_enquire:
-            self.session.enquire(self._now())
-            self.flush()
+        """Ask the peer of a bound session whether it is there, unless it is being asked."""
+        self.session.enquire(self._now())
+        self.flush()
 
     def expire(self) -> None:
         """Let the session act on the time."""

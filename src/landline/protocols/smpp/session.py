@@ -353,15 +353,11 @@ class Session:
         self._goodbye = self._out.pop()
         self._settle_unbind()
 
-    @property
-    def may_enquire(self) -> bool:
-        """Whether the peer can be asked, and is not being asked already."""
-        return self._enquired_at is None and self.state in BOUND
-
     def enquire(self, now: float) -> None:
         """Ask whether the peer is there; `PeerLost` follows when it stays silent for the response timer."""
-        self._enquired_at = now
-        self._ask(_ENQUIRE, b"", now, now)
+        if self._enquired_at is None:  # else it is being asked
+            self._enquired_at = now
+            self._ask(_ENQUIRE, b"", now, now)
 
     def close(self) -> list[Unanswered]:
         """The connection is gone: what of ours it leaves unanswered, messages first and oldest first."""
