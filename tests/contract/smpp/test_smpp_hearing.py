@@ -50,6 +50,26 @@ async def test_what_the_service_does_not_take_is_brought_again_with_its_key(
     assert {arrival.key for arrival in world.events.arrivals} == set(keys)
 
 
+async def test_what_waits_for_the_service_is_left_to_whom_it_is_brought_again_when_its_connection_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carrier = await world.start()
+    asked: list[Arrival] = []
+
+    async def refuse(_carrier: str, arrivals: Sequence[Arrival]) -> None:
+        asked.extend(arrivals)
+        raise Unavailable("away", retry_after_s=5.0)
+
+    monkeypatch.setattr(world.events, "arrived", refuse)
+    world.smsc.text(PHONE, OURS, "hello")
+    await until(lambda: len(asked) == 1)
+    await world.smsc.stop_listening()
+    world.smsc.cut()
+    await until(lambda: carrier.bound == 0)
+    await world.clock.advance(timedelta(seconds=6))
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize("style", LongStyle)
 @pytest.mark.parametrize("alphabet", [Alphabet.GSM, Alphabet.UCS2])
 async def test_a_long_text_is_joined_over_binds_and_in_any_order(

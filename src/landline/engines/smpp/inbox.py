@@ -391,6 +391,10 @@ class Inbox:
     ) -> None:
         """Pass `items` on; those the service does not take get a status that has the SMSC bring them again."""
         for attempt in range(_TRIES):
+            # What a connection brought that has ended is brought again, maybe to another process, and passed on there.
+            items = [item for item in items if not item.pump.session.ended]
+            if not items:
+                return
             try:
                 await pass_on(items)
             except Unavailable as error:
