@@ -17,7 +17,10 @@ SAMPLE_READY := $(SAMPLE)/node_modules/.ready-$(call sum,$(SAMPLE)/package-lock.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := src tests bench
 
-.PHONY: help run test check sim bench sample docs clean apt
+SECONDS ?= 120
+SEED ?=
+
+.PHONY: help run test check sim chaos bench sample docs clean apt
 
 help:
 	@echo "Landline. Commands:"
@@ -39,6 +42,9 @@ check: $(DEV_READY) ## lint, types, import contracts, tidiness
 sim: $(DEV_READY) ## run the simulations: the whole system under kills and faults; and properties with new examples
 	FAULTS=1 $(BIN)/python -m pytest -q tests/sim tests/e2e/test_gateway_faults.py $(ARGS)
 	LANDLINE_EXAMPLES=drawn $(BIN)/python -m pytest -q -m hypothesis $(ARGS) tests
+
+chaos: $(DEV_READY) ## real processes under random faults for a while (make chaos SECONDS=600 SEED=7)
+	$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: $(DEV_READY) ## answer the questions of bench/ with numbers
 	@for question in $$(grep -l '^def main' bench/*.py); do \

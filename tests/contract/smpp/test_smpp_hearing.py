@@ -9,6 +9,7 @@ from tests.support.smpp import crash
 from tests.support.smpp_world import OURS, PHONE, World, until
 
 from landline.core.errors import Unavailable
+from landline.engines.clock import DrivenClock
 from landline.engines.smpp.inbox import Inbox, Sleep
 from landline.engines.smpp.slots import AllMine
 from landline.ports.sms_carrier import Arrival, CarrierEvents, Receipt
@@ -47,6 +48,26 @@ async def test_what_the_service_does_not_take_is_brought_again_with_its_key(
         await world.smsc.until(lambda: status.ESME_RX_T_APPN in world.smsc.counts.delivery_refusals)
     await world.arrived(1)
     assert {arrival.key for arrival in world.events.arrivals} == set(keys)
+
+
+async def test_what_waits_for_the_service_is_left_to_whom_it_is_brought_again_when_its_connection_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carrier = await world.start()
+    asked: list[Arrival] = []
+
+    async def refuse(_carrier: str, arrivals: Sequence[Arrival]) -> None:
+        asked.extend(arrivals)
+        raise Unavailable("away", retry_after_s=5.0)
+
+    monkeypatch.setattr(world.events, "arrived", refuse)
+    world.smsc.text(PHONE, OURS, "hello")
+    await until(lambda: len(asked) == 1)
+    await world.smsc.stop_listening()
+    world.smsc.cut()
+    await until(lambda: carrier.bound == 0)
+    await world.clock.advance(timedelta(seconds=6))
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("style", LongStyle)
@@ -164,6 +185,73 @@ async def test_a_text_said_again_after_its_connection_was_lost_arrives_twice(wor
     await world.smsc.until(lambda: world.smsc.counts.delivered == 2)
     first, second = world.events.arrivals
     assert first.key != second.key
+
+
+async def test_a_text_said_again_to_another_process_is_another_text(world: World) -> None:
+    await world.start()
+    await _say(world, "STOP")
+    first = list(world.smsc._connections)
+    while await world.database.fetch("SELECT FROM smpp_arrivals"):
+        await world.clock.advance(timedelta(seconds=1))  # it is asked whether it is there, and says so
+    for connection in first:
+        connection.freeze(True)  # from now on phones' texts come by the other process
+    await world.start()
+    await _say(world, "STOP")
+    stop, again = world.events.arrivals
+    assert stop.key != again.key
+
+
+async def test_a_text_said_again_is_another_text_though_the_connection_was_lost_that_had_brought_the_first(
+    world: World,
+) -> None:
+    carrier = await world.start()
+    await _say(world, "STOP")
+    await world.clock.advance(timedelta(seconds=5))
+    await world.send(carrier, "hello")
+    await world.answered(1)  # over that connection: the acknowledgement has come before
+    world.smsc.cut()
+    await until(lambda: carrier.counters()["link_binds"] == 2)
+    await _say(world, "STOP")
+    stop, again = world.events.arrivals
+    assert stop.key != again.key
+
+
+async def test_a_text_whose_acknowledgement_was_lost_keeps_its_key_in_another_process(world: World) -> None:
+    await world.start()
+    held = list(world.smsc._connections)
+    for connection in held:
+        connection.pump.pause_reading()  # the acknowledgement is on the wire and never read
+    world.smsc.text(PHONE, OURS, "STOP")
+    await world.arrived(1)
+    await world.clock.advance(timedelta(seconds=5))
+    other = await world.start()
+    await until(lambda: other.bound == 1)
+    for connection in held:
+        connection.pump.abort()
+    await world.arrived(2)
+    assert len({arrival.key for arrival in world.events.arrivals}) == 1
+
+
+async def test_a_text_brought_again_as_its_acknowledgement_came_late_keeps_its_key(world: World) -> None:
+    line = DrivenClock()
+    await world.start(line=line)
+    world.events.open.clear()  # as long as a commit takes
+    world.smsc.text(PHONE, OURS, "yes")
+    while not await world.database.fetch("SELECT FROM smpp_arrivals"):
+        pass  # it is on its way to the service
+    await line.advance(timedelta(seconds=9))
+    world.smsc.text(PHONE, OURS, "yes")  # its SMSC waits for 8 s
+    await world.smsc.until(lambda: world.smsc.counts.deliveries == 2)
+    world.events.open.set()
+    await world.arrived(2)
+    assert len({arrival.key for arrival in world.events.arrivals}) == 1
+
+
+async def _say(world: World, words: str) -> None:
+    """A phone's text, and its acknowledgement."""
+    before = world.smsc.counts.delivered
+    world.smsc.text(PHONE, OURS, words)
+    await world.smsc.until(lambda: world.smsc.counts.delivered == before + 1)
 
 
 async def test_a_text_in_hand_at_a_crash_has_the_same_key_after_it(world: World) -> None:

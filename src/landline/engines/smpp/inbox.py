@@ -21,6 +21,7 @@ from landline.engines.smpp.config import MessageIds, SmppConfig
 from landline.engines.smpp.early import fold_early
 from landline.engines.smpp.encoding import number_of
 from landline.engines.smpp.pump import Pump
+from landline.engines.smpp.recent import HEARD_S, Recent
 from landline.engines.smpp.records import REPEAT, Records, Whole, fingerprint
 from landline.ports.sms_carrier import Arrival, CarrierEvents, Receipt
 from landline.protocols.smpp import receipts, status, texts
@@ -67,16 +68,6 @@ class _Item(Struct, eq=False):
     came_at: float = 0.0
     """By the clock of the connections."""
     waits_until: float | None = None
-
-
-@dataclass(slots=True)
-class _Recent:
-    """A text taken in lately."""
-
-    key: str
-    session: Session
-    at: float
-    acknowledged: bool = False
 
 
 @dataclass(slots=True)
@@ -130,7 +121,8 @@ class Inbox:
         self._reports: list[_Item] = []
         # Ordered, for the oldest to go in no time: a dict looks for its first key from where it once began.
         self._known: OrderedDict[str, bool] = OrderedDict()
-        self._recent: OrderedDict[bytes, _Recent] = OrderedDict()
+        self._recent: OrderedDict[bytes, Recent] = OrderedDict()
+        self._settling: list[tuple[float, Pump, Recent]] = []
         self._sweep_at = 0.0
         self.counters = InboxCounters()
 
@@ -169,11 +161,12 @@ class Inbox:
 
     def deadline(self) -> float | None:
         """When `bring` has something to do by itself."""
+        settled = self._settling[0][0] if self._settling else math.inf
         early = min((item.waits_until or item.at for item in self._early), default=None)
         if early is None:
-            return self._sweep_at
+            return min(settled, self._sweep_at)
         asks_at = early if self._elsewhere is None else self._ask_at
-        return min(early, asks_at, self._sweep_at)
+        return min(early, asks_at, settled, self._sweep_at)
 
     async def bring(self, carrier: str, events: CarrierEvents, now: float, sleep: Sleep) -> bool:
         """Pass on and acknowledge the texts that have come, and leave the receipts that are due for `report`; whether
@@ -189,6 +182,8 @@ class Inbox:
         if found:
             await self._attempt(found, lambda batch: self._arrive(carrier, events, batch, now), sleep)
             self._acknowledge(found)
+            self._settle_soon(found, now)
+        await self._settle(now)
         return bool(reports or found)
 
     async def report(self, carrier: str, events: CarrierEvents, sleep: Sleep) -> bool:
@@ -349,11 +344,10 @@ class Inbox:
         for item in items:
             assert item.arrival is not None
             recent = self._recent.get(item.fingerprint)
-            doubtful = recent is not None and (recent.session.ended or not recent.acknowledged)
-            if recent is not None and doubtful and now - recent.at < REPEAT.total_seconds():
+            if recent is not None and recent.again(item.came_at) and now - recent.at < REPEAT.total_seconds():
                 self.counters.repeated += 1
                 item.arrival = _with_key(item.arrival, recent.key)
-                recent.session, recent.acknowledged = item.pump.session, False
+                recent.session, recent.acknowledged_at = item.pump.session, None
             else:
                 fresh.append(item)
         if fresh:
@@ -364,15 +358,43 @@ class Inbox:
                 self.counters.repeated += key != new
                 item.arrival = _with_key(item.arrival, key)
                 self._recent.pop(item.fingerprint, None)
-                self._recent[item.fingerprint] = _Recent(key, item.pump.session, now)
+                self._recent[item.fingerprint] = Recent(key, item.pump.session, now, item.came_at)
             while len(self._recent) > _RECENT_LIMIT:
                 self._recent.popitem(last=False)
+
+    def _settle_soon(self, items: list[_Item], now: float) -> None:
+        """Note which of `items` were acknowledged."""
+        for item in items:
+            recent = self._recent.get(item.fingerprint)
+            if recent is not None and recent.acknowledged_at is not None:
+                self._settling.append((now + HEARD_S, item.pump, recent))
+
+    async def _settle(self, now: float) -> None:
+        """Let other processes take what equals a text of ours for another one, once its SMSC knows that we have it and
+        does not bring it again. One that says nothing by itself is asked whether it is there."""
+        due = next((index for index, (at, _, _) in enumerate(self._settling) if at > now), len(self._settling))
+        settling, self._settling = self._settling[:due], self._settling[due:]
+        heard = [each.key for _, _, each in settling if each.heard]
+        waiting = [(pump, each) for _, pump, each in settling if not each.heard and not each.session.ended]
+        for pump in {pump for pump, each in waiting if pump.session is each.session and pump.session.can_deliver}:
+            pump.enquire()
+        if heard:
+            try:
+                await self._records.settled(heard)
+            except Unavailable as error:
+                log.warning("smpp.settling_put_off", carrier=self._config.name, reason=error.message)
+                waiting += [(pump, each) for _, pump, each in settling if each.heard]
+        self._settling += [(now + HEARD_S, pump, each) for pump, each in waiting]
 
     async def _attempt(
         self, items: list[_Item], pass_on: Callable[[list[_Item]], Awaitable[None]], sleep: Sleep
     ) -> None:
         """Pass `items` on; those the service does not take get a status that has the SMSC bring them again."""
         for attempt in range(_TRIES):
+            # What a connection brought that has ended is brought again, maybe to another process, and passed on there.
+            items = [item for item in items if not item.pump.session.ended]
+            if not items:
+                return
             try:
                 await pass_on(items)
             except Unavailable as error:
@@ -404,7 +426,7 @@ class Inbox:
             if item.fingerprint and item.status == status.ESME_ROK:
                 recent = self._recent.get(item.fingerprint)
                 if recent is not None:
-                    recent.acknowledged = True
+                    recent.acknowledged_at = item.pump.now()
             elif item.receipt is not None and item.status == status.ESME_ROK:
                 self._known.pop(item.receipt.carrier_message_id, None)
         for pump in pumps:

@@ -45,6 +45,10 @@ class Pump(asyncio.Protocol):
         name = self._transport.get_extra_info("peername") if self._transport is not None else None
         return str(name[0]) if name else ""
 
+    def now(self) -> float:
+        """The instant by the clock of the connection."""
+        return self._now()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
         self.writable = True
@@ -55,6 +59,11 @@ class Pump(asyncio.Protocol):
         if self._trace is not None:
             trace_pdus(self._trace[0], "in", [] if self._trace[1].fault else self._trace[1].receive(data))
         self._pass_on(self.session.receive(data, self._now()))
+
+    def enquire(self) -> None:
+        """Ask the peer of a bound session whether it is there, unless it is being asked."""
+        self.session.enquire(self._now())
+        self.flush()
 
     def expire(self) -> None:
         """Let the session act on the time."""

@@ -14,7 +14,7 @@ from landline.protocols.smpp.texts import Alphabet
 from landline.store.database import Connection, Database, Record
 
 REPEAT = timedelta(minutes=2)
-"""How long after its arrival in one process a text that comes to another counts as the same."""
+"""How long after its arrival in one process a text that comes to another counts as the same, unless it is settled."""
 KEPT = timedelta(minutes=10)
 """How long whole texts' parts and fingerprints are kept."""
 SENT_KEPT = timedelta(days=8)
@@ -172,6 +172,13 @@ class Records:
                 [key for print_, key in arrivals if print_ not in known],
             )
             return [known.get(print_, key) for print_, key in arrivals]
+
+    async def settled(self, keys: Sequence[str]) -> None:
+        """The SMSC knows that the texts of these keys were taken in: what equals them is another text."""
+        async with self._database.connection() as connection:
+            await connection.execute(
+                "DELETE FROM smpp_arrivals WHERE carrier = $1 AND key = ANY($2)", self._carrier, list(keys)
+            )
 
     async def remember_sent(self, messages: Sequence[Sequence[str]], now: datetime) -> None:
         """The part ids of long messages whose receipts will come; the first of each names the message."""

@@ -260,6 +260,11 @@ class Session:
         return next((ends - self.limits.response_s for ends in first_end(self._pending)), None)
 
     @property
+    def heard_at(self) -> float:
+        """When the peer said something last."""
+        return self._heard_at
+
+    @property
     def ended(self) -> bool:
         return self.state is State.CLOSED
 
@@ -350,8 +355,9 @@ class Session:
 
     def enquire(self, now: float) -> None:
         """Ask whether the peer is there; `PeerLost` follows when it stays silent for the response timer."""
-        self._enquired_at = now
-        self._ask(_ENQUIRE, b"", now, now)
+        if self._enquired_at is None:  # else it is being asked
+            self._enquired_at = now
+            self._ask(_ENQUIRE, b"", now, now)
 
     def close(self) -> list[Unanswered]:
         """The connection is gone: what of ours it leaves unanswered, messages first and oldest first."""

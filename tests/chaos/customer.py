@@ -1,0 +1,174 @@
+"""A customer who speaks SMPP: binds to each server, submits, gets receipts and texts, and is not always a good one."""
+
+import asyncio
+import time
+from contextlib import suppress
+from random import Random
+from typing import Any
+
+from tests.chaos.ledger import Asked, Ledger
+from tests.chaos.senders import NUMBERS
+from tests.chaos.smsc import TOKEN
+from tests.chaos.stage import Machine
+
+from landline.engines.smpp.pump import Pump
+from landline.protocols.smpp import pdu, receipts, status, texts
+from landline.protocols.smpp.commands import ESM_RECEIPT, BindKind
+from landline.protocols.smpp.events import Answered, Bound, Event, MessageArrived, PeerLost, Unanswered, Unbound
+from landline.protocols.smpp.limits import Limits
+from landline.protocols.smpp.pdu import ShortMessage
+from landline.protocols.smpp.session import Session
+from landline.protocols.smpp.states import Role
+
+_LIMITS = Limits(response_s=20.0, control_s=10.0, enquire_link_s=5.0, window=40)
+
+
+class Bind:
+    """One transceiver, opened anew whenever it ends."""
+
+    def __init__(self, customer: "Customer", machine: Machine) -> None:
+        self.customer = customer
+        self.machine = machine
+        self.bound = False
+        self.mood = "well"
+        """well, deaf (answers nothing), busy (ESME_RX_T_APPN), paused (does not read)."""
+        self.session: Session | None = None
+        self.pump: Pump | None = None
+        self._lost = asyncio.Event()
+
+    async def run(self) -> None:
+        while not self.customer.ended:
+            with suppress(OSError):
+                await self._connection()
+            await asyncio.sleep(0.5)
+
+    async def _connection(self) -> None:
+        self.session = session = Session(Role.ESME, time.time(), _LIMITS)
+        self._lost = asyncio.Event()
+        self.pump = pump = Pump(session, time.time, self._happened, self._lost.set)
+        loop = asyncio.get_running_loop()
+        await asyncio.wait_for(loop.create_connection(lambda: pump, "127.0.0.1", self.machine.smpp_port), 5.0)
+        session.bind(BindKind.TRANSCEIVER, pdu.Bind("shop", self.customer.password), time.time())
+        pump.flush()
+        try:
+            while not self._lost.is_set():
+                try:
+                    await asyncio.wait_for(self._lost.wait(), 0.5)
+                except TimeoutError:
+                    pump.expire()
+                    pump.flush()
+                    if session.ended:
+                        break
+        finally:
+            self.bound = False
+            pump.abort()
+            self._happened(list(session.close()))
+
+    def cut(self) -> None:
+        if self.pump is not None:
+            self.pump.abort()
+
+    @property
+    def free(self) -> int:
+        return self.session.free if self.session is not None and self.bound and self.session.can_submit else 0
+
+    def submit(self, body: bytes, key: Any) -> None:
+        assert self.session is not None
+        assert self.pump is not None
+        self.session.submit(body, key, time.time())
+        self.pump.flush()
+
+    def _happened(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, Bound):
+                self.bound = True
+            elif isinstance(event, Answered) and event.context is not None:
+                self.customer.answered(event)
+            elif isinstance(event, Unanswered):
+                self.customer.ledger.refusals["customer: no answer"] += 1
+            elif isinstance(event, MessageArrived):
+                self._arrived(event)
+            elif isinstance(event, Unbound | PeerLost):
+                self.bound = False
+        if self.pump is not None:
+            self.pump.flush_soon()
+
+    def _arrived(self, event: MessageArrived) -> None:
+        assert self.session is not None
+        if self.mood == "deaf":
+            return
+        if self.mood == "busy" and self.customer.random.random() < 0.7:
+            self.session.answer(event.sequence, status.ESME_RX_T_APPN)
+            return
+        self.customer.arrived(event.message)
+        self.session.answer(event.sequence)
+
+
+class Customer:
+    """See the module."""
+
+    def __init__(self, ledger: Ledger, random: Random, machines: list[Machine], senders: list[str]) -> None:
+        self.ledger = ledger
+        self.random = random
+        self.senders = senders
+        self.password = ""
+        self.stopping = self.ended = False
+        self.binds = [Bind(self, machine) for machine in machines for _ in range(2)]
+        self.by_id: dict[str, Asked] = {}
+        self.early: list[tuple[float, str, str]] = []
+
+    async def send(self) -> None:
+        """Submit for as long as it may."""
+        reference = 0
+        while not self.stopping:
+            await asyncio.sleep(min(self.random.expovariate(5), 1.0))
+            ready = [bind for bind in self.binds if bind.free >= 3]
+            if not ready:
+                continue
+            long = self.random.random() < 0.1
+            token, to = self.ledger.token("c"), self.random.choice(NUMBERS)
+            sender = self.random.choice(self.senders)
+            words = " ".join([token] * 40) if long else f"{token} customer"
+            reference = (reference + 1) % 256
+            parts = texts.write(words, texts.LongStyle.UDH8, texts.Alphabet.GSM, reference)
+            asked = Asked(token, to, "customer", time.time(), sender, parts=len(parts))
+            self.ledger.asked[token, to] = asked
+            bind = self.random.choice(ready)
+            for number, part in enumerate(parts):
+                message = ShortMessage(
+                    source_addr_ton=1,
+                    source_addr=sender[1:],
+                    dest_addr_ton=1,
+                    destination_addr=to[1:],
+                    registered_delivery=1,
+                    esm_class=part.esm_class,
+                    data_coding=part.data_coding,
+                    short_message=part.short_message,
+                    tlvs=part.tlvs,
+                )
+                if bind.free:
+                    bind.submit(pdu.encode_body(message), (asked, number))
+
+    def answered(self, event: Answered) -> None:
+        if not isinstance(event.context, tuple):
+            return
+        asked: Asked = event.context[0]
+        if event.status:
+            self.ledger.refusals[f"customer {event.status:#x}"] += 1
+            return
+        self.by_id[event.message_id] = asked
+        asked.acked = asked.acked or time.time()
+        asked.message_id = asked.message_id or event.message_id
+
+    def arrived(self, message: ShortMessage) -> None:
+        if message.esm_class & ESM_RECEIPT:
+            read = receipts.read(message)
+            if read is None:
+                self.ledger.troubles.append(f"a receipt that cannot be read: {message.short_message!r}")
+                return
+            self.early.append((time.time(), read.message_id, read.state.name))
+            return
+        piece = texts.read(message)
+        found = TOKEN.search(texts.decode(piece.data_coding, piece.octets))
+        if found:
+            self.ledger.heard[found[1]].append(time.time())

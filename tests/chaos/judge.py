@@ -1,0 +1,463 @@
+"""What must be true when a run has settled, and the history of what is not (docs/design/gateway.md, docs/guides)."""
+
+import asyncio
+import json
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.chaos.customer import Customer
+from tests.chaos.ledger import Asked, Key, Ledger, Posted
+from tests.chaos.smsc import TOKEN
+from tests.chaos.stage import BINDS, POLICIES, RESPONSE_S
+
+from landline.services.sms.model import messages
+
+if TYPE_CHECKING:
+    from tests.chaos.run import Run
+
+MOST_MIB, MOST_FILES = 300, 200
+GROWTH_FILES = 40
+_SHOWN = 12
+_DELIVERED, _FAILED = 8, 9
+
+
+@dataclass
+class Taken:
+    """One submit_sm that an SMSC took."""
+
+    at: float
+    smsc: str
+    message_id: str
+    token: str
+    to: str
+    part: list[int]
+    answered: float | None = None
+
+    @property
+    def id(self) -> int:
+        return int(self.message_id)
+
+    @property
+    def in_time(self) -> bool:
+        return self.answered is not None and self.answered - self.at < RESPONSE_S - 0.5
+
+
+def measure(run: "Run") -> None:
+    """Memory and open files of Landline's processes, to compare with later."""
+    for machine in run.stage.machines:
+        for process in machine.pids():
+            run.sizes[process] = _size(process)
+
+
+def _size(pid: int) -> tuple[int, int]:
+    """MiB resident and open files."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages // 256, len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    except OSError:
+        return 0, 0
+
+
+async def left(run: "Run") -> dict[str, int]:
+    """What is still to be done, by kind."""
+    connection = await run.stage.postgres.answers("chaos")
+    try:
+        found: dict[str, int] = {}
+        for what, sql in (
+            ("messages", "sms_messages WHERE state < 8 OR due_at IS NOT NULL"),
+            ("claims", "sms_messages WHERE claim_id IS NOT NULL"),
+            ("events", "events_deliveries WHERE delivered_at IS NULL AND dead_at IS NULL"),
+            ("customer's", "sms_esme_out"),
+            # One that nobody holds, without open messages, waits for nothing but its time: reports of its messages came
+            # over other processes than the one that counts them (docs/design/blocks.md).
+            (
+                "blocks",
+                "sms_blocks b WHERE owner IS NOT NULL OR EXISTS (SELECT FROM sms_messages m WHERE m.state < 8"
+                " AND m.block_id = b.block_id)",
+            ),
+            ("event blocks", "events_blocks"),
+            ("parts", "smpp_inbound_parts WHERE NOT done"),
+            ("deltas", "insights_deltas"),
+        ):
+            found[what] = await connection.fetchval(f"SELECT count(*) FROM {sql}")
+    finally:
+        await connection.close()
+    for name, smsc in run.stage.smscs.items():
+        found[f"owed by {name}"] = owed(run.ledger.journals[name]) if smsc.running else 1
+    return found
+
+
+def owed(journal: Iterable[Sequence[Any]]) -> int:
+    """Deliveries that an SMSC still has to bring."""
+    waiting: set[str] = set()
+    for _, what, *details in journal:
+        if what == "owed":
+            waiting.add(details[0])
+        elif what in ("acked", "refused"):
+            waiting.discard(details[0])
+    return len(waiting)
+
+
+def takes(ledger: Ledger) -> list[Taken]:
+    """Everything the SMSCs took, in order."""
+    found: list[Taken] = []
+    for smsc, journal in ledger.journals.items():
+        by_id: dict[str, Taken] = {}
+        for at, what, *details in journal:
+            if what == "taken":
+                message_id, _, to, token, part, _ = details
+                by_id[message_id] = Taken(at, smsc, message_id, token, to, part)
+                found.append(by_id[message_id])
+            elif what == "answered" and details[0] in by_id:
+                by_id[details[0]].answered = at
+    return sorted(found, key=lambda each: each.at)
+
+
+class Case:
+    """All the evidence."""
+
+    def __init__(self, run: "Run", customer: Customer) -> None:
+        self.run = run
+        self.ledger = run.ledger
+        self.customer = customer
+        self.broken: list[str] = []
+        self.told: Counter[str] = Counter()
+        self.taken: dict[Key, list[Taken]] = defaultdict(list)
+        for each in takes(self.ledger):
+            self.taken[each.token, each.to].append(each)
+        self.rows: dict[Key, list[Any]] = defaultdict(list)
+        self.by_id: dict[str, Any] = {}
+        self.events: dict[str, list[Posted]] = defaultdict(list)
+        self.submissions: dict[tuple[str, str], Any] = {}
+        self.attempts: dict[Any, list[Any]] = defaultdict(list)
+        self.texts: list[Any] = []
+        self.all_rows: list[Any] = []
+
+    async def load(self) -> None:
+        connection = await self.run.stage.postgres.answers("chaos")
+        try:
+            self.all_rows = await connection.fetch("SELECT * FROM sms_messages")
+            for row in await connection.fetch("SELECT * FROM sms_submissions"):
+                self.submissions[row["carrier"], row["carrier_message_id"]] = row
+            for row in await connection.fetch("SELECT * FROM sms_attempts ORDER BY at"):
+                self.attempts[row["message_id"]].append(row)
+            self.texts = await connection.fetch("SELECT * FROM sms_inbound")
+            self.parked = await connection.fetch("SELECT * FROM sms_parked_receipts")
+            self.binds = await connection.fetch(
+                "SELECT b.*, p.pid FROM smpp_binds b LEFT JOIN store_processes p USING (owner)"
+            )
+            self.dead = await connection.fetchval("SELECT count(*) FROM events_deliveries WHERE dead_at IS NOT NULL")
+            self.untold = await connection.fetch("SELECT about FROM events_deliveries WHERE delivered_at IS NULL")
+        finally:
+            await connection.close()
+        for row in self.all_rows:
+            found = TOKEN.search(row["body"])
+            self.rows[found[1] if found else "", row["recipient"]].append(row)
+            self.by_id[messages.outgoing_id(row["message_id"], row["accepted_at"])] = row
+        for each in self.ledger.posted:
+            self.events[each.data["messageId"]].append(each)
+
+    def breach(self, rule: str, key: Key | None, words: str = "") -> None:
+        """A promise that was broken; the history of the message is printed for the first of each rule."""
+        self.told[rule] += 1
+        self.broken.append(f"{rule}: {key or ''} {words}")
+        if self.told[rule] <= _SHOWN:
+            print(f"\nBROKEN {rule}: {words}", flush=True)
+            if key is not None:
+                print("\n".join(f"    {line}" for line in self.history(key)), flush=True)
+
+    def history(self, key: Key) -> list[str]:
+        """What is known of a message, in the order of time."""
+        lines: list[tuple[float, str]] = []
+        asked = self.ledger.asked.get(key)
+        if asked is not None:
+            lines.append((asked.began, f"asked: {asked}"))
+        for row in self.rows.get(key, []):
+            ended = row["ended_at"].timestamp() if row["ended_at"] else time.time()
+            told = {name: value for name, value in row.items() if name not in ("body", "resource_id")}
+            lines.append((row["accepted_at"].timestamp(), f"accepted: {told}"))
+            lines.append((ended, f"ended: {row['state']} {row['code']}"))
+            attempts = self.attempts.get(row["message_id"], [])
+            lines += [(each["at"].timestamp(), f"attempt: {dict(each)}") for each in attempts]
+            for (carrier, theirs), each in self.submissions.items():
+                if each["message_id"] == row["message_id"]:
+                    lines.append((each["submitted_at"].timestamp(), f"answer stored: {carrier} {theirs}"))
+            public = messages.outgoing_id(row["message_id"], row["accepted_at"])
+            lines += [(each.at, f"posted: {each.event_id} {each.data}") for each in self.events.get(public, [])]
+        for each in self.taken.get(key, []):
+            lines.append((each.at, f"taken by {each.smsc} as {each.message_id} part {each.part}"))
+            if each.answered:
+                lines.append((each.answered, f"answered by {each.smsc} {each.message_id}"))
+            for at, what, *details in self.ledger.journals[each.smsc]:
+                if what == "owed" and details[2] == each.message_id:
+                    lines.append((at, f"receipt {details[0]} written by {each.smsc} of {each.message_id}"))
+                    lines += [
+                        (then, f"receipt {details[0]} {what}")
+                        for then, what, *more in self.ledger.journals[each.smsc]
+                        if what in ("acked", "refused") and more[0] == details[0]
+                    ]
+        if asked is not None and asked.blocked is not None:
+            for text in self.ledger.texted.values():
+                if text.sender == asked.to and text.keyword:
+                    lines.append((text.at, f"{text.words} ({text.token}) given to {text.smsc}"))
+                    lines.append(
+                        (text.acked or time.time(), f"{text.words} ({text.token}) acknowledged to {text.smsc}")
+                    )
+            near = asked.began - 60, (asked.acked or asked.began) + 15
+            lines = [(at, what) for at, what in lines if near[0] <= at <= near[1]]
+        if lines:
+            first, last = min(lines)[0] - 6, max(at for at, _ in lines) + 1
+            lines += [(at, f"-- {what}") for at, what in self.ledger.faults if first <= at <= last]
+        return [f"{_clock(at)} {what}" for at, what in sorted(lines)]
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at)) + f".{int(at % 1 * 1000):03d}"
+
+
+async def judge(run: "Run", customer: Customer, settled: bool) -> list[str]:
+    """Every promise that was broken."""
+    case = Case(run, customer)
+    await case.load()
+    for trouble in run.ledger.troubles:
+        case.breach("a party met what it should not", None, trouble)
+    if not settled:
+        case.breach("work is left", None, str({name: count for name, count in (await left(run)).items() if count}))
+        for row in case.all_rows:
+            if row["state"] < _DELIVERED:
+                found = TOKEN.search(row["body"])
+                case.breach("not ended", (found[1] if found else "", row["recipient"]), str(row["message_id"]))
+    for key, asked in run.ledger.asked.items():
+        _message(case, key, asked)
+    for key, copies in case.taken.items():
+        _copies(case, key, copies)
+    _reports(case)
+    _phones(case)
+    _customers(case)
+    await _insights(case)
+    await _machines(case)
+    _logs(case)
+    _tell(case)
+    return case.broken
+
+
+def _message(case: Case, key: Key, asked: Asked) -> None:
+    rows, copies = case.rows.get(key, []), case.taken.get(key, [])
+    if asked.acked is not None and not rows:
+        case.breach("acknowledged and lost", key)
+        return
+    if len(rows) > 1:
+        case.breach("accepted twice", key)
+    for row in rows:
+        whole = {each.part[1] for each in copies}
+        if row["state"] == _DELIVERED and len(whole) < (copies[0].part[2] if copies else 1):
+            case.breach("delivered and not (wholly) sent", key)
+        if row["state"] == _FAILED and row["code"] == 2000:
+            case.breach("failed and delivered", key)
+        at_once = row["ended_at"] == row["accepted_at"]
+        if row["code"] == 4007 and at_once and copies:
+            case.breach("blocked and sent", key)
+        if asked.not_before and any(each.at < asked.not_before - 0.05 for each in copies):
+            case.breach("sent before its time", key)
+        if asked.canceled and (copies or row["code"] != 5000):
+            case.breach("taken back and sent", key)
+        if asked.acked is None:
+            continue
+        if asked.blocked is True and (row["code"] != 4007 or copies):
+            case.breach("sent to who opted out", key)
+        if asked.blocked is False and row["code"] == 4007 and at_once:
+            case.breach("blocked though opted in again", key)
+        if asked.message_id and asked.kind != "customer" and asked.message_id not in case.by_id:
+            case.breach("accepted under another id", key)
+
+
+def _copies(case: Case, key: Key, copies: list[Taken]) -> None:
+    """No message twice but by the rules of its carrier's crash policy."""
+    if not key[0]:
+        return
+    if key not in case.rows:
+        case.breach("sent and never accepted", key)
+    # A long text of which a part was refused is no text: it may go elsewhere as a whole.
+    texts: dict[tuple[str, int, int], list[Taken]] = defaultdict(list)
+    seen: Counter[tuple[str, int, int]] = Counter()
+    for each in copies:
+        reference, sequence, _ = each.part
+        again = seen[each.smsc, reference, sequence]
+        seen[each.smsc, reference, sequence] += 1
+        texts[each.smsc, reference, again if reference else each.id].append(each)
+    whole = sorted((each for each in texts.values() if len(each) == each[0].part[2]), key=lambda each: each[0].at)
+    if len(whole) > 2:
+        case.breach("sent more than twice", key)
+    for parts, others in pairwise(whole):
+        before, after = parts[0], others[0]
+        if POLICIES[before.smsc] != "resend":
+            case.breach("sent again though at most once", key, f"{before.smsc} {POLICIES[before.smsc]}")
+            continue
+        stored = case.submissions.get((before.smsc, before.message_id))
+        in_time = all(each.in_time for each in parts)
+        if in_time and stored is not None and stored["submitted_at"].timestamp() < after.at - 1.0:
+            case.breach("sent again though its answer was known", key)
+
+
+def _reports(case: Case) -> None:
+    """One report event of each message that wants one, which tells its end."""
+    wanted = 0
+    for public, row in case.by_id.items():
+        found = TOKEN.search(row["body"])
+        key = (found[1] if found else "", row["recipient"])
+        events = case.events.get(public, [])
+        ids = {each.event_id for each in events}
+        wanted += bool(row["report_wanted"])
+        if row["state"] >= _DELIVERED and len(ids) != (1 if row["report_wanted"] else 0):
+            case.breach("not reported once", key, f"{len(ids)} event ids")
+        for each in events:
+            status = "Delivered" if row["state"] == _DELIVERED else "Failed"
+            if each.data["deliveryStatus"] != status or f"{row['code']}" not in each.data["deliveryStatusDetails"]:
+                case.breach("reported as what it is not", key)
+    if case.dead:
+        case.breach("dead letters", None, str(case.dead))
+    known = {*case.by_id, *(messages.incoming_id(each["message_id"], each["received_at"]) for each in case.texts)}
+    for each in case.events.keys() - known:
+        case.breach("an event of what is not there", None, each)
+
+
+def _phones(case: Case) -> None:
+    """Each text from a phone that was acknowledged came as one event, and to the customer."""
+    told: dict[str, set[str]] = defaultdict(set)
+    for each in case.ledger.posted:
+        if each.type == "SMSReceived":
+            found = TOKEN.search(each.data["message"])
+            if found:
+                told[found[1]].add(each.event_id)
+    for token, text in case.ledger.texted.items():
+        if text.keyword or text.acked is None:
+            continue
+        if not told[token]:
+            case.breach("a phone's text is lost", None, str(text))
+        elif len(told[token]) > 1:
+            case.breach("a phone's text was told twice", None, f"{text} {told[token]}")
+        if not case.ledger.heard.get(token):
+            case.breach("the customer did not get a text", None, str(text))
+    said = Counter((each.sender, each.recipient, each.words) for each in case.ledger.texted.values() if each.acked)
+    kept = Counter((row["sender"], row["recipient"], row["body"]) for row in case.texts)
+    for keyword, count in said.items():
+        if kept[keyword] < count:
+            case.breach("an acknowledged text is not stored", None, f"{keyword} {kept[keyword]} of {count}")
+    replies = sum(row["route"] == "reply" for row in case.all_rows)
+    keywords = sum(row["keyword"] is not None for row in case.texts)
+    if replies != keywords:
+        case.breach("keywords are not answered once", None, f"{replies} replies to {keywords}")
+    stored = Counter(row["body"] for row in case.texts)
+    for text in case.ledger.texted.values():
+        if text.acked is not None and not text.keyword and stored[text.words] != 1:
+            case.breach("a phone's text is not stored once", None, f"{stored[text.words]} {text}")
+
+
+def _customers(case: Case) -> None:
+    """A receipt of each part the customer was told is accepted, which tells the end of its message."""
+    states: dict[str, set[str]] = defaultdict(set)
+    for _, message_id, state in case.customer.early:
+        states[message_id].add(state)
+    for message_id, asked in case.customer.by_id.items():
+        rows = case.rows.get((asked.token, asked.to), [])
+        if not rows:
+            continue
+        if not states[message_id]:
+            case.breach("the customer got no receipt", (asked.token, asked.to), message_id)
+        elif len(states[message_id]) > 1:
+            case.breach("the customer got several ends", (asked.token, asked.to), str(states[message_id]))
+        elif (rows[0]["state"] == _DELIVERED) != (states[message_id] == {"DELIVERED"}):
+            case.breach("the customer got another end", (asked.token, asked.to), str(states[message_id]))
+    case.told["receipts of answers the customer never got"] = len(states.keys() - case.customer.by_id.keys())
+
+
+async def _insights(case: Case) -> None:
+    machine = case.run.stage.machines[0]
+    totals = (await asyncio.to_thread(machine.admin.call, "GET", "/resources/local/insights"))["totals"]
+    rows = [row for row in case.all_rows if row["route"] != "reply"]
+    codes = Counter(str(row["code"]) for row in rows if row["state"] == _FAILED)
+    delivered = sum(row["state"] == _DELIVERED for row in rows)
+    if (totals["accepted"], totals["delivered"]) != (len(rows), delivered) or totals["failedByCode"] != codes:
+        case.breach("the insights differ", None, f"{totals} from {len(rows)} {delivered} {codes}")
+    if totals["pending"]:
+        case.breach("the insights wait", None, str(totals["pending"]))
+
+
+async def _machines(case: Case) -> None:
+    """Everybody is well, bound, and no larger than at first; nobody dead has anything."""
+    run = case.run
+    deadline = time.monotonic() + 60.0
+    for machine in run.stage.machines:
+        while True:
+            try:
+                health = await asyncio.to_thread(machine.admin.call, "GET", "/healthz", timeout_s=10.0)
+            except Exception as error:
+                health = {"status": str(error)}
+            if health.get("status") == "ok" or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(1.0)
+        if health.get("status") != "ok":
+            case.breach("not well at the end", None, f"{machine.name} {json.dumps(health)[:1500]}")
+        for pid in machine.pids():
+            mib, files = _size(pid)
+            before = run.sizes.get(pid)
+            print(f"{machine.name} {pid}: {mib} MiB, {files} files; at first {before}")
+            if mib > MOST_MIB or files > MOST_FILES or (before and files > before[1] + GROWTH_FILES):
+                case.breach("grown", None, f"{machine.name} {pid}: {mib} MiB, {files} files; at first {before}")
+    alive = {pid for machine in run.stage.machines for pid in machine.pids()}
+    held = Counter(row["carrier"] for row in case.binds if row["owner"] is not None and row["pid"] in alive)
+    for name, count in BINDS.items():
+        if held[name] != count:
+            told = [dict(row) for row in case.binds if row["carrier"] == name]
+            case.breach("binds are not held", None, f"{name}: {held[name]} of {count}; {told}")
+    for row in case.parked:
+        if (row["carrier"], row["carrier_message_id"]) in case.submissions:
+            message = case.submissions[row["carrier"], row["carrier_message_id"]]["message_id"]
+            ended = next((each["state"] for each in case.all_rows if each["message_id"] == message), 0)
+            if ended < _DELIVERED:
+                case.breach("a receipt stays parked", None, str(dict(row)))
+
+
+_LEVELS = ("error", "critical")
+
+
+def _logs(case: Case) -> None:
+    """No traceback, and no error that a fault does not explain."""
+    for machine in case.run.stage.machines:
+        seen: Counter[str] = Counter()
+        for line in machine.log.read_text(errors="replace").splitlines():
+            try:
+                said = json.loads(line)
+            except ValueError:
+                if line.startswith("landline: "):  # why it does not start: its service manager tries again
+                    continue
+                seen[f"(no JSON) {line[:200]}"] += 1
+                continue
+            if "exception" in said or "Traceback" in line:
+                seen[f"TRACEBACK {said.get('event')} {str(said.get('exception'))[-300:]}"] += 1
+            elif said.get("level") in _LEVELS:
+                seen[f"{said.get('level')} {said.get('event')}"] += 1
+        for what, count in seen.most_common():
+            if what.startswith(("TRACEBACK", "(no JSON)")):
+                case.breach("an unexpected line in the log", None, f"{machine.name} {count} x {what}")
+            else:
+                print(f"{machine.name}: {count} x {what}")
+
+
+def _tell(case: Case) -> None:
+    ledger = case.ledger
+    kinds = Counter(asked.kind for asked in ledger.asked.values() if asked.acked)
+    codes = Counter(row["code"] for row in case.all_rows)
+    doubles = sum(len(each) > 1 for each in case.taken.values())
+    twice = len(ledger.posted) - len({each.event_id for each in ledger.posted})
+    print(f"asked {len(ledger.asked)}, acknowledged {dict(kinds)}; ended {dict(codes)}; phones' {len(ledger.texted)}")
+    print(f"refusals: {dict(ledger.refusals)}")
+    print(
+        f"messages taken twice or in parts {doubles}; events posted again {twice}; customer's receipts"
+        f" {len(case.customer.early)}; {dict(case.told)}"
+    )

@@ -1,0 +1,134 @@
+"""One run: everything started, traffic and faults together, everything healed, settled and judged."""
+
+import asyncio
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import asyncpg
+from tests.chaos import judge
+from tests.chaos.customer import Customer
+from tests.chaos.faults import Faults
+from tests.chaos.ledger import Ledger
+from tests.chaos.phones import Phones
+from tests.chaos.senders import Senders
+from tests.chaos.stage import Stage
+from tests.chaos.webhook import Webhook
+
+from landline.testing.admin import AdminError
+
+SENDERS = ["+18005550100", "+14255550100", "+18335550100"]
+WARM_S = 8.0
+SETTLE_S = 600.0
+
+
+class Run:
+    """See the module."""
+
+    def __init__(self, directory: Path, seed: int, pace: float) -> None:
+        self.directory = directory
+        self.seed = seed
+        self.pace = pace
+        self.ledger = Ledger()
+        self.stage = Stage.of(directory)
+        self.webhook = Webhook(self.ledger, Random(f"{seed} webhook"))
+        self.sizes: dict[int, tuple[int, int]] = {}
+        self.password = ""
+
+    async def play(self, seconds: float, only: list[str]) -> list[str]:
+        """Every promise that was broken."""
+        await self.webhook.start()
+        tasks: list[asyncio.Task[Any]] = []
+        try:
+            await self.stage.start()
+            connection = await self._furnish()
+            senders = Senders(self.stage, self.ledger, Random(f"{self.seed} senders"), connection, SENDERS)
+            senders.pace = self.pace
+            phones = Phones(self.stage, self.ledger, Random(f"{self.seed} phones"), senders)
+            serving = [machine for machine in self.stage.machines if machine.kind == "serve"]
+            customer = Customer(self.ledger, Random(f"{self.seed} customer"), serving, SENDERS)
+            customer.password = self.password
+            faults = Faults(self.stage, self.ledger, Random(f"{self.seed} faults"), self.webhook, customer, senders)
+            loops = [*senders.loops(), *phones.loops(), customer.send]
+            traffic = [asyncio.create_task(loop()) for loop in loops]
+            tasks = [asyncio.create_task(each.run()) for each in customer.binds]
+            tasks.append(asyncio.create_task(self._follow()))
+            await asyncio.sleep(WARM_S)
+            judge.measure(self)
+            raging = asyncio.create_task(faults.run(seconds, only))
+            await asyncio.wait([raging, *traffic, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            for each in [*traffic, *tasks]:
+                if each.done():
+                    each.result()
+            await raging
+            self.stage.heal()
+            self.ledger.fault("all is healed")
+            senders.stopping = phones.stopping = customer.stopping = True
+            await asyncio.wait(traffic, timeout=120.0)
+            for each in traffic:
+                each.result()
+            settled = await self._settle()
+            customer.ended = True
+            print(f"faults: {faults.counts}", flush=True)
+            return await judge.judge(self, customer, settled)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await self.stage.end()
+            await self.webhook.close()
+
+    async def _furnish(self) -> str:
+        """Numbers, the webhook and the customer's account; the resource's connection string."""
+        admin = self.stage.machines[0].admin
+
+        def make() -> str:
+            for number in SENDERS:
+                admin.call("POST", "/resources/local/numbers", {"number": number})
+            admin.call(
+                "POST",
+                "/resources/local/subscriptions",
+                {
+                    "name": "chaos",
+                    "endpoint": f"http://127.0.0.1:{self.webhook.port}/events",
+                    "maxEventsPerBatch": 20,
+                },
+            )
+            account = {"systemId": "shop", "binds": 10, "texts": ["*"]}
+            self.password = admin.call("POST", "/resources/local/smpp-accounts", account)["password"]
+            return admin.call("GET", "/resources/local/keys")["primaryConnectionString"]
+
+        return await asyncio.to_thread(make)
+
+    async def _follow(self) -> None:
+        """Read the SMSCs' journals as they are written."""
+        owed: dict[str, str] = {}
+        while True:
+            for name, smsc in self.stage.smscs.items():
+                for line in smsc.news():
+                    self.ledger.journals[name].append(line)
+                    at, what, *details = line
+                    if what == "owed":
+                        owed[f"{name} {details[0]}"] = details[2]
+                    elif what == "acked":
+                        token = owed.pop(f"{name} {details[0]}", "")
+                        if token in self.ledger.texted:
+                            self.ledger.texted[token].acked = at
+            await asyncio.sleep(0.02)
+
+    async def _settle(self) -> bool:
+        """Until nothing is left to be done, at most for a while. Whether that came."""
+        deadline = time.monotonic() + SETTLE_S
+        said = 0.0
+        while time.monotonic() < deadline:
+            try:
+                left = await judge.left(self)
+            except (OSError, asyncpg.PostgresError, TimeoutError, AdminError) as error:
+                left = {type(error).__name__: 1}
+            if not any(left.values()):
+                return True
+            if time.monotonic() > said + 15:
+                said = time.monotonic()
+                print(f"{time.strftime('%H:%M:%S')} settling: { {k: v for k, v in left.items() if v} }", flush=True)
+            await asyncio.sleep(1.0)
+        return False

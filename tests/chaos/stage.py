@@ -1,0 +1,412 @@
+"""The programs of a run: PostgreSQL, NATS, three SMSCs, and the machines of Landline, each with lines of its own to all
+of these, so that a machine can lose any of them alone."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from tests.chaos.cables import Line
+from tests.chaos.smsc import PASSWORD, SYSTEM_ID
+from tests.support import processes
+from tests.support.ports import free_port
+
+from landline.engines.nats.server import found
+from landline.store.embedded import binaries
+from landline.store.embedded.account import Account, choose
+from landline.testing.admin import Admin
+from landline.testing.server import COMMAND
+
+SECRET = "Zx1-chaos-run-7f3b9a2d8c6e4051-and-more"
+START_S = 60.0
+POLICIES = {"north": "resend", "south": "unknown", "west": "query"}
+RESPONSE_S = 5.0
+WINDOW = 10
+BINDS = {"north": 3, "south": 2, "west": 2}
+
+
+def tree(pid: int) -> list[processes.Process]:
+    return processes.tree(pid)
+
+
+def tell(pids: Iterable[int], number: signal.Signals) -> None:
+    """Send a signal to each; those that have gone are passed over."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+class Program:
+    """Something that runs, is killed, and is started again for as long as it is `wanted`."""
+
+    def __init__(self, name: str, directory: Path) -> None:
+        self.name = name
+        self.directory = directory
+        self.log = directory / f"{name}.log"
+        self.wanted = False
+        self.process: subprocess.Popen[bytes] | None = None
+        self.lives = 0
+        self.starts: list[float] = []
+
+    def command(self) -> Sequence[str | Path]:
+        raise NotImplementedError
+
+    def launch(self) -> "subprocess.Popen[bytes]":
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                self.command(),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+
+    def start(self) -> None:
+        self.lives += 1
+        self.wanted = True
+        self.starts.append(time.time())
+        self.process = self.launch()
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def pids(self) -> list[int]:
+        """Its processes, the first first."""
+        return [each.pid for each in tree(self.process.pid)] if self.process is not None and self.running else []
+
+    def tell(self, number: signal.Signals, which: int | None = None) -> str:
+        """Signal all its processes, or that one of them; what was done, in words."""
+        pids = self.pids()
+        chosen = pids if which is None or not pids else [pids[which % len(pids)]]
+        tell(chosen, number)
+        return f"{number.name} {self.name} {chosen[:4]}{' …' if len(chosen) > 4 else ''}"
+
+    def wake(self) -> None:
+        tell(self.pids(), signal.SIGCONT)
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM, patience_s: float = 30.0) -> None:
+        """End it, at the latest with SIGKILL."""
+        self.wanted = False
+        if self.process is None:
+            return
+        left = self.pids()
+        if left:
+            tell(left if number == signal.SIGKILL else left[:1], number)
+        deadline = time.monotonic() + patience_s
+        while self.process.poll() is None and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        if self.process.poll() is None:
+            tell(left, signal.SIGKILL)
+        await asyncio.to_thread(self.process.wait)
+
+    async def keep(self) -> None:
+        """As a service manager: start it again a second after it ended, while it is wanted."""
+        while True:
+            if self.wanted and not self.running:
+                await asyncio.sleep(1.0)
+                if self.wanted and not self.running:
+                    self.start()
+            await asyncio.sleep(0.1)
+
+
+class Postgres(Program):
+    """A PostgreSQL of the run, on loopback."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__("postgres", directory)
+        self.port = free_port()
+        self._data = directory / "postgres"
+        self._account: Account = choose(self._data)
+        chosen = binaries.find("auto")[0]
+        self._programs = binaries.reachable(chosen, self._account).directory
+        self.dsn = f"postgresql://postgres@127.0.0.1:{self.port}/chaos"
+
+    def create(self) -> None:
+        self._data.mkdir(mode=0o700)
+        self._account.own(self._data)
+        command = [self._programs / "initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"]
+        code, said = self._account.run([*command, "--no-locale"])
+        assert code == 0, said
+
+    def command(self) -> Sequence[str | Path]:
+        settings = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "max_connections": 200,
+            "fsync": "off",  # the machine does not fall, its processes do
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return [self._programs / "postgres", "-D", self._data, *options]
+
+    def launch(self) -> "subprocess.Popen[bytes]":
+        with suppress(FileNotFoundError):
+            self._bury()
+        with self.log.open("ab") as log:
+            return self._account.popen(self.command(), dies_with_us=signal.SIGKILL, output=log, fds=[])
+
+    def _bury(self) -> None:
+        """A postmaster that was killed left its file, whose process id may be another's by now."""
+        pid_file = self._data / "postmaster.pid"
+        pid = int(pid_file.read_text().split("\n", 1)[0])
+        if not Path(f"/proc/{pid}").exists():
+            pid_file.unlink()
+
+    async def answers(self, database: str = "postgres") -> Any:
+        """A connection, as soon as there is one."""
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                return await asyncpg.connect(self.dsn.rsplit("/", 1)[0] + f"/{database}", timeout=5)
+            except (OSError, asyncpg.PostgresError, TimeoutError):
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.1)
+
+
+class Nats(Program):
+    """A NATS of the run, on loopback."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__("nats", directory)
+        self.port = free_port()
+        self._program = found("auto")
+
+    def command(self) -> Sequence[str | Path]:
+        return [self._program, "-a", "127.0.0.1", "-p", str(self.port)]
+
+
+class SmscProgram(Program):
+    """One SMSC; see tests/chaos/smsc.py."""
+
+    def __init__(self, name: str, directory: Path) -> None:
+        super().__init__(name, directory)
+        self.port = free_port()
+        self.journal = directory / f"{name}.journal"
+        self.journal.touch()
+        self._read = 0
+
+    def command(self) -> Sequence[str | Path]:
+        return [sys.executable, "-m", "tests.chaos.smsc", str(self.port), str(self.journal), str(self.lives)]
+
+    def say(self, **asked: Any) -> None:
+        """A command; lost when the SMSC is dead, as its conduct is then anyway."""
+        if self.process is not None and self.process.stdin is not None:
+            with suppress(OSError):
+                self.process.stdin.write(json.dumps(asked).encode() + b"\n")
+                self.process.stdin.flush()
+
+    def news(self) -> list[list[Any]]:
+        """The lines of the journal since the last call."""
+        with self.journal.open("rb") as file:
+            file.seek(self._read)
+            data = file.read()
+        whole = data.rfind(b"\n") + 1
+        self._read += whole
+        return [json.loads(line) for line in data[:whole].splitlines()]
+
+
+@dataclass
+class Lines:
+    """From one machine to everything it needs."""
+
+    postgres: Line
+    nats: Line
+    smscs: dict[str, Line]
+
+    def every(self) -> list[Line]:
+        return [self.postgres, self.nats, *self.smscs.values()]
+
+
+class Machine(Program):
+    """Landline on one machine: `serve` or `worker`."""
+
+    def __init__(self, name: str, directory: Path, kind: str, workers: int) -> None:
+        super().__init__(name, directory)
+        self.kind = kind
+        self.workers = workers
+        self.port = free_port()
+        self.admin_port = free_port()
+        self.smpp_port = free_port()
+        self.lines: Lines | None = None
+        self._config = directory / f"{name}.toml"
+        self._data = directory / f"{name}-data"
+
+    def configure(self, public: dict[str, Any], smscs: dict[str, SmscProgram]) -> None:
+        assert self.lines is not None
+        settings: dict[str, Any] = {
+            "domain": "localhost",
+            "dsn": f"postgresql://postgres@127.0.0.1:{self.lines.postgres.port}/chaos",
+            "sealing_secret": SECRET,
+            "sms_countries": ["*"],
+            "sms_guard": False,
+            "webhook_allow": ["127.0.0.1"],
+            "nats_urls": [f"nats://127.0.0.1:{self.lines.nats.port}"],
+            "workers": self.workers,
+            "admin_port": self.admin_port,
+            "admin_token": "chaos-admin-token-0123456789",
+            "data": str(self._data),
+            **public,
+        }
+        if self.kind == "serve":
+            settings |= {"host": "127.0.0.1", "port": self.port, "smpp_listen_port": self.smpp_port}
+        lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+        for name, smsc in smscs.items():
+            port = self.lines.smscs[name].port
+            assert smsc.port
+            carrier = {
+                "name": name,
+                "kind": "smpp",
+                "host": "127.0.0.1",
+                "port": port,
+                "system_id": SYSTEM_ID,
+                "password": PASSWORD,
+                "binds": BINDS[name],
+                "window": WINDOW,
+                "crash_policy": POLICIES[name],
+                "response_s": RESPONSE_S,
+                "enquire_link_s": 3.0,
+                "backoff_first_s": 0.2,
+                "backoff_limit_s": 2.0,
+                "throttle_patience_s": 10.0,
+                **({"binding": "pair"} if name == "west" else {}),
+            }
+            lines += ["[[carriers]]", *(f"{key} = {json.dumps(value)}" for key, value in carrier.items())]
+        weights = [{"carrier": "north", "weight": 2}, "south", "west"]
+        routes = [
+            {"name": "codes", "priority": 10, "tags": ["otp"], "carriers": ["south", {"carrier": "west", "weight": 0}]},
+            {"name": "all", "carriers": weights},
+        ]
+        for route in routes:
+            lines += ["[[routes]]", *(f"{key} = {_toml(value)}" for key, value in route.items())]
+        self._config.write_text("\n".join(lines) + "\n")
+        os.chmod(self._config, 0o600)
+
+    def command(self) -> Sequence[str | Path]:
+        return ["nice", "-n", "5", *COMMAND, self.kind, "--config", str(self._config)]
+
+    @property
+    def admin(self) -> Admin:
+        return Admin(f"http://127.0.0.1:{self.admin_port}", "chaos-admin-token-0123456789")
+
+    async def serves(self) -> None:
+        """Return when it is well."""
+        deadline = time.monotonic() + START_S
+        while True:
+            with suppress(Exception):
+                health = await asyncio.to_thread(self.admin.call, "GET", "/healthz", timeout_s=5.0)
+                if health:
+                    return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name} does not serve\n{self.log.read_text()[-3000:]}")
+            await asyncio.sleep(0.2)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {json.dumps(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(each) for each in value) + "]"
+    return json.dumps(value)
+
+
+@dataclass
+class Stage:
+    """All of it."""
+
+    directory: Path
+    postgres: Postgres
+    nats: Nats
+    smscs: dict[str, SmscProgram]
+    machines: list[Machine]
+    tasks: list["asyncio.Task[None]"] = field(default_factory=list["asyncio.Task[None]"])
+    certificate: Path = Path()
+
+    @classmethod
+    def of(cls, directory: Path) -> "Stage":
+        machines = [
+            Machine("alpha", directory, "serve", 2),
+            Machine("beta", directory, "serve", 1),
+            Machine("gamma", directory, "worker", 1),
+        ]
+        smscs = {name: SmscProgram(name, directory) for name in POLICIES}
+        return cls(directory, Postgres(directory), Nats(directory), smscs, machines)
+
+    @property
+    def programs(self) -> list[Program]:
+        return [self.postgres, self.nats, *self.smscs.values(), *self.machines]
+
+    @property
+    def lines(self) -> list[Line]:
+        return [line for machine in self.machines if machine.lines for line in machine.lines.every()]
+
+    async def start(self) -> None:
+        self.directory.chmod(0o755)
+        await asyncio.to_thread(self.postgres.create)
+        for program in (self.postgres, self.nats, *self.smscs.values()):
+            program.start()
+        connection = await self.postgres.answers()
+        await connection.execute("CREATE DATABASE chaos ENCODING 'UTF8' TEMPLATE template0")
+        await connection.close()
+        self.certificate, key = await asyncio.to_thread(_certificate, self.directory)
+        public = {"certificate": str(self.certificate), "certificate_key": str(key)}
+        for machine in self.machines:
+            machine.lines = Lines(
+                await Line(f"{machine.name}-postgres", self.postgres.port).lay(),
+                await Line(f"{machine.name}-nats", self.nats.port).lay(),
+                {name: await Line(f"{machine.name}-{name}", smsc.port).lay() for name, smsc in self.smscs.items()},
+            )
+            machine.configure(public, self.smscs)
+            machine.start()
+            await machine.serves()
+        self.tasks += [asyncio.create_task(program.keep()) for program in self.programs]
+
+    def heal(self) -> None:
+        """Everything runs and reaches everything."""
+        for program in self.programs:
+            program.wake()
+            program.wanted = True
+        for line in self.lines:
+            line.heal()
+        for smsc in self.smscs.values():
+            smsc.say(conduct={}, listen=True)
+
+    async def end(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        self.heal()
+        for machine in self.machines:
+            await machine.stop()
+        for program in [*self.smscs.values(), self.nats]:
+            await program.stop(signal.SIGKILL)
+        await self.postgres.stop(signal.SIGQUIT)
+        for line in self.lines:
+            await line.end()
+
+
+def _certificate(directory: Path) -> tuple[Path, Path]:
+    certificate, key = directory / "certificate.pem", directory / "key.pem"
+    openssl = shutil.which("openssl")
+    assert openssl is not None
+    subprocess.run(
+        [
+            *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-days", "30", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key
