@@ -82,9 +82,8 @@ async def test_the_carriers_error_says_why_a_message_failed(database: Database) 
 
 async def test_a_receipt_that_says_neither_when_nor_why_ends_its_message(database: Database) -> None:
     smsc, clock, events = BareSmsc(), DrivenClock(), Recorder()
-    config = SmppConfig(
-        "bare", "127.0.0.1", await smsc.start(), "us", "secret", error_codes={"27": 4004}, receipt_utc_offset_minutes=120
-    )
+    options = {"error_codes": {"27": 4004}, "receipt_utc_offset_minutes": 120}
+    config = SmppConfig("bare", "127.0.0.1", await smsc.start(), "us", "secret", **options)
     carrier = SmppCarrier(config, database, clock)
     await carrier.start(events)
     now = clock.now()
