@@ -46,6 +46,36 @@ async def test_what_is_old_and_ended_goes(dsn: str, database: Database) -> None:
     await gateway.crash()
 
 
+@pytest.mark.parametrize("statement", range(3))
+async def test_what_a_database_that_went_away_left_of_the_old_goes_the_next_time(
+    dsn: str, database: Database, monkeypatch: pytest.MonkeyPatch, statement: int
+) -> None:
+    """Though the resource has nothing newer."""
+    clock = DrivenClock()
+    carrier = ScriptedCarrier(clock, Fate.REFUSED)
+    gateway = await Gateway(dsn, database, clock, carrier).start()
+    await gateway.sms.send(await gateway.own(), SENDER, [To(PHONE)], "refused", Options())
+    await gateway.news.arrived(carrier.name, [Arrival("mo1", PHONE, SENDER, "hi", 1, clock.now())])
+    await clock.advance(timedelta(minutes=1))
+    await gateway.crash()
+    retention, execute, done = Retention(database, clock, keep=timedelta(days=1)), database.execute, 0
+
+    async def away_after(sql: str, *arguments: object) -> str:
+        nonlocal done
+        if done == statement:
+            raise Unavailable("the database is away")
+        done += 1
+        return await execute(sql, *arguments)
+
+    old = clock.now() + LONGEST_OPEN + timedelta(minutes=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "execute", away_after)
+        with pytest.raises(Unavailable):
+            await retention.prune(old)
+    await retention.prune(old)
+    assert await counts(database) == [0, 0, 0, 0, 0]
+
+
 async def test_a_receipt_waits_for_its_message_for_as_long_as_promised(dsn: str, database: Database) -> None:
     clock = DrivenClock()
     gateway = await Gateway(dsn, database, clock, ScriptedCarrier(clock)).start()
