@@ -140,7 +140,9 @@ async def test_a_process_that_is_known_to_have_died_leaves_its_binds_at_once(clu
     await until(lambda: bound(first, second) == [2, 2])
     await cluster.die(first)
     await forget(database, [holder.owner])
-    assert [each.binds for each in await holders(database, clock.now())] == [2], "the other's are its own"
+    [other] = await holders(database, clock.now())
+    assert other.owner != holder.owner
+    assert other.binds >= 2, "its own were left to it"
     await clock.advance(LOOK)
     await until(lambda: bound(second) == [4])
 
