@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from tests.support.smpp import crash
-from tests.support.smpp_world import OURS, PHONE, World, until
+from tests.support.smpp_world import OURS, PHONE, World, until, until_bound
 
 from landline.core.errors import Unavailable
 from landline.engines.clock import DrivenClock
@@ -370,3 +370,32 @@ async def test_a_backlog_is_not_sent_off_while_its_receipts_wait(world: World, m
     stored.set()
     await sending
     await world.reported(3000)
+
+
+async def test_what_one_connection_brought_is_not_lost_with_another(world: World) -> None:
+    carrier = await world.start(binds=2)
+    await until_bound(carrier, 2)
+    world.events.open.clear()
+    world.smsc.text(PHONE, OURS, "what is being passed on")
+    await world.smsc.until(lambda: world.smsc.counts.deliveries == 1)
+    await until(lambda: carrier.counters()["inbox_texts"] == 1)
+    whole = "half of it by each. " * 60
+    world.smsc.text(PHONE, OURS, whole)
+    await until(lambda: carrier.counters()["inbox_parts"] == 8)
+    carrier._links[0].abort()
+    await until(lambda: carrier.bound == 1)
+    world.events.open.set()
+    await world.arrived(2)
+    await world.smsc.until(lambda: world.smsc.counts.delivered == 9)
+    assert [arrival.text for arrival in world.events.arrivals if arrival.segments > 1] == [whole]
+    assert len({arrival.key for arrival in world.events.arrivals}) == 2
+
+
+@pytest.mark.parametrize(("text", "segments"), [("hi", 1), ("x" * 161, 2)])
+async def test_how_many_segments_a_text_had_is_told_though_it_came_in_one_piece(
+    world: World, text: str, segments: int
+) -> None:
+    await world.start()
+    world.smsc.text(PHONE, OURS, text, style=LongStyle.PAYLOAD)
+    await world.arrived(1)
+    assert [(arrival.text, arrival.segments) for arrival in world.events.arrivals] == [(text, segments)]

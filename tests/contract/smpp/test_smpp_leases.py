@@ -15,7 +15,7 @@ from tests.support.still import StillClock
 from landline.core.errors import Unavailable
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import Binding
-from landline.engines.smpp.leases import LEASE, LOOK, Leases
+from landline.engines.smpp.leases import LEASE, LOOK, Leases, forget, forget_all, holders
 from landline.store.changes import Changes
 from landline.testing.smsc import Rule, Smsc
 
@@ -124,6 +124,27 @@ async def test_a_dead_processs_binds_are_taken_over_when_its_lease_ends(cluster:
     assert bound(ours) == [2]
     await cluster.world.clock.advance(LOOK * 2)
     await until(lambda: bound(ours) == [4])
+
+
+@pytest.mark.parametrize("all_dead", [False, True])
+async def test_a_process_that_is_known_to_have_died_leaves_its_binds_at_once(cluster: Cluster, all_dead: bool) -> None:
+    database, clock = cluster.world.database, cluster.world.clock
+    first = await cluster.join()
+    [holder] = await holders(database, clock.now())
+    if all_dead:
+        await cluster.die(first)
+        await forget_all(database)
+        assert bound(await cluster.join()) == [4]
+        return
+    second = await cluster.join()
+    await until(lambda: bound(first, second) == [2, 2])
+    await cluster.die(first)
+    await forget(database, [holder.owner])
+    [other] = await holders(database, clock.now())
+    assert other.owner != holder.owner
+    assert other.binds >= 2, "its own were left to it"
+    await clock.advance(LOOK)
+    await until(lambda: bound(second) == [4])
 
 
 async def test_more_processes_than_binds_leave_some_without_until_one_dies(world: World, dsn: str) -> None:

@@ -80,6 +80,24 @@ async def test_the_carriers_error_says_why_a_message_failed(database: Database) 
     await smsc.close()
 
 
+async def test_a_receipt_that_says_neither_when_nor_why_ends_its_message(database: Database) -> None:
+    smsc, clock, events = BareSmsc(), DrivenClock(), Recorder()
+    options = {"error_codes": {"27": 4004}, "receipt_utc_offset_minutes": 120}
+    config = SmppConfig("bare", "127.0.0.1", await smsc.start(), "us", "secret", **options)
+    carrier = SmppCarrier(config, database, clock)
+    await carrier.start(events)
+    now = clock.now()
+    await smsc.say(deliver_sm(1, text(b"id:7 stat:UNDELIV", esm_class=4)))
+    await until(lambda: carrier.counters()["inbox_receipts"] == 1)
+    await clock.advance(timedelta(seconds=2))
+    assert await smsc.answers(1) == [(status.ESME_ROK, 1)]
+    [told] = events.receipts
+    assert (told.carrier_message_id, told.delivered, told.code) == ("7", False, 4006)
+    assert timedelta(0) <= told.at - now < timedelta(seconds=2)
+    await carrier.close()
+    await smsc.close()
+
+
 async def test_a_binds_rate_is_kept_to(world: World) -> None:
     world.clock = StillClock()
     began = world.clock.now()

@@ -181,19 +181,31 @@ async def test_who_still_unbinds_from_a_process_that_ends_keeps_no_bind_from_oth
     await cluster.counted(2)
 
 
-@pytest.mark.parametrize("known_dead", [True, False])
+@pytest.mark.parametrize("known_dead", ["it", "all", "none"])
 async def test_binds_to_a_process_that_died_are_free_when_that_is_known_or_its_lease_ends(
-    cluster: Cluster, known_dead: bool
+    cluster: Cluster, known_dead: str
 ) -> None:
     first, second = await cluster.process(binds=1), await cluster.process(binds=1)
     await cluster.bound(first)
     await first.die()
     assert await (await cluster.client(second)).bind() == FULL
-    if known_dead:
+    if known_dead == "it":
         await leases.forget(cluster.database, [first.owner])
+    elif known_dead == "all":
+        await leases.forget_all(cluster.database)
     else:
         await cluster.clock.advance(LEASE + timedelta(seconds=1))
     await cluster.bound(second)
+
+
+async def test_binds_to_a_process_that_lives_are_not_forgotten_with_those_to_one_that_died(cluster: Cluster) -> None:
+    first, second = await cluster.process(binds=2), await cluster.process(binds=2)
+    await cluster.bound(first)
+    await cluster.bound(second)
+    await first.die()
+    await leases.forget(cluster.database, [first.owner])
+    await cluster.bound(second)
+    assert await (await cluster.client(second)).bind() == FULL
 
 
 async def test_a_live_processs_binds_count_for_as_long_as_they_last(cluster: Cluster) -> None:

@@ -1,14 +1,16 @@
 """A carrier that stays away: all that waits for it goes by others, also what stands behind messages that may not."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import timedelta
 
 import pytest
 from tests.support.gateway import Gateway
 from tests.support.scripted import ScriptedCarrier
 
+from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
+from landline.services.sms.handover import Pending
 from landline.services.sms.model.routing import Choice, Rule
 from landline.services.sms.service import Options, To
 from landline.store.database import Database
@@ -92,3 +94,23 @@ async def test_what_nobody_else_may_have_is_looked_at_again_when_a_carrier_comes
     world.second.up = True
     await world.clock.advance(timedelta(seconds=2))
     assert len(world.second.submissions) == 30
+
+
+@pytest.mark.parametrize("behind", [0, 28], ids=["what is next", "what waits behind it"])
+async def test_what_could_not_be_given_to_others_because_the_database_was_away_is_sent_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, behind: int
+) -> None:
+    reroute, away = world.gateway.news.reroute, 0
+
+    async def away_once(messages: Sequence[Pending], reason: str) -> list[Pending]:
+        nonlocal away
+        if not away and len(messages) > behind // 2:
+            away += 1
+            raise Unavailable("the connection was lost")
+        return await reroute(messages, reason)
+
+    monkeypatch.setattr(world.gateway.news, "reroute", away_once)
+    await world.send(2 + behind, "campaign")
+    await world.clock.advance(timedelta(seconds=20))
+    assert away == 1
+    assert len({each.recipient for each in world.second.submissions}) == len(world.second.submissions) == 2 + behind

@@ -139,6 +139,17 @@ async def test_what_was_never_handed_over_is_sent_after_crashes(world: World, po
     assert await world.ends() == [(8, 2000)]
 
 
+async def test_hand_overs_that_were_not_made_make_up_for_none_that_was(world: World):
+    await world.start(ScriptedCarrier(world.clock, Fate.LOST, policy=CrashPolicy.UNKNOWN))
+    world.carrier.up = False
+    await world.send()
+    world.carrier.up = True
+    for _ in range(2):
+        await world.crash()
+    assert len(world.carrier.submissions) == 1
+    assert await world.ends() == [(9, 9999)]
+
+
 async def test_a_carrier_that_knows_repeated_keys_is_given_them_again(world: World):
     await world.start(
         ScriptedCarrier(world.clock, in_turn(*[Fate.LOST] * 4, Fate.DELIVERED), policy=CrashPolicy.REPEATABLE)

@@ -21,6 +21,7 @@ from landline.services.insights.model import Figures
 from landline.services.insights.questions import Dimension, Question
 from landline.services.sms import records as sms_records
 from landline.services.sms import records_progress as records
+from landline.services.sms.handover import Pending
 from landline.services.sms.service import Options, To
 from landline.store.blocks import LEASE
 from landline.store.database import Connection, Database
@@ -265,6 +266,38 @@ async def test_what_may_have_been_given_to_another_carrier_is_not_handed_over_un
     await world.clock.advance(timedelta(seconds=5))
     assert (len(world.first.submissions), len(world.second.submissions)) == (0, 1)
     assert not lossy.loses
+
+
+@pytest.mark.parametrize(("count", "least"), [(1, 1), (12, 2)], ids=["what is next", "what waits behind it"])
+async def test_what_another_process_took_up_for_another_carrier_is_not_handed_over_unasked(
+    world: World, count: int, least: int
+):
+    """It was given to that carrier, which the database did not say, and the first was there again."""
+    world.database = lossy = await LossyDatabase.connect(world.dsn)
+    assert isinstance(lossy, LossyDatabase)
+    world.first.up, world.first.at_once = False, 1
+    await world.start(world.first, world.second)
+    reroute = world.gateway.news.reroute
+
+    async def lost(messages: Sequence[Pending], reason: str) -> list[Pending]:
+        lossy.loses = len(messages) >= least
+        try:
+            return await reroute(messages, reason)
+        except Unavailable:
+            world.first.up, world.first.at_once = True, 100
+            now = world.clock.now()
+            async with world.database.connection() as connection:
+                claim = (connection, uuid4(), SOMEBODY_ELSE, now, now + LEASE)
+                assert await records.claim_deferred(*claim, 10, carriers=["second"], others_since=now)
+            raise
+
+    world.gateway.news.reroute = lost  # type: ignore[method-assign]
+    for _ in range(count):
+        await world.send()
+    await world.clock.advance(timedelta(seconds=12))
+    there = await world.database.fetchval("SELECT count(*) FROM sms_messages WHERE claim_id IS NOT NULL")
+    assert there >= least
+    assert (len(world.first.submissions), len(world.second.submissions)) == (0, count - there)
 
 
 async def test_what_is_on_its_way_from_here_is_not_handed_over_again_before_it_is_answered(world: World):

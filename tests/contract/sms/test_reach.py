@@ -1,5 +1,6 @@
 """A process that has lost a carrier to others: what waits for it here goes to them at once."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -8,8 +9,9 @@ from tests.support.gateway import Gateway
 from tests.support.scripted import Fate, ScriptedCarrier
 from tests.support.still import StillClock
 
+from landline.core.errors import Unavailable
 from landline.core.phone import SenderKind
-from landline.ports.sms_carrier import Receipt, Submitted
+from landline.ports.sms_carrier import Receipt, Submission, Submitted
 from landline.services.sms.model.routing import Choice, Rule
 from landline.services.sms.service import Options, To
 from landline.store.database import Database
@@ -119,6 +121,20 @@ async def test_what_is_on_its_way_stays_until_it_is_answered(world: World):
     await world.here.news.submitted("carrier", [Submitted(sent.key, "late")])
     await world.there_has(1)
     assert world.theirs.submissions == [] or world.theirs.submissions[0].key != sent.key
+
+
+async def test_what_is_being_handed_over_meanwhile_goes_to_them_too(world: World, monkeypatch: pytest.MonkeyPatch):
+    async def too_late(_submissions: Sequence[Submission]) -> None:
+        monkeypatch.undo()
+        await world.lose()
+        raise Unavailable("no connection is left")
+
+    monkeypatch.setattr(world.ours, "submit", too_late)
+    await world.send(*PHONES[:2], sender=FREE)
+    await world.there_has(2)
+    assert world.here.handover.count == 0
+    assert sorted(each.recipient for each in world.theirs.submissions) == PHONES[:2]
+    assert world.ours.submissions == world.second.submissions == world.their_second.submissions == []
 
 
 async def test_a_carrier_that_others_have_is_not_down(world: World):

@@ -40,10 +40,54 @@ async def test_what_is_old_and_ended_goes(dsn: str, database: Database) -> None:
     assert await counts(database) == [4, 1, 2, 1, 1]  # the confirmation of STOP is a message, and was refused
     retention = Retention(database, clock, keep=timedelta(days=1))
     assert await retention.prune(clock.now() + timedelta(days=30)) == 0
+    assert await counts(database) == [4, 1, 2, 1, 1]
     dropped = await retention.prune(clock.now() + LONGEST_OPEN + timedelta(minutes=1))
     assert dropped == 6
     assert await counts(database) == [1, 0, 0, 0, 1]  # what is still to be sent, and the opt-out
     await gateway.crash()
+
+
+@pytest.mark.parametrize("statement", range(3))
+async def test_what_a_database_that_went_away_left_of_the_old_goes_the_next_time(
+    dsn: str, database: Database, monkeypatch: pytest.MonkeyPatch, statement: int
+) -> None:
+    """Though the resource has nothing newer."""
+    clock = DrivenClock()
+    carrier = ScriptedCarrier(clock, Fate.REFUSED)
+    gateway = await Gateway(dsn, database, clock, carrier).start()
+    await gateway.sms.send(await gateway.own(), SENDER, [To(PHONE)], "refused", Options())
+    await gateway.news.arrived(carrier.name, [Arrival("mo1", PHONE, SENDER, "hi", 1, clock.now())])
+    await clock.advance(timedelta(minutes=1))
+    await gateway.crash()
+    retention, execute, done = Retention(database, clock, keep=timedelta(days=1)), database.execute, 0
+
+    async def away_after(sql: str, *arguments: object) -> str:
+        nonlocal done
+        if done == statement:
+            raise Unavailable("the database is away")
+        done += 1
+        return await execute(sql, *arguments)
+
+    old = clock.now() + LONGEST_OPEN + timedelta(minutes=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "execute", away_after)
+        with pytest.raises(Unavailable):
+            await retention.prune(old)
+    await retention.prune(old)
+    assert await counts(database) == [0, 0, 0, 0, 0]
+
+
+async def test_what_is_old_goes_of_every_resource(dsn: str, database: Database) -> None:
+    clock = DrivenClock()
+    gateway = await Gateway(dsn, database, clock, ScriptedCarrier(clock)).start()
+    to = [To(f"+1425555{number:04}") for number in range(5)]
+    await gateway.sms.send(await gateway.own(), SENDER, to, "hello", Options())
+    await clock.advance(timedelta(minutes=1))
+    await gateway.crash()
+    await database.execute("UPDATE sms_messages SET resource_id = message_id")  # to each its own
+    retention = Retention(database, clock, keep=timedelta(days=1))
+    assert await retention.prune(clock.now() + LONGEST_OPEN + timedelta(minutes=1)) == 5
+    assert await counts(database) == [0, 0, 0, 0, 0]
 
 
 async def test_a_receipt_waits_for_its_message_for_as_long_as_promised(dsn: str, database: Database) -> None:

@@ -121,6 +121,43 @@ async def test_what_waits_far_behind_others_for_a_carrier_that_is_down_ends_in_t
     assert [(await world.timeline(message))["state"] for message in campaign] == ["delivered"] * len(campaign)
 
 
+async def test_what_became_late_since_the_queues_were_looked_through_is_left_out_of_what_is_handed_over(
+    world: World,
+) -> None:
+    """They are looked through once a second at most, and the carrier is asked in between."""
+    world.carrier.up = False
+    lasting = await world.send(1, Options())
+    late: list[str] = []
+    for _ in range(2):
+        await world.clock.advance(timedelta(milliseconds=300))
+        late += await world.send(1, Options(valid_for_s=60, report_wanted=True))
+    lasting += await world.send(1, Options())
+    await world.clock.advance(timedelta(seconds=60, milliseconds=300))
+    states = [(await world.timeline(message))["state"] for message in late]
+    assert states.count("failed") == 1
+    world.carrier.up = True
+    await world.clock.advance(timedelta(milliseconds=200))
+    assert [(await world.timeline(message))["code"] for message in late] == [5001, 5001]
+    assert [(await world.timeline(message))["state"] for message in lasting] == ["delivered", "delivered"]
+    assert len(world.carrier.handed) == 2
+
+
+async def test_what_becomes_late_while_a_carrier_refuses_it_ends_then(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(_submissions: Sequence[Submission]) -> None:
+        monkeypatch.undo()
+        world.clock._offset += timedelta(seconds=61)
+        raise Unavailable("its connections are gone")
+
+    monkeypatch.setattr(world.carrier, "submit", slow)
+    [late] = await world.send(1, Options(valid_for_s=60, report_wanted=True))
+    await world.clock.advance(timedelta(seconds=2))
+    timeline = await world.timeline(late)
+    assert (timeline["state"], timeline["code"]) == ("failed", 5001)
+    assert world.carrier.handed == {}
+
+
 async def test_what_cannot_be_ended_in_time_because_the_database_is_away_does_not_keep_the_process_busy(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,3 +127,58 @@ async def test_what_a_process_holds_is_found_without_reading_what_waits(database
     assert await blocks.forgotten({block}) == []
     await blocks.end(NOW, uuid4())
     assert await rows_read(database, "sms_blocks") - before < 100
+
+
+async def test_what_another_has_claimed_is_neither_given_back_nor_closed_by_who_had_it(database: Database, table: str):
+    ours, theirs, third = (Blocks(database, table, uuid4()) for _ in range(3))
+    block, free = [await opened(database, ours, held=held) for held in (True, False)]
+    assert await theirs.claim(NOW + LEASE, 10) == {free: False, block: True}
+    await ours.release({block: NOW, free: NOW})
+    async with database.transaction() as connection:
+        await ours.close(connection, [block, free])
+    assert await third.claim(NOW + LEASE, 10) == {}
+    assert await theirs.extend(NOW + LEASE) == {block, free}
+
+
+async def test_who_had_a_block_may_close_what_nobody_has_now(database: Database, table: str):
+    ours = Blocks(database, table, uuid4())
+    block = await opened(database, ours, held=True)
+    await ours.release({block: NOW + LEASE})
+    async with database.transaction() as connection:
+        await ours.close(connection, [block])
+    assert await ours.next_due() is None
+
+
+async def test_the_longest_due_is_claimed_first_and_the_first_due_is_told(database: Database, table: str):
+    ours, theirs = Blocks(database, table, uuid4()), Blocks(database, table, uuid4())
+    blocks = [await opened(database, ours, held=True) for _ in range(3)]
+    dues = [NOW + timedelta(seconds=seconds) for seconds in (20, 10, 30)]
+    await ours.release(dict(zip(blocks, dues, strict=True)))
+    assert await theirs.next_due() == dues[1]
+    assert await theirs.claim(NOW + timedelta(minutes=1), 1) == {blocks[1]: False}
+    assert await theirs.claim(NOW + timedelta(minutes=1), 1) == {blocks[0]: False}
+
+
+async def test_the_leases_of_a_process_that_died_end_and_those_of_others_do_not(database: Database, table: str):
+    ours, dead, theirs = (Blocks(database, table, uuid4()) for _ in range(3))
+    await opened(database, ours, held=True)
+    left = await opened(database, dead, held=True)
+    await ours.end(NOW, dead.owner)
+    assert await theirs.claim(NOW, 10) == {left: True}
+    await theirs.release({left: NOW + LEASE}, held=True)
+    await ours.inherit(NOW)
+    assert await theirs.claim(NOW, 10) == {left: True}
+
+
+async def test_more_blocks_than_can_be_left_to_others_one_by_one_rest_for_all(
+    database: Database, table: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("landline.store.blocks._PASSED_LIMIT", 1)
+    ours, theirs = Blocks(database, table, uuid4()), Blocks(database, table, uuid4())
+    blocks = [await opened(database, ours, held=True) for _ in range(3)]
+    until = NOW + timedelta(seconds=5)
+    await ours.pass_on(blocks[:2], NOW, until)
+    await ours.pass_on(blocks[2:], NOW, until)
+    assert await ours.claim(NOW, 10) == {}
+    assert set(await theirs.claim(NOW, 10)) == set(blocks[:2])
+    assert await ours.claim(until, 10) == {blocks[2]: False}

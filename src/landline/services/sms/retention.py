@@ -66,7 +66,7 @@ class Retention:
         """Drop what is too old at `now`; how many messages and texts went. In portions, so that nobody waits for it."""
         before = time_ordered(now - self._keep, bytes(10))
         dropped = 0
-        for table in ("sms_messages", "sms_inbound"):
+        for table in ("sms_messages", "sms_inbound", "sms_attempts"):  # any may be all that is left
             for row in await self._database.fetch(_RESOURCES.format(table=table)):
                 for sql in (_MESSAGES, *_OTHERS):
                     dropped += await self._all(sql, row["resource_id"], before)
