@@ -189,7 +189,14 @@ async def test_two_servers_share_a_cluster_of_the_operators(
         lunch = await room(one)
         await lunch.open(2)
         lunch.client.close()
-        well = {"database": "ok", "statements": "ok", "hearing": "ok", "clocks": "ok", "bus": "ok"}
+        well = {
+            "database": "ok",
+            "statements": "ok",
+            "hearing": "ok",
+            "clocks": "ok",
+            "bus": "ok",
+            "certificates": "ok",
+        }
 
         async def all_is_well() -> bool:
             return (await asyncio.to_thread(other.admin.call, "GET", "/healthz"))["checks"] == well

@@ -10,6 +10,7 @@ import structlog
 
 from landline.core.errors import Refusal, Unavailable
 from landline.engines.smpp.listener import intake
+from landline.engines.smpp.listener.answered import AnsweredTexts
 from landline.engines.smpp.listener.intake import Desk, Taken
 from landline.engines.smpp.pump import Pump
 from landline.ports.esme_gateway import Account
@@ -23,7 +24,9 @@ from landline.protocols.smpp.events import (
     PduRefused,
     RequestArrived,
     Unanswered,
+    Unbound,
 )
+from landline.protocols.smpp.joiner import TextPart
 from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.session import Session
 from landline.protocols.smpp.states import Role
@@ -54,6 +57,7 @@ class Owner(Desk, Protocol):
 
     limits: Limits
     system_id: str
+    answered_texts: AnsweredTexts
 
     async def admit(self, connection: "Connection", account: Account) -> int:
         """The command_status of a bind whose password was right. Raises `Unavailable`."""
@@ -74,9 +78,13 @@ class Connection:
         self.account: Account | None = None
         self.stalled = False
         """Whether it left a deliver_sm unanswered and has answered none since."""
+        self.unbound = False
+        """Whether the customer has ended it by an unbind."""
         self._window = _WINDOW_AT_FIRST
         self._failed_binds = 0
         self._events: list[Event] = []
+        self._came_at = 0.0
+        """When the first of these came."""
         self._wakeup = asyncio.Event()
         self._gone = False
 
@@ -88,7 +96,7 @@ class Connection:
                 self._wakeup.clear()
                 with self._owner.clock.busy():
                     events, self._events = self._events, []
-                    await self._act(events)
+                    await self._act(events, self._came_at)
                     self.pump.flush()
                     self._owner.changed(self)
         except Exception:
@@ -126,6 +134,8 @@ class Connection:
         return max(min(self.session.free, self._window - self.session.in_flight), 0)
 
     def _happened(self, events: list[Event]) -> None:
+        if not self._events:
+            self._came_at = self._now()
         for event in events:
             if isinstance(event, Answered):
                 self.stalled = False
@@ -136,6 +146,8 @@ class Connection:
                 self.stalled = True
                 self._window = max(self._window // 2, 1)
                 settle(event.context, None)
+            elif isinstance(event, Unbound):
+                self.unbound = event.by_peer
             elif not isinstance(event, PduRefused):  # the session has answered those
                 self._events.append(event)
         self._wakeup.set()
@@ -149,7 +161,7 @@ class Connection:
         elif took_s > limits.response_s / 2:
             self._window = max(self._window - 1, 1)
 
-    async def _act(self, events: list[Event]) -> None:
+    async def _act(self, events: list[Event], came_at: float) -> None:
         taken: list[Taken] = []
         for event in events:
             if self._gone:
@@ -157,16 +169,16 @@ class Connection:
             if isinstance(event, BindArrived):
                 await self._bind(event)
             elif isinstance(event, MessageArrived):
-                taken.append(self._take(event.sequence, event.message))
+                taken.append(self._take(event.sequence, event.message, came_at))
             elif isinstance(event, RequestArrived) and isinstance(event.body, pdu.DataSm):
-                taken.append(self._take(event.sequence, event.body.as_short_message()))
+                taken.append(self._take(event.sequence, event.body.as_short_message(), came_at))
             elif isinstance(event, RequestArrived):
-                await self._submit(taken)  # it may ask about what was submitted just before
+                await self._submit(taken, came_at)  # it may ask about what was submitted just before
                 taken = []
                 await self._request(event)
-        await self._submit(taken)
+        await self._submit(taken, came_at)
 
-    async def _submit(self, taken: list[Taken]) -> None:
+    async def _submit(self, taken: list[Taken], came_at: float) -> None:
         begun: list[UUID] = []
         try:
             if taken and not self._gone and self.account is not None:
@@ -174,14 +186,25 @@ class Connection:
             for item in taken:
                 if not self.session.ended:
                     self.session.answer(item.sequence, item.status, item.message_id)
+                    if item.part is not None and item.status == status.ESME_ROK:
+                        self._note(item.part, item.message_id, came_at)
         finally:
             self._owner.answered(begun)
 
-    def _take(self, sequence: int, message: pdu.ShortMessage) -> Taken:
+    def _take(self, sequence: int, message: pdu.ShortMessage, came_at: float) -> Taken:
         assert self.account is not None, "the session lets no one submit unbound"
         if texts.is_double(message):
             return Taken(sequence, status=status.ESME_ROPTPARNOTALLWD)
-        return intake.take(self._owner, self.account, sequence, message)
+        taken = intake.take(self._owner, self.account, sequence, message)
+        if taken.part is not None:
+            taken.anew = self._owner.answered_texts.is_known((self.account.system_id, taken.part.key), came_at)
+        return taken
+
+    def _note(self, part: TextPart, message_id: str, came_at: float) -> None:
+        assert self.account is not None
+        message = message_id.partition("-")[0]
+        place = (self.account.system_id, part.key)
+        self._owner.answered_texts.note(place, part.sequence, message, self, came_at, self._now())
 
     async def _bind(self, event: BindArrived) -> None:
         address = self.pump.peer

@@ -41,6 +41,8 @@ class Taken:
     recipient: str = ""
     text: str = ""
     part: TextPart | None = None
+    anew: bool = False
+    """Whether the customer knows that a text with this part was accepted: this is a part of another one."""
     wish: ReportWish = ReportWish.NEVER
     send_at: datetime | None = None
     valid_until: datetime | None = None
@@ -258,8 +260,8 @@ async def _keep(
 ) -> tuple[dict[GroupKey, Begun], list[Whole]]:
     keys = list(dict.fromkeys(part.key for _, part in parts))
     new_id = dict(zip(keys, _ids(desk, len(keys)), strict=True))
-    wished = [(part, item.wish) for item, part in parts]
-    begun, whole = await desk.texts(account).keep(wished, new_id, desk.clock.now())
+    kept = [(part, item.wish, item.anew) for item, part in parts]
+    begun, whole = await desk.texts(account).keep(kept, new_id, desk.clock.now())
     for item, part in parts:
         item.message_id = part_id(begun[part.key].message_id, part.sequence)
     return begun, whole

@@ -15,6 +15,7 @@ from landline.core.errors import Unavailable
 from landline.edge.handshake import Handshake
 from landline.engines.smpp.listener import deliveries as outgoing
 from landline.engines.smpp.listener import given_up
+from landline.engines.smpp.listener.answered import AnsweredTexts
 from landline.engines.smpp.listener.connection import Connection, Handed
 from landline.engines.smpp.listener.customer import Customer
 from landline.engines.smpp.listener.shares import Alone, Shares
@@ -104,6 +105,7 @@ class SmppListener:
         self.port: int | None = None
         self.tls_port: int | None = None
         self.counters = ListenerCounters()
+        self.answered_texts = AnsweredTexts()
         self._config = config
         self._database = database
         self._owner = uuid4()

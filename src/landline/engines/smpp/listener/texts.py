@@ -44,12 +44,12 @@ _WANTS_FAILURE = f"wish IN ({int(ReportWish.ALWAYS)}, {int(ReportWish.ON_FAILURE
 _TAKE = f"SELECT FROM smpp_customer_texts t, {_OF_KEYS} ORDER BY {', '.join(f't.{c}' for c in _GROUP)} FOR UPDATE OF t"
 _RENEW = (
     f"WITH old AS (SELECT t.*, n.message_id AS new_id FROM smpp_customer_texts t"
-    f" JOIN unnest({_ARRAYS}, $7::smallint[], $8::bytea[], $9::uuid[])"
-    f" AS n ({_COLUMNS}, sequence, octets, message_id) ON "
+    f" JOIN unnest({_ARRAYS}, $7::smallint[], $8::bytea[], $9::uuid[], $14::boolean[])"
+    f" AS n ({_COLUMNS}, sequence, octets, message_id, anew) ON "
     + " AND ".join(f"t.{column} = n.{column}" for column in _GROUP)
     + f" LEFT JOIN smpp_inbound_parts p ON p.sequence = n.sequence AND {_PARTS_OF.format(carrier='$11', text='n')}"
     " WHERE t.system_id = $1 AND CASE WHEN p.octets IS NULL THEN t.done"
-    " ELSE p.octets <> n.octets AND (t.done OR t.begun_at <= $12) END),"
+    " ELSE n.anew AND t.done OR p.octets <> n.octets AND (t.done OR t.begun_at <= $12) END),"
     f" told AS ({_AS_EXPIRED}, $10, coalesce(whole_at + $13::interval, $10), parts"
     f" FROM old WHERE NOT done AND {_WANTS_FAILURE}"
     " ON CONFLICT DO NOTHING),"
@@ -125,15 +125,16 @@ class Texts:
         self._records = Records(database, self._carrier, owner, alphabet)
 
     async def keep(
-        self, parts: Sequence[tuple[TextPart, ReportWish]], new_id: Mapping[GroupKey, UUID], now: datetime
+        self, parts: Sequence[tuple[TextPart, ReportWish, bool]], new_id: Mapping[GroupKey, UUID], now: datetime
     ) -> tuple[dict[GroupKey, Begun], list[Whole]]:
         """Store `parts`: what each text of theirs is, and which texts are whole now, again each time until `finish` is
-        told of them. `new_id` is what a text becomes that is new."""
+        told of them. With each its wish, and whether it is no repetition: of a text that is done it begins another one.
+        `new_id` is what a text becomes that is new."""
         # One transaction: nobody gives up a text between its row and its parts, or before it is known to be whole.
         async with self._database.transaction() as connection:
-            await connection.execute(_TAKE, self._system_id, *_columns(part.key for part, _ in parts))
+            await connection.execute(_TAKE, self._system_id, *_columns(part.key for part, _, _ in parts))
             begun = await self._begin(connection, parts, new_id, now)
-            whole = await self._records.keep_parts_by(connection, [part for part, _ in parts], now)
+            whole = await self._records.keep_parts_by(connection, [part for part, _, _ in parts], now)
             if whole:
                 keys = _columns(text.joined.key for text in whole)
                 rows = await connection.fetch(_WHOLE, self._system_id, *keys, now)
@@ -143,12 +144,12 @@ class Texts:
     async def _begin(
         self,
         connection: Connection,
-        parts: Sequence[tuple[TextPart, ReportWish]],
+        parts: Sequence[tuple[TextPart, ReportWish, bool]],
         new_id: Mapping[GroupKey, UUID],
         now: datetime,
     ) -> dict[GroupKey, Begun]:
         wished: dict[GroupKey, _Wished] = {}
-        for part, wish in parts:
+        for part, wish, _ in parts:
             of_text = wished.setdefault(part.key, _Wished())
             if wish is not ReportWish.NEVER:
                 mixed = of_text.wish not in (ReportWish.NEVER, wish)
@@ -160,14 +161,15 @@ class Texts:
         await connection.execute(
             _RENEW,
             self._system_id,
-            *_columns(part.key for part, _ in parts),
-            [part.sequence for part, _ in parts],
-            [part.octets for part, _ in parts],
-            [new_id[part.key] for part, _ in parts],
+            *_columns(part.key for part, _, _ in parts),
+            [part.sequence for part, _, _ in parts],
+            [part.octets for part, _, _ in parts],
+            [new_id[part.key] for part, _, _ in parts],
             now,
             self._carrier,
             now - _ON_ITS_WAY,
             _BEING_ACCEPTED,
+            [anew for _, _, anew in parts],
         )
         rows = await connection.fetch(
             _BEGIN,
