@@ -364,3 +364,20 @@ async def test_whoever_is_disabled_while_the_database_is_away_is_cut_once_it_is_
     assert not client.closed
     await world.clock.advance(timedelta(seconds=1))
     await until(lambda: client.closed)
+
+
+async def test_an_account_counts_before_its_process_hears_of_it(
+    world: EsmeWorld, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await world.process()
+    assert await other.accounts.find("customer") is None
+
+    async def not_yet(*_about: object) -> None: ...
+
+    monkeypatch.setattr(process.changes, "publish", not_yet)
+    _, first = await process.accounts.create(world.resource, "customer", Settings())
+    assert await other.accounts.authenticate("customer", first, "127.0.0.1") is not None
+    assert await other.accounts.find("customer") is not None
+    _, second = await process.accounts.rotate(world.resource, "customer")
+    assert await other.accounts.authenticate("customer", first, "127.0.0.1") is None
+    assert await other.accounts.authenticate("customer", second, "127.0.0.1") is not None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from landline.core.errors import Conflict, Invalid, NotFound
+from landline.core.errors import Conflict, Invalid, NotFound, Unavailable
 from landline.core.ids import ResourceId
 from landline.ports.clock import Clock
 from landline.protocols.smpp.texts import Alphabet
@@ -148,7 +148,7 @@ class Accounts:
         now = self._clock.now().timestamp()
         if self._guesses.blocked(system_id, address, now):
             return _refused(system_id, address, "too many wrong passwords")
-        stored = (await self._snapshot()).by_system_id.get(system_id)
+        stored = await self._latest(system_id)
         if stored is not None and not stored.account.admits(address):
             log.warning("sms.esme_address_not_allowed", system_id=system_id, address=address)
             stored = None  # and on as for a system id there is not, so that nobody learns which there are
@@ -159,6 +159,19 @@ class Accounts:
         if not stored.account.enabled:
             return _refused(system_id, address, "disabled")
         return stored.account
+
+    async def _latest(self, system_id: str) -> Stored | None:
+        """The account as the database has it: it may have been made, or its password changed, so lately that this
+        process has not heard of it. What is remembered, while the database is away."""
+        try:
+            async with self._database.connection() as connection:
+                stored = await records.account_of(connection, system_id)
+        except Unavailable:
+            return (await self._snapshot()).by_system_id.get(system_id)
+        if self._cached is not None and self._cached.by_system_id.get(system_id) != stored:
+            self._version += 1
+            self._cached = None
+        return stored
 
     async def _opens(self, stored: Stored | None, system_id: str, password: str, address: str) -> bool:
         """Whether it is the password; an unknown system id takes as long as a known one."""

@@ -127,6 +127,12 @@ async def account(connection: Connection, resource: ResourceId, system_id: str, 
     return _stored(row) if row else None
 
 
+async def account_of(connection: Connection, system_id: str) -> Stored | None:
+    """The account of that system id, whosever it is."""
+    row = await connection.fetchrow(f"SELECT {_ACCOUNT}, secret FROM sms_esme_accounts WHERE system_id = $1", system_id)
+    return _stored(row) if row else None
+
+
 async def accounts(connection: Connection) -> list[Stored]:
     """All accounts of all resources, the oldest first."""
     rows = await connection.fetch(f"SELECT {_ACCOUNT}, secret FROM sms_esme_accounts ORDER BY created_at, system_id")
