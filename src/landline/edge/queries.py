@@ -6,7 +6,7 @@ import binascii
 import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -17,6 +17,15 @@ _YEARS = range(1971, 9000)
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 T = TypeVar("T")
+
+
+class Continued(msgspec.Struct, Generic[T], array_like=True):
+    """What a `continuationToken` of a list says: whose it is, the filters of the question, and the place behind which
+    it goes on."""
+
+    resource: str
+    filters: dict[str, str]
+    behind: T
 
 
 def refuse_unknown(query: Mapping[str, str], known: Collection[str]) -> None:
@@ -65,6 +74,28 @@ def place(decoder: "msgspec.json.Decoder[T]", text: str) -> T | None:
         return None if holds_nul(encoded) else decoder.decode(encoded)
     except (binascii.Error, ValueError, msgspec.DecodeError, RecursionError):
         return None
+
+
+def question(
+    query: Mapping[str, str], filters: Collection[str], resource: str, decoder: "msgspec.json.Decoder[Continued[T]]"
+) -> tuple[dict[str, str], T | None]:
+    """Those of `filters` that `query` gives, and None; with a continuation token both are the token's, and what is
+    given beside it must be the same. Raises `Invalid`."""
+    given = {name: query[name] for name in filters if name in query}
+    if "continuationToken" not in query:
+        return given, None
+    found = place(decoder, query["continuationToken"])
+    if found is None or found.resource != resource or not found.filters.keys() <= set(filters):
+        raise no_token()
+    for name, value in given.items():
+        if found.filters.get(name) != value:
+            raise Invalid("The continuation token continues another question: leave this out.", target=name)
+    return found.filters, found.behind
+
+
+def no_token() -> Invalid:
+    """What is given as one is no continuation token of this list."""
+    return Invalid("This is no continuation token of this list.", target="continuationToken")
 
 
 def holds_nul(encoded: bytes) -> bool:

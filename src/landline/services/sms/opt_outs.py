@@ -14,6 +14,7 @@ from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
 from landline.edge import queries
+from landline.edge.queries import Continued
 from landline.ports.clock import Clock
 from landline.services.numbers.service import Numbers
 from landline.services.sms import records_opt_outs as records
@@ -47,13 +48,7 @@ class Page:
     token: str | None
 
 
-class _Token(msgspec.Struct, array_like=True):
-    resource: str
-    query: dict[str, str]
-    behind: Place
-
-
-_TOKENS = msgspec.json.Decoder(_Token)
+_TOKENS = msgspec.json.Decoder(Continued[Place])
 
 
 class OptOuts:
@@ -77,7 +72,7 @@ class OptOuts:
             last: Place | None = (rows[-1]["sender"], rows[-1]["recipient"])
         else:
             last = found.last if found.read == self._rows_read else None
-        return Page(rows, None if last is None else queries.token(_Token(str(resource), dict(asked.query), last)))
+        return Page(rows, None if last is None else queries.token(Continued(str(resource), dict(asked.query), last)))
 
     async def enter(self, resource: ResourceId, entries: Sequence[tuple[str, str, datetime | None]]) -> int:
         """Of (sender, recipient, since when, None being now): these recipients get nothing more from these senders; how
@@ -122,19 +117,13 @@ def read(query: Mapping[str, str], resource: ResourceId) -> Asked:
     must be the same. Raises `Invalid`."""
     queries.refuse_unknown(query, _KNOWN)
     limit = queries.page_size(query)
-    filters = {name: query[name] for name in _FILTERS if name in query}
-    if "continuationToken" not in query:
+    filters, behind = queries.question(query, _FILTERS, str(resource), _TOKENS)
+    if behind is None:
         return Asked(_sought(filters), BEGINNING, limit, filters)
-    token = queries.place(_TOKENS, query["continuationToken"])
-    if token is None or token.resource != str(resource) or not token.query.keys() <= set(_FILTERS):
-        raise _no_token()
-    for name, value in filters.items():
-        if token.query.get(name) != value:
-            raise Invalid("The continuation token continues another question: leave this out.", target=name)
     try:
-        return Asked(_sought(token.query), token.behind, limit, token.query)
+        return Asked(_sought(filters), behind, limit, filters)
     except Invalid:
-        raise _no_token() from None
+        raise queries.no_token() from None
 
 
 def _sought(filters: Mapping[str, str]) -> Sought:
@@ -145,7 +134,3 @@ def _sought(filters: Mapping[str, str]) -> Sought:
     if since is not None and until is not None and since >= until:
         raise Invalid("The range ends before it begins.", target="since")
     return Sought(sender, to, since, until)
-
-
-def _no_token() -> Invalid:
-    return Invalid("This is no continuation token of this list.", target="continuationToken")

@@ -12,6 +12,7 @@ from landline.core import phone
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId, time_ordered
 from landline.edge import queries
+from landline.edge.queries import Continued
 from landline.services.insights.model import NO_CARRIER
 from landline.services.sms import records_search
 from landline.services.sms.model.messages import State
@@ -47,13 +48,7 @@ class Page:
     token: str | None
 
 
-class _Token(msgspec.Struct, array_like=True):
-    resource: str
-    query: dict[str, str]
-    end: UUID
-
-
-_TOKENS = msgspec.json.Decoder(_Token)
+_TOKENS = msgspec.json.Decoder(Continued[UUID])
 
 
 class Search:
@@ -77,7 +72,7 @@ class Search:
             end = found.last
         else:
             end = None
-        return Page(rows, None if end is None else queries.token(_Token(str(resource), dict(asked.query), end)))
+        return Page(rows, None if end is None else queries.token(Continued(str(resource), dict(asked.query), end)))
 
 
 def read(query: Mapping[str, str], resource: ResourceId, now: datetime) -> Asked:
@@ -87,21 +82,15 @@ def read(query: Mapping[str, str], resource: ResourceId, now: datetime) -> Asked
     """
     queries.refuse_unknown(query, _KNOWN)
     limit = queries.page_size(query)
-    filters = {name: query[name] for name in _FILTERS if name in query}
-    if "continuationToken" not in query:
+    filters, end = queries.question(query, _FILTERS, str(resource), _TOKENS)
+    if end is None:
         filters.setdefault("until", (now + timedelta(milliseconds=1)).astimezone(UTC).isoformat())
         filters.setdefault("since", (queries.instant(filters, "until") - _USUAL).isoformat())
         return _asked(filters, limit, None)
-    token = queries.place(_TOKENS, query["continuationToken"])
-    if token is None or token.resource != str(resource) or not token.query.keys() <= set(_FILTERS):
-        raise _no_token()
-    for name, value in filters.items():
-        if token.query.get(name) != value:
-            raise Invalid("The continuation token continues another question: leave this out.", target=name)
     try:
-        return _asked(token.query, limit, token.end)
+        return _asked(filters, limit, end)
     except (Invalid, KeyError):
-        raise _no_token() from None
+        raise queries.no_token() from None
 
 
 def _asked(filters: Mapping[str, str], limit: int, end: UUID | None) -> Asked:
@@ -144,7 +133,3 @@ def _code(text: str | None) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise Invalid("Must be the detail code of a delivery report, such as 4006.", target="code")
     return int(text)
-
-
-def _no_token() -> Invalid:
-    return Invalid("This is no continuation token of this search.", target="continuationToken")
