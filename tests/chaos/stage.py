@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ def tell(pids: Iterable[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-class Program:
+class Program(ABC):
     """Something that runs, is killed, and is started again for as long as it is `wanted`."""
 
     def __init__(self, name: str, directory: Path) -> None:
@@ -58,8 +59,9 @@ class Program:
         self.lives = 0
         self.starts: list[float] = []
 
+    @abstractmethod
     def command(self) -> Sequence[str | Path]:
-        raise NotImplementedError
+        """What starts it."""
 
     def launch(self) -> "subprocess.Popen[bytes]":
         with self.log.open("ab") as log:

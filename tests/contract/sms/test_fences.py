@@ -270,8 +270,8 @@ async def test_what_may_have_been_given_to_another_carrier_is_not_handed_over_un
 
 @pytest.mark.parametrize(("count", "least"), [(1, 1), (12, 2)], ids=["what is next", "what waits behind it"])
 async def test_what_another_process_took_up_for_another_carrier_is_not_handed_over_unasked(
-    world: World, count: int, least: int
-):
+    world: World, count: int, least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It was given to that carrier, which the database did not say, and the first was there again."""
     world.database = lossy = await LossyDatabase.connect(world.dsn)
     assert isinstance(lossy, LossyDatabase)
@@ -291,7 +291,7 @@ async def test_what_another_process_took_up_for_another_carrier_is_not_handed_ov
                 assert await records.claim_deferred(*claim, 10, carriers=["second"], others_since=now)
             raise
 
-    world.gateway.news.reroute = lost  # type: ignore[method-assign]
+    monkeypatch.setattr(world.gateway.news, "reroute", lost)
     for _ in range(count):
         await world.send()
     await world.clock.advance(timedelta(seconds=12))
