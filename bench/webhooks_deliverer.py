@@ -91,7 +91,7 @@ class Deliverer:
 
     async def _all_delivered(self) -> None:
         while True:
-            if not await self._database.fetchval("SELECT count(*) FROM events_blocks"):
+            if not await self._database.fetchval("SELECT count(*) FROM events_batches"):
                 return
             await asyncio.sleep(0.05)
 

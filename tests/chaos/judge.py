@@ -80,6 +80,7 @@ async def left(run: "Run") -> dict[str, int]:
                 "sms_blocks b WHERE owner IS NOT NULL OR EXISTS (SELECT FROM sms_messages m WHERE m.state < 8"
                 " AND m.block_id = b.block_id)",
             ),
+            ("event batches", "events_batches"),
             ("event blocks", "events_blocks"),
             ("parts", "smpp_inbound_parts WHERE NOT done"),
             ("deltas", "insights_deltas"),

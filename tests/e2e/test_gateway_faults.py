@@ -219,7 +219,7 @@ async def whereabouts(world: World, unreported: set[str]) -> str:
             "SELECT state, code, due_at IS NOT NULL AS alone, claim_id, count(*), min(due_at) FROM sms_messages"
             " WHERE $1::uuid[] IS NOT NULL GROUP BY 1, 2, 3, 4",
             "SELECT * FROM sms_parked_receipts WHERE $1::uuid[] IS NOT NULL LIMIT 40",
-            "SELECT * FROM events_blocks WHERE $1::uuid[] IS NOT NULL LIMIT 40",
+            "SELECT block_id, owner, due_at FROM events_batches WHERE $1::uuid[] IS NOT NULL LIMIT 40",
             "SELECT count(*) FROM events_deliveries WHERE $1::uuid[] IS NOT NULL",
         ):
             lines.append(sql)

@@ -22,7 +22,6 @@ READ_AT_MOST = 10
 GROWING = {
     "sms_messages": "message_id, block_id, repeatability_id",
     "sms_submissions": "message_id, block_id, carrier_message_id",
-    "events_deliveries": "about, event_id, block_id",
 }
 
 

@@ -192,7 +192,8 @@ class EventsRun:
         self.kept_at = seconds
         owners = [machine.events.owner for machine in self.machines if not machine.process.ill]
         until = self.clock.at(seconds) + LEASE
-        await self.arena.look("UPDATE events_blocks SET due_at = $2 WHERE owner = ANY($1)", owners, until)
+        for table in ("events_batches", "events_blocks"):
+            await self.arena.look(f"UPDATE {table} SET due_at = $2 WHERE owner = ANY($1)", owners, until)
 
     def later(self, seconds: float, callback: Callable[[], object]) -> None:
         token = CURRENT.set(None)
@@ -207,7 +208,7 @@ class EventsRun:
         """Do `steps` things, and give each some time, or none, to have its effect."""
         await self.arena.look("DELETE FROM events_subscriptions WHERE resource_id = $1", RESOURCE)
         # Rows that are due at once come in the order in which they lie there.
-        await self.arena.look("TRUNCATE events_deliveries, events_blocks")
+        await self.arena.look("TRUNCATE events_deliveries, events_batches, events_blocks")
         for _ in range(self.dice.choice([1, 2, 2, 3])):
             await self.boot()
         for _ in range(self.dice.choice([1, 2, 3])):
@@ -472,6 +473,7 @@ class EventsRun:
             "SELECT 'delivery ' || event_id || ' to ' || subscription_id || CASE WHEN EXISTS (SELECT FROM"
             " events_subscriptions s WHERE s.subscription_id = d.subscription_id) THEN '' ELSE ' (gone)' END AS what"
             " FROM events_deliveries d WHERE delivered_at IS NULL AND dead_at IS NULL"
+            " UNION ALL SELECT 'batch ' || block_id FROM events_batches"
             " UNION ALL SELECT 'block ' || block_id FROM events_blocks"
         )
         return [row["what"] for row in rows]

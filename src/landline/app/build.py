@@ -385,7 +385,7 @@ class Product:
         elif dead:
             await forget(self._database, dead)
             await leases.forget(self._database, dead)
-            for blocks, owner in product((self._messaging.blocks, self._events.blocks), dead):
+            for blocks, owner in product((self._messaging.blocks, *self._events.held), dead):
                 await blocks.end(now, owner)
 
     async def _prepare_dev(self, resource: ResourceId) -> None:
@@ -417,7 +417,7 @@ class Product:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
-            for blocks in (self._messaging.blocks, self._events.blocks):
+            for blocks in (self._messaging.blocks, *self._events.held):
                 await blocks.end(self._clock.now())
         except Unavailable as error:
             log.warning("blocks.not_given_back", reason=error.message)  # their leases end by themselves

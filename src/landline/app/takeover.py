@@ -11,7 +11,7 @@ from landline.store.database import Database
 from landline.store.migrations import migrate
 from landline.store.processes import forget_all
 
-_BLOCKS = ("sms_blocks", "events_blocks")
+_BLOCKS = ("sms_blocks", "events_batches", "events_blocks")
 
 
 async def prepare(config: Config, dsn: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from urllib.parse import parse_qs, urlsplit
@@ -13,12 +14,21 @@ from aiohttp import web
 from azure.core.messaging import CloudEvent
 from azure.eventgrid import EventGridEvent, SystemEventNames
 from structlog.testing import capture_logs
-from tests.contract.events.webhooks import REPORT, RESOURCE, Call, Slice, process, webhook, working
+from tests.contract.events.webhooks import REPORT, RESOURCE, Call, Slice, Webhook, process, webhook, working
 from tests.support.patience import PATIENCE_S
 
 from landline.core.errors import Unavailable
 from landline.services.events import lanes, records, results
-from landline.services.events.model import Delivery, Schema, Secrets, State, verify_signature
+from landline.services.events.model import (
+    Again,
+    Delivered,
+    Delivery,
+    Outcome,
+    Schema,
+    Secrets,
+    State,
+    verify_signature,
+)
 from landline.services.events.subscriptions import Edit
 from landline.services.events.worker import EventsWorker
 from landline.store import parts as parts_of_statements
@@ -361,35 +371,111 @@ async def test_what_was_written_one_by_one_is_counted_once(here: Slice, monkeypa
         assert await here.blocks() == 1  # one of its events waits for the slow subscription
 
 
+@asynccontextmanager
+async def tried_again(here: Slice, hook: Webhook, status: int) -> AsyncGenerator[None]:
+    """An event's second try stands before the gate, and is answered with `status` in the end."""
+    hook.answer = lambda _call: web.Response(status=503)
+    await here.emit(here.event())
+    await hook.wait_for(1)
+    await here.settle()
+    hook.gate.clear()
+    advancing = asyncio.create_task(here.clock.advance(timedelta(seconds=11)))
+    await hook.wait_for(2)
+    yield
+    hook.answer = lambda _call: web.Response(status=status)
+    hook.gate.set()
+    await advancing
+    await here.settle()
+
+
 @pytest.mark.parametrize("taken", ["events_deliveries SET block_id = $1", "events_blocks SET owner = $1"])
 async def test_a_late_verdict_does_not_touch_what_another_process_has_in_hand(here: Slice, taken: str) -> None:
     async with webhook() as hook, working(here.events):
         await here.subscribe("all", hook.url)
+        async with tried_again(here, hook, 400):
+            await here.database.execute(f"UPDATE {taken}", uuid4())
+            (before,) = await here.rows()
+        assert await here.rows() == [before]
+
+
+@pytest.mark.parametrize(
+    "taken", ["UPDATE events_batches SET owner = $1", "DELETE FROM events_batches WHERE owner <> $1"]
+)
+async def test_a_late_first_verdict_is_left_to_who_has_the_batch_or_had_it(here: Slice, taken: str) -> None:
+    async with webhook(lambda _call: web.Response(status=400)) as hook, working(here.events):
+        await here.subscribe("all", hook.url)
         hook.gate.clear()
-        hook.answer = lambda _call: web.Response(status=400)
         await here.emit(here.event())
         await hook.wait_for(1)
-        await here.database.execute(f"UPDATE {taken}", uuid4())
-        (before,) = await here.rows()
+        await here.database.execute(taken, uuid4())
         hook.gate.set()
         await here.settle()
-        assert await here.rows() == [before]
+        assert await here.rows() == []
+
+
+async def test_what_another_process_delivers_late_stays_delivered(here: Slice) -> None:
+    """Both have the batch: one as its lease ended, the other as it does not know that."""
+    async with webhook(lambda _call: web.Response(status=400)) as hook, working(here.events):
+        await here.subscribe("all", hook.url)
+        hook.gate.clear()
+        event = here.event()
+        await here.emit(event)
+        await hook.wait_for(1)
+        (subscription,) = await here.database.fetch("SELECT subscription_id FROM events_subscriptions")
+        (part,) = records.writing(
+            [
+                records.Result(
+                    Delivery(event, subscription["subscription_id"], here.clock.now(), block=uuid4()),
+                    Outcome(here.clock.now(), 200),
+                    Delivered(),
+                )
+            ],
+            uuid4(),
+        )
+        async with here.database.connection() as connection:
+            await parts_of_statements.execute(connection, [part])
+        hook.gate.set()
+        await here.settle()
+        (row,) = await here.rows()
+        assert row["delivered_at"] is not None
+        assert row["dead_at"] is None
 
 
 async def test_what_was_given_up_and_then_taken_is_no_dead_letter(here: Slice) -> None:
     async with webhook() as hook, working(here.events):
         await here.subscribe("all", hook.url)
-        hook.gate.clear()
-        await here.emit(here.event())
-        await hook.wait_for(1)
-        await here.database.execute(
-            "UPDATE events_deliveries SET block_id = NULL, dead_at = since, reason = 'BadRequest'"
-        )
-        hook.gate.set()
-        await here.settle()
+        async with tried_again(here, hook, 200):
+            await here.database.execute(
+                "UPDATE events_deliveries SET block_id = NULL, dead_at = since, reason = 'BadRequest'"
+            )
         (row,) = await here.rows()
         assert row["delivered_at"] is not None
         assert (row["dead_at"], row["reason"]) == (None, None)
+
+
+async def test_of_a_batch_only_what_came_to_nothing_yet_is_delivered_by_another_process(here: Slice, dsn: str) -> None:
+    async with webhook() as hook, process(dsn, here.clock) as other:
+        await here.subscribe("all", hook.url)
+        here.events.sender = Forgetful()
+        async with here.database.transaction() as connection:
+            emitted = await here.events.emit(connection, [here.event() for _ in range(3)])
+        first, second, third = emitted.deliveries
+        now = here.clock.now()
+        written = [
+            records.Result(first, Outcome(now, 200), Delivered()),
+            records.Result(second, Outcome(now, 503), Again(now + timedelta(hours=1))),
+        ]
+        async with here.database.connection() as connection:
+            await parts_of_statements.execute(connection, records.writing(written, here.events.owner))
+        await here.clock.advance(LEASE + timedelta(seconds=1))
+        async with working(other.events):
+            await other.settle()
+        assert hook.event_ids == [str(third.event.event_id)]
+        assert await here.blocks() == 0
+        rows = {row["event_id"]: row for row in await here.rows()}
+        assert rows[first.event.event_id]["delivered_at"] is not None
+        assert rows[second.event.event_id]["next_at"] == now + timedelta(hours=1)
+        assert rows[second.event.event_id]["data"] == second.event.data
 
 
 async def claimed_on_the_ladder(here: Slice) -> None:

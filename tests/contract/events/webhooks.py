@@ -130,7 +130,9 @@ class Slice:
         return [dict(row) for row in found]
 
     async def blocks(self) -> int:
-        return await self.database.fetchval("SELECT count(*) FROM events_blocks")
+        return await self.database.fetchval(
+            "SELECT (SELECT count(*) FROM events_batches) + (SELECT count(*) FROM events_blocks)"
+        )
 
     async def settle(self) -> None:
         """Until all work of this moment is done."""

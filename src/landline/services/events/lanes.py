@@ -22,6 +22,7 @@ from landline.services.events.model import (
     Again,
     Dead,
     Delivery,
+    Gone,
     Outcome,
     Settings,
     State,
@@ -292,4 +293,4 @@ class Lanes:
     async def _discard(self, batch: Sequence[Delivery]) -> None:
         await records.discard(self._events.database, batch)
         now = self._events.clock.now()
-        self._results.put([Result(d, Outcome(now, *_NOT_TRIED), Dead("SubscriptionDeleted")) for d in batch])
+        self._results.put([Result(d, Outcome(now, *_NOT_TRIED), Gone()) for d in batch])

@@ -104,7 +104,9 @@ class Delivery(Struct, eq=False):
     attempts: int = 0
     """Tries made so far."""
     block: UUID | None = None
-    """The block that holds it; None when it waits in the database, due at some time."""
+    """The batch or block that holds it; None when it waits in the database, due at some time."""
+    stored: bool = False
+    """Whether it has a row of its own. Else it is known by its batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,12 @@ class Dead:
     reason: str
 
 
-Verdict = Delivered | Again | Dead
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Its subscription is no more: nothing is to be kept."""
+
+
+Verdict = Delivered | Again | Dead | Gone
 
 _SUCCESS = frozenset({200, 201, 202, 203, 204})
 _HOPELESS = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 413: "RequestEntityTooLarge"}

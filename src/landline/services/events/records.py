@@ -17,13 +17,11 @@ from landline.store.sharing import shared
 Row = Mapping[str, Any]
 
 _INSERT = """
-INSERT INTO events_deliveries
-    (resource_id, about, event_id, subscription_id, block_id, since, next_at, at, type, subject, data)
-SELECT resource_id, about, event_id, subscription_id, block_id, since, CASE WHEN block_id IS NULL THEN since END,
-    at, type, subject, data
+INSERT INTO events_deliveries (resource_id, about, event_id, subscription_id, since, next_at, at, type, subject, data)
+SELECT resource_id, about, event_id, subscription_id, since, since, at, type, subject, data
 FROM (SELECT ${}::timestamptz AS since) AS now
-CROSS JOIN unnest(${}::uuid[], ${}::uuid[], ${}::uuid[], ${}::text[], ${}::text[], ${}::integer[], ${}::integer[])
-    AS s (resource_id, subscription_id, block_id, type, subject, first, last)
+CROSS JOIN unnest(${}::uuid[], ${}::uuid[], ${}::text[], ${}::text[], ${}::integer[], ${}::integer[])
+    AS s (resource_id, subscription_id, type, subject, first, last)
 CROSS JOIN LATERAL unnest((${}::uuid[])[first:last], (${}::uuid[])[first:last], (${}::timestamptz[])[first:last],
     (${}::bytea[])[first:last])
     AS e (about, event_id, at, data)
@@ -33,14 +31,12 @@ ON CONFLICT DO NOTHING
 # Each row with all of its own: a slice of an array is found by going through what stands before it, which of thousands
 # that share nothing is too long a way.
 _INSERT_MANY = """
-INSERT INTO events_deliveries
-    (resource_id, about, event_id, subscription_id, block_id, since, next_at, at, type, subject, data)
-SELECT resource_id, about, event_id, subscription_id, block_id, since, CASE WHEN block_id IS NULL THEN since END,
-    at, type, subject, data
+INSERT INTO events_deliveries (resource_id, about, event_id, subscription_id, since, next_at, at, type, subject, data)
+SELECT resource_id, about, event_id, subscription_id, since, since, at, type, subject, data
 FROM (SELECT ${}::timestamptz AS since) AS now
-CROSS JOIN unnest(${}::uuid[], ${}::uuid[], ${}::uuid[], ${}::text[], ${}::text[], ${}::uuid[], ${}::uuid[],
-    ${}::timestamptz[], ${}::bytea[])
-    AS e (resource_id, subscription_id, block_id, type, subject, about, event_id, at, data)
+CROSS JOIN unnest(${}::uuid[], ${}::uuid[], ${}::text[], ${}::text[], ${}::uuid[], ${}::uuid[], ${}::timestamptz[],
+    ${}::bytea[])
+    AS e (resource_id, subscription_id, type, subject, about, event_id, at, data)
 ON CONFLICT DO NOTHING
 """
 _MANY = 2_000
@@ -54,6 +50,21 @@ _KEY = "(resource_id, about, event_id, subscription_id)"
 _MATCH = (
     "(d.resource_id, d.about, d.event_id, d.subscription_id) = (r.resource_id, r.about, r.event_id, r.subscription_id)"
 )
+
+_KEEP = """
+INSERT INTO events_batches (block_id, owner, due_at, since, events) VALUES (${}, ${}, ${}, ${}, ${})
+"""
+_OF_BATCHES = "SELECT block_id, since, events FROM events_batches WHERE block_id = ANY($1)"
+_THERE = """
+SELECT d.event_id, d.subscription_id
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[]) AS r (resource_id, about, event_id, subscription_id)
+CROSS JOIN LATERAL (
+    SELECT event_id, subscription_id FROM events_deliveries d
+    WHERE (d.resource_id, d.about, d.event_id, d.subscription_id)
+        = (r.resource_id, r.about, r.event_id, r.subscription_id)
+    LIMIT 1
+) d
+"""
 
 _OF_BLOCKS = f"""
 SELECT {_COLUMNS} FROM events_deliveries d WHERE d.block_id = ANY($1) AND d.delivered_at IS NULL
@@ -85,18 +96,35 @@ SELECT min(due.next_at) FROM events_subscriptions s CROSS JOIN LATERAL (
 WHERE s.state = 'enabled' AND s.subscription_id <> ALL($1)
 """
 
-# It stays in its block, by whose id it will be pruned, and is in it again where a process that had lost the block has
-# put it back on the ladder, or given it up, meanwhile.
+# Its first row, most often, and without what it told, which nobody needs any more. It is in its block, by whose id it
+# will be pruned, also where a process that had lost the block has put it on the ladder, or given it up, meanwhile.
 _FINISHED = f"""
-WITH r AS MATERIALIZED (
-    SELECT * FROM unnest(${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::timestamptz[], ${{}}::smallint[],
-        ${{}}::smallint[], ${{}}::integer[], ${{}}::integer[])
-        AS s (resource_id, subscription_id, block_id, at, attempts, status, first, last)
-    CROSS JOIN LATERAL unnest((${{}}::uuid[])[first:last], (${{}}::uuid[])[first:last]) AS e (about, event_id)
-)
-UPDATE events_deliveries d SET delivered_at = r.at, attempts = r.attempts, status = r.status, next_at = NULL,
-    dead_at = NULL, reason = NULL, block_id = r.block_id
-FROM r WHERE {_MATCH}
+INSERT INTO events_deliveries (resource_id, about, event_id, subscription_id, block_id, since, at, delivered_at,
+    attempts, status, type, subject, data)
+SELECT s.resource_id, e.about, e.event_id, s.subscription_id, s.block_id, s.since, s.since, s.at, s.attempts, s.status,
+    '', '', ''
+FROM unnest(${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::timestamptz[], ${{}}::timestamptz[],
+    ${{}}::smallint[], ${{}}::smallint[], ${{}}::integer[], ${{}}::integer[])
+    AS s (resource_id, subscription_id, block_id, since, at, attempts, status, first, last)
+CROSS JOIN LATERAL unnest((${{}}::uuid[])[first:last], (${{}}::uuid[])[first:last]) AS e (about, event_id)
+ON CONFLICT {_KEY} DO UPDATE SET delivered_at = excluded.delivered_at, attempts = excluded.attempts,
+    status = excluded.status, next_at = NULL, dead_at = NULL, reason = NULL, block_id = excluded.block_id, data = ''
+"""
+
+# The first row of what was tried in vain, or is put off, unless the batch is another process's by now: that one says
+# what follows. Where this is written again, because the answer was lost, the row is there.
+_FAILED = """
+INSERT INTO events_deliveries (resource_id, about, event_id, subscription_id, since, at, type, subject, data,
+    next_at, dead_at, reason, attempts, status, error, failures)
+SELECT resource_id, about, event_id, subscription_id, since, at, type, subject, data, next_at, dead_at, reason,
+    attempts, status, error, CASE WHEN failure IS NOT NULL THEN failure::jsonb END
+FROM unnest(${}::uuid[], ${}::uuid[], ${}::uuid[], ${}::uuid[], ${}::uuid[], ${}::timestamptz[],
+    ${}::timestamptz[], ${}::text[], ${}::smallint[], ${}::smallint[], ${}::text[], ${}::text[],
+    ${}::timestamptz[], ${}::timestamptz[], ${}::text[], ${}::text[], ${}::bytea[])
+    AS r (resource_id, about, event_id, subscription_id, block_id, next_at, dead_at, reason, attempts, status, error,
+        failure, since, at, type, subject, data)
+WHERE EXISTS (SELECT FROM events_batches b WHERE b.block_id = r.block_id AND (b.owner = ${} OR b.owner IS NULL))
+ON CONFLICT DO NOTHING
 """
 
 # A row that leaves its block. What another process delivered or has in hand meanwhile is left to it; and where this is
@@ -182,15 +210,47 @@ class Result:
 
 
 _FAILURES = msgspec.json.Decoder(list[Failure])
+_Kept = tuple[UUID, UUID, str, str, UUID | None, UUID, datetime, bytes]
+"""Subscription, resource, type, subject, about, event, at, data."""
+_KEEPING = msgspec.msgpack.Encoder(uuid_format="bytes")
+_KEPT = msgspec.msgpack.Decoder(list[_Kept])
+
+
+def keeping(deliveries: Sequence[Delivery], block: UUID, owner: UUID, lease_until: datetime, now: datetime) -> Part:
+    """New deliveries as the batch `block` of `owner`."""
+    kept = [
+        (each.subscription, told.resource, told.type, told.subject, told.about, told.event_id, told.at, told.data)
+        for each in deliveries
+        for told in (each.event,)
+    ]
+    return Part(_KEEP, (block, owner, lease_until, now, _KEEPING.encode(kept)))
+
+
+async def of_batches(database: Database, blocks: Sequence[UUID]) -> list[Delivery]:
+    """The deliveries of the batches `blocks` of which nothing is known yet: each that came to something has a row."""
+    found = [
+        Delivery(
+            Event(event_id, ResourceId(resource), kind, subject, data, at, about),
+            subscription,
+            row["since"],
+            block=row["block_id"],
+        )
+        for row in await database.fetch(_OF_BATCHES, blocks)
+        for subscription, resource, kind, subject, about, event_id, at, data in _KEPT.decode(row["events"])
+    ]
+    rows = await database.fetch(_THERE, *_delivery_keys(found)) if found else []
+    there = {(row["event_id"], row["subscription_id"]) for row in rows}
+    return [each for each in found if (each.event.event_id, each.subscription) not in there]
 
 
 def inserting(deliveries: Sequence[Delivery], now: datetime) -> Part:
-    """New deliveries; one without a block lies in the backlog, due at once. Repeated ones are left as they are."""
+    """New deliveries for which there is no room in memory: they lie in the backlog, due at once. Repeated ones are left
+    as they are."""
     alike = shared(deliveries, _shared_by_events)
     if len(alike.keys) > _MANY:
         keys = [_shared_by_events(delivery) for delivery in deliveries]
-        return Part(_INSERT_MANY, (now, *_columns(keys, 5), *_own_columns(deliveries)))
-    return Part(_INSERT, (now, *_columns(alike.keys, 5), alike.first, alike.last, *_own_columns(alike.rows)))
+        return Part(_INSERT_MANY, (now, *_columns(keys, 4), *_own_columns(deliveries)))
+    return Part(_INSERT, (now, *_columns(alike.keys, 4), alike.first, alike.last, *_own_columns(alike.rows)))
 
 
 def _own_columns(deliveries: Sequence[Delivery]) -> list[list[Any]]:
@@ -230,29 +290,50 @@ async def next_due(database: Database, without: Collection[UUID]) -> datetime | 
 
 
 def writing(results: Sequence[Result], owner: UUID) -> list[Part]:
-    """What tries of the process `owner` came to, in two parts at most."""
-    finished = [r for r in results if isinstance(r.verdict, Delivered)]
-    moved = [r for r in results if not isinstance(r.verdict, Delivered)]
+    """What tries of the process `owner` came to, in three parts at most."""
     parts: list[Part] = []
+    finished = _once([r for r in results if isinstance(r.verdict, Delivered)])
     if finished:
         alike = shared(finished, _shared_by_results)
         events = [result.delivery.event for result in alike.rows]
         keys = ([event.about or event.event_id for event in events], [event.event_id for event in events])
-        parts.append(Part(_FINISHED, (*_columns(alike.keys, 6), alike.first, alike.last, *keys)))
+        parts.append(Part(_FINISHED, (*_columns(alike.keys, 7), alike.first, alike.last, *keys)))
+    failed = [r for r in results if isinstance(r.verdict, Again | Dead)]
+    moved = [r for r in failed if r.delivery.stored]
     if moved:
-        changes = (
-            [r.delivery.block for r in moved],
-            [r.verdict.next_at if isinstance(r.verdict, Again) else None for r in moved],
-            [r.outcome.at if isinstance(r.verdict, Dead) else None for r in moved],
-            [r.verdict.reason if isinstance(r.verdict, Dead) else None for r in moved],
-            [_attempts(r) for r in moved],
-            [r.outcome.status for r in moved],
-            [r.outcome.error for r in moved],
-            [_failure(r) for r in moved],
-            owner,
+        parts.append(Part(_MOVED, (*_keys(moved), *_changes(moved), owner)))
+    first = [r for r in failed if not r.delivery.stored]
+    if first:
+        events = [result.delivery.event for result in first]
+        told = (
+            [result.delivery.since for result in first],
+            [event.at for event in events],
+            [event.type for event in events],
+            [event.subject for event in events],
+            [event.data for event in events],
         )
-        parts.append(Part(_MOVED, (*_keys(moved), *changes)))
+        parts.append(Part(_FAILED, (*_keys(first), *_changes(first), *told, owner)))
     return parts
+
+
+def _once(finished: list[Result]) -> list[Result]:
+    """`finished` with the last result only of what was delivered twice, which one statement cannot write."""
+    if len({result.delivery.event.event_id for result in finished}) == len(finished):
+        return finished
+    return list({(r.delivery.event.event_id, r.delivery.subscription): r for r in finished}.values())
+
+
+def _changes(failed: Sequence[Result]) -> tuple[list[Any], ...]:
+    return (
+        [r.delivery.block for r in failed],
+        [r.verdict.next_at if isinstance(r.verdict, Again) else None for r in failed],
+        [r.outcome.at if isinstance(r.verdict, Dead) else None for r in failed],
+        [r.verdict.reason if isinstance(r.verdict, Dead) else None for r in failed],
+        [_attempts(r) for r in failed],
+        [r.outcome.status for r in failed],
+        [r.outcome.error for r in failed],
+        [_failure(r) for r in failed],
+    )
 
 
 async def discard(database: Database, deliveries: Sequence[Delivery]) -> None:
@@ -291,12 +372,12 @@ def _delivery(row: Row) -> Delivery:
     event = Event(
         row["event_id"], ResourceId(row["resource_id"]), row["type"], row["subject"], row["data"], row["at"], about
     )
-    return Delivery(event, row["subscription_id"], row["since"], row["attempts"], row["block_id"])
+    return Delivery(event, row["subscription_id"], row["since"], row["attempts"], row["block_id"], stored=True)
 
 
 def _shared_by_events(delivery: Delivery) -> tuple[object, ...]:
     event = delivery.event
-    return event.resource, delivery.subscription, delivery.block, event.type, event.subject
+    return event.resource, delivery.subscription, event.type, event.subject
 
 
 def _shared_by_results(result: Result) -> tuple[object, ...]:
@@ -305,6 +386,7 @@ def _shared_by_results(result: Result) -> tuple[object, ...]:
         delivery.event.resource,
         delivery.subscription,
         delivery.block,
+        delivery.since,
         outcome.at,
         delivery.attempts + 1,
         outcome.status,

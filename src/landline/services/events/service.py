@@ -19,7 +19,7 @@ from landline.ports.callout import Callout
 from landline.ports.clock import Clock
 from landline.services.events import model, records, subscription_records
 from landline.services.events.model import Delivery, Emitted, Event, Secrets, State, Subscription, Try
-from landline.store.blocks import Blocks
+from landline.store.blocks import LEASE, Blocks
 from landline.store.changes import Changes
 from landline.store.database import Connection, Database
 from landline.store.parts import Part, execute
@@ -87,7 +87,11 @@ class Events:
         self.public_base_url = public_base_url.rstrip("/")
         self.resource_name = resource_name
         self.resource_id = resource_id
+        self.batches = Blocks(database, "events_batches", owner)
+        """What was emitted and came to nothing yet, a row for each commit."""
         self.blocks = Blocks(database, "events_blocks", owner)
+        """What was claimed of the rows that waited for another try."""
+        self.held = (self.batches, self.blocks)
         self.sender: Sender | None = None
         self._enabled: dict[ResourceId, list[Subscription]] = {}
         self._targets: dict[UUID, Target] = {}
@@ -148,9 +152,14 @@ class Events:
             await execute(connection, beside)
             return _NOTHING
         held_deliveries = [delivery for delivery in deliveries if delivery.block is not None]
-        opening = [self.blocks.opening(block, now, held=True)] if held_deliveries else []
-        await execute(connection, [*beside, *opening, records.inserting(deliveries, now)])
-        return Emitted(held_deliveries, overflow=len(held_deliveries) < len(deliveries))
+        overflow = [delivery for delivery in deliveries if delivery.block is None]
+        parts = [*beside]
+        if held_deliveries:
+            parts.append(records.keeping(held_deliveries, block, self.owner, now + LEASE, now))
+        if overflow:
+            parts.append(records.inserting(overflow, now))
+        await execute(connection, parts)
+        return Emitted(held_deliveries, overflow=bool(overflow))
 
     def committed(self, emitted: Emitted) -> None:
         """The transaction of `emit` is committed: begin to deliver. Returns at once."""

@@ -18,7 +18,7 @@ from landline.services.events.lanes import Lanes
 from landline.services.events.model import Delivery
 from landline.services.events.results import Results
 from landline.services.events.service import Events
-from landline.store.blocks import LEASE
+from landline.store.blocks import LEASE, Blocks
 
 log = structlog.get_logger()
 POLL_S = 5.0
@@ -133,17 +133,19 @@ class EventsWorker:
         commit was made, but its caller was cancelled or never learned of it)."""
         events = self._events
         if self._alone:
-            await events.blocks.inherit(now)
+            for held in events.held:
+                await held.inherit(now)
             self._alone = False
-        await events.blocks.extend(now)
-        await self._adopt(await events.blocks.forgotten(self._results.blocks))
-        while not self._lanes.full:
-            claimed = await events.blocks.claim(now, _BLOCKS_AT_ONCE)
-            await self._adopt(list(claimed))
-            if len(claimed) < _BLOCKS_AT_ONCE:
-                return
+        for held in events.held:
+            await held.extend(now)
+            await self._adopt(held, await held.forgotten(self._results.blocks))
+            while not self._lanes.full:
+                claimed = await held.claim(now, _BLOCKS_AT_ONCE)
+                await self._adopt(held, list(claimed))
+                if len(claimed) < _BLOCKS_AT_ONCE:
+                    break
 
-    async def _adopt(self, found: Sequence[UUID]) -> None:
+    async def _adopt(self, held: Blocks, found: Sequence[UUID]) -> None:
         """Deliver what is left in these blocks of ours; of those we know by now, everything is on its way."""
         known = self._results.blocks
         blocks = [block for block in found if block not in known]
@@ -152,13 +154,14 @@ class EventsWorker:
         self._adopted |= dict.fromkeys(blocks)
         while len(self._adopted) > _ADOPTED_LIMIT:
             self._adopted.popitem(last=False)
-        deliveries = await records.of_blocks(self._events.database, blocks)
+        left_in = records.of_batches if held is self._events.batches else records.of_blocks
+        deliveries = await left_in(self._events.database, blocks)
         log.info("events.taken_over", blocks=len(blocks), deliveries=len(deliveries))
         self._lanes.take(deliveries)
         done = set(blocks) - {delivery.block for delivery in deliveries}
         if done:
             async with self._events.database.connection() as connection:
-                await self._events.blocks.close(connection, done)
+                await held.close(connection, done)
 
     async def _claim_rows(self, now: datetime) -> None:
         database = self._events.database
@@ -221,6 +224,7 @@ class EventsWorker:
         writer.cancel()
         try:
             now = self._events.clock.now()
-            await self._events.blocks.release(dict.fromkeys(self._results.blocks, now))
+            for held in self._events.held:
+                await held.release(dict.fromkeys(self._results.blocks, now))
         except Unavailable as error:
             log.warning("events.drain_unfinished", error=error.message)  # the leases end by themselves
