@@ -13,7 +13,7 @@ from tests.chaos.stage import Machine
 
 from landline.engines.smpp.pump import Pump
 from landline.protocols.smpp import pdu, receipts, status, texts
-from landline.protocols.smpp.commands import ESM_RECEIPT, BindKind
+from landline.protocols.smpp.commands import ESM_RECEIPT, BindKind, Command
 from landline.protocols.smpp.events import Answered, Bound, Event, MessageArrived, PeerLost, Unanswered, Unbound
 from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.pdu import ShortMessage
@@ -115,6 +115,7 @@ class Customer:
         self.stopping = self.ended = False
         self.binds = [Bind(self, machine) for machine in machines for _ in range(2)]
         self.by_id: dict[str, Asked] = {}
+        self._waiting: list[Asked] = []
         self.early: list[tuple[float, str, str]] = []
 
     async def send(self) -> None:
@@ -129,9 +130,12 @@ class Customer:
             token, to = self.ledger.token("c"), self.random.choice(NUMBERS)
             sender = self.random.choice(self.senders)
             words = " ".join([token] * 40) if long else f"{token} customer"
+            due_s = 0 if long or self.random.random() < 0.85 else self.random.randrange(5, 25)
             reference = (reference + 1) % 256
             parts = texts.write(words, texts.LongStyle.UDH8, texts.Alphabet.GSM, reference)
             asked = Asked(token, to, "customer", time.time(), sender, parts=len(parts))
+            if due_s:
+                asked.not_before = asked.began + due_s - 1.0  # by the second
             self.ledger.asked[token, to] = asked
             bind = self.random.choice(ready)
             for number, part in enumerate(parts):
@@ -141,6 +145,7 @@ class Customer:
                     dest_addr_ton=1,
                     destination_addr=to[1:],
                     registered_delivery=1,
+                    schedule_delivery_time=f"0000000000{due_s:02d}000R" if due_s else "",
                     esm_class=part.esm_class,
                     data_coding=part.data_coding,
                     short_message=part.short_message,
@@ -148,8 +153,30 @@ class Customer:
                 )
                 if bind.free:
                     bind.submit(pdu.encode_body(message), (asked, number))
+            if due_s and self.random.random() < 0.5:
+                self._waiting.append(asked)
+            if self._waiting and self.random.random() < 0.1:
+                self._take_back(self._waiting.pop(0))
+
+    def _take_back(self, asked: Asked) -> None:
+        """Cancel what is to be sent later, over any bind."""
+        ready = [bind for bind in self.binds if bind.free]
+        if asked.message_id and ready:
+            bind = self.random.choice(ready)
+            assert bind.session is not None
+            assert bind.pump is not None
+            address = {"source_addr_ton": 1, "source_addr": asked.sender[1:], "dest_addr_ton": 1}
+            body = pdu.CancelSm(message_id=asked.message_id, destination_addr=asked.to[1:], **address)
+            bind.session.request(Command.CANCEL_SM, body, asked, time.time())
+            bind.pump.flush()
 
     def answered(self, event: Answered) -> None:
+        if isinstance(event.context, Asked):
+            if not event.status:
+                event.context.canceled = time.time()
+            else:
+                self.ledger.refusals[f"cancel_sm {event.status:#x}"] += 1
+            return
         if not isinstance(event.context, tuple):
             return
         asked: Asked = event.context[0]

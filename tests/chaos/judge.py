@@ -15,6 +15,8 @@ from tests.chaos.ledger import Asked, Key, Ledger, Posted
 from tests.chaos.smsc import TOKEN
 from tests.chaos.stage import BINDS, POLICIES, RESPONSE_S
 
+from landline.protocols.smpp import pdu, receipts
+from landline.protocols.smpp.commands import MessageState
 from landline.services.sms.model import messages
 
 if TYPE_CHECKING:
@@ -119,6 +121,18 @@ def takes(ledger: Ledger) -> list[Taken]:
     return sorted(found, key=lambda each: each.at)
 
 
+def reported(ledger: Ledger) -> dict[tuple[str, str], tuple[float, bool]]:
+    """When each SMSC first reported each of its messages, and whether as delivered."""
+    found: dict[tuple[str, str], tuple[float, bool]] = {}
+    for smsc, journal in ledger.journals.items():
+        for at, what, *details in journal:
+            if what == "owed" and details[2].isdigit():  # no phone's text
+                read = receipts.read(pdu.decode_message(bytes(16) + bytes.fromhex(details[1])))
+                assert read is not None
+                found.setdefault((smsc, details[2]), (at, read.state is MessageState.DELIVERED))
+    return found
+
+
 class Case:
     """All the evidence."""
 
@@ -131,6 +145,7 @@ class Case:
         self.taken: dict[Key, list[Taken]] = defaultdict(list)
         for each in takes(self.ledger):
             self.taken[each.token, each.to].append(each)
+        self.reported = reported(self.ledger)
         self.rows: dict[Key, list[Any]] = defaultdict(list)
         self.by_id: dict[str, Any] = {}
         self.events: dict[str, list[Posted]] = defaultdict(list)
@@ -138,6 +153,11 @@ class Case:
         self.attempts: dict[Any, list[Any]] = defaultdict(list)
         self.texts: list[Any] = []
         self.all_rows: list[Any] = []
+
+    def failed_before(self, parts: Sequence[Taken], at: float) -> bool:
+        """Whether the SMSC that took these has reported one of them as failed by then."""
+        told = [self.reported.get((each.smsc, each.message_id)) for each in parts]
+        return any(each is not None and not each[1] and each[0] < at for each in told)
 
     async def load(self) -> None:
         connection = await self.run.stage.postgres.answers("chaos")
@@ -237,6 +257,8 @@ async def judge(run: "Run", customer: Customer, settled: bool) -> list[str]:
         _message(case, key, asked)
     for key, copies in case.taken.items():
         _copies(case, key, copies)
+    _ends(case)
+    _pools(case)
     _reports(case)
     _phones(case)
     _customers(case)
@@ -292,10 +314,12 @@ def _copies(case: Case, key: Key, copies: list[Taken]) -> None:
         seen[each.smsc, reference, sequence] += 1
         texts[each.smsc, reference, again if reference else each.id].append(each)
     whole = sorted((each for each in texts.values() if len(each) == each[0].part[2]), key=lambda each: each[0].at)
-    if len(whole) > 2:
-        case.breach("sent more than twice", key)
+    unexcused = 1
     for parts, others in pairwise(whole):
         before, after = parts[0], others[0]
+        if case.run.fails_over and before.smsc != after.smsc and case.failed_before(parts, after.at):
+            continue
+        unexcused += 1
         if POLICIES[before.smsc] != "resend":
             case.breach("sent again though at most once", key, f"{before.smsc} {POLICIES[before.smsc]}")
             continue
@@ -303,6 +327,34 @@ def _copies(case: Case, key: Key, copies: list[Taken]) -> None:
         in_time = all(each.in_time for each in parts)
         if in_time and stored is not None and stored["submitted_at"].timestamp() < after.at - 1.0:
             case.breach("sent again though its answer was known", key)
+    if unexcused > 2:
+        case.breach("sent more than twice", key)
+
+
+def _ends(case: Case) -> None:
+    """What one SMSC took once, and said so in time, ends as that reported it."""
+    for key, copies in case.taken.items():
+        rows = case.rows.get(key, [])
+        if len(copies) != 1 or len(rows) != 1 or copies[0].part[2] != 1:
+            continue
+        (copy,), (row,) = copies, rows
+        told = case.reported.get((copy.smsc, copy.message_id))
+        if told is None or not copy.in_time or (copy.smsc, copy.message_id) not in case.submissions:
+            continue
+        if told[1] != (row["state"] == _DELIVERED):
+            case.breach("ended as it was not reported", key, f"{row['state']} {row['code']}, reported {told}")
+
+
+def _pools(case: Case) -> None:
+    """Whoever is written to from the pool has one sender for good."""
+    senders: dict[str, set[str]] = defaultdict(set)
+    for (token, to), asked in case.ledger.asked.items():
+        if asked.kind == "pool":
+            senders[to].update(row["sender"] for row in case.rows.get((token, to), []))
+    for to, known in senders.items():
+        if len(known) > 1:
+            case.breach("a pool's recipient has several senders", None, f"{to} {known}")
+    case.told["recipients of the pool"] = len(senders)
 
 
 def _reports(case: Case) -> None:

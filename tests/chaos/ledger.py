@@ -17,7 +17,7 @@ class Asked:
     token: str
     to: str
     kind: str
-    """http, sdk, batch, long, scheduled, customer, optout."""
+    """http, sdk, batch, long, pool, scheduled, customer, optout."""
     began: float
     sender: str
     acked: float | None = None

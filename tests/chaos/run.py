@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,6 +21,9 @@ from tests.chaos.webhook import Webhook
 from landline.testing.admin import AdminError
 
 SENDERS = ["+18005550100", "+14255550100", "+18335550100"]
+NEWCOMER = "+18445550100"
+"""A sender that comes to the pool in the middle of the run: who knows another one keeps it."""
+POOL = "/resources/local/sms/pools/news"
 WARM_S = 8.0
 SETTLE_S = 600.0
 
@@ -35,6 +40,8 @@ class Run:
         self.webhook = Webhook(self.ledger, Random(f"{seed} webhook"))
         self.sizes: dict[int, tuple[int, int]] = {}
         self.password = ""
+        self.fails_over = Random(f"{seed} settings").random() < 0.5
+        """Whether what a carrier reports as failed goes to the next one."""
 
     async def play(self, seconds: float, only: list[str]) -> list[str]:
         """Every promise that was broken."""
@@ -57,12 +64,14 @@ class Run:
             await asyncio.sleep(WARM_S)
             judge.measure(self)
             raging = asyncio.create_task(faults.run(seconds, only))
+            joining = asyncio.create_task(self._join(seconds / 2))
             await asyncio.wait([raging, *traffic, *tasks], return_when=asyncio.FIRST_COMPLETED)
             for each in [*traffic, *tasks]:
                 if each.done():
                     each.result()
             await raging
             self.stage.heal()
+            await joining
             self.ledger.fault("all is healed")
             senders.stopping = phones.stopping = customer.stopping = True
             await asyncio.wait(traffic, timeout=120.0)
@@ -83,8 +92,10 @@ class Run:
         admin = self.stage.machines[0].admin
 
         def make() -> str:
-            for number in SENDERS:
+            for number in (*SENDERS, NEWCOMER):
                 admin.call("POST", "/resources/local/numbers", {"number": number})
+            admin.call("PUT", POOL, {"senders": SENDERS, "sticky": True})
+            admin.call("PATCH", "/resources/local/sms/settings", {"failoverOnReceipt": self.fails_over})
             admin.call(
                 "POST",
                 "/resources/local/subscriptions",
@@ -99,6 +110,19 @@ class Run:
             return admin.call("GET", "/resources/local/keys")["primaryConnectionString"]
 
         return await asyncio.to_thread(make)
+
+    async def _join(self, seconds: float) -> None:
+        """Give the pool another sender after so long, at a machine that answers."""
+        await asyncio.sleep(seconds)
+        while True:
+            for machine in self.stage.machines:
+                with suppress(AdminError, HTTPException):
+                    await asyncio.to_thread(
+                        machine.admin.call, "PUT", POOL, {"senders": [NEWCOMER, *SENDERS], "sticky": True}
+                    )
+                    self.ledger.fault("the pool has another sender")
+                    return
+            await asyncio.sleep(1.0)
 
     async def _follow(self) -> None:
         """Read the SMSCs' journals as they are written."""

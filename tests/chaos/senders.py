@@ -22,6 +22,8 @@ from landline.testing.admin import AdminError
 NUMBERS = [f"+1425555{number:04d}" for number in range(2000)]
 LONG = 25
 """How often a long text says its token: 3 parts."""
+READERS = [f"+1425888{number:04d}" for number in range(40)]
+"""Who is written to from the pool, again and again, by both servers at once."""
 TAGS = (None, None, "spring", "autumn", "otp")
 _TIMEOUT_S = 8.0
 
@@ -55,7 +57,7 @@ class Senders:
         }
 
     def loops(self) -> list[Callable[[], Any]]:
-        return [self._sdk, self._signed, self._signed, self._batches, self._scheduled]
+        return [self._sdk, self._signed, self._signed, self._batches, self._scheduled, self._pooled, self._pooled]
 
     async def _rest(self, mean_s: float) -> None:
         await asyncio.sleep(min(self.random.expovariate(1 / mean_s), 4 * mean_s) / self.pace)
@@ -95,6 +97,12 @@ class Senders:
             token = self.ledger.token("b")
             await self.send(token, self.random.sample(NUMBERS, 40), f"{token} news", kind="batch", tag="spring")
             await self._rest(4.0)
+
+    async def _pooled(self) -> None:
+        while not self.stopping:
+            token, readers = self.ledger.token("n"), self.random.sample(READERS, self.random.choice([1, 2, 8]))
+            await self.send(token, readers, f"{token} from the pool", kind="pool", sender="pool:news")
+            await self._rest(0.6)
 
     async def burst(self, count: int) -> None:
         """More at once than all windows hold."""
