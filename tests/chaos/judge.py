@@ -332,14 +332,15 @@ def _copies(case: Case, key: Key, copies: list[Taken]) -> None:
 
 
 def _ends(case: Case) -> None:
-    """What one SMSC took once, and said so in time, ends as that reported it."""
+    """What one SMSC took once, and whose answer was stored before the end, ends as that reported it."""
     for key, copies in case.taken.items():
         rows = case.rows.get(key, [])
         if len(copies) != 1 or len(rows) != 1 or copies[0].part[2] != 1:
             continue
         (copy,), (row,) = copies, rows
         told = case.reported.get((copy.smsc, copy.message_id))
-        if told is None or not copy.in_time or (copy.smsc, copy.message_id) not in case.submissions:
+        stored = case.submissions.get((copy.smsc, copy.message_id))
+        if told is None or stored is None or (row["ended_at"] and row["ended_at"] < stored["submitted_at"]):
             continue
         if told[1] != (row["state"] == _DELIVERED):
             case.breach("ended as it was not reported", key, f"{row['state']} {row['code']}, reported {told}")
