@@ -210,8 +210,21 @@ class Result:
 
 
 _FAILURES = msgspec.json.Decoder(list[Failure])
-_Kept = tuple[UUID, UUID, str, str, UUID | None, UUID, datetime, bytes]
-"""Subscription, resource, type, subject, about, event, at, data."""
+
+
+class _Kept(msgspec.Struct, frozen=True, array_like=True):
+    """A delivery in its batch. Versions that know more may add fields at its end: that is left unread."""
+
+    subscription: UUID
+    resource: UUID
+    type: str
+    subject: str
+    about: UUID | None
+    event_id: UUID
+    at: datetime
+    data: bytes
+
+
 _KEEPING = msgspec.msgpack.Encoder(uuid_format="bytes")
 _KEPT = msgspec.msgpack.Decoder(list[_Kept])
 
@@ -219,7 +232,7 @@ _KEPT = msgspec.msgpack.Decoder(list[_Kept])
 def keeping(deliveries: Sequence[Delivery], block: UUID, owner: UUID, lease_until: datetime, now: datetime) -> Part:
     """New deliveries as the batch `block` of `owner`."""
     kept = [
-        (each.subscription, told.resource, told.type, told.subject, told.about, told.event_id, told.at, told.data)
+        _Kept(each.subscription, told.resource, told.type, told.subject, told.about, told.event_id, told.at, told.data)
         for each in deliveries
         for told in (each.event,)
     ]
@@ -229,14 +242,9 @@ def keeping(deliveries: Sequence[Delivery], block: UUID, owner: UUID, lease_unti
 async def of_batches(database: Database, blocks: Sequence[UUID]) -> list[Delivery]:
     """The deliveries of the batches `blocks` of which nothing is known yet: each that came to something has a row."""
     found = [
-        Delivery(
-            Event(event_id, ResourceId(resource), kind, subject, data, at, about),
-            subscription,
-            row["since"],
-            block=row["block_id"],
-        )
+        Delivery(_event(kept), kept.subscription, row["since"], block=row["block_id"])
         for row in await database.fetch(_OF_BATCHES, blocks)
-        for subscription, resource, kind, subject, about, event_id, at, data in _KEPT.decode(row["events"])
+        for kept in _KEPT.decode(row["events"])
     ]
     rows = await database.fetch(_THERE, *_delivery_keys(found)) if found else []
     there = {(row["event_id"], row["subscription_id"]) for row in rows}
@@ -365,6 +373,10 @@ async def prune_gone(database: Database, limit: int) -> int:
     """Delete up to `limit` rows that wait for subscriptions that are gone; how many it were. They were on their way
     when the subscription was removed, and failed later."""
     return _count(await database.execute(_PRUNE_GONE, limit))
+
+
+def _event(kept: _Kept) -> Event:
+    return Event(kept.event_id, ResourceId(kept.resource), kept.type, kept.subject, kept.data, kept.at, kept.about)
 
 
 def _delivery(row: Row) -> Delivery:
