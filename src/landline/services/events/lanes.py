@@ -19,6 +19,7 @@ from landline.core.errors import Unavailable
 from landline.ports.callout import CalloutFailed
 from landline.services.events import records
 from landline.services.events.model import (
+    DELIVERED,
     Again,
     Dead,
     Delivery,
@@ -26,7 +27,6 @@ from landline.services.events.model import (
     Outcome,
     Settings,
     State,
-    expires_at,
     verdict,
 )
 from landline.services.events.records import Result
@@ -232,20 +232,19 @@ class Lanes:
             lane.next_slot = max(now, lane.next_slot or now) + gap
         outcome = await self._post(form, batch, now)
         self._adapt(lane, outcome)
-        self._results.put([self._result(delivery, outcome, form.target) for delivery in batch])
+        if outcome.delivered:
+            self._results.put([Result(delivery, outcome, DELIVERED) for delivery in batch])
+        else:
+            self._results.put([self._result(delivery, outcome, form.target) for delivery in batch])
 
     def _set_aside(self, batch: list[Delivery], settings: Settings, now: datetime) -> None:
         """Take out of `batch` what is not to be tried: its time to live has passed."""
-        good: list[Delivery] = []
-        expired: list[Result] = []
-        for delivery in batch:
-            if expires_at(delivery, settings) <= now:
-                expired.append(Result(delivery, Outcome(now, *_NOT_TRIED), Dead("TimeToLiveExceeded")))
-            else:
-                good.append(delivery)
-        batch[:] = good
+        too_old = now - timedelta(minutes=settings.ttl_minutes)
+        expired = [delivery for delivery in batch if delivery.since <= too_old]
         if expired:
-            self._results.put(expired)
+            batch[:] = [delivery for delivery in batch if delivery.since > too_old]
+            late = Dead("TimeToLiveExceeded")
+            self._results.put([Result(delivery, Outcome(now, *_NOT_TRIED), late) for delivery in expired])
 
     def _pop(self, lane: Lane, count: int) -> list[Delivery]:
         self._waiting -= count

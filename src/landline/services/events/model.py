@@ -118,8 +118,7 @@ class Emitted:
     """Some deliveries did not fit in memory; they lie in the database, due."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What a try met: the endpoint's status, or why there was none."""
 
     at: datetime
@@ -144,31 +143,28 @@ class Try:
     next_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(Struct, frozen=True):
     """Nothing more to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(Struct, frozen=True):
     """Try again at `next_at`."""
 
     next_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Dead:
+class Dead(Struct, frozen=True):
     """Given up; `reason` in Event Grid's words for dead letters."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
+class Gone(Struct, frozen=True):
     """Its subscription is no more: nothing is to be kept."""
 
 
 Verdict = Delivered | Again | Dead | Gone
+DELIVERED = Delivered()
 
 _SUCCESS = frozenset({200, 201, 202, 203, 204})
 _HOPELESS = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 413: "RequestEntityTooLarge"}
@@ -212,7 +208,7 @@ def state_at(subscription: Subscription, now: datetime) -> tuple[State, str | No
 def verdict(delivery: Delivery, outcome: Outcome, settings: Settings) -> Verdict:
     """What follows from the try number `delivery.attempts + 1` of a delivery."""
     if outcome.delivered:
-        return Delivered()
+        return DELIVERED
     if outcome.status in _HOPELESS:
         return Dead(_HOPELESS[outcome.status])
     attempts = delivery.attempts + 1

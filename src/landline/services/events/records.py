@@ -1,7 +1,6 @@
 """SQL of event delivery: the rows of subscriptions and deliveries, and nothing else's."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -200,8 +199,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
     error: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What a try of `delivery` came to."""
 
     delivery: Delivery
