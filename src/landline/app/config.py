@@ -29,6 +29,7 @@ from landline.app.config_tables import (
     tables,
     with_passwords,
 )
+from landline.core import choices
 
 _PATHS = (
     "data",
@@ -478,7 +479,7 @@ def _converted(
     try:
         return msgspec.convert(value, kind, strict=strict, dec_hook=path)
     except msgspec.ValidationError as error:
-        what, _, at = str(error).partition(" - at ")
+        what, _, at = choices.told(error, kind).partition(" - at ")
         place = _SETTING.search(at)
         if place is None:
             raise CannotConfigure(f"{where}: {what}") from error
