@@ -36,16 +36,20 @@ def test_an_smpp_account_is_made_changed_and_removed_and_its_password_only_writt
     )  # fmt: skip
     assert "203.0.113.0/24" in cli(landline, "smpp-account", "list")
     assert cli(landline, "smpp-account", "change", "shop", "--no-enabled", "--no-address", "--unlimited") == (
-        "shop is disabled"
+        "shop is changed, and disabled"
     )
+    assert cli(landline, "smpp-account", "change", "shop", "--enabled") == "shop is enabled"
+    assert cli(landline, "smpp-account", "change", "shop", "--no-enabled") == "shop is disabled"
     shown = json.loads(cli(landline, "smpp-account", "show", "shop"))
     assert (shown["enabled"], shown["addresses"], shown["ratePerS"], shown["texts"]) == (False, [], None, ["*"])
     with pytest.raises(LookupError, match="is there already"):
         cli(landline, "smpp-account", "rotate", "shop", "--password-file", str(secret))
     cli(landline, "smpp-account", "rotate", "shop", "--password-file", str(second))
     assert second.read_text().strip() not in ("", password)
-    rotated = cli(landline, "smpp-account", "rotate", "shop", "--password-file", "-")
-    assert len(rotated) == 8  # nothing else: a program reads it
+    command = [*COMMAND, "smpp-account", "rotate", "shop", "--password-file", "-", "--data", str(landline.data)]
+    rotated = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert len(rotated.stdout.strip()) == 8  # nothing else: a program reads it
+    assert rotated.stderr.strip() == "the new password of shop is above"
     cli(landline, "smpp-account", "remove", "shop")
     assert listed(landline, "smpp-account", "list") == []
 

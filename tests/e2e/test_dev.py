@@ -19,7 +19,6 @@ import pytest
 import trustme
 from tests.support import processes
 from tests.support.patience import PATIENCE_S
-from tests.support.ports import free_port
 
 from landline.testing.server import COMMAND, Server, ServerFailed
 
@@ -266,13 +265,13 @@ def _common_names(port: int, authority: trustme.CA) -> set[str]:
 
 
 def test_serve_starts_with_what_production_needs_and_reads_new_certificates(tmp_path: Path, dsn: str) -> None:
-    authority, smpp_port = trustme.CA(organization_name="A real one"), free_port()
+    authority = trustme.CA(organization_name="A real one")
     _certificate(tmp_path, authority, "old.example")
     (tmp_path / "secret").write_text("Zm9ydHktdHdvIGJ5dGVzIG9mIHJhbmRvbSBub2lzZSE\n")
     (tmp_path / "landline.toml").write_text(
         f'dsn = "{dsn}"\ndata = "data"\nhost = "127.0.0.1"\nport = 0\nadmin_port = 0\nready_file = "ready"\n'
         'certificate = "chain.pem"\ncertificate_key = "key.pem"\nsealing_secret_file = "secret"\n'
-        f'smpp_listen_tls_port = {smpp_port}\nsmpp_listen_host = "127.0.0.1"\n'
+        'smpp_listen_tls_port = 0\nsmpp_listen_host = "127.0.0.1"\n'
         '[[carriers]]\nkind = "smpp"\nname = "north"\nhost = "127.0.0.1"\nport = 1\nsystem_id = "us"\npassword = "pw"\n'
     )
     command = [*COMMAND, "serve", "--config", str(tmp_path / "landline.toml")]
@@ -280,8 +279,9 @@ def test_serve_starts_with_what_production_needs_and_reads_new_certificates(tmp_
     try:
         wait_for(tmp_path / "ready", process)
         ready = json.loads((tmp_path / "ready").read_text())
-        port = int(ready["url"].rpartition(":")[2])
+        port, smpp_port = (int(ready[name].rpartition(":")[2]) for name in ("url", "smppTlsAddress"))
         assert "connectionString" not in ready
+        assert "smppAddress" not in ready
         assert [_common_names(each, authority) for each in (port, smpp_port)] == [{"old.example"}] * 2
         _certificate(tmp_path, authority, "new.example")
         process.send_signal(signal.SIGHUP)

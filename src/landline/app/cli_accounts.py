@@ -125,7 +125,7 @@ def create_account(
     with _for_password(password_file) as out:
         made = client.call("POST", f"{resource_path(resource)}/smpp-accounts", body)
         print(made["password"], file=out)
-    _tell(f"{system_id} may bind for {resource} now; its password is in {password_file}", password_file)
+    _tell(f"{system_id} may bind for {resource} now; its password is", password_file)
 
 
 @smpp_account.command(name="change")
@@ -137,7 +137,8 @@ def change_account(
     if not body:
         raise Refusal("say what to change: see landline smpp-account change --help")
     changed = ask(server, _OPTIONS).call("PATCH", _path(resource, system_id), body)
-    print(f"{system_id} is {'enabled' if changed['enabled'] else 'disabled'}")
+    state = "enabled" if changed["enabled"] else "disabled"
+    print(f"{system_id} is {state}" if body.keys() == {"enabled"} else f"{system_id} is changed, and {state}")
 
 
 @smpp_account.command(name="rotate")
@@ -148,7 +149,7 @@ def rotate_password(
     client = ask(server)
     with _for_password(password_file) as out:
         print(client.call("POST", f"{_path(resource, system_id)}:rotate")["password"], file=out)
-    _tell(f"the new password of {system_id} is in {password_file}", password_file)
+    _tell(f"the new password of {system_id} is", password_file)
 
 
 @smpp_account.command(name="remove")
@@ -191,5 +192,8 @@ def _for_password(file: Path) -> Generator[TextIO]:
 
 
 def _tell(what: str, file: Path) -> None:
-    """Say what was done, apart from a password that goes to standard output."""
-    print(what, file=sys.stderr if str(file) == "-" else sys.stdout)
+    """Say what was done and where the password is, apart from one that goes to standard output."""
+    if str(file) == "-":
+        print(f"{what} above", file=sys.stderr)
+    else:
+        print(f"{what} in {file}")

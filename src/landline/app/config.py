@@ -29,6 +29,7 @@ from landline.app.config_tables import (
     tables,
     with_passwords,
 )
+from landline.core import choices
 
 _PATHS = (
     "data",
@@ -98,11 +99,15 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str, _says("Address the SMPP server for customers listens on (docs/guides/smpp-customers.md).")
     ] = "127.0.0.1"
     smpp_listen_port: Annotated[
-        Port | None, _says("Port of the SMPP server without TLS; 0 takes any free one. Default: none, it is off.")
+        Port | None,
+        _says(
+            "Port of the SMPP server without TLS; 0 takes any free one, which the log (`server.ready`) and the ready"
+            " file (`smppAddress`, `smppTlsAddress`) tell. Default: none, it is off."
+        ),
     ] = None
     smpp_listen_tls_port: Annotated[
         Port | None,
-        _says("Port of the SMPP server with TLS, by the certificate of the public API. Default: none, it is off."),
+        _says("The same with TLS, by the certificate of the public API. Default: none, it is off."),
     ] = None
 
     admin_host: Annotated[str, _says("Address of the admin API (plain HTTP), metrics and health.")] = "127.0.0.1"
@@ -474,7 +479,7 @@ def _converted(
     try:
         return msgspec.convert(value, kind, strict=strict, dec_hook=path)
     except msgspec.ValidationError as error:
-        what, _, at = str(error).partition(" - at ")
+        what, _, at = choices.told(error, kind).partition(" - at ")
         place = _SETTING.search(at)
         if place is None:
             raise CannotConfigure(f"{where}: {what}") from error

@@ -24,6 +24,9 @@ class Ready(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True, kw_
     ca_bundle: str | None = None
     phone_number: str | None = None
     portal_url: str | None = None
+    smpp_address: str | None = None
+    """Where customers bind, as `127.0.0.1:2775`; the other with TLS."""
+    smpp_tls_address: str | None = None
 
 
 def prepare(file: Path) -> None:

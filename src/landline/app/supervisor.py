@@ -159,7 +159,8 @@ class Supervisor:
             stack.callback(file.unlink, missing_ok=True)
         self._announce(told, seconds_of_life())  # before the files: whoever waits for them has been told all
         ready.write(told, *self._files)
-        log.info("server.ready", **{name: url for name in ("url", "admin_url") if (url := getattr(told, name))})
+        shown = ("url", "admin_url", "smpp_address", "smpp_tls_address")
+        log.info("server.ready", **{name: where for name in shown if (where := getattr(told, name))})
 
 
 def seconds_of_life() -> float:
@@ -205,28 +206,42 @@ def _settled(config: Config, sockets: Sockets) -> Config:
         token = token or secrets.token_urlsafe(32)
     return replace(
         config,
+        smpp_listen_port=_port(sockets.customers),
+        smpp_listen_tls_port=_port(sockets.customers_tls),
         port=sockets.public[0].getsockname()[1] if sockets.public else config.port,
-        admin_port=sockets.admin[0].getsockname()[1] if sockets.admin else None,
+        admin_port=_port(sockets.admin),
         admin_token=token or kept(config.data / "admin-token"),
         sealing_secret=secret or kept(config.data / "sealing-secret"),
         sealing_secret_file=None,
     )
 
 
+def _port(listening: list[socket.socket]) -> int | None:
+    return listening[0].getsockname()[1] if listening else None
+
+
 def _ready(config: Config, info: DevInfo | None, bundle: Path | None) -> Ready:
     assert config.admin_token is not None
-    admin_host = "127.0.0.1" if config.admin_host in ("", "0.0.0.0", "::", "localhost") else config.admin_host  # noqa: S104
-    shown_host = f"[{admin_host}]" if ":" in admin_host else admin_host
     port = "" if config.clients_port == 443 else f":{config.clients_port}"
     return Ready(
         url=f"https://{config.domain}{port}" if config.mode != "worker" else "",
-        admin_url=f"http://{shown_host}:{config.admin_port}" if config.admin_port is not None else "",
+        admin_url=f"http://{admin}" if (admin := _address(config.admin_host, config.admin_port)) else "",
         admin_token=config.admin_token,
         connection_string=info.connection_string if info else None,
         phone_number=info.phone_number if info else None,
         portal_url=info.portal_url if info else None,
         ca_bundle=str(bundle) if bundle else None,
+        smpp_address=_address(config.smpp_listen_host, config.smpp_listen_port),
+        smpp_tls_address=_address(config.smpp_listen_host, config.smpp_listen_tls_port),
     )
+
+
+def _address(host: str, port: int | None) -> str | None:
+    """Where who is on this machine reaches what listens there; None when nothing does."""
+    if port is None:
+        return None
+    host = "127.0.0.1" if host in ("", "0.0.0.0", "::", "localhost") else host  # noqa: S104
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def run(config: Config, build: Build, announce: Announce) -> None:

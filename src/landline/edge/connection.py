@@ -27,6 +27,9 @@ MOST_AHEAD = 64
 LINGER_S = 2.0
 """How long what a refused client still sends is read and dropped: closing at once would reset the connection and take
 the refusal with it (RFC 9112 §9.6)."""
+_PARTING_S = 0.1
+"""How long a client may take to answer the end of TLS when it has asked for nothing: one that pools connections does
+not look at them."""
 _SINGLE = frozenset(
     {"host", "authorization", "content-length", "date", "x-ms-date", "x-ms-content-sha256"}
     | {"x-ms-host", "x-forwarded-host", "x-skypetoken"}
@@ -405,6 +408,8 @@ class HttpConnection(asyncio.Protocol):
         self._deaf = True
         if self._task is None:
             self._transport.close()
+            if not self._transport.get_write_buffer_size():
+                self._loop.call_later(_PARTING_S, self._transport.abort)
         elif self._answers.live is not None:
             self._answers.live.stopping()
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from landline.core import choices
 from landline.core.errors import Invalid
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        text = str(error)
+        text = choices.told(error, decoder.type)
         found = _PATH.search(text)
         target = found.group(1) if found else ""
         said = _PATH.sub("", text)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 import ssl
 import tracemalloc
 from dataclasses import dataclass, field
@@ -354,6 +355,28 @@ async def test_who_agrees_on_no_tls_gives_way_to_who_does() -> None:
     assert (logs, house.app.room.connections) == ([], 0)
     for _, each in (*silent, (reader, broken)):
         each.close()
+
+
+async def test_a_server_that_stops_does_not_wait_for_who_keeps_a_tls_connection_and_does_not_look_at_it() -> None:
+    house, authority = House(FOUR), trustme.CA()
+    ours, theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(ours)
+    authority.configure_trust(theirs)
+    listening = await server.listen(house.app, server.bind("127.0.0.1", 0), ours)
+
+    def keep() -> ssl.SSLSocket:
+        pooled = theirs.wrap_socket(
+            socket.create_connection(("127.0.0.1", listening.port)), server_hostname="127.0.0.1"
+        )
+        pooled.sendall(f"POST /length HTTP/1.1\r\n{HEAD}content-length: 2\r\n\r\nhi".encode())
+        assert pooled.recv(4096).startswith(b"HTTP/1.1 200")
+        return pooled
+
+    with await asyncio.to_thread(keep) as pooled:
+        with capture_logs() as logs:
+            await listening.close()
+        assert (logs, house.app.room.connections) == ([], 0)
+        assert await asyncio.to_thread(pooled.recv, 4096) == b""
 
 
 async def test_what_there_was_no_room_for_is_counted() -> None:

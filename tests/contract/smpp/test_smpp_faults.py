@@ -246,6 +246,25 @@ async def test_that_one_side_alone_speaks_tls_is_told_as_what_keeps_the_bind_dow
     await smsc.close()
 
 
+async def test_an_smsc_that_waits_for_more_of_what_it_takes_for_a_pdu_is_told_as_one_without_tls(
+    database: Database, tmp_path: Path
+) -> None:
+    async def hears_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    _, ours = _contexts(tmp_path, "smsc.example")
+    smsc = await asyncio.start_server(hears_only, "127.0.0.1", 0)
+    port = smsc.sockets[0].getsockname()[1]
+    config = SmppConfig("smpp", "127.0.0.1", port, "landline", "secret", tls=ours, connect_s=0.05)
+    carrier = SmppCarrier(config, database, DrivenClock())
+    await carrier.start(Recorder())
+    assert carrier.links[0].trouble == "cannot connect: not within 0.05 s. Is this a port without ([carriers.tls])?"
+    await carrier.close()
+    smsc.close()
+    await smsc.wait_closed()
+
+
 async def test_tls_files_that_were_replaced_count_from_the_next_connection(database: Database, tmp_path: Path) -> None:
     _, tls = _contexts(tmp_path, "smsc.example")
     (tmp_path / "new").mkdir()

@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
 """What OpenSSL says of octets that are no TLS."""
+_WITHOUT_TLS = ". Is this a port without ([carriers.tls])?"
 _BY_TLVS = frozenset((LongStyle.SAR, LongStyle.PAYLOAD))
 _UNBIND_S = 3.0
 """How long an unbind is waited for."""
@@ -217,7 +218,7 @@ class Link:
                 )
         except (OSError, ValueError) as error:  # as is ssl.SSLError; a name that DNS cannot hold is a ValueError
             self.counters.connects_failed += 1
-            reason = _words(error) or f"not within {config.connect_s:g} s"
+            reason = _words(error) or f"not within {config.connect_s:g} s{_WITHOUT_TLS if tls is not None else ''}"
             self.trouble = f"cannot connect: {reason}"
             log.warning("smpp.connect_failed", link=self.name, error=type(error).__name__, reason=reason)
             return False
@@ -314,7 +315,7 @@ class Link:
 def _words(error: Exception) -> str:
     """What went wrong, as its operator can do something about it."""
     if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
-        return f"what answers there is no TLS ({error.reason}). Is this a port without ([carriers.tls])?"
+        return f"what answers there is no TLS ({error.reason}){_WITHOUT_TLS}"
     return str(error)
 
 

@@ -1,0 +1,70 @@
+"""What msgspec says of a value that is none of those there are, with those there are: it does not name them itself."""
+
+import re
+from typing import Any
+
+import msgspec
+
+_NO_CHOICE = re.compile(r"Invalid enum value (.*) - at (`key` in )?`\$(.*)`$")
+_STEP = re.compile(r"\.(\w+)|\[")
+
+
+def told(error: msgspec.ValidationError, kind: Any) -> str:
+    """What `error` says, raised when something was to become a `kind`; where it stands stays at its end."""
+    said = str(error)
+    found = _NO_CHOICE.match(said)
+    if found is None:
+        return said
+    value, is_key, path = found.groups()
+    places = [msgspec.inspect.type_info(kind)]
+    for step in _STEP.finditer(path):
+        places = [below for place in places for below in _below(place, step.group(1))]
+    if is_key:
+        places = [key for place in places for key in _keys(place)]
+    values = [value for place in places for value in _values(place)]
+    if not values:
+        return said
+    return said.replace(f"Invalid enum value {value}", f"Must be one of {', '.join(values)}, not {value}", 1)
+
+
+def _below(place: msgspec.inspect.Type, field: str | None) -> list[msgspec.inspect.Type]:
+    """What may stand in `field` of `place`, or as an item of it when that is None."""
+    match place:
+        case msgspec.inspect.Metadata():
+            return _below(place.type, field)
+        case msgspec.inspect.UnionType():
+            return [below for each in place.types for below in _below(each, field)]
+        case msgspec.inspect.StructType():
+            return [each.type for each in place.fields if each.encode_name == field]
+        case msgspec.inspect.DictType() if field is None:
+            return [place.value_type]
+        case msgspec.inspect.CollectionType() if field is None:
+            return [place.item_type]
+        case _:
+            return []
+
+
+def _keys(place: msgspec.inspect.Type) -> list[msgspec.inspect.Type]:
+    match place:
+        case msgspec.inspect.Metadata():
+            return _keys(place.type)
+        case msgspec.inspect.UnionType():
+            return [key for each in place.types for key in _keys(each)]
+        case msgspec.inspect.DictType():
+            return [place.key_type]
+        case _:
+            return []
+
+
+def _values(place: msgspec.inspect.Type) -> list[str]:
+    match place:
+        case msgspec.inspect.Metadata():
+            return _values(place.type)
+        case msgspec.inspect.UnionType():
+            return [value for each in place.types for value in _values(each)]
+        case msgspec.inspect.EnumType():
+            return [str(each.value) for each in place.cls]
+        case msgspec.inspect.LiteralType():
+            return [str(each) for each in place.values]
+        case _:
+            return []

@@ -1,0 +1,61 @@
+"""A value that is none of those there are is refused with those there are."""
+
+from enum import Enum
+from typing import Annotated, Literal
+
+import msgspec
+import pytest
+
+from landline.app.config import CannotConfigure, load
+from landline.core.errors import Invalid
+from landline.wire.base import Wire, decode
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Pot(Wire):
+    first_coat: Colour | None = None
+    sizes: list[Literal["small", "large"]] | None = None
+    prices: Annotated[dict[Colour, Annotated[float, msgspec.Meta(ge=0)]], msgspec.Meta(description="each")] | None = (
+        None
+    )
+    inner: "Pot | None" = None
+    kept: dict[str, "Pot"] | None = None
+
+
+@pytest.mark.parametrize(
+    ("body", "said", "target"),
+    [
+        (b'{"firstCoat": "green"}', "Must be one of red, blue, not 'green'", "firstCoat"),
+        (b'{"inner": {"sizes": ["small", "huge"]}}', "Must be one of large, small, not 'huge'", "inner.sizes[1]"),
+        (b'{"kept": {"any": {"firstCoat": ""}}}', "Must be one of red, blue, not ''", "kept[...].firstCoat"),
+        (b'{"prices": {"green": 1}}', "Must be one of red, blue, not 'green' - at `key` in `$.prices`", "body"),
+        (b'{"firstCoat": 1}', "Expected `str | null`, got `int`", "firstCoat"),
+        (b'{"prices": {"red": -1}}', "Expected `float` >= 0.0", "prices[...]"),
+    ],
+)
+def test_a_request_is_told_the_values_there_are(body: bytes, said: str, target: str) -> None:
+    with pytest.raises(Invalid) as refusal:
+        decode(body, msgspec.json.Decoder(Pot))
+    assert (refusal.value.message, refusal.value.target) == (said, target)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"LANDLINE_SENDER_RATES": '{"mobile": 3}'}, "Must be one of alphanumeric"),
+        ({"LANDLINE_LOG_FORMAT": "xml"}, "Must be one of console, json, not 'xml'"),
+        (
+            {"LANDLINE_CARRIERS": '[{"kind": "smpp", "name": "a", "host": "a", "port": 1, "system_id": "a", '
+             '"long_style": "udh"}]'},
+            "carrier a: long_style: Must be one of udh8, udh16, sar, payload, not 'udh'",
+        ),
+    ],
+)  # fmt: skip
+def test_a_configuration_is_told_the_values_there_are(settings: dict[str, str], said: str) -> None:
+    with pytest.raises(CannotConfigure) as refusal:
+        load("dev", environment=settings, flags={})
+    assert said in refusal.value.message
