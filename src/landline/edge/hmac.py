@@ -34,6 +34,7 @@ _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "
 _MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, start=1)}
 _DATES = ("x-ms-date", "date")
 _VERB = re.compile(r"(.*)(:[A-Za-z]+)")
+_PORT = re.compile(r":[0-9]*$", re.ASCII)
 
 
 class Signatures:
@@ -122,14 +123,14 @@ class Signatures:
 
     def _host_readings(self, headers: dict[str, str]) -> list[str]:
         sent = headers["host"]
-        hosts = [sent, sent + "/"]
+        hosts = [sent, sent + "/", *(_bare(host) for host in (sent, *self._hosts))]
         other = headers.get("x-ms-host")
         if other:
             hosts.append(other)
         hosts += self._hosts
         if self._trust_forwarded_host and "x-forwarded-host" in headers:
             hosts.append(headers["x-forwarded-host"])
-        return hosts
+        return list(dict.fromkeys(hosts))
 
 
 def seconds(date: str) -> float | None:
@@ -167,6 +168,11 @@ def target_readings(target: str) -> Iterator[str]:
         for other_path in paths:
             yield other_path + mark + other_query
     yield unquote(target)
+
+
+def _bare(host: str) -> str:
+    """`host` without its port: Java's SDK signs that, whatever its HTTP client then sends."""
+    return _PORT.sub("", host)
 
 
 def _quoted(segment: str) -> str:
