@@ -225,7 +225,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bool,
         _says(
             "Azure's own sending limits (200 recipients a minute from a toll-free number, 6,000 from a short code, 600 "
-            "from a sender name), answered 429, where a resource does not switch them itself; and its rates of chat."
+            "from all sender names), answered 429, where a resource does not switch them itself; and its rates of chat."
         ),
     ] = False
     relay: Annotated[
