@@ -316,6 +316,12 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The port in endpoints and connection strings."""
         return self.public_port or self.port
 
+    def authority(self, resource: str = "") -> str:
+        """What follows `https://` in the endpoint of a resource, or of the one at the name itself."""
+        host = f"{resource}.{self.domain}" if resource else self.domain
+        # The port of https is left out, as HTTP clients do: SDKs would sign what is not sent.
+        return host if self.clients_port == 443 else f"{host}:{self.clients_port}"
+
 
 DEV: dict[str, object] = {
     "open_webhooks": True,

@@ -217,9 +217,8 @@ def _ready(config: Config, info: DevInfo | None, bundle: Path | None) -> Ready:
     assert config.admin_token is not None
     admin_host = "127.0.0.1" if config.admin_host in ("", "0.0.0.0", "::", "localhost") else config.admin_host  # noqa: S104
     shown_host = f"[{admin_host}]" if ":" in admin_host else admin_host
-    port = "" if config.clients_port == 443 else f":{config.clients_port}"
     return Ready(
-        url=f"https://{config.domain}{port}" if config.mode != "worker" else "",
+        url=f"https://{config.authority()}" if config.mode != "worker" else "",
         admin_url=f"http://{shown_host}:{config.admin_port}" if config.admin_port is not None else "",
         admin_token=config.admin_token,
         connection_string=info.connection_string if info else None,

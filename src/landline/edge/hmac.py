@@ -123,11 +123,13 @@ class Signatures:
 
     def _host_readings(self, headers: dict[str, str]) -> list[str]:
         sent = headers["host"]
-        hosts = [sent, sent + "/", *(_bare(host) for host in (sent, *self._hosts))]
+        other = _other_port(sent)
+        hosts = [sent, sent + "/", other, other + "/"]
         other = headers.get("x-ms-host")
         if other:
             hosts.append(other)
-        hosts += self._hosts
+        for host in self._hosts:
+            hosts += (host, _other_port(host))
         if self._trust_forwarded_host and "x-forwarded-host" in headers:
             hosts.append(headers["x-forwarded-host"])
         return list(dict.fromkeys(hosts))
@@ -170,9 +172,11 @@ def target_readings(target: str) -> Iterator[str]:
     yield unquote(target)
 
 
-def _bare(host: str) -> str:
-    """`host` without its port: Java's SDK signs that, whatever its HTTP client then sends."""
-    return _PORT.sub("", host)
+def _other_port(host: str) -> str:
+    """`host` without its port, which Java's SDK signs whatever its HTTP client then sends; or one without a port with
+    that of https, which Python's SDKs sign when the endpoint names it, and no HTTP client sends."""
+    bare = _PORT.sub("", host)
+    return bare if bare != host else f"{host}:443"
 
 
 def _quoted(segment: str) -> str:
