@@ -19,6 +19,7 @@ from landline.app.config_tables import (
     CannotConfigure,
     check_countries,
     check_hosts,
+    checked_domain,
     expanded,
     is_text,
     of_table,
@@ -369,6 +370,8 @@ def load(
     for name in TABLES.keys() & settings.keys():
         with of_table(said[name], name):
             settings[name] = tables(settings[name], name)
+    if isinstance(domain := settings.get("domain"), str):
+        settings["domain"] = checked_domain(domain, said["domain"])
     settings["carriers"] = with_passwords(settings.get("carriers", ()), environment)
     config = _converted({**settings, "mode": mode}, "the configuration", Config, said=said)
     check_hosts(config.webhook_allow, said.get("webhook_allow", "webhook_allow"))
