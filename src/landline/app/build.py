@@ -343,7 +343,8 @@ class Product:
             callout = HttpCallout(allowed_hosts=("0.0.0.0/0", "::/0"))
             self._callouts.append(callout)
             keys = RemoteKeys(self._config.oidc_issuer, callout)
-            issuers.append(Issuer(self._config.oidc_issuer, keys, (self._config.oidc_audience,)))
+            clients = frozenset(self._config.oidc_clients)
+            issuers.append(Issuer(self._config.oidc_issuer, keys, (self._config.oidc_audience,), clients))
         return ServiceTokens(issuers) if issuers else None
 
     async def start(

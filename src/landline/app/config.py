@@ -149,6 +149,13 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str | None, _says("URL of the OpenID Connect issuer whose tokens are taken as service tokens.")
     ] = None
     oidc_audience: Annotated[str, _says("Audience that such tokens must name.")] = "https://communication.azure.com"
+    oidc_clients: Annotated[
+        tuple[str, ...],
+        _says(
+            "Clients whose such tokens are taken, by `azp`, `appid` or `sub`. None: all that the issuer made for that "
+            "audience; in Microsoft Entra every user and application of the tenant can have one."
+        ),
+    ] = ()
     cors_origins: Annotated[tuple[str, ...], _says("Origins whose browser pages may call the API; `*` is any.")] = (
         "*",
     )
