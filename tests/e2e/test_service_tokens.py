@@ -41,7 +41,7 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[str, Pat
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Issuer)
