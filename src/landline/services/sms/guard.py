@@ -86,14 +86,17 @@ class Guard:
     def undo(
         self,
         resource: ResourceId,
+        places: Sequence[int],
         recipients: Sequence[str],
         segments: int,
         settings: SmsSettings,
         now: datetime,
         costs: Sequence[int] | None = None,
     ) -> None:
-        """These, which `decide` let pass at `now`, came to no new text: a request was repeated. They count for nothing
-        here; the other processes have heard of them already."""
+        """The `recipients` at these `places`, all of which `decide` let pass at `now`, came to no new text: a request
+        was repeated. They count for nothing here; the other processes have heard of them already."""
+        recipients = [recipients[place] for place in places]
+        costs = None if costs is None else [costs[place] for place in places]
         watched = self._watched.get(resource)
         if watched is not None and watched.rules is not None:
             before_bytes = watched.watch.size_bytes

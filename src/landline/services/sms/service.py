@@ -159,10 +159,8 @@ class Sms:
         ]
         repeated = await self._accept(plans, outcomes, now)
         if repeated:
-            let_pass = [place for place, verdict in enumerate(verdicts) if verdict is None]
-            again = [place for place in let_pass if planned[place].index in repeated]
-            theirs = None if costs is None else [costs[place] for place in again]
-            self._guard.undo(resource, [numbers[place] for place in again], size, settings, now, theirs)
+            again = [at for at, each in enumerate(planned) if each.index in repeated and verdicts[at] is None]
+            self._guard.undo(resource, again, numbers, size, settings, now, costs)
         return [outcome for outcome in outcomes if outcome is not None]
 
     async def _shares(
