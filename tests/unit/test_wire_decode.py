@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from landline.core.errors import Invalid
+from landline.wire import sms
 from landline.wire.base import Wire, decode
 
 
@@ -22,3 +23,22 @@ def test_a_body_that_nests_too_deeply_is_refused(field: str, body: bytes) -> Non
 def test_a_body_of_nested_lists_is_refused() -> None:
     with pytest.raises(Invalid, match="deep"):
         decode(b'{"unknown":' + b"[" * 100_000, msgspec.json.Decoder(Nested))
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"{}", "from"),
+        (b'{"from": "x", "message": "m", "smsRecipients": [{"to": "+1"}, {}]}', "smsRecipients[1].to"),
+        (
+            b'{"from": "x", "message": "m", "smsRecipients": [{"to": "+1"}], "smsSendOptions": {}}',
+            "smsSendOptions.enableDeliveryReport",
+        ),
+    ],
+)
+def test_a_field_that_is_missing_is_what_the_refusal_names(body: bytes, field: str) -> None:
+    with pytest.raises(Invalid) as refusal:
+        decode(body, msgspec.json.Decoder(sms.SendMessageRequest))
+    name = field.rpartition(".")[2]
+    assert refusal.value.errors == {field: [f"The {name} field is required."]}
+    assert refusal.value.target == field

@@ -274,7 +274,7 @@ class Product:
         ]
         gate = Gate(
             tenants=self._resources,
-            signatures=Signatures(),
+            signatures=Signatures(hosts=[config.authority()]),
             service_tokens=self._service_tokens(dev_issuer),
             user_tokens=self._identity,
         )
@@ -343,7 +343,8 @@ class Product:
             callout = HttpCallout(allowed_hosts=("0.0.0.0/0", "::/0"))
             self._callouts.append(callout)
             keys = RemoteKeys(self._config.oidc_issuer, callout)
-            issuers.append(Issuer(self._config.oidc_issuer, keys, (self._config.oidc_audience,)))
+            clients = frozenset(self._config.oidc_clients)
+            issuers.append(Issuer(self._config.oidc_issuer, keys, (self._config.oidc_audience,), clients))
         return ServiceTokens(issuers) if issuers else None
 
     async def start(
@@ -436,8 +437,7 @@ class Product:
         return self._dev_info
 
     def _endpoint(self, name: str) -> str:
-        host = self._config.domain if name == DEFAULT_RESOURCE else f"{name}.{self._config.domain}"
-        return f"https://{host}:{self._config.clients_port}/"
+        return f"https://{self._config.authority('' if name == DEFAULT_RESOURCE else name)}/"
 
     async def _resource_id(self, name: str) -> ResourceId:
         return (await self._resources.get(name)).resource_id

@@ -19,6 +19,7 @@ from landline.app.config_tables import (
     CannotConfigure,
     check_countries,
     check_hosts,
+    checked_domain,
     expanded,
     is_text,
     of_table,
@@ -153,6 +154,13 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str | None, _says("URL of the OpenID Connect issuer whose tokens are taken as service tokens.")
     ] = None
     oidc_audience: Annotated[str, _says("Audience that such tokens must name.")] = "https://communication.azure.com"
+    oidc_clients: Annotated[
+        tuple[str, ...],
+        _says(
+            "Clients whose such tokens are taken, by `azp`, `appid` or `sub`. None: all that the issuer made for that "
+            "audience; in Microsoft Entra every user and application of the tenant can have one."
+        ),
+    ] = ()
     cors_origins: Annotated[tuple[str, ...], _says("Origins whose browser pages may call the API; `*` is any.")] = (
         "*",
     )
@@ -230,7 +238,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bool,
         _says(
             "Azure's own sending limits (200 recipients a minute from a toll-free number, 6,000 from a short code, 600 "
-            "from a sender name), answered 429, where a resource does not switch them itself; and its rates of chat."
+            "from all sender names), answered 429, where a resource does not switch them itself; and its rates of chat."
         ),
     ] = False
     relay: Annotated[
@@ -321,6 +329,12 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The port in endpoints and connection strings."""
         return self.public_port or self.port
 
+    def authority(self, resource: str = "") -> str:
+        """What follows `https://` in the endpoint of a resource, or of the one at the name itself."""
+        host = f"{resource}.{self.domain}" if resource else self.domain
+        # The port of https is left out, as HTTP clients do: SDKs would sign what is not sent.
+        return host if self.clients_port == 443 else f"{host}:{self.clients_port}"
+
 
 DEV: dict[str, object] = {
     "open_webhooks": True,
@@ -368,6 +382,8 @@ def load(
     for name in TABLES.keys() & settings.keys():
         with of_table(said[name], name):
             settings[name] = tables(settings[name], name)
+    if isinstance(domain := settings.get("domain"), str):
+        settings["domain"] = checked_domain(domain, said["domain"])
     settings["carriers"] = with_passwords(settings.get("carriers", ()), environment)
     config = _converted({**settings, "mode": mode}, "the configuration", Config, said=said)
     check_hosts(config.webhook_allow, said.get("webhook_allow", "webhook_allow"))

@@ -121,6 +121,20 @@ def check_hosts(entries: Sequence[str], setting: str) -> None:
             )
 
 
+_HOST = re.compile(r"\[[0-9a-f:.]+\]|[^\s/:@?#\[\]]+")
+
+
+def checked_domain(text: str, setting: str) -> str:
+    """`text` as clients send it: Python's SDKs sign the capitals of an endpoint, which no HTTP client sends. Raises
+    `CannotConfigure` for what is no host name or address."""
+    host = text.lower().removesuffix(".")
+    if _HOST.fullmatch(host) is None:
+        raise CannotConfigure(
+            f"{setting}: {text!r} is no host name: give sms.example.com, without scheme, port and path"
+        )
+    return host
+
+
 def check_countries(codes: tuple[str, ...], setting: str) -> None:
     """Raise `CannotConfigure` for one that is no country."""
     if set(codes) - {EVERY_COUNTRY}:

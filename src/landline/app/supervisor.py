@@ -222,9 +222,8 @@ def _port(listening: list[socket.socket]) -> int | None:
 
 def _ready(config: Config, info: DevInfo | None, bundle: Path | None) -> Ready:
     assert config.admin_token is not None
-    port = "" if config.clients_port == 443 else f":{config.clients_port}"
     return Ready(
-        url=f"https://{config.domain}{port}" if config.mode != "worker" else "",
+        url=f"https://{config.authority()}" if config.mode != "worker" else "",
         admin_url=f"http://{admin}" if (admin := _address(config.admin_host, config.admin_port)) else "",
         admin_token=config.admin_token,
         connection_string=info.connection_string if info else None,

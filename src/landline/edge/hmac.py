@@ -34,6 +34,7 @@ _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "
 _MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, start=1)}
 _DATES = ("x-ms-date", "date")
 _VERB = re.compile(r"(.*)(:[A-Za-z]+)")
+_PORT = re.compile(r":[0-9]*$", re.ASCII)
 
 
 class Signatures:
@@ -122,14 +123,16 @@ class Signatures:
 
     def _host_readings(self, headers: dict[str, str]) -> list[str]:
         sent = headers["host"]
-        hosts = [sent, sent + "/"]
+        other = _other_port(sent)
+        hosts = [sent, sent + "/", other, other + "/"]
         other = headers.get("x-ms-host")
         if other:
             hosts.append(other)
-        hosts += self._hosts
+        for host in self._hosts:
+            hosts += (host, _other_port(host))
         if self._trust_forwarded_host and "x-forwarded-host" in headers:
             hosts.append(headers["x-forwarded-host"])
-        return hosts
+        return list(dict.fromkeys(hosts))
 
 
 def seconds(date: str) -> float | None:
@@ -167,6 +170,13 @@ def target_readings(target: str) -> Iterator[str]:
         for other_path in paths:
             yield other_path + mark + other_query
     yield unquote(target)
+
+
+def _other_port(host: str) -> str:
+    """`host` without its port, which Java's SDK signs whatever its HTTP client then sends; or one without a port with
+    that of https, which Python's SDKs sign when the endpoint names it, and no HTTP client sends."""
+    bare = _PORT.sub("", host)
+    return bare if bare != host else f"{host}:443"
 
 
 def _quoted(segment: str) -> str:

@@ -15,6 +15,7 @@ encode = msgspec.json.Encoder().encode
 """A wire shape as JSON bytes; fields at their default are left out."""
 
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
+_MISSING = re.compile(r"Object missing required field `(.+)`")
 
 
 _NO_INSTANT = {"Invalid RFC3339 encoded datetime", "Expected `datetime` with a timezone component"}
@@ -45,6 +46,10 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         found = _PATH.search(text)
         target = found.group(1) if found else ""
         said = _PATH.sub("", text)
+        missing = _MISSING.fullmatch(said)
+        if missing:  # it is what is wrong, not the object that it is not in
+            target = f"{target}.{missing[1]}" if target else missing[1]
+            said = f"The {missing[1]} field is required."
         raise Invalid(_INSTANT if said in _NO_INSTANT else said, target=target or "body") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"The request body is not valid JSON: {error}", target="body") from None

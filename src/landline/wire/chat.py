@@ -79,7 +79,7 @@ class UpdateChatThreadRequest(Wire):
     """Body of `PATCH /chat/threads/{id}`, a merge patch: what is absent stays as it is."""
 
     topic: Topic | None = None
-    metadata: MetadataPatch | None = None
+    metadata: MetadataPatch | UnsetType | None = UNSET
     retention_policy: ChatRetentionPolicy | UnsetType | None = UNSET
 
 
@@ -113,7 +113,7 @@ class UpdateChatMessageRequest(Wire):
     """Body of `PATCH /chat/threads/{id}/messages/{id}`, a merge patch."""
 
     content: str | None = None
-    metadata: MetadataPatch | None = None
+    metadata: MetadataPatch | UnsetType | None = UNSET
     attachments: Annotated[list[ChatAttachment], Meta(max_length=50)] | UnsetType | None = UNSET
 
 

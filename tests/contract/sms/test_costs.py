@@ -104,6 +104,28 @@ async def test_a_repeated_request_costs_once(world: World) -> None:
     assert await world.counted() == {"first": (1, 1, 7_500)}
 
 
+VELOCITY = {"enabled": True, "perRecipient": {"minute": 2}, "perPrefix": {"minute": 900}}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"caps": {"perDay": 2}},
+        {"caps": {"perMonth": 2, "unit": "segments"}},
+        {"caps": {"spendPerDay": "0.015"}},
+        {"velocity": VELOCITY},
+        {"velocity": {**VELOCITY, "perRecipient": {"minute": 900}, "perPrefix": {"minute": 2}}},
+    ],
+)
+async def test_a_repeated_request_takes_nothing_of_a_limit(world: World, settings: dict[str, Any]) -> None:
+    await world.gateway.settings.patch(world.resource, settings)
+    again = To(US, str(uuid4()))
+    sent = [(await world.send(again))[0] for _ in range(5)]
+    assert len({outcome.message_id for outcome in sent}) == 1
+    assert await world.costs(*await world.send(US), *await world.send(US)) == ["0.0075", None]
+    assert {outcome.status for outcome in await world.send(again, again)} == {202}
+
+
 @pytest.mark.parametrize("fate", [Fate.REFUSED, Fate.FAILED])
 async def test_a_message_that_goes_elsewhere_takes_its_cost_as_accepted_along(world: World, fate: Fate) -> None:
     world.first.fate = fate

@@ -23,6 +23,28 @@ def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Pa
     assert (settings.port, settings.admin_port, settings.log_level, settings.domain) == (3, 2, "error", "localhost")
 
 
+@pytest.mark.parametrize(
+    ("flags", "own", "shops"),
+    [
+        ({}, "localhost:8443", "shop.localhost:8443"),
+        ({"domain": "acs.example.com", "public_port": 443}, "acs.example.com", "shop.acs.example.com"),
+        ({"port": 443}, "localhost", "shop.localhost"),
+        ({"domain": "SMS.Example.com.", "port": 443}, "sms.example.com", "shop.sms.example.com"),
+        ({"domain": "[::1]"}, "[::1]:8443", "shop.[::1]:8443"),
+        ({"port": 443, "public_port": 8443}, "localhost:8443", "shop.localhost:8443"),
+    ],
+)
+def test_endpoints_do_not_name_the_port_of_https(flags: dict[str, object], own: str, shops: str) -> None:
+    settings = load("dev", environment={}, flags=flags)
+    assert (settings.authority(), settings.authority("shop")) == (own, shops)
+
+
+@pytest.mark.parametrize("domain", ["", "https://a.example", "a.example/", "a.example:8443", "a b", "::1"])
+def test_a_domain_that_is_no_host_name_is_refused(domain: str) -> None:
+    with pytest.raises(CannotConfigure, match=r"LANDLINE_DOMAIN: .* is no host name"):
+        load("dev", environment={"LANDLINE_DOMAIN": domain})
+
+
 def test_dev_and_serve_differ_in_what_is_switched_on() -> None:
     dev, serve = load("dev", environment={}), load("serve", environment={})
     for name in ("simulated_carrier", "driven_clock", "open_webhooks", "dev_issuer"):

@@ -117,6 +117,20 @@ def test_each_kind_of_sender_has_its_limit_a_minute(
     take(OURS, sender, kind, 1)
 
 
+def test_the_sender_names_of_a_resource_share_one_limit(clock: StoodClock) -> None:
+    names = Limits(True, clock, lambda: 1)
+    names.take_all(OURS, [("SHOP", SenderKind.ALPHANUMERIC, 300), ("SHOP NEWS", SenderKind.ALPHANUMERIC, 300)])
+    for name in ("SHOP", "SHOP NEWS", "OTHER"):
+        with pytest.raises(TooMany):
+            names.take(OURS, name, SenderKind.ALPHANUMERIC, 1)
+    names.take(THEIRS, "SHOP", SenderKind.ALPHANUMERIC, 600)
+    clock.at += timedelta(seconds=60)
+    names.take(OURS, "A", SenderKind.ALPHANUMERIC, 400)
+    with pytest.raises(TooMany):  # neither, though each alone would do
+        names.take_all(OURS, [("B", SenderKind.ALPHANUMERIC, 150), ("C", SenderKind.ALPHANUMERIC, 150)])
+    names.take(OURS, "D", SenderKind.ALPHANUMERIC, 200)
+
+
 def test_a_request_over_what_is_left_is_refused_whole(clock: StoodClock) -> None:
     take = limits(clock)
     take(OURS, "+18005550100", SenderKind.TOLL_FREE, 101)

@@ -29,10 +29,10 @@ _ATTACHMENTS = msgspec.json.Decoder(tuple[Attachment, ...])
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What to change of a message; None leaves it as it is."""
+    """What to change of a message; None leaves it as it is, but takes all metadata away."""
 
     content: str | None = None
-    metadata: dict[str, str | None] | None = None
+    metadata: dict[str, str | None] | msgspec.UnsetType | None = msgspec.UNSET
     attachments: tuple[Attachment, ...] | None = None
 
 

@@ -43,10 +43,10 @@ class Created(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """What to change of a thread; None leaves it as it is."""
+    """What to change of a thread; None leaves it as it is, but takes all metadata away."""
 
     topic: str | None = None
-    metadata: dict[str, str | None] | None = None
+    metadata: dict[str, str | None] | msgspec.UnsetType | None = msgspec.UNSET
     retention_days: int | None = None
     drop_retention: bool = False
 

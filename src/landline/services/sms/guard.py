@@ -78,12 +78,33 @@ class Guard:
         """A verdict for each recipient (E.164) of a text of `segments`: what `judge` says, once part of the caps is in
         hand. `costs`: what each would cost, in millionths; None when there are no prices. Raises `Unavailable` when
         the database has to be asked and is away; nothing is counted then."""
-        caps, needs = settings.caps, None
-        if _capped(caps, costs):
-            units = segments if caps.unit == "segments" else 1
-            needs = Needs(len(recipients), units, costs or [0] * len(recipients))
-            await self._allowances.prepare(resource, caps, needs, now)
+        needs = _needs(settings.caps, len(recipients), segments, costs)
+        if needs is not None:
+            await self._allowances.prepare(resource, settings.caps, needs, now)
         return self.judge(resource, recipients, settings, now, needs)
+
+    def undo(
+        self,
+        resource: ResourceId,
+        places: Sequence[int],
+        recipients: Sequence[str],
+        segments: int,
+        settings: SmsSettings,
+        now: datetime,
+        costs: Sequence[int] | None = None,
+    ) -> None:
+        """The `recipients` at these `places`, all of which `decide` let pass at `now`, came to no new text: a request
+        was repeated. They count for nothing here; the other processes have heard of them already."""
+        recipients = [recipients[place] for place in places]
+        costs = None if costs is None else [costs[place] for place in places]
+        watched = self._watched.get(resource)
+        if watched is not None and watched.rules is not None:
+            before_bytes = watched.watch.size_bytes
+            watched.watch.undo(recipients, watched.rules, now.timestamp())
+            self._grown(watched.watch.size_bytes - before_bytes)
+        needs = _needs(settings.caps, len(recipients), segments, costs)
+        if needs is not None:
+            self._allowances.put_back(resource, settings.caps, needs, now)
 
     def judge(
         self,
@@ -162,7 +183,8 @@ class Guard:
         self._size_bytes -= gone.watch.size_bytes
 
 
-def _capped(caps: Caps, costs: Sequence[int] | None) -> bool:
-    if caps.per_day is not None or caps.per_month is not None:
-        return True
-    return costs is not None and caps.limits_spend
+def _needs(caps: Caps, messages: int, segments: int, costs: Sequence[int] | None) -> Needs | None:
+    """What so many texts take of the caps; None when there are none."""
+    if caps.per_day is None and caps.per_month is None and (costs is None or not caps.limits_spend):
+        return None
+    return Needs(messages, segments if caps.unit == "segments" else 1, costs or [0] * messages)

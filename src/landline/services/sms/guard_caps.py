@@ -75,6 +75,14 @@ class Allowances:
         """What is left of all that `prepare` saw to, for what it was prepared for."""
         return Budget(self._accounts[resource].purses, needs)
 
+    def put_back(self, resource: ResourceId, caps: Caps, needs: Needs, now: datetime) -> None:
+        """What was prepared for at `now` was not spent. Where it was given back meanwhile, or the caps have changed, it
+        counts as spent."""
+        account = self._accounts.get(resource)
+        if account is not None and _fits(account, caps, now):
+            for purse in account.purses:
+                purse.left += needs.of(purse)
+
     async def run(self) -> None:
         """Give back what is held for resources that send no more, for ever."""
         self._alarm = alarm = self._clock.alarm()

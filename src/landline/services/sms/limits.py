@@ -4,7 +4,7 @@ Processes tell one another over the bus what they took. Who reaches nobody keeps
 """
 
 import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
 from landline.ports.bus import Bus
 from landline.ports.clock import Clock
-from landline.services.sms.model.limits import PER_MINUTE, SlidingWindow
+from landline.services.sms.model.limits import PER_MINUTE, SlidingWindow, counted_as
 
 SUBJECT = "sms.taken"
 _REMEMBERED = 10_000
@@ -68,28 +68,31 @@ class Limits:
             return
         together = self._bus is not None and self._bus.together
         now, share = self._clock.now().timestamp(), 1 if together else self._share()
+        counts: Counter[tuple[str, SenderKind]] = Counter()
+        for number, kind, count in wanted:
+            if kind in PER_MINUTE:
+                counts[counted_as(number, kind), kind] += count
         limited = [
             (self._window((resource, number)), kind, count, max(1, PER_MINUTE[kind] // share))
-            for number, kind, count in wanted
-            if kind in PER_MINUTE
+            for (number, kind), count in counts.items()
         ]
         for window, kind, count, limit in limited:
             wait_s = window.wait_s(count, limit, now)
             if wait_s > 0:
-                message = f"A sender of kind {kind.value} may send to {PER_MINUTE[kind]} recipients a minute."
+                who = "The resource's sender names" if kind is SenderKind.ALPHANUMERIC else f"A {kind.value} sender"
+                message = f"{who} may send to {PER_MINUTE[kind]} recipients a minute."
                 raise TooMany(message, retry_after_s=wait_s)
         for window, _, count, limit in limited:
             window.take(count, limit, now)
         if together and self._bus is not None:
-            for number, kind, count in wanted:
-                if kind in PER_MINUTE:
-                    taken = _Taken(self._process, resource, number, kind, count)
-                    self._bus.publish(SUBJECT, msgspec.msgpack.encode(taken))
+            for (number, kind), count in counts.items():
+                taken = _Taken(self._process, resource, number, kind, count)
+                self._bus.publish(SUBJECT, msgspec.msgpack.encode(taken))
 
     def _heard(self, data: bytes) -> None:
         taken = _DECODER.decode(data)
         if taken.process != self._process:
-            window = self._window((ResourceId(taken.resource), taken.number))
+            window = self._window((ResourceId(taken.resource), counted_as(taken.number, taken.kind)))
             window.add(taken.count, PER_MINUTE[taken.kind], self._clock.now().timestamp())
 
     def _window(self, key: tuple[ResourceId, str]) -> SlidingWindow:

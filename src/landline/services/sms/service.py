@@ -157,7 +157,11 @@ class Sms:
             )
             for owned, recipients in shares
         ]
-        return await self._accept(plans, outcomes, now)
+        repeated = await self._accept(plans, outcomes, now)
+        if repeated:
+            again = [at for at, each in enumerate(planned) if each.index in repeated and verdicts[at] is None]
+            self._guard.undo(resource, again, numbers, size, settings, now, costs)
+        return [outcome for outcome in outcomes if outcome is not None]
 
     async def _shares(
         self, resource: ResourceId, sender: str, recipients: list[Recipient]
@@ -172,16 +176,18 @@ class Sms:
             shares.setdefault(by, []).append(recipient)
         return [(await self._sender(resource, by), share) for by, share in shares.items()]
 
-    async def _accept(self, plans: list[Plan], outcomes: list[Outcome | None], now: datetime) -> list[Outcome]:
+    async def _accept(self, plans: list[Plan], outcomes: list[Outcome | None], now: datetime) -> set[int]:
+        """Commit `plans` and fill in their outcomes; the places of those recipients that got no new message."""
         if len(plans) == 1:  # as it is but for pools, and each message sent alone pays for a task of its own
             answers = [await self._accepts.submit(plans[0])]
         else:
             answers = await asyncio.gather(*map(self._accepts.submit, plans))
-        prefix = messages.outgoing_prefix(now)
+        prefix, repeated = messages.outgoing_prefix(now), set[int]()
         for plan, exceptions in zip(plans, answers, strict=True):
             for recipient in plan.recipients:
                 outcomes[recipient.index] = _outcome(recipient, prefix, exceptions.get(recipient.index))
-        return [outcome for outcome in outcomes if outcome is not None]
+            repeated |= exceptions.keys()
+        return repeated
 
     async def _sender(self, resource: ResourceId, sender: str) -> OwnedNumber:
         if phone.sender_kind(sender) is None:

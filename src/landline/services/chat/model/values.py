@@ -151,9 +151,11 @@ def checked_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
     return dict(metadata or {})
 
 
-def merged(metadata: Mapping[str, str], patch: Mapping[str, str | None] | None) -> dict[str, str]:
-    """`metadata` after a merge patch (RFC 7396): null takes a key away."""
-    both = {**metadata, **(patch or {})}
+def merged(metadata: Mapping[str, str], patch: Mapping[str, str | None] | msgspec.UnsetType | None) -> dict[str, str]:
+    """`metadata` after a merge patch (RFC 7396): null takes a key away, or all of them."""
+    if patch is None:
+        return {}
+    both = {**metadata, **({} if patch is msgspec.UNSET else patch)}
     return {key: value for key, value in both.items() if value is not None}
 
 

@@ -170,6 +170,17 @@ class Memory(Generic[K]):
         else:
             self._grow(key, log, now)
 
+    def undo(self, key: K, at: float) -> None:
+        """`key` was not sent to at `at` after all."""
+        log = self._young.get(key)
+        if isinstance(log, array):
+            if len(log) > 1 and at in log:
+                log.remove(at)
+                self._young_bytes -= EVENT_BYTES
+        elif log == at:
+            del self._young[key]
+            self._young_bytes -= KEY_BYTES
+
     def mark(self, key: K, now: float) -> None:
         """`key` was asked for and not sent to."""
         log = self.fetch(key)
@@ -253,6 +264,14 @@ class Watch:
                     budget.take(index)
             verdicts.append(verdict)
         return verdicts
+
+    def undo(self, recipients: Sequence[str], rules: Rules, at: float) -> None:
+        """These were let pass at `at`, and then not sent to."""
+        for recipient in recipients:
+            if rules.by_recipient:
+                self._recipients.undo(int(recipient), at)
+            if rules.per_prefix:
+                self._prefixes.undo(recipient[: rules.prefix_length], at)
 
     def heard(self, elsewhere: Sent, now: float) -> None:
         """Count what another process let pass."""

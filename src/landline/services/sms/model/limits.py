@@ -9,8 +9,13 @@ WINDOW_S = 60.0
 _TICK_S = 1.0
 
 PER_MINUTE = {SenderKind.TOLL_FREE: 200, SenderKind.SHORT_CODE: 6_000, SenderKind.ALPHANUMERIC: 600}
-"""Recipients a minute for each sender (acs-wire.md 4.5). The other kinds have no limit of ACS's: a geographic +1
-number's is its campaign's, which the carriers keep."""
+"""Recipients a minute for each number, and for all sender names of a resource together (acs-wire.md 4.5). The other
+kinds have no limit of ACS's: a geographic +1 number's is its campaign's, which the carriers keep."""
+
+
+def counted_as(sender: str, kind: SenderKind) -> str:
+    """What `sender` is counted under: a number alone, the resource's sender names as one."""
+    return "" if kind is SenderKind.ALPHANUMERIC else sender
 
 
 @dataclass(slots=True)
