@@ -3,7 +3,7 @@
 import pytest
 from tests.support.esme import EsmeWorld
 from tests.support.smpp_client import Client
-from tests.support.smpp_world import until
+from tests.support.smpp_world import OURS, until
 
 from landline.protocols.smpp.commands import MessageState
 from landline.protocols.smpp.texts import Alphabet, LongStyle, Part, write
@@ -96,3 +96,21 @@ async def test_other_processes_take_them_for_the_same(world: EsmeWorld) -> None:
         told.append(await submit(client, parts_of("x" * 300)))
     assert told[0] == told[1]
     assert len(await world.messages()) == 1
+
+
+async def test_a_text_that_was_accepted_stays_so_though_it_would_be_refused_by_now(world: EsmeWorld) -> None:
+    process = await world.process()
+    password = await world.account(process)
+    client = await world.client(process, password)
+    told = await submit(client, parts_of("x" * 300))
+    client.pump.abort()
+    await until(lambda: process.listener.receivers("customer") == 0)
+    for table in ("smpp_inbound_parts", "smpp_customer_texts"):  # the process ended before it could note it
+        await world.database.execute(f"UPDATE {table} SET done = false")
+    await process.numbers.remove(world.resource, OURS)
+    client = await world.client(process, password)
+    assert await submit(client, parts_of("x" * 300)[1:]) == told[1:]
+    (message,) = await world.messages()
+    await world.end(process, [message])
+    receipts = [await client.receipt() for _ in told]
+    assert {receipt.message_id: receipt.state for receipt in receipts} == dict.fromkeys(told, MessageState.DELIVERED)
