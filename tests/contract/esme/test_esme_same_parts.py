@@ -114,3 +114,22 @@ async def test_a_text_that_was_accepted_stays_so_though_it_would_be_refused_by_n
     await world.end(process, [message])
     receipts = [await client.receipt() for _ in told]
     assert {receipt.message_id: receipt.state for receipt in receipts} == dict.fromkeys(told, MessageState.DELIVERED)
+
+
+async def test_those_of_two_customers_are_two_texts(world: EsmeWorld) -> None:
+    process = await world.process()
+    names = ("one", "two")
+    clients = {name: await world.client(process, await world.account(process, name), name) for name in names}
+    told: dict[str, list[str]] = {name: [] for name in names}
+    for part in (*parts_of("x" * 400), *parts_of("x" * 300)):
+        for name, client in clients.items():
+            told[name] += await submit(client, [part])
+    messages = await world.messages()
+    assert len(messages) == 4
+    await world.end(process, messages)
+    for name, client in clients.items():
+        receipts = [await client.receipt() for _ in told[name]]
+        assert {receipt.message_id for receipt in receipts} == set(told[name])
+        assert {receipt.state for receipt in receipts} == {MessageState.DELIVERED}
+        whose = await world.database.fetch("SELECT message_id FROM sms_esme_messages WHERE system_id = $1", name)
+        assert {row["message_id"].hex for row in whose} == {part.partition("-")[0] for part in told[name]}
