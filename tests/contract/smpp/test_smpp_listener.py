@@ -38,7 +38,7 @@ from landline.protocols.smpp.events import Answered, BindRefused, Bound, Message
 from landline.protocols.smpp.framing import HEADER
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.states import State
-from landline.protocols.smpp.texts import LongStyle
+from landline.protocols.smpp.texts import Alphabet, LongStyle
 from landline.store.database import Database
 
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -136,6 +136,18 @@ async def test_a_text_of_a_phone_is_brought_to_the_receiver(world: World) -> Non
     assert world.product.binds == 2
     assert await deliver(world, text("hi"), text("Grüße " * 60)) == [Delivered.TAKEN] * 2
     assert {arrival.text for arrival in world.events.arrivals} == {"hi", "Grüße " * 60}
+
+
+@pytest.mark.parametrize("alphabet", list(Alphabet))
+async def test_a_text_that_takes_more_parts_than_there_may_be_comes_as_several(
+    world: World, alphabet: Alphabet
+) -> None:
+    world.product.account = replace(world.product.account, alphabet=alphabet)
+    await world.customer(alphabet=alphabet)
+    words = "".join(f"ş{number:05}" for number in range(10_000))  # a part may have 67 of these where it had 153 before
+    assert await deliver(world, text(words)) == [Delivered.TAKEN]
+    assert len(world.events.arrivals) > 1
+    assert "".join(sorted(arrival.text for arrival in world.events.arrivals)) == words
 
 
 async def test_nothing_is_delivered_to_whoever_is_not_bound_to_receive(world: World) -> None:
