@@ -133,3 +133,20 @@ async def test_those_of_two_customers_are_two_texts(world: EsmeWorld) -> None:
         assert {receipt.state for receipt in receipts} == {MessageState.DELIVERED}
         whose = await world.database.fetch("SELECT message_id FROM sms_esme_messages WHERE system_id = $1", name)
         assert {row["message_id"].hex for row in whose} == {part.partition("-")[0] for part in told[name]}
+
+
+async def test_one_that_comes_again_and_again_takes_no_more_room(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    first, second = parts_of("x" * 300)
+    told = await submit(client, [first])
+    for _ in range(3):
+        for _ in range(4):
+            client.submit(first.short_message, esm_class=first.esm_class, registered_delivery=ALWAYS)
+        assert [await client.accepted() for _ in range(4)] == told * 4
+    assert await world.database.fetchval("SELECT parts FROM smpp_customer_texts") == [1]
+    told += await submit(client, [second])
+    await world.end(process, await world.messages())
+    receipts = [await client.receipt() for _ in told]
+    assert {receipt.message_id: receipt.state for receipt in receipts} == dict.fromkeys(told, MessageState.DELIVERED)
+    assert client.events == []
