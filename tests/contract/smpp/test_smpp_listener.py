@@ -715,9 +715,10 @@ async def test_a_receiver_that_binds_beside_one_that_answers_gets_its_share(worl
     assert await delivering == [Delivered.TAKEN] * 4
 
 
-async def test_closing_unbinds_the_customers(world: World) -> None:
+@pytest.mark.parametrize("kind", list(BindKind))
+async def test_closing_unbinds_the_customers(world: World, kind: BindKind) -> None:
     client = await world.client()
-    await client.bind()
+    await client.bind(kind=kind)
     await world.listener.close()
     await until(lambda: client.closed)
     assert client.session.ended
