@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from landline.protocols.smpp import texts
 from landline.protocols.smpp.commands import ESM_UDH, Tag
+from landline.protocols.smpp.errors import LocalProtocolError
 from landline.protocols.smpp.joiner import Joined, Joiner, part_of
 from landline.protocols.smpp.pace import Pace
 from landline.protocols.smpp.pdu import ShortMessage, Tlvs
@@ -72,6 +73,16 @@ def test_a_part_fits_one_short_message_with_its_header(style: LongStyle, alphabe
             header, bits = header * 8, 7
             header = -(-header // 7)  # in septets
         assert header + units <= 140 * 8 // bits
+
+
+@pytest.mark.parametrize("style", [LongStyle.UDH8, LongStyle.UDH16, LongStyle.SAR])
+def test_a_text_has_255_parts_at_most(style: LongStyle) -> None:
+    room = 66 if style is LongStyle.UDH16 else 67
+    assert len(texts.write("ş" * room * 255, style, Alphabet.GSM, 7)) == 255
+    with pytest.raises(LocalProtocolError):
+        texts.write("ş" * (room * 255 + 1), style, Alphabet.GSM, 7)
+    (whole,) = texts.write("ş" * (room * 255 + 1), LongStyle.PAYLOAD, Alphabet.GSM, 7)
+    assert len(whole.tlvs) == 1
 
 
 @pytest.mark.parametrize(("text", "parts"), [("x" * 306, 3), ("x" * 304, 2), ("я" * 134, 3), ("я" * 132, 2)])

@@ -15,7 +15,7 @@ from landline.app.base import Base
 from landline.core.countries import country
 from landline.core.ids import ResourceId
 from landline.edge.routes import Route
-from landline.engines.clock import SystemClock
+from landline.engines.clock import SteadyClock
 from landline.engines.simulated import admin as simulated_admin
 from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.engines.smpp.carrier import SmppCarrier
@@ -151,7 +151,7 @@ class Messaging:
             failover,
             self._rates,
             base.numbers.may_send,
-            line=SystemClock(),
+            line=SteadyClock(),
         )
         for carrier in self._carriers.values():
             if isinstance(carrier, SmppCarrier):
@@ -176,7 +176,7 @@ class Messaging:
             config.smpp_listen_tls_port,
         )
         shares = Together(base.database, base.changes, self._bus, base.clock, base.owner) if self._shared else None
-        self._listener = SmppListener(listening, esme, base.database, base.clock, line=SystemClock(), shares=shares)
+        self._listener = SmppListener(listening, esme, base.database, base.clock, line=SteadyClock(), shares=shares)
         self._esme_worker = EsmeWorker(
             base.database, base.clock, base.changes, self._accounts, esme, out, self._listener, base.owner
         )
@@ -187,7 +187,7 @@ class Messaging:
         self._simulated = SimulatedCarrier(base.database, base.clock, config.seed) if simulated else None
         known = Submissions(base.database).known
         self._carriers: dict[str, SmsCarrier] = carriers.carriers(
-            config, base.database, base.clock, self._slots if self._shared else None, known, line=SystemClock()
+            config, base.database, base.clock, self._slots if self._shared else None, known, line=SteadyClock()
         )
         if self._simulated is not None:
             self._carriers[self._simulated.name] = self._simulated

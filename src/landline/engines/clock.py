@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 from landline.core.errors import Unavailable
 
@@ -93,6 +94,19 @@ class SystemClock:
     def leave(self, worker: object) -> None:
         """`worker` waits."""
         self._busy.discard(worker)
+
+
+class SteadyClock(SystemClock):
+    """Time as it passes, whatever becomes of the machine's clock, which may be set right at any moment and then jumps:
+    for what happens on connections, whose peers would be taken for silent all at once, or be waited for too long. It
+    begins as the machine's time and is nobody else's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began, self._from_s = datetime.now(UTC), monotonic()
+
+    def now(self) -> datetime:
+        return self._began + timedelta(seconds=monotonic() - self._from_s)
 
 
 class DrivenClock(SystemClock):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.support.esme import EsmeWorld, Process
+from tests.support.patience import PATIENCE_S
 from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, until
 from tests.support.still import StillClock
@@ -25,7 +27,7 @@ from landline.ports.esme_gateway import Account
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import BindKind, Command
 from landline.protocols.smpp.events import BindRefused, Bound
-from landline.protocols.smpp.framing import HEADER
+from landline.protocols.smpp.framing import HEADER, HEADER_BYTES
 from landline.services.sms import accounts, admin_accounts
 from landline.services.sms.accounts import Settings
 from landline.services.sms.model.esme import EsmeAccount
@@ -248,6 +250,32 @@ async def test_binds_and_submissions_go_over_tls_and_failed_handshakes_leave_not
     await until(lambda: plain.closed)
     await world.clock.advance(timedelta(seconds=11))
     await until(lambda: len(process.listener._connections) == 1)
+
+
+async def test_whoever_has_unbound_may_bind_again_before_tls_has_ended(world: EsmeWorld, tmp_path: Path) -> None:
+    files = certificates.ensure(tmp_path, datetime.now(UTC))
+    process = await world.process(tls_port=0, tls=tls_context(files.certificate, files.key), port=None)
+    password = await world.account(process, binds=1)
+    trust = ssl.create_default_context(cafile=files.authority)
+
+    def bind_and_unbind() -> tuple[ssl.SSLSocket, list[int]]:
+        """By a client that reads what it asked for and no more: it hears nothing of the end of TLS."""
+        plain = socket.create_connection(("127.0.0.1", process.listener.tls_port or 0), PATIENCE_S)
+        line = trust.wrap_socket(plain, server_hostname="localhost")
+        answers: list[int] = []
+        bind = pdu.encode(BindKind.TRANSCEIVER.value, pdu.Bind("customer", password), 1)
+        for octets in (bind, HEADER.pack(HEADER_BYTES, Command.UNBIND, 0, 2)):
+            line.sendall(octets)
+            size, _, state, _ = HEADER.unpack(line.recv(HEADER_BYTES))
+            answers.append(state)
+            if size > HEADER_BYTES:
+                line.recv(size - HEADER_BYTES)
+        return line, answers
+
+    lines = [await asyncio.to_thread(bind_and_unbind) for _ in range(3)]
+    assert [answers for _, answers in lines] == [[0, 0]] * 3
+    for line, _ in lines:
+        line.close()
 
 
 async def test_who_agrees_on_no_tls_gives_way_to_customers(

@@ -3,7 +3,7 @@
 import pytest
 from tests.support.esme import EsmeWorld
 from tests.support.smpp_client import Client
-from tests.support.smpp_world import until
+from tests.support.smpp_world import OURS, until
 
 from landline.protocols.smpp.commands import MessageState
 from landline.protocols.smpp.texts import Alphabet, LongStyle, Part, write
@@ -96,3 +96,57 @@ async def test_other_processes_take_them_for_the_same(world: EsmeWorld) -> None:
         told.append(await submit(client, parts_of("x" * 300)))
     assert told[0] == told[1]
     assert len(await world.messages()) == 1
+
+
+async def test_a_text_that_was_accepted_stays_so_though_it_would_be_refused_by_now(world: EsmeWorld) -> None:
+    process = await world.process()
+    password = await world.account(process)
+    client = await world.client(process, password)
+    told = await submit(client, parts_of("x" * 300))
+    client.pump.abort()
+    await until(lambda: process.listener.receivers("customer") == 0)
+    for table in ("smpp_inbound_parts", "smpp_customer_texts"):  # the process ended before it could note it
+        await world.database.execute(f"UPDATE {table} SET done = false")
+    await process.numbers.remove(world.resource, OURS)
+    client = await world.client(process, password)
+    assert await submit(client, parts_of("x" * 300)[1:]) == told[1:]
+    (message,) = await world.messages()
+    await world.end(process, [message])
+    receipts = [await client.receipt() for _ in told]
+    assert {receipt.message_id: receipt.state for receipt in receipts} == dict.fromkeys(told, MessageState.DELIVERED)
+
+
+async def test_those_of_two_customers_are_two_texts(world: EsmeWorld) -> None:
+    process = await world.process()
+    names = ("one", "two")
+    clients = {name: await world.client(process, await world.account(process, name), name) for name in names}
+    told: dict[str, list[str]] = {name: [] for name in names}
+    for part in (*parts_of("x" * 400), *parts_of("x" * 300)):
+        for name, client in clients.items():
+            told[name] += await submit(client, [part])
+    messages = await world.messages()
+    assert len(messages) == 4
+    await world.end(process, messages)
+    for name, client in clients.items():
+        receipts = [await client.receipt() for _ in told[name]]
+        assert {receipt.message_id for receipt in receipts} == set(told[name])
+        assert {receipt.state for receipt in receipts} == {MessageState.DELIVERED}
+        whose = await world.database.fetch("SELECT message_id FROM sms_esme_messages WHERE system_id = $1", name)
+        assert {row["message_id"].hex for row in whose} == {part.partition("-")[0] for part in told[name]}
+
+
+async def test_one_that_comes_again_and_again_takes_no_more_room(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+    first, second = parts_of("x" * 300)
+    told = await submit(client, [first])
+    for _ in range(3):
+        for _ in range(4):
+            client.submit(first.short_message, esm_class=first.esm_class, registered_delivery=ALWAYS)
+        assert [await client.accepted() for _ in range(4)] == told * 4
+    assert await world.database.fetchval("SELECT parts FROM smpp_customer_texts") == [1]
+    told += await submit(client, [second])
+    await world.end(process, await world.messages())
+    receipts = [await client.receipt() for _ in told]
+    assert {receipt.message_id: receipt.state for receipt in receipts} == dict.fromkeys(told, MessageState.DELIVERED)
+    assert client.events == []

@@ -12,7 +12,7 @@ from tests.support.patience import PATIENCE_S
 
 from landline.core.errors import Invalid, TooMany, Unavailable
 from landline.engines.clock import DrivenClock
-from landline.services.insights import records
+from landline.services.insights import records, service
 from landline.services.insights.model import Figures, Tally
 from landline.services.insights.questions import Dimension, Group, Question
 from landline.services.insights.service import Insights
@@ -351,6 +351,23 @@ async def test_a_flood_of_tags_leaves_few_rows(database: Database, clock: Driven
     assert await database.fetchval("SELECT count(*) FROM insights_hours") == 6
     assert await database.fetchval("SELECT count(*) FROM insights_days") == 6
     assert (await totals(insights, around(midnight))).delivered == 60
+
+
+@pytest.mark.parametrize("kind", ["hours", "tags", "days"])
+async def test_old_rows_of_any_kind_are_gone_on_with_until_none_are_left(
+    database: Database, clock: DrivenClock, midnight: datetime, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(service, "PRUNE_ROWS", 4)
+    insights = Insights(database, clock, keep_hours=timedelta(days=3), keep_days=timedelta(days=3))
+    await store(
+        database, insights, *(sent(midnight - timedelta(days=ago), tag="t", delivered=1) for ago in range(5, 10))
+    )
+    await insights.fold()
+    for other in {"hours", "tags", "days"} - {kind}:
+        await database.execute(f"DELETE FROM insights_{other}")
+    assert await insights.prune()
+    assert not await insights.prune()
+    assert await database.fetchval(f"SELECT count(*) FROM insights_{kind}") == 0
 
 
 async def test_old_hours_go_first_and_days_later(database: Database, clock: DrivenClock, midnight: datetime) -> None:

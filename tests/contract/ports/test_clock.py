@@ -2,17 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
 from tests.support.patience import PATIENCE_S
 
 from landline.core.errors import Unavailable
 from landline.engines import clock as clock_engines
-from landline.engines.clock import DrivenClock, SystemClock
+from landline.engines.clock import DrivenClock, SteadyClock, SystemClock
 from landline.ports.clock import Clock
 
-ENGINES = pytest.mark.parametrize("make", [SystemClock, DrivenClock])
+ENGINES = pytest.mark.parametrize("make", [SystemClock, SteadyClock, DrivenClock])
 
 
 @ENGINES
@@ -40,6 +40,21 @@ async def test_a_ring_before_the_wait_is_not_lost_and_many_fold_into_one(make: C
 async def test_a_deadline_that_has_passed_does_not_sleep(make: Callable[[], Clock]):
     clock = make()
     await asyncio.wait_for(clock.alarm().wait(clock.now() - timedelta(seconds=1)), PATIENCE_S)
+
+
+@pytest.mark.parametrize("by", [timedelta(hours=1), timedelta(hours=-1)])
+def test_a_steady_clock_goes_on_when_the_machines_is_set(by: timedelta, monkeypatch: pytest.MonkeyPatch):
+    clock = SteadyClock()
+    before = clock.now()
+    assert abs(before - datetime.now(UTC)) < timedelta(minutes=1)
+
+    class Set(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + by
+
+    monkeypatch.setattr(clock_engines, "datetime", Set)
+    assert timedelta(0) <= clock.now() - before < timedelta(minutes=1)
 
 
 async def test_advancing_stops_at_every_deadline_on_the_way():

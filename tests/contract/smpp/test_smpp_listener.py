@@ -38,7 +38,7 @@ from landline.protocols.smpp.events import Answered, BindRefused, Bound, Message
 from landline.protocols.smpp.framing import HEADER
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.states import State
-from landline.protocols.smpp.texts import LongStyle
+from landline.protocols.smpp.texts import Alphabet, LongStyle
 from landline.store.database import Database
 
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -136,6 +136,18 @@ async def test_a_text_of_a_phone_is_brought_to_the_receiver(world: World) -> Non
     assert world.product.binds == 2
     assert await deliver(world, text("hi"), text("Grüße " * 60)) == [Delivered.TAKEN] * 2
     assert {arrival.text for arrival in world.events.arrivals} == {"hi", "Grüße " * 60}
+
+
+@pytest.mark.parametrize("alphabet", list(Alphabet))
+async def test_a_text_that_takes_more_parts_than_there_may_be_comes_as_several(
+    world: World, alphabet: Alphabet
+) -> None:
+    world.product.account = replace(world.product.account, alphabet=alphabet)
+    await world.customer(alphabet=alphabet)
+    words = "".join(f"ş{number:05}" for number in range(10_000))  # a part may have 67 of these where it had 153 before
+    assert await deliver(world, text(words)) == [Delivered.TAKEN]
+    assert len(world.events.arrivals) > 1
+    assert "".join(sorted(arrival.text for arrival in world.events.arrivals)) == words
 
 
 async def test_nothing_is_delivered_to_whoever_is_not_bound_to_receive(world: World) -> None:
@@ -643,9 +655,70 @@ async def test_texts_under_one_reference_that_come_at_once_are_all_taken(world: 
     assert len({each.partition("-")[0] for each in ids}) == 3
 
 
-async def test_closing_unbinds_the_customers(world: World) -> None:
+async def test_a_receipt_comes_though_two_binds_at_once_made_its_text_whole(world: World) -> None:
+    first, second = [await world.client() for _ in range(2)]
+    await first.bind()
+    await second.bind(kind=BindKind.TRANSMITTER)
+    first.submit(b"\5\0\3\7\2\1one", esm_class=0x40)
+    message_id = UUID((await first.accepted()).partition("-")[0])
+    world.product.open.clear()
+    ended = ReportOut(message_id, OURS, PHONE, MessageState.REJECTED, AT, AT)
+    deliveries: list[asyncio.Task[list[Delivered]]] = []
+    for number, client in enumerate((first, second), start=1):
+        client.submit(b"\5\0\3\7\2\2two", esm_class=0x40)
+        await until(lambda asked=number: world.product.asked == asked)
+        deliveries.append(asyncio.create_task(deliver(world, ended)))
+    await asyncio.sleep(0)
+    assert first.events == []
+    world.product.open.set()
+    for client in (first, second):
+        await client.accepted()
+    for _ in deliveries:
+        await first.receipt()
+    assert [await delivering for delivering in deliveries] == [[Delivered.TAKEN]] * 2
+
+
+async def test_what_came_before_its_connection_ended_and_was_not_begun_is_not_taken(world: World) -> None:
     client = await world.client()
     await client.bind()
+    world.product.open.clear()
+    client.submit(b"one")
+    await until(lambda: world.product.asked == 1)
+    client.submit(b"two")
+    client.session.request(Command.QUERY_SM, pdu.QuerySm(uuid4().hex), None, 0.0)
+    client.submit(b"three")
+    (connection,) = world.listener._connections
+    await until(lambda: len(connection.session._owed) == 4)
+    world.product.open.set()  # for the first
+    world.product.open.clear()
+    await until(lambda: world.product.asked == 2)
+    client.pump.abort()
+    await until(lambda: world.listener.receivers("customer") == 0)
+    world.product.open.set()
+    await until(lambda: not world.listener._connections)
+    assert [given.text for given in world.product.taken] == ["one", "two"]
+
+
+async def test_a_receiver_that_binds_beside_one_that_answers_gets_its_share(world: World) -> None:
+    first = await world.client()
+    await first.bind()
+    delivering = asyncio.create_task(deliver(world, text("hi")))
+    await until(lambda: len(first.events) == 1)
+    answer_all(first)
+    assert await delivering == [Delivered.TAKEN]
+    second = await world.client()
+    await second.bind()
+    delivering = asyncio.create_task(deliver(world, *[text("hi")] * 4))
+    await until(lambda: [len(first.events), len(second.events)] == [2, 2])
+    answer_all(first)
+    answer_all(second)
+    assert await delivering == [Delivered.TAKEN] * 4
+
+
+@pytest.mark.parametrize("kind", list(BindKind))
+async def test_closing_unbinds_the_customers(world: World, kind: BindKind) -> None:
+    client = await world.client()
+    await client.bind(kind=kind)
     await world.listener.close()
     await until(lambda: client.closed)
     assert client.session.ended

@@ -63,6 +63,27 @@ async def test_when_a_message_was_delivered_is_read_in_the_carriers_zone_and_nev
     await smsc.close()
 
 
+@pytest.mark.parametrize("offset_minutes", [60, 0, -60])
+@pytest.mark.parametrize("done", ["00010101000000", "99991231235959"])
+async def test_a_date_that_no_clock_shows_does_not_say_when_a_message_ended(
+    database: Database, offset_minutes: int, done: str
+) -> None:
+    smsc, clock, events = BareSmsc(), DrivenClock(), Recorder()
+    config = SmppConfig(
+        "bare", "127.0.0.1", await smsc.start(), "us", "secret", receipt_utc_offset_minutes=offset_minutes
+    )
+    carrier = SmppCarrier(config, database, clock)
+    await carrier.start(events)
+    now = clock.now()
+    await smsc.say(deliver_sm(1, text(f"id:7 done date:{done} stat:UNDELIV err:001".encode(), esm_class=4)))
+    await until(lambda: carrier.counters()["inbox_receipts"] == 1)
+    await clock.advance(timedelta(seconds=2))
+    await events.until(lambda: bool(events.receipts))
+    assert timedelta(0) <= events.receipts[0].at - now < timedelta(seconds=2)
+    await carrier.close()
+    await smsc.close()
+
+
 async def test_the_carriers_error_says_why_a_message_failed(database: Database) -> None:
     smsc, clock, events = BareSmsc(), DrivenClock(), Recorder()
     codes = {"27": 4004, "00b": 4005}

@@ -13,6 +13,7 @@ from tests.support.product import Product
 from tests.support.smpp_client import Client
 from tests.support.still import StillClock
 
+from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
 from landline.engines.bus import MemoryBus
 from landline.engines.clock import DrivenClock
@@ -179,6 +180,58 @@ async def test_who_still_unbinds_from_a_process_that_ends_keeps_no_bind_from_oth
     slow.pump.abort()
     await closing
     await cluster.counted(2)
+
+
+async def test_a_process_that_ends_frees_its_own_binds_alone_and_who_waits_for_one_gets_it(cluster: Cluster) -> None:
+    first, second, third = [await cluster.process(binds=2) for _ in range(3)]
+    await cluster.bound(first)
+    await cluster.bound(second)
+    waiting = await cluster.client(third)
+    looked = asyncio.Event()
+    take = third.shares._take
+
+    async def seen(account: Account) -> bool:
+        took = await take(account)
+        looked.set()
+        return took
+
+    third.shares._take = seen  # type: ignore[method-assign]
+    waiting.begin_bind()
+    await looked.wait()
+    await first.listener.close(0.1)
+    assert isinstance(await waiting.next(), Bound)
+    assert await (await cluster.client(third)).bind() == FULL
+
+
+async def test_nobody_is_admitted_by_a_process_that_ends(cluster: Cluster) -> None:
+    process = await cluster.process(binds=2)
+    await process.shares.finish()
+    assert process.product.account is not None
+    with pytest.raises(Unavailable):
+        await process.shares.admit(process.product.account)
+    await cluster.counted(0)
+
+
+async def test_binds_count_again_once_the_database_is_back(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = await cluster.process(binds=2), await cluster.process(binds=2)
+    await cluster.bound(first)
+    leaving = await cluster.bound(first)
+    missed: list[None] = []
+
+    async def away(*_arguments: object) -> None:
+        missed.append(None)
+        raise Unavailable("PostgreSQL is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(first.shares, "_write", away)
+        leaving.pump.abort()
+        await so(lambda: bool(missed))
+    await cluster.counted(2)
+    await cluster.clock.advance(timedelta(seconds=2))
+    await cluster.counted(1)
+    await cluster.clock.advance(2 * LEASE)
+    await cluster.bound(second)
+    assert await (await cluster.client(second)).bind() == FULL
 
 
 @pytest.mark.parametrize("known_dead", ["it", "all", "none"])

@@ -13,6 +13,7 @@ from landline.core.countries import country
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
+from landline.services.sms import guard_records
 from landline.services.sms.guard import Guard
 from landline.services.sms.guard_caps import ASK_AGAIN, IDLE
 from landline.services.sms.model import settings as model
@@ -221,6 +222,33 @@ async def test_who_waits_for_a_slow_database_for_a_minute_is_answered_all_the_sa
         await clock.advance(IDLE * 2)
         assert not waiting.done()
     assert passed(await waiting) == 2
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_what_could_not_be_given_back_keeps_nothing_else_from_it(
+    database: Database, resource: ResourceId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = DrivenClock()
+    guard = Guard(database, clock, country=country, share=lambda: 1)
+    running = asyncio.create_task(guard.run())
+    await clock.advance(timedelta(0))
+    await guard.decide(resource, numbers(1), 1, capped(8_000), clock.now())
+    asked: list[None] = []
+
+    async def away(*_arguments: object) -> None:
+        asked.append(None)
+        raise Unavailable("PostgreSQL is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(guard_records, "use", away)
+        await clock.advance(IDLE + timedelta(seconds=1))
+    assert asked
+    other = ResourceId(uuid4())
+    await guard.decide(other, numbers(1), 1, capped(8_000), clock.now())
+    await clock.advance(IDLE + timedelta(seconds=1))
+    assert [await used(database, each) for each in (resource, other)] == [1_000, 1]
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running

@@ -62,10 +62,13 @@ async def test_sign_on_and_sign_off_are_known_to_the_others_at_once(
     await until(lambda: first.live == 2)
     assert (second.live, second.share("sms"), first.share("smpp:a")) == (2, 0.5, 1.0)
     assert sorted((each.kind, each.live) for each in await first.listed()) == [("serve", True), ("worker", True)]
+    third = Processes(database, changes(), uuid4(), "worker", wall=wall)
+    await third.beat()
     await second.close()
-    await until(lambda: first.live == 1)
+    await until(lambda: {each.owner for each in first._known} == {first._owner, third._owner})
+    assert first.live == 2
     await first.close()
-    assert await first.listed() == []
+    assert [each.owner for each in await first.listed()] == [third._owner]
 
 
 async def test_a_silent_process_counts_no_more_after_its_time(

@@ -227,12 +227,13 @@ def _state(value: bytes | None) -> MessageState | None:
 
 @lru_cache(maxsize=64)
 def _date(digits: str) -> datetime | None:
-    """YYMMDDhhmm, with seconds or with the century as well. Receipts of a minute all have the same."""
+    """YYMMDDhhmm, with seconds or with the century as well, which is ours: who has no date may write the first or the
+    last that there is. Receipts of a minute all have the same."""
     if not digits.isascii() or not digits.isdigit():
         return None
     if len(digits) in (10, 12):
         digits = "20" + digits
-    if len(digits) not in (12, 14):
+    if len(digits) not in (12, 14) or not digits.startswith("20"):
         return None
     numbers = [int(digits[:4]), *(int(digits[index : index + 2]) for index in range(4, len(digits), 2))]
     try:

@@ -10,6 +10,7 @@ from enum import Enum
 from msgspec import Struct
 
 from landline.protocols.smpp.commands import ESM_UDH, Tag
+from landline.protocols.smpp.errors import LocalProtocolError
 from landline.protocols.smpp.pdu import ShortMessage, Tlvs, tlv
 from landline.protocols.smstext import (
     Concatenation,
@@ -22,6 +23,7 @@ from landline.protocols.smstext import (
 )
 
 _OCTETS_SINGLE, _OCTETS_PART = 140, 134
+_PARTS_MOST = 255
 _ASCII, _UCS2 = 0x01, 0x08
 
 
@@ -65,13 +67,16 @@ class Piece(Struct, frozen=True):
 
 
 def write(text: str, style: LongStyle, alphabet: Alphabet, reference: int) -> list[Part]:
-    """The parts that carry `text`, in order. `reference` (16 bits) tells texts to one recipient apart."""
+    """The parts that carry `text`, in order. `reference` (16 bits) tells texts to one recipient apart. Raises
+    `LocalProtocolError` when they are more than a text can have."""
     wide = style is LongStyle.UDH16
     coding, pieces = _encoded(text, alphabet, wide=wide)
     if len(pieces) == 1:
         return [Part(0, coding, pieces[0])]
     if style is LongStyle.PAYLOAD:
         return [Part(0, coding, b"", ((Tag.MESSAGE_PAYLOAD, b"".join(pieces)),))]
+    if len(pieces) > _PARTS_MOST:
+        raise LocalProtocolError(f"a text of {len(pieces)} parts, where {_PARTS_MOST} fit")
     if style is LongStyle.SAR:
         return [
             Part(0, coding, piece, _sar(reference, len(pieces), number)) for number, piece in enumerate(pieces, start=1)

@@ -95,9 +95,11 @@ class Esme:
             for submission, error in zip(submissions, errors, strict=True)
             if isinstance(error, Refusal)
         ]
-        if refused:
-            await self._forget(account.resource, refused)
-        return errors
+        there = await self._forget(account.resource, refused) if refused else ()
+        return [
+            None if submission.message_id in there else error
+            for submission, error in zip(submissions, errors, strict=True)
+        ]
 
     async def _send(self, account: Account, submission: CustomerSubmission) -> Refusal | Unavailable | None:
         try:
@@ -125,12 +127,15 @@ class Esme:
             await records.remember(connection, [origin for batch in batches for origin in batch])
         return [None] * len(batches)
 
-    async def _forget(self, resource: ResourceId, messages: Sequence[UUID]) -> None:
+    async def _forget(self, resource: ResourceId, messages: Sequence[UUID]) -> Collection[UUID]:
+        """Forget whose the refused `messages` are, but for those that were accepted when they came before, which are
+        returned: what would be refused by now is not, and its customer still waits for its receipts."""
         try:
             async with self._database.connection() as connection:
-                await records.forget(connection, resource, messages)
+                return await records.forget(connection, resource, messages)
         except Unavailable:  # they stand for nothing, and the sweep finds them
             log.warning("sms.esme_not_forgotten", count=len(messages))
+            return ()
 
     async def unsubmitted(self, system_id: str, reports: Sequence[ReportOut]) -> None:
         """See `ports.esme_gateway.Gateway`."""

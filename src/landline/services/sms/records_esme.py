@@ -162,11 +162,19 @@ async def remember(connection: Connection, origins: Sequence[Origin]) -> None:
     )
 
 
-async def forget(connection: Connection, resource: ResourceId, messages: Sequence[UUID]) -> None:
-    """These messages were not accepted after all."""
-    await connection.execute(
-        "DELETE FROM sms_esme_messages WHERE resource_id = $1 AND message_id = ANY($2)", resource, messages
+async def forget(connection: Connection, resource: ResourceId, messages: Sequence[UUID]) -> frozenset[UUID]:
+    """Forget whose `messages` are, but for those that there are, which are returned. What came in parts is left to
+    `forget_messages`, for another bind may be about to accept the same."""
+    rows = await connection.fetch(
+        "WITH there AS MATERIALIZED (SELECT message_id FROM sms_messages"
+        "  WHERE resource_id = $1 AND message_id = ANY($2)),"
+        " forgotten AS (DELETE FROM sms_esme_messages e WHERE e.resource_id = $1 AND e.message_id = ANY($2)"
+        "  AND e.parts IS NULL AND NOT EXISTS (SELECT FROM there t WHERE t.message_id = e.message_id))"
+        " SELECT message_id FROM there",
+        resource,
+        messages,
     )
+    return frozenset(row["message_id"] for row in rows)
 
 
 async def accepted(connection: Connection, resource: ResourceId, messages: Sequence[UUID]) -> frozenset[UUID]:

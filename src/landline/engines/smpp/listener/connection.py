@@ -99,6 +99,8 @@ class Connection:
                     await self._act(events, self._came_at)
                     self.pump.flush()
                     self._owner.changed(self)
+                if self.session.ended:
+                    self._lost()  # TLS may take its time to end, and whoever has unbound may bind again
         except Exception:
             log.exception("smpp.connection_failed", system_id=self.account.system_id if self.account else "")
             self.end()  # whom nobody serves any more is to connect again

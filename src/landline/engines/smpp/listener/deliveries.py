@@ -56,8 +56,19 @@ def bodies(delivery: ReportOut | TextOut, alphabet: Alphabet) -> list[bytes]:
         _deliver_sm(
             delivery.sender, delivery.recipient, part.short_message, part.esm_class, part.data_coding, part.tlvs
         )
-        for part in texts.write(delivery.text, LongStyle.UDH8, alphabet, reference)
+        for part in _parts(delivery.text, alphabet, reference)
     ]
+
+
+def _parts(text: str, alphabet: Alphabet, reference: int, apart: int = 0x40) -> list[texts.Part]:
+    """The parts of `text`. One that takes more of them than a text can have becomes several texts: it had room in the
+    coding that its carrier brought it in."""
+    try:
+        return texts.write(text, LongStyle.UDH8, alphabet, reference)
+    except LocalProtocolError:
+        middle = len(text) // 2
+        halves = ((text[:middle], reference), (text[middle:], reference + apart & 0xFFFF))
+        return [part for half, of_half in halves for part in _parts(half, alphabet, of_half, apart // 2)]
 
 
 def _receipt(report: ReportOut, message_id: str) -> bytes:

@@ -340,7 +340,8 @@ class SmppListener:
     def answering(self, messages: Sequence[UUID]) -> None:
         """See `intake.Desk`."""
         answered = asyncio.get_running_loop().create_future()
-        self._answering.update(dict.fromkeys(messages, answered))
+        for message in messages:  # one of them may be on its way by another bind as well, and be waited for
+            self._answering.setdefault(message, answered)
 
     def answered(self, messages: Sequence[UUID]) -> None:
         """See `intake.Desk`."""

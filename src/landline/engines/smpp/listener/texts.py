@@ -62,7 +62,8 @@ _BEGIN = (
     f" SELECT $1, {_COLUMNS}, message_id, $10, wish, string_to_array(parts, ',')::smallint[]"
     f" FROM unnest({_ARRAYS}, $7::uuid[], $8::smallint[], $9::text[]) AS n ({_COLUMNS}, message_id, wish, parts)"
     f" ORDER BY {_COLUMNS}"
-    f" ON CONFLICT (system_id, {_COLUMNS}) DO UPDATE SET parts = t.parts || excluded.parts,"
+    f" ON CONFLICT (system_id, {_COLUMNS}) DO UPDATE SET"
+    " parts = CASE WHEN t.parts @> excluded.parts THEN t.parts ELSE t.parts || excluded.parts END,"
     " wish = CASE WHEN excluded.wish IN (0, t.wish) THEN t.wish WHEN t.wish = 0 THEN excluded.wish"
     f" ELSE {int(ReportWish.ALWAYS)} END RETURNING {_COLUMNS}, message_id, wish, parts"
 )
@@ -154,7 +155,8 @@ class Texts:
             if wish is not ReportWish.NEVER:
                 mixed = of_text.wish not in (ReportWish.NEVER, wish)
                 of_text.wish = ReportWish.ALWAYS if mixed else wish
-                of_text.parts.append(part.sequence)
+                if part.sequence not in of_text.parts:
+                    of_text.parts.append(part.sequence)
         # A reference used again: other octets in the same place begin a new text, if the other text is done or its
         # parts are not on their way at this moment (two binds may bring them at once); and so does what a text that
         # is done has no place for, because its parts are kept no longer or it was given up without them.

@@ -1,0 +1,83 @@
+"""What is under way to customers and carriers when the machine's clock is set."""
+
+import asyncio
+from datetime import datetime, timedelta, tzinfo
+from uuid import uuid4
+
+import pytest
+from tests.support.bare_smsc import BareSmsc
+from tests.support.carrier_events import Recorder
+from tests.support.product import Product
+from tests.support.smpp_client import Client
+from tests.support.smpp_world import OURS, PHONE, until
+
+from landline.engines import clock as clock_engines
+from landline.engines.clock import DrivenClock, SteadyClock
+from landline.engines.smpp.carrier import SmppCarrier
+from landline.engines.smpp.config import SmppConfig
+from landline.engines.smpp.listener import ListenerConfig, SmppListener
+from landline.ports.esme_gateway import Delivered, TextOut
+from landline.ports.sms_carrier import Submission
+from landline.protocols.smpp import pdu
+from landline.protocols.smpp.commands import RESPONSE, Command
+from landline.store.database import Database
+
+
+class AnHourLater(datetime):
+    """What the machine's clock shows once it is set."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) + timedelta(hours=1)
+
+
+async def test_a_delivery_that_is_not_answered_yet_is_not_brought_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, product = DrivenClock(), Product()
+    config = ListenerConfig(port=0, enquire_link_s=3_000.0, response_s=3_000.0)
+    listener = SmppListener(config, product, database, clock, line=SteadyClock())
+    await listener.start()
+    client = Client()
+    assert listener.port is not None
+    await client.connect(listener.port)
+    await client.bind()
+    texts = [TextOut(uuid4(), PHONE, OURS, "hi")]
+    until_then = clock.now() + timedelta(hours=9)
+    delivering = asyncio.create_task(listener.deliver("customer", texts, until_then))
+    await until(lambda: len(client.events) == 1)
+    monkeypatch.setattr(clock_engines, "datetime", AnHourLater)
+    assert listener._alarm is not None
+    listener._wakes_at = 0.0
+    listener._alarm.ring()
+    await until(lambda: listener._wakes_at > 0)  # it has looked at the time
+    await client.arrival()
+    assert await delivering == [Delivered.TAKEN]
+    assert client.events == []
+    client.pump.abort()
+    await listener.close()
+
+
+async def test_a_message_that_is_not_answered_yet_does_not_count_as_unanswered(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smsc, events = BareSmsc(), Recorder()
+    config = SmppConfig("bare", "127.0.0.1", await smsc.start(), "us", "secret", response_s=3_000.0)
+    carrier = SmppCarrier(config, database, DrivenClock(), line=SteadyClock())
+    await carrier.start(events)
+    await until(lambda: carrier.up)
+    await carrier.submit([Submission(uuid4(), OURS, PHONE, "hi", 1, True)])
+    command, sequence = await smsc.request()
+    assert command == Command.SUBMIT_SM
+    monkeypatch.setattr(clock_engines, "datetime", AnHourLater)
+    for link in carrier._links:
+        link._alarm.ring()
+    await carrier.submit([Submission(uuid4(), OURS, PHONE, "hi", 1, True)])
+    _, second = await smsc.request()
+    for number in (sequence, second):
+        answer = pdu.MessageAnswer(str(number))
+        await smsc.say(pdu.encode(Command.SUBMIT_SM | RESPONSE, answer, number))
+    await events.until(lambda: len(events.answers) == 2)
+    assert [answer.unknown for answer in events.answers] == [False, False]
+    await carrier.close()
+    await smsc.close()
