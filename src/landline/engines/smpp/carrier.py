@@ -87,6 +87,7 @@ class SmppCarrier:
             self._ring,
             self._ring_lanes,
             self._outbox.pass_on,
+            self._line_now,
             known,
         )
         jitter = random or Random()  # noqa: S311 - not a secret
