@@ -39,6 +39,7 @@ class BareSmsc:
         """What came after the bind, oldest first."""
         self._server: asyncio.Server
         self._writer: asyncio.StreamWriter | None = None
+        self._bound: dict[int, asyncio.StreamWriter] = {}
         self._writers: list[asyncio.StreamWriter] = []
 
     async def start(self) -> int:
@@ -50,6 +51,12 @@ class BareSmsc:
         assert self._writer is not None
         self._writer.write(octets)
         await self._writer.drain()
+
+    async def say_to(self, kind: BindKind, octets: bytes) -> None:
+        """To who has bound so last."""
+        writer = self._bound[kind.value]
+        writer.write(octets)
+        await writer.drain()
 
     def cut(self) -> None:
         """The connection, as a crash would."""
@@ -80,7 +87,7 @@ class BareSmsc:
             for frame in framer.receive(data):
                 _, command, _, sequence = HEADER.unpack_from(frame)
                 if command in _BINDS:
-                    self._writer = writer
+                    self._writer = self._bound[command] = writer
                     writer.write(pdu.encode(command | RESPONSE, pdu.BindAnswer("bare", self._version), sequence))
                 elif command == Command.UNBIND:
                     writer.write(pdu.encode(command | RESPONSE, None, sequence))

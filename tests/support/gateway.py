@@ -92,7 +92,7 @@ class Gateway:
             resource_name=_name,
             resource_id=_no_resource,
         )
-        self.handover = HandOver(limit=in_hand)
+        self.handover = HandOver(limit=in_hand, share=share)
         self.insights = Insights(database, clock)
         self.accounts = Accounts(database, clock, self.changes, Sealer(os.urandom(32)), self.numbers)
         self.customers = EsmeOut(clock, self.changes, self.accounts)

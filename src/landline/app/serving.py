@@ -4,11 +4,9 @@ import asyncio
 import gc
 import resource
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
 
 import structlog
 
@@ -95,9 +93,8 @@ class Serving:
                 task.cancel()
 
     async def _close_listeners(self) -> None:
-        ends = [listener.close for listener in self._listeners]
-        drain = partial(self._application.drain, DRAIN_S)
-        await asyncio.gather(*(_within(DRAIN_S + 0.5, end) for end in (*ends, drain)))
+        ends = [_within(DRAIN_S + 0.5, listener.close) for listener in self._listeners]
+        await asyncio.gather(*ends, _within(DRAIN_S + 0.5, self._application.drain, DRAIN_S))
 
 
 def _open_more_files() -> None:
@@ -117,10 +114,10 @@ def _spare_collector() -> None:
     gc.set_threshold(100_000, 50, 1000)
 
 
-async def _within(seconds: float, close: Callable[[], Coroutine[Any, Any, None] | Awaitable[None]]) -> None:
+async def _within(seconds: float, close: Callable[..., Awaitable[None]], *given: float) -> None:
     """Close a part, but not for ever: what comes after it must be closed too. Its failure is logged, for the same."""
     try:
         async with asyncio.timeout(seconds):
-            await close()
+            await close(*given)
     except Exception as error:
-        log.error("server.close_failed", part=str(getattr(close, "__qualname__", close)), error=repr(error))
+        log.error("server.close_failed", part=getattr(close, "__qualname__", str(close)), error=repr(error))

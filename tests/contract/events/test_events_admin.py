@@ -1,12 +1,14 @@
 """Subscriptions over the admin API: handshakes in both schemas, secrets, filters, dead letters and their replay."""
 
+import asyncio
 import base64
+import hashlib
 import json
 import re
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from aiohttp import web
@@ -17,6 +19,7 @@ from landline.core.errors import Conflict, Invalid, NotFound
 from landline.edge.http import Request, Response
 from landline.edge.routes import Access, Router
 from landline.services.events import admin, api
+from landline.services.events.subscription_records import consent
 
 
 class Api:
@@ -53,6 +56,7 @@ def echo(call: Call) -> web.Response:
     return web.json_response({"validationResponse": event["data"]["validationCode"]})
 
 
+WAITING = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
 OTHER_TYPE = "Microsoft.Communication.CallStarted"
 SUBSCRIPTIONS = "/resources/local/subscriptions"
 
@@ -139,8 +143,45 @@ async def test_a_cloud_events_endpoint_may_call_back(call: Api) -> None:
         await call("POST", f"{url.path}?{url.query}", headers={"webhook-allowed-rate": "60"})
         _, found = await call("GET", f"{SUBSCRIPTIONS}/cloud")
         assert (found["state"], found["allowedRatePerMinute"]) == ("enabled", 60)
-        hook.answer = lambda _call: web.Response(headers={"WebHook-Allowed-Origin": "other.example"})
-        assert (await call("POST", f"{SUBSCRIPTIONS}/cloud:validate"))[1]["state"] == "failed"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_a_subscription_that_has_consented_stays_as_it_is_when_it_is_asked_again_and_refuses(
+    call: Api, enabled: bool
+) -> None:
+    async with webhook(echo) as hook:
+        await call("POST", SUBSCRIPTIONS, {"name": "live", "endpoint": hook.url})
+        _, before = await call("PATCH", f"{SUBSCRIPTIONS}/live", {"enabled": enabled})
+        hook.answer = lambda _call: web.Response(status=500)
+        with pytest.raises(Invalid, match=rf"with 500: events go where they went, {hook.url}\."):
+            await call("POST", f"{SUBSCRIPTIONS}/live:validate")
+        assert (await call("GET", f"{SUBSCRIPTIONS}/live"))[1] == before
+        hook.answer = lambda _call: web.Response(status=200)  # it may still consent by its validation URL
+        _, asked = await call("POST", f"{SUBSCRIPTIONS}/live:validate")
+        assert (asked["state"], asked["pendingEndpoint"]) == (before["state"], hook.url)
+        hook.answer = echo
+        assert (await call("POST", f"{SUBSCRIPTIONS}/live:validate"))[1] == before
+
+
+@pytest.mark.parametrize("pending", [True, False])
+async def test_a_consent_in_the_moment_of_another_change_is_kept(here: Slice, call: Api, pending: bool) -> None:
+    async with webhook(echo) as old, webhook() as new:
+        first = old if pending else new
+        await call("POST", SUBSCRIPTIONS, {"name": "busy", "endpoint": first.url})
+        if pending:
+            await call("PATCH", f"{SUBSCRIPTIONS}/busy", {"endpoint": new.url})
+        url = urlsplit(new.calls[0].json[0]["data"]["validationUrl"])
+        token = hashlib.sha256(parse_qs(url.query)["token"][0].encode()).digest()
+        found = await here.subscriptions.get("local", "busy")
+        async with here.database.transaction() as connection:
+            assert await consent(connection, found.subscription_id, token, here.clock.now(), 60)
+            changing = asyncio.create_task(call("PATCH", f"{SUBSCRIPTIONS}/busy", {"maxDeliveryAttempts": 3}))
+            while not await connection.fetchval(WAITING):
+                await asyncio.sleep(0)  # the other is on its way to the row
+        _, changed = await changing
+        assert changed == (await call("GET", f"{SUBSCRIPTIONS}/busy"))[1]
+        assert (changed["state"], changed["endpoint"], changed["pendingEndpoint"]) == ("enabled", new.url, None)
+        assert (changed["allowedRatePerMinute"], changed["maxDeliveryAttempts"]) == (60, 3)
 
 
 async def test_secrets_are_sealed_and_never_shown(here: Slice, call: Api) -> None:

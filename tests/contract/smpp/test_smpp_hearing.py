@@ -11,10 +11,12 @@ from tests.support.smpp_world import OURS, PHONE, World, until, until_bound
 from landline.core.errors import Unavailable
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.inbox import Inbox, Sleep
+from landline.engines.smpp.pump import Pump
 from landline.engines.smpp.slots import AllMine
 from landline.ports.sms_carrier import Arrival, CarrierEvents, Receipt
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import Command, Tag
+from landline.protocols.smpp.events import MessageArrived
 from landline.protocols.smpp.texts import Alphabet, LongStyle
 
 
@@ -245,6 +247,28 @@ async def test_a_text_brought_again_as_its_acknowledgement_came_late_keeps_its_k
     world.events.open.set()
     await world.arrived(2)
     assert len({arrival.key for arrival in world.events.arrivals}) == 1
+
+
+async def test_a_text_over_which_its_process_stood_still_is_not_passed_on_but_brought_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may have had it meanwhile, and have forgotten that."""
+    line, add = DrivenClock(), Inbox.add
+    world.smsc.conduct.deliver_retry_s = 3600.0
+    await world.start(slots=AllMine(1), line=line)
+    await _say(world, "hello")
+
+    def stands_still(self: Inbox, pump: Pump, event: MessageArrived, now: float, line_now: float) -> None:
+        add(self, pump, event, now, line_now)
+        line._offset += timedelta(seconds=3)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Inbox, "add", stands_still)
+        world.smsc.text(PHONE, OURS, "yes")
+        await world.smsc.until(lambda: status.ESME_RX_T_APPN in world.smsc.counts.delivery_refusals)
+    assert [arrival.text for arrival in world.events.arrivals] == ["hello"]
+    await _say(world, "yes")
+    assert [arrival.text for arrival in world.events.arrivals] == ["hello", "yes"]
 
 
 async def _say(world: World, words: str) -> None:

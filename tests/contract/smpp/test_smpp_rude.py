@@ -15,10 +15,10 @@ from tests.support.smpp_world import OURS, PHONE, until, until_bound
 
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.carrier import SmppCarrier
-from landline.engines.smpp.config import SmppConfig
+from landline.engines.smpp.config import Binding, SmppConfig
 from landline.ports.sms_carrier import Submission
 from landline.protocols.smpp import pdu, status
-from landline.protocols.smpp.commands import ESM_UDH, RESPONSE, Command, Tag
+from landline.protocols.smpp.commands import ESM_UDH, RESPONSE, BindKind, Command, Tag
 from landline.protocols.smpp.framing import HEADER
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.texts import LongStyle
@@ -281,6 +281,23 @@ async def test_an_operator_is_told_of_an_smsc_that_may_know_no_tlvs(
     await carrier.start(Recorder())
     await until_bound(carrier)
     assert ("smpp.smsc_may_know_no_tlvs" in capsys.readouterr().out) is warned
+    await carrier.close()
+    await smsc.close()
+
+
+async def test_an_operator_is_told_once_of_what_an_smsc_says_where_it_cannot_be_taken(
+    database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    smsc = BareSmsc()
+    config = SmppConfig("bare", "127.0.0.1", await smsc.start(), "us", "secret", binding=Binding.PAIR)
+    carrier = SmppCarrier(config, database, DrivenClock())
+    await carrier.start(Recorder())
+    await until_bound(carrier, 2)
+    await smsc.say_to(BindKind.TRANSMITTER, deliver_sm(7, text(b"one")) + deliver_sm(8, text(b"two")))
+    assert await smsc.answers(2) == [(status.ESME_RINVBNDSTS, 7), (status.ESME_RINVBNDSTS, 8)]
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "smpp.pdu_refused" in line]
+    for said in ("warning", "link=bare/0/transmitter", "command=deliver_sm", "reason=ESME_RINVBNDSTS"):
+        assert said in line
     await carrier.close()
     await smsc.close()
 

@@ -129,6 +129,46 @@ async def test_throttling_without_end_is_answered_as_refused_for_now(world: Worl
     assert (answer.code, answer.temporary, answer.unknown) == (4008, True, False)
 
 
+async def test_what_waits_for_a_slow_carrier_when_its_validity_ends_is_ended_then_and_never_sent(world: World) -> None:
+    world.smsc.conduct.rules = [Rule(status=status.ESME_RTHROTTLED)]
+    carrier = await world.start(throttle_patience_s=100, throttle_pause_s=30)
+    begun, valid_until = world.clock.now(), world.clock.now() + timedelta(seconds=20)
+    await carrier.submit(
+        [
+            Submission(uuid4(), OURS, PHONE, text, 1, report_wanted=True, valid_until=end)
+            for text, end in (("short", valid_until), ("x" * 400, valid_until), ("lasting", None))
+        ]
+    )
+    await until(lambda: carrier.counters()["outbox_throttled"] == carrier.counters()["outbox_submitted"])
+    sent = carrier.counters()["outbox_submitted"]
+    world.smsc.conduct.rules = []
+    await world.clock.advance(timedelta(seconds=21))
+    await world.answered(2)
+    assert [(answer.code, answer.temporary, answer.unknown) for answer in world.events.answers] == [
+        (5001, True, False)
+    ] * 2
+    assert {answer.reason for answer in world.events.answers} == {"its validity ended before it could be sent"}
+    assert carrier.counters()["outbox_submitted"] == sent
+    assert world.clock.now() < begun + timedelta(seconds=30)
+    await world.clock.advance(timedelta(seconds=10))
+    await world.answered(3)
+    assert [text.text for text in world.smsc.texts] == ["lasting"]
+
+
+async def test_a_long_text_that_was_begun_when_its_validity_ends_is_sent_whole(world: World) -> None:
+    world.smsc.conduct.rules = [Rule(every=2, status=status.ESME_RTHROTTLED)]
+    carrier = await world.start(window=1, throttle_patience_s=100, throttle_pause_s=30)
+    valid_until = world.clock.now() + timedelta(seconds=20)
+    await carrier.submit([Submission(uuid4(), OURS, PHONE, "x" * 400, 3, report_wanted=True, valid_until=valid_until)])
+    await until(lambda: carrier.counters()["outbox_throttled"] == 1)
+    world.smsc.conduct.rules = []
+    await world.clock.advance(timedelta(seconds=21))
+    assert (carrier.counters()["queued"], world.events.answers) == (2, [])
+    await world.clock.advance(timedelta(seconds=10))
+    await world.answered(1)
+    assert [text.text for text in world.smsc.texts] == ["x" * 400]
+
+
 REFUSALS = [
     (status.ESME_RINVDSTADR, 4002, False),
     (status.ESME_RINVSRCADR, 4001, False),

@@ -213,3 +213,19 @@ async def test_patches_at_the_same_time_are_all_kept(one: Process, another: Proc
     found = (await one.ask("GET")).json()
     assert (found["caps"]["perDay"], found["caps"]["perMonth"]) == (5, 50)
     assert (found["smartEncoding"], found["acsLimits"]) == (True, False)
+
+
+async def test_what_a_newer_version_has_stored_is_left_alone(one: Process, database: Database) -> None:
+    """During an upgrade old and new processes share the settings."""
+    newer = {"caps": {"perDay": 5, "perYear": 7}, "curfew": {"from": "22:00"}, "smartEncoding": True}
+    await database.execute("INSERT INTO sms_settings (resource_id, settings) VALUES ($1, $2)", SHOP, json.dumps(newer))
+    told = await one.ask("GET")
+    assert (told.status, told.json()["caps"]["perDay"], told.json()["smartEncoding"]) == (200, 5, True)
+    assert "curfew" not in told.json()
+    told = await one.ask("PATCH", {"caps": {"perDay": 6}, "smartEncoding": None})
+    assert (told.status, told.json()["caps"]["perDay"]) == (200, 6)
+    stored = json.loads(await database.fetchval("SELECT settings::text FROM sms_settings"))
+    assert stored == {"caps": {"perDay": 6, "perYear": 7}, "curfew": {"from": "22:00"}}
+    for unknown in ({"curfew": {"from": "21:00"}}, {"caps": {"perYear": 8}}, {"caps": 7}):
+        assert (await one.ask("PATCH", unknown)).status == 400
+    assert json.loads(await database.fetchval("SELECT settings::text FROM sms_settings")) == stored

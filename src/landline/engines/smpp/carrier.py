@@ -1,6 +1,7 @@
 """The SMPP carrier: fills the port `SmsCarrier` over one or more binds to an SMSC."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -77,7 +78,7 @@ class SmppCarrier:
         self._clock = clock
         self._line = line or clock
         self._records = Records(database, config.name, uuid4(), config.default_alphabet)
-        self._outbox = Outbox(config, lambda: self._inbox.behind)
+        self._outbox = Outbox(config, lambda: self._inbox.behind, self._now)
         self._inbox = Inbox(
             config,
             self._records,
@@ -86,6 +87,7 @@ class SmppCarrier:
             self._ring,
             self._ring_lanes,
             self._outbox.pass_on,
+            self._line_now,
             known,
         )
         jitter = random or Random()  # noqa: S311 - not a secret
@@ -171,13 +173,13 @@ class SmppCarrier:
         await self._outbox.room()
         try:
             self._check()
-            now = self._line_now()
+            now, late_at = self._line_now(), self._outbox.late_at
             self._outbox.take(submissions, now)
             self._inbox.sent(len(submissions))
             self._outbox.fill(self._links, now)
         finally:
             self._outbox.pass_on()
-        if self._outbox.answers:
+        if self._outbox.answers or self._outbox.late_at < late_at:
             self._ring()
 
     async def query(self, carrier_message_id: str, sender: str) -> Receipt | None:
@@ -327,11 +329,16 @@ class SmppCarrier:
                     await self._tell_answers(self._events, answers)
                     self._hearing.ring()
                 else:
-                    await self._answering.wait()
+                    await self._answering.wait(self._late_at())
+                    self._outbox.end_late()
             self._told_all = True
             self._hearing.ring()
         finally:
             self._answering.close()
+
+    def _late_at(self) -> datetime | None:
+        late_at = self._outbox.late_at
+        return None if late_at == math.inf else _instant(late_at)
 
     async def _hear(self) -> None:
         assert self._events is not None

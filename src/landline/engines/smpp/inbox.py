@@ -21,7 +21,7 @@ from landline.engines.smpp.config import MessageIds, SmppConfig
 from landline.engines.smpp.early import fold_early
 from landline.engines.smpp.encoding import number_of
 from landline.engines.smpp.pump import Pump
-from landline.engines.smpp.recent import HEARD_S, Recent
+from landline.engines.smpp.recent import HEARD_S, STOOD_STILL_S, Recent
 from landline.engines.smpp.records import REPEAT, Records, Whole, fingerprint
 from landline.ports.sms_carrier import Arrival, CarrierEvents, Receipt
 from landline.protocols.smpp import receipts, status, texts
@@ -90,8 +90,8 @@ class InboxCounters:
 class Inbox:
     """See the module. `untold` has the ids of parts whose messages are still on their way, `awaiting` says since when
     a response to a submit_sm is; `ring` is called when there is something to `bring`, `ring_lanes` when there is
-    something to `report`, `caught_up` when `behind` may have changed; `known` is there when other processes submit
-    too."""
+    something to `report`, `caught_up` when `behind` may have changed; `line` is the connections' clock; `known` is
+    there when other processes submit too."""
 
     def __init__(
         self,
@@ -102,6 +102,7 @@ class Inbox:
         ring: Callable[[], None],
         ring_lanes: Callable[[], None],
         caught_up: Callable[[], None],
+        line: Callable[[], float],
         known: Known | None = None,
     ) -> None:
         self._config = config
@@ -115,6 +116,9 @@ class Inbox:
         self._sent = 0
         self._passing = 0
         self._elsewhere = known
+        self._line = line
+        self._free_at = 0.0
+        """When `bring` had nothing more to do, by the clock of the connections."""
         self._ask_at = 0.0
         self._items: list[_Item] = []
         self._early: list[_Item] = []
@@ -171,6 +175,13 @@ class Inbox:
     async def bring(self, carrier: str, events: CarrierEvents, now: float, sleep: Sleep) -> bool:
         """Pass on and acknowledge the texts that have come, and leave the receipts that are due for `report`; whether
         there was anything."""
+        self._refuse_stale()
+        try:
+            return await self._bring(carrier, events, now, sleep)
+        finally:
+            self._free_at = self._line()
+
+    async def _bring(self, carrier: str, events: CarrierEvents, now: float, sleep: Sleep) -> bool:
         if now >= self._sweep_at:
             await self._sweep(carrier, events, now)
         items, self._items = self._items, []
@@ -208,6 +219,18 @@ class Inbox:
         self._items = [item for item in self._items if item.pump.session is not session]
         self._reports = [item for item in self._reports if item.pump.session is not session]
         self._caught_up()
+
+    def _refuse_stale(self) -> None:
+        """Have the SMSC bring again what stood here while the whole process did, unless it has done so already."""
+        now = self._line()
+        oldest = self._items[0].came_at if self._items and self._elsewhere is not None else now
+        if now - max(oldest, self._free_at) < STOOD_STILL_S:
+            return
+        stale = [item for item in self._items if item.arrival and now - item.came_at >= STOOD_STILL_S]
+        self._items = [item for item in self._items if item not in stale]
+        log.warning("smpp.stood_still", carrier=self._config.name, texts=len(stale))
+        self._put_off(stale)
+        self._acknowledge(stale)
 
     def _read_receipt(self, item: _Item, message: ShortMessage) -> None:
         read = receipts.read(message)
@@ -412,6 +435,9 @@ class Inbox:
                 break
             else:
                 return
+        self._put_off(items)
+
+    def _put_off(self, items: Sequence[_Item]) -> None:
         self.counters.put_off += len(items)
         for item in items:
             item.status = status.ESME_RX_T_APPN

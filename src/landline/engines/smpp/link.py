@@ -14,8 +14,8 @@ from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.pump import Pump
 from landline.ports.clock import Clock
 from landline.protocols.smpp import pdu, status
-from landline.protocols.smpp.commands import INTERFACE_VERSION, BindKind, Tag
-from landline.protocols.smpp.events import BindRefused, Bound, Event, PeerLost, Unbound
+from landline.protocols.smpp.commands import INTERFACE_VERSION, BindKind, Tag, command_name
+from landline.protocols.smpp.events import BindRefused, Bound, Event, PduRefused, PeerLost, Unbound
 from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.pace import Pace
 from landline.protocols.smpp.session import Session
@@ -28,6 +28,7 @@ _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_
 """What OpenSSL says of octets that are no TLS."""
 _WITHOUT_TLS = ". Is this a port without ([carriers.tls])?"
 _BY_TLVS = frozenset((LongStyle.SAR, LongStyle.PAYLOAD))
+_REFUSALS_TOLD = 20
 _UNBIND_S = 3.0
 """How long an unbind is waited for."""
 
@@ -97,6 +98,8 @@ class Link:
         self._refused = False
         self._why = ""
         """Why the connection ends, as far as the session told."""
+        self._refusals: set[PduRefused] = set()
+        """What was refused on this connection: an SMSC may have sent thousands."""
         self._failures = 0
         self.pace = self._new_pace()
 
@@ -176,6 +179,7 @@ class Link:
         pump = Pump(session, self.now, self._happened, self._lost, trace=trace)
         self._gone = self._bound = self._refused = False
         self._why = ""
+        self._refusals.clear()
         if not await self._connect(pump):
             self._failures += 1
             return
@@ -237,6 +241,9 @@ class Link:
             self._tried(events)
         if self.pump is not None and self.pump.session.state not in BOUND:
             self._ending(events)
+        for event in events:
+            if isinstance(event, PduRefused):
+                self._warn_of_refused(event)
         self._owner.happened(self, events)
 
     def _tried(self, events: list[Event]) -> None:
@@ -266,6 +273,14 @@ class Link:
             log.warning(
                 "smpp.smsc_may_know_no_tlvs", link=self.name, long_style=self._config.long_style.value, said=said
             )
+
+    def _warn_of_refused(self, refused: PduRefused) -> None:
+        """What an SMSC says and we cannot take may be texts and receipts, on a transmitter: its operator is told once
+        a connection of each kind."""
+        if refused not in self._refusals and len(self._refusals) < _REFUSALS_TOLD:
+            self._refusals.add(refused)
+            reason = status.meaning(refused.status).name
+            log.warning("smpp.pdu_refused", link=self.name, command=command_name(refused.command), reason=reason)
 
     def _ending(self, events: list[Event]) -> None:
         for event in events:

@@ -1,6 +1,7 @@
 """Messages a carrier has taken: queued by part, sent as windows and paces allow, each answered once."""
 
 import asyncio
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ class Outgoing(Struct, eq=False):
     ids: list[str]
     waiting: int
     since: float
+    until: float = math.inf
+    """The end of its validity, by the clock of messages."""
     done: bool = False
 
 
@@ -88,11 +91,13 @@ class _Rate:
 
 class Outbox:
     """See the module. Not told answers count as taken, so that a slow service holds `room` back. `held` says whether
-    something else does; when that has changed, call `pass_on`."""
+    something else does; when that has changed, call `pass_on`. `time` is by the clock of messages, all other instants
+    by that of the connections."""
 
-    def __init__(self, config: SmppConfig, held: Callable[[], bool]) -> None:
+    def __init__(self, config: SmppConfig, held: Callable[[], bool], time: Callable[[], float]) -> None:
         self._config = config
         self._held = held
+        self._time = time
         self._encoder = Encoder(config)
         self._queue: deque[Part] = deque()
         self._windows = config.window * config.binds
@@ -109,6 +114,8 @@ class Outbox:
         self.answers: list[Answer] = []
         self.late = 0
         """How many of `answers` are late ones. Each comes after the answer it follows."""
+        self.late_at = math.inf
+        """When `end_late` has something to do, by the clock of messages, or sooner."""
         self.untold: set[str] = set()
         """Ids the carrier has given that the service has not stored: their receipts have to wait."""
         self.counters = OutboxCounters()
@@ -154,11 +161,16 @@ class Outbox:
                 continue
             parts = len(bodies)
             outgoing = Outgoing(submission.key, submission.report_wanted, bodies, [""] * parts, parts, now)
+            if submission.valid_until is not None:
+                outgoing.until = submission.valid_until.timestamp()
+                self.late_at = min(self.late_at, outgoing.until)
             for index in range(parts):
                 self._queue.append(Part(outgoing, index))
 
     def fill(self, links: Sequence[Link], now: float) -> None:
         """Send what windows and paces allow, the queue's share for each link, in one write a link."""
+        if self.late_at < math.inf:
+            self.end_late()
         if not self._queue:
             return
         usable = [link for link in links if link.usable]
@@ -196,6 +208,25 @@ class Outbox:
             pump.flush()
         return sent
 
+    def end_late(self) -> None:
+        """Answer what has waited here for as long as it is valid, unless the carrier may have a part of it."""
+        now = self._time()
+        if now < self.late_at:
+            return
+        queue, self._queue = self._queue, deque()
+        here = Counter(part.outgoing for part in queue)
+        self.late_at = math.inf
+        for part in queue:
+            outgoing = part.outgoing
+            if outgoing.done:
+                continue
+            if outgoing.until > now:
+                self.late_at = min(self.late_at, outgoing.until)
+            elif here[outgoing] == len(outgoing.bodies):
+                self._refuse(outgoing, _UNAVAILABLE, "its validity ended before it could be sent", temporary=True)
+                continue
+            self._queue.append(part)
+
     def answered(self, link: Link, event: Answered, now: float) -> None:
         """The carrier's response to a part."""
         part = event.context
@@ -221,6 +252,7 @@ class Outbox:
             link.pace.throttled(now)
             link.held_back(now)
             self._queue.appendleft(part)
+            self.late_at = min(self.late_at, outgoing.until)
         else:
             meaning = status.meaning(event.status)
             self._refuse(outgoing, meaning.code, meaning.name, temporary=meaning.temporary)

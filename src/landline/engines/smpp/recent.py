@@ -9,6 +9,11 @@ HEARD_S = 1.0
 _LATE_S = 4.0
 """An acknowledgement after so long may come after an SMSC's patience: it may have brought the text again meanwhile."""
 
+STOOD_STILL_S = 2.0
+"""A text that nobody looked at for so long, though nothing else was done, was in a process that stood still (SIGSTOP, a
+machine being moved). Its SMSC may have brought it to another one by now, which has settled it: it awaits our answer no
+more then, and an error to have it brought again neither doubles nor loses it."""
+
 
 @dataclass(slots=True)
 class Recent:

@@ -26,6 +26,14 @@ class Command(IntEnum):
     DATA_SM = 0x00000103
 
 
+def command_name(command: int) -> str:
+    """As SMPP 3.4 writes it; an unknown command_id in hexadecimal."""
+    try:
+        return Command(command).name.lower()
+    except ValueError:
+        return f"0x{command:08x}"
+
+
 class BindKind(Enum):
     """What an ESME binds as (§2.2); the value is the bind's command id."""
 

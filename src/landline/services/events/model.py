@@ -92,6 +92,8 @@ class Subscription:
     validating_until: datetime | None = None
     pending: Settings | None = None
     """What it becomes when its new endpoint consents until then."""
+    version: str | None = None
+    """Another once the row is written again; None of a new one."""
 
 
 class Delivery(Struct, eq=False):

@@ -1,7 +1,7 @@
 """SQL of subscriptions and of the dead letters they left."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -53,11 +53,12 @@ async def update(
     token: bytes | None,
     pending_secrets: bytes | None = None,
 ) -> bool:
-    """Write settings, state, secrets, what is pending and (unless None) token; False when the subscription is gone."""
+    """Write settings, state, secrets, what is pending and (unless None) token; False when the subscription is gone, or
+    was written since it was read."""
     row = await connection.fetchrow(
         "UPDATE events_subscriptions SET settings = $3, state = $4, reason = $5, validating_until = $6,"
         " validation_token = coalesce($7, validation_token), secrets = $8, pending_settings = $9, pending_secrets = $10"
-        " WHERE resource_id = $1 AND subscription_id = $2 RETURNING name",
+        " WHERE resource_id = $1 AND subscription_id = $2 AND xmin::text = $11 RETURNING name",
         subscription.resource,
         subscription.subscription_id,
         _settings(subscription.settings),
@@ -68,6 +69,7 @@ async def update(
         secrets,
         None if subscription.pending is None else _settings(subscription.pending),
         pending_secrets,
+        subscription.version,
     )
     return row is not None
 
@@ -159,9 +161,12 @@ async def of_resource(connection: Connection, resource: ResourceId) -> list[Subs
 async def find(database: Database, resource: ResourceId, name: str) -> tuple[Subscription, bytes] | None:
     """A subscription by name, and its sealed secrets."""
     row = await database.fetchrow(
-        f"SELECT {_COLUMNS}, secrets FROM events_subscriptions WHERE resource_id = $1 AND name = $2", resource, name
+        f"SELECT {_COLUMNS}, secrets, xmin::text AS version FROM events_subscriptions"
+        " WHERE resource_id = $1 AND name = $2",
+        resource,
+        name,
     )
-    return None if row is None else (_subscription(row), row["secrets"])
+    return None if row is None else (replace(_subscription(row), version=row["version"]), row["secrets"])
 
 
 async def by_id(database: Database, subscription: UUID) -> tuple[Subscription, bytes] | None:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import secrets as tokens
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -24,9 +24,14 @@ SUBSCRIPTIONS_LIMIT = 500
 _ROWS_AT_ONCE = 5000
 _ROUNDS = 200
 _CONSENTED = (State.ENABLED, State.DISABLED)
+_TRIES = 10
 
 Edit = Callable[[Settings, Secrets], tuple[Settings, Secrets]]
 """Makes the wanted settings and secrets of the present ones. May raise `Invalid`."""
+
+
+class _Overtaken(Exception):
+    """The subscription is gone, or was changed since it was read."""
 
 
 class Subscriptions:
@@ -79,6 +84,11 @@ class Subscriptions:
         """Change settings, or switch on and off. Another endpoint or schema is asked for consent anew (unless not
         `validation`): one that has consented goes on as it is until the other does, and when that refuses. Raises
         `NotFound`, `Conflict`, `Invalid`."""
+        return await _as_it_is(lambda: self._change(resource_name, name, edit, enabled=enabled, validation=validation))
+
+    async def _change(
+        self, resource_name: str, name: str, edit: Edit, *, enabled: bool | None, validation: bool
+    ) -> Subscription:
         found, secrets = await self._find(resource_name, name)
         settings, wanted = edit(found.settings, secrets)
         moves = _place(settings) != _place(found.settings)
@@ -105,16 +115,21 @@ class Subscriptions:
         return await self._ask(changed, wanted, token) if stored else changed
 
     async def validate(self, resource_name: str, name: str) -> Subscription:
-        """Ask the endpoint for its consent again, or the one that a change waits for. Raises `NotFound`, and `Invalid`
-        when that one refuses."""
+        """Ask the endpoint for its consent again, or the one that a change waits for. One that has consented before
+        goes on as it is meanwhile, and when it refuses. Raises `NotFound`, `Conflict`, and `Invalid` when that one
+        refuses."""
+        return await _as_it_is(lambda: self._validate(resource_name, name))
+
+    async def _validate(self, resource_name: str, name: str) -> Subscription:
         found, secrets = await self._find(resource_name, name)
         if found.pending is not None:
             return await self._move(found, secrets, found.pending, await self._pending_secrets(found))
+        if found.state in _CONSENTED:
+            return await self._move(found, secrets, found.settings, secrets)
         token = tokens.token_urlsafe(32)
-        consented = await self._beforehand(found, secrets, token)
-        wanted = consented or self._asking(found, validation=True)
-        await self._store(wanted, secrets, None if consented else _digest(token))
-        return consented or await self._ask(wanted, secrets, token)
+        wanted = self._asking(found, validation=True)
+        await self._store(wanted, secrets, _digest(token))
+        return await self._ask(wanted, secrets, token)
 
     async def consent(self, subscription: UUID, token: str, allowed_rate: str | None) -> None:
         """The endpoint's operator consents by the validation URL. Raises `NotFound` when nothing waits for this."""
@@ -185,17 +200,6 @@ class Subscriptions:
         until = self._events.clock.now() + VALIDATION_TIME
         return replace(subscription, state=State.VALIDATING, reason=None, validating_until=until)
 
-    async def _beforehand(self, wanted: Subscription, secrets: Secrets, token: str) -> Subscription | None:
-        """`wanted`, which is enabled, when its endpoint consents at once: events go where they went until then. None
-        when it is not enabled, or consent takes longer: it is asked once more, and nothing goes out until then."""
-        if wanted.state is not State.ENABLED:
-            return None
-        answered = await self._answered(wanted, secrets, token)
-        if answered.state is not State.ENABLED:
-            return None
-        settings = msgspec.structs.replace(wanted.settings, rate_per_minute=answered.rate_per_minute)
-        return replace(self._asking(wanted, validation=False), settings=settings)
-
     async def _move(self, present: Subscription, secrets: Secrets, settings: Settings, wanted: Secrets) -> Subscription:
         """Have `present` become what has `settings` and the secrets `wanted` once that endpoint consents."""
         token, until = tokens.token_urlsafe(32), self._events.clock.now() + VALIDATION_TIME
@@ -230,7 +234,7 @@ class Subscriptions:
         pending = None if pending_secrets is None else self._events.seal_secrets(own, pending_secrets)
         async with self._database.transaction() as connection:
             if not await subscription_records.update(connection, subscription, sealed, token, pending):
-                raise NotFound(f"There is no subscription {subscription.name}.")
+                raise _Overtaken
             await self._publish(connection, subscription.resource)
         self._forget(subscription.resource)
         self._wake()
@@ -277,6 +281,16 @@ class Subscriptions:
     def _wake(self) -> None:
         if self._events.sender is not None:
             self._events.sender.wake()
+
+
+async def _as_it_is(change: Callable[[], Awaitable[Subscription]]) -> Subscription:
+    """What `change` makes of a subscription as it is by then: a consent, or another change, may come between."""
+    for _ in range(_TRIES):
+        try:
+            return await change()
+        except _Overtaken:
+            continue
+    raise Conflict("The subscription is being changed by others; try again.")
 
 
 def _switched(subscription: Subscription, *, on: bool) -> Subscription:

@@ -1,15 +1,14 @@
 """Reads the numbers an operator has for sale: CSV with a header, or a range. What is left out follows from
 the number."""
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from io import StringIO
 from typing import TypeVar
 
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
+from landline.edge import lines
 from landline.services.numbers import lookup, model, parameters
 from landline.services.numbers.model import Directions
 from landline.services.numbers.offers import NOT_TO_BE_RESOLD, Assignment, Cost, Place
@@ -20,7 +19,6 @@ COLUMNS = (
     "currency", "notResell", "carrier",
 )  # fmt: skip
 AT_MOST = 10_000
-_SHOWN = 20
 _NOBODY = ResourceId(parameters.NIL)
 _YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
 T = TypeVar("T")
@@ -28,28 +26,7 @@ T = TypeVar("T")
 
 def read(text: str) -> list[StockNumber]:
     """The numbers of a CSV file, all of them or none: raises `Invalid`, by line, for up to 20 bad lines."""
-    if "\0" in text:
-        raise Invalid("The file may not hold the character NUL.", target="csv")
-    rows = csv.DictReader(StringIO(text), strict=True)
-    found: list[StockNumber] = []
-    errors: dict[str, list[str]] = {}
-    try:
-        rows.fieldnames = _columns(rows.fieldnames)
-        for row in rows:
-            try:
-                found.append(_number(row))
-            except Invalid as error:
-                errors[f"line {rows.line_num}"] = [f"{error.target}: {error.message}"]
-            if len(errors) >= _SHOWN or len(found) > AT_MOST:
-                break
-    except csv.Error as error:
-        raise Invalid(f"Line {rows.line_num or 1} is not CSV: {error}.", target="csv") from None
-    if len(found) > AT_MOST:
-        raise Invalid(f"At most {AT_MOST} numbers at once.", target="csv")
-    if errors:
-        line, messages = next(iter(errors.items()))
-        raise Invalid(f"Nothing was added. {line}: {messages[0]}", target="csv", errors=errors)
-    return found
+    return lines.read(text, _columns, lambda row, _line: _number(row), at_most=AT_MOST, what="numbers", done="added")
 
 
 def read_range(first: str, last: str, values: Mapping[str, str]) -> list[StockNumber]:
@@ -68,11 +45,10 @@ def read_range(first: str, last: str, values: Mapping[str, str]) -> list[StockNu
     return [_number({**values, "number": f"{plus}{each:0{width}d}"}) for each in range(int(low), int(high) + 1)]
 
 
-def _columns(first_line: Sequence[str] | None) -> list[str]:
-    names = [name.strip() for name in first_line or ()]
+def _columns(names: Sequence[str]) -> list[str]:
     if set(names) - set(COLUMNS) or "number" not in names or len(set(names)) != len(names):
         raise Invalid(f"The first line names the columns: number, and any of {', '.join(COLUMNS[1:])}.", target="csv")
-    return names
+    return list(names)
 
 
 def _number(row: Mapping[str | None, object] | Mapping[str, str]) -> StockNumber:
@@ -104,9 +80,7 @@ def _number(row: Mapping[str | None, object] | Mapping[str, str]) -> StockNumber
 
 
 def _values(row: Mapping[str | None, object] | Mapping[str, str]) -> dict[str, str]:
-    """What is given, by column; a line longer than the header has its rest under None."""
-    if None in row:
-        raise Invalid("more values than the first line has columns", target="line")
+    """What is given, by column."""
     return {str(name): str(value).strip() for name, value in row.items() if value is not None and str(value).strip()}
 
 

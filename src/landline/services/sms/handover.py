@@ -16,6 +16,7 @@ from msgspec import Struct
 from landline.core.ids import ResourceId
 from landline.ports.sms_carrier import Submission
 from landline.services.sms.model.pacing import Lanes
+from landline.services.sms.overheard import Overheard
 
 _BEFORE = datetime.min.replace(tzinfo=UTC)
 
@@ -101,6 +102,7 @@ class HandOver:
         self._blocks: OrderedDict[UUID, _Block] = OrderedDict()
         self.taken = 0
         """How many blocks were taken so far."""
+        self.overheard = Overheard()
         self._answered: dict[UUID, datetime] = {}
         self._finished: list[UUID] = []
         self._finished_claims: list[UUID] = []
@@ -333,12 +335,17 @@ class HandOver:
     def ended(self, blocks: Iterable[UUID], *, since: int | None = None) -> None:
         """One message of each of `blocks` (repeated as often as it applies) has ended or left its block, in a commit
         that began when so many blocks had been `taken`. A block that was taken since then may have been read without
-        that message already; it is looked at again when its reports are due."""
+        that message already; like one that is not counted here, or whose other messages other processes may hear of, it
+        is looked at again when it has rested."""
+        several = self._share() > 1
         for block_id in blocks:
             block = self._blocks.get(block_id)
-            if block is not None and (since is None or block.number <= since):
+            counts = block is not None and (since is None or block.number <= since)
+            if block is not None and counts:
                 block.open -= 1
                 self._settle(block_id, block, None)
+            if block is None or not counts or (several and block.open > 0):
+                self.overheard.add(block_id)
 
     def _settle(self, block_id: UUID, block: _Block, report_by: datetime | None) -> None:
         if block.unanswered > 0:

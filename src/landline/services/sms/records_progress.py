@@ -406,6 +406,18 @@ async def unfinished(connection: Connection, blocks: Sequence[UUID]) -> dict[UUI
     return found
 
 
+async def close_ended(connection: Connection, blocks: Sequence[UUID], now: datetime) -> None:
+    """Close those of `blocks` that wait for reports in nobody's hands, and of which no message is open: none that has
+    ended or left its block comes back into it."""
+    await connection.execute(
+        "DELETE FROM sms_blocks b WHERE b.block_id = ANY($1) AND b.owner IS NULL AND b.due_at > $2 AND NOT EXISTS ("
+        f"SELECT FROM sms_messages m WHERE m.block_id = b.block_id AND m.state < {int(State.DELIVERED)}"
+        " AND m.due_at IS NULL)",
+        blocks,
+        now,
+    )
+
+
 def _once(rows: Sequence[Record]) -> list[Record]:
     """A message that its carrier took twice, after a silence, has two of its ids."""
     return list({row["message_id"]: row for row in rows}.values())

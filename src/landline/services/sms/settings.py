@@ -36,7 +36,8 @@ class Settings:
         generation = self._generation
         async with self._database.connection() as connection:
             stored = await records.settings(connection, resource)
-        found = self._in_force(model.DOCUMENT.decode(stored) if stored else {})
+        # A newer process of an upgrade may have stored more: what is sent here meanwhile is no less right for that.
+        found = self._in_force(model.known(model.DOCUMENT.decode(stored)) if stored else {})
         # What was read before a change was heard of is not kept: it may be from before that change.
         if self._changes.trusted and generation == self._generation:
             self._cache[resource] = found
@@ -45,18 +46,21 @@ class Settings:
         return found
 
     async def put(self, resource: ResourceId, document: Document) -> SmsSettings:
-        """Have `resource` set exactly `document`, and return what is then in force. Raises `Invalid`."""
+        """Have `resource` set exactly `document`, and return what is then in force. Raises `Invalid`, also for fields
+        that nobody knows."""
         return await self._write(resource, document, replace=True)
 
     async def patch(self, resource: ResourceId, patch: Document) -> SmsSettings:
-        """Apply `patch` (RFC 7396) to what `resource` set, and return what is then in force. Raises `Invalid`."""
+        """Apply `patch` (RFC 7396) to what `resource` set, and return what is then in force; what a newer version has
+        stored beside it stays. Raises `Invalid`, also for fields of the patch that nobody knows."""
         return await self._write(resource, patch, replace=False)
 
     async def _write(self, resource: ResourceId, change: Document, *, replace: bool) -> SmsSettings:
         async with self._database.transaction() as connection:
             stored = await records.locked_settings(connection, resource)
-            document = model.merged({} if replace else model.DOCUMENT.decode(stored), change)
-            found = self._in_force(document)
+            present: Document = {} if replace else model.DOCUMENT.decode(stored)
+            found = self._in_force(model.merged(model.known(present), change))
+            document = model.merged(present, change)
             await records.set_settings(connection, resource, model.ENCODER.encode(document).decode())
             await self._changes.publish(connection, _SUBJECT, str(resource))
         self._changes.forget(_SUBJECT, str(resource))

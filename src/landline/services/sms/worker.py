@@ -121,6 +121,7 @@ class Worker:
                 await self._release_forgotten()
                 await self._news.unpark()
                 await self._give_up_overdue()
+                await self._close_ended()
             except Unavailable as error:
                 log.warning("sms.beat_missed", reason=error.message)
             self._due.ring()
@@ -145,6 +146,14 @@ class Worker:
                 [(message.resource, message.submission.key, details.NO_REPORT) for message in overdue]
             )
             self._handover.answered(message.submission.key for message in overdue)
+
+    async def _close_ended(self) -> None:
+        """Close blocks of which others counted, or nobody did, once all their messages have ended."""
+        now = self._clock.now()
+        quiet = self._handover.overheard.quiet(now)
+        if quiet:
+            async with self._database.connection() as connection:
+                await records.close_ended(connection, quiet, now)
 
     def _retuned(self) -> None:
         for queue in self._queues.values():

@@ -1,7 +1,7 @@
 """A resource's SMS settings: one JSON document, what a resource leaves out coming from the product's own defaults."""
 
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeGuard, cast
 
 import msgspec
 from msgspec import Meta, Struct
@@ -122,6 +122,22 @@ def merged(target: Document, patch: Document, *, depth: int = 0) -> Document:
         else:
             result[key] = value
     return result
+
+
+def known(document: Document, shape: type[Struct] = SmsSettings) -> Document:
+    """`document` without the fields that this version does not know."""
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(shape)}
+    return {
+        name: known(cast(Document, value), fields[name])
+        if isinstance(value, dict) and _is_part(fields[name])
+        else value
+        for name, value in document.items()
+        if name in fields
+    }
+
+
+def _is_part(given: Any) -> TypeGuard[type[_Part]]:
+    return isinstance(given, type) and issubclass(given, _Part)
 
 
 def checked_caps(caps: Caps) -> Caps:
