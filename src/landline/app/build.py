@@ -16,12 +16,12 @@ from prometheus_client import CollectorRegistry
 
 from landline.app import bus as buses
 from landline.app import clock_admin, processes_admin
-from landline.app import config as configuration
 from landline.app import relay as relaying
 from landline.app.application import DevInfo, Place
 from landline.app.base import CHAT, Base
 from landline.app.config import Config
 from landline.app.messaging import Messaging
+from landline.app.secrets import sealing_secret
 from landline.app.served import Certificates, Served
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId, time_ordered
@@ -131,7 +131,7 @@ class Product:
         self._clock = clock
         self._place = place
         self._owner = place.owner or time_ordered(clock.now(), os.urandom(10))
-        secret = configuration.sealing_secret(config)
+        secret = sealing_secret(config)
         assert secret is not None, "the supervisor settles the sealing secret"
         self._sealer = Sealer(secret.encode())
         self._callout = HttpCallout(allowed_hosts=config.webhook_allow, loopback_open=config.open_webhooks)

@@ -57,7 +57,7 @@ NOT_SETTINGS = frozenset(
 )
 """Variables of the same prefix that commands and tests read. `LANDLINE_ADMIN_TOKEN` is theirs and a setting."""
 
-__all__ = ["DEV", "SERVE", "CannotConfigure", "Config", "Mode", "default_data", "fields", "load", "sealing_secret"]
+__all__ = ["DEV", "SERVE", "CannotConfigure", "Config", "Mode", "default_data", "fields", "load"]
 Mode: TypeAlias = Literal["dev", "serve", "worker"]
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]
 
@@ -404,18 +404,6 @@ def default_data(mode: Mode) -> Path:
         return Path("/var/lib/landline") / mode
     home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return expanded(home, "data directory: name one with --data or LANDLINE_DATA, or set HOME") / "landline" / mode
-
-
-def sealing_secret(config: Config) -> str | None:
-    """The configured sealing secret, from the setting or its file. Raises `CannotConfigure`."""
-    if config.sealing_secret_file is None:
-        return config.sealing_secret
-    if config.sealing_secret is not None:
-        raise CannotConfigure("both sealing_secret and sealing_secret_file are set: remove one")
-    try:
-        return config.sealing_secret_file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CannotConfigure(f"cannot read sealing_secret_file {config.sealing_secret_file}: {error}") from error
 
 
 def _from_file(file: Path) -> dict[str, object]:

@@ -4,7 +4,8 @@ from datetime import datetime
 from pathlib import Path
 
 from landline.app import bus, carriers, certificates, relay
-from landline.app.config import CannotConfigure, Config, sealing_secret
+from landline.app.config import CannotConfigure, Config
+from landline.app.secrets import sealing_secret
 from landline.core.errors import Invalid, Refusal
 from landline.edge.server import CannotListen, tls_context
 from landline.engines.coturn.settings import reaches_loopback

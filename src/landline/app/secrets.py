@@ -1,9 +1,11 @@
-"""The secrets a server keeps in its data directory, made at random when they are first needed; files of mode 0600."""
+"""The secrets a server is given, or keeps in its data directory, made at random when they are first needed; files of
+mode 0600."""
 
 import os
 import secrets
 from pathlib import Path
 
+from landline.app.config import CannotConfigure, Config
 from landline.core.durable import synced
 
 
@@ -25,3 +27,15 @@ def write_private(file: Path, text: str) -> None:
         os.fsync(out.fileno())
     making.replace(file)
     synced(file.parent)
+
+
+def sealing_secret(config: Config) -> str | None:
+    """The configured sealing secret, from the setting or its file. Raises `CannotConfigure`."""
+    if config.sealing_secret_file is None:
+        return config.sealing_secret
+    if config.sealing_secret is not None:
+        raise CannotConfigure("both sealing_secret and sealing_secret_file are set: remove one")
+    try:
+        return config.sealing_secret_file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CannotConfigure(f"cannot read sealing_secret_file {config.sealing_secret_file}: {error}") from error

@@ -21,9 +21,9 @@ from msgspec.structs import replace
 
 from landline.app import ready, workers
 from landline.app.application import Build, DevInfo, Place
-from landline.app.config import Config, sealing_secret
+from landline.app.config import Config
 from landline.app.ready import Ready
-from landline.app.secrets import kept
+from landline.app.secrets import kept, sealing_secret
 from landline.app.served import Served
 from landline.app.serving import Serving, Sockets
 from landline.app.workers import Workers
