@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 from uuid import UUID
 
 from landline.core.ids import ResourceId
@@ -14,14 +13,6 @@ from landline.services.sms.model.messages import State
 from landline.store.database import Connection, Record
 
 
-class Campaign(NamedTuple):
-    """What a text from a phone answers."""
-
-    tag: str
-    carrier: str
-    """The one that brought the campaign's message to the phone."""
-
-
 @dataclass(frozen=True, slots=True)
 class Text:
     """A text from a phone about to be stored."""
@@ -30,12 +21,7 @@ class Text:
     number: OwnedNumber
     arrival: Arrival
     keyword: str | None
-    answers: Campaign | None
-
-    @property
-    def tag(self) -> str | None:
-        """Of the campaign it answers."""
-        return None if self.answers is None else self.answers.tag
+    tag: str | None
 
 
 async def receive(connection: Connection, carrier: str, texts: Sequence[Text]) -> set[UUID]:
@@ -68,10 +54,10 @@ _MOST_LOOKED_AT = 200
 """Messages to one phone, beyond which one that was scheduled long before them may be overlooked."""
 _GOT = ", ".join(str(code) for code in sorted(details.MAY_HAVE_ARRIVED))
 _CAMPAIGNS = f"""
-SELECT p.resource_id, p.number, p.phone, m.tag, m.carrier
+SELECT p.resource_id, p.number, p.phone, m.tag
 FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::text[], $3::text[])) AS p (resource_id, number, phone)
 CROSS JOIN LATERAL (
-    SELECT m.tag, m.carrier FROM (
+    SELECT m.tag FROM (
         SELECT * FROM sms_messages WHERE recipient = p.phone AND sender = p.number AND tag IS NOT NULL
             AND accepted_at >= $6 AND resource_id = p.resource_id ORDER BY accepted_at DESC LIMIT {_MOST_LOOKED_AT}
     ) m
@@ -95,8 +81,8 @@ async def campaigns(
     *,
     since: datetime,
     accepted_since: datetime,
-) -> dict[tuple[ResourceId, str, str], Campaign]:
-    """That of the last tagged message that each (resource, number, phone) was sent since then, if there is one."""
+) -> dict[tuple[ResourceId, str, str], str]:
+    """The tag of the last tagged message that each (resource, number, phone) was sent since then, if there is one."""
     rows = await connection.fetch(
         _CAMPAIGNS,
         [resource for resource, _, _ in pairs],
@@ -106,7 +92,7 @@ async def campaigns(
         since,
         accepted_since,
     )
-    return {(row["resource_id"], row["number"], row["phone"]): Campaign(row["tag"], row["carrier"]) for row in rows}
+    return {(row["resource_id"], row["number"], row["phone"]): row["tag"] for row in rows}
 
 
 async def find(connection: Connection, resources: Sequence[UUID], message_id: UUID) -> Record | None:
