@@ -73,15 +73,15 @@ async def test_what_is_throttled_is_sent_again_more_slowly(world: World) -> None
 
 
 async def test_what_the_carrier_has_and_we_have_not_stored_is_bounded(world: World) -> None:
-    """A crash sends it again: a window's worth, or 200 messages of small windows."""
-    carrier = await world.start(window=30, binds=10)
+    """A crash sends it again: no more than the windows hold."""
+    carrier = await world.start(window=10, binds=2)
     world.events.open.clear()
-    await world.send(carrier, *(f"message {number}" for number in range(500)))
-    await until(lambda: carrier.counters()["outbox_accepted"] == 300)
-    assert carrier.counters()["outbox_submitted"] == len(world.smsc.received) == 300
+    await world.send(carrier, *(f"message {number}" for number in range(100)))
+    await until(lambda: carrier.counters()["outbox_accepted"] == 20)
+    assert carrier.counters()["outbox_submitted"] == len(world.smsc.received) == 20
     world.events.open.set()
-    await world.answered(500)
-    assert len({text.text for text in world.smsc.texts}) == len(world.smsc.texts) == 500
+    await world.answered(100)
+    assert len({text.text for text in world.smsc.texts}) == len(world.smsc.texts) == 100
 
 
 async def test_few_messages_wait_beside_the_window_of_a_slow_carrier(world: World) -> None:

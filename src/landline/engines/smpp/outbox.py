@@ -20,7 +20,6 @@ from landline.protocols.smpp.events import Answered, AnsweredLate
 
 _UNAVAILABLE = 5001
 _NOT_TO_BE_SENT = 5000
-_LEAST_AT_RISK = 200
 _LEAST_AHEAD = 10
 
 
@@ -101,9 +100,6 @@ class Outbox:
         self._encoder = Encoder(config)
         self._queue: deque[Part] = deque()
         self._windows = config.window * config.binds
-        # What the carrier may have and we have not stored is sent twice after a crash: a window's worth. Small ones
-        # would hold sending back at every commit.
-        self._most_at_risk = max(self._windows, _LEAST_AT_RISK)
         self._rate = _Rate()
         self._not_stored = 0
         """Messages answered whose answer the service has not stored."""
@@ -175,7 +171,8 @@ class Outbox:
             return
         usable = [link for link in links if link.usable]
         self._first += 1
-        room = self._most_at_risk - self._not_stored - sum(link.session.in_flight for link in links if link.session)
+        # What the carrier may have and we have not stored is sent twice after a crash: as much as the windows hold.
+        room = self._windows - self._not_stored - sum(link.session.in_flight for link in links if link.session)
         for number in range(len(usable)):
             left = min(len(self._queue), room)
             if left <= 0:

@@ -267,10 +267,20 @@ class EsmeWorker:
                 lane.next_at = max(min(due, now + _LOOK), now + _RETRY) if due is not None else now + _LOOK
 
     async def _bring(self, lane: _Lane, rows: Sequence[Record]) -> None:
-        deliveries = [_delivery(row) for row in rows]
-        outcomes = await self._customers.deliver(lane.system_id, deliveries, self._clock.now() + _PATIENCE)
-        self._done.append(_Done(lane, rows, outcomes))
+        self._done.append(_Done(lane, rows, await self._brought(lane, rows)))
         self._alarm.ring()
+
+    async def _brought(self, lane: _Lane, rows: Sequence[Record]) -> Sequence[Delivered]:
+        """What came of `rows`. One that cannot be brought, which is a bug, is put off by itself: the others, and the
+        server, go on."""
+        try:
+            deliveries = [_delivery(row) for row in rows]
+            return await self._customers.deliver(lane.system_id, deliveries, self._clock.now() + _PATIENCE)
+        except Exception:
+            log.exception("sms.esme_bring_failed", system_id=lane.system_id, count=len(rows))
+            if len(rows) == 1:
+                return [Delivered.LATER]
+            return [outcome for row in rows for outcome in await self._brought(lane, [row])]
 
 
 def _delivery(row: Record) -> ReportOut | TextOut:

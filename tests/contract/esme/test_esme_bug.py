@@ -1,0 +1,44 @@
+"""A bug in what is brought to customers holds up nothing but itself."""
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+from tests.support.esme import EsmeWorld
+from tests.support.patience import PATIENCE_S
+
+from landline.engines.smpp.listener import deliveries
+from landline.ports.esme_gateway import ReportOut, TextOut
+from landline.protocols.smpp.texts import Alphabet
+
+OURS, PHONE = "+18005550100", "+14255550123"
+
+
+async def test_what_cannot_be_brought_is_put_off_and_the_rest_is_brought(
+    world: EsmeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = deliveries.bodies
+
+    def bodies(delivery: ReportOut | TextOut, alphabet: Alphabet) -> list[bytes]:
+        if isinstance(delivery, TextOut) and delivery.text == "odd":
+            raise AssertionError("a case nobody thought of")
+        return made(delivery, alphabet)
+
+    monkeypatch.setattr(deliveries, "bodies", bodies)
+    process = await world.process()
+    password = await world.account(process, texts=["*"])
+    for words in ("one", "odd", "two"):
+        await world.text(process, words, OURS, PHONE)
+    with capture_logs() as logs:
+        client = await world.client(process, password)
+        assert {(await client.arrival()).short_message for _ in range(2)} == {b"one", b"two"}
+        async with asyncio.timeout(PATIENCE_S):
+            while await world.waiting() > 1:
+                await asyncio.sleep(0.005)
+    assert {line["count"] for line in logs if line["event"] == "sms.esme_bring_failed"} == {3, 1}
+    await world.text(process, "three", OURS, PHONE)
+    assert (await client.arrival()).short_message == b"three"
+    async with asyncio.timeout(PATIENCE_S):
+        while await world.waiting() > 1:
+            await asyncio.sleep(0.005)
+    assert [row["body"] for row in await world.database.fetch("SELECT body FROM sms_esme_out")] == ["odd"]
