@@ -407,8 +407,9 @@ class HttpConnection(asyncio.Protocol):
         """Take no more requests: the connection ends once those in hand are answered."""
         self._deaf = True
         if self._task is None:
+            owes_nothing = not self._transport.get_write_buffer_size()
             self._transport.close()
-            if not self._transport.get_write_buffer_size():
+            if owes_nothing:
                 self._loop.call_later(_PARTING_S, self._transport.abort)
         elif self._answers.live is not None:
             self._answers.live.stopping()

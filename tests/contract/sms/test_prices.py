@@ -119,7 +119,7 @@ async def test_prices_are_exact_as_numbers_and_as_text(here: Process, said: obje
         ("north/+1", {"price": 0.0000001}, "price"),
         ("north/+1", {"price": "cheap"}, "price"),
         ("north/+1", {"price": True}, "price"),
-        ("north/+1", {}, "body"),
+        ("north/+1", {}, "price"),
         ("north/+1", {"price": "1", "currency": "USD"}, "currency"),
         ("north/+1", {"price": "1", "carrier": "south"}, "carrier"),
         ("north/+1", {"price": "1", "prefix": "+2"}, "prefix"),
