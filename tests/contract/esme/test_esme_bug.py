@@ -14,6 +14,12 @@ from landline.protocols.smpp.texts import Alphabet
 OURS, PHONE = "+18005550100", "+14255550123"
 
 
+async def only_one_waits(world: EsmeWorld) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while await world.waiting() > 1:
+            await asyncio.sleep(0.005)
+
+
 async def test_what_cannot_be_brought_is_put_off_and_the_rest_is_brought(
     world: EsmeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -32,13 +38,9 @@ async def test_what_cannot_be_brought_is_put_off_and_the_rest_is_brought(
     with capture_logs() as logs:
         client = await world.client(process, password)
         assert {(await client.arrival()).short_message for _ in range(2)} == {b"one", b"two"}
-        async with asyncio.timeout(PATIENCE_S):
-            while await world.waiting() > 1:
-                await asyncio.sleep(0.005)
+        await only_one_waits(world)
     assert {line["count"] for line in logs if line["event"] == "sms.esme_bring_failed"} == {3, 1}
     await world.text(process, "three", OURS, PHONE)
     assert (await client.arrival()).short_message == b"three"
-    async with asyncio.timeout(PATIENCE_S):
-        while await world.waiting() > 1:
-            await asyncio.sleep(0.005)
+    await only_one_waits(world)
     assert [row["body"] for row in await world.database.fetch("SELECT body FROM sms_esme_out")] == ["odd"]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Self
 
 import pytest
 from tests.support.patience import PATIENCE_S
@@ -50,8 +51,8 @@ def test_a_steady_clock_goes_on_when_the_machines_is_set(by: timedelta, monkeypa
 
     class Set(datetime):
         @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-            return datetime.now(tz) + by
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + by
 
     monkeypatch.setattr(clock_engines, "datetime", Set)
     assert timedelta(0) <= clock.now() - before < timedelta(minutes=1)

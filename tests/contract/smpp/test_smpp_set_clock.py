@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime, timedelta, tzinfo
+from typing import Self
 from uuid import uuid4
 
 import pytest
@@ -27,8 +28,8 @@ class AnHourLater(datetime):
     """What the machine's clock shows once it is set."""
 
     @classmethod
-    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-        return datetime.now(tz) + timedelta(hours=1)
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return super().now(tz) + timedelta(hours=1)
 
 
 async def test_a_delivery_that_is_not_answered_yet_is_not_brought_again(

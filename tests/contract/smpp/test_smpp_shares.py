@@ -182,7 +182,9 @@ async def test_who_still_unbinds_from_a_process_that_ends_keeps_no_bind_from_oth
     await cluster.counted(2)
 
 
-async def test_a_process_that_ends_frees_its_own_binds_alone_and_who_waits_for_one_gets_it(cluster: Cluster) -> None:
+async def test_a_process_that_ends_frees_its_own_binds_alone_and_who_waits_for_one_gets_it(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second, third = [await cluster.process(binds=2) for _ in range(3)]
     await cluster.bound(first)
     await cluster.bound(second)
@@ -195,7 +197,7 @@ async def test_a_process_that_ends_frees_its_own_binds_alone_and_who_waits_for_o
         looked.set()
         return took
 
-    third.shares._take = seen  # type: ignore[method-assign]
+    monkeypatch.setattr(third.shares, "_take", seen)
     waiting.begin_bind()
     await looked.wait()
     await first.listener.close(0.1)
