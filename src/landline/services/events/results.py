@@ -32,8 +32,6 @@ class Results:
         self._scheduled = scheduled
         self._pending: list[Result] = []
         self._left: Counter[UUID] = Counter()
-        self._batches: set[UUID] = set()
-        """Those of them that are batches."""
         self._alarm: Alarm | None = None
         self._finishing = False
 
@@ -45,7 +43,6 @@ class Results:
     def expect(self, deliveries: Sequence[Delivery]) -> None:
         """A result of each of these will come."""
         self._left.update([delivery.block for delivery in deliveries if delivery.block is not None])
-        self._batches.update([each.block for each in deliveries if each.block is not None and not each.stored])
 
     def put(self, results: Sequence[Result]) -> None:
         """Have these written soon."""
@@ -104,8 +101,9 @@ class Results:
     async def _write(self, results: Sequence[Result]) -> None:
         done = Counter(result.delivery.block for result in results if result.delivery.block is not None)
         closed = [block for block, count in done.items() if self._left[block] <= count]
-        batches = [block for block in closed if block in self._batches]
-        blocks = [block for block in closed if block not in self._batches]
+        emitted = {result.delivery.block for result in results if not result.delivery.stored}
+        batches = [block for block in closed if block in emitted]
+        blocks = [block for block in closed if block not in emitted]
         closing = [self._events.batches.closing(batches)] if batches else []
         closing += [self._events.blocks.closing(blocks)] if blocks else []
         async with self._events.database.connection() as connection:  # one statement: a transaction of its own
@@ -113,7 +111,6 @@ class Results:
         self._left.subtract(done)
         for block in closed:
             del self._left[block]
-        self._batches.difference_update(batches)
         next_at = min((r.verdict.next_at for r in results if isinstance(r.verdict, Again)), default=None)
         if next_at is not None:
             self._scheduled(next_at)
