@@ -1,8 +1,10 @@
 """A customer who speaks SMPP: binds to each server, submits, gets receipts and texts, and is not always a good one."""
 
 import asyncio
+import ssl
 import time
 from contextlib import suppress
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -26,9 +28,10 @@ _LIMITS = Limits(response_s=20.0, control_s=10.0, enquire_link_s=5.0, window=40)
 class Bind:
     """One transceiver, opened anew whenever it ends."""
 
-    def __init__(self, customer: "Customer", machine: Machine) -> None:
+    def __init__(self, customer: "Customer", machine: Machine, tls: ssl.SSLContext | None) -> None:
         self.customer = customer
         self.machine = machine
+        self._tls = tls
         self.bound = False
         self.mood = "well"
         """well, deaf (answers nothing), busy (ESME_RX_T_APPN), paused (does not read)."""
@@ -47,7 +50,8 @@ class Bind:
         self._lost = asyncio.Event()
         self.pump = pump = Pump(session, time.time, self._happened, self._lost.set)
         loop = asyncio.get_running_loop()
-        await asyncio.wait_for(loop.create_connection(lambda: pump, "127.0.0.1", self.machine.smpp_port), 5.0)
+        port = self.machine.smpp_port if self._tls is None else self.machine.smpp_tls_port
+        await asyncio.wait_for(loop.create_connection(lambda: pump, "localhost", port, ssl=self._tls), 5.0)
         session.bind(BindKind.TRANSCEIVER, pdu.Bind("shop", self.customer.password), time.time())
         pump.flush()
         try:
@@ -107,13 +111,16 @@ class Bind:
 class Customer:
     """See the module."""
 
-    def __init__(self, ledger: Ledger, random: Random, machines: list[Machine], senders: list[str]) -> None:
+    def __init__(
+        self, ledger: Ledger, random: Random, machines: list[Machine], senders: list[str], certificate: Path
+    ) -> None:
         self.ledger = ledger
         self.random = random
         self.senders = senders
         self.password = ""
         self.stopping = self.ended = False
-        self.binds = [Bind(self, machine) for machine in machines for _ in range(2)]
+        tls = ssl.create_default_context(cafile=certificate)
+        self.binds = [Bind(self, machine, each) for machine in machines for each in (None, tls)]
         self.by_id: dict[str, Asked] = {}
         self._waiting: list[Asked] = []
         self.early: list[tuple[float, str, str]] = []

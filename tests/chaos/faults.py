@@ -186,7 +186,8 @@ async def stop_postgres(faults: Faults) -> None:
 
 
 async def kill_nats(faults: Faults) -> None:
-    await faults.away(faults.stage.nats, signal.SIGKILL, faults.while_s(0, 10))
+    if faults.stage.nats is not None:
+        await faults.away(faults.stage.nats, signal.SIGKILL, faults.while_s(0, 10))
 
 
 async def kill_an_smsc(faults: Faults) -> None:

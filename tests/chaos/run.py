@@ -31,12 +31,12 @@ SETTLE_S = 600.0
 class Run:
     """See the module."""
 
-    def __init__(self, directory: Path, seed: int, pace: float) -> None:
+    def __init__(self, directory: Path, seed: int, pace: float, *, alone: bool) -> None:
         self.directory = directory
         self.seed = seed
         self.pace = pace
         self.ledger = Ledger()
-        self.stage = Stage.of(directory)
+        self.stage = Stage.of(directory, alone=alone)
         self.webhook = Webhook(self.ledger, Random(f"{seed} webhook"))
         self.sizes: dict[int, tuple[int, int]] = {}
         self.password = ""
@@ -54,7 +54,7 @@ class Run:
             senders.pace = self.pace
             phones = Phones(self.stage, self.ledger, Random(f"{self.seed} phones"), senders)
             serving = [machine for machine in self.stage.machines if machine.kind == "serve"]
-            customer = Customer(self.ledger, Random(f"{self.seed} customer"), serving, SENDERS)
+            customer = Customer(self.ledger, Random(f"{self.seed} customer"), serving, SENDERS, self.stage.certificate)
             customer.password = self.password
             faults = Faults(self.stage, self.ledger, Random(f"{self.seed} faults"), self.webhook, customer, senders)
             loops = [*senders.loops(), *phones.loops(), customer.send]

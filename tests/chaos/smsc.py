@@ -1,8 +1,8 @@
 """An SMSC that forgets nothing: in a process of its own, with a journal from which it goes on after a SIGKILL.
 
-Run as a module it is that process: `python -m tests.chaos.smsc <port> <journal> <life>`. It reads commands from
-standard input, a JSON object a line: `{"conduct": {...}}`, `{"text": [from, to, words, token]}`, `{"cut": true}`,
-`{"listen": false}`.
+Run as a module it is that process: `python -m tests.chaos.smsc <port> <journal> <life>`, with a certificate and its key
+behind them when it is to speak TLS. It reads commands from standard input, a JSON object a line: `{"conduct": {...}}`,
+`{"text": [from, to, words, token]}`, `{"cut": true}`, `{"listen": false}`.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import sys
 import time
 from itertools import count
@@ -42,7 +43,8 @@ class Owed(bytes):
 class Durable(Smsc):
     """Writes down what it takes before it answers, and what it owes until that is acknowledged."""
 
-    def __init__(self, journal: Path, life: int) -> None:
+    def __init__(self, journal: Path, life: int, tls: ssl.SSLContext | None) -> None:
+        self.tls = tls
         conduct = Conduct(response_delay_s=0.005, receipt_delay_s=RECEIPT_DELAY_S)
         super().__init__({SYSTEM_ID: PASSWORD}, conduct=conduct, keep=50_000, window=50)
         # A connection whose other end is gone without a word is given up, as SMSCs do.
@@ -165,13 +167,16 @@ async def _command(smsc: Durable, port: int, line: str) -> None:
     if asked.get("listen") is False:
         await smsc.stop_listening()
     if asked.get("listen") and smsc._server is None:
-        await smsc.start(port=port)
+        await smsc.start(port=port, tls=smsc.tls)
 
 
-async def _main(port: int, journal: Path, life: int) -> None:
-    smsc = Durable(journal, life)
+async def _main(port: int, journal: Path, life: int, *certificate: str) -> None:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if certificate else None
+    if tls is not None:
+        tls.load_cert_chain(*certificate)
+    smsc = Durable(journal, life, tls)
     waiting = left(journal)
-    await smsc.start(port=port)
+    await smsc.start(port=port, tls=smsc.tls)
     smsc.deliver(SYSTEM_ID, waiting)
     watching = asyncio.create_task(smsc.watch())
     lines = asyncio.StreamReader()
@@ -184,4 +189,4 @@ async def _main(port: int, journal: Path, life: int) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    asyncio.run(_main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])))
+    asyncio.run(_main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:]))

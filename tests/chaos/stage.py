@@ -1,5 +1,8 @@
 """The programs of a run: PostgreSQL, NATS, three SMSCs, and the machines of Landline, each with lines of its own to all
-of these, so that a machine can lose any of them alone."""
+of these, so that a machine can lose any of them alone. Or, alone, one machine with its own PostgreSQL and NATS.
+
+One SMSC, "west", speaks TLS, and so does every other bind of the customer.
+"""
 
 import asyncio
 import json
@@ -23,7 +26,7 @@ from tests.support import processes
 from tests.support.ports import free_port
 
 from landline.engines.nats.server import found
-from landline.store.embedded import binaries
+from landline.store.embedded import EmbeddedServer, binaries
 from landline.store.embedded.account import Account, choose
 from landline.testing.admin import Admin
 from landline.testing.server import COMMAND
@@ -34,6 +37,7 @@ POLICIES = {"north": "resend", "south": "unknown", "west": "query"}
 RESPONSE_S = 5.0
 WINDOW = 10
 BINDS = {"north": 3, "south": 2, "west": 2}
+OVER_TLS = "west"
 
 
 def tree(pid: int) -> list[processes.Process]:
@@ -178,6 +182,41 @@ class Postgres(Program):
                 await asyncio.sleep(0.1)
 
 
+class OwnPostgres(Program):
+    """The one that a machine has embedded, and starts again by itself."""
+
+    def __init__(self, machine: "Machine") -> None:
+        super().__init__("postgres", machine.directory)
+        self._machine = machine
+
+    def command(self) -> Sequence[str | Path]:
+        raise AssertionError("its machine starts it")
+
+    def start(self) -> None:
+        self.wanted = True
+
+    async def keep(self) -> None:
+        """That is its machine's part."""
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM, patience_s: float = 30.0) -> None:
+        self.wanted = False
+
+    def pids(self) -> list[int]:
+        found = next((each for pid in self._machine.pids()[:1] if (each := processes.postmaster(pid))), None)
+        return [] if found is None else [each.pid for each in tree(found.pid)]
+
+    async def answers(self, database: str = "postgres") -> Any:
+        """A connection to Landline's database, as soon as there is one."""
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                return await asyncpg.connect(EmbeddedServer(self._machine.data / "postgresql").dsn, timeout=5)
+            except (OSError, asyncpg.PostgresError, TimeoutError):
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.1)
+
+
 class Nats(Program):
     """A NATS of the run, on loopback."""
 
@@ -193,15 +232,25 @@ class Nats(Program):
 class SmscProgram(Program):
     """One SMSC; see tests/chaos/smsc.py."""
 
-    def __init__(self, name: str, directory: Path) -> None:
+    def __init__(self, name: str, directory: Path, tls: Sequence[Path]) -> None:
+        """`tls`: its certificate and key."""
         super().__init__(name, directory)
         self.port = free_port()
+        self._tls = tls
         self.journal = directory / f"{name}.journal"
         self.journal.touch()
         self._read = 0
 
     def command(self) -> Sequence[str | Path]:
-        return [sys.executable, "-m", "tests.chaos.smsc", str(self.port), str(self.journal), str(self.lives)]
+        return [
+            sys.executable,
+            "-m",
+            "tests.chaos.smsc",
+            str(self.port),
+            str(self.journal),
+            str(self.lives),
+            *self._tls,
+        ]
 
     def say(self, **asked: Any) -> None:
         """A command; lost when the SMSC is dead, as its conduct is then anyway."""
@@ -224,12 +273,13 @@ class SmscProgram(Program):
 class Lines:
     """From one machine to everything it needs."""
 
-    postgres: Line
-    nats: Line
     smscs: dict[str, Line]
+    postgres: Line | None = None
+    nats: Line | None = None
+    """None: its own."""
 
     def every(self) -> list[Line]:
-        return [self.postgres, self.nats, *self.smscs.values()]
+        return [*self.smscs.values(), *(line for line in (self.postgres, self.nats) if line is not None)]
 
 
 class Machine(Program):
@@ -242,37 +292,39 @@ class Machine(Program):
         self.port = free_port()
         self.admin_port = free_port()
         self.smpp_port = free_port()
+        self.smpp_tls_port = free_port()
         self.lines: Lines | None = None
+        self.data = directory / f"{name}-data"
         self._config = directory / f"{name}.toml"
-        self._data = directory / f"{name}-data"
 
-    def configure(self, public: dict[str, Any], smscs: dict[str, SmscProgram]) -> None:
+    def configure(self, public: dict[str, Any]) -> None:
         assert self.lines is not None
         settings: dict[str, Any] = {
             "domain": "localhost",
-            "dsn": f"postgresql://postgres@127.0.0.1:{self.lines.postgres.port}/chaos",
             "sealing_secret": SECRET,
             "sms_countries": ["*"],
             "sms_guard": False,
             "webhook_allow": ["127.0.0.1"],
-            "nats_urls": [f"nats://127.0.0.1:{self.lines.nats.port}"],
             "workers": self.workers,
             "admin_port": self.admin_port,
             "admin_token": "chaos-admin-token-0123456789",
-            "data": str(self._data),
+            "data": str(self.data),
             **public,
         }
+        if self.lines.postgres is not None:
+            settings["dsn"] = f"postgresql://postgres@127.0.0.1:{self.lines.postgres.port}/chaos"
+        if self.lines.nats is not None:
+            settings["nats_urls"] = [f"nats://127.0.0.1:{self.lines.nats.port}"]
         if self.kind == "serve":
-            settings |= {"host": "127.0.0.1", "port": self.port, "smpp_listen_port": self.smpp_port}
+            settings |= {"host": "127.0.0.1", "port": self.port}
+            settings |= {"smpp_listen_port": self.smpp_port, "smpp_listen_tls_port": self.smpp_tls_port}
         lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
-        for name, smsc in smscs.items():
-            port = self.lines.smscs[name].port
-            assert smsc.port
+        for name, line in self.lines.smscs.items():
             carrier = {
                 "name": name,
                 "kind": "smpp",
                 "host": "127.0.0.1",
-                "port": port,
+                "port": line.port,
                 "system_id": SYSTEM_ID,
                 "password": PASSWORD,
                 "binds": BINDS[name],
@@ -285,7 +337,9 @@ class Machine(Program):
                 "throttle_patience_s": 10.0,
                 **({"binding": "pair"} if name == "west" else {}),
             }
-            lines += ["[[carriers]]", *(f"{key} = {json.dumps(value)}" for key, value in carrier.items())]
+            if name == OVER_TLS:
+                carrier["tls"] = {"ca_file": public["certificate"], "server_name": "localhost"}
+            lines += ["[[carriers]]", *(f"{key} = {_toml(value)}" for key, value in carrier.items())]
         weights = [{"carrier": "north", "weight": 2}, "south", "west"]
         routes = [
             {"name": "codes", "priority": 10, "tags": ["otp"], "carriers": ["south", {"carrier": "west", "weight": 0}]},
@@ -329,26 +383,34 @@ class Stage:
     """All of it."""
 
     directory: Path
-    postgres: Postgres
-    nats: Nats
+    postgres: Postgres | OwnPostgres
+    nats: Nats | None
     smscs: dict[str, SmscProgram]
     machines: list[Machine]
+    certificate: Path
+    key: Path
     tasks: list["asyncio.Task[None]"] = field(default_factory=list["asyncio.Task[None]"])
-    certificate: Path = Path()
 
     @classmethod
-    def of(cls, directory: Path) -> "Stage":
-        machines = [
-            Machine("alpha", directory, "serve", 2),
-            Machine("beta", directory, "serve", 1),
-            Machine("gamma", directory, "worker", 1),
-        ]
-        smscs = {name: SmscProgram(name, directory) for name in POLICIES}
-        return cls(directory, Postgres(directory), Nats(directory), smscs, machines)
+    def of(cls, directory: Path, *, alone: bool) -> "Stage":
+        certificate, key = _certificate(directory)
+        smscs = {
+            name: SmscProgram(name, directory, (certificate, key) if name == OVER_TLS else ()) for name in POLICIES
+        }
+        alpha = Machine("alpha", directory, "serve", 2)
+        if alone:
+            return cls(directory, OwnPostgres(alpha), None, smscs, [alpha], certificate, key)
+        machines = [alpha, Machine("beta", directory, "serve", 1), Machine("gamma", directory, "worker", 1)]
+        return cls(directory, Postgres(directory), Nats(directory), smscs, machines, certificate, key)
 
     @property
     def programs(self) -> list[Program]:
-        return [self.postgres, self.nats, *self.smscs.values(), *self.machines]
+        return [*self._others, *self.machines]
+
+    @property
+    def _others(self) -> list[Program]:
+        """What the machines are served by."""
+        return [self.postgres, *([] if self.nats is None else [self.nats]), *self.smscs.values()]
 
     @property
     def lines(self) -> list[Line]:
@@ -356,24 +418,31 @@ class Stage:
 
     async def start(self) -> None:
         self.directory.chmod(0o755)
-        await asyncio.to_thread(self.postgres.create)
-        for program in (self.postgres, self.nats, *self.smscs.values()):
+        if isinstance(self.postgres, Postgres):
+            await asyncio.to_thread(self.postgres.create)
+        for program in self._others:
             program.start()
-        connection = await self.postgres.answers()
-        await connection.execute("CREATE DATABASE chaos ENCODING 'UTF8' TEMPLATE template0")
-        await connection.close()
-        self.certificate, key = await asyncio.to_thread(_certificate, self.directory)
-        public = {"certificate": str(self.certificate), "certificate_key": str(key)}
+        if isinstance(self.postgres, Postgres):
+            connection = await self.postgres.answers()
+            await connection.execute("CREATE DATABASE chaos ENCODING 'UTF8' TEMPLATE template0")
+            await connection.close()
         for machine in self.machines:
-            machine.lines = Lines(
-                await Line(f"{machine.name}-postgres", self.postgres.port).lay(),
-                await Line(f"{machine.name}-nats", self.nats.port).lay(),
-                {name: await Line(f"{machine.name}-{name}", smsc.port).lay() for name, smsc in self.smscs.items()},
-            )
-            machine.configure(public, self.smscs)
+            machine.lines = await self._laid(machine)
+            machine.configure({"certificate": str(self.certificate), "certificate_key": str(self.key)})
             machine.start()
             await machine.serves()
         self.tasks += [asyncio.create_task(program.keep()) for program in self.programs]
+
+    async def _laid(self, machine: Machine) -> Lines:
+        async def line(to: Program, port: int) -> Line:
+            return await Line(f"{machine.name}-{to.name}", port).lay()
+
+        lines = Lines({name: await line(smsc, smsc.port) for name, smsc in self.smscs.items()})
+        if isinstance(self.postgres, Postgres):
+            lines.postgres = await line(self.postgres, self.postgres.port)
+        if self.nats is not None:
+            lines.nats = await line(self.nats, self.nats.port)
+        return lines
 
     def heal(self) -> None:
         """Everything runs and reaches everything."""
@@ -391,7 +460,7 @@ class Stage:
         self.heal()
         for machine in self.machines:
             await machine.stop()
-        for program in [*self.smscs.values(), self.nats]:
+        for program in self._others[1:]:
             await program.stop(signal.SIGKILL)
         await self.postgres.stop(signal.SIGQUIT)
         for line in self.lines:
