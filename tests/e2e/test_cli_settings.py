@@ -178,3 +178,10 @@ def test_refusals_are_one_line(landline: Server, arguments: list[str], said: str
         cli(landline, *arguments)
     assert said in str(refused.value)
     assert str(refused.value).count("\n") == 1
+
+
+def test_a_campaign_is_halted_listed_and_goes_on(landline: Server) -> None:
+    assert cli(landline, "campaign", "halt", "spring sale") == "spring sale is halted"
+    assert listed(landline, "campaign", "list") == [{"tag": "spring sale"}]
+    assert cli(landline, "campaign", "resume", "spring sale") == "spring sale goes on"
+    assert listed(landline, "campaign", "list") == []

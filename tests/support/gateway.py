@@ -141,6 +141,7 @@ class Gateway:
             failover,
             self.rates,
             self.numbers.may_send,
+            self.settings,
             line=line,
         )
         self.sms = Sms(

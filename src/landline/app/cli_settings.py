@@ -1,5 +1,5 @@
-"""The commands of what a resource's texts go by: `settings` (limits, countries, defaults), `pool`, `keywords`; and
-`stock`, the numbers for sale."""
+"""The commands of what a resource's texts go by: `settings` (limits, countries, defaults), `campaign`, `pool`,
+`keywords`; and `stock`, the numbers for sale."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ _MOST_OF_A_PAGE = 100
 _LISTS = ("allowedCountries",)
 
 settings = App(name="settings", help="A resource's SMS settings: countries, caps, velocity, defaults.")
+campaign = App(name="campaign", help="Halt a campaign, all texts of which have one tag, and have it go on.")
 pool = App(name="pool", help="A resource's sender pools.")
 keywords = App(name="keywords", help="The keywords a number answers to, and its replies.")
 stock = App(name="stock", help="The numbers for sale.")
@@ -41,7 +42,7 @@ File = Annotated[Path, Parameter(allow_leading_hyphen=True, help="A file; - is s
 
 def add_to(app: App) -> None:
     """Add these commands."""
-    for group in (settings, pool, keywords, stock):
+    for group in (settings, campaign, pool, keywords, stock):
         app.command(group)
 
 
@@ -70,6 +71,27 @@ def change_settings(*changes: str, resource: Resource = DEFAULT_RESOURCE, server
 def set_settings(file: File, *, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
     """Have a resource set exactly what a file says, in JSON, and print what is then in force."""
     print_json(ask(server).call("PUT", _settings_path(resource), _document(file)))
+
+
+@campaign.command(name="halt")
+def halt_campaign(tag: str, *, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
+    """Send no text of a campaign from now on: what no carrier has yet ends with code 5000 when its turn comes."""
+    ask(server, {"haltedTags": "TAG"}).call("PATCH", _settings_path(resource), {"haltedTags": {tag: True}})
+    print(f"{tag} is halted")
+
+
+@campaign.command(name="resume")
+def resume_campaign(tag: str, *, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
+    """Send a campaign's texts again; those that have ended meanwhile are not sent."""
+    ask(server, {"haltedTags": "TAG"}).call("PATCH", _settings_path(resource), {"haltedTags": {tag: None}})
+    print(f"{tag} goes on")
+
+
+@campaign.command(name="list")
+def list_campaigns(*, resource: Resource = DEFAULT_RESOURCE, json: Json = False, server: Server = HERE) -> None:
+    """List the campaigns that are halted."""
+    halted = ask(server).call("GET", _settings_path(resource))["haltedTags"]
+    show([{"tag": tag} for tag, on in halted.items() if on], ("tag",), json)
 
 
 @pool.command(name="list")

@@ -109,12 +109,12 @@ class Messaging:
             share=base.share,
             parts=self._parts,
         )
-        self._build_worker(failover)
         self._settings = Settings(
             database,
             changes,
             settings.defaults(guarded=config.sms_guard, countries=config.sms_countries, acs_limits=config.acs_limits),
         )
+        self._build_worker(failover)
         self.guard = Guard(
             database, clock, country=country, share=base.takers, bus=self._bus, currency=config.sms_currency
         )
@@ -151,6 +151,7 @@ class Messaging:
             failover,
             self._rates,
             base.numbers.may_send,
+            self._settings,
             line=SteadyClock(),
         )
         for carrier in self._carriers.values():

@@ -25,7 +25,8 @@ from landline.services.sms.accept import Accepts
 from landline.services.sms.guard import Guard
 from landline.services.sms.limits import Limits
 from landline.services.sms.model import details, messages
-from landline.services.sms.model.messages import FURTHEST, Blocked, Outcome, Plan, Recipient, Refused
+from landline.services.sms.model.guard import Verdict
+from landline.services.sms.model.messages import FURTHEST, HALTED, Blocked, Outcome, Plan, Recipient, Refused
 from landline.services.sms.model.pools import pool_name
 from landline.services.sms.model.routing import Router
 from landline.services.sms.pools import Pools
@@ -133,10 +134,9 @@ class Sms:
             _route(router, owned, share, options.tag, size)
         costs = [recipient.cost or 0 for recipient in planned] if router.prices else None
         numbers = [recipient.to for recipient in planned]
-        verdicts = await self._guard.decide(resource, numbers, size, settings, now, costs)
-        for recipient, verdict in zip(planned, verdicts, strict=True):
-            if verdict is not None:
-                recipient.blocked = Blocked(verdict.code, verdict.reason)
+        halted = settings.halts(options.tag)
+        verdicts = [] if halted else await self._guard.decide(resource, numbers, size, settings, now, costs)
+        _block(planned, [HALTED] * len(planned) if halted else verdicts)
         begins = options.send_at or now
         valid_for_s = options.valid_for_s or settings.default_validity_seconds
         plans = [
@@ -158,7 +158,7 @@ class Sms:
             for owned, recipients in shares
         ]
         repeated = await self._accept(plans, outcomes, now)
-        if repeated:
+        if repeated and not halted:
             again = [at for at, each in enumerate(planned) if each.index in repeated and verdicts[at] is None]
             self._guard.undo(resource, again, numbers, size, settings, now, costs)
         return [outcome for outcome in outcomes if outcome is not None]
@@ -284,6 +284,13 @@ def _route(router: Router, owned: OwnedNumber, recipients: list[Recipient], tag:
         if prices:
             price = prices.of(recipient.carrier, recipient.to)
             recipient.cost = None if price is None else price * segments
+
+
+def _block(recipients: Sequence[Recipient], verdicts: Sequence[Verdict | Blocked | None]) -> None:
+    """Say of each recipient that may not be sent to why."""
+    for recipient, verdict in zip(recipients, verdicts, strict=True):
+        if verdict is not None:
+            recipient.blocked = Blocked(verdict.code, verdict.reason)
 
 
 def _outcome(recipient: Recipient, prefix: str, exception: tuple[Refused, str] | None) -> Outcome:

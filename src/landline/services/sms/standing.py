@@ -1,5 +1,5 @@
-"""Whether messages in hand may still be handed over: the leases hold, nobody opted out and no sender was given up
-meanwhile, and doubt is written down beforehand (docs/design/gateway.md, "Doubt" and "Fences")."""
+"""Whether messages in hand may still be handed over: the leases hold, nobody opted out, no sender was given up and no
+campaign halted meanwhile, and doubt is written down beforehand (docs/design/gateway.md, "Doubt" and "Fences")."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -16,7 +16,9 @@ from landline.services.sms import records_progress as progress
 from landline.services.sms.failover import Failover
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.model import details
+from landline.services.sms.model.messages import HALTED
 from landline.services.sms.news import News
+from landline.services.sms.settings import Settings
 from landline.store.blocks import LEASE, Blocks
 from landline.store.database import Connection, Database
 
@@ -44,6 +46,7 @@ class Standing:
         news: News,
         failover: Failover,
         may_send: MaySend,
+        settings: Settings,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -52,6 +55,7 @@ class Standing:
         self._news = news
         self._failover = failover
         self._may_send = may_send
+        self._settings = settings
         self._sure_until = clock.now() + _SURE
 
     async def renew(self) -> None:
@@ -71,7 +75,7 @@ class Standing:
         gone = await self._mark(marked) if marked else set[int]()
         for _ in range(_LOOKS):
             asked_at = self._clock.now()
-            batch = await self._without_opted_out(await self._without_released(batch))
+            batch = await self._without_opted_out(await self._without_released(await self._without_halted(batch)))
             if self._clock.now() >= self._sure_until:
                 await self.renew()
             if self._clock.now() - asked_at < _HEEDED_AT_ACCEPT:
@@ -113,6 +117,12 @@ class Standing:
             found = await records.opted_out(connection, [_place(message) for message in waited])
         out = [message for message in waited if _place(message) in found]
         return await self._without(batch, out, details.OPTED_OUT, "the recipient opted out")
+
+    async def _without_halted(self, batch: Sequence[Pending]) -> Sequence[Pending]:
+        campaigns = {(message.resource, message.tag) for message in batch if message.tag is not None}
+        halted = {(resource, tag) for resource, tag in campaigns if (await self._settings.of(resource)).halts(tag)}
+        out = [each for each in batch if (each.resource, each.tag) in halted] if halted else ()
+        return await self._without(batch, out, HALTED.code, HALTED.reason)
 
     async def _without_released(self, batch: Sequence[Pending]) -> Sequence[Pending]:
         """A scheduled message may wait for weeks: its sender may be somebody else's by now."""

@@ -13,7 +13,7 @@ from landline.services.events.model import Try
 from landline.services.events.service import Events
 from landline.services.sms import records, records_inbound
 from landline.services.sms.model import details, messages
-from landline.services.sms.model.messages import State
+from landline.services.sms.model.messages import HALTED, State
 from landline.store.database import Connection, Database, Record
 
 _IN_HAND = ("queued", "refused", "unanswered")
@@ -127,10 +127,10 @@ def _inbound_steps(row: Record) -> list[Step]:
 
 def _unsent(attempt: Record) -> Step:
     """The end of a message that no carrier was given: its sender took it back, or it may not be sent."""
-    code = attempt["code"]
+    code, reason = attempt["code"], attempt["reason"]
     if code == details.CANCELED:
-        return _step(attempt["at"], "canceled")
-    return _step(attempt["at"], "blocked", code=code, details=details.words(code), reason=attempt["reason"])
+        return _step(attempt["at"], "canceled", **({"reason": reason} if reason == HALTED.reason else {}))
+    return _step(attempt["at"], "blocked", code=code, details=details.words(code), reason=reason)
 
 
 async def _outgoing_steps(connection: Connection, row: Record) -> list[Step]:

@@ -19,6 +19,7 @@ from landline.services.sms.model import details
 from landline.services.sms.model.messages import REPLY
 from landline.services.sms.news import News
 from landline.services.sms.rates import Rates
+from landline.services.sms.settings import Settings
 from landline.services.sms.standing import MaySend, Standing
 from landline.store.blocks import LEASE, Blocks
 from landline.store.database import Database, Record
@@ -48,6 +49,7 @@ class Worker:
         failover: Failover,
         rates: Rates,
         may_send: MaySend,
+        settings: Settings,
         *,
         beat_s: float = 2.0,
         line: Clock | None = None,
@@ -64,7 +66,7 @@ class Worker:
         self._news = news
         self._failover = failover
         self._rates = rates
-        self._standing = Standing(database, clock, handover, blocks, news, failover, may_send)
+        self._standing = Standing(database, clock, handover, blocks, news, failover, may_send, settings)
         self._expiry = Expiry(clock, handover, news)
         self._detours = Detours(clock, self._line, handover, news, self._standing, failover, self.look)
         self._blocks_at_once = 1

@@ -14,6 +14,7 @@ from landline.core import ids
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
 from landline.core.phone import Phone
+from landline.services.sms.model import details
 
 
 class State(IntEnum):
@@ -60,6 +61,7 @@ class Blocked:
     reason: str
 
 
+HALTED = Blocked(details.CANCELED, "its campaign is halted")
 REPLY = "reply"
 """The route of the answers to keywords: back where the keyword came from. They are not counted with the resource's own
 messages."""

@@ -79,6 +79,12 @@ class SmsSettings(_Part, frozen=True, kw_only=True):
     failover_on_receipt: bool = False
     default_validity_seconds: Annotated[int, Meta(ge=60, le=259_200)] | None = None
     acs_limits: bool = False
+    halted_tags: Annotated[dict[str, bool], Meta(max_length=1_000)] = {}
+    """Campaigns of which no text goes out for now. One that is not halted may also be written as false."""
+
+    def halts(self, tag: str | None) -> bool:
+        """Whether texts with `tag` are not sent."""
+        return tag is not None and self.halted_tags.get(tag, False)
 
 
 def _exact(number: str) -> Decimal:
