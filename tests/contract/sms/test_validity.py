@@ -136,7 +136,7 @@ async def test_what_became_late_since_the_queues_were_looked_through_is_left_out
     states = [(await world.timeline(message))["state"] for message in late]
     assert states.count("failed") == 1
     world.carrier.up = True
-    await world.clock.advance(timedelta(milliseconds=200))
+    await world.clock.advance(timedelta(seconds=1, milliseconds=200))
     assert [(await world.timeline(message))["code"] for message in late] == [5001, 5001]
     assert [(await world.timeline(message))["state"] for message in lasting] == ["delivered", "delivered"]
     assert len(world.carrier.handed) == 2
