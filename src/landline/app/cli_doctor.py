@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from landline.store.database import Database
 
 
+NOTE = "note"
+"""The check of what a server may start with, and its operator should know."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One check. `detail` says what is well, or what to do."""
@@ -57,8 +61,14 @@ def doctor(
         print(jsonlib.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         for finding in findings:
-            print(f"{'ok  ' if finding.ok else 'BAD '} {finding.check}: {finding.detail}")
+            print(_line(finding))
     return 0 if all(finding.ok for finding in findings) else 1
+
+
+def _line(finding: Finding) -> str:
+    if finding.check == NOTE:
+        return f"note {finding.detail}"
+    return f"{'ok  ' if finding.ok else 'BAD '} {finding.check}: {finding.detail}"
 
 
 def check(mode: Mode, file: Path | None, data: Path | None, port: int | None) -> list[Finding]:
@@ -159,7 +169,7 @@ def _warnings(config: Config) -> list[Finding]:
     from landline.app import carriers, production
 
     found = production.warnings(config) if config.mode == "serve" else carriers.warnings(config)
-    return [Finding("note", ok=True, detail=warning) for warning in found]
+    return [Finding(NOTE, ok=True, detail=warning) for warning in found]
 
 
 def _certificates(config: Config, now: datetime) -> list[Finding]:
@@ -258,4 +268,4 @@ async def _hearing(config: Config, database: Database) -> list[Finding]:
     else:
         away = [each for each in servers if each.host != socket.gethostname()]
         apart = away or [each for each in servers if each.circle != servers[0].circle]
-    return [Finding("note", ok=True, detail=unheard(apart))] if apart else []
+    return [Finding(NOTE, ok=True, detail=unheard(apart))] if apart else []
