@@ -240,7 +240,7 @@ async def _looked_into(config: Config) -> list[Finding]:
             detail = f"reached; {waiting} migrations wait for the next start"
             return [Finding("database", ok=True, detail=detail)]
         well = Finding("database", ok=True, detail="reached; its schema is this version's")
-        return [well, *await _hearing(config, database)]
+        return [well, *await _sealing(config, database), *await _hearing(config, database)]
     finally:
         await database.close()
 
@@ -250,6 +250,32 @@ async def _pending(database: Database) -> int:
 
     async with database.connection() as connection:
         return len(await pending(connection))
+
+
+async def _sealing(config: Config, database: Database) -> list[Finding]:
+    """Where the keys in the database do not open with the configured sealing secret. Whether it is one is looked at by
+    others."""
+    from landline.app.config import CannotConfigure
+    from landline.app.production import LEAST_SECRET_BYTES
+    from landline.app.secrets import sealing_secret
+    from landline.services.resources import records
+    from landline.store.sealing import Sealer, WrongSeal
+
+    try:
+        secret = sealing_secret(config)
+    except CannotConfigure:
+        return []
+    if secret is None or len(secret.encode()) < LEAST_SECRET_BYTES:
+        return []
+    async with database.connection() as connection:
+        local = await records.by_name(connection, "local")
+        keys = [] if local is None else await records.keys_of(connection, local.resource_id)
+    try:
+        for key in keys:
+            Sealer(secret.encode()).open(key.sealed, key.purpose)
+    except WrongSeal as error:
+        return [Finding("sealing secret", ok=False, detail=error.message)]
+    return []
 
 
 async def _hearing(config: Config, database: Database) -> list[Finding]:
