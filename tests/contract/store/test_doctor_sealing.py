@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -21,7 +22,7 @@ async def test_another_sealing_secret_is_told_before_the_start(
     begun_with: str, said: list[str], database: Database, dsn: str, tmp_path: Path
 ) -> None:
     now = datetime.now(UTC)
-    local = Resource(ResourceId("63ae4f5f-5888-4e84-82ae-6cb99cc4c3a3"), "local", "unitedstates", now)
+    local = Resource(ResourceId(UUID("63ae4f5f-5888-4e84-82ae-6cb99cc4c3a3")), "local", "unitedstates", now)
     purpose = SealedKey(local.resource_id, Slot.PRIMARY, 1, b"").purpose
     key = SealedKey(local.resource_id, Slot.PRIMARY, 1, Sealer(begun_with.encode()).seal(b"key", purpose))
     async with database.connection() as connection:
