@@ -1,6 +1,7 @@
 """A day passes in a moment: the whole retry ladder of a webhook, and the life of a token."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from azure.communication.identity import CommunicationIdentityClient
@@ -53,3 +54,24 @@ def test_a_tokens_life_passes_with_the_clock(landline_server: Callable[..., Serv
     server.clock.advance(days=1)
     later = client.get_token(user, ["chat"])
     assert later.token != first.token
+
+
+def test_a_server_that_is_started_again_goes_on_in_the_time_it_had_been_driven_to(
+    landline_server: Callable[..., Server],
+) -> None:
+    server = landline_server()
+    inbox = server.inbox()
+    inbox.fail(times=1)
+    reached = server.clock.advance(days=10)
+    client = SmsClient.from_connection_string(server.connection_string)
+    client.send(server.phone_number, "+14255550123", "Before the crash", enable_delivery_report=True)
+    server.kill()
+    server.restart()
+    assert server.clock.now() >= reached
+    assert [each["to"] for each in server.admin.call("GET", "/resources/local/messages")["value"]] == ["+14255550123"]
+    server.clock.advance(hours=1)
+    assert inbox.wait_for(REPORT).data["to"] == "+14255550123"
+
+    server.stop()
+    server.restart()
+    assert server.clock.now() - reached >= timedelta(hours=1)

@@ -53,3 +53,8 @@ def test_what_cannot_be_a_setting_is_refused_and_changes_nothing(admin: Server) 
         with pytest.raises(AdminError):
             admin.admin.call("PUT", PATH, wrong)
     assert [each["language"] for each in admin.admin.call("GET", PATH)["languages"]] == ["en"]
+
+
+def test_a_sender_name_that_nobody_can_answer_has_no_keywords(landline: Server) -> None:
+    with pytest.raises(AdminError, match="nobody can answer it"):
+        landline.admin.call("PUT", "/resources/local/numbers/LANDLINE/keywords", {"languages": [{"language": "es"}]})

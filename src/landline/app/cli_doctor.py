@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from landline.store.database import Database
 
 
+NOTE = "note"
+"""The check of what a server may start with, and its operator should know."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One check. `detail` says what is well, or what to do."""
@@ -57,8 +61,14 @@ def doctor(
         print(jsonlib.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         for finding in findings:
-            print(f"{'ok  ' if finding.ok else 'BAD '} {finding.check}: {finding.detail}")
+            print(_line(finding))
     return 0 if all(finding.ok for finding in findings) else 1
+
+
+def _line(finding: Finding) -> str:
+    if finding.check == NOTE:
+        return f"note {finding.detail}"
+    return f"{'ok  ' if finding.ok else 'BAD '} {finding.check}: {finding.detail}"
 
 
 def check(mode: Mode, file: Path | None, data: Path | None, port: int | None) -> list[Finding]:
@@ -159,7 +169,7 @@ def _warnings(config: Config) -> list[Finding]:
     from landline.app import carriers, production
 
     found = production.warnings(config) if config.mode == "serve" else carriers.warnings(config)
-    return [Finding("note", ok=True, detail=warning) for warning in found]
+    return [Finding(NOTE, ok=True, detail=warning) for warning in found]
 
 
 def _certificates(config: Config, now: datetime) -> list[Finding]:
@@ -230,7 +240,7 @@ async def _looked_into(config: Config) -> list[Finding]:
             detail = f"reached; {waiting} migrations wait for the next start"
             return [Finding("database", ok=True, detail=detail)]
         well = Finding("database", ok=True, detail="reached; its schema is this version's")
-        return [well, *await _hearing(config, database)]
+        return [well, *await _sealing(config, database), *await _hearing(config, database)]
     finally:
         await database.close()
 
@@ -240,6 +250,32 @@ async def _pending(database: Database) -> int:
 
     async with database.connection() as connection:
         return len(await pending(connection))
+
+
+async def _sealing(config: Config, database: Database) -> list[Finding]:
+    """Where the keys in the database do not open with the configured sealing secret. Whether it is one is looked at by
+    others."""
+    from landline.app.config import CannotConfigure
+    from landline.app.production import LEAST_SECRET_BYTES
+    from landline.app.secrets import sealing_secret
+    from landline.services.resources import records
+    from landline.store.sealing import Sealer, WrongSeal
+
+    try:
+        secret = sealing_secret(config)
+    except CannotConfigure:
+        return []
+    if secret is None or len(secret.encode()) < LEAST_SECRET_BYTES:
+        return []
+    async with database.connection() as connection:
+        local = await records.by_name(connection, "local")
+        keys = [] if local is None else await records.keys_of(connection, local.resource_id)
+    try:
+        for key in keys:
+            Sealer(secret.encode()).open(key.sealed, key.purpose)
+    except WrongSeal as error:
+        return [Finding("sealing secret", ok=False, detail=error.message)]
+    return []
 
 
 async def _hearing(config: Config, database: Database) -> list[Finding]:
@@ -258,4 +294,4 @@ async def _hearing(config: Config, database: Database) -> list[Finding]:
     else:
         away = [each for each in servers if each.host != socket.gethostname()]
         apart = away or [each for each in servers if each.circle != servers[0].circle]
-    return [Finding("note", ok=True, detail=unheard(apart))] if apart else []
+    return [Finding(NOTE, ok=True, detail=unheard(apart))] if apart else []

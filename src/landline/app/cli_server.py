@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -161,7 +162,7 @@ def _run(mode: Mode, file: Path | None, flags: dict[str, object]) -> None:
         _refuse_unready(config)
     logs.configure(config.log_level, config.log_format)
     _warn(config)
-    supervisor.run(config, build, _announce if mode == "dev" else _announce_nothing)
+    supervisor.run(config, build, partial(_announce, config) if mode == "dev" else _announce_nothing)
 
 
 def _refuse_unready(config: Config) -> None:
@@ -184,11 +185,16 @@ def _warn(config: Config) -> None:
         structlog.get_logger().warning("server.configured", warning=warning)
 
 
-def _announce(ready: Ready, seconds: float) -> None:
+def _announce(config: Config, ready: Ready, seconds: float) -> None:
     """What the user of `dev` needs, to copy and paste."""
+    from datetime import timedelta
+
     from rich.console import Console
     from rich.markup import escape
 
+    from landline.app import driven_clock
+
+    ahead = timedelta(seconds=round(driven_clock.kept(config.data).total_seconds())) if config.driven_clock else None
     lines = [
         f"[bold]Landline[/] serves since {seconds:.2f} s after its start. Ctrl-C ends it.",
         "",
@@ -198,6 +204,7 @@ def _announce(ready: Ready, seconds: float) -> None:
         *([f"  SMPP     {ready.smpp_address}"] if ready.smpp_address else []),
         *([f"  SMPP     {ready.smpp_tls_address} (TLS)"] if ready.smpp_tls_address else []),
         f"  Number   {ready.phone_number}",
+        *([f"  Clock    {ahead} ahead, where it had been driven to"] if ahead else []),
         "",
         "[dim]# for your shell; `landline env` prints these again[/]",
         *map(escape, exports(ready)),  # a directory may be called `[b]`

@@ -19,6 +19,7 @@ from landline.app.config_tables import (
     CannotConfigure,
     check_countries,
     check_hosts,
+    check_issuer,
     checked_domain,
     expanded,
     is_text,
@@ -387,6 +388,7 @@ def load(
     settings["carriers"] = with_passwords(settings.get("carriers", ()), environment)
     config = _converted({**settings, "mode": mode}, "the configuration", Config, said=said)
     check_hosts(config.webhook_allow, said.get("webhook_allow", "webhook_allow"))
+    check_issuer(config.oidc_issuer, said.get("oidc_issuer", "oidc_issuer"))
     if mode == "dev":  # the others say it beside all else that keeps them from starting
         check_countries(config.sms_countries, said.get("sms_countries", "sms_countries"))
     if config.carriers or config.routes:

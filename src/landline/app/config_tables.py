@@ -121,7 +121,8 @@ def check_hosts(entries: Sequence[str], setting: str) -> None:
             )
 
 
-_HOST = re.compile(r"\[[0-9a-f:.]+\]|[^\s/:@?#\[\]]+")
+_HOST = re.compile(r"\[[0-9a-f:.]+\]|[^\x00-\x20\x7f\s/:@?#\[\]]+")
+_ISSUER = re.compile(r"https://[^\x00-\x20\x7f\s/@?#]+(/[^\x00-\x20\x7f\s?#]*)?")
 
 
 def checked_domain(text: str, setting: str) -> str:
@@ -133,6 +134,15 @@ def checked_domain(text: str, setting: str) -> str:
             f"{setting}: {text!r} is no host name: give sms.example.com, without scheme, port and path"
         )
     return host
+
+
+def check_issuer(url: str | None, setting: str) -> None:
+    """Raise `CannotConfigure` for what is no URL below which an issuer's keys can be fetched."""
+    if url and _ISSUER.fullmatch(url) is None:
+        raise CannotConfigure(
+            f"{setting}: {url!r} is no issuer: give its https URL, as its tokens have it (`iss`), such as"
+            " https://login.example.com/tenant, without query"
+        )
 
 
 def check_countries(codes: tuple[str, ...], setting: str) -> None:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from landline.app import driven_clock
 from landline.app.application import Application, Build, Place
 from landline.app.config import Config
 from landline.app.gathered import Gathered
 from landline.app.memory import FreedMemory
 from landline.app.served import Served
 from landline.edge.server import DRAIN_S, Listener, listen
-from landline.engines.clock import DrivenClock, SystemClock
+from landline.engines.clock import SystemClock
 
 log = structlog.get_logger()
 
@@ -58,7 +59,7 @@ class Serving:
         """Serve when this returns. `gather`: ports of the `own` sockets of all processes, whose figures the admin port
         shows together. Raises `Refusal` or `Unavailable`."""
         _open_more_files()
-        stack, clock = self._stack, DrivenClock() if self._config.driven_clock else SystemClock()
+        stack, clock = self._stack, self._clock()
         self._application = await self._build(self._config, dsn, clock, self._place)
         stack.push_async_callback(_within, APPLICATION_CLOSE_S, self._application.close)
         await self._application.start(sockets.customers, sockets.customers_tls, served)
@@ -91,6 +92,9 @@ class Serving:
         finally:
             for task in waiting:
                 task.cancel()
+
+    def _clock(self) -> SystemClock:
+        return driven_clock.begin(self._config.data) if self._config.driven_clock else SystemClock()
 
     async def _close_listeners(self) -> None:
         ends = [_within(DRAIN_S + 0.5, listener.close) for listener in self._listeners]

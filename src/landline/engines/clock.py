@@ -1,7 +1,7 @@
 """The engines of the Clock port: the system's time, and the same time moved ahead by hand (`dev` and tests only)."""
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -112,9 +112,12 @@ class SteadyClock(SystemClock):
 class DrivenClock(SystemClock):
     """The machine's time plus an offset that only grows, by `advance`."""
 
-    def __init__(self) -> None:
+    def __init__(self, ahead: timedelta = timedelta(0), *, keep: Callable[[timedelta], None] | None = None) -> None:
+        """`ahead`: the offset it begins with. `keep` is told the offset before time moves, as it may become, and when
+        it has moved: what dies on the way goes back in time by nothing."""
         super().__init__()
-        self._offset = timedelta(0)
+        self._offset = ahead
+        self._kept = keep
         self._alarms: set[_Alarm] = set()
         self._quiet = asyncio.Event()
         self._advancing = asyncio.Lock()
@@ -148,6 +151,7 @@ class DrivenClock(SystemClock):
         """
         async with self._advancing:
             target = self.now() + by
+            self._keep(self._offset + by)
             try:
                 async with asyncio.timeout(QUIET_TIMEOUT_S):
                     await self._advance_to(target)
@@ -157,6 +161,12 @@ class DrivenClock(SystemClock):
                     f"what fell due did not end within {QUIET_TIMEOUT_S:.0f} s, and the clock stands {left_s:.0f} s"
                     " before where it was to be: a webhook that never answers takes 30 s at each try"
                 ) from None
+            finally:
+                self._keep(self._offset)
+
+    def _keep(self, ahead: timedelta) -> None:
+        if self._kept is not None:
+            self._kept(ahead)
 
     async def _advance_to(self, target: datetime) -> None:
         while True:

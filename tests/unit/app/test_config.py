@@ -39,7 +39,7 @@ def test_endpoints_do_not_name_the_port_of_https(flags: dict[str, object], own: 
     assert (settings.authority(), settings.authority("shop")) == (own, shops)
 
 
-@pytest.mark.parametrize("domain", ["", "https://a.example", "a.example/", "a.example:8443", "a b", "::1"])
+@pytest.mark.parametrize("domain", ["", "https://a.example", "a.example/", "a.example:8443", "a b", "a\x01b", "::1"])
 def test_a_domain_that_is_no_host_name_is_refused(domain: str) -> None:
     with pytest.raises(CannotConfigure, match=r"LANDLINE_DOMAIN: .* is no host name"):
         load("dev", environment={"LANDLINE_DOMAIN": domain})
@@ -160,6 +160,19 @@ def test_what_is_no_host_and_no_network_is_no_place_for_webhooks(entry: str) -> 
 def test_hosts_addresses_and_networks_are_places_for_webhooks() -> None:
     entries = ("hooks.example", "10.1.2.3", "10.1.2.3/16", "::1", "[fd00::1]", "fd00::/8")
     assert load("dev", environment={"LANDLINE_WEBHOOK_ALLOW": ",".join(entries)}).webhook_allow == entries
+
+
+@pytest.mark.parametrize(
+    "url", ["login.example.com", "http://login.example.com", "https://", "https://a b", "https://a?b"]
+)
+def test_an_issuer_whose_keys_cannot_be_fetched_is_refused_before_the_start(url: str) -> None:
+    with pytest.raises(CannotConfigure, match=r"^LANDLINE_OIDC_ISSUER: .* is no issuer: give its https URL"):
+        load("serve", environment={"LANDLINE_OIDC_ISSUER": url})
+
+
+@pytest.mark.parametrize("url", ["https://login.example.com", "https://127.0.0.1:8443/a/b/", "https://[::1]:8443/x"])
+def test_an_issuer_is_an_https_url(url: str) -> None:
+    assert load("serve", environment={"LANDLINE_OIDC_ISSUER": url}).oidc_issuer == url
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -49,6 +49,17 @@ def test_files_of_a_carriers_tls_are_opened_in_dev_too(tls: str, said: str, tmp_
     assert said in about.detail
 
 
+def test_what_it_may_start_with_and_should_know_is_printed_as_a_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    carrier = "kind = 'smpp'\nname = 'north'\nhost = 'h'\nport = 1\nsystem_id = 's'\npassword = 'p'\n"
+    file = tmp_path / "landline.toml"
+    file.write_text(f"port = 0\nadmin_port = 0\n[[carriers]]\n{carrier}registered_delivery = 0\n")
+    cli_doctor.doctor(config=file, data=tmp_path / "data", mode="dev")
+    [about] = [line for line in capsys.readouterr().out.splitlines() if "asks for no receipts" in line]
+    assert about.startswith("note carrier north: registered_delivery = 0 asks")
+
+
 def test_a_worker_needs_no_certificate_and_no_public_port(tmp_path: Path) -> None:
     found = checked(tmp_path, "worker", "")
     assert not any("port" in each.check or "certificate" in each.detail for each in found)

@@ -6,8 +6,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from landline.core.errors import NotFound
+from landline.core.errors import Invalid, NotFound
 from landline.core.ids import ResourceId
+from landline.core.phone import SenderKind
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Access, Route
 from landline.services.numbers.service import Numbers
@@ -82,6 +83,8 @@ class _Handlers:
 
     async def set_keywords(self, request: Request) -> Response:
         resource, number = await self._number(request)
+        if (owned := await self._numbers.sender(resource, number)) and owned.kind is SenderKind.ALPHANUMERIC:
+            raise Invalid("An alphanumeric sender has no keywords: nobody can answer it.", target="number")
         asked = request.decode(_SETTINGS)
         await self._keywords.set(resource, number, [_language(setting) for setting in asked.languages])
         return await self.keywords(request)

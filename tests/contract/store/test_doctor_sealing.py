@@ -1,0 +1,35 @@
+"""What `doctor` says of a database whose keys were sealed with another secret."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from landline.app import cli_doctor
+from landline.core.ids import ResourceId
+from landline.services.resources import records
+from landline.services.resources.model import Resource, SealedKey, Slot
+from landline.store.database import Database
+from landline.store.sealing import Sealer
+
+SECRET = "Zx1-doctor-7f3b9a2d8c6e4051-9a1b-ok"
+
+
+@pytest.mark.parametrize(("begun_with", "said"), [(SECRET, []), ("Q" + SECRET, ["does not open with the configured"])])
+async def test_another_sealing_secret_is_told_before_the_start(
+    begun_with: str, said: list[str], database: Database, dsn: str, tmp_path: Path
+) -> None:
+    now = datetime.now(UTC)
+    local = Resource(ResourceId(UUID("63ae4f5f-5888-4e84-82ae-6cb99cc4c3a3")), "local", "unitedstates", now)
+    purpose = SealedKey(local.resource_id, Slot.PRIMARY, 1, b"").purpose
+    key = SealedKey(local.resource_id, Slot.PRIMARY, 1, Sealer(begun_with.encode()).seal(b"key", purpose))
+    async with database.connection() as connection:
+        await records.insert(connection, local, [key])
+    file = tmp_path / "landline.toml"
+    file.write_text(f'dsn = "{dsn}"\nsealing_secret = "{SECRET}"\n')
+    found = await asyncio.to_thread(cli_doctor.check, "worker", file, tmp_path, None)
+    told = [each.detail for each in found if each.check == "sealing secret"]
+    assert [not each.ok for each in found if each.check == "sealing secret"] == [True] * len(said)
+    assert all(part in detail for part, detail in zip(said, told, strict=True))
