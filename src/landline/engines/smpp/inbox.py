@@ -332,7 +332,7 @@ class Inbox:
         strange: list[str] = []
         if len(single) < len(ours):
             others = [receipt for receipt in ours if self._known.get(receipt.carrier_message_id) is not False]
-            single += await self._records.fold(others)
+            single += await self._records.fold(others, _instant(items[-1].at))
             strange = [each.carrier_message_id for each in others if each.carrier_message_id not in self._known]
         if single:
             await events.reported(carrier, single)
@@ -340,7 +340,7 @@ class Inbox:
             # After that: either we see now that they are parts of long messages, or whoever tells of those finds them.
             parts = await self._records.sent_parts(strange)
             if parts:
-                await fold_early(carrier, events, self._records, parts)
+                await fold_early(carrier, events, self._records, parts, _instant(items[-1].at))
 
     async def _arrive(self, carrier: str, events: CarrierEvents, items: list[_Item], now: float) -> None:
         at = datetime.fromtimestamp(now, UTC)
