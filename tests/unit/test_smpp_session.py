@@ -635,3 +635,34 @@ def test_no_framed_octets_make_a_session_raise(frames: list[tuple[int, int, byte
         head = b"".join(n.to_bytes(4, "big") for n in (16 + len(body), command, 0, sequence))
         session.receive(head + body, 1000)
         session.deadline()
+
+
+def test_since_when_an_answer_is_awaited_is_told() -> None:
+    pair = Pair()
+    assert pair.esme.awaiting_since is None
+    pair.esme.submit(BODY, "first", pair.now)
+    pair.now += 2
+    pair.esme.submit(BODY, "second", pair.now)
+    assert pair.esme.awaiting_since == pytest.approx(pair.now - 2)
+    first, second = pair.to_smsc()
+    assert isinstance(first, MessageArrived)
+    assert isinstance(second, MessageArrived)
+    pair.smsc.answer(first.sequence, message_id="1")
+    pair.to_esme()
+    assert pair.esme.awaiting_since == pytest.approx(pair.now)
+    pair.smsc.answer(second.sequence, message_id="2")
+    pair.to_esme()
+    assert pair.esme.awaiting_since is None
+
+
+def test_questions_under_one_sequence_number_are_each_answered() -> None:
+    pair = Pair()
+    asked = [pdu.encode(Command.QUERY_SM, pdu.QuerySm(message_id), 7) for message_id in ("1", "2")]
+    first, second = pair.smsc.receive(b"".join(asked), pair.now)
+    assert isinstance(first, RequestArrived)
+    assert isinstance(second, RequestArrived)
+    for event in (first, second):
+        pair.smsc.answer(event.sequence, status.ESME_RQUERYFAIL)
+    refusal = HEADER.pack(16, Command.QUERY_SM | RESPONSE, status.ESME_RQUERYFAIL, 7)
+    assert pair.smsc.outgoing().count(refusal[4:]) == 2
+    assert not pair.smsc.owes

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from landline.engines.smpp.slots import AllMine, Slot, Turns, share
+from landline.engines.smpp.slots import AllMine, Slot, Turns, share, up_elsewhere
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=15)
@@ -175,3 +175,18 @@ def test_who_is_left_alone_tries_at_once() -> None:
     assert [passes(turns, second, A, B, up=A) for second in (0, 20)] == [False, True]
     now = NOW + timedelta(seconds=25)
     assert not turns.passes(B, [Slot(0, None, now, leaving=False)], {B}, now, up=False)
+
+
+def test_a_slot_that_is_being_given_up_stays_so_and_no_other_is() -> None:
+    slots = [Slot(0, B, LATER, leaving=True), Slot(1, B, LATER, leaving=False)]
+    found = share(B, slots, {A, B}, NOW)
+    assert (found.keep, found.claim, found.leave) == ({0, 1}, frozenset(), {0})
+
+
+def test_a_carrier_is_up_elsewhere_where_another_process_says_so_and_lives() -> None:
+    slot = Slot(0, A, LATER, leaving=False, up=True)
+    assert up_elsewhere(B, [slot], NOW)
+    assert not up_elsewhere(A, [slot], NOW)
+    assert not up_elsewhere(B, [slot], LATER)
+    assert not up_elsewhere(B, [replace(slot, up=False)], NOW)
+    assert not up_elsewhere(B, [replace(slot, owner=None)], NOW)

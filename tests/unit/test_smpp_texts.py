@@ -469,3 +469,32 @@ def test_what_others_overdrew_is_made_up_for_in_a_bounded_time() -> None:
     slow = Pace(0.0, rate_per_s=0.5, burst_s=1.0)
     slow.shared(1000, 0.0)
     assert slow.resumes_at(0.0) == pytest.approx(4, abs=0.01)
+
+
+@pytest.mark.parametrize(("counted_at", "throttled_at", "rate"), [(0.0, 2.0, 35), (0.0, 2.5, 35), (None, 5.0, 14)])
+def test_what_was_given_is_counted_over_the_time_it_took(
+    counted_at: float | None, throttled_at: float, rate: float
+) -> None:
+    pace = Pace(100.0, pause_s=0.1)
+    pace.sent(100, 100.0)
+    if counted_at is not None:
+        pace.sent(1, 102.0)
+    pace.throttled(100.0 + throttled_at)
+    assert pace.rate_per_s == pytest.approx(rate)
+
+
+def test_what_was_learnt_grows_by_a_tenth_each_second_until_it_is_twice_what_was_given() -> None:
+    pace = Pace(0.0, pause_s=0.5)
+    pace.sent(1000, 0.0)
+    pace.throttled(0.5)
+    for second in range(1, 12):
+        pace.allowance(1.0 + second)
+        assert pace.rate_per_s == pytest.approx(700 * 1.1**second)
+    pace.allowance(13.0)
+    assert pace.rate_per_s is None
+
+
+def test_who_may_send_one_does_not_wait() -> None:
+    pace = Pace(0.0, rate_per_s=10.0)
+    assert pace.allowance(0.0) == 1
+    assert pace.resumes_at(0.0) is None

@@ -180,3 +180,13 @@ def test_an_answer_is_owed_to_a_peer_that_is_there() -> None:
     assert pair.smsc.owes
     pair.smsc.close()
     assert not pair.smsc.owes
+
+
+def test_who_unbinds_is_not_woken_for_the_time_of_a_bind() -> None:
+    pair = Pair(init_s=10.0)
+    pair.now += 60
+    pair.to_smsc()
+    pair.smsc.unbind(pair.now)
+    deadline = pair.smsc.deadline()
+    assert deadline is not None
+    assert deadline > pair.now

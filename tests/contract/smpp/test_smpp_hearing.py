@@ -423,3 +423,41 @@ async def test_how_many_segments_a_text_had_is_told_though_it_came_in_one_piece(
     world.smsc.text(PHONE, OURS, text, style=LongStyle.PAYLOAD)
     await world.arrived(1)
     assert [(arrival.text, arrival.segments) for arrival in world.events.arrivals] == [(text, segments)]
+
+
+async def test_a_text_said_again_while_the_first_takes_long_to_store_arrives_twice(world: World) -> None:
+    line = DrivenClock()
+    carrier = await world.start(line=line)
+    world.events.open.clear()  # as long as a commit takes
+    world.smsc.text(PHONE, OURS, "yes")
+    while not await world.database.fetch("SELECT FROM smpp_arrivals"):
+        pass  # it is on its way to the service
+    world.smsc.text(PHONE, OURS, "yes")  # its SMSC waits for an answer to the first for longer than this
+    await until(lambda: carrier.counters()["inbox_texts"] == 2)
+    await line.advance(timedelta(seconds=9))
+    world.events.open.set()
+    await world.arrived(2)
+    first, second = world.events.arrivals
+    assert first.key != second.key
+
+
+async def test_a_text_said_twice_at_once_arrives_twice_though_the_service_was_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.start()
+    asked: list[Arrival] = []
+
+    async def refuse(_carrier: str, arrivals: Sequence[Arrival]) -> None:
+        asked.extend(arrivals)
+        raise Unavailable("away", retry_after_s=1.0)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.events, "arrived", refuse)
+        world.smsc.text(PHONE, OURS, "yes")
+        world.smsc.text(PHONE, OURS, "yes")
+        await until(lambda: len(asked) == 2)
+    await world.clock.advance(timedelta(seconds=1))
+    await world.arrived(2)
+    first, second = world.events.arrivals
+    assert first.key != second.key
+    assert {first.key, second.key} == {arrival.key for arrival in asked}

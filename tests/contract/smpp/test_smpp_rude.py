@@ -18,7 +18,7 @@ from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import Binding, SmppConfig
 from landline.ports.sms_carrier import Submission
 from landline.protocols.smpp import pdu, status
-from landline.protocols.smpp.commands import ESM_UDH, RESPONSE, BindKind, Command, Tag
+from landline.protocols.smpp.commands import ESM_RECEIPT, ESM_UDH, RESPONSE, BindKind, Command, Tag
 from landline.protocols.smpp.framing import HEADER
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.texts import LongStyle
@@ -33,11 +33,16 @@ class World:
         self.smsc = BareSmsc()
         self.events = Recorder()
         self.clock = DrivenClock()
+        self.config: SmppConfig
         self.carrier: SmppCarrier
 
     async def start(self) -> None:
-        config = SmppConfig("bare", "127.0.0.1", await self.smsc.start(), "us", "secret", backoff_first_s=0.01)
-        self.carrier = SmppCarrier(config, self.database, self.clock)
+        self.config = SmppConfig("bare", "127.0.0.1", await self.smsc.start(), "us", "secret", backoff_first_s=0.01)
+        await self.bind()
+
+    async def bind(self) -> None:
+        """Start a carrier, as after a restart."""
+        self.carrier = SmppCarrier(self.config, self.database, self.clock)
         await self.carrier.start(self.events)
         await until_bound(self.carrier)
 
@@ -199,6 +204,54 @@ async def test_messages_without_ids_of_their_own_are_told_apart(world: World, gi
     ids = {answer.carrier_message_id for answer in world.events.answers}
     assert len(ids) == 3
     assert "" not in ids
+
+
+async def test_a_long_text_whose_parts_have_ids_that_another_ones_had_is_reported_by_its_own_receipts(
+    world: World,
+) -> None:
+    await _send(world, "x" * 200, ids=["1", "2"])
+    await _report(world, "1", "DELIVRD")
+    await _report(world, "2", "UNDELIV")
+    await world.clock.advance(timedelta(seconds=1))
+    await _send(world, "x" * 200, ids=["1", "2"])  # the SMSC was restarted, and counts anew
+    await _report(world, "1", "DELIVRD")
+    assert [(each.carrier_message_id, each.delivered) for each in world.events.receipts] == [("1", False)]
+    await _report(world, "2", "DELIVRD")
+    assert [(each.carrier_message_id, each.delivered) for each in world.events.receipts[1:]] == [("1", True)]
+
+
+async def test_a_short_text_with_an_id_that_a_long_ones_part_had_is_reported_after_a_restart(world: World) -> None:
+    await _send(world, "x" * 200, ids=["1", "2"])
+    await _report(world, "1", "DELIVRD")
+    await _report(world, "2", "UNDELIV")
+    await world.carrier.close()
+    await world.clock.advance(timedelta(hours=7))
+    await world.bind()
+    await _send(world, "short", ids=["2"])  # the SMSC was restarted, and counts anew
+    await world.carrier.close()
+    await world.bind()
+    await _report(world, "2", "DELIVRD")
+    last = world.events.receipts[-1]
+    assert (last.carrier_message_id, last.delivered) == ("2", True)
+
+
+async def _send(world: World, text: str, *, ids: list[str]) -> None:
+    """Send `text`, whose parts the SMSC gives `ids`; until that is stored."""
+    before = len(world.events.answers)
+    await world.carrier.submit([Submission(uuid4(), OURS, PHONE, text, len(ids), True)])
+    for given in ids:
+        _, sequence = await world.smsc.request()
+        await world.smsc.say(pdu.encode(Command.SUBMIT_SM | RESPONSE, pdu.MessageAnswer(given), sequence))
+    await world.events.until(lambda: len(world.events.answers) > before)
+
+
+async def _report(world: World, message_id: str, state: str) -> None:
+    """The SMSC brings a receipt, which is acknowledged."""
+    words = f"id:{message_id} sub:001 dlvrd:001 submit date:2611220000 done date:2611220000 stat:{state} err:000 text:"
+    await world.smsc.say(deliver_sm(1, text(words.encode(), esm_class=ESM_RECEIPT)))
+    while len(world.smsc.frames) < 1:
+        await world.clock.advance(timedelta(seconds=1))  # nobody may know it
+    assert await world.smsc.answers(1) == [(status.ESME_ROK, 1)]
 
 
 async def test_what_an_smsc_answers_after_its_unbind_counts(world: World) -> None:

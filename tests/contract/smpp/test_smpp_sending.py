@@ -100,6 +100,26 @@ async def test_few_messages_wait_beside_the_window_of_a_slow_carrier(world: Worl
         await waiting
 
 
+async def test_as_many_messages_wait_beside_the_window_as_the_carrier_took_in_half_a_second_lately(
+    world: World,
+) -> None:
+    carrier = await world.start(window=10)
+
+    async def room_after(count: int) -> int:
+        await world.send(carrier, *(["hello"] * count), report=False)
+        await until(lambda: carrier.counters()["open"] == 0)
+        return await carrier.room()
+
+    assert await room_after(60) == 10 + 30
+    await world.clock.advance(timedelta(seconds=1))
+    assert await room_after(1) == 10 + 30, "this second has only begun"
+    await world.clock.advance(timedelta(seconds=1))
+    assert await room_after(1) == 10 + 10
+    assert await room_after(39) == 10 + 20
+    await world.clock.advance(timedelta(seconds=2))
+    assert await room_after(1) == 10 + 10, "nothing was taken in the second before"
+
+
 @pytest.mark.parametrize("policy", [CrashPolicy.UNKNOWN, CrashPolicy.QUERY])
 async def test_none_wait_beside_the_window_where_a_crash_would_leave_them_in_doubt(
     world: World, policy: CrashPolicy

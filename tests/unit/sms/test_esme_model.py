@@ -83,6 +83,19 @@ def test_an_account_that_cannot_be_is_refused(fields: dict[str, Any], target: st
     assert refused.value.target == target
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"binds": 1, "window": 1, "rate_per_s": 0.5},
+        {"binds": esme.BINDS_MOST, "window": esme.WINDOW_MOST, "rate_per_s": esme.RATE_MOST},
+        {"texts": ("+18005550100",) * esme.LIST_MOST},
+    ],
+)
+def test_the_least_and_the_most_that_an_account_may_have(fields: dict[str, Any]) -> None:
+    made = account(**fields)
+    assert esme.checked(made) == made
+
+
 def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(Invalid):
         esme.checked(account(addresses=("10.0.0.1/24",)))

@@ -379,11 +379,12 @@ class SmppCarrier:
 
     async def _tell_answers(self, events: CarrierEvents, answers: list[Answer]) -> None:
         long = [answer.ids for answer in answers if answer.ids is not None]
+        now = self._clock.now()
         while long:
             try:
-                await self._records.remember_sent(long, self._clock.now())
+                await self._records.remember_sent(long, now)
                 parts = [part for ids in long for part in ids]
-                await fold_early(self.name, events, self._records, parts)
+                await fold_early(self.name, events, self._records, parts, now)
                 break
             except Unavailable as error:
                 await self._sleep(self._answering, error.retry_after_s)

@@ -64,6 +64,7 @@ class _Item(Struct, eq=False):
     arrival: Arrival | None = None
     part: TextPart | None = None
     fingerprint: bytes = b""
+    recent: Recent | None = None
     status: int = status.ESME_ROK
     came_at: float = 0.0
     """By the clock of the connections."""
@@ -331,7 +332,7 @@ class Inbox:
         strange: list[str] = []
         if len(single) < len(ours):
             others = [receipt for receipt in ours if self._known.get(receipt.carrier_message_id) is not False]
-            single += await self._records.fold(others)
+            single += await self._records.fold(others, _instant(items[-1].at))
             strange = [each.carrier_message_id for each in others if each.carrier_message_id not in self._known]
         if single:
             await events.reported(carrier, single)
@@ -339,7 +340,7 @@ class Inbox:
             # After that: either we see now that they are parts of long messages, or whoever tells of those finds them.
             parts = await self._records.sent_parts(strange)
             if parts:
-                await fold_early(carrier, events, self._records, parts)
+                await fold_early(carrier, events, self._records, parts, _instant(items[-1].at))
 
     async def _arrive(self, carrier: str, events: CarrierEvents, items: list[_Item], now: float) -> None:
         at = datetime.fromtimestamp(now, UTC)
@@ -365,12 +366,15 @@ class Inbox:
         """Give single texts their keys: a text brought again keeps the one it had."""
         fresh: list[_Item] = []
         for item in items:
+            if item.recent is not None:
+                continue  # it got one before the service was away
             assert item.arrival is not None
             recent = self._recent.get(item.fingerprint)
             if recent is not None and recent.again(item.came_at) and now - recent.at < REPEAT.total_seconds():
                 self.counters.repeated += 1
                 item.arrival = _with_key(item.arrival, recent.key)
-                recent.session, recent.acknowledged_at = item.pump.session, None
+                recent.brought_again(item.pump.session, item.came_at)
+                item.recent = recent
             else:
                 fresh.append(item)
         if fresh:
@@ -381,16 +385,15 @@ class Inbox:
                 self.counters.repeated += key != new
                 item.arrival = _with_key(item.arrival, key)
                 self._recent.pop(item.fingerprint, None)
-                self._recent[item.fingerprint] = Recent(key, item.pump.session, now, item.came_at)
+                item.recent = self._recent[item.fingerprint] = Recent(key, item.pump.session, now, item.came_at)
             while len(self._recent) > _RECENT_LIMIT:
                 self._recent.popitem(last=False)
 
     def _settle_soon(self, items: list[_Item], now: float) -> None:
         """Note which of `items` were acknowledged."""
         for item in items:
-            recent = self._recent.get(item.fingerprint)
-            if recent is not None and recent.acknowledged_at is not None:
-                self._settling.append((now + HEARD_S, item.pump, recent))
+            if item.recent is not None and item.recent.acknowledged_at is not None:
+                self._settling.append((now + HEARD_S, item.pump, item.recent))
 
     async def _settle(self, now: float) -> None:
         """Let other processes take what equals a text of ours for another one, once its SMSC knows that we have it and
@@ -449,10 +452,8 @@ class Inbox:
                 continue
             item.pump.session.answer(item.sequence, item.status)
             pumps.add(item.pump)
-            if item.fingerprint and item.status == status.ESME_ROK:
-                recent = self._recent.get(item.fingerprint)
-                if recent is not None:
-                    recent.acknowledged_at = item.pump.now()
+            if item.recent is not None:
+                item.recent.answered(item.pump.now(), taken=item.status == status.ESME_ROK)
             elif item.receipt is not None and item.status == status.ESME_ROK:
                 self._known.pop(item.receipt.carrier_message_id, None)
         for pump in pumps:

@@ -7,7 +7,8 @@ from landline.protocols.smpp.session import Session
 HEARD_S = 1.0
 """What an SMSC says so long after we acknowledged a text shows that it knows that we have it."""
 _LATE_S = 4.0
-"""An acknowledgement after so long may come after an SMSC's patience: it may have brought the text again meanwhile."""
+"""An acknowledgement after so long may come after an SMSC's patience: it may have brought the text again meanwhile.
+What equals a text and comes sooner, over a connection that lasts, is another one."""
 
 STOOD_STILL_S = 2.0
 """A text that nobody looked at for so long, though nothing else was done, was in a process that stood still (SIGSTOP, a
@@ -25,6 +26,8 @@ class Recent:
     came_at: float
     """When it came by the connection."""
     acknowledged_at: float | None = None
+    put_off: bool = False
+    """Whether its SMSC was asked to bring it again."""
 
     @property
     def heard(self) -> bool:
@@ -33,8 +36,22 @@ class Recent:
 
     def again(self, came_at: float) -> bool:
         """Whether an equal text that came at `came_at` may be this one, brought again."""
+        if self.session.ended or self.put_off:
+            return not self.heard
+        if came_at < self.came_at + _LATE_S:
+            return False  # its SMSC still waited for our answer: a phone said the same twice
         if self.acknowledged_at is None:
             return True
-        if self.acknowledged_at - self.came_at >= _LATE_S and came_at < self.acknowledged_at + HEARD_S:
-            return True
-        return self.session.ended and not self.heard
+        return self.acknowledged_at - self.came_at >= _LATE_S and came_at < self.acknowledged_at + HEARD_S
+
+    def brought_again(self, session: Session, came_at: float) -> None:
+        """It came once more. What equals it and comes now is another one."""
+        self.session, self.came_at = session, came_at
+        self.acknowledged_at, self.put_off = None, False
+
+    def answered(self, now: float, *, taken: bool) -> None:
+        """The SMSC was told that we have it, or that it is to bring it again."""
+        if taken:
+            self.acknowledged_at = now
+        else:
+            self.put_off = True

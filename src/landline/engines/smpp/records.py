@@ -19,6 +19,9 @@ KEPT = timedelta(minutes=10)
 """How long whole texts' parts and fingerprints are kept."""
 SENT_KEPT = timedelta(days=8)
 """How long receipts of a long message's parts are waited for."""
+ENDED_KEPT = timedelta(hours=6)
+"""How long they are known once all have come, for the SMSC may bring one again: an SMSC that was restarted may give
+their ids to other messages."""
 
 _GROUP = ("sender", "recipient", "reference", "total", "wide")
 _MATCH = " AND ".join(f"p.{column} = n.{column}" for column in _GROUP)
@@ -181,9 +184,19 @@ class Records:
             )
 
     async def remember_sent(self, messages: Sequence[Sequence[str]], now: datetime) -> None:
-        """The part ids of long messages whose receipts will come; the first of each names the message."""
+        """The part ids of long messages whose receipts will come; the first of each names the message. To be repeated
+        with the same `now`."""
         rows = [(part, ids[0], len(ids)) for ids in messages for part in ids]
-        async with self._database.connection() as connection:
+        async with self._database.transaction() as connection:
+            # An SMSC that counts its ids anew: what had them before is another message.
+            await connection.execute(
+                "DELETE FROM smpp_sent_parts"
+                " WHERE carrier = $1 AND (part_id = ANY($2) OR message_id = ANY($3)) AND sent_at < $4",
+                self._carrier,
+                [part for part, _, _ in rows],
+                [ids[0] for ids in messages],
+                now,
+            )
             await connection.execute(
                 "INSERT INTO smpp_sent_parts (carrier, part_id, message_id, total, sent_at)"
                 " SELECT $1, p, m, t, $5 FROM unnest($2::text[], $3::text[], $4::smallint[]) AS n (p, m, t)"
@@ -202,7 +215,7 @@ class Records:
         )
         return frozenset(row["part_id"] for row in rows)
 
-    async def fold(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+    async def fold(self, receipts: Sequence[Receipt], now: datetime) -> list[Receipt]:
         """`receipts` with those of parts folded: a long message's single receipt is there once all its parts' are."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
@@ -217,10 +230,14 @@ class Records:
             if not rows:
                 return list(receipts)
             ended = await connection.fetch(
-                "SELECT message_id, array_agg(code ORDER BY part_id) AS codes FROM smpp_sent_parts"
-                " WHERE carrier = $1 AND message_id = ANY($2) GROUP BY message_id HAVING count(code) = min(total)",
+                "WITH ended AS (SELECT message_id, array_agg(code ORDER BY part_id) AS codes FROM smpp_sent_parts"
+                "  WHERE carrier = $1 AND message_id = ANY($2) GROUP BY message_id HAVING count(code) = min(total)),"
+                " forgotten_soon AS (UPDATE smpp_sent_parts s SET sent_at = $3 FROM ended e"
+                "  WHERE s.carrier = $1 AND s.message_id = e.message_id AND s.sent_at > $3)"
+                " SELECT message_id, codes FROM ended",
                 self._carrier,
                 list({row["message_id"] for row in rows}),
+                now - SENT_KEPT + ENDED_KEPT,
             )
         return _folded(receipts, {row["part_id"]: row["message_id"] for row in rows}, ended)
 

@@ -60,8 +60,9 @@ parked AS (
     ORDER BY carrier_message_id {_NEWEST}
 )
 UPDATE sms_messages m SET state = k.state, code = k.code, ended_at = k.at, due_at = NULL, claim_id = NULL,
-    segments_delivered = coalesce(k.segments_delivered, CASE WHEN k.state = {int(State.DELIVERED)} THEN m.segments
-    ELSE 0 END)
+    -- Of its own segments: its carrier may have sent it in more parts, or in fewer.
+    segments_delivered = CASE WHEN k.state = {int(State.DELIVERED)} THEN m.segments
+    ELSE least(coalesce(k.segments_delivered, 0), m.segments - 1) END
 FROM known k WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.state < {int(State.DELIVERED)}
     AND (k.state = {int(State.DELIVERED)} OR m.carrier = $1)
 {CHANGED}
