@@ -35,6 +35,7 @@ from landline.protocols.smpp.events import (
 from landline.protocols.smpp.pdu import DataSm, QueryAnswer, QuerySm
 from landline.protocols.smpp.session import Session
 from landline.store.database import Database
+from landline.store.watched import watched
 
 log = structlog.get_logger()
 
@@ -156,7 +157,7 @@ class SmppCarrier:
         self._events = events
         self._answering, self._hearing = self._clock.alarm(), self._clock.alarm()
         self._reporting = [self._clock.alarm() for _ in range(LANES)]
-        self._telling = asyncio.create_task(self._tell())
+        self._telling = watched(self._tell(), f"smpp {self._config.name}")
         await self._binds.start()
 
     async def room(self) -> int:
