@@ -22,7 +22,7 @@ from landline.engines.smpp.records import Records
 from landline.engines.smpp.slots import AllMine, Slots
 from landline.ports.clock import Alarm, Clock
 from landline.ports.sms_carrier import CarrierEvents, CrashPolicy, Receipt, Submission, Submitted
-from landline.protocols.smpp import status
+from landline.protocols.smpp import receipts, status
 from landline.protocols.smpp.commands import Command, MessageState
 from landline.protocols.smpp.events import (
     Answered,
@@ -210,7 +210,7 @@ class SmppCarrier:
         answered = await asked.answer
         if answered.status != status.ESME_ROK or not isinstance(answered.body, QueryAnswer):
             return None
-        return next((state for state in MessageState if state.value == answered.body.message_state), None)
+        return receipts.state_of(answered.body.message_state)
 
     async def close(self) -> None:
         """See the port: what is in flight is awaited for a while, then every bind is ended."""
