@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -123,7 +123,7 @@ class Sms:
             body = smart(body)
         size = segments(body).count
         shares = await self._shares(resource, sender, planned)
-        self._limits.take_all(
+        counted_at = self._limits.take_all(
             resource,
             [(owned.number, owned.kind, len(recipients)) for owned, recipients in shares],
             policy_on=settings.acs_limits,
@@ -161,6 +161,8 @@ class Sms:
         if repeated:
             again = [at for at, each in enumerate(planned) if each.index in repeated and verdicts[at] is None]
             self._guard.undo(resource, again, numbers, size, settings, now, costs)
+            if counted_at is not None:
+                self._limits.undo(resource, _among(shares, repeated), counted_at)
         return [outcome for outcome in outcomes if outcome is not None]
 
     async def _shares(
@@ -284,6 +286,13 @@ def _route(router: Router, owned: OwnedNumber, recipients: list[Recipient], tag:
         if prices:
             price = prices.of(recipient.carrier, recipient.to)
             recipient.cost = None if price is None else price * segments
+
+
+def _among(
+    shares: Sequence[tuple[OwnedNumber, list[Recipient]]], places: Set[int]
+) -> list[tuple[str, SenderKind, int]]:
+    """How many of each sender's recipients have one of these places."""
+    return [(owned.number, owned.kind, sum(each.index in places for each in share)) for owned, share in shares]
 
 
 def _outcome(recipient: Recipient, prefix: str, exception: tuple[Refused, str] | None) -> Outcome:
