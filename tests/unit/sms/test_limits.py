@@ -165,6 +165,17 @@ def test_a_request_over_what_is_left_is_refused_whole(clock: StoodClock) -> None
     take(OURS, "+18005550100", SenderKind.TOLL_FREE, 99)
 
 
+def test_a_clock_that_is_set_back_makes_no_minute_longer(clock: StoodClock) -> None:
+    kept = Limits(True, clock, lambda: 1)
+    kept.take(OURS, "+18005550100", SenderKind.TOLL_FREE, 200)
+    clock.at -= timedelta(hours=1)
+    with pytest.raises(TooMany) as refused:
+        kept.take(OURS, "+18005550100", SenderKind.TOLL_FREE, 1)
+    assert refused.value.retry_after_s == 60.0
+    clock.at += timedelta(seconds=60)
+    kept.take(OURS, "+18005550100", SenderKind.TOLL_FREE, 200)
+
+
 def test_a_geographic_number_has_no_limit_of_acs(clock: StoodClock) -> None:
     take = limits(clock)
     for _ in range(100):

@@ -12,6 +12,7 @@ import msgspec
 
 from landline.core.errors import TooMany
 from landline.core.ids import ResourceId
+from landline.core.onward import Onward
 from landline.core.phone import SenderKind
 from landline.ports.bus import Bus
 from landline.ports.clock import Clock
@@ -46,6 +47,7 @@ class Limits:
         self._bus = bus
         self._process = int.from_bytes(os.urandom(7))
         self._windows: OrderedDict[tuple[ResourceId, str], SlidingWindow] = OrderedDict()
+        self._onward = Onward()
 
     async def start(self) -> None:
         """Count what other processes take, too."""
@@ -68,7 +70,7 @@ class Limits:
         if not (self._policy_on if policy_on is None else policy_on):
             return None
         together = self._bus is not None and self._bus.together
-        now, share = self._clock.now().timestamp(), 1 if together else self._share()
+        now, share = self._now(), 1 if together else self._share()
         counts = _counts(wanted)
         limited = [
             (self._window((resource, number)), kind, count, max(1, PER_MINUTE[kind] // share))
@@ -85,9 +87,13 @@ class Limits:
         self._tell(resource, counts, 1)
         return now
 
-    def undo(self, resource: ResourceId, repeated: Sequence[tuple[str, SenderKind, int]], counted_at: float) -> None:
+    def undo(
+        self, resource: ResourceId, repeated: Sequence[tuple[str, SenderKind, int]], counted_at: float | None
+    ) -> None:
         """Of what `take_all` counted at `counted_at`, so many recipients had their messages already, from the same
         request that came before."""
+        if counted_at is None:
+            return
         counts = _counts(repeated)
         for (number, _), count in counts.items():
             self._window((resource, number)).undo(count, counted_at)
@@ -103,11 +109,14 @@ class Limits:
         taken = _DECODER.decode(data)
         if taken.process != self._process:
             window = self._window((ResourceId(taken.resource), counted_as(taken.number, taken.kind)))
-            now = self._clock.now().timestamp()
+            now = self._now()
             if taken.count > 0:
                 window.add(taken.count, PER_MINUTE[taken.kind], now)
             else:
                 window.undo(-taken.count, now)
+
+    def _now(self) -> float:
+        return self._onward.read(self._clock.now().timestamp())
 
     def _window(self, key: tuple[ResourceId, str]) -> SlidingWindow:
         window = self._windows.get(key)

@@ -109,8 +109,7 @@ class Sms:
         `sender` written `pool:<name>` is one of that pool's, for each recipient its own.
 
         Raises `Unauthorized` when the resource does not own `sender` (acs-wire.md 4.1), `Forbidden` when it cannot
-        send texts, `TooMany` over ACS's limits where they are on, `Invalid` when no recipient can be sent to or an
-        option will not do, `NotFound` for a pool that is not there.
+        send texts, `TooMany` over ACS's limits, `Invalid` for no recipient or a wrong option, `NotFound` for a pool.
         """
         now = self._clock.now()
         _check_times(options, now)
@@ -161,8 +160,7 @@ class Sms:
         if repeated:
             again = [at for at, each in enumerate(planned) if each.index in repeated and verdicts[at] is None]
             self._guard.undo(resource, again, numbers, size, settings, now, costs)
-            if counted_at is not None:
-                self._limits.undo(resource, _among(shares, repeated), counted_at)
+            self._limits.undo(resource, _among(shares, repeated), counted_at)
         return [outcome for outcome in outcomes if outcome is not None]
 
     async def _shares(
