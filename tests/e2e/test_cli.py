@@ -138,7 +138,7 @@ def test_a_webhook_has_from_the_command_line_what_the_admin_api_has_for_it(landl
     added += ["--header", "x-shop: one: two", "--secret-header", f"authorization: @{secret}"]
     added += ["--signature-secret", f"@{secret}", "--max-events-per-batch", "10", "--batch-kilobytes", "128"]
     cli(landline, "subscription", "add", *added, "--schema", "CloudEventSchemaV1_0")
-    shown = json.loads(cli(landline, "subscription", "show", "full"))
+    shown = json.loads(cli(landline, "subscription", "show", "full", "--json"))
     wanted = {
         "schema": "CloudEventSchemaV1_0",
         "state": "enabled",

@@ -40,7 +40,7 @@ def test_an_smpp_account_is_made_changed_and_removed_and_its_password_only_writt
     )
     assert cli(landline, "smpp-account", "change", "shop", "--enabled") == "shop is enabled"
     assert cli(landline, "smpp-account", "change", "shop", "--no-enabled") == "shop is disabled"
-    shown = json.loads(cli(landline, "smpp-account", "show", "shop"))
+    shown = json.loads(cli(landline, "smpp-account", "show", "shop", "--json"))
     assert (shown["enabled"], shown["addresses"], shown["ratePerS"], shown["texts"]) == (False, [], None, ["*"])
     with pytest.raises(LookupError, match="is there already"):
         cli(landline, "smpp-account", "rotate", "shop", "--password-file", str(secret))
@@ -65,7 +65,7 @@ def test_a_pool_is_set_listed_and_removed(landline: Server) -> None:
     assert cli(landline, "pool", "set", "news", SENDER) == "send from pool:news"
     assert listed(landline, "pool", "list")[0]["senders"] == [SENDER]
     cli(landline, "pool", "set", "news", SENDER, "--no-sticky")
-    assert json.loads(cli(landline, "pool", "show", "news"))["sticky"] is False
+    assert json.loads(cli(landline, "pool", "show", "news", "--json"))["sticky"] is False
     assert cli(landline, "message", "send", "+14255550161", "from a pool", "--from", "pool:news").startswith("accepted")
     cli(landline, "pool", "remove", "news")
     assert listed(landline, "pool", "list") == []
@@ -83,7 +83,7 @@ def test_settings_of_a_resource_are_changed_by_name_set_from_a_file_and_shown(la
     file.write_text('{"caps": {"perMonth": 5}}')
     told = json.loads(cli(landline, "settings", "set", str(file), "--resource", "settled"))
     assert (told["caps"]["perMonth"], told["caps"]["unit"], told["allowedCountries"]) == (5, "messages", ["*"])
-    assert json.loads(cli(landline, "settings", "show", "--resource", "settled")) == told
+    assert json.loads(cli(landline, "settings", "show", "--resource", "settled", "--json")) == told
     assert json.loads(cli_reading(landline, "{}", "settings", "set", "-", "--resource", "settled"))["caps"] == {
         "perDay": None, "perMonth": None, "unit": "messages", "spendPerDay": None, "spendPerMonth": None,
     }  # fmt: skip

@@ -172,5 +172,6 @@ def _tally(rows: Sequence[Record], texts: Sequence[Record]) -> Tally:
                 row["segments_delivered"],
             )
     for text in texts:
-        tally.replied(RESOURCE, text["received_at"], text["recipient"], text["tag"], text["sender"], text["carrier"])
+        by = text["answers_carrier"] or text["carrier"]
+        tally.replied(RESOURCE, text["received_at"], text["recipient"], text["tag"], text["sender"], by)
     return tally

@@ -85,3 +85,16 @@ def test_every_folder_of_the_package_is_one() -> None:
     folders = {file.parent for file in python("src/landline")}
     assert not [name(folder) for folder in folders if not (folder / "__init__.py").exists()]
     assert (ROOT / "src" / "landline" / "__init__.py").exists()
+
+
+def test_tasks_that_are_kept_are_watched() -> None:
+    """Those of `app` are waited for (`Product.failed`, `Workers.wait`)."""
+    found = [
+        f"{name(file)}:{node.lineno}"
+        for file in python("src/landline")
+        if not file.is_relative_to(ROOT / "src" / "landline" / "app")
+        for node in ast.walk(parsed(file))
+        if isinstance(node, ast.Assign) and any(isinstance(target, ast.Attribute) for target in node.targets)
+        if "asyncio.create_task(" in ast.unparse(node.value)
+    ]
+    assert not found, "store.watched says when a bug ends it"

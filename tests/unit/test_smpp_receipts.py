@@ -49,6 +49,8 @@ def test_what_is_written_is_read_back(message_id: str, state: MessageState, erro
         ),
         ("id:77 stat:05", "77", MessageState.UNDELIVERABLE),
         ("id:77 stat:99", "77", MessageState.UNKNOWN),
+        ("id:77 stat:9", "77", MessageState.REJECTED),
+        ("id:77 stat:SKIPPED", "77", MessageState.REJECTED),
         ("id:77 stat:WHATEVER", "77", MessageState.UNKNOWN),
         # in the GSM alphabet, as npm's smpp writes them
         (
@@ -107,7 +109,9 @@ def test_what_is_written_names_the_first_words_of_the_text() -> None:
     [
         (b"\1", MessageState.ENROUTE),
         (b"\x08", MessageState.REJECTED),
-        (b"\x09", MessageState.UNKNOWN),
+        (b"\0", MessageState.ENROUTE),
+        (b"\x09", MessageState.REJECTED),
+        (b"\x0a", MessageState.UNKNOWN),
         (b"", MessageState.DELETED),
         (b"\0\2", MessageState.DELETED),
     ],

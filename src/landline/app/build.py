@@ -274,9 +274,14 @@ class Product:
         ]
         gate = Gate(
             tenants=self._resources,
-            signatures=Signatures(hosts=[config.authority()]),
+            signatures=Signatures(
+                skew_s=config.signature_skew_s,
+                hosts=[config.authority()],
+                trust_forwarded_host=config.trust_forwarded_host,
+            ),
             service_tokens=self._service_tokens(dev_issuer),
             user_tokens=self._identity,
+            trust_forwarded_host=config.trust_forwarded_host,
         )
         figures, real_time = self._chat_hub.figures, self._real_time
         feeds = ChatFeed(self._database, gate, self._tickets, self._chat_tail, self._chat_watch, figures)

@@ -15,6 +15,7 @@ from cyclopts import App, Parameter
 from landline.app.cli_admin import (
     DEFAULT_RESOURCE,
     HERE,
+    AlwaysJson,
     Json,
     Resource,
     Server,
@@ -105,7 +106,9 @@ def list_accounts(*, resource: Resource = DEFAULT_RESOURCE, json: Json = False, 
 
 
 @smpp_account.command(name="show")
-def show_account(system_id: str, *, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
+def show_account(
+    system_id: str, *, resource: Resource = DEFAULT_RESOURCE, _json: AlwaysJson = True, server: Server = HERE
+) -> None:
     """Print all there is to an SMPP account, but its password, as JSON."""
     print_json(ask(server).get("resources", resource, "smpp-accounts", system_id))
 

@@ -38,6 +38,8 @@ class Server:
 HERE = Server()
 _NUMBER = {"number": "NUMBER"}
 Json: TypeAlias = Annotated[bool, Parameter(name="--json", negative=(), help="Print the list as JSON.")]
+AlwaysJson: TypeAlias = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON, as it does anyway.")]
+"""For commands that have nothing else to print: whoever asks for JSON everywhere is not refused."""
 Resource: TypeAlias = Annotated[str, Parameter(help="Name of the communication resource.")]
 
 resource = App(name="resource", help="Communication resources and their access keys.")

@@ -15,6 +15,7 @@ from cyclopts import App, Parameter
 from landline.app.cli_admin import (
     DEFAULT_RESOURCE,
     HERE,
+    AlwaysJson,
     Json,
     Resource,
     Server,
@@ -47,13 +48,15 @@ def add_to(app: App) -> None:
 
 
 @settings.command(name="show")
-def show_settings(*, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
+def show_settings(*, resource: Resource = DEFAULT_RESOURCE, _json: AlwaysJson = True, server: Server = HERE) -> None:
     """Print what is in force for a resource, the product's defaults included, as JSON."""
     print_json(ask(server).call("GET", _settings_path(resource)))
 
 
 @settings.command(name="change")
-def change_settings(*changes: str, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
+def change_settings(
+    *changes: str, resource: Resource = DEFAULT_RESOURCE, _json: AlwaysJson = True, server: Server = HERE
+) -> None:
     """Change settings of a resource and print what is then in force; what is not given stays.
 
     Parameters
@@ -68,7 +71,9 @@ def change_settings(*changes: str, resource: Resource = DEFAULT_RESOURCE, server
 
 
 @settings.command(name="set")
-def set_settings(file: File, *, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
+def set_settings(
+    file: File, *, resource: Resource = DEFAULT_RESOURCE, _json: AlwaysJson = True, server: Server = HERE
+) -> None:
     """Have a resource set exactly what a file says, in JSON, and print what is then in force."""
     print_json(ask(server).call("PUT", _settings_path(resource), _document(file)))
 
@@ -106,7 +111,9 @@ def list_pools(*, resource: Resource = DEFAULT_RESOURCE, json: Json = False, ser
 
 
 @pool.command(name="show")
-def show_pool(name: str, *, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
+def show_pool(
+    name: str, *, resource: Resource = DEFAULT_RESOURCE, _json: AlwaysJson = True, server: Server = HERE
+) -> None:
     """Print a sender pool as JSON."""
     print_json(ask(server, {"name": "NAME"}).call("GET", _pool_path(resource, name)))
 

@@ -9,7 +9,18 @@ from urllib.parse import urlencode, urlsplit
 
 from cyclopts import App, Parameter
 
-from landline.app.cli_admin import DEFAULT_RESOURCE, HERE, Json, Resource, Server, ask, print_json, resource_path, show
+from landline.app.cli_admin import (
+    DEFAULT_RESOURCE,
+    HERE,
+    AlwaysJson,
+    Json,
+    Resource,
+    Server,
+    ask,
+    print_json,
+    resource_path,
+    show,
+)
 from landline.core.errors import Refusal
 
 if TYPE_CHECKING:
@@ -111,7 +122,9 @@ def list_subscriptions(*, resource: Resource = DEFAULT_RESOURCE, json: Json = Fa
 
 
 @subscription.command(name="show")
-def show_subscription(name: str, *, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
+def show_subscription(
+    name: str, *, resource: Resource = DEFAULT_RESOURCE, _json: AlwaysJson = True, server: Server = HERE
+) -> None:
     """Print all there is to a webhook, but its secrets, as JSON."""
     print_json(ask(server).get("resources", resource, "subscriptions", name))
 

@@ -2,11 +2,10 @@
 over earlier ones. `python -m landline.app.config_reference` makes docs/reference/configuration.md of it."""
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
@@ -22,16 +21,14 @@ from landline.app.config_tables import (
     check_issuer,
     checked_domain,
     expanded,
-    is_text,
     of_table,
-    path,
     place,
     place_carriers,
     refuse_misplaced,
     tables,
     with_passwords,
 )
-from landline.core import choices
+from landline.app.config_values import converted, from_text
 
 _PATHS = (
     "data",
@@ -44,8 +41,6 @@ _PATHS = (
     "nats_certificate",
     "nats_certificate_key",
 )
-_SETTING = re.compile(r"`\$\.(\w+)(.*)`")
-"""Where msgspec says that something is wrong."""
 NOT_SETTINGS = frozenset(
     {
         "LANDLINE_ADMIN_URL",
@@ -165,6 +160,18 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cors_origins: Annotated[tuple[str, ...], _says("Origins whose browser pages may call the API; `*` is any.")] = (
         "*",
     )
+    signature_skew_s: Annotated[
+        int,
+        Meta(ge=1, le=86_400),
+        _says("How far the date of a signed request may be from this machine's time, either way."),
+    ] = 900
+    trust_forwarded_host: Annotated[
+        bool,
+        _says(
+            "Take the `X-Forwarded-Host` of a request for the Host its client sent: for a proxy in front that sends "
+            "another Host. The first of its names counts, with the port where clients name one."
+        ),
+    ] = False
     body_limit_bytes: Annotated[int, Meta(ge=1024), _says("Largest request body taken.")] = 1_048_576
 
     carriers: Annotated[
@@ -386,7 +393,7 @@ def load(
     if isinstance(domain := settings.get("domain"), str):
         settings["domain"] = checked_domain(domain, said["domain"])
     settings["carriers"] = with_passwords(settings.get("carriers", ()), environment)
-    config = _converted({**settings, "mode": mode}, "the configuration", Config, said=said)
+    config = converted({**settings, "mode": mode}, "the configuration", Config, said=said)
     check_hosts(config.webhook_allow, said.get("webhook_allow", "webhook_allow"))
     check_issuer(config.oidc_issuer, said.get("oidc_issuer", "oidc_issuer"))
     if mode == "dev":  # the others say it beside all else that keeps them from starting
@@ -431,7 +438,10 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
     wanted = [name for name in sorted(named.keys() - NOT_SETTINGS) if not PASSWORD.fullmatch(name)]
     settings = {name.removeprefix(PREFIX).lower(): name for name in wanted}
     _known(settings, "the environment", spelled=settings)
-    return {field: _from_text(field, named[name], name) for field, name in settings.items()}
+    return {
+        field: from_text(fields()[field].type, named[name], name, as_tables=field in TABLES)
+        for field, name in settings.items()
+    }
 
 
 def _known(settings: Mapping[str, object], where: str, spelled: Mapping[str, str] | None = None) -> None:
@@ -443,52 +453,8 @@ def _known(settings: Mapping[str, object], where: str, spelled: Mapping[str, str
             )
 
 
-def _from_text(field: str, text: str, variable: str) -> object:
-    """The value of `field` written as text: lists parted by commas, tables as JSON, no value as nothing."""
-    if not is_text(text):
-        raise CannotConfigure(f"{variable} is not UTF-8")
-    kind = fields()[field].type
-    as_tables = field in TABLES
-    if _takes(kind, msgspec.inspect.VarTupleType) and not as_tables:
-        return [part.strip() for part in text.split(",") if part.strip()]
-    if as_tables or _takes(kind, msgspec.inspect.DictType):
-        try:
-            return msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError) as error:
-            wanted = "a JSON array of objects" if as_tables else "a JSON object"
-            raise CannotConfigure(f"{variable} must be {wanted}: {error}") from error
-    if _takes(kind, msgspec.inspect.BoolType) or _takes(kind, msgspec.inspect.IntType):
-        plain: Any = bool if _takes(kind, msgspec.inspect.BoolType) else int
-        return _converted(text.strip().lower(), variable, plain, strict=False)
-    return text
-
-
-def _takes(kind: msgspec.inspect.Type, wanted: type[msgspec.inspect.Type]) -> bool:
-    if isinstance(kind, msgspec.inspect.Metadata):
-        return _takes(kind.type, wanted)
-    if isinstance(kind, msgspec.inspect.UnionType):
-        return any(_takes(each, wanted) for each in kind.types)
-    return isinstance(kind, wanted)
-
-
 def fields() -> dict[str, msgspec.inspect.Field]:
     """The settings by name, in their order, with their types and descriptions."""
     described = msgspec.inspect.type_info(Config)
     assert isinstance(described, msgspec.inspect.StructType)
     return {field.name: field for field in described.fields}
-
-
-def _converted(
-    value: object, where: str, kind: Any, *, strict: bool = True, said: Mapping[str, str] | None = None
-) -> Any:
-    """`value` as a `kind`. Raises `CannotConfigure`, which calls a setting by what is `said` of it."""
-    try:
-        return msgspec.convert(value, kind, strict=strict, dec_hook=path)
-    except msgspec.ValidationError as error:
-        what, _, at = choices.told(error, kind).partition(" - at ")
-        place = _SETTING.search(at)
-        if place is None:
-            raise CannotConfigure(f"{where}: {what}") from error
-        name, inner = place.groups()
-        below = f": {inner.lstrip('.')}" if inner else ""
-        raise CannotConfigure(f"{(said or {}).get(name, name)}{below}: {what}") from error

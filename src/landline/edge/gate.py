@@ -4,7 +4,7 @@ import hmac
 
 from landline.core.errors import Unauthorized
 from landline.edge.bearer import ServiceTokens
-from landline.edge.hmac import Signatures
+from landline.edge.hmac import Signatures, forwarded_host
 from landline.edge.http import Caller, Request
 from landline.edge.routes import Access
 from landline.edge.tenancy import Tenancy, Tenants, UserTokens
@@ -81,7 +81,7 @@ class Gate:
             raise Unauthorized("This server has no resources.")
         host = request.headers.get("host", "")
         if self._trust_forwarded_host:
-            host = request.headers.get("x-forwarded-host", host)
+            host = forwarded_host(request.headers) or host
         return await self._tenants.at(host)
 
 

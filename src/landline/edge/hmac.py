@@ -10,7 +10,7 @@ import hmac
 import re
 import time
 from calendar import timegm
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
@@ -108,7 +108,7 @@ class Signatures:
         seen = {(request.target, request.headers["host"])}
         hosts = self._host_readings(request.headers)
         if len(request.target) > LONGEST_REQUOTED:
-            yield from ((request.target, host) for host in hosts[1:])
+            yield from ((request.target, host) for host in hosts if host != request.headers["host"])
             return
         for target in target_readings(request.target):
             for host in hosts:
@@ -122,17 +122,21 @@ class Signatures:
                 yield target.removeprefix("/"), host
 
     def _host_readings(self, headers: dict[str, str]) -> list[str]:
-        sent = headers["host"]
-        other = _other_port(sent)
-        hosts = [sent, sent + "/", other, other + "/"]
+        sent = [headers["host"]]
+        if self._trust_forwarded_host and (forwarded := forwarded_host(headers)):
+            sent.insert(0, forwarded)
+        hosts = [host + end for each in sent for host in (each, _other_port(each)) for end in ("", "/")]
         other = headers.get("x-ms-host")
         if other:
             hosts.append(other)
         for host in self._hosts:
             hosts += (host, _other_port(host))
-        if self._trust_forwarded_host and "x-forwarded-host" in headers:
-            hosts.append(headers["x-forwarded-host"])
         return list(dict.fromkeys(hosts))
+
+
+def forwarded_host(headers: Mapping[str, str]) -> str | None:
+    """The Host that the client sent to the first of the proxies: each adds the one it was sent behind those before."""
+    return headers.get("x-forwarded-host", "").partition(",")[0].strip() or None
 
 
 def seconds(date: str) -> float | None:

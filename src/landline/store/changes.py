@@ -14,6 +14,7 @@ import asyncpg
 import structlog
 
 from landline.store.database import UNREACHED, Connection
+from landline.store.watched import watched
 
 log = structlog.get_logger()
 _CHANNEL = "landline_changes"
@@ -50,7 +51,7 @@ class Changes:
 
     async def start(self) -> None:
         """Begin to listen; returns when the first connection listens."""
-        self._task = asyncio.create_task(self._listen())
+        self._task = watched(self._listen(), "changes")
         await self._listening.wait()
 
     async def close(self) -> None:

@@ -17,6 +17,7 @@ import structlog
 from landline.core.errors import Unavailable
 from landline.store.changes import Changes
 from landline.store.database import Database, Record
+from landline.store.watched import watched
 
 log = structlog.get_logger()
 
@@ -111,7 +112,7 @@ class Processes:
         """Sign on, and tell the others. Raises `Unavailable`."""
         await self.beat()
         await self._tell()
-        self._task = asyncio.create_task(self._beat_on())
+        self._task = watched(self._beat_on(), "processes")
 
     async def close(self) -> None:
         """Sign off, so that the others need not wait for our silence. Does not raise: silence says the same later."""

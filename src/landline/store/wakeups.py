@@ -10,6 +10,7 @@ import structlog
 from landline.core.errors import Unavailable
 from landline.store.changes import Changes
 from landline.store.database import Database
+from landline.store.watched import watched
 
 log = structlog.get_logger()
 _PREFIX = "wake."
@@ -45,7 +46,7 @@ class Wakeups:
 
     def start(self) -> None:
         """From now on hints are sent."""
-        self._task = asyncio.create_task(self._send())
+        self._task = watched(self._send(), "wakeups")
 
     async def close(self) -> None:
         if self._task is not None:

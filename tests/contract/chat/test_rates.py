@@ -2,11 +2,13 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from tests.support.bus import nats_server, processes
 from tests.support.cluster import eventually
+from tests.support.still import StillClock
 
 from landline.core.errors import TooMany
 from landline.core.ids import RawId, ResourceId
@@ -61,3 +63,13 @@ async def test_a_process_alone_counts_itself_once() -> None:
     with pytest.raises(TooMany) as told:
         rates.take(Operation.WRITE_MESSAGE, SHOP, ANN, THREAD)
     assert 0 < told.value.retry_after_s <= 10
+
+
+async def test_a_clock_that_is_set_back_makes_no_rate_last_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = StillClock()
+    rates = Rates(True, clock, lambda: 1, MemoryBus())
+    assert [refused(rates) for _ in range(11)] == [False] * 10 + [True]
+    monkeypatch.setattr(clock, "_began", clock._began - timedelta(hours=1))
+    assert refused(rates)
+    await clock.advance(timedelta(seconds=10))
+    assert [refused(rates) for _ in range(11)] == [False] * 10 + [True]

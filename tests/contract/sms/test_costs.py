@@ -9,6 +9,7 @@ import pytest
 from tests.support.gateway import Gateway
 from tests.support.scripted import Fate, ScriptedCarrier
 
+from landline.core.errors import TooMany
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
 from landline.ports.sms_carrier import Arrival
@@ -124,6 +125,18 @@ async def test_a_repeated_request_takes_nothing_of_a_limit(world: World, setting
     assert len({outcome.message_id for outcome in sent}) == 1
     assert await world.costs(*await world.send(US), *await world.send(US)) == ["0.0075", None]
     assert {outcome.status for outcome in await world.send(again, again)} == {202}
+
+
+async def test_a_repeated_request_takes_nothing_of_acs_limits(world: World) -> None:
+    await world.gateway.settings.patch(world.resource, {"acsLimits": True})
+    again = [To(f"+142555501{at:02}", str(uuid4())) for at in range(100)]
+    for _ in range(5):
+        await world.send(*again)
+    await world.send(*(f"+142555502{at:02}" for at in range(99)))
+    await world.send(again[0])
+    await world.send(US)
+    with pytest.raises(TooMany):
+        await world.send(US)
 
 
 @pytest.mark.parametrize("fate", [Fate.REFUSED, Fate.FAILED])

@@ -11,11 +11,11 @@ import pytest
 from tests.support.cluster import eventually
 from tests.support.gateway import Gateway
 from tests.support.scripted import Fate, ScriptedCarrier
+from tests.support.still import StillClock
 
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
-from landline.engines.clock import DrivenClock
 from landline.ports.sms_carrier import Arrival, CrashPolicy, Receipt, Submission, Submitted
 from landline.services.insights.model import Figures
 from landline.services.insights.questions import Dimension, Question
@@ -50,7 +50,7 @@ class World:
     def __init__(self, dsn: str, database: Database) -> None:
         self.dsn = dsn
         self.database = database
-        self.clock = DrivenClock()
+        self.clock = StillClock()
         self.first = ScriptedCarrier(self.clock, name="first")
         self.second = ScriptedCarrier(self.clock, name="second")
 

@@ -13,9 +13,11 @@ from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
 from landline.ports.sms_carrier import Arrival
 from landline.services.insights.model import Figures
-from landline.services.insights.questions import Question
+from landline.services.insights.questions import Dimension, Question
 from landline.services.numbers.model import Directions
 from landline.services.sms.keywords import preset
+from landline.services.sms.model.routing import Choice, Rule
+from landline.services.sms.service import Options, To
 from landline.store.database import Database
 
 NUMBER, PHONE = "+18005550100", "+14255550142"
@@ -43,9 +45,12 @@ class World:
     async def opted_out(self, phone: str = PHONE) -> bool:
         return bool(await self.gateway.sms.opted_out(self.resource, NUMBER, [phone]))
 
-    async def figures(self) -> Figures:
+    async def figures(self, carrier: str | None = None) -> Figures:
+        """Of all carriers, or of one."""
         hour = int(self.clock.now().timestamp()) // 3600
-        return (await self.gateway.insights.page(self.resource, Question(hour - 1, hour + 1), limit=1)).totals
+        where = () if carrier is None else ((Dimension.CARRIER, carrier),)
+        question = Question(hour - 1, hour + 1, where=where)
+        return (await self.gateway.insights.page(self.resource, question, limit=1)).totals
 
 
 @pytest.fixture
@@ -68,6 +73,19 @@ async def test_keywords_are_obeyed_answered_and_counted_once(world: World) -> No
     assert len(world.first.submissions) == 5
     figures = await world.figures()
     assert (figures.replies, figures.opt_outs, figures.accepted) == (6, 2, 0)
+
+
+async def test_a_reply_counts_with_the_carrier_that_the_text_it_answers_went_by(world: World) -> None:
+    world.gateway.rules = [Rule(name="spring", tags=("spring",), carriers=(Choice("second"),))]
+    await world.gateway.sms.send(world.resource, NUMBER, [To(PHONE)], "Yes or no?", Options(tag="spring"))
+    await world.clock.advance(timedelta(seconds=1))
+    await world.receive("Yes", "STOP")  # over the first carrier
+    await world.receive("hello", sender="+14255550143")  # which nobody asked
+    replies = {name: await world.figures(name) for name in ("first", "second")}
+    assert {name: (found.replies, found.opt_outs) for name, found in replies.items()} == {
+        "first": (1, 0),
+        "second": (2, 1),
+    }
 
 
 async def test_a_text_that_is_brought_again_is_answered_and_counted_once(world: World) -> None:

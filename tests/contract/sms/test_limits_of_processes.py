@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from tests.support.bus import nats_server, processes
 from tests.support.cluster import eventually
+from tests.support.still import StillClock
 
 from landline.core.countries import country
 from landline.core.errors import TooMany
@@ -175,3 +176,18 @@ async def test_what_one_process_took_of_acs_limits_counts_in_the_others(buses: l
         with pytest.raises(TooMany):
             node.take(SHOP, SENDER, SenderKind.TOLL_FREE, 1)
         node.take(SHOP, "+18005550101", SenderKind.TOLL_FREE, 1)
+
+
+async def test_what_came_to_nothing_in_one_process_counts_in_no_other(buses: list[NatsBus]) -> None:
+    nodes = [Limits(True, StillClock(), lambda: 3, bus) for bus in buses]
+    for node in nodes:
+        await node.start()
+    counted_at = nodes[0].take_all(SHOP, [(SENDER, SenderKind.TOLL_FREE, 150)])
+    assert counted_at is not None
+    nodes[0].undo(SHOP, [(SENDER, SenderKind.TOLL_FREE, 150)], counted_at)
+    await told(buses, 2)
+    nodes[1].take(SHOP, SENDER, SenderKind.TOLL_FREE, 200)
+    await told(buses, 3)
+    for node in nodes:
+        with pytest.raises(TooMany):
+            node.take(SHOP, SENDER, SenderKind.TOLL_FREE, 1)

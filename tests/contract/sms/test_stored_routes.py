@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 from tests.support.patience import PATIENCE_S
+from tests.support.still import StillClock
 
 from landline.core.errors import Conflict, Invalid, NotFound, Unavailable
 from landline.core.ids import ResourceId
@@ -89,7 +90,7 @@ class Process:
 
 @pytest.fixture
 def clock() -> DrivenClock:
-    return DrivenClock()
+    return StillClock()
 
 
 @asynccontextmanager
@@ -371,15 +372,22 @@ async def test_rates_stay_in_force_while_the_database_is_away_which_is_asked_onc
         raise Unavailable("PostgreSQL is away")
 
     rates: list[float | None] = []
+    told: asyncio.Queue[str | None] = asyncio.Queue()
+    here.changes.watch("sms.rates", told.put_nowait)
+
+    async def set_rate(rate_per_s: float) -> None:
+        await here.rates.set(SHOP, OURS, rate_per_s)
+        for _ in range(2):  # by ourselves, and by the database, whose news would have the rates read again
+            await asyncio.wait_for(told.get(), PATIENCE_S)
 
     async def refresh() -> None:
         await here.rates.refresh()
         bucket = here.rates.bucket((SHOP, OURS))
         rates.append(bucket and bucket.rate_per_s)
 
-    await here.rates.set(SHOP, OURS, 5.0)
+    await set_rate(5.0)
     await refresh()
-    await here.rates.set(SHOP, OURS, 7.0)
+    await set_rate(7.0)
     with monkeypatch.context() as patch:
         patch.setattr(records_routing, "rates", away)
         await refresh()

@@ -1,6 +1,7 @@
 """How one process's serving ends when a part of it does not."""
 
 import gc
+from asyncio import Event
 from collections.abc import Generator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,6 +16,7 @@ from landline.app.served import Served
 from landline.app.serving import Serving, Sockets
 from landline.edge.server import App
 from landline.ports.clock import Clock
+from landline.store.watched import watched
 
 
 class Stubborn:
@@ -55,3 +57,35 @@ async def test_the_log_names_each_part_that_does_not_close(capsys: pytest.Captur
         await Serving(stack, Config(mode="serve", data=Path()), build, Place()).start("", Sockets(), None)
     told = [line for line in capsys.readouterr().out.splitlines() if "server.close_failed" in line]
     assert [line.partition("part=")[2] for line in told] == ["Stubborn.drain", "Stubborn.close"]
+
+
+class Broken(Stubborn):
+    """One of whose parts has a bug."""
+
+    async def start(self, customers: Sequence[socket], customers_tls: Sequence[socket], served: Served | None) -> None:
+        self.task = watched(self.fail(), "part")
+
+    async def fail(self) -> None:
+        raise KeyError("a bug")
+
+    async def failed(self) -> None:
+        await Event().wait()
+
+    async def drain(self, patience_s: float) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.usefixtures("collector")
+async def test_a_part_that_a_bug_ends_ends_the_process_and_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    async def build(_config: Config, _dsn: str, _clock: Clock, _place: Place) -> Application:
+        return Broken()
+
+    async with AsyncExitStack() as stack:
+        serving = Serving(stack, Config(mode="serve", data=Path()), build, Place())
+        await serving.start("", Sockets(), None)
+        with pytest.raises(KeyError, match="a bug"):
+            await serving.wait()
+    assert "part failed" in caplog.text

@@ -114,8 +114,9 @@ def test_every_signing_habit_of_the_sdks_is_taken(target: str, changes: dict[str
     assert signatures(hosts=["acs.example.com", "phones.example.com:9443"]).verify(request, KEYS) is KEYS[0]
 
 
-def test_a_forwarded_host_counts_only_when_trusted() -> None:
-    request = signed("/", sign_host="outside", extra={"x-forwarded-host": "outside"})
+@pytest.mark.parametrize("forwarded", ["outside", "outside:443", "outside, inside"])
+def test_a_forwarded_host_counts_only_when_trusted(forwarded: str) -> None:
+    request = signed("/", sign_host="outside", extra={"x-forwarded-host": forwarded})
     assert signatures(trust_forwarded_host=True).verify(request, KEYS) is KEYS[0]
     with pytest.raises(Unauthorized):
         signatures().verify(request, KEYS)

@@ -109,3 +109,13 @@ def test_size_follows_what_is_forgotten_with_time() -> None:
     for days in (1, 2):
         guard.judge(OURS, far_apart(1), GUARDED, NOW + timedelta(days=days, hours=1))
     assert 0 < guard.size_bytes < 1_000
+
+
+def test_a_clock_that_is_set_back_makes_no_window_longer() -> None:
+    """GUARDED lets a recipient have 5 in a minute, and more in an hour."""
+    guard, number, hour = make(), "+14255550100", timedelta(hours=1)
+
+    def let(at: datetime) -> int:
+        return guard.judge(OURS, [number] * 9, GUARDED, at).count(None)
+
+    assert [let(NOW), let(NOW + timedelta(seconds=1) - hour), let(NOW + timedelta(seconds=62) - hour)] == [5, 0, 5]

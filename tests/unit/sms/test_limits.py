@@ -70,6 +70,32 @@ def test_a_refused_request_costs_nothing(requests: list[tuple[float, int]]) -> N
             assert other.take(count, LIMIT, now) == 0
 
 
+@given(REQUESTS, st.data())
+def test_what_came_to_nothing_counts_no_more_and_the_rest_as_before(
+    requests: list[tuple[float, int]], data: st.DataObject
+) -> None:
+    window, now = SlidingWindow(), 0.0
+    taken: Taken = []
+    for pause_s, count in requests:
+        now += pause_s
+        if window.take(count, LIMIT, now) == 0:
+            undone = data.draw(st.integers(min_value=0, max_value=count))
+            window.undo(undone, now)
+            taken.append((now, count - undone))
+    for end, _ in taken:
+        assert sum(count for at, count in taken if end - WINDOW_S < at <= end) <= LIMIT
+
+
+def test_a_window_that_all_came_to_nothing_of_takes_a_whole_one_at_once() -> None:
+    window = SlidingWindow()
+    for at in range(0, 50, 7):
+        assert window.take(LIMIT, LIMIT, at) == 0
+        window.undo(LIMIT, at)
+    window.undo(LIMIT, -1.0)
+    assert window.take(LIMIT, LIMIT, 50) == 0
+    assert window.take(1, LIMIT, 50) > 0
+
+
 def test_more_than_the_limit_at_once_passes_and_keeps_to_the_rate_in_the_long_run() -> None:
     window, now, sent = SlidingWindow(), 0.0, 0
     for _ in range(1_200):
@@ -137,6 +163,17 @@ def test_a_request_over_what_is_left_is_refused_whole(clock: StoodClock) -> None
     with pytest.raises(TooMany):
         take(OURS, "+18005550100", SenderKind.TOLL_FREE, 100)
     take(OURS, "+18005550100", SenderKind.TOLL_FREE, 99)
+
+
+def test_a_clock_that_is_set_back_makes_no_minute_longer(clock: StoodClock) -> None:
+    kept = Limits(True, clock, lambda: 1)
+    kept.take(OURS, "+18005550100", SenderKind.TOLL_FREE, 200)
+    clock.at -= timedelta(hours=1)
+    with pytest.raises(TooMany) as refused:
+        kept.take(OURS, "+18005550100", SenderKind.TOLL_FREE, 1)
+    assert refused.value.retry_after_s == 60.0
+    clock.at += timedelta(seconds=60)
+    kept.take(OURS, "+18005550100", SenderKind.TOLL_FREE, 200)
 
 
 def test_a_geographic_number_has_no_limit_of_acs(clock: StoodClock) -> None:

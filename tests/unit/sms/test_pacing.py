@@ -208,3 +208,34 @@ def test_a_message_dearer_than_the_burst_goes_and_is_paid_for_afterwards() -> No
     assert at is not None
     assert at == pytest.approx(START + 2.5, abs=0.001)
     assert lanes.take(9, at) == [1]
+
+
+HOUR_S = 3600.0
+
+
+def test_a_bucket_whose_clock_is_set_back_goes_on_at_its_rate() -> None:
+    bucket = TokenBucket(10.0, now=HOUR_S)
+    bucket.take(1, HOUR_S)
+    assert bucket.allowance(0.0) == 0  # what passed is not known, and gives nothing
+    assert bucket.next_at(0.0) == pytest.approx(0.1, abs=0.001)
+    assert bucket.allowance(0.11) == 1
+
+
+def test_an_instant_read_a_little_earlier_gives_nothing_twice() -> None:
+    bucket = TokenBucket(1.0, now=HOUR_S)
+    bucket.take(1, HOUR_S)
+    for _ in range(100):
+        assert bucket.allowance(HOUR_S - 0.4) == 0
+        assert bucket.allowance(HOUR_S + 0.5) == 0
+    assert bucket.allowance(HOUR_S + 1.0) == 1
+
+
+def test_a_sender_that_waited_when_the_clock_was_set_back_waits_no_longer() -> None:
+    buckets = {"a": TokenBucket(10.0, now=HOUR_S)}
+    lanes = Lanes[str, int](limit=buckets.get)
+    for item in range(3):
+        lanes.push("a", item)
+    assert lanes.take(9, HOUR_S) == [0]
+    assert lanes.take(9, 0.0) == []
+    assert lanes.next_at(0.0) == pytest.approx(0.1, abs=0.001)
+    assert lanes.take(9, 0.11) == [1]

@@ -21,6 +21,7 @@ from landline.engines.children import followed, stop
 from landline.engines.coturn import probe
 from landline.engines.coturn.settings import Settings, configuration
 from landline.store.embedded.account import Account
+from landline.store.watched import watched
 
 log = structlog.get_logger()
 
@@ -75,7 +76,7 @@ class Coturn:
         except BaseException:
             await self.close()
             raise
-        self._watching = asyncio.create_task(self._watch(exited), name="coturn")
+        self._watching = watched(self._watch(exited), "coturn")
 
     async def check(self) -> None:
         """See `ports.relay`."""

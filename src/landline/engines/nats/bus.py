@@ -16,6 +16,7 @@ from landline.engines.bus import Ear, Ears
 from landline.engines.nats.connection import CannotConnect, Connection
 from landline.engines.nats.settings import Server, Settings
 from landline.ports.bus import Heard
+from landline.store.watched import watched
 
 log = structlog.get_logger()
 
@@ -83,7 +84,7 @@ class NatsBus:
     async def start(self) -> None:
         """See `Bus.start`: at most `_START_S`."""
         self._alone_since = asyncio.get_running_loop().time()
-        self._task = asyncio.create_task(self._run(), name="bus")
+        self._task = watched(self._run(), "bus")
         try:
             async with asyncio.timeout(_START_S):
                 await self._reached.wait()

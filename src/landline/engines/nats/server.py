@@ -22,6 +22,7 @@ import structlog
 from landline.core.errors import Refusal
 from landline.engines.children import followed, stop
 from landline.store.embedded.account import Account
+from landline.store.watched import watched
 
 log = structlog.get_logger()
 
@@ -82,7 +83,7 @@ class NatsServer:
         except BaseException:
             await self.close()
             raise
-        self._watching = asyncio.create_task(self._watch(exited), name="nats-server")
+        self._watching = watched(self._watch(exited), "nats-server")
 
     async def close(self) -> None:
         """End it; within about `_STOP_S`."""

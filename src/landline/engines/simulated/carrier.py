@@ -16,6 +16,7 @@ from landline.ports.clock import Clock
 from landline.ports.sms_carrier import Arrival, CarrierEvents, CrashPolicy, Receipt, Submission
 from landline.protocols import smstext
 from landline.store.database import Database
+from landline.store.watched import watched
 
 log = structlog.get_logger()
 
@@ -76,7 +77,7 @@ class SimulatedCarrier:
         self._events = events
         self._reporter = Reporter(self._name, self._database, self._clock, events, last)
         self._intake = Intake(self._name, self.desk, self._clock, events, self._reporter.answered)
-        self._workers = [asyncio.create_task(self._intake.run()), asyncio.create_task(self._reporter.run())]
+        self._workers = [watched(self._intake.run(), "carrier"), watched(self._reporter.run(), "carrier reports")]
         log.info("carrier.started", carrier=self._name, seed=await self.desk.seed())
 
     async def room(self) -> int:

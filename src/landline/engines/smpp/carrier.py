@@ -22,7 +22,7 @@ from landline.engines.smpp.records import Records
 from landline.engines.smpp.slots import AllMine, Slots
 from landline.ports.clock import Alarm, Clock
 from landline.ports.sms_carrier import CarrierEvents, CrashPolicy, Receipt, Submission, Submitted
-from landline.protocols.smpp import status
+from landline.protocols.smpp import receipts, status
 from landline.protocols.smpp.commands import Command, MessageState
 from landline.protocols.smpp.events import (
     Answered,
@@ -35,6 +35,7 @@ from landline.protocols.smpp.events import (
 from landline.protocols.smpp.pdu import DataSm, QueryAnswer, QuerySm
 from landline.protocols.smpp.session import Session
 from landline.store.database import Database
+from landline.store.watched import watched
 
 log = structlog.get_logger()
 
@@ -156,7 +157,7 @@ class SmppCarrier:
         self._events = events
         self._answering, self._hearing = self._clock.alarm(), self._clock.alarm()
         self._reporting = [self._clock.alarm() for _ in range(LANES)]
-        self._telling = asyncio.create_task(self._tell())
+        self._telling = watched(self._tell(), f"smpp {self._config.name}")
         await self._binds.start()
 
     async def room(self) -> int:
@@ -209,7 +210,7 @@ class SmppCarrier:
         answered = await asked.answer
         if answered.status != status.ESME_ROK or not isinstance(answered.body, QueryAnswer):
             return None
-        return next((state for state in MessageState if state.value == answered.body.message_state), None)
+        return receipts.state_of(answered.body.message_state)
 
     async def close(self) -> None:
         """See the port: what is in flight is awaited for a while, then every bind is ended."""

@@ -18,6 +18,7 @@ from landline.engines.smpp.slots import Share, Slot, Turns, share, up_elsewhere
 from landline.ports.clock import Alarm, Clock
 from landline.store.changes import Changes
 from landline.store.database import Connection, Database
+from landline.store.watched import watched
 
 log = structlog.get_logger()
 
@@ -98,8 +99,8 @@ class Leases:
         self._alarm = self._clock.alarm()
         self._renewed = self._clock.alarm()
         self._tasks = [
-            asyncio.create_task(self._look_often(self._alarm)),
-            asyncio.create_task(self._lapse(self._renewed)),
+            watched(self._look_often(self._alarm), "smpp leases"),
+            watched(self._lapse(self._renewed), "smpp leases end"),
         ]
 
     def let_go(self, slot: int) -> None:

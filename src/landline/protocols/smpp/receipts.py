@@ -31,6 +31,7 @@ _TEXT_STATES: dict[str, MessageState] = {
     "BUFFERED": MessageState.ENROUTE,
     "BUFFRED": MessageState.ENROUTE,
     "REJECTED": MessageState.REJECTED,
+    "SKIPPED": MessageState.REJECTED,
     "SCHEDULED": MessageState.ENROUTE,
     "PENDING": MessageState.ENROUTE,
     "QUEUED": MessageState.ENROUTE,
@@ -170,6 +171,15 @@ def matching_id(message_id: str, *, hexadecimal: bool) -> str:
         return message_id
 
 
+def state_of(number: int) -> MessageState | None:
+    """What a message_state says (§5.2.28); None of one that no version of SMPP has."""
+    return _LATER_STATES.get(number) or next((state for state in MessageState if state.value == number), None)
+
+
+_LATER_STATES = {0: MessageState.ENROUTE, 9: MessageState.REJECTED}
+"""SMPP 5.0 §4.7.15: SCHEDULED, to be sent yet; SKIPPED, never sent by a rule of the SMSC or the network."""
+
+
 @lru_cache(maxsize=64)
 def _minute(at: datetime) -> str:
     return at.strftime("%y%m%d%H%M")
@@ -217,12 +227,8 @@ def _written_state(word: str) -> MessageState:
 def _state(value: bytes | None) -> MessageState | None:
     if value is None or len(value) != 1:
         return None
-    if value[0] == 0:
-        return MessageState.ENROUTE  # SCHEDULED, as SMPP 5.0 has it
-    try:
-        return MessageState(value[0])
-    except ValueError:
-        return MessageState.UNKNOWN
+    state = state_of(value[0])
+    return MessageState.UNKNOWN if state is None else state
 
 
 @lru_cache(maxsize=64)

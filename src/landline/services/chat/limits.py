@@ -13,6 +13,7 @@ import msgspec
 
 from landline.core.errors import TooMany
 from landline.core.ids import RawId, ResourceId
+from landline.core.onward import Onward
 from landline.ports.bus import Bus
 from landline.ports.clock import Clock
 from landline.services.chat.model.ids import ThreadId
@@ -49,6 +50,7 @@ class Rates:
         self._bus = bus
         self._process = int.from_bytes(os.urandom(7))
         self._windows: OrderedDict[_Key, Window] = OrderedDict()
+        self._onward = Onward()
 
     async def start(self) -> None:
         """Count what other processes take, too."""
@@ -71,9 +73,12 @@ class Rates:
             window.take(rate.limits, now)
         self._bus.publish(SUBJECT, msgspec.msgpack.encode(taken))
 
+    def _now(self) -> float:
+        return self._onward.read(self._clock.now().timestamp())
+
     def _checked(self, taken: _Taken) -> float:
         """The instant at which `taken` is within its rates. Raises `TooMany`."""
-        now, share = self._clock.now().timestamp(), 1 if self._bus.together else self._share()
+        now, share = self._now(), 1 if self._bus.together else self._share()
         for rate in RATES[taken.operation]:
             window = self._windows.get(_key(rate, taken))
             wait_s = 0.0 if window is None else window.wait_s(rate.limits, now, share)
@@ -85,7 +90,7 @@ class Rates:
     def _heard(self, data: bytes) -> None:
         taken = _DECODER.decode(data)
         if taken.process != self._process:
-            now = self._clock.now().timestamp()
+            now = self._now()
             for rate, window in self._windows_of(taken):
                 window.take(rate.limits, now)
 

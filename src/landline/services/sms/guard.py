@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from landline.core.ids import ResourceId
+from landline.core.onward import Onward
 from landline.ports.bus import Bus
 from landline.ports.clock import Clock
 from landline.services.sms.guard_caps import Allowances
@@ -20,6 +21,8 @@ _WATCHED = 10_000
 """Resources that are remembered at once, at most."""
 _PARTS = 2
 """One resource takes at most the memory by this."""
+_UNORDERED_S = 30.0
+"""Requests are judged by the instants they came at; some wait for the database in between."""
 
 
 @dataclass(slots=True)
@@ -58,6 +61,7 @@ class Guard:
         self._memory_bytes = memory_bytes
         self._allowances = Allowances(database, clock, share, currency)
         self._watched: OrderedDict[ResourceId, _Watched] = OrderedDict()
+        self._onward = Onward(unordered_s=_UNORDERED_S)
         self._size_bytes = 0
         self._blocked = dict.fromkeys(Rule, 0)
 
@@ -100,7 +104,7 @@ class Guard:
         watched = self._watched.get(resource)
         if watched is not None and watched.rules is not None:
             before_bytes = watched.watch.size_bytes
-            watched.watch.undo(recipients, watched.rules, now.timestamp())
+            watched.watch.undo(recipients, watched.rules, self._onward.read(now.timestamp()))
             self._grown(watched.watch.size_bytes - before_bytes)
         needs = _needs(settings.caps, len(recipients), segments, costs)
         if needs is not None:
@@ -127,7 +131,7 @@ class Guard:
             rules = watched.rules = model.rules(settings, share)
         before_bytes = watched.watch.size_bytes
         budget = None if needs is None else self._allowances.budget(resource, needs)
-        verdicts = watched.watch.judge(recipients, rules, now.timestamp(), self._country, budget)
+        verdicts = watched.watch.judge(recipients, rules, self._onward.read(now.timestamp()), self._country, budget)
         if verdicts.count(None) < len(verdicts):
             for verdict in verdicts:
                 if verdict is not None:
@@ -160,7 +164,7 @@ class Guard:
         now = self._clock.now()
         watch = self._watching(resource, now).watch
         before_bytes = watch.size_bytes
-        watch.heard(elsewhere, now.timestamp())
+        watch.heard(elsewhere, self._onward.read(now.timestamp()))
         self._grown(watch.size_bytes - before_bytes)
 
     def _watching(self, resource: ResourceId, now: datetime) -> _Watched:
@@ -168,7 +172,8 @@ class Guard:
         if watched is None:
             if len(self._watched) >= _WATCHED:
                 self._forget_quietest()
-            watched = self._watched[resource] = _Watched(Watch(now.timestamp(), self._memory_bytes // _PARTS))
+            watch = Watch(self._onward.read(now.timestamp()), self._memory_bytes // _PARTS)
+            watched = self._watched[resource] = _Watched(watch)
         else:
             self._watched.move_to_end(resource)
         return watched

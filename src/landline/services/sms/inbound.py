@@ -27,7 +27,7 @@ from landline.services.sms.keywords import Keywords
 from landline.services.sms.model.keywords import Action, Language, find
 from landline.services.sms.model.messages import FURTHEST, REPLY, Plan, Recipient
 from landline.services.sms.records import Row
-from landline.services.sms.records_inbound import Text
+from landline.services.sms.records_inbound import Campaign, Text
 from landline.store.database import Connection, Database
 
 log = structlog.get_logger()
@@ -85,14 +85,14 @@ class Inbound:
         taken = _Received()
         block = time_ordered(now, os.urandom(10))
         async with self._database.transaction() as connection:
-            tags = await records_inbound.campaigns(
+            campaigns = await records_inbound.campaigns(
                 connection,
                 [(number.resource, number.number, arrival.sender) for arrival, number in owned],
                 now,
                 since=now - ANSWERS_WITHIN,
                 accepted_since=now - ANSWERS_WITHIN - FURTHEST,
             )
-            texts = [_text(arrival, number, languages[number.number], tags) for arrival, number in owned]
+            texts = [_text(arrival, number, languages[number.number], campaigns) for arrival, number in owned]
             fresh = await records_inbound.receive(connection, carrier, texts)
             for text in texts:
                 if text.message_id in fresh:
@@ -150,7 +150,9 @@ class Inbound:
             recipient=number.number,
             text=arrival.text,
         )
-        place = (number.resource, arrival.at, number.number, text.tag, arrival.sender, carrier)
+        # A carrier's response rate is that of the texts it brought, whichever brings the answers.
+        by = carrier if text.answers is None else text.answers.carrier
+        place = (number.resource, arrival.at, number.number, text.tag, arrival.sender, by)
         taken.tally.replied(*place)
         found = find(arrival.text, languages)
         if found is None:
@@ -170,7 +172,7 @@ def _text(
     arrival: Arrival,
     number: OwnedNumber,
     languages: tuple[Language, ...],
-    tags: Mapping[tuple[ResourceId, str, str], str],
+    campaigns: Mapping[tuple[ResourceId, str, str], Campaign],
 ) -> Text:
     found = find(arrival.text, languages)
     return Text(
@@ -178,7 +180,7 @@ def _text(
         number=number,
         arrival=arrival,
         keyword=found[0].value if found else None,
-        tag=tags.get((number.resource, number.number, arrival.sender)),
+        answers=campaigns.get((number.resource, number.number, arrival.sender)),
     )
 
 

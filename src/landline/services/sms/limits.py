@@ -5,13 +5,14 @@ Processes tell one another over the bus what they took. Who reaches nobody keeps
 
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 import msgspec
 
 from landline.core.errors import TooMany
 from landline.core.ids import ResourceId
+from landline.core.onward import Onward
 from landline.core.phone import SenderKind
 from landline.ports.bus import Bus
 from landline.ports.clock import Clock
@@ -23,7 +24,7 @@ _REMEMBERED = 10_000
 
 
 class _Taken(msgspec.Struct, frozen=True, array_like=True):
-    """What some process let pass."""
+    """What some process let pass; below 0 what came to nothing of it."""
 
     process: int
     resource: UUID
@@ -46,6 +47,7 @@ class Limits:
         self._bus = bus
         self._process = int.from_bytes(os.urandom(7))
         self._windows: OrderedDict[tuple[ResourceId, str], SlidingWindow] = OrderedDict()
+        self._onward = Onward()
 
     async def start(self) -> None:
         """Count what other processes take, too."""
@@ -62,16 +64,14 @@ class Limits:
 
     def take_all(
         self, resource: ResourceId, wanted: Sequence[tuple[str, SenderKind, int]], *, policy_on: bool | None = None
-    ) -> None:
-        """`take` for a request that several senders share, each once: either all of it is counted or nothing."""
+    ) -> float | None:
+        """`take` for a request that several senders share, each once: either all of it is counted or nothing. When it
+        was counted, for `undo`; None when the policy is off."""
         if not (self._policy_on if policy_on is None else policy_on):
-            return
+            return None
         together = self._bus is not None and self._bus.together
-        now, share = self._clock.now().timestamp(), 1 if together else self._share()
-        counts: Counter[tuple[str, SenderKind]] = Counter()
-        for number, kind, count in wanted:
-            if kind in PER_MINUTE:
-                counts[counted_as(number, kind), kind] += count
+        now, share = self._now(), 1 if together else self._share()
+        counts = _counts(wanted)
         limited = [
             (self._window((resource, number)), kind, count, max(1, PER_MINUTE[kind] // share))
             for (number, kind), count in counts.items()
@@ -84,16 +84,39 @@ class Limits:
                 raise TooMany(message, retry_after_s=wait_s)
         for window, _, count, limit in limited:
             window.take(count, limit, now)
-        if together and self._bus is not None:
+        self._tell(resource, counts, 1)
+        return now
+
+    def undo(
+        self, resource: ResourceId, repeated: Sequence[tuple[str, SenderKind, int]], counted_at: float | None
+    ) -> None:
+        """Of what `take_all` counted at `counted_at`, so many recipients had their messages already, from the same
+        request that came before."""
+        if counted_at is None:
+            return
+        counts = _counts(repeated)
+        for (number, _), count in counts.items():
+            self._window((resource, number)).undo(count, counted_at)
+        self._tell(resource, counts, -1)
+
+    def _tell(self, resource: ResourceId, counts: Mapping[tuple[str, SenderKind], int], sign: int) -> None:
+        if self._bus is not None and self._bus.together:
             for (number, kind), count in counts.items():
-                taken = _Taken(self._process, resource, number, kind, count)
+                taken = _Taken(self._process, resource, number, kind, sign * count)
                 self._bus.publish(SUBJECT, msgspec.msgpack.encode(taken))
 
     def _heard(self, data: bytes) -> None:
         taken = _DECODER.decode(data)
         if taken.process != self._process:
             window = self._window((ResourceId(taken.resource), counted_as(taken.number, taken.kind)))
-            window.add(taken.count, PER_MINUTE[taken.kind], self._clock.now().timestamp())
+            now = self._now()
+            if taken.count > 0:
+                window.add(taken.count, PER_MINUTE[taken.kind], now)
+            else:
+                window.undo(-taken.count, now)
+
+    def _now(self) -> float:
+        return self._onward.read(self._clock.now().timestamp())
 
     def _window(self, key: tuple[ResourceId, str]) -> SlidingWindow:
         window = self._windows.get(key)
@@ -104,3 +127,11 @@ class Limits:
         else:
             self._windows.move_to_end(key)
         return window
+
+
+def _counts(wanted: Sequence[tuple[str, SenderKind, int]]) -> Counter[tuple[str, SenderKind]]:
+    counts: Counter[tuple[str, SenderKind]] = Counter()
+    for number, kind, count in wanted:
+        if kind in PER_MINUTE:
+            counts[counted_as(number, kind), kind] += count
+    return counts

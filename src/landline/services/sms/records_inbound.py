@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from landline.core.ids import ResourceId
@@ -13,6 +14,14 @@ from landline.services.sms.model.messages import State
 from landline.store.database import Connection, Record
 
 
+class Campaign(NamedTuple):
+    """What a text from a phone answers."""
+
+    tag: str
+    carrier: str
+    """The one that brought the campaign's message to the phone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """A text from a phone about to be stored."""
@@ -21,19 +30,24 @@ class Text:
     number: OwnedNumber
     arrival: Arrival
     keyword: str | None
-    tag: str | None
+    answers: Campaign | None
+
+    @property
+    def tag(self) -> str | None:
+        """Of the campaign it answers."""
+        return None if self.answers is None else self.answers.tag
 
 
 async def receive(connection: Connection, carrier: str, texts: Sequence[Text]) -> set[UUID]:
     """Store received texts; the ids of those that the carrier had not brought before."""
     rows = await connection.fetch(
         "INSERT INTO sms_inbound (resource_id, message_id, received_at, segments, carrier, carrier_key, sender,"
-        " recipient, keyword, tag, body)"
+        " recipient, keyword, tag, body, answers_carrier)"
         " SELECT t.resource_id, t.message_id, t.at, t.segments, $1, t.key, t.sender, t.recipient, t.keyword, t.tag,"
-        "  t.body"
+        "  t.body, t.answers_carrier"
         " FROM unnest($2::uuid[], $3::uuid[], $4::timestamptz[], $5::smallint[], $6::text[], $7::text[], $8::text[],"
-        "  $9::text[], $10::text[], $11::text[])"
-        "  AS t (resource_id, message_id, at, segments, key, sender, recipient, keyword, tag, body)"
+        "  $9::text[], $10::text[], $11::text[], $12::text[])"
+        "  AS t (resource_id, message_id, at, segments, key, sender, recipient, keyword, tag, body, answers_carrier)"
         " ON CONFLICT (carrier, carrier_key) DO NOTHING RETURNING message_id",
         carrier,
         [text.number.resource for text in texts],
@@ -46,6 +60,7 @@ async def receive(connection: Connection, carrier: str, texts: Sequence[Text]) -
         [text.keyword for text in texts],
         [text.tag for text in texts],
         [text.arrival.text for text in texts],
+        [None if text.answers is None else text.answers.carrier for text in texts],
     )
     return {row["message_id"] for row in rows}
 
@@ -54,10 +69,10 @@ _MOST_LOOKED_AT = 200
 """Messages to one phone, beyond which one that was scheduled long before them may be overlooked."""
 _GOT = ", ".join(str(code) for code in sorted(details.MAY_HAVE_ARRIVED))
 _CAMPAIGNS = f"""
-SELECT p.resource_id, p.number, p.phone, m.tag
+SELECT p.resource_id, p.number, p.phone, m.tag, m.carrier
 FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::text[], $3::text[])) AS p (resource_id, number, phone)
 CROSS JOIN LATERAL (
-    SELECT m.tag FROM (
+    SELECT m.tag, m.carrier FROM (
         SELECT * FROM sms_messages WHERE recipient = p.phone AND sender = p.number AND tag IS NOT NULL
             AND accepted_at >= $6 AND resource_id = p.resource_id ORDER BY accepted_at DESC LIMIT {_MOST_LOOKED_AT}
     ) m
@@ -81,8 +96,8 @@ async def campaigns(
     *,
     since: datetime,
     accepted_since: datetime,
-) -> dict[tuple[ResourceId, str, str], str]:
-    """The tag of the last tagged message that each (resource, number, phone) was sent since then, if there is one."""
+) -> dict[tuple[ResourceId, str, str], Campaign]:
+    """That of the last tagged message that each (resource, number, phone) was sent since then, if there is one."""
     rows = await connection.fetch(
         _CAMPAIGNS,
         [resource for resource, _, _ in pairs],
@@ -92,7 +107,7 @@ async def campaigns(
         since,
         accepted_since,
     )
-    return {(row["resource_id"], row["number"], row["phone"]): row["tag"] for row in rows}
+    return {(row["resource_id"], row["number"], row["phone"]): Campaign(row["tag"], row["carrier"]) for row in rows}
 
 
 async def find(connection: Connection, resources: Sequence[UUID], message_id: UUID) -> Record | None:

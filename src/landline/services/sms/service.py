@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -110,8 +110,7 @@ class Sms:
         `sender` written `pool:<name>` is one of that pool's, for each recipient its own.
 
         Raises `Unauthorized` when the resource does not own `sender` (acs-wire.md 4.1), `Forbidden` when it cannot
-        send texts, `TooMany` over ACS's limits where they are on, `Invalid` when no recipient can be sent to or an
-        option will not do, `NotFound` for a pool that is not there.
+        send texts, `TooMany` over ACS's limits, `Invalid` for no recipient or a wrong option, `NotFound` for a pool.
         """
         now = self._clock.now()
         _check_times(options, now)
@@ -124,7 +123,7 @@ class Sms:
             body = smart(body)
         size = segments(body).count
         shares = await self._shares(resource, sender, planned)
-        self._limits.take_all(
+        counted_at = self._limits.take_all(
             resource,
             [(owned.number, owned.kind, len(recipients)) for owned, recipients in shares],
             policy_on=settings.acs_limits,
@@ -158,9 +157,11 @@ class Sms:
             for owned, recipients in shares
         ]
         repeated = await self._accept(plans, outcomes, now)
-        if repeated and not halted:
-            again = [at for at, each in enumerate(planned) if each.index in repeated and verdicts[at] is None]
-            self._guard.undo(resource, again, numbers, size, settings, now, costs)
+        if repeated:
+            if not halted:
+                again = [at for at, each in enumerate(planned) if each.index in repeated and verdicts[at] is None]
+                self._guard.undo(resource, again, numbers, size, settings, now, costs)
+            self._limits.undo(resource, _among(shares, repeated), counted_at)
         return [outcome for outcome in outcomes if outcome is not None]
 
     async def _shares(
@@ -291,6 +292,13 @@ def _block(recipients: Sequence[Recipient], verdicts: Sequence[Verdict | Blocked
     for recipient, verdict in zip(recipients, verdicts, strict=True):
         if verdict is not None:
             recipient.blocked = Blocked(verdict.code, verdict.reason)
+
+
+def _among(
+    shares: Sequence[tuple[OwnedNumber, list[Recipient]]], places: Set[int]
+) -> list[tuple[str, SenderKind, int]]:
+    """How many of each sender's recipients have one of these places."""
+    return [(owned.number, owned.kind, sum(each.index in places for each in share)) for owned, share in shares]
 
 
 def _outcome(recipient: Recipient, prefix: str, exception: tuple[Refused, str] | None) -> Outcome:

@@ -17,6 +17,7 @@ import structlog
 from landline.store.embedded import account, binaries, cluster, sockets
 from landline.store.embedded.errors import CannotRun
 from landline.store.embedded.lock import DirectoryLock
+from landline.store.watched import watched
 
 log = structlog.get_logger()
 
@@ -103,7 +104,7 @@ class EmbeddedServer:
         except BaseException:
             await self.close()
             raise
-        self._watching = asyncio.create_task(self._watch(exited))
+        self._watching = watched(self._watch(exited), "postgres")
         return self.dsn
 
     async def close(self) -> None:

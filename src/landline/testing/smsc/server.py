@@ -17,6 +17,7 @@ from landline.protocols.smpp.joiner import Joiner, part_of
 from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.texts import Alphabet, LongStyle
+from landline.store.watched import watched
 from landline.testing.smsc.connection import Connection
 from landline.testing.smsc.model import Conduct, Counts, Received, ReceivedText
 
@@ -64,7 +65,7 @@ class Smsc:
     async def start(self, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         """Listen; `port` 0 takes a free one, which `self.port` then tells."""
         self._alarm = self._clock.alarm()
-        self._timer = asyncio.create_task(self._run_schedule())
+        self._timer = watched(self._run_schedule(), "smsc")
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: self._connected().pump, host, port, ssl=tls)
         self.port = self._server.sockets[0].getsockname()[1]

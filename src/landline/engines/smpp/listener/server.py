@@ -27,6 +27,7 @@ from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.pace import Pace
 from landline.protocols.smpp.texts import Alphabet
 from landline.store.database import Database
+from landline.store.watched import watched
 
 log = structlog.get_logger()
 
@@ -142,8 +143,8 @@ class SmppListener:
             self.tls_port = await self._listen(config.tls_port or 0, tls, tls_sockets)
         self._alarm, self._overdue = self.line.alarm(), self.clock.alarm()
         self._timers = [
-            asyncio.create_task(self._expire_sessions(self._alarm)),
-            asyncio.create_task(self._give_up_overdue(self._overdue)),
+            watched(self._expire_sessions(self._alarm), "smpp sessions"),
+            watched(self._give_up_overdue(self._overdue), "smpp overdue"),
         ]
 
     async def _listen(self, port: int, tls: ssl.SSLContext | None, bound: Sequence[socket.socket]) -> int:

@@ -20,6 +20,7 @@ from landline.ports.clock import Alarm, Clock
 from landline.ports.esme_gateway import Account
 from landline.store.changes import Changes
 from landline.store.database import Connection, Database
+from landline.store.watched import watched
 
 log = structlog.get_logger()
 
@@ -147,7 +148,7 @@ class Together:
 
         self._subscription = await self._bus.subscribe(SUBJECT, heard)
         self._alarm = self._clock.alarm()
-        self._task = asyncio.create_task(self._keep(self._alarm))
+        self._task = watched(self._keep(self._alarm), "smpp shares")
 
     async def admit(self, account: Account) -> bool:
         """See `Shares`."""

@@ -54,6 +54,16 @@ class SlidingWindow:
         self._let_go(now)
         self._hold(count, limit, now)
 
+    def undo(self, count: int, at: float) -> None:
+        """Let go of `count` of what was taken at `at` and came to nothing; less when more than the limit was."""
+        until = at + WINDOW_S
+        for taken in reversed(self._taken):
+            if taken.first_until <= until:
+                given_back = min(count, taken.count)
+                taken.count -= given_back
+                self._held -= given_back
+                return
+
     def wait_s(self, count: int, limit: int, now: float) -> float:
         """What `take` would return. Nothing is taken."""
         self._let_go(now)

@@ -1,6 +1,6 @@
 """How fast messages go and in which order: token buckets, and a carrier's queue with a lane for each sender.
 
-`now` is seconds on any clock that does not go back. Lanes are served by deficit round robin (Shreedhar and Varghese,
+`now` is seconds on a clock that may be set. Lanes are served by deficit round robin (Shreedhar and Varghese,
 SIGCOMM 1995), so that one sender's campaign does not stand before another's single message.
 """
 
@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import islice
+from math import inf
 from typing import Generic, TypeVar
 
 _BURST_S = 0.1
@@ -15,6 +16,8 @@ _BURST_S = 0.1
 _LATE_S = 0.0005
 """Waits end a little late rather than early: an alarm at the very instant may find 0.9999 of a token."""
 _ROUNDING = 1e-6
+_SET_BACK_S = 1.0
+"""A clock that reads so much less than before was set: what passes counts from there."""
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -65,7 +68,7 @@ class TokenBucket:
 
     def _fill(self, now: float) -> None:
         self._tokens = self._level(now)
-        self._filled_at = max(now, self._filled_at)
+        self._filled_at = now if now < self._filled_at - _SET_BACK_S else max(now, self._filled_at)
 
 
 def _burst(rate_per_s: float, burst: float | None) -> float:
@@ -110,6 +113,7 @@ class Lanes(Generic[K, T]):
         self._waiting: list[tuple[float, int, _Lane[K, T]]] = []
         """Lanes whose sender may not send before an instant, the earliest first."""
         self._waits = 0
+        self._taken_at = -inf
 
     def push(self, sender: K, item: T) -> None:
         """`item` is the last of its sender."""
@@ -127,7 +131,9 @@ class Lanes(Generic[K, T]):
 
     def take(self, count: int, now: float) -> list[T]:
         """Up to `count` items, in the order to send them; fewer, or none, when buckets allow no more at `now`."""
-        waiting = self._waiting
+        if now < self._taken_at - _SET_BACK_S:
+            self.retuned()  # who waited for an instant would wait for as long as the clock was set back
+        self._taken_at, waiting = now, self._waiting
         while waiting and waiting[0][0] <= now:
             self._turns.append(heappop(waiting)[2])
         turns = self._turns
