@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from hypothesis import settings
+from tests.support.memory import in_memory
 
 from landline.store.database import Database
 from landline.store.embedded import EmbeddedServer
@@ -56,10 +57,11 @@ async def server_dsn(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator
     if given:
         yield given
         return
-    # What a crash of this machine would do to a test's database does not matter.
-    server = EmbeddedServer(tmp_path_factory.mktemp("postgresql"), settings={"fsync": "off"})
-    yield await server.start()
-    await server.close()
+    with in_memory(otherwise=tmp_path_factory.mktemp("postgresql")) as directory:
+        # What a crash of this machine would do to a test's database does not matter.
+        server = EmbeddedServer(directory, settings={"fsync": "off"})
+        yield await server.start()
+        await server.close()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
