@@ -1,5 +1,6 @@
 """What every kind of test shares: a PostgreSQL server for the session, and fresh databases on it."""
 
+import gc
 import os
 import shutil
 import time
@@ -39,6 +40,15 @@ SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
 """What browsers showed in tests of this run, kept to be looked at."""
 STARTED = time.time()
 collect_ignore = [module for module, missing in LEFT_OUT.items() if missing]
+
+gc.disable()  # until all tests are collected: what is made till then stays
+
+
+def pytest_collection_finish() -> None:
+    """What thousands of tests and their modules consist of is not looked through again each time garbage is sought."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
