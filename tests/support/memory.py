@@ -16,7 +16,7 @@ from landline.store.embedded.errors import CannotRun, DirectoryTaken
 from landline.store.embedded.lock import DirectoryLock
 
 _MEMORY = Path("/dev/shm")
-_SPARE_BYTES = 4 << 30
+_SPARE_BYTES = 2 << 30
 _PREFIX = "landline-tests-"
 _ABANDONED_S = 3600
 
