@@ -16,11 +16,13 @@ JS_READY := $(JS)/node_modules/.ready-$(call sum,$(JS)/package-lock.json)
 SAMPLE_READY := $(SAMPLE)/node_modules/.ready-$(call sum,$(SAMPLE)/package-lock.json)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := src tests bench
+# Tests start hundreds of processes: each would compile all it imports where the environment says to write no bytecode.
+COMPILED := PYTHONDONTWRITEBYTECODE=
 
 SECONDS ?= 120
 SEED ?=
 
-.PHONY: help run test check sim chaos bench sample docs clean apt
+.PHONY: help run test check types tidy sim chaos bench sample docs clean apt
 
 help:
 	@echo "Landline. Commands:"
@@ -30,14 +32,19 @@ run: $(RUN_READY) ## start a server for development (options: make run ARGS="--p
 	@exec $(BIN)/landline dev $(ARGS)
 
 test: $(DEV_READY) $(JS_READY) $(SAMPLE_READY) apt ## run all tests (some of them: make test PYTEST_ARGS="tests/unit")
-	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+	$(COMPILED) $(BIN)/python -m pytest -q $(PYTEST_ARGS)
 
 check: $(DEV_READY) ## lint, types, import contracts, tidiness
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory -j 2 types tidy
+
+types:
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
-	$(BIN)/python -m pytest -q -p no:xdist tests/tidy
+
+tidy:
+	$(COMPILED) $(BIN)/python -m pytest -q -p no:xdist tests/tidy
 
 sim: $(DEV_READY) ## run the simulations: the whole system under kills and faults; and properties with new examples
 	FAULTS=1 $(BIN)/python -m pytest -q tests/sim tests/e2e/test_gateway_faults.py $(ARGS)

@@ -1,5 +1,6 @@
 """What every kind of test shares: a PostgreSQL server for the session, and fresh databases on it."""
 
+import gc
 import os
 import shutil
 import time
@@ -12,6 +13,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from hypothesis import settings
+from tests.support.memory import in_memory
 
 from landline.store.database import Database
 from landline.store.embedded import EmbeddedServer
@@ -39,6 +41,15 @@ SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
 STARTED = time.time()
 collect_ignore = [module for module, missing in LEFT_OUT.items() if missing]
 
+gc.disable()  # until all tests are collected: what is made till then stays
+
+
+def pytest_collection_finish() -> None:
+    """What thousands of tests and their modules consist of is not looked through again each time garbage is sought."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what did not run, and why, and where pictures of what did are."""
@@ -56,10 +67,11 @@ async def server_dsn(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator
     if given:
         yield given
         return
-    # What a crash of this machine would do to a test's database does not matter.
-    server = EmbeddedServer(tmp_path_factory.mktemp("postgresql"), settings={"fsync": "off"})
-    yield await server.start()
-    await server.close()
+    with in_memory(otherwise=tmp_path_factory.mktemp("postgresql")) as directory:
+        # What a crash of this machine would do to a test's database does not matter.
+        server = EmbeddedServer(directory, settings={"fsync": "off"})
+        yield await server.start()
+        await server.close()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
