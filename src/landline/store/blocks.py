@@ -4,7 +4,7 @@ A process that commits work opens its block already held by itself and goes on f
 row by row. When it dies, its blocks' leases end and any process claims them (docs/design/blocks.md).
 """
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -30,7 +30,7 @@ class Blocks:
         self._open = f"INSERT INTO {table} (block_id, owner, due_at) VALUES (${{}}, ${{}}, ${{}})"
         self._claim = (
             f"WITH due AS (SELECT block_id, owner FROM {table} WHERE due_at <= $3 AND owner IS DISTINCT FROM $1"
-            f" AND block_id <> ALL($5) ORDER BY due_at, block_id LIMIT $4 FOR UPDATE SKIP LOCKED)"
+            f" AND block_id <> ALL($5){{others}} ORDER BY due_at, block_id LIMIT $4 FOR UPDATE SKIP LOCKED)"
             f" UPDATE {table} b SET owner = $1, due_at = $2 FROM due WHERE b.block_id = due.block_id"
             f" RETURNING b.block_id, due.owner IS NOT NULL AS held"
         )
@@ -44,7 +44,9 @@ class Blocks:
         self._close = f"DELETE FROM {table} WHERE block_id = ANY(${{}}) AND (owner = ${{}} OR owner IS NULL)"
         self._owned = f"SELECT block_id FROM {table} WHERE owner = $1"
         self._unknown: frozenset[UUID] = frozenset()
-        self._next = f"SELECT min(due_at) FROM {table} WHERE owner IS DISTINCT FROM $1 AND block_id <> ALL($2)"
+        self._next = (
+            f"SELECT min(due_at) FROM {table} WHERE owner IS DISTINCT FROM $1 AND block_id <> ALL($2){{others}}"
+        )
         self._end = f"UPDATE {table} SET due_at = least(due_at, $2) WHERE owner = $1"
         self._passed: dict[UUID, datetime] = {}
 
@@ -56,10 +58,13 @@ class Blocks:
         """`open` as a part of the statement that writes the rows."""
         return Part(self._open, (block, self.owner, now + LEASE) if held else (block, None, now))
 
-    async def claim(self, now: datetime, limit: int) -> dict[UUID, bool]:
+    async def claim(self, now: datetime, limit: int, without: Collection[str] = ()) -> dict[UUID, bool]:
         """Up to `limit` due blocks, the longest due first, now held by this process; for each, whether a process held
-        it that did not give it back: it may have died with the block's work half done."""
-        rows = await self._database.fetch(self._claim, self.owner, now + LEASE, now, limit, self._not_ours(now))
+        it that did not give it back: it may have died with the block's work half done. None of a crowd in `without`,
+        in a table that says whose its blocks are."""
+        others, crowds = _others(without, 6)
+        statement = self._claim.format(others=others)
+        rows = await self._database.fetch(statement, self.owner, now + LEASE, now, limit, self._not_ours(now), *crowds)
         return {row["block_id"]: row["held"] for row in rows}
 
     async def extend(self, now: datetime) -> set[UUID]:
@@ -118,12 +123,20 @@ class Blocks:
         """`close` as a part of another statement."""
         return Part(self._close, (list(blocks), self.owner))
 
-    async def next_due(self) -> datetime | None:
-        """When the next block that this process does not hold wants to be looked at."""
+    async def next_due(self, without: Collection[str] = ()) -> datetime | None:
+        """When the next block that this process does not hold wants to be looked at; `without` as in `claim`."""
         passed = self._passed
-        due = await self._database.fetchval(self._next, self.owner, list(passed))
+        others, crowds = _others(without, 3)
+        due = await self._database.fetchval(self._next.format(others=others), self.owner, list(passed), *crowds)
         return min((at for at in (due, *passed.values()) if at is not None), default=None)
 
     def _not_ours(self, now: datetime) -> list[UUID]:
         self._passed = {block: until for block, until in self._passed.items() if until > now}
         return list(self._passed)
+
+
+def _others(without: Collection[str], number: int) -> tuple[str, list[list[str]]]:
+    """SQL that leaves out the blocks of the crowds `without`, and its argument of that number; nothing without any."""
+    if not without:
+        return "", []
+    return f" AND (crowd IS NULL OR crowd <> ALL(${number}))", [list(without)]

@@ -20,6 +20,7 @@ from landline.ports.sms_carrier import Arrival, CrashPolicy, Receipt, Submission
 from landline.services.insights.model import Figures
 from landline.services.insights.questions import Dimension, Question
 from landline.services.sms import records as sms_records
+from landline.services.sms import records_deferred
 from landline.services.sms import records_progress as records
 from landline.services.sms.handover import Pending
 from landline.services.sms.service import Options, To
@@ -288,7 +289,7 @@ async def test_what_another_process_took_up_for_another_carrier_is_not_handed_ov
             now = world.clock.now()
             async with world.database.connection() as connection:
                 claim = (connection, uuid4(), SOMEBODY_ELSE, now, now + LEASE)
-                assert await records.claim_deferred(*claim, 10, carriers=["second"], others_since=now)
+                assert await records_deferred.claim_deferred(*claim, 10, carriers=["second"], others_since=now)
             raise
 
     monkeypatch.setattr(world.gateway.news, "reroute", lost)
@@ -345,7 +346,7 @@ async def test_a_deferred_message_claimed_without_our_learning_of_it_is_taken_up
     world.first.fate = Fate.DELIVERED
     soon = world.clock.now() + timedelta(seconds=6)
     async with world.database.connection() as connection:  # PostgreSQL dies before it answers
-        assert await records.claim_deferred(
+        assert await records_deferred.claim_deferred(
             connection, uuid4(), world.gateway.owner, soon, soon + LEASE, 10, carriers=["first"], others_since=soon
         )
     await eventually(lambda: world.database.fetchval("SELECT claim_id IS NULL FROM sms_messages"))

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from landline.ports.sms_carrier import Submitted
+from landline.services.sms import records_deferred
 from landline.services.sms import records_progress as records
 from landline.services.sms import records_receipts as receipts
 from landline.services.sms.model.messages import State
@@ -308,7 +309,7 @@ async def test_only_a_good_report_counts_of_a_carrier_that_has_the_message_no_mo
 
 
 async def claim(world: World, claim: UUID, *carriers: str, at: datetime = LATER) -> set[UUID]:
-    rows = await records.claim_deferred(
+    rows = await records_deferred.claim_deferred(
         world.connection, claim, US, at, at + LEASE, 10, carriers=carriers, others_since=at - timedelta(seconds=15)
     )
     return {row["message_id"] for row in rows}
@@ -351,7 +352,7 @@ async def test_a_message_with_two_of_its_carriers_ids_is_claimed_as_one(world: W
     await world.taken_by("first", "2")
     assert [len(rows) for rows in (await records.unfinished(world.connection, [BLOCK])).values()] == [1]
     await world.change(due_at=LATER)
-    rows = await records.claim_deferred(
+    rows = await records_deferred.claim_deferred(
         world.connection, uuid4(), US, LATER, LATER + LEASE, 10, carriers=["first"], others_since=LATER
     )
     assert len(rows) == 1
@@ -369,10 +370,10 @@ async def test_what_is_to_be_done_of_a_block(world: World):
 
 async def test_only_what_is_in_hand_under_a_claim_of_ours_is_given_back(world: World):
     await world.change(due_at=LATER, claim_id=THEIR_CLAIM)
-    await records.give_back(world.connection, [CLAIM, THEIR_CLAIM], US, NOW)
+    await records_deferred.give_back(world.connection, [CLAIM, THEIR_CLAIM], US, NOW)
     assert (await world.row())["claim_id"] == THEIR_CLAIM
     await world.change(claim_id=CLAIM)
-    await records.give_back(world.connection, [CLAIM], US, NOW)
+    await records_deferred.give_back(world.connection, [CLAIM], US, NOW)
     row = await world.row()
     assert (row["claim_id"], row["due_at"]) == (None, NOW)
 

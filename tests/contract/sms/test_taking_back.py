@@ -104,7 +104,7 @@ async def test_backlog_that_nobody_holds_is_taken_back(dsn: str, database: Datab
         outcomes = await world.gateway.sms.send(
             world.resource, SENDER, [To(phone) for phone in phones], "hello", Options()
         )
-    assert not world.gateway.handover.has_room()
+    assert not world.gateway.handover.room.is_there()
     await world.gateway.outgoing.cancel([world.resource], outcomes[1].message_id or "")
     await world.gateway.start()
     await world.clock.advance(timedelta(minutes=1))

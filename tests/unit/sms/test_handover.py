@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from landline.core.ids import ResourceId
 from landline.ports.sms_carrier import Submission
 from landline.services.sms.handover import HandOver, Pending
+from landline.services.sms.room import DUE, NEW
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 BLOCK = uuid4()
@@ -67,11 +68,13 @@ def test_what_a_carrier_did_not_take_is_next_again_in_the_same_order_of_each_sen
     assert hands.next("simulated", 5, NOW) == messages
 
 
-def test_there_is_no_room_beyond_the_limit_nor_for_an_unknown_carrier():
+def test_there_is_no_room_beyond_the_limits_nor_for_an_unknown_carrier():
     hands = handover(limit=2)
-    assert hands.may_hold({"simulated"})
     assert not hands.may_hold({"elsewhere"})
-    hands.take(BLOCK, [pending(), pending()])
+    for taken in (0, 2, 4):
+        assert [hands.room.is_there(limits) for limits in (1, DUE, NEW)] == [taken < 2, taken < 4, True]
+        assert hands.may_hold({"simulated"})
+        hands.take(uuid4(), [pending(), pending()])
     assert not hands.may_hold({"simulated"})
 
 

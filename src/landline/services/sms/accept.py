@@ -1,9 +1,13 @@
 """Accepting messages: group commit of planned requests, and their hand-over to the carriers' queues after it."""
 
+import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from functools import partial
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from landline.core.countries import country
 from landline.core.ids import time_ordered
@@ -18,7 +22,8 @@ from landline.services.sms.esme_out import EsmeOut, Woken
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.metrics import Counts
 from landline.services.sms.model import details, messages
-from landline.services.sms.model.messages import Blocked, Plan, Refused
+from landline.services.sms.model.crowds import Crowd
+from landline.services.sms.model.messages import Blocked, Plan, Recipient, Refused
 from landline.services.sms.records import Row
 from landline.store.database import Connection, Database, Duplicate
 from landline.store.group_commit import GroupCommit
@@ -28,6 +33,8 @@ Exceptions = dict[int, tuple[Refused, str]]
 
 
 _LANES = 2
+_CROWDS = 1_000
+"""Crowds that are remembered, at most."""
 _TOGETHER = 2_000
 """Messages that are committed together at most, and so a block's: one lane's are prepared while PostgreSQL works on the
 other's, and nothing else waits long for either."""
@@ -55,28 +62,53 @@ class Accepts:
         self._counts = counts
         self._handover = handover
         self._owner = owner
-        self._group: GroupCommit[Plan, Exceptions] = GroupCommit(
-            self._commit, lanes=_LANES, batch_limit=_TOGETHER, size=lambda plan: len(plan.recipients)
-        )
+        self._group = self._grouped(self._commit)
+        self._crowds: dict[Crowd, GroupCommit[Plan, Exceptions]] = {}
+        """What is left in the database, that of each crowd in blocks of its own."""
 
     async def submit(self, plan: Plan) -> Exceptions:
-        """Commit `plan` and return which of its recipients got no new message. Raises `Unavailable`."""
-        return await self._group.submit(plan)
+        """Commit `plan` and return which of its recipients got no new message. Raises `Unavailable`; parts of what goes
+        to several carriers may be committed then."""
+        if not self._handover.room.pressed:
+            return await self._group.submit(plan)
+        carriers = {recipient.carrier for recipient in plan.recipients}
+        crowds = {carrier: self._handover.room.crowd(carrier, (plan.resource, plan.sender)) for carrier in carriers}
+        parts: dict[Crowd | None, list[Recipient]] = {}
+        for recipient in plan.recipients:
+            parts.setdefault(crowds[recipient.carrier], []).append(recipient)
+        answers = await asyncio.gather(
+            *(self._group_of(crowd).submit(replace(plan, recipients=part)) for crowd, part in parts.items())
+        )
+        return {place: why for answer in answers for place, why in answer.items()}
 
-    async def _commit(self, plans: list[Plan]) -> list[Exceptions]:
+    def _group_of(self, crowd: Crowd | None) -> GroupCommit[Plan, Exceptions]:
+        if crowd is None:
+            return self._group
+        group = self._crowds.get(crowd)
+        if group is None:
+            if len(self._crowds) >= _CROWDS:
+                self._crowds.clear()
+            group = self._crowds[crowd] = self._grouped(partial(self._commit, crowd=crowd))
+        return group
+
+    @staticmethod
+    def _grouped(commit: Callable[[list[Plan]], Awaitable[list[Exceptions]]]) -> GroupCommit[Plan, Exceptions]:
+        return GroupCommit(commit, lanes=_LANES, batch_limit=_TOGETHER, size=lambda plan: len(plan.recipients))
+
+    async def _commit(self, plans: list[Plan], *, crowd: Crowd | None = None) -> list[Exceptions]:
         now = self._clock.now()
-        block = time_ordered(now, os.urandom(10))
+        block, key = time_ordered(now, os.urandom(10)), None if crowd is None else crowd.key
         carriers = {recipient.carrier for plan in plans for recipient in plan.recipients}
-        owner = self._owner if self._handover.may_hold(carriers) else None
+        owner = self._owner if crowd is None and self._handover.may_hold(carriers) else None
         emitted: Emitted | None = None
         woken: Woken = frozenset()
         exceptions: dict[int, Exceptions] = {}
         async with self._database.connection() as connection:
             rows = [Row(plan, recipient, recipient.blocked) for plan in plans for recipient in plan.recipients]
-            if not await _write_at_once(connection, block, owner, now, rows):
+            if not await _write_at_once(connection, block, owner, now, rows, key):
                 rows = await _rows(connection, plans)
                 async with connection.transaction():
-                    exceptions = await _write(connection, block, owner, now, rows)
+                    exceptions = await _write(connection, block, owner, now, rows, key)
                     if any(row.blocked for row in rows):
                         emitted, woken = await self._end_blocked(connection, rows, exceptions)
                     await self._insights.count(connection, _tally(rows, exceptions))
@@ -150,22 +182,22 @@ async def _rows(connection: Connection, plans: Sequence[Plan]) -> list[Row]:
 
 
 async def _write_at_once(
-    connection: Connection, block: UUID, owner: UUID | None, now: datetime, rows: Sequence[Row]
+    connection: Connection, block: UUID, owner: UUID | None, now: datetime, rows: Sequence[Row], crowd: str | None
 ) -> bool:
     """Write the rows of a batch in which nothing is blocked or repeated, as of most: one round trip in place of five.
     Whether it was such a batch; otherwise nothing is written."""
     if any(row.blocked for row in rows):
         return False
     try:
-        return await records.insert_and_count(connection, block, owner, now, rows, _tally(rows, {}))
+        return await records.insert_and_count(connection, block, owner, now, rows, _tally(rows, {}), crowd)
     except Duplicate:
         return False
 
 
 async def _write(
-    connection: Connection, block: UUID, owner: UUID | None, now: datetime, rows: Sequence[Row]
+    connection: Connection, block: UUID, owner: UUID | None, now: datetime, rows: Sequence[Row], crowd: str | None
 ) -> dict[int, Exceptions]:
-    count = await records.insert(connection, block, owner, now, rows)
+    count = await records.insert(connection, block, owner, now, rows, crowd)
     if count == len(rows):
         return {}
     found = await records.by_repeatability(connection, rows)

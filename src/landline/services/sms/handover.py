@@ -15,8 +15,10 @@ from msgspec import Struct
 
 from landline.core.ids import ResourceId
 from landline.ports.sms_carrier import Submission
+from landline.services.sms.model.crowds import Sender
 from landline.services.sms.model.pacing import Lanes
 from landline.services.sms.overheard import Overheard
+from landline.services.sms.room import NEW, Room
 
 _BEFORE = datetime.min.replace(tzinfo=UTC)
 
@@ -75,8 +77,6 @@ class Pending(Struct):
         return self.report_by if valid_until is None else min(valid_until, self.report_by)
 
 
-Sender = tuple[ResourceId, str]
-"""Sender names may belong to several resources."""
 Queue = Lanes[Sender, Pending]
 _LOOKS_APART = timedelta(seconds=1)
 """How often the queues are looked through for what waited too long."""
@@ -88,15 +88,14 @@ class HandOver:
     def __init__(
         self, *, limit: int = 10_000, share: Callable[[], int] = lambda: 1, remembered_blocks: int = 100_000
     ) -> None:
-        """`limit`: how many messages are taken into memory. When `share` says that several processes work on the same
-        database it is a tenth of it, so that what one cannot hand over at once is there for the others."""
-        self._whole_limit = limit
+        """`limit` and `share` as in `room`."""
         self._share = share
         self._remembered_blocks = remembered_blocks
         self._queues: dict[str, Queue] = {}
         self._rings: dict[str, Callable[[], None]] = {}
         self._reachable: dict[str, Callable[[], bool]] = {}
         self._in_hand: dict[UUID, Pending] = {}
+        self.room = Room(limit, share, self._in_hand, self._queues)
         self._watched: dict[UUID, asyncio.Event] = {}
         """Messages whose next change somebody waits for."""
         self._blocks: OrderedDict[UUID, _Block] = OrderedDict()
@@ -116,13 +115,6 @@ class HandOver:
         """Called when messages were committed that this process leaves to others, or to itself for later."""
         self.on_claim_done: Callable[[], None] = _no_room
         """Called when nothing is left to do under a claim: `finished_claims` has it."""
-        self._wanted = False
-        self.on_room: Callable[[], None] = _no_room
-        """Called when there is room again, after there was none."""
-
-    @property
-    def _limit(self) -> int:
-        return self._whole_limit if self._share() == 1 else self._whole_limit // 10
 
     def serve(
         self,
@@ -136,13 +128,6 @@ class HandOver:
         self._queues[carrier] = Lanes() if queue is None else queue
         self._reachable[carrier] = reachable
         self._rings[carrier] = ring
-
-    def has_room(self) -> bool:
-        """Whether more messages may be taken; otherwise they are left in the database as backlog, until `on_room`."""
-        if len(self._in_hand) < self._limit:
-            return True
-        self._wanted = True
-        return False
 
     def reaches(self, carriers: Iterable[str]) -> bool:
         """Whether all of `carriers` are reached from this process."""
@@ -158,8 +143,8 @@ class HandOver:
         return [name for name, reachable in self._reachable.items() if reachable()]
 
     def may_hold(self, carriers: Iterable[str]) -> bool:
-        """Whether this process has room for more messages and reaches all of `carriers`."""
-        return self.has_room() and self.reaches(carriers)
+        """Whether this process has room for new messages that are of no crowd, and reaches all of `carriers`."""
+        return self.room.is_there(NEW) and self.reaches(carriers)
 
     def take(self, block: UUID, pending: list[Pending], *, awaiting: int = 0) -> None:
         """Look after `block`: hand over `pending`; `awaiting` more of its messages have only their reports to come."""
@@ -186,6 +171,7 @@ class HandOver:
         self._queue(block, pending)
 
     def _queue(self, block: _Block, pending: list[Pending]) -> None:
+        self.room.moved(len(pending))
         for message in pending:
             ours = self.on_its_way(message)
             self._let_go_of(message)
@@ -216,7 +202,9 @@ class HandOver:
     def next(self, carrier: str, count: int, now: datetime) -> list[Pending]:
         """Take up to `count` messages off the carrier's queue, as many as its pace and its senders' allow; they stay in
         hand until answered."""
-        return self._queues[carrier].take(count, now.timestamp())
+        taken = self._queues[carrier].take(count, now.timestamp())
+        self.room.moved(len(taken))
+        return taken
 
     def next_at(self, carrier: str, now: datetime) -> datetime | None:
         """When `next` may give something, after it gave nothing; None when the queue is empty."""
@@ -317,9 +305,7 @@ class HandOver:
             elif not block.unanswered:
                 del self._blocks[message.held_by]
                 self._claim_done(message.held_by)
-        if self._wanted and len(self._in_hand) < self._limit // 2:
-            self._wanted = False
-            self.on_room()
+        self.room.freed()
 
     def leave(self, messages: Iterable[Pending]) -> None:
         """`messages` have left the blocks under which they were in hand, if they are so still."""

@@ -99,8 +99,7 @@ class Inbound:
                     await self._take(connection, carrier, text, languages[text.number.number], now, taken)
             emitted = await self._events.emit(connection, taken.events)
             await self._insights.count(connection, taken.tally)
-            carriers = {reply.recipient.carrier for reply in taken.replies}
-            held = self._owner if self._handover.may_hold(carriers) else None
+            held = self._owner if self._may_hold(taken.replies) else None
             if taken.replies:
                 await records.insert(connection, block, held, now, taken.replies)
         self._events.committed(emitted)
@@ -110,6 +109,14 @@ class Inbound:
         elif taken.replies:
             self._handover.on_left()
         return len(fresh)
+
+    def _may_hold(self, replies: Sequence[Row]) -> bool:
+        carriers = {reply.recipient.carrier for reply in replies}
+        senders = {(reply.plan.resource, reply.plan.sender) for reply in replies}
+        crowded = self._handover.room.pressed and any(
+            self._handover.room.crowd(carrier, sender) for carrier in carriers for sender in senders
+        )
+        return not crowded and self._handover.may_hold(carriers)
 
     async def _owned(self, carrier: str, arrivals: Sequence[Arrival]) -> list[tuple[Arrival, OwnedNumber]]:
         owned: list[tuple[Arrival, OwnedNumber]] = []

@@ -55,9 +55,11 @@ _MESSAGES = f"""
         CASE WHEN code IS NULL THEN cost END
     FROM message
 """
-_BLOCK = "INSERT INTO sms_blocks (block_id, owner, due_at) SELECT $1::uuid, $2::uuid, $3::timestamptz"
+_BLOCK = (
+    "INSERT INTO sms_blocks (block_id, owner, due_at, crowd) SELECT $1::uuid, $2::uuid, $3::timestamptz, ${crowd}::text"
+)
 _INSERT = f"""
-WITH {_SOME_BLOCKED} block AS ({_BLOCK}),
+WITH {_SOME_BLOCKED} block AS ({_BLOCK.format(crowd=24)}),
 inserted AS (
     {_MESSAGES}
     ON CONFLICT (resource_id, repeatability_id) WHERE repeatability_id IS NOT NULL DO NOTHING
@@ -70,23 +72,36 @@ _INSERT_AND_COUNT = f"""
 WITH {_NONE_BLOCKED} opted_out AS MATERIALIZED (
     SELECT FROM message m JOIN sms_optouts o USING (resource_id, sender, recipient) WHERE m.heeds_opt_outs LIMIT 1
 ),
-block AS ({_BLOCK} {_UNLESS}),
+block AS ({_BLOCK.format(crowd=31)} {_UNLESS}),
 counted AS ({Insights.COUNT.format(*range(23, 31))} {_UNLESS}),
 inserted AS ({_MESSAGES} {_UNLESS} RETURNING message_id)
 SELECT count(*) FROM inserted
 """
 
 
-async def insert(connection: Connection, block: UUID, owner: UUID | None, now: datetime, rows: Sequence[Row]) -> int:
-    """Write `rows` in `block`, opened in the same statement; how many were new. A repeatability id that the resource
-    used before leaves its row out."""
+async def insert(
+    connection: Connection,
+    block: UUID,
+    owner: UUID | None,
+    now: datetime,
+    rows: Sequence[Row],
+    crowd: str | None = None,
+) -> int:
+    """Write `rows` in `block`, opened in the same statement as that of `crowd`; how many were new. A repeatability id
+    that the resource used before leaves its row out."""
     arguments, rows = _arrays(rows)
     codes = [None if row.blocked is None else row.blocked.code for row in rows]
-    return await connection.fetchval(_INSERT, block, owner, now + LEASE if owner else now, *arguments, codes)
+    return await connection.fetchval(_INSERT, block, owner, now + LEASE if owner else now, *arguments, codes, crowd)
 
 
 async def insert_and_count(
-    connection: Connection, block: UUID, owner: UUID | None, now: datetime, rows: Sequence[Row], tally: Tally
+    connection: Connection,
+    block: UUID,
+    owner: UUID | None,
+    now: datetime,
+    rows: Sequence[Row],
+    tally: Tally,
+    crowd: str | None = None,
 ) -> bool:
     """Write `rows`, none of them blocked, in `block`, and what they count, in a transaction of one statement, if nobody
     among them opted out; whether it did. Raises `Duplicate`, and has written nothing, when a repeatability id was used
@@ -94,7 +109,9 @@ async def insert_and_count(
     lease = now + LEASE if owner else now
     arguments, _ = _arrays(rows)
     (counting,) = Insights.counting(tally)
-    return bool(await connection.fetchval(_INSERT_AND_COUNT, block, owner, lease, *arguments, *counting.arguments))
+    return bool(
+        await connection.fetchval(_INSERT_AND_COUNT, block, owner, lease, *arguments, *counting.arguments, crowd)
+    )
 
 
 def _arrays(rows: Sequence[Row]) -> tuple[tuple[object, ...], Sequence[Row]]:

@@ -1,5 +1,5 @@
-"""The SQL of what becomes of accepted messages: handed over, refused, deferred, taken, ended. Their receipts:
-`records_receipts`."""
+"""The SQL of what becomes of accepted messages: handed over, refused, deferred, taken, ended. What is deferred:
+`records_deferred`; receipts: `records_receipts`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -384,7 +384,7 @@ async def standing(connection: Connection, keys: Sequence[Key], owner: UUID) -> 
     )
 
 
-_OPEN = (
+OPEN = (
     "SELECT m.resource_id, m.message_id, m.block_id, m.sender, m.recipient, m.body, m.segments, m.carrier, m.attempts,"
     " m.accepted_at, m.report_by, m.report_wanted, m.tag, m.valid_until, m.doubt, m.route,"
     " s.carrier_message_id AS submitted FROM sms_messages m LEFT JOIN sms_submissions s ON s.block_id = m.block_id"
@@ -396,12 +396,12 @@ async def unfinished(connection: Connection, blocks: Sequence[UUID]) -> dict[UUI
     """The messages of each of `blocks` that have not ended and are not deferred, oldest first; `submitted` is the id
     that their present carrier gave them, if it did."""
     rows = await connection.fetch(
-        f"{_OPEN} WHERE m.block_id = ANY($1) AND m.state < {int(State.DELIVERED)} AND m.due_at IS NULL"
+        f"{OPEN} WHERE m.block_id = ANY($1) AND m.state < {int(State.DELIVERED)} AND m.due_at IS NULL"
         " ORDER BY m.message_id",
         blocks,
     )
     found: dict[UUID, list[Record]] = {block: [] for block in blocks}
-    for row in _once(rows):
+    for row in once(rows):
         found[row["block_id"]].append(row)
     return found
 
@@ -418,63 +418,6 @@ async def close_ended(connection: Connection, blocks: Sequence[UUID], now: datet
     )
 
 
-def _once(rows: Sequence[Record]) -> list[Record]:
+def once(rows: Sequence[Record]) -> list[Record]:
     """A message that its carrier took twice, after a silence, has two of its ids."""
     return list({row["message_id"]: row for row in rows}.values())
-
-
-async def claim_deferred(
-    connection: Connection,
-    claim: UUID,
-    owner: UUID,
-    now: datetime,
-    lease_until: datetime,
-    limit: int,
-    *,
-    carriers: Sequence[str],
-    others_since: datetime,
-) -> list[Record]:
-    """Deferred messages that are due, from now on in the hands of `owner` under the block `claim`; it is not opened
-    where there are none. Those of other than `carriers` only when they have been due since `others_since`."""
-    rows = await connection.fetch(
-        "WITH due AS (SELECT resource_id, message_id FROM sms_messages WHERE due_at <= $1 AND claim_id IS NULL"
-        " AND (carrier = ANY($6) OR due_at <= $7) ORDER BY due_at LIMIT $5 FOR UPDATE SKIP LOCKED),"
-        " opened AS (INSERT INTO sms_blocks (block_id, owner, due_at)"
-        "  SELECT $2::uuid, $3::uuid, $4::timestamptz WHERE EXISTS (SELECT FROM due)),"
-        " claimed AS (UPDATE sms_messages m SET claim_id = $2 FROM due"
-        "  WHERE m.resource_id = due.resource_id AND m.message_id = due.message_id RETURNING m.*)"
-        f" {_OPEN.replace('FROM sms_messages m', 'FROM claimed m')}",
-        now,
-        claim,
-        owner,
-        lease_until,
-        limit,
-        carriers,
-        others_since,
-    )
-    return _once(rows)
-
-
-async def give_back(connection: Connection, claims: Sequence[UUID], owner: UUID, now: datetime) -> None:
-    """Whatever is in somebody's hands under `claims`, which `owner` holds now, is in nobody's any more, and due."""
-    await connection.execute(
-        "UPDATE sms_messages SET claim_id = NULL, due_at = $3 FROM sms_blocks b"
-        " WHERE b.block_id = ANY($1) AND b.owner = $2 AND claim_id = b.block_id",
-        claims,
-        owner,
-        now,
-    )
-
-
-async def next_deferred(
-    connection: Connection, now: datetime, carriers: Sequence[str], pause: timedelta
-) -> datetime | None:
-    """When there is something to claim, as `claim_deferred` would with `others_since` a `pause` ago."""
-    return await connection.fetchval(
-        "SELECT least((SELECT min(CASE WHEN carrier = ANY($2) THEN due_at ELSE due_at + $3 END) FROM sms_messages"
-        "  WHERE due_at <= $1 AND claim_id IS NULL),"
-        " (SELECT min(due_at) FROM sms_messages WHERE due_at > $1 AND claim_id IS NULL))",
-        now,
-        carriers,
-        pause,
-    )

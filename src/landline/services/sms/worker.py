@@ -10,15 +10,18 @@ import structlog
 from landline.core.errors import Unavailable
 from landline.ports.clock import Alarm, Clock
 from landline.ports.sms_carrier import CrashPolicy, SmsCarrier, Submission
+from landline.services.sms import records_deferred
 from landline.services.sms import records_progress as records
 from landline.services.sms.detours import Detours
 from landline.services.sms.expiry import Expiry
 from landline.services.sms.failover import Failover
 from landline.services.sms.handover import HandOver, Pending, Queue
 from landline.services.sms.model import details
+from landline.services.sms.model.crowds import Crowds
 from landline.services.sms.model.messages import REPLY
 from landline.services.sms.news import News
 from landline.services.sms.rates import Rates
+from landline.services.sms.room import DUE
 from landline.services.sms.settings import Settings
 from landline.services.sms.standing import MaySend, Standing
 from landline.store.blocks import LEASE, Blocks
@@ -79,7 +82,7 @@ class Worker:
         news.on_deferred = self._due.ring
         handover.on_awaiting = self._awaits
         handover.on_late = self._due.ring
-        handover.on_room = self._due.ring
+        handover.room.on_more = self._due.ring
         handover.on_claim_done = self._due.ring
         self._queues = {
             name: Queue(bucket=rates.carrier_bucket(name), limit=rates.bucket, cost=_segments) for name in carriers
@@ -236,7 +239,7 @@ class Worker:
                 await self._settle()
                 await self._expiry.end_late()
                 await self._leave_unreached()
-                more = await self._claim_blocks() + await self._claim_deferred() if self._handover.has_room() else 0
+                more = await self._claim()
                 until = None if more else await self._next_due()
             except Unavailable as error:
                 log.warning("sms.database_unavailable", reason=error.message)
@@ -284,28 +287,34 @@ class Worker:
         """Nothing is in hand under `claims` any more: what is left of them is due for everybody."""
         if claims:
             async with self._database.transaction() as connection:
-                await records.give_back(connection, claims, self._blocks.owner, self._clock.now())
+                await records_deferred.give_back(connection, claims, self._blocks.owner, self._clock.now())
                 await self._blocks.close(connection, claims)
 
     async def _next_due(self) -> datetime | None:
-        if not self._handover.has_room():
+        if not self._handover.room.is_there(DUE):
             return None
+        without = self._handover.room.kept_out()
         async with self._database.connection() as connection:
-            deferred = await records.next_deferred(
-                connection, self._clock.now(), self._handover.reached, _UNREACHED_PAUSE
+            deferred = await records_deferred.next_deferred(
+                connection, self._clock.now(), self._handover.reached, _UNREACHED_PAUSE, without
             )
-        block = await self._blocks.next_due()
-        return _soonest(deferred, block)
+        return _soonest(deferred, await self._blocks.next_due([crowd.key for crowd in without]))
 
-    async def _claim_blocks(self) -> int:
-        claimed = await self._blocks.claim(self._clock.now(), self._blocks_at_once)
+    async def _claim(self) -> int:
+        if not self._handover.room.is_there(DUE):
+            return 0
+        without = self._handover.room.kept_out()
+        return await self._claim_blocks(without) + await self._claim_deferred(without)
+
+    async def _claim_blocks(self, without: Crowds) -> int:
+        claimed = await self._blocks.claim(self._clock.now(), self._blocks_at_once, [crowd.key for crowd in without])
         self._resuming = set(claimed)
         self._handover.lose(self._resuming)
         self._suspicious.update(block for block, held in claimed.items() if held)
         try:
             if claimed:
                 async with self._database.connection() as connection:
-                    await records.give_back(connection, list(claimed), self._blocks.owner, self._clock.now())
+                    await records_deferred.give_back(connection, list(claimed), self._blocks.owner, self._clock.now())
                     unfinished = await records.unfinished(connection, list(claimed))
                 self._learn_size(len(claimed), sum(map(len, unfinished.values())))
                 for block, held in claimed.items():
@@ -372,18 +381,18 @@ class Worker:
         gone |= {message.submission.key for message in late}
         return [message for message in pending if message.submission.key not in gone]
 
-    async def _claim_deferred(self) -> int:
+    async def _claim_deferred(self, without: Crowds) -> int:
         claim = uuid4()
         self._resuming = {claim}
         try:
-            return await self._claim_deferred_under(claim, self._clock.now())
+            return await self._claim_deferred_under(claim, self._clock.now(), without)
         finally:
             self._resuming = set()
 
-    async def _claim_deferred_under(self, claim: UUID, now: datetime) -> int:
+    async def _claim_deferred_under(self, claim: UUID, now: datetime, without: Crowds) -> int:
         """Take up what is due. Whatever this does not come to, its claim is found forgotten, and it is due again."""
         async with self._database.connection() as connection:
-            rows = await records.claim_deferred(
+            rows = await records_deferred.claim_deferred(
                 connection,
                 claim,
                 self._blocks.owner,
@@ -392,6 +401,7 @@ class Worker:
                 _DEFERRED_AT_ONCE,
                 carriers=self._handover.reached,
                 others_since=now - _UNREACHED_PAUSE,
+                without=without,
             )
         if not rows:
             return 0

@@ -187,6 +187,10 @@ class Lanes(Generic[K, T]):
         self._waiting.clear()
         return items
 
+    def sizes(self) -> dict[K, int]:
+        """How many items of each sender wait."""
+        return {sender: len(lane.items) for sender, lane in self._lanes.items()}
+
     def __len__(self) -> int:
         return sum([len(lane.items) for lane in self._lanes.values()])
 

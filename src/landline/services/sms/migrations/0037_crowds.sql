@@ -1,0 +1,3 @@
+-- Whose messages these are, where so many wait that they were left here, so that they are not taken up before others can
+-- be (services/sms/model/crowds.py). NULL: anybody's.
+ALTER TABLE sms_blocks ADD COLUMN crowd text;

@@ -1,0 +1,160 @@
+"""What waits in great numbers, for a slow number or a carrier that is down, holds up nobody else."""
+
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.support.gateway import Gateway
+from tests.support.scripted import Fate, ScriptedCarrier
+
+from landline.core.ids import ResourceId
+from landline.engines.clock import DrivenClock
+from landline.ports.sms_carrier import Arrival, Submission
+from landline.services.sms.model.routing import Choice, Rule
+from landline.services.sms.service import Options, To
+from landline.store.database import Database
+
+CAMPAIGN, CODES = "+18005550100", "+14255550100"
+PHONE, CARRIERS_PHONE = "+14255559999", "+447700900123"
+LIMIT = 200
+
+
+class World:
+    def __init__(self, dsn: str, database: Database, processes: int) -> None:
+        self.clock = DrivenClock()
+        self.slow, self.quick = ScriptedCarrier(self.clock, name="slow"), ScriptedCarrier(self.clock, name="quick")
+        self._where = dsn, database
+        self._processes = processes
+        self.gateway = self.started()
+        self.resource: ResourceId
+
+    def started(self) -> Gateway:
+        """A process with room for `LIMIT` messages in memory."""
+        limit = LIMIT if self._processes == 1 else LIMIT * 10
+        carriers = self.slow, self.quick
+        gateway = Gateway(*self._where, self.clock, *carriers, in_hand=limit, share=lambda: self._processes)
+        gateway.rules = [
+            Rule(name="abroad", carriers=(Choice("quick"),), priority=10, prefixes=("+44",)),
+            Rule(name="all", carriers=(Choice("slow"),)),
+        ]
+        return gateway
+
+    async def send(self, sender: str, phones: list[str], **options: Any) -> None:
+        await self.gateway.sms.send(self.resource, sender, [To(phone) for phone in phones], "hello", Options(**options))
+
+    async def fill(self, count: int = 5 * LIMIT, sender: str = CAMPAIGN) -> None:
+        """A campaign of so many texts, which wait."""
+        for first in range(0, count, 50):
+            await self.send(sender, [f"+1425555{1000 + first + number}" for number in range(50)])
+        await self.clock.advance(timedelta(seconds=1))
+
+    def sent(self, phone: str) -> bool:
+        return any(each.recipient == phone for each in [*self.slow.submissions, *self.quick.submissions])
+
+
+@pytest.fixture(params=[1, 2], ids=["alone", "one of two"])
+async def world(dsn: str, database: Database, request: pytest.FixtureRequest) -> AsyncGenerator[World]:
+    world = World(dsn, database, request.param)
+    world.resource = await world.gateway.own()
+    await world.gateway.rates.set(world.resource, CAMPAIGN, 0.1)
+    await world.gateway.start()
+    yield world
+    await world.gateway.crash()
+
+
+async def test_a_text_does_not_wait_behind_a_campaign_of_a_slow_number(world: World) -> None:
+    await world.fill()
+    await world.send(CODES, [PHONE])
+    await world.clock.advance(timedelta(seconds=1))
+    assert world.sent(PHONE)
+
+
+async def test_a_text_does_not_wait_behind_what_waits_for_a_carrier_that_is_down(world: World) -> None:
+    world.slow.up = False
+    await world.fill(sender=CODES)
+    await world.send(CODES, [CARRIERS_PHONE])
+    await world.clock.advance(timedelta(seconds=1))
+    assert world.sent(CARRIERS_PHONE)
+
+
+async def test_a_campaign_does_not_wait_behind_another_one_of_a_slow_number(world: World) -> None:
+    await world.fill()
+    before = len(world.slow.submissions)
+    await world.fill(2 * LIMIT, CODES)
+    await world.clock.advance(timedelta(seconds=30))
+    assert len([each for each in world.slow.submissions[before:] if each.sender == CODES]) == 2 * LIMIT
+
+
+async def test_a_campaign_does_not_wait_behind_what_waits_for_a_carrier_that_is_down(world: World) -> None:
+    world.slow.up = False
+    await world.fill(sender=CODES)
+    for first in range(0, 2 * LIMIT, 50):
+        await world.send(CODES, [f"+4477009{first + number:05}" for number in range(50)])
+    await world.clock.advance(timedelta(seconds=30))
+    assert len(world.quick.submissions) == 2 * LIMIT
+
+
+async def test_a_request_for_two_carriers_waits_only_for_the_one_that_is_down(world: World) -> None:
+    world.slow.up = False
+    await world.fill(sender=CODES)
+    await world.send(CODES, [PHONE, CARRIERS_PHONE])
+    await world.clock.advance(timedelta(seconds=1))
+    assert (world.sent(PHONE), world.sent(CARRIERS_PHONE)) == (False, True)
+    world.slow.up = True
+    await world.clock.advance(timedelta(minutes=2))
+    assert world.sent(PHONE)
+
+
+async def test_after_a_restart_a_campaign_does_not_wait_behind_what_waits_for_a_carrier_that_is_down(
+    world: World,
+) -> None:
+    world.slow.up = False
+    await world.fill(sender=CODES)
+    await world.gateway.crash()
+    world.gateway = world.started()
+    await world.gateway.start(alone=True)
+    await world.clock.advance(timedelta(seconds=30))
+    for first in range(0, 2 * LIMIT, 50):
+        await world.send(CODES, [f"+4477009{first + number:05}" for number in range(50)])
+    await world.clock.advance(timedelta(seconds=30))
+    assert len(world.quick.submissions) == 2 * LIMIT
+
+
+async def test_a_scheduled_text_is_sent_at_its_time_beside_a_campaign(world: World) -> None:
+    await world.send(CODES, [PHONE], send_at=world.clock.now() + timedelta(minutes=5))
+    await world.fill()
+    await world.clock.advance(timedelta(minutes=4))
+    assert not world.sent(PHONE)
+    await world.clock.advance(timedelta(minutes=1))
+    assert world.sent(PHONE)
+
+
+async def test_a_text_is_tried_again_beside_a_campaign(world: World) -> None:
+    def fate(submission: Submission) -> Fate:
+        if submission.recipient != PHONE or [each.recipient for each in world.slow.submissions].count(PHONE) > 1:
+            return Fate.DELIVERED
+        return Fate.BUSY
+
+    world.slow.fate = fate
+    await world.fill()
+    await world.send(CODES, [PHONE])
+    await world.clock.advance(timedelta(seconds=30))
+    assert [each.recipient for each in world.slow.submissions].count(PHONE) == 2
+
+
+async def test_a_keyword_is_answered_beside_a_campaign(world: World) -> None:
+    await world.fill()
+    await world.gateway.news.arrived("slow", [Arrival("key", PHONE, CODES, "STOP", 1, world.clock.now())])
+    await world.clock.advance(timedelta(seconds=1))
+    assert world.sent(PHONE)
+
+
+async def test_memory_takes_no_more_of_a_campaign_than_it_has_room_for_and_all_of_it_is_sent(world: World) -> None:
+    world.slow.up = False
+    await world.fill(sender=CODES)
+    assert world.gateway.handover.count <= LIMIT + 100
+    world.slow.up = True
+    await world.clock.advance(timedelta(minutes=2))
+    assert len(world.slow.submissions) == 5 * LIMIT
+    assert world.gateway.handover.count == 0
