@@ -76,6 +76,9 @@ class Accepts:
         parts: dict[Crowd | None, list[Recipient]] = {}
         for recipient in plan.recipients:
             parts.setdefault(crowds[recipient.carrier], []).append(recipient)
+        if len(parts) == 1:
+            (crowd,) = parts
+            return await self._group_of(crowd).submit(plan)
         answers = await asyncio.gather(
             *(self._group_of(crowd).submit(replace(plan, recipients=part)) for crowd, part in parts.items())
         )
