@@ -47,6 +47,10 @@ class Blocks:
         self._next = (
             f"SELECT min(due_at) FROM {table} WHERE owner IS DISTINCT FROM $1 AND block_id <> ALL($2){{others}}"
         )
+        self._next_end = (
+            f"SELECT min(greatest(due_at, ends_at)) FROM {table}"
+            f" WHERE owner IS DISTINCT FROM $1 AND block_id <> ALL($2) AND crowd = ANY($3)"
+        )
         self._end = f"UPDATE {table} SET due_at = least(due_at, $2) WHERE owner = $1"
         self._passed: dict[UUID, datetime] = {}
 
@@ -61,8 +65,9 @@ class Blocks:
     async def claim(self, now: datetime, limit: int, without: Collection[str] = ()) -> dict[UUID, bool]:
         """Up to `limit` due blocks, the longest due first, now held by this process; for each, whether a process held
         it that did not give it back: it may have died with the block's work half done. None of a crowd in `without`,
-        in a table that says whose its blocks are."""
-        others, crowds = _others(without, 6)
+        in a table that says whose its blocks are, unless some of it has to end (`ends_at`)."""
+        others = " AND (crowd IS NULL OR crowd <> ALL($6) OR ends_at <= $3)" if without else ""
+        crowds = [list(without)] if without else []
         statement = self._claim.format(others=others)
         rows = await self._database.fetch(statement, self.owner, now + LEASE, now, limit, self._not_ours(now), *crowds)
         return {row["block_id"]: row["held"] for row in rows}
@@ -125,18 +130,14 @@ class Blocks:
 
     async def next_due(self, without: Collection[str] = ()) -> datetime | None:
         """When the next block that this process does not hold wants to be looked at; `without` as in `claim`."""
-        passed = self._passed
-        others, crowds = _others(without, 3)
+        passed, instants = self._passed, list(self._passed.values())
+        if without:
+            instants.append(await self._database.fetchval(self._next_end, self.owner, list(passed), list(without)))
+        others = " AND (crowd IS NULL OR crowd <> ALL($3))" if without else ""
+        crowds = [list(without)] if without else []
         due = await self._database.fetchval(self._next.format(others=others), self.owner, list(passed), *crowds)
-        return min((at for at in (due, *passed.values()) if at is not None), default=None)
+        return min((at for at in (due, *instants) if at is not None), default=None)
 
     def _not_ours(self, now: datetime) -> list[UUID]:
         self._passed = {block: until for block, until in self._passed.items() if until > now}
         return list(self._passed)
-
-
-def _others(without: Collection[str], number: int) -> tuple[str, list[list[str]]]:
-    """SQL that leaves out the blocks of the crowds `without`, and its argument of that number; nothing without any."""
-    if not without:
-        return "", []
-    return f" AND (crowd IS NULL OR crowd <> ALL(${number}))", [list(without)]

@@ -25,6 +25,7 @@ class World:
         self.clock = DrivenClock()
         self.slow, self.quick = ScriptedCarrier(self.clock, name="slow"), ScriptedCarrier(self.clock, name="quick")
         self._where = dsn, database
+        self.database = database
         self._processes = processes
         self.gateway = self.started()
         self.resource: ResourceId
@@ -158,3 +159,14 @@ async def test_memory_takes_no_more_of_a_campaign_than_it_has_room_for_and_all_o
     await world.clock.advance(timedelta(minutes=2))
     assert len(world.slow.submissions) == 5 * LIMIT
     assert world.gateway.handover.count == 0
+
+
+async def test_what_waits_in_the_database_ends_when_its_validity_does(world: World) -> None:
+    world.slow.up = False
+    await world.fill(sender=CODES)
+    await world.send(CODES, [PHONE], valid_for_s=60)
+    await world.clock.advance(timedelta(seconds=59))
+    ended = "SELECT code FROM sms_messages WHERE recipient = $1"
+    assert await world.database.fetchval(ended, PHONE) is None
+    await world.clock.advance(timedelta(seconds=3))
+    assert await world.database.fetchval(ended, PHONE) == 5001

@@ -121,6 +121,8 @@ class Accepts:
             self._customers.committed(woken)
         for send_at in {plan.send_at for plan in plans if plan.send_at is not None}:
             self._handover.on_awaiting(send_at)
+        if crowd is not None:  # which may not be taken up before it ends
+            self._handover.on_awaiting(min(min(plan.valid_until or plan.report_by, plan.report_by) for plan in plans))
         if owner is not None:
             self._handover.take(block, pending_of(block, rows, exceptions))
         else:

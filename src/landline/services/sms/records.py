@@ -55,9 +55,11 @@ _MESSAGES = f"""
         CASE WHEN code IS NULL THEN cost END
     FROM message
 """
-_BLOCK = (
-    "INSERT INTO sms_blocks (block_id, owner, due_at, crowd) SELECT $1::uuid, $2::uuid, $3::timestamptz, ${crowd}::text"
-)
+_BLOCK = """
+    INSERT INTO sms_blocks (block_id, owner, due_at, crowd, ends_at)
+    SELECT $1::uuid, $2::uuid, $3::timestamptz, ${crowd}::text,
+        CASE WHEN ${crowd}::text IS NOT NULL THEN (SELECT min(least(valid_until, report_by)) FROM request) END
+"""
 _INSERT = f"""
 WITH {_SOME_BLOCKED} block AS ({_BLOCK.format(crowd=24)}),
 inserted AS (
