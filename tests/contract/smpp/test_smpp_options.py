@@ -214,6 +214,20 @@ async def test_a_text_that_comes_to_two_processes_is_one_for_a_while(database: D
     assert await elsewhere.arrival_keys([(b"print", "by another carrier")], AT) == ["by another carrier"]
 
 
+async def test_a_text_that_two_processes_look_at_in_the_same_moment_is_one(database: Database) -> None:
+    """As after a database that stood still for longer than the SMSC's patience."""
+    here, there = (Records(database, "north", uuid4(), Alphabet.GSM) for _ in range(2))
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with asyncio.TaskGroup() as both, database.transaction() as connection:
+        await connection.execute("LOCK TABLE smpp_arrivals IN ACCESS EXCLUSIVE MODE")
+        keys = [
+            both.create_task(each.arrival_keys([(b"print", name)], AT)) for each, name in ((here, "a"), (there, "b"))
+        ]
+        while await database.fetchval(waiting) < len(keys):
+            await asyncio.sleep(0)
+    assert keys[0].result() == keys[1].result()
+
+
 async def test_a_query_without_an_answer_ends(world: World) -> None:
     carrier = await world.start(enquire_link_s=1000)
     world.network.swallows = True

@@ -23,6 +23,7 @@ ENDED_KEPT = timedelta(hours=6)
 """How long they are known once all have come, for the SMSC may bring one again: an SMSC that was restarted may give
 their ids to other messages."""
 
+_ARRIVALS = 0x61727276  # "arrv": the first half of an advisory lock, whose second is of the carrier
 _GROUP = ("sender", "recipient", "reference", "total", "wide")
 _MATCH = " AND ".join(f"p.{column} = n.{column}" for column in _GROUP)
 _GROUP_ARRAYS = "$2::text[], $3::text[], $4::int[], $5::smallint[], $6::boolean[]"
@@ -155,7 +156,9 @@ class Records:
     async def arrival_keys(self, arrivals: Sequence[tuple[bytes, str]], now: datetime) -> list[str]:
         """The key of each (fingerprint, new key): that of the same text lately taken in by another process, or else the
         new one, which is remembered."""
-        async with self._database.connection() as connection:
+        async with self._database.transaction() as connection:
+            # Of two processes that look at the same moment, as after a database that stood still, one sees the other's.
+            await connection.execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", _ARRIVALS, self._carrier)
             rows = await connection.fetch(
                 "SELECT fingerprint, key FROM smpp_arrivals WHERE carrier = $1 AND fingerprint = ANY($2)"
                 " AND owner <> $3 AND at >= $4",
