@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tests.chaos.customer import Customer
 from tests.chaos.ledger import Asked, Key, Ledger, Posted
 from tests.chaos.smsc import TOKEN
-from tests.chaos.stage import BINDS, POLICIES, RESPONSE_S
+from tests.chaos.stage import BINDS, POLICIES, RESPONSE_S, Machine
 
 from landline.protocols.smpp import pdu, receipts
 from landline.protocols.smpp.commands import MessageState
@@ -52,8 +52,14 @@ class Taken:
 def measure(run: "Run") -> None:
     """Memory and open files of Landline's processes, to compare with later."""
     for machine in run.stage.machines:
-        for process in machine.pids():
+        for process in _of_landline(run, machine):
             run.sizes[process] = _size(process)
+
+
+def _of_landline(run: "Run", machine: Machine) -> list[int]:
+    """Its processes without those of a PostgreSQL of its own, which keeps open what it has read."""
+    others = set(run.stage.postgres.pids())
+    return [pid for pid in machine.pids() if pid not in others]
 
 
 def _size(pid: int) -> tuple[int, int]:
@@ -457,7 +463,7 @@ async def _machines(case: Case) -> None:
             await asyncio.sleep(1.0)
         if health.get("status") != "ok":
             case.breach("not well at the end", None, f"{machine.name} {json.dumps(health)[:1500]}")
-        for pid in machine.pids():
+        for pid in _of_landline(case.run, machine):
             mib, files = _size(pid)
             before = run.sizes.get(pid)
             print(f"{machine.name} {pid}: {mib} MiB, {files} files; at first {before}")
