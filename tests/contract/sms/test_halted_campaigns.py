@@ -94,3 +94,6 @@ async def test_only_so_many_campaigns_are_halted_at_once(world: World) -> None:
         await world.gateway.settings.patch(world.resource, {"haltedTags": {f"tag {n}": True for n in range(1001)}})
     with pytest.raises(Invalid):
         await world.gateway.settings.patch(world.resource, {"haltedTags": {"spring": "yes"}})
+    await world.halt("t" * 2048)
+    with pytest.raises(Invalid):
+        await world.halt("t" * 2049)

@@ -16,6 +16,8 @@ _DEEPEST = 4
 """Levels of the document, and one more so that the decoder says what is wrong below them."""
 
 Rate = Annotated[int, Meta(ge=1, le=100_000)]
+Tag = Annotated[str, Meta(max_length=2048)]
+"""As long as a request to send may have it."""
 Cap = Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
 _MOST_SPENT = 1_000_000_000_000 * money.ONE
 
@@ -79,7 +81,7 @@ class SmsSettings(_Part, frozen=True, kw_only=True):
     failover_on_receipt: bool = False
     default_validity_seconds: Annotated[int, Meta(ge=60, le=259_200)] | None = None
     acs_limits: bool = False
-    halted_tags: Annotated[dict[str, bool], Meta(max_length=1_000)] = {}
+    halted_tags: Annotated[dict[Tag, bool], Meta(max_length=1_000)] = {}
     """Campaigns of which no text goes out for now. One that is not halted may also be written as false."""
 
     def halts(self, tag: str | None) -> bool:
