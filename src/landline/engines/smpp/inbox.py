@@ -11,23 +11,21 @@ from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from uuid import uuid4
 
 import structlog
-from msgspec import Struct
 
 from landline.core.errors import Unavailable
 from landline.engines.smpp.config import MessageIds, SmppConfig
 from landline.engines.smpp.early import fold_early
 from landline.engines.smpp.encoding import number_of
 from landline.engines.smpp.pump import Pump
-from landline.engines.smpp.recent import HEARD_S, STOOD_STILL_S, Recent
-from landline.engines.smpp.records import REPEAT, Records, Whole, fingerprint
+from landline.engines.smpp.recent import STOOD_STILL_S, Item, RecentTexts
+from landline.engines.smpp.records import Records, Whole, fingerprint
 from landline.ports.sms_carrier import Arrival, CarrierEvents, Receipt
 from landline.protocols.smpp import receipts, status, texts
 from landline.protocols.smpp.commands import MessageState
 from landline.protocols.smpp.events import MessageArrived
-from landline.protocols.smpp.joiner import GroupKey, TextPart, part_of
+from landline.protocols.smpp.joiner import GroupKey, part_of
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.receipts import DeliveryReceipt
 from landline.protocols.smpp.session import Session
@@ -40,7 +38,6 @@ _EARLY_S = 1.0
 _ASK_S = 0.05
 """How often it is asked meanwhile whether another process has got that response."""
 _KNOWN_LIMIT = 100_000
-_RECENT_LIMIT = 10_000
 Known = Callable[[str, Sequence[str]], Awaitable[Set[str]]]
 """Which of a carrier's message ids the service has stored the submissions of, whichever process told it."""
 _TRIES = 3
@@ -52,23 +49,6 @@ _AHEAD = 400
 """Messages that may be sent beyond the receipts passed on meanwhile, while receipts wait."""
 Sleep = Callable[[float], Awaitable[None]]
 """Waits by the clock, for so many seconds."""
-
-
-class _Item(Struct, eq=False):
-    """One deliver_sm that is not answered yet."""
-
-    pump: Pump
-    sequence: int
-    at: float
-    receipt: Receipt | None = None
-    arrival: Arrival | None = None
-    part: TextPart | None = None
-    fingerprint: bytes = b""
-    recent: Recent | None = None
-    status: int = status.ESME_ROK
-    came_at: float = 0.0
-    """By the clock of the connections."""
-    waits_until: float | None = None
 
 
 @dataclass(slots=True)
@@ -121,19 +101,18 @@ class Inbox:
         self._free_at = 0.0
         """When `bring` had nothing more to do, by the clock of the connections."""
         self._ask_at = 0.0
-        self._items: list[_Item] = []
-        self._early: list[_Item] = []
-        self._reports: list[_Item] = []
+        self._items: list[Item] = []
+        self._early: list[Item] = []
+        self._reports: list[Item] = []
         # Ordered, for the oldest to go in no time: a dict looks for its first key from where it once began.
         self._known: OrderedDict[str, bool] = OrderedDict()
-        self._recent: OrderedDict[bytes, Recent] = OrderedDict()
-        self._settling: list[tuple[float, Pump, Recent]] = []
+        self._texts = RecentTexts(config.name, records)
         self._sweep_at = 0.0
         self.counters = InboxCounters()
 
     def add(self, pump: Pump, event: MessageArrived, now: float, line_now: float) -> None:
         """A deliver_sm came; `line_now` is the same instant by the clock of the connections."""
-        item = _Item(pump, event.sequence, now, came_at=line_now)
+        item = Item(pump, event.sequence, now, came_at=line_now)
         if receipts.is_receipt(event.message):
             self._read_receipt(item, event.message)
         else:
@@ -166,7 +145,7 @@ class Inbox:
 
     def deadline(self) -> float | None:
         """When `bring` has something to do by itself."""
-        settled = self._settling[0][0] if self._settling else math.inf
+        settled = self._texts.settles_at()
         early = min((item.waits_until or item.at for item in self._early), default=None)
         if early is None:
             return min(settled, self._sweep_at)
@@ -194,8 +173,8 @@ class Inbox:
         if found:
             await self._attempt(found, lambda batch: self._arrive(carrier, events, batch, now), sleep)
             self._acknowledge(found)
-            self._settle_soon(found, now)
-        await self._settle(now)
+            self._texts.settle_soon(found, now)
+        await self._texts.settle(now)
         return bool(reports or found)
 
     async def report(self, carrier: str, events: CarrierEvents, sleep: Sleep) -> bool:
@@ -233,7 +212,7 @@ class Inbox:
         self._put_off(stale)
         self._acknowledge(stale)
 
-    def _read_receipt(self, item: _Item, message: ShortMessage) -> None:
+    def _read_receipt(self, item: Item, message: ShortMessage) -> None:
         read = receipts.read(message)
         if read is None:
             self.counters.receipts_unreadable += 1
@@ -258,7 +237,7 @@ class Inbox:
             at = min(read.done_at - timedelta(minutes=config.receipt_utc_offset_minutes), at)
         return Receipt(message_id, delivered, code, at)
 
-    def _read_text(self, item: _Item, message: ShortMessage) -> None:
+    def _read_text(self, item: Item, message: ShortMessage) -> None:
         country = self._config.country
         sender = number_of(message.source_addr_ton, message.source_addr, country)
         recipient = number_of(message.dest_addr_ton, message.destination_addr, country)
@@ -274,10 +253,10 @@ class Inbox:
         at = datetime.fromtimestamp(item.at, UTC)
         item.arrival = Arrival("", sender, recipient, text, piece.segments or segments(text).count, at)
 
-    async def _due(self, items: list[_Item], now: float) -> list[_Item]:
+    async def _due(self, items: list[Item], now: float) -> list[Item]:
         """Those of `items` and of the early receipts whose submission is stored or that have waited long enough."""
-        due: list[_Item] = []
-        early: list[_Item] = []
+        due: list[Item] = []
+        early: list[Item] = []
         items = [*self._early, *items]
         self._early = []
         await self._learn(items, now)
@@ -307,7 +286,7 @@ class Inbox:
         self._early = early
         return due
 
-    async def _learn(self, items: Sequence[_Item], now: float) -> None:
+    async def _learn(self, items: Sequence[Item], now: float) -> None:
         """Learn which receipts are of submissions that other processes have told of."""
         ids = {item.receipt.carrier_message_id for item in items if item.receipt is not None}
         # Not by subtracting sets: that would walk through all that is known, however few are asked about.
@@ -326,7 +305,7 @@ class Inbox:
         self.submitted([message_id for message_id in stored if message_id not in parts])
         self.submitted(list(parts), several=True)
 
-    async def _report(self, carrier: str, events: CarrierEvents, items: list[_Item]) -> None:
+    async def _report(self, carrier: str, events: CarrierEvents, items: list[Item]) -> None:
         ours = [item.receipt for item in items if item.receipt is not None]
         single = [receipt for receipt in ours if self._known.get(receipt.carrier_message_id) is False]
         strange: list[str] = []
@@ -342,13 +321,13 @@ class Inbox:
             if parts:
                 await fold_early(carrier, events, self._records, parts, _instant(items[-1].at))
 
-    async def _arrive(self, carrier: str, events: CarrierEvents, items: list[_Item], now: float) -> None:
+    async def _arrive(self, carrier: str, events: CarrierEvents, items: list[Item], now: float) -> None:
         at = datetime.fromtimestamp(now, UTC)
         parts = [item.part for item in items if item.part is not None]
         if parts:
             await self._give_up(carrier, events, await self._records.interrupted(parts), at)
         wholes = await self._records.keep_parts(parts, at) if parts else []
-        await self._give_keys([item for item in items if item.arrival is not None], now)
+        self.counters.repeated += await self._texts.give_keys([item for item in items if item.arrival is not None], now)
         whole_of = {whole.joined.key: whole for whole in wholes}
         arrivals: list[Arrival] = []
         for item in reversed(items):  # a text stands where its last part came
@@ -362,59 +341,7 @@ class Inbox:
             await events.arrived(carrier, arrivals)
         await self._records.finish([whole.joined.key for whole in wholes])
 
-    async def _give_keys(self, items: list[_Item], now: float) -> None:
-        """Give single texts their keys: a text brought again keeps the one it had."""
-        fresh: list[_Item] = []
-        for item in items:
-            if item.recent is not None:
-                continue  # it got one before the service was away
-            assert item.arrival is not None
-            recent = self._recent.get(item.fingerprint)
-            if recent is not None and recent.again(item.came_at) and now - recent.at < REPEAT.total_seconds():
-                self.counters.repeated += 1
-                item.arrival = _with_key(item.arrival, recent.key)
-                recent.brought_again(item.pump.session, item.came_at)
-                item.recent = recent
-            else:
-                fresh.append(item)
-        if fresh:
-            wanted = [(item.fingerprint, uuid4().hex) for item in fresh]
-            keys = await self._records.arrival_keys(wanted, datetime.fromtimestamp(now, UTC))
-            for item, key, (_, new) in zip(fresh, keys, wanted, strict=True):
-                assert item.arrival is not None
-                self.counters.repeated += key != new
-                item.arrival = _with_key(item.arrival, key)
-                self._recent.pop(item.fingerprint, None)
-                item.recent = self._recent[item.fingerprint] = Recent(key, item.pump.session, now, item.came_at)
-            while len(self._recent) > _RECENT_LIMIT:
-                self._recent.popitem(last=False)
-
-    def _settle_soon(self, items: list[_Item], now: float) -> None:
-        """Note which of `items` were acknowledged."""
-        for item in items:
-            if item.recent is not None and item.recent.acknowledged_at is not None:
-                self._settling.append((now + HEARD_S, item.pump, item.recent))
-
-    async def _settle(self, now: float) -> None:
-        """Let other processes take what equals a text of ours for another one, once its SMSC knows that we have it and
-        does not bring it again. One that says nothing by itself is asked whether it is there."""
-        due = next((index for index, (at, _, _) in enumerate(self._settling) if at > now), len(self._settling))
-        settling, self._settling = self._settling[:due], self._settling[due:]
-        heard = [each.key for _, _, each in settling if each.heard]
-        waiting = [(pump, each) for _, pump, each in settling if not each.heard and not each.session.ended]
-        for pump in {pump for pump, each in waiting if pump.session is each.session and pump.session.can_deliver}:
-            pump.enquire()
-        if heard:
-            try:
-                await self._records.settled(heard)
-            except Unavailable as error:
-                log.warning("smpp.settling_put_off", carrier=self._config.name, reason=error.message)
-                waiting += [(pump, each) for _, pump, each in settling if each.heard]
-        self._settling += [(now + HEARD_S, pump, each) for pump, each in waiting]
-
-    async def _attempt(
-        self, items: list[_Item], pass_on: Callable[[list[_Item]], Awaitable[None]], sleep: Sleep
-    ) -> None:
+    async def _attempt(self, items: list[Item], pass_on: Callable[[list[Item]], Awaitable[None]], sleep: Sleep) -> None:
         """Pass `items` on; those the service does not take get a status that has the SMSC bring them again."""
         for attempt in range(_TRIES):
             # What a connection brought that has ended is brought again, maybe to another process, and passed on there.
@@ -440,12 +367,12 @@ class Inbox:
                 return
         self._put_off(items)
 
-    def _put_off(self, items: Sequence[_Item]) -> None:
+    def _put_off(self, items: Sequence[Item]) -> None:
         self.counters.put_off += len(items)
         for item in items:
             item.status = status.ESME_RX_T_APPN
 
-    def _acknowledge(self, items: list[_Item]) -> None:
+    def _acknowledge(self, items: list[Item]) -> None:
         pumps: set[Pump] = set()
         for item in items:
             if item.pump.session.ended:
@@ -493,7 +420,3 @@ def _arrival_of(whole: Whole, at: datetime) -> Arrival:
     key: GroupKey = whole.joined.key
     text = whole.joined.text.replace("\0", "")
     return Arrival(whole.key, key.sender, key.recipient, text, whole.joined.parts, at)
-
-
-def _with_key(arrival: Arrival, key: str) -> Arrival:
-    return Arrival(key, arrival.sender, arrival.recipient, arrival.text, arrival.segments, arrival.at)
