@@ -34,9 +34,9 @@ from landline.protocols.smstext import segments
 log = structlog.get_logger()
 
 _EARLY_S = 1.0
-"""How long a receipt waits for the response of its submission, which some SMSCs send after it."""
+"""How long a receipt waits for the response that another process may have got and not stored yet."""
 _ASK_S = 0.05
-"""How often it is asked meanwhile whether another process has got that response."""
+"""How often it is asked meanwhile whether that response is there."""
 _KNOWN_LIMIT = 100_000
 Known = Callable[[str, Sequence[str]], Awaitable[Set[str]]]
 """Which of a carrier's message ids the service has stored the submissions of, whichever process told it."""
@@ -71,8 +71,8 @@ class InboxCounters:
 class Inbox:
     """See the module. `untold` has the ids of parts whose messages are still on their way, `awaiting` says since when
     a response to a submit_sm is; `ring` is called when there is something to `bring`, `ring_lanes` when there is
-    something to `report`, `caught_up` when `behind` may have changed; `line` is the connections' clock; `known` is
-    there when other processes submit too."""
+    something to `report`, `caught_up` when `behind` may have changed; `line` is the connections' clock. `known` tells
+    of submissions that this process did not make or has forgotten, `several` whether others submit meanwhile."""
 
     def __init__(
         self,
@@ -84,6 +84,7 @@ class Inbox:
         ring_lanes: Callable[[], None],
         caught_up: Callable[[], None],
         line: Callable[[], float],
+        several: Callable[[], bool],
         known: Known | None = None,
     ) -> None:
         self._config = config
@@ -96,6 +97,7 @@ class Inbox:
         self._caught_up = caught_up
         self._sent = 0
         self._passing = 0
+        self._several = several
         self._elsewhere = known
         self._line = line
         self._free_at = 0.0
@@ -261,6 +263,7 @@ class Inbox:
         self._early = []
         await self._learn(items, now)
         awaiting = self._awaiting()
+        patience_s = _EARLY_S if self._several() else 0.0
         for item in items:
             assert item.receipt is not None
             message_id = item.receipt.carrier_message_id
@@ -271,15 +274,14 @@ class Inbox:
             elif message_id in self._untold:
                 item.waits_until = now + _EARLY_S
                 early.append(item)
-            elif item.waits_until is None:
-                self.counters.receipts_early += 1
-                item.waits_until = item.at + _EARLY_S
-                early.append(item)
-            elif now < item.waits_until:
-                early.append(item)
             elif awaiting is not None and awaiting <= item.came_at:
                 # It may be of a part of a long message: nobody could tell later that it was.
-                item.waits_until = now + _EARLY_S
+                self.counters.receipts_early += item.waits_until is None
+                item.waits_until = max(now + _ASK_S, item.at + patience_s)
+                early.append(item)
+            elif now < item.at + patience_s:
+                self.counters.receipts_early += item.waits_until is None
+                item.waits_until = item.at + patience_s
                 early.append(item)
             else:
                 due.append(item)
