@@ -12,6 +12,7 @@ from tests.support.smpp_world import OURS, PHONE, World, until
 
 from landline.core.errors import Invalid, Unavailable
 from landline.engines.smpp.config import Binding, MessageIds, SmppConfig
+from landline.engines.smpp.slots import AllMine
 from landline.ports.sms_carrier import CrashPolicy, Submission
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import MessageState
@@ -280,6 +281,20 @@ async def test_receipts_of_what_another_system_sent_hold_up_nothing(world: World
     world.smsc.text(PHONE, OURS, "hello")
     await world.arrived(1)
     assert len(world.events.receipts) >= 90
+
+
+async def test_receipts_of_what_another_system_sent_hold_up_little_where_several_processes_send(world: World) -> None:
+    """The first ones wait for what another process may not have stored yet."""
+    world.smsc.limits = replace(world.smsc.limits, window=10)
+    carrier = await world.start(slots=AllMine(1))
+    said = [b"id:other%d stat:DELIVRD err:000" % number for number in range(100)]
+    world.smsc.deliver("landline", [pdu.encode_body(ShortMessage(esm_class=4, short_message=each)) for each in said])
+    world.smsc.text(PHONE, OURS, "hello")
+    for count in (10, 20):
+        await until(lambda count=count: carrier.counters()["inbox_receipts"] >= count)
+        await world.clock.advance(timedelta(seconds=1.1))
+    await world.arrived(1)
+    assert carrier.counters()["inbox_receipts_early"] <= 30
 
 
 async def test_passing_and_unreadable_receipts_are_acknowledged_and_not_passed_on(world: World) -> None:

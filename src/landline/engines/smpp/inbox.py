@@ -37,6 +37,10 @@ _EARLY_S = 1.0
 """How long a receipt waits for the response that another process may have got and not stored yet."""
 _ASK_S = 0.05
 """How often it is asked meanwhile whether that response is there."""
+_IN_VAIN = 20
+"""After so many receipts in a row that nobody knew a second later, none waits for that until the next sweep: another
+system sends over the same account, and what is behind them in the SMSC's window is not to wait. Such a receipt is kept
+by the service until it is known."""
 _KNOWN_LIMIT = 100_000
 Known = Callable[[str, Sequence[str]], Awaitable[Set[str]]]
 """Which of a carrier's message ids the service has stored the submissions of, whichever process told it."""
@@ -103,6 +107,7 @@ class Inbox:
         self._free_at = 0.0
         """When `bring` had nothing more to do, by the clock of the connections."""
         self._ask_at = 0.0
+        self._in_vain = 0
         self._items: list[Item] = []
         self._early: list[Item] = []
         self._reports: list[Item] = []
@@ -263,13 +268,14 @@ class Inbox:
         self._early = []
         await self._learn(items, now)
         awaiting = self._awaiting()
-        patience_s = _EARLY_S if self._several() else 0.0
+        patience_s = _EARLY_S if self._several() and self._in_vain < _IN_VAIN else 0.0
         for item in items:
             assert item.receipt is not None
             message_id = item.receipt.carrier_message_id
             if item.pump.session.ended:
                 continue  # it will be brought again
             if message_id in self._known:
+                self._in_vain = self._in_vain if item.waits_until is None else 0
                 due.append(item)
             elif message_id in self._untold:
                 item.waits_until = now + _EARLY_S
@@ -284,6 +290,7 @@ class Inbox:
                 item.waits_until = item.at + patience_s
                 early.append(item)
             else:
+                self._in_vain += 1
                 due.append(item)
         self._early = early
         return due
@@ -392,6 +399,7 @@ class Inbox:
         """Pass on the texts whose missing parts are waited for no more."""
         patience_s = self._config.join_patience_s
         self._sweep_at = now + min(patience_s, 60.0)
+        self._in_vain = 0
         at = datetime.fromtimestamp(now, UTC)
         try:
             wholes = await self._records.overdue(at, timedelta(seconds=patience_s))
