@@ -26,6 +26,9 @@ def main() -> None:
     parser.add_argument("--pace", type=float, default=1.0, help="1 is some 40 messages a second")
     parser.add_argument("--only", nargs="*", default=[], help="only these faults (tests/chaos/faults.py)")
     parser.add_argument("--alone", action="store_true", help="one machine, with its own PostgreSQL and NATS")
+    parser.add_argument(
+        "--ahead", type=float, default=0.0, help="seconds that one machine's clock is ahead of the others"
+    )
     parser.add_argument("--directory", type=Path, default=None, help="where everything is kept; else a temporary one")
     parser.add_argument("--keep", action="store_true", help="keep the directory of a good run, too")
     options = parser.parse_args()
@@ -37,7 +40,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     print(f"seed {seed}, {options.seconds:.0f} s, {directory}", flush=True)
     began = time.monotonic()
-    broken = asyncio.run(Run(directory, seed, options.pace, alone=options.alone).play(options.seconds, options.only))
+    run = Run(directory, seed, options.pace, alone=options.alone, ahead_s=options.ahead)
+    broken = asyncio.run(run.play(options.seconds, options.only))
     print(f"seed {seed}: {len(broken)} broken promises after {time.monotonic() - began:.0f} s", flush=True)
     if not broken and not options.keep:
         shutil.rmtree(directory, ignore_errors=True)

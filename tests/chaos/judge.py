@@ -291,7 +291,8 @@ def _message(case: Case, key: Key, asked: Asked) -> None:
         at_once = row["ended_at"] == row["accepted_at"]
         if row["code"] == 4007 and at_once and copies:
             case.breach("blocked and sent", key)
-        if asked.not_before and any(each.at < asked.not_before - 0.05 for each in copies):
+        soonest = (asked.not_before or 0.0) - case.run.ahead_s - 0.05
+        if any(each.at < soonest for each in copies):
             case.breach("sent before its time", key)
         if asked.canceled and (copies or row["code"] != 5000):
             case.breach("taken back and sent", key)

@@ -32,12 +32,13 @@ SETTLE_S = 600.0
 class Run:
     """See the module."""
 
-    def __init__(self, directory: Path, seed: int, pace: float, *, alone: bool) -> None:
+    def __init__(self, directory: Path, seed: int, pace: float, *, alone: bool, ahead_s: float = 0.0) -> None:
         self.directory = directory
         self.seed = seed
         self.pace = pace
         self.ledger = Ledger()
-        self.stage = Stage.of(directory, alone=alone)
+        self.ahead_s = ahead_s
+        self.stage = Stage.of(directory, alone=alone, ahead_s=ahead_s)
         self.webhook = Webhook(self.ledger, Random(f"{seed} webhook"))
         self.sizes: dict[int, tuple[int, int]] = {}
         self.password = ""

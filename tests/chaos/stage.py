@@ -7,6 +7,7 @@ One SMSC, "west", speaks TLS, and so does every other bind of the customer.
 import asyncio
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -40,6 +41,10 @@ BINDS = {"north": 3, "south": 2, "west": 2}
 OVER_TLS = "west"
 
 
+FAKETIME = Path("/usr/lib") / f"{platform.machine()}-linux-gnu" / "faketime" / "libfaketime.so.1"
+"""Debian's `faketime`."""
+
+
 def tree(pid: int) -> list[processes.Process]:
     return processes.tree(pid)
 
@@ -62,6 +67,7 @@ class Program(ABC):
         self.process: subprocess.Popen[bytes] | None = None
         self.lives = 0
         self.starts: list[float] = []
+        self.environment: dict[str, str] = {}
 
     @abstractmethod
     def command(self) -> Sequence[str | Path]:
@@ -75,7 +81,7 @@ class Program(ABC):
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **self.environment},
             )
 
     def start(self) -> None:
@@ -392,7 +398,8 @@ class Stage:
     tasks: list["asyncio.Task[None]"] = field(default_factory=list["asyncio.Task[None]"])
 
     @classmethod
-    def of(cls, directory: Path, *, alone: bool) -> "Stage":
+    def of(cls, directory: Path, *, alone: bool, ahead_s: float = 0.0) -> "Stage":
+        """`ahead_s`: by how much beta's clock is ahead of all others."""
         certificate, key = _certificate(directory)
         smscs = {
             name: SmscProgram(name, directory, (certificate, key) if name == OVER_TLS else ()) for name in POLICIES
@@ -401,6 +408,10 @@ class Stage:
         if alone:
             return cls(directory, OwnPostgres(alpha), None, smscs, [alpha], certificate, key)
         machines = [alpha, Machine("beta", directory, "serve", 1), Machine("gamma", directory, "worker", 1)]
+        if ahead_s:
+            assert FAKETIME.exists(), "apt-get install faketime"
+            told = {"FAKETIME": f"{ahead_s:+}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+            machines[1].environment = {"LD_PRELOAD": str(FAKETIME), **told}
         return cls(directory, Postgres(directory), Nats(directory), smscs, machines, certificate, key)
 
     @property
