@@ -121,11 +121,7 @@ class Sms:
         _check_times(options, now)
         outcomes, planned = self._plan_recipients(now, recipients)
         if not planned:
-            reasons = dict.fromkeys(outcome.error for outcome in outcomes if outcome is not None and outcome.error)
-            if NO_NUMBER not in reasons:
-                raise Invalid(" ".join(reasons) or "There is no recipient.", target="smsRecipients")
-            await self._shares(resource, sender, [])  # it may be refused
-            return [outcome for outcome in outcomes if outcome is not None]
+            return await self._nobody(resource, sender, [outcome for outcome in outcomes if outcome is not None])
         settings = await self._settings.of(resource)
         if options.smart_encoding or (options.smart_encoding is None and settings.smart_encoding):
             body = smart(body)
@@ -171,6 +167,14 @@ class Sms:
                 self._guard.undo(resource, again, numbers, size, settings, now, costs)
             self._limits.undo(resource, _among(shares, repeated), counted_at)
         return [outcome for outcome in outcomes if outcome is not None]
+
+    async def _nobody(self, resource: ResourceId, sender: str, outcomes: list[Outcome]) -> list[Outcome]:
+        """The `outcomes` of a request in which nobody can have a text. Raises as `send` does."""
+        reasons = dict.fromkeys(outcome.error for outcome in outcomes if outcome.error)
+        if NO_NUMBER not in reasons:
+            raise Invalid(" ".join(reasons) or "There is no recipient.", target="smsRecipients")
+        await self._shares(resource, sender, [])  # the sender may be refused
+        return outcomes
 
     async def _shares(
         self, resource: ResourceId, sender: str, recipients: list[Recipient]
