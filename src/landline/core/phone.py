@@ -8,8 +8,8 @@ Phone = NewType("Phone", str)
 """An E.164 number with its `+`; made only by `parse`."""
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
-_OF_A_PLAN = re.compile(r"\+(?:1[0-9]{10}|[2-9][0-9]{6,14})")
-"""Numbers of country code 1 have ten digits more, in all its countries (ITU-T E.164, NANP)."""
+_OF_A_PLAN = re.compile(r"\+(?:1[0-9]{6,10}|[2-9][0-9]{6,14})")
+"""Numbers of country code 1 have at most ten digits more; seven where they have no area code (+1 310 1234, Canada)."""
 _SHORT_CODE = re.compile(r"[0-9]{5,6}")
 _ALPHANUMERIC = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 +\-_&]{1,11}")
 _NANP_TOLL_FREE = ("+1800", "+1833", "+1844", "+1855", "+1866", "+1877", "+1888")
@@ -31,7 +31,7 @@ def parse(text: str) -> Phone | None:
 
 
 def has_form(text: str) -> bool:
-    """Whether `text` is written as an E.164 number is; of country code 1 it may have a length that none has."""
+    """Whether `text` is written as an E.164 number is; of country code 1 it may be longer than any is."""
     return _E164.fullmatch(text) is not None
 
 

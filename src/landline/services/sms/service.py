@@ -41,7 +41,7 @@ SHORTEST_VALIDITY_S, LONGEST_VALIDITY_S = 60, 259_200
 
 NOT_E164 = "The recipient is not a phone number in E.164 format."
 NO_NUMBER = "Invalid To phone number format."
-"""ACS's words for what is written as an E.164 number and has a wrong length (JavaScript SDK, recorded tests)."""
+"""ACS's words for what is written as an E.164 number and is too long for one (JavaScript SDK, recorded tests)."""
 
 
 class To(Struct):
