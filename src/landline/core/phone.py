@@ -8,6 +8,8 @@ Phone = NewType("Phone", str)
 """An E.164 number with its `+`; made only by `parse`."""
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_OF_A_PLAN = re.compile(r"\+(?:1[0-9]{6,10}|[2-9][0-9]{6,14})")
+"""Numbers of country code 1 have at most ten digits more; seven where they have no area code (+1 310 1234, Canada)."""
 _SHORT_CODE = re.compile(r"[0-9]{5,6}")
 _ALPHANUMERIC = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 +\-_&]{1,11}")
 _NANP_TOLL_FREE = ("+1800", "+1833", "+1844", "+1855", "+1866", "+1877", "+1888")
@@ -25,7 +27,12 @@ class SenderKind(Enum):
 
 def parse(text: str) -> Phone | None:
     """The E.164 number that `text` is, or None. Only the form is checked, not whether the number is assigned."""
-    return Phone(text) if _E164.fullmatch(text) else None
+    return Phone(text) if _OF_A_PLAN.fullmatch(text) else None
+
+
+def has_form(text: str) -> bool:
+    """Whether `text` is written as an E.164 number is; of country code 1 it may be longer than any is."""
+    return _E164.fullmatch(text) is not None
 
 
 def sender_kind(sender: str) -> SenderKind | None:

@@ -19,6 +19,7 @@ CASES = [
     ({}, {"a": "1", "b": "2"}),
     ({"metadata": {"b": "3", "c": "4"}}, {"a": "1", "b": "3", "c": "4"}),
     ({"metadata": {"a": None}}, {"b": "2"}),
+    ({"metadata": {"a": "", "c": ""}}, {"b": "2"}),  # the .NET SDK's live tests
     ({"metadata": {}}, {"a": "1", "b": "2"}),
     ({"metadata": None}, None),
 ]
@@ -46,3 +47,14 @@ async def test_a_threads_metadata_is_merged(
     await one.call(ann, "PATCH", thread, {"topic": "Dinner", **patch})
     found = await one.call(ann, "GET", thread)
     assert (found["topic"], found.get("metadata")) == ("Dinner", expected)
+
+
+async def test_a_thread_that_was_given_no_retention_policy_says_so(one: Node) -> None:
+    ann = await one.user()
+    thread = f"/chat/threads/{await one.thread(ann)}"
+    assert (await one.call(ann, "GET", thread))["retentionPolicy"] == {"kind": "none"}  # the .NET SDK's live tests
+    month = {"kind": "threadCreationDate", "deleteThreadAfterDays": 30}
+    await one.call(ann, "PATCH", thread, {"retentionPolicy": month})
+    assert (await one.call(ann, "GET", thread))["retentionPolicy"] == month
+    await one.call(ann, "PATCH", thread, {"retentionPolicy": None})
+    assert (await one.call(ann, "GET", thread))["retentionPolicy"] == {"kind": "none"}

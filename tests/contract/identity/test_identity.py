@@ -130,7 +130,7 @@ async def test_users_that_are_not_there_or_not_ours(server: Front, method: str, 
     unknown = time_ordered(datetime.now(UTC), b"0123456789")
     for raw_id, status in (
         (user_raw_id(resource.resource_id, unknown), 404),
-        (user_raw_id(other.resource_id, unknown), 403),
+        (user_raw_id(other.resource_id, unknown), 401),
         ("8:acs:nonsense", 400),
         ("4:+15551234567", 400),
     ):

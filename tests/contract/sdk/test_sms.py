@@ -115,6 +115,25 @@ async def test_a_recipient_that_is_no_number_is_refused_and_the_others_are_sent(
     assert not sent[1].message_id
 
 
+# The SDKs' own live tests send to these three: JavaScript's smsClient.spec.ts, Python's and Java's.
+@pytest.mark.parametrize("number", ["+1425555012345", "+1234567891011", "+155512345678"])
+async def test_a_north_american_number_that_is_too_long_is_answered_400_among_the_outcomes(
+    sms: Any, landline: Server, fresh_number: Numbers, number: str
+) -> None:
+    good = fresh_number()
+    sent = await result(sms.send(landline.phone_number, [good, number], "Half of it"))
+    assert [(one.to, one.http_status_code, one.successful) for one in sent] == [
+        (good, 202, True),
+        (number, 400, False),
+    ]
+    alone = await result(sms.send(landline.phone_number, number, "Nobody"))
+    for one in (sent[1], *alone):
+        assert (one.to, one.http_status_code, one.successful, one.message_id) == (number, 400, False, None)
+        assert one.error_message == "Invalid To phone number format."
+    with pytest.raises(ClientAuthenticationError):
+        await result(sms.send("+18005559999", number, "Not my number"))
+
+
 async def test_a_sender_that_is_not_ours_refuses_the_whole_request(sms: Any, fresh_number: Numbers) -> None:
     with pytest.raises(ClientAuthenticationError) as refused:
         await result(sms.send("+18005559999", fresh_number(), "Not my number"))

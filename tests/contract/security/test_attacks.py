@@ -153,7 +153,8 @@ async def test_a_key_cannot_touch_another_tenants_user(server: Front) -> None:
         ("DELETE", "", None),
     ):
         reply = await server.signed(method, f"/identities/{user}{suffix}", body, key=shop_key)
-        assert reply.status == 403
+        assert reply.status == 401
+        assert reply.json()["error"]["code"] == "IdentityNotOwned"
 
 
 async def test_a_signed_request_that_was_tampered_with(server: Front) -> None:

@@ -364,6 +364,7 @@ async def test_what_the_product_does_not_take_is_refused(world: World, failure: 
         ({"source_addr": ""}, status.ESME_RINVSRCADR),
         ({"source_addr_ton": 2, "source_addr": "42555501"}, status.ESME_RINVSRCADR),
         ({"destination_addr": "12"}, status.ESME_RINVDSTADR),
+        ({"destination_addr": "1425555012345"}, status.ESME_RINVDSTADR),  # country code 1 has ten digits more at most
         ({"text": b"refuse me"}, status.ESME_RSUBMITFAIL),
         ({"data_coding": 4}, status.ESME_RSUBMITFAIL),
         ({"data_coding": 0xF5}, status.ESME_RSUBMITFAIL),

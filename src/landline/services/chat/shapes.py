@@ -10,7 +10,7 @@ from landline.core.ids import RawId
 from landline.services.chat.messages import attachments
 from landline.services.chat.model import values
 from landline.services.chat.model.ids import ThreadId, thread_text, to_milliseconds
-from landline.services.chat.model.values import KEPT_FOREVER, Attachment, Invalidated, Kind, Participant, Properties
+from landline.services.chat.model.values import Attachment, Invalidated, Kind, Participant, Properties
 from landline.services.chat.notices import identifier
 from landline.services.chat.records import metadata
 from landline.store.database import Record
@@ -99,14 +99,9 @@ def shown_thread(
     )
 
 
-def _policy(days: int | None) -> chat.ChatRetentionPolicy | None:
-    if days is None:
-        return None
-    return (
-        chat.ChatRetentionPolicy("none")
-        if days == KEPT_FOREVER
-        else chat.ChatRetentionPolicy("threadCreationDate", days)
-    )
+def _policy(days: int | None) -> chat.ChatRetentionPolicy:
+    """A thread that was given none has the policy `none` (ChatClientsLiveTests of the .NET SDK)."""
+    return chat.ChatRetentionPolicy("threadCreationDate", days) if days else chat.ChatRetentionPolicy("none")
 
 
 def shown_item(row: Record) -> chat.ChatThreadItem:

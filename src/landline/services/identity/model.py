@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from landline.core.errors import Forbidden, Invalid
+from landline.core.errors import Invalid, Unauthorized
 from landline.core.ids import RawId, ResourceId, split_user_raw_id, user_raw_id
 from landline.edge.scopes import ALL
 
@@ -22,6 +22,12 @@ class ValidationError(Invalid):
     """A field has a value it may not have. Code, targets and words are those of Azure's recorded answers."""
 
     code = "ValidationError"
+
+
+class IdentityNotOwned(Unauthorized):
+    """The user is another resource's. Code and words are those of Azure's recorded answers, to all three operations."""
+
+    code = "IdentityNotOwned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +112,9 @@ def checked_scopes(scopes: Sequence[str] | None, *, target: str) -> list[str]:
     """`scopes` without repetitions. Raises `ValidationError` when there is none, or one that does not exist."""
     if scopes is None:
         raise required(target)
-    unknown = sorted(set(scopes) - ALL)
-    if unknown or not scopes:
+    if not scopes:
+        raise ValidationError("Invalid scopes - Scopes field is required.", target=target)
+    if not ALL.issuperset(scopes):
         raise ValidationError(f"Scopes are one or more of {', '.join(sorted(ALL))}.", target=target)
     return list(dict.fromkeys(scopes))
 
@@ -131,10 +138,10 @@ def required(field: str) -> ValidationError:
 
 
 def owned_user(raw_id: str, resource_id: ResourceId) -> UUID:
-    """The user that `raw_id` names. Raises `Invalid` when it names none, `Forbidden` when another resource's."""
+    """The user that `raw_id` names. Raises `Invalid` when it names none, `IdentityNotOwned` when another's."""
     ids = split_user_raw_id(raw_id)
     if ids is None:
         raise Invalid("The identity is not the id of a communication user.", target="id")
     if ids[0] != resource_id:
-        raise Forbidden("The identity belongs to another resource.")
+        raise IdentityNotOwned("Provided identity doesn't belong to the resource.")
     return ids[1]

@@ -85,7 +85,7 @@ class Identity:
         return user, await self._token(caller, user.user_id, wanted, life, generation=0)
 
     async def issue(self, caller: Caller, raw_id: str, scopes: list[str] | None, minutes: int | None) -> Token:
-        """A token for the user `raw_id`. Raises `Invalid`, `Forbidden` for another resource's user, `NotFound`."""
+        """A token for the user `raw_id`. Raises `Invalid`, `IdentityNotOwned`, `NotFound`."""
         wanted = model.checked_scopes(scopes, target="Scopes")
         life = model.checked_minutes(minutes)
         user_id = model.owned_user(raw_id, caller.resource)
@@ -95,7 +95,8 @@ class Identity:
         return await self._token(caller, user_id, wanted, life, generation=standing.generation)
 
     async def revoke(self, caller: Caller, raw_id: str) -> None:
-        """Every token the user has is worthless when this returns. Raises `Invalid`, `Forbidden`, `NotFound`."""
+        """Every token the user has is worthless when this returns. Raises `Invalid`, `IdentityNotOwned`,
+        `NotFound`."""
         user_id = model.owned_user(raw_id, caller.resource)
         async with self._database.connection() as connection:
             if not await records.revoke_tokens(connection, caller.resource, user_id):
@@ -104,7 +105,7 @@ class Identity:
 
     async def delete(self, caller: Caller, raw_id: str) -> None:
         """The user and its tokens are gone when this returns, and soon all it had (`when_deleted`). Raises `Invalid`,
-        `Forbidden`, `NotFound`."""
+        `IdentityNotOwned`, `NotFound`."""
         user_id = model.owned_user(raw_id, caller.resource)
         user = user_raw_id(caller.resource, user_id)
         async with self._database.transaction() as connection:

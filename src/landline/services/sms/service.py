@@ -39,6 +39,10 @@ REPEATABILITY_WINDOW = timedelta(hours=24)
 
 SHORTEST_VALIDITY_S, LONGEST_VALIDITY_S = 60, 259_200
 
+NOT_E164 = "The recipient is not a phone number in E.164 format."
+NO_NUMBER = "Invalid To phone number format."
+"""ACS's words for what is written as an E.164 number and is too long for one (JavaScript SDK, recorded tests)."""
+
 
 class To(Struct):
     """One recipient as asked for."""
@@ -111,13 +115,13 @@ class Sms:
 
         Raises `Unauthorized` when the resource does not own `sender` (acs-wire.md 4.1), `Forbidden` when it cannot
         send texts, `TooMany` over ACS's limits, `Invalid` for no recipient or a wrong option, `NotFound` for a pool.
+        A recipient alone that is written as an E.164 number and is none is an outcome (the SDKs' own live tests).
         """
         now = self._clock.now()
         _check_times(options, now)
         outcomes, planned = self._plan_recipients(now, recipients)
         if not planned:
-            reasons = dict.fromkeys(outcome.error for outcome in outcomes if outcome is not None and outcome.error)
-            raise Invalid(" ".join(reasons) or "There is no recipient.", target="smsRecipients")
+            return await self._nobody(resource, sender, [outcome for outcome in outcomes if outcome is not None])
         settings = await self._settings.of(resource)
         if options.smart_encoding or (options.smart_encoding is None and settings.smart_encoding):
             body = smart(body)
@@ -164,6 +168,14 @@ class Sms:
             self._limits.undo(resource, _among(shares, repeated), counted_at)
         return [outcome for outcome in outcomes if outcome is not None]
 
+    async def _nobody(self, resource: ResourceId, sender: str, outcomes: list[Outcome]) -> list[Outcome]:
+        """The `outcomes` of a request in which nobody can have a text. Raises as `send` does."""
+        reasons = dict.fromkeys(outcome.error for outcome in outcomes if outcome.error)
+        if NO_NUMBER not in reasons:
+            raise Invalid(" ".join(reasons) or "There is no recipient.", target="smsRecipients")
+        await self._shares(resource, sender, [])  # the sender may be refused
+        return outcomes
+
     async def _shares(
         self, resource: ResourceId, sender: str, recipients: list[Recipient]
     ) -> list[tuple[OwnedNumber, list[Recipient]]]:
@@ -209,7 +221,7 @@ class Sms:
         for index, to in enumerate(recipients):
             number = phone.parse(to.number)
             if number is None:
-                outcomes[index] = Outcome(to.number, 400, error="The recipient is not a phone number in E.164 format.")
+                outcomes[index] = Outcome(to.number, 400, error=NO_NUMBER if phone.has_form(to.number) else NOT_E164)
                 continue
             if to.message_id is not None:
                 planned.append(Recipient(index, number, to.message_id, to.message_id, "", ""))

@@ -152,11 +152,13 @@ def checked_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def merged(metadata: Mapping[str, str], patch: Mapping[str, str | None] | msgspec.UnsetType | None) -> dict[str, str]:
-    """`metadata` after a merge patch (RFC 7396): null takes a key away, or all of them."""
+    """`metadata` after a merge patch (RFC 7396): null takes a key away, or all of them; and so does an empty text, as
+    on Azure (ChatClientsLiveTests of the .NET SDK, whose clients cannot say null)."""
     if patch is None:
         return {}
-    both = {**metadata, **({} if patch is msgspec.UNSET else patch)}
-    return {key: value for key, value in both.items() if value is not None}
+    changed: Mapping[str, str | None] = {} if patch is msgspec.UNSET else patch
+    both = {**metadata, **changed}
+    return {key: value for key, value in both.items() if value is not None and (value or key not in changed)}
 
 
 def retention_days(policy: str, days: int | None) -> int:

@@ -32,8 +32,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 def told(change: ChatChange) -> Sequence[RawId]:
-    """Who is told of `change`: all recipients, but nobody that they type or have read something themselves."""
-    if isinstance(change, TypingIndicatorReceived | ReadReceiptReceived):
+    """Who is told of `change`: all recipients, but nobody that they have read something themselves. Who types is told
+    so: realtimeNotifications.spec.ts of the JavaScript SDK waits for it; the UI library passes over one's own."""
+    if isinstance(change, ReadReceiptReceived):
         return [each for each in change.recipients if each != change.sender]
     return change.recipients
 
