@@ -10,26 +10,25 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from uuid import uuid4
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from landline.core.errors import Unavailable
-from landline.engines.smpp.config import MessageIds, SmppConfig
+from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.early import fold_early
 from landline.engines.smpp.encoding import number_of
 from landline.engines.smpp.pump import Pump
 from landline.engines.smpp.recent import HEARD_S, STOOD_STILL_S, Recent
 from landline.engines.smpp.records import REPEAT, Records, Whole, fingerprint
+from landline.engines.smpp.reports import Reports, instant
 from landline.ports.sms_carrier import Arrival, CarrierEvents, Receipt
 from landline.protocols.smpp import receipts, status, texts
-from landline.protocols.smpp.commands import MessageState
 from landline.protocols.smpp.events import MessageArrived
 from landline.protocols.smpp.joiner import GroupKey, TextPart, part_of
 from landline.protocols.smpp.pdu import ShortMessage
-from landline.protocols.smpp.receipts import DeliveryReceipt
 from landline.protocols.smpp.session import Session
 from landline.protocols.smstext import segments
 
@@ -61,6 +60,7 @@ class _Item(Struct, eq=False):
     sequence: int
     at: float
     receipt: Receipt | None = None
+    other_id: str = ""
     arrival: Arrival | None = None
     part: TextPart | None = None
     fingerprint: bytes = b""
@@ -107,7 +107,7 @@ class Inbox:
         known: Known | None = None,
     ) -> None:
         self._config = config
-        self._error_codes = {_plain_error(error): code for error, code in config.error_codes.items()}
+        self._meaning = Reports(config)
         self._records = records
         self._untold = untold
         self._awaiting = awaiting
@@ -242,21 +242,7 @@ class Inbox:
             self.counters.receipts_passing += 1
         else:
             self.counters.receipts += 1
-            item.receipt = self._receipt(read, item.at)
-
-    def _receipt(self, read: DeliveryReceipt, now: float) -> Receipt:
-        config = self._config
-        message_id = read.message_id
-        if config.message_ids is not MessageIds.AS_IS:
-            message_id = receipts.matching_id(message_id, hexadecimal=config.message_ids.receipt_hexadecimal)
-        delivered = read.state is MessageState.DELIVERED
-        code = status.state_code(read.state, read.network_error)
-        if not delivered and read.error is not None:
-            code = self._error_codes.get(_plain_error(read.error), code)
-        at = _instant(now)
-        if read.done_at is not None and config.receipt_utc_offset_minutes is not None:
-            at = min(read.done_at - timedelta(minutes=config.receipt_utc_offset_minutes), at)
-        return Receipt(message_id, delivered, code, at)
+            item.receipt, item.other_id = self._meaning.read(read, item.at)
 
     def _read_text(self, item: _Item, message: ShortMessage) -> None:
         country = self._config.country
@@ -303,6 +289,9 @@ class Inbox:
                 item.waits_until = now + _EARLY_S
                 early.append(item)
             else:
+                if item.other_id in self._known:
+                    self._meaning.meant_other(item.at, now)
+                    item.receipt = replace(item.receipt, carrier_message_id=item.other_id)
                 due.append(item)
         self._early = early
         return due
@@ -310,6 +299,7 @@ class Inbox:
     async def _learn(self, items: Sequence[_Item], now: float) -> None:
         """Learn which receipts are of submissions that other processes have told of."""
         ids = {item.receipt.carrier_message_id for item in items if item.receipt is not None}
+        ids |= {item.other_id for item in items if item.other_id and item.waits_until is not None}
         # Not by subtracting sets: that would walk through all that is known, however few are asked about.
         asked = {each for each in ids if each not in self._known and each not in self._untold}
         if self._elsewhere is None or not asked:
@@ -332,7 +322,7 @@ class Inbox:
         strange: list[str] = []
         if len(single) < len(ours):
             others = [receipt for receipt in ours if self._known.get(receipt.carrier_message_id) is not False]
-            single += await self._records.fold(others, _instant(items[-1].at))
+            single += await self._records.fold(others, instant(items[-1].at))
             strange = [each.carrier_message_id for each in others if each.carrier_message_id not in self._known]
         if single:
             await events.reported(carrier, single)
@@ -340,7 +330,7 @@ class Inbox:
             # After that: either we see now that they are parts of long messages, or whoever tells of those finds them.
             parts = await self._records.sent_parts(strange)
             if parts:
-                await fold_early(carrier, events, self._records, parts, _instant(items[-1].at))
+                await fold_early(carrier, events, self._records, parts, instant(items[-1].at))
 
     async def _arrive(self, carrier: str, events: CarrierEvents, items: list[_Item], now: float) -> None:
         at = datetime.fromtimestamp(now, UTC)
@@ -476,17 +466,6 @@ class Inbox:
             self.counters.incomplete += len(wholes)
             await events.arrived(carrier, [_arrival_of(whole, at) for whole in wholes])
             await self._records.finish([whole.joined.key for whole in wholes])
-
-
-@lru_cache(maxsize=16)
-def _instant(now: float) -> datetime:
-    """All receipts that one read brought have the same."""
-    return datetime.fromtimestamp(now, UTC)
-
-
-def _plain_error(error: str) -> str:
-    """The carrier's list may say 27 where its receipts say 027."""
-    return error.lstrip("0").upper()
 
 
 def _arrival_of(whole: Whole, at: datetime) -> Arrival:
