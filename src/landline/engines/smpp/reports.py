@@ -36,8 +36,8 @@ class Reports:
         return Receipt(message_id, delivered, code, at), other_id
 
     def meant_other(self, read_at: float, now: float) -> None:
-        """The message of a receipt read at `read_at` is known by its other id: what comes from `now` on is looked for by
-        that one first."""
+        """The message of a receipt read at `read_at` is known by its other id: what comes from `now` on is looked for
+        by that one first."""
         if read_at > self._since:  # not once for each of those read before
             self._by_text, self._since = not self._by_text, now
 
