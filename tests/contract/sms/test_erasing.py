@@ -19,6 +19,7 @@ from landline.ports.sms_carrier import Arrival, Receipt
 from landline.services.events import subscription_records
 from landline.services.events.model import Settings, State, Subscription
 from landline.services.sms import admin_erasing
+from landline.services.sms.accounts import Settings as AccountSettings
 from landline.services.sms.erasing import BEING_TOLD, Erasing
 from landline.services.sms.model.pools import Pool
 from landline.services.sms.service import Options, To
@@ -130,6 +131,16 @@ async def test_all_that_is_stored_of_a_number_is_erased_and_nothing_of_others(wo
     assert await world.database.fetchval("SELECT count(*) FROM insights_deltas") == counted
     assert await world.database.fetchval("SELECT count(*) FROM sms_optouts WHERE recipient = $1", ANNA) == 1
     assert await world.erase(ANNA) == (dict.fromkeys(FIGURES, 0), [], 2)
+
+
+async def test_what_waits_for_an_account_of_a_customer_is_erased(world: World) -> None:
+    await world.gateway.accounts.create(world.resource, "customer", AccountSettings(texts=("*",)))
+    await world.hear((ANNA, "Anna lives here"), (BEN, "Ben lives here"))
+    assert (await world.stored(ANNA))["sms_esme_out"] == 1
+    await world.clock.advance(BEING_TOLD + timedelta(minutes=1))
+    assert (await world.erase(ANNA))[0] == {"outgoing": 0, "incoming": 1, "events": 1, "waiting": 1}
+    assert set((await world.stored(ANNA)).values()) == {0}
+    assert (await world.stored(BEN))["sms_esme_out"] == 1
 
 
 async def test_what_no_carrier_has_is_taken_back_and_erased_once_that_is_told(world: World) -> None:
