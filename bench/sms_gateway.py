@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from bench import machine, smsc_alone
-from bench.gateway import backlog, crash, cycle, kannel
+from bench.gateway import backlog, crash, cycle, kannel, phones
 from bench.gateway.cycle import Shape
 from bench.gateway.figures import OURS, Figures
 from bench.gateway.gateways import Gateway
@@ -22,7 +22,7 @@ from bench.gateway.kannel import Kannel
 from bench.gateway.product import Landline
 from bench.gateway.rig import Rig, rig
 
-PARTS = ("cycle", "latency", "crash", "workers")
+PARTS = ("cycle", "phones", "latency", "crash", "workers")
 _ALONE = 100_000
 _MILLION = 1_000_000
 _PACED_PER_S = 50.0
@@ -104,6 +104,9 @@ def _steps(rig: Rig, options: argparse.Namespace, figures: Figures, *, with_kann
     add("cycle", loaded(single, "one report a post"), ours, theirs, tls)
     add("cycle", loaded(single, "reports up to 100 a post"), grouped)
     add("cycle", loaded(many, "reports up to 100 a post (Kannel: one)"), grouped, theirs, tls_grouped)
+    texts = partial(phones.run, rig, figures=figures, count=options.texts)
+    add("phones", partial(texts, extra="one event a post"), ours, theirs)
+    add("phones", partial(texts, extra="up to 100 events a post"), grouped)
     paced = partial(cycle.latency, rig, figures=figures, rate_per_s=_PACED_PER_S, seconds=options.paced_s)
     add("latency", paced, ours, theirs)
     add("crash", lambda gateway: crash.run(rig, gateway, figures, gateway.name), ours, theirs)
@@ -121,6 +124,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--singles", type=int, default=50_000, help="requests of 1 recipient in each run")
     parser.add_argument("--batches", type=int, default=1_500, help="requests of 100 recipients in each run")
+    parser.add_argument("--texts", type=int, default=30_000, help="phones' texts in each run")
     parser.add_argument("--paced-s", type=float, default=10.0, help="seconds of 50 requests/s")
     parser.add_argument(
         "--receipt-delay", type=float, default=0.5, help="seconds from a message's answer to its receipt"

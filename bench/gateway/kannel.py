@@ -59,6 +59,7 @@ class Kannel:
         self._directory = Path(tempfile.mkdtemp(prefix="kannel-"))
         self._admin, self._boxes, self._sendsms = _free_ports(3)
         self._reports = f"http://127.0.0.1:{webhook.ask('port')}/report"
+        self._said = f"http://127.0.0.1:{webhook.ask('port')}/said?from=%p&to=%P&text=%a"
         self.target = Target("127.0.0.1", self._sendsms, f"{_USER}:{_PASSWORD}", None)
         self._file = self._directory / "kannel.conf"
         self._file.write_text(self._configuration(carrier.ask("port"), window, binds, store, log))
@@ -147,7 +148,7 @@ class Kannel:
             ),
             ("smsbox", {"bearerbox-host": "127.0.0.1", "bearerbox-port": self._boxes, "sendsms-port": self._sendsms}),
             ("sendsms-user", {"username": _USER, "password": _PASSWORD, "max-messages": 10}),
-            ("sms-service", {"keyword": "default", "max-messages": 0, "text": '"none"'}),
+            ("sms-service", {"keyword": "default", "max-messages": 0, "get-url": f'"{self._said}"'}),
         ]
         return "\n".join(
             "\n".join([f"group = {name}", *(f"{key} = {value}" for key, value in settings.items()), ""])

@@ -18,6 +18,7 @@ from tests.support import processes
 from landline.testing import Server
 
 Policy = Literal["resend", "unknown"]
+_TOLD = ("SMSDeliveryReportReceived", "SMSReceived")
 _BOUND_S = 20.0
 _LOOK_EVERY_S = 0.02
 
@@ -99,7 +100,7 @@ class Landline:
         wanted = {
             "name": "bench",
             "endpoint": url,
-            "includedEventTypes": ["Microsoft.Communication.SMSDeliveryReportReceived"],
+            "includedEventTypes": [f"Microsoft.Communication.{kind}" for kind in _TOLD],
             "maxEventsPerBatch": per_post,
             "preferredBatchSizeInKilobytes": 64 if per_post > 1 else 1,
         }

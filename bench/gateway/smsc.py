@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from typing import Any
 
+from bench.gateway import messages
 from bench.gateway.party import Answers, Party
 
 from landline.protocols.smpp.pdu import ShortMessage
@@ -37,7 +38,16 @@ class Noting(Smsc):
             "submits": lambda: Counter(number.lstrip("+") for number in self.numbers),
             "first": self._first,
             "last_s": lambda: self.times[-1] if self.times else 0.0,
+            "say": self._say,
+            "acknowledged": lambda: self.counts.delivered,
         }
+
+    def _say(self, first: int, count: int, recipient: str, words: str) -> float:
+        """Have `count` phones text `recipient` at once; when they began, on the clock of `time.perf_counter`."""
+        began = time.perf_counter()
+        for number in messages.numbers(first, count):
+            self.text(f"+{number}", recipient, words)
+        return began
 
     def _set_conduct(self, changes: dict[str, Any]) -> None:
         for name, value in changes.items():

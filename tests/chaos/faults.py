@@ -9,7 +9,7 @@ from typing import Any
 from tests.chaos.cables import Line
 from tests.chaos.customer import Customer
 from tests.chaos.ledger import Ledger
-from tests.chaos.senders import Senders
+from tests.chaos.senders import PACED, Senders
 from tests.chaos.stage import Machine, Program, SmscProgram, Stage
 from tests.chaos.webhook import Webhook
 
@@ -300,6 +300,13 @@ async def burst(faults: Faults) -> None:
     await faults.senders.burst(count)
 
 
+async def campaign(faults: Faults) -> None:
+    """A crowd, behind which nobody is to wait."""
+    count = faults.random.choice([1500, 2500])
+    faults.ledger.fault(f"{count} texts of a paced number")
+    await faults.senders.burst(count, PACED)
+
+
 CONDUCTS: dict[str, dict[str, Any]] = {
     "throttles": {"rate_per_s": 2},
     "is full": {"rate_per_s": 2, "throttle_status": status.ESME_RMSGQFUL},
@@ -341,4 +348,5 @@ FAULTS: dict[Callable[[Faults], Coroutine[Any, Any, None]], float] = {
     moody_customer: 1.5,
     cut_the_customer: 1,
     burst: 2,
+    campaign: 0.7,
 }

@@ -7,6 +7,7 @@ from http.client import HTTPException
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.parse import quote
 
 import asyncpg
 from tests.chaos import judge
@@ -14,7 +15,7 @@ from tests.chaos.customer import Customer
 from tests.chaos.faults import Faults
 from tests.chaos.ledger import Ledger
 from tests.chaos.phones import Phones
-from tests.chaos.senders import Senders
+from tests.chaos.senders import PACED, PACED_PER_S, Senders
 from tests.chaos.stage import Stage
 from tests.chaos.webhook import Webhook
 
@@ -92,8 +93,10 @@ class Run:
         admin = self.stage.machines[0].admin
 
         def make() -> str:
-            for number in (*SENDERS, NEWCOMER):
+            for number in (*SENDERS, NEWCOMER, PACED):
                 admin.call("POST", "/resources/local/numbers", {"number": number})
+            rate = {"messagesPerSecond": PACED_PER_S}
+            admin.call("PUT", f"/resources/local/numbers/{quote(PACED)}/rate", rate)
             admin.call("PUT", POOL, {"senders": SENDERS, "sticky": True})
             admin.call("PATCH", "/resources/local/sms/settings", {"failoverOnReceipt": self.fails_over})
             admin.call(

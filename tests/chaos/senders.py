@@ -20,6 +20,9 @@ from tests.support.signed import SMS_VERSION, Raw, signed_headers, sms_body
 from landline.testing.admin import AdminError
 
 NUMBERS = [f"+1425555{number:04d}" for number in range(2000)]
+PACED = "+18775550100"
+"""A number of which a campaign takes a minute, and more of memory than one sender may have."""
+PACED_PER_S = 40
 LONG = 25
 """How often a long text says its token: 3 parts."""
 READERS = [f"+1425888{number:04d}" for number in range(40)]
@@ -104,11 +107,12 @@ class Senders:
             await self.send(token, readers, f"{token} from the pool", kind="pool", sender="pool:news")
             await self._rest(0.6)
 
-    async def burst(self, count: int) -> None:
+    async def burst(self, count: int, sender: str | None = None) -> None:
         """More at once than all windows hold."""
+        told = {} if sender is None else {"sender": sender}
         for _ in range(count // 100):
-            token = self.ledger.token("u")
-            await self.send(token, self.random.sample(NUMBERS, 100), f"{token} burst", kind="batch", tag="autumn")
+            token, recipients = self.ledger.token("u"), self.random.sample(NUMBERS, 100)
+            await self.send(token, recipients, f"{token} burst", kind="batch", tag="autumn", **told)
 
     async def send(
         self, token: str, recipients: list[str], words: str, *, kind: str, tag: str | None = None, **told: Any

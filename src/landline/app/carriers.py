@@ -33,11 +33,12 @@ def carriers(
     clock: Clock,
     share: Callable[[SmppConfig], Slots] | None = None,
     known: Known | None = None,
+    several: Callable[[], bool] | None = None,
     *,
     line: Clock,
 ) -> dict[str, SmsCarrier]:
-    """The configured carriers by name, in their order, not started; the simulated one is not among them. `share` and
-    `known` are there when other processes have the same carriers; `line` times their connections (`SmppCarrier`).
+    """The configured carriers by name, in their order, not started; the simulated one is not among them. `share` is
+    there when other processes may have the same carriers; for the rest see `SmppCarrier`.
 
     Raises `CannotConfigure`, also for files that cannot be read.
     """
@@ -47,7 +48,9 @@ def carriers(
     found: dict[str, SmsCarrier] = {}
     for settings in [smpp_config(table) for table in config.carriers]:
         slots = None if share is None else share(settings)
-        found[settings.name] = SmppCarrier(settings, database, clock, slots=slots, known=known, line=line)
+        found[settings.name] = SmppCarrier(
+            settings, database, clock, slots=slots, known=known, several=several, line=line
+        )
     return found
 
 

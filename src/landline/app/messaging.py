@@ -189,9 +189,14 @@ class Messaging:
         base, config = self._base, self._base.config
         simulated = config.simulated_carrier and base.place.first
         self._simulated = SimulatedCarrier(base.database, base.clock, config.seed) if simulated else None
-        known = Submissions(base.database).known
         self._carriers: dict[str, SmsCarrier] = carriers.carriers(
-            config, base.database, base.clock, self._slots if self._shared else None, known, line=SteadyClock()
+            config,
+            base.database,
+            base.clock,
+            self._slots if self._shared else None,
+            Submissions(base.database).known,
+            lambda: base.share() > 1,
+            line=SteadyClock(),
         )
         if self._simulated is not None:
             self._carriers[self._simulated.name] = self._simulated

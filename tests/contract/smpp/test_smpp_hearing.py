@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from tests.support.smpp import crash
@@ -12,6 +13,7 @@ from landline.core.errors import Unavailable
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.inbox import Inbox, Sleep
 from landline.engines.smpp.pump import Pump
+from landline.engines.smpp.records import Look, Records
 from landline.engines.smpp.slots import AllMine
 from landline.ports.sms_carrier import Arrival, CarrierEvents, Receipt
 from landline.protocols.smpp import pdu, status
@@ -209,7 +211,7 @@ async def test_a_text_said_again_is_another_text_though_the_connection_was_lost_
     carrier = await world.start()
     await _say(world, "STOP")
     await world.clock.advance(timedelta(seconds=5))
-    await world.send(carrier, "hello")
+    await world.send(carrier, "hello", report=False)
     await world.answered(1)  # over that connection: the acknowledgement has come before
     world.smsc.cut()
     await until(lambda: carrier.counters()["link_binds"] == 2)
@@ -247,6 +249,64 @@ async def test_a_text_brought_again_as_its_acknowledgement_came_late_keeps_its_k
     world.events.open.set()
     await world.arrived(2)
     assert len({arrival.key for arrival in world.events.arrivals}) == 1
+
+
+async def test_a_text_brought_again_while_neither_was_looked_at_keeps_its_key(world: World) -> None:
+    line = DrivenClock()
+    carrier = await world.start(line=line)
+    world.events.open.clear()  # as long as a database stands still
+    world.smsc.text(PHONE, OURS, "hello")
+    while not await world.database.fetch("SELECT FROM smpp_arrivals"):
+        pass  # it is on its way to the service, and what comes now waits
+    for count in (2, 3):
+        world.smsc.text(PHONE, OURS, "yes")
+        await until(lambda count=count: carrier.counters()["inbox_texts"] == count)
+        await line.advance(timedelta(seconds=9))  # its SMSC waits for 8 s
+    world.events.open.set()
+    await world.arrived(3)
+    assert [arrival.text for arrival in world.events.arrivals] == ["hello", "yes", "yes"]
+    assert len({arrival.key for arrival in world.events.arrivals}) == 2
+
+
+async def test_a_text_keeps_its_key_though_the_answer_was_lost_when_it_was_stored(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may have found that key by then."""
+    await world.start()
+    ask = Records.arrival_keys
+
+    async def answer_is_lost(self: Records, looks: Sequence[Look], now: datetime) -> list[str]:
+        monkeypatch.setattr(Records, "arrival_keys", ask)
+        await ask(self, looks, now)
+        raise Unavailable("gone", retry_after_s=1.0)
+
+    monkeypatch.setattr(Records, "arrival_keys", answer_is_lost)
+    world.smsc.text(PHONE, OURS, "yes")
+    while not await world.database.fetch("SELECT FROM smpp_arrivals"):
+        pass
+    stored = await world.database.fetch("SELECT key FROM smpp_arrivals")
+    while not world.events.arrivals:
+        await world.clock.advance(timedelta(seconds=1))
+    assert [arrival.key for arrival in world.events.arrivals] == [row["key"] for row in stored]
+
+
+async def test_a_text_acknowledged_late_is_told_apart_by_when_it_came_to_another_process(world: World) -> None:
+    line = DrivenClock()
+    await world.start(line=line)
+    world.events.open.clear()
+    world.smsc.text(PHONE, OURS, "yes")
+    while not await world.database.fetch("SELECT FROM smpp_arrivals"):
+        pass  # it is on its way to the service
+    await line.advance(timedelta(seconds=9))
+    brought_again = world.clock.now()
+    world.events.open.set()
+    await world.arrived(1)
+    while not (rows := await world.database.fetch("SELECT * FROM smpp_arrivals WHERE settled_at IS NOT NULL")):
+        await line.advance(timedelta(seconds=1))
+        await world.clock.advance(timedelta(seconds=1))
+    other = Records(world.database, rows[0]["carrier"], uuid4(), Alphabet.GSM)
+    looks = [Look(rows[0]["fingerprint"], "new", at) for at in (brought_again, world.clock.now())]
+    assert await other.arrival_keys(looks, world.clock.now()) == [world.events.arrivals[0].key, "new"]
 
 
 async def test_a_text_over_which_its_process_stood_still_is_not_passed_on_but_brought_again(

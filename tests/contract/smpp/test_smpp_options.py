@@ -15,7 +15,7 @@ from landline.core.errors import Unavailable
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import SmppConfig
-from landline.engines.smpp.records import KEPT, REPEAT, SENT_KEPT, Records
+from landline.engines.smpp.records import KEPT, REPEAT, SENT_KEPT, Look, Records
 from landline.ports.sms_carrier import CrashPolicy
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import RESPONSE, Command
@@ -192,7 +192,7 @@ async def test_what_is_kept_of_texts_is_forgotten_in_time(database: Database) ->
     await records.remember_sent([["1", "2"]], AT)
     await records.keep_parts([TextPart(key, 1, 0, b"a")], AT)
     await records.finish([key])
-    await records.arrival_keys([(b"print", "key")], AT)
+    await records.arrival_keys([Look(b"print", "key", AT)], AT)
     tables = ("smpp_sent_parts", "smpp_inbound_parts", "smpp_arrivals")
     left: list[list[int]] = []
     for kept in (KEPT, KEPT + timedelta(seconds=1), SENT_KEPT, SENT_KEPT + timedelta(seconds=1)):
@@ -201,17 +201,43 @@ async def test_what_is_kept_of_texts_is_forgotten_in_time(database: Database) ->
     assert left == [[2, 1, 1], [2, 0, 0], [2, 0, 0], [0, 0, 0]]
 
 
+async def _key(records: Records, key: str, at: datetime, *, text: bytes = b"print", other: str = "") -> str:
+    (found,) = await records.arrival_keys([Look(text, key, at, other)], at)
+    return found
+
+
 async def test_a_text_that_comes_to_two_processes_is_one_for_a_while(database: Database) -> None:
     here, there = (Records(database, "north", uuid4(), Alphabet.GSM) for _ in range(2))
-    assert await here.arrival_keys([(b"print", "first")], AT) == ["first"]
-    assert await here.arrival_keys([(b"print", "said again")], AT) == ["said again"]
-    assert await there.arrival_keys([(b"other", "another")], AT) == ["another"]
+    assert await _key(here, "first", AT) == "first"
+    assert await _key(here, "said again", AT) == "said again"
+    assert await _key(there, "another", AT, text=b"other") == "another"
     later = AT + REPEAT
-    assert await there.arrival_keys([(b"print", "x")], later) != ["x"]
+    assert await _key(there, "x", later) != "x"
     third = Records(database, "north", uuid4(), Alphabet.GSM)
-    assert await third.arrival_keys([(b"print", "much later")], later + REPEAT + timedelta(seconds=1)) == ["much later"]
+    assert await _key(third, "much later", later + REPEAT + timedelta(seconds=1)) == "much later"
     elsewhere = Records(database, "south", uuid4(), Alphabet.GSM)
-    assert await elsewhere.arrival_keys([(b"print", "by another carrier")], AT) == ["by another carrier"]
+    assert await _key(elsewhere, "by another carrier", AT) == "by another carrier"
+
+
+async def test_a_text_said_twice_that_comes_to_another_process_twice_is_two_texts(database: Database) -> None:
+    here, there = (Records(database, "north", uuid4(), Alphabet.GSM) for _ in range(2))
+    said = [Look(b"print", "first", AT), Look(b"print", "second", AT)]
+    assert await here.arrival_keys(said, AT) == ["first", "second"]
+    again = [Look(b"print", "x", AT), Look(b"print", "y", AT), Look(b"print", "third", AT)]
+    assert sorted(await there.arrival_keys(again, AT)) == ["first", "second", "third"]
+    one_by_one = Records(database, "north", uuid4(), Alphabet.GSM)
+    before = await _key(one_by_one, "x", AT)
+    assert await _key(one_by_one, "y", AT, other=before) not in (before, "y")
+
+
+async def test_a_text_acknowledged_late_is_known_to_whom_it_came_before_that(database: Database) -> None:
+    """Though he looks at it much later, as after a database that stood still."""
+    here, there = (Records(database, "north", uuid4(), Alphabet.GSM) for _ in range(2))
+    assert await _key(here, "first", AT) == "first"
+    await here.settled([], ["first"], AT + timedelta(seconds=11))
+    (same,) = await there.arrival_keys([Look(b"print", "x", AT + timedelta(seconds=10))], AT + timedelta(seconds=20))
+    assert same == "first"
+    assert await _key(there, "said again", AT + timedelta(seconds=11)) == "said again"
 
 
 async def test_a_text_that_two_processes_look_at_in_the_same_moment_is_one(database: Database) -> None:
@@ -221,7 +247,8 @@ async def test_a_text_that_two_processes_look_at_in_the_same_moment_is_one(datab
     async with asyncio.TaskGroup() as both, database.transaction() as connection:
         await connection.execute("LOCK TABLE smpp_arrivals IN ACCESS EXCLUSIVE MODE")
         keys = [
-            both.create_task(each.arrival_keys([(b"print", name)], AT)) for each, name in ((here, "a"), (there, "b"))
+            both.create_task(each.arrival_keys([Look(b"print", name, AT)], AT))
+            for each, name in ((here, "a"), (there, "b"))
         ]
         while await database.fetchval(waiting) < len(keys):
             await asyncio.sleep(0)

@@ -1,6 +1,7 @@
 """The SMPP engine's way out, against the project's own SMSC: long texts, throttling, refusals, receipts."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -311,6 +312,31 @@ async def test_a_receipt_for_a_message_nobody_knows_is_passed_on_all_the_same(wo
     await world.clock.advance(timedelta(seconds=2))
     await world.reported(1)
     assert world.events.receipts[0].carrier_message_id == "other-1"
+
+
+async def test_receipts_of_what_another_system_sent_hold_up_nothing(world: World) -> None:
+    """They come over the same account, and what comes after them has to wait until the SMSC's window is free."""
+    world.smsc.limits = replace(world.smsc.limits, window=10)
+    await world.start()
+    said = [b"id:other%d stat:DELIVRD err:000" % number for number in range(100)]
+    world.smsc.deliver("landline", [pdu.encode_body(ShortMessage(esm_class=4, short_message=each)) for each in said])
+    world.smsc.text(PHONE, OURS, "hello")
+    await world.arrived(1)
+    assert len(world.events.receipts) >= 90
+
+
+async def test_receipts_of_what_another_system_sent_hold_up_little_where_several_processes_send(world: World) -> None:
+    """The first ones wait for what another process may not have stored yet."""
+    world.smsc.limits = replace(world.smsc.limits, window=10)
+    carrier = await world.start(slots=AllMine(1))
+    said = [b"id:other%d stat:DELIVRD err:000" % number for number in range(100)]
+    world.smsc.deliver("landline", [pdu.encode_body(ShortMessage(esm_class=4, short_message=each)) for each in said])
+    world.smsc.text(PHONE, OURS, "hello")
+    for count in (10, 20):
+        await until(lambda count=count: carrier.counters()["inbox_receipts"] >= count)
+        await world.clock.advance(timedelta(seconds=1.1))
+    await world.arrived(1)
+    assert carrier.counters()["inbox_receipts_early"] <= 30
 
 
 async def test_passing_and_unreadable_receipts_are_acknowledged_and_not_passed_on(world: World) -> None:

@@ -60,7 +60,8 @@ class SmppCarrier:
     connection broke, is answered as refused for now and `unknown`; `crash_policy` says what the operator wants done.
 
     `slots` says which of the configured binds are this process's; None: all, no other process has this carrier.
-    `known` belongs to `slots`: receipts come over any bind, whichever process submitted. `line` times what happens on
+    `known` tells of submissions by their ids, whichever process made them, for receipts come over any bind; `several`
+    says whether others have the carrier now. None: as `slots` says. `line` times what happens on
     the connections (responses, enquire_link, paces, pauses between attempts), for an SMSC cannot be driven as `clock`
     can; messages have `clock`'s time. None: `clock` times both.
     """
@@ -73,6 +74,7 @@ class SmppCarrier:
         random: Random | None = None,
         slots: Slots | None = None,
         known: Known | None = None,
+        several: Callable[[], bool] | None = None,
         line: Clock | None = None,
     ) -> None:
         self._config = config
@@ -89,6 +91,7 @@ class SmppCarrier:
             self._ring_lanes,
             self._outbox.pass_on,
             self._line_now,
+            several or (lambda: slots is not None),
             known,
         )
         jitter = random or Random()  # noqa: S311 - not a secret

@@ -10,10 +10,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 import structlog
-from msgspec import Struct
 from msgspec.structs import replace
 
 from landline.core.errors import Unavailable
@@ -21,13 +19,13 @@ from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.early import fold_early
 from landline.engines.smpp.encoding import number_of
 from landline.engines.smpp.pump import Pump
-from landline.engines.smpp.recent import HEARD_S, STOOD_STILL_S, Recent
-from landline.engines.smpp.records import REPEAT, Records, Whole, fingerprint
+from landline.engines.smpp.recent import STOOD_STILL_S, Item, RecentTexts
+from landline.engines.smpp.records import Records, Whole, fingerprint
 from landline.engines.smpp.reports import Reports, instant
-from landline.ports.sms_carrier import Arrival, CarrierEvents, Receipt
+from landline.ports.sms_carrier import Arrival, CarrierEvents
 from landline.protocols.smpp import receipts, status, texts
 from landline.protocols.smpp.events import MessageArrived
-from landline.protocols.smpp.joiner import GroupKey, TextPart, part_of
+from landline.protocols.smpp.joiner import GroupKey, part_of
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.session import Session
 from landline.protocols.smstext import segments
@@ -35,11 +33,14 @@ from landline.protocols.smstext import segments
 log = structlog.get_logger()
 
 _EARLY_S = 1.0
-"""How long a receipt waits for the response of its submission, which some SMSCs send after it."""
+"""How long a receipt waits for the response that another process may have got and not stored yet."""
 _ASK_S = 0.05
-"""How often it is asked meanwhile whether another process has got that response."""
+"""How often it is asked meanwhile whether that response is there."""
+_IN_VAIN = 20
+"""After so many receipts in a row that nobody knew a second later, none waits for that until the next sweep: another
+system sends over the same account, and what is behind them in the SMSC's window is not to wait. Such a receipt is kept
+by the service until it is known."""
 _KNOWN_LIMIT = 100_000
-_RECENT_LIMIT = 10_000
 Known = Callable[[str, Sequence[str]], Awaitable[Set[str]]]
 """Which of a carrier's message ids the service has stored the submissions of, whichever process told it."""
 _TRIES = 3
@@ -51,24 +52,6 @@ _AHEAD = 400
 """Messages that may be sent beyond the receipts passed on meanwhile, while receipts wait."""
 Sleep = Callable[[float], Awaitable[None]]
 """Waits by the clock, for so many seconds."""
-
-
-class _Item(Struct, eq=False):
-    """One deliver_sm that is not answered yet."""
-
-    pump: Pump
-    sequence: int
-    at: float
-    receipt: Receipt | None = None
-    other_id: str = ""
-    arrival: Arrival | None = None
-    part: TextPart | None = None
-    fingerprint: bytes = b""
-    recent: Recent | None = None
-    status: int = status.ESME_ROK
-    came_at: float = 0.0
-    """By the clock of the connections."""
-    waits_until: float | None = None
 
 
 @dataclass(slots=True)
@@ -91,8 +74,8 @@ class InboxCounters:
 class Inbox:
     """See the module. `untold` has the ids of parts whose messages are still on their way, `awaiting` says since when
     a response to a submit_sm is; `ring` is called when there is something to `bring`, `ring_lanes` when there is
-    something to `report`, `caught_up` when `behind` may have changed; `line` is the connections' clock; `known` is
-    there when other processes submit too."""
+    something to `report`, `caught_up` when `behind` may have changed; `line` is the connections' clock. `known` tells
+    of submissions that this process did not make or has forgotten, `several` whether others submit meanwhile."""
 
     def __init__(
         self,
@@ -104,6 +87,7 @@ class Inbox:
         ring_lanes: Callable[[], None],
         caught_up: Callable[[], None],
         line: Callable[[], float],
+        several: Callable[[], bool],
         known: Known | None = None,
     ) -> None:
         self._config = config
@@ -116,24 +100,25 @@ class Inbox:
         self._caught_up = caught_up
         self._sent = 0
         self._passing = 0
+        self._several = several
         self._elsewhere = known
         self._line = line
         self._free_at = 0.0
         """When `bring` had nothing more to do, by the clock of the connections."""
         self._ask_at = 0.0
-        self._items: list[_Item] = []
-        self._early: list[_Item] = []
-        self._reports: list[_Item] = []
+        self._in_vain = 0
+        self._items: list[Item] = []
+        self._early: list[Item] = []
+        self._reports: list[Item] = []
         # Ordered, for the oldest to go in no time: a dict looks for its first key from where it once began.
         self._known: OrderedDict[str, bool] = OrderedDict()
-        self._recent: OrderedDict[bytes, Recent] = OrderedDict()
-        self._settling: list[tuple[float, Pump, Recent]] = []
+        self._texts = RecentTexts(config.name, records)
         self._sweep_at = 0.0
         self.counters = InboxCounters()
 
     def add(self, pump: Pump, event: MessageArrived, now: float, line_now: float) -> None:
         """A deliver_sm came; `line_now` is the same instant by the clock of the connections."""
-        item = _Item(pump, event.sequence, now, came_at=line_now)
+        item = Item(pump, event.sequence, now, came_at=line_now)
         if receipts.is_receipt(event.message):
             self._read_receipt(item, event.message)
         else:
@@ -166,7 +151,7 @@ class Inbox:
 
     def deadline(self) -> float | None:
         """When `bring` has something to do by itself."""
-        settled = self._settling[0][0] if self._settling else math.inf
+        settled = self._texts.settles_at()
         early = min((item.waits_until or item.at for item in self._early), default=None)
         if early is None:
             return min(settled, self._sweep_at)
@@ -194,8 +179,8 @@ class Inbox:
         if found:
             await self._attempt(found, lambda batch: self._arrive(carrier, events, batch, now), sleep)
             self._acknowledge(found)
-            self._settle_soon(found, now)
-        await self._settle(now)
+            self._texts.settle_soon(found, now)
+        await self._texts.settle(now)
         return bool(reports or found)
 
     async def report(self, carrier: str, events: CarrierEvents, sleep: Sleep) -> bool:
@@ -233,7 +218,7 @@ class Inbox:
         self._put_off(stale)
         self._acknowledge(stale)
 
-    def _read_receipt(self, item: _Item, message: ShortMessage) -> None:
+    def _read_receipt(self, item: Item, message: ShortMessage) -> None:
         read = receipts.read(message)
         if read is None:
             self.counters.receipts_unreadable += 1
@@ -244,7 +229,7 @@ class Inbox:
             self.counters.receipts += 1
             item.receipt, item.other_id = self._meaning.read(read, item.at)
 
-    def _read_text(self, item: _Item, message: ShortMessage) -> None:
+    def _read_text(self, item: Item, message: ShortMessage) -> None:
         country = self._config.country
         sender = number_of(message.source_addr_ton, message.source_addr, country)
         recipient = number_of(message.dest_addr_ton, message.destination_addr, country)
@@ -260,48 +245,52 @@ class Inbox:
         at = datetime.fromtimestamp(item.at, UTC)
         item.arrival = Arrival("", sender, recipient, text, piece.segments or segments(text).count, at)
 
-    async def _due(self, items: list[_Item], now: float) -> list[_Item]:
+    async def _due(self, items: list[Item], now: float) -> list[Item]:
         """Those of `items` and of the early receipts whose submission is stored or that have waited long enough."""
-        due: list[_Item] = []
-        early: list[_Item] = []
+        due: list[Item] = []
+        early: list[Item] = []
         items = [*self._early, *items]
         self._early = []
         await self._learn(items, now)
         awaiting = self._awaiting()
+        patience_s = _EARLY_S if self._several() and self._in_vain < _IN_VAIN else 0.0
         for item in items:
             assert item.receipt is not None
             message_id = item.receipt.carrier_message_id
             if item.pump.session.ended:
                 continue  # it will be brought again
             if message_id in self._known:
+                self._in_vain = self._in_vain if item.waits_until is None else 0
                 due.append(item)
-            elif message_id in self._untold:
+            elif message_id in self._untold or (item.other_id and item.other_id in self._untold):
                 item.waits_until = now + _EARLY_S
-                early.append(item)
-            elif item.waits_until is None:
-                self.counters.receipts_early += 1
-                item.waits_until = item.at + _EARLY_S
-                early.append(item)
-            elif now < item.waits_until:
                 early.append(item)
             elif awaiting is not None and awaiting <= item.came_at:
                 # It may be of a part of a long message: nobody could tell later that it was.
-                item.waits_until = now + _EARLY_S
+                self.counters.receipts_early += item.waits_until is None
+                item.waits_until = max(now + _ASK_S, item.at + patience_s)
+                early.append(item)
+            elif now < item.at + patience_s:
+                self.counters.receipts_early += item.waits_until is None
+                item.waits_until = item.at + patience_s
                 early.append(item)
             else:
                 if item.other_id in self._known:
                     self._meaning.meant_other(item.at, now)
                     item.receipt = replace(item.receipt, carrier_message_id=item.other_id)
+                else:
+                    self._in_vain += 1
                 due.append(item)
         self._early = early
         return due
 
-    async def _learn(self, items: Sequence[_Item], now: float) -> None:
+    async def _learn(self, items: Sequence[Item], now: float) -> None:
         """Learn which receipts are of submissions that other processes have told of."""
-        ids = {item.receipt.carrier_message_id for item in items if item.receipt is not None}
-        ids |= {item.other_id for item in items if item.other_id and item.waits_until is not None}
+        known, untold = self._known, self._untold
+        ids = {item.receipt.carrier_message_id: item.other_id for item in items if item.receipt is not None}
         # Not by subtracting sets: that would walk through all that is known, however few are asked about.
-        asked = {each for each in ids if each not in self._known and each not in self._untold}
+        asked = {each for each in ids if each not in known and each not in untold}
+        asked |= {other for other in map(ids.__getitem__, asked) if other and other not in known}
         if self._elsewhere is None or not asked:
             self._ask_at = math.inf
             return
@@ -316,7 +305,7 @@ class Inbox:
         self.submitted([message_id for message_id in stored if message_id not in parts])
         self.submitted(list(parts), several=True)
 
-    async def _report(self, carrier: str, events: CarrierEvents, items: list[_Item]) -> None:
+    async def _report(self, carrier: str, events: CarrierEvents, items: list[Item]) -> None:
         ours = [item.receipt for item in items if item.receipt is not None]
         single = [receipt for receipt in ours if self._known.get(receipt.carrier_message_id) is False]
         strange: list[str] = []
@@ -332,13 +321,13 @@ class Inbox:
             if parts:
                 await fold_early(carrier, events, self._records, parts, instant(items[-1].at))
 
-    async def _arrive(self, carrier: str, events: CarrierEvents, items: list[_Item], now: float) -> None:
+    async def _arrive(self, carrier: str, events: CarrierEvents, items: list[Item], now: float) -> None:
         at = datetime.fromtimestamp(now, UTC)
         parts = [item.part for item in items if item.part is not None]
         if parts:
             await self._give_up(carrier, events, await self._records.interrupted(parts), at)
         wholes = await self._records.keep_parts(parts, at) if parts else []
-        await self._give_keys([item for item in items if item.arrival is not None], now)
+        self.counters.repeated += await self._texts.give_keys([item for item in items if item.arrival is not None], now)
         whole_of = {whole.joined.key: whole for whole in wholes}
         arrivals: list[Arrival] = []
         for item in reversed(items):  # a text stands where its last part came
@@ -352,59 +341,7 @@ class Inbox:
             await events.arrived(carrier, arrivals)
         await self._records.finish([whole.joined.key for whole in wholes])
 
-    async def _give_keys(self, items: list[_Item], now: float) -> None:
-        """Give single texts their keys: a text brought again keeps the one it had."""
-        fresh: list[_Item] = []
-        for item in items:
-            if item.recent is not None:
-                continue  # it got one before the service was away
-            assert item.arrival is not None
-            recent = self._recent.get(item.fingerprint)
-            if recent is not None and recent.again(item.came_at) and now - recent.at < REPEAT.total_seconds():
-                self.counters.repeated += 1
-                item.arrival = _with_key(item.arrival, recent.key)
-                recent.brought_again(item.pump.session, item.came_at)
-                item.recent = recent
-            else:
-                fresh.append(item)
-        if fresh:
-            wanted = [(item.fingerprint, uuid4().hex) for item in fresh]
-            keys = await self._records.arrival_keys(wanted, datetime.fromtimestamp(now, UTC))
-            for item, key, (_, new) in zip(fresh, keys, wanted, strict=True):
-                assert item.arrival is not None
-                self.counters.repeated += key != new
-                item.arrival = _with_key(item.arrival, key)
-                self._recent.pop(item.fingerprint, None)
-                item.recent = self._recent[item.fingerprint] = Recent(key, item.pump.session, now, item.came_at)
-            while len(self._recent) > _RECENT_LIMIT:
-                self._recent.popitem(last=False)
-
-    def _settle_soon(self, items: list[_Item], now: float) -> None:
-        """Note which of `items` were acknowledged."""
-        for item in items:
-            if item.recent is not None and item.recent.acknowledged_at is not None:
-                self._settling.append((now + HEARD_S, item.pump, item.recent))
-
-    async def _settle(self, now: float) -> None:
-        """Let other processes take what equals a text of ours for another one, once its SMSC knows that we have it and
-        does not bring it again. One that says nothing by itself is asked whether it is there."""
-        due = next((index for index, (at, _, _) in enumerate(self._settling) if at > now), len(self._settling))
-        settling, self._settling = self._settling[:due], self._settling[due:]
-        heard = [each.key for _, _, each in settling if each.heard]
-        waiting = [(pump, each) for _, pump, each in settling if not each.heard and not each.session.ended]
-        for pump in {pump for pump, each in waiting if pump.session is each.session and pump.session.can_deliver}:
-            pump.enquire()
-        if heard:
-            try:
-                await self._records.settled(heard)
-            except Unavailable as error:
-                log.warning("smpp.settling_put_off", carrier=self._config.name, reason=error.message)
-                waiting += [(pump, each) for _, pump, each in settling if each.heard]
-        self._settling += [(now + HEARD_S, pump, each) for pump, each in waiting]
-
-    async def _attempt(
-        self, items: list[_Item], pass_on: Callable[[list[_Item]], Awaitable[None]], sleep: Sleep
-    ) -> None:
+    async def _attempt(self, items: list[Item], pass_on: Callable[[list[Item]], Awaitable[None]], sleep: Sleep) -> None:
         """Pass `items` on; those the service does not take get a status that has the SMSC bring them again."""
         for attempt in range(_TRIES):
             # What a connection brought that has ended is brought again, maybe to another process, and passed on there.
@@ -430,12 +367,12 @@ class Inbox:
                 return
         self._put_off(items)
 
-    def _put_off(self, items: Sequence[_Item]) -> None:
+    def _put_off(self, items: Sequence[Item]) -> None:
         self.counters.put_off += len(items)
         for item in items:
             item.status = status.ESME_RX_T_APPN
 
-    def _acknowledge(self, items: list[_Item]) -> None:
+    def _acknowledge(self, items: list[Item]) -> None:
         pumps: set[Pump] = set()
         for item in items:
             if item.pump.session.ended:
@@ -453,6 +390,7 @@ class Inbox:
         """Pass on the texts whose missing parts are waited for no more."""
         patience_s = self._config.join_patience_s
         self._sweep_at = now + min(patience_s, 60.0)
+        self._in_vain = 0
         at = datetime.fromtimestamp(now, UTC)
         try:
             wholes = await self._records.overdue(at, timedelta(seconds=patience_s))
@@ -472,7 +410,3 @@ def _arrival_of(whole: Whole, at: datetime) -> Arrival:
     key: GroupKey = whole.joined.key
     text = whole.joined.text.replace("\0", "")
     return Arrival(whole.key, key.sender, key.recipient, text, whole.joined.parts, at)
-
-
-def _with_key(arrival: Arrival, key: str) -> Arrival:
-    return Arrival(key, arrival.sender, arrival.recipient, arrival.text, arrival.segments, arrival.at)

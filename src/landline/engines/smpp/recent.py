@@ -1,8 +1,24 @@
-"""A text of a phone that was taken in lately: whether what equals it is the same, brought again, or another one."""
+"""Texts of phones that were taken in lately: whether what equals one is the same, brought again, or another one."""
 
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import uuid4
 
+import structlog
+from msgspec import Struct
+
+from landline.core.errors import Unavailable
+from landline.engines.smpp.pump import Pump
+from landline.engines.smpp.records import REPEAT, Look, Records
+from landline.ports.sms_carrier import Arrival, Receipt
+from landline.protocols.smpp import status
+from landline.protocols.smpp.joiner import TextPart
 from landline.protocols.smpp.session import Session
+
+log = structlog.get_logger()
 
 HEARD_S = 1.0
 """What an SMSC says so long after we acknowledged a text shows that it knows that we have it."""
@@ -14,6 +30,8 @@ STOOD_STILL_S = 2.0
 """A text that nobody looked at for so long, though nothing else was done, was in a process that stood still (SIGSTOP, a
 machine being moved). Its SMSC may have brought it to another one by now, which has settled it: it awaits our answer no
 more then, and an error to have it brought again neither doubles nor loses it."""
+
+_LIMIT = 10_000
 
 
 @dataclass(slots=True)
@@ -28,6 +46,13 @@ class Recent:
     acknowledged_at: float | None = None
     put_off: bool = False
     """Whether its SMSC was asked to bring it again."""
+    known: bool = False
+    """Whether other processes know the key, or it is theirs."""
+
+    @property
+    def late(self) -> bool:
+        """Whether the acknowledgement may have come after its SMSC's patience."""
+        return self.acknowledged_at is not None and self.acknowledged_at - self.came_at >= _LATE_S
 
     @property
     def heard(self) -> bool:
@@ -42,7 +67,7 @@ class Recent:
             return False  # its SMSC still waited for our answer: a phone said the same twice
         if self.acknowledged_at is None:
             return True
-        return self.acknowledged_at - self.came_at >= _LATE_S and came_at < self.acknowledged_at + HEARD_S
+        return self.late and came_at < self.acknowledged_at + HEARD_S
 
     def brought_again(self, session: Session, came_at: float) -> None:
         """It came once more. What equals it and comes now is another one."""
@@ -55,3 +80,108 @@ class Recent:
             self.acknowledged_at = now
         else:
             self.put_off = True
+
+
+class Item(Struct, eq=False):
+    """One deliver_sm that is not answered yet."""
+
+    pump: Pump
+    sequence: int
+    at: float
+    receipt: Receipt | None = None
+    other_id: str = ""
+    """By which its message may be known if not by the receipt's."""
+    arrival: Arrival | None = None
+    part: TextPart | None = None
+    fingerprint: bytes = b""
+    recent: Recent | None = None
+    status: int = status.ESME_ROK
+    came_at: float = 0.0
+    """By the clock of the connections."""
+    waits_until: float | None = None
+
+
+class RecentTexts:
+    """The texts that a carrier brought to this process lately, and their keys."""
+
+    def __init__(self, carrier: str, records: Records) -> None:
+        self._carrier = carrier
+        self._records = records
+        self._recent: OrderedDict[bytes, Recent] = OrderedDict()
+        self._settling: list[tuple[float, Pump, Recent]] = []
+
+    async def give_keys(self, items: Sequence[Item], now: float) -> int:
+        """Give single texts their keys: a text brought again keeps the one it had. How many were so. May be repeated
+        with the same items; raises `Unavailable`."""
+        repeated = 0
+        looks: list[tuple[Recent, Look]] = []
+        for item in items:
+            if item.recent is None:
+                repeated += self._recognise(item, now, looks)
+            elif not item.recent.known:  # the service was away when it was asked for
+                looks.append((item.recent, _look(item, item.recent.key)))
+        if looks:
+            keys = await self._records.arrival_keys([look for _, look in looks], datetime.fromtimestamp(now, UTC))
+            for (recent, look), key in zip(looks, keys, strict=True):
+                repeated += key != look.key
+                recent.key, recent.known = key, True
+        for item in items:
+            assert item.arrival is not None
+            assert item.recent is not None
+            item.arrival = _with_key(item.arrival, item.recent.key)
+        return repeated
+
+    def _recognise(self, item: Item, now: float, looks: list[tuple[Recent, Look]]) -> bool:
+        """Whether this process has had `item` before. Where it has not, its new key is remembered before others are
+        asked whether they have: an answer that is lost leaves it known to them."""
+        recent = self._recent.get(item.fingerprint)
+        if recent is not None and recent.again(item.came_at) and now - recent.at < REPEAT.total_seconds():
+            recent.brought_again(item.pump.session, item.came_at)
+            item.recent = recent
+            if not recent.known and all(each is not recent for each, _ in looks):
+                looks.append((recent, _look(item, recent.key)))
+            return True
+        other = recent.key if recent is not None else ""
+        self._recent.pop(item.fingerprint, None)
+        item.recent = self._recent[item.fingerprint] = Recent(uuid4().hex, item.pump.session, now, item.came_at)
+        looks.append((item.recent, _look(item, item.recent.key, other)))
+        if len(self._recent) > _LIMIT:
+            self._recent.popitem(last=False)
+        return False
+
+    def settle_soon(self, items: Sequence[Item], now: float) -> None:
+        """Note which of `items` were acknowledged."""
+        for item in items:
+            if item.recent is not None and item.recent.acknowledged_at is not None:
+                self._settling.append((now + HEARD_S, item.pump, item.recent))
+
+    def settles_at(self) -> float:
+        """When `settle` has something to do."""
+        return self._settling[0][0] if self._settling else math.inf
+
+    async def settle(self, now: float) -> None:
+        """Let other processes take what equals a text of ours for another one, once its SMSC knows that we have it and
+        does not bring it again. One that says nothing by itself is asked whether it is there."""
+        due = next((index for index, (at, _, _) in enumerate(self._settling) if at > now), len(self._settling))
+        settling, self._settling = self._settling[:due], self._settling[due:]
+        heard = [each for _, _, each in settling if each.heard]
+        waiting = [(pump, each) for _, pump, each in settling if not each.heard and not each.session.ended]
+        for pump in {pump for pump, each in waiting if pump.session is each.session and pump.session.can_deliver}:
+            pump.enquire()
+        if heard:
+            late = [each.key for each in heard if each.late]
+            prompt = [each.key for each in heard if not each.late]
+            try:
+                await self._records.settled(prompt, late, datetime.fromtimestamp(now, UTC))
+            except Unavailable as error:
+                log.warning("smpp.settling_put_off", carrier=self._carrier, reason=error.message)
+                waiting += [(pump, each) for _, pump, each in settling if each.heard]
+        self._settling += [(now + HEARD_S, pump, each) for pump, each in waiting]
+
+
+def _look(item: Item, key: str, other: str = "") -> Look:
+    return Look(item.fingerprint, key, datetime.fromtimestamp(item.at, UTC), other)
+
+
+def _with_key(arrival: Arrival, key: str) -> Arrival:
+    return Arrival(key, arrival.sender, arrival.recipient, arrival.text, arrival.segments, arrival.at)

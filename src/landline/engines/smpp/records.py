@@ -58,6 +58,17 @@ _FORGET_PARTS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """A text whose key is asked for, by its fingerprint. `key` is what it gets when it is new, `came_at` when it came
+    to this process, `other` the key of an equal text that this process knows to be another one."""
+
+    fingerprint: bytes
+    key: str
+    came_at: datetime
+    other: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Whole:
     """A text made of parts. `key` stays the same when it is made again."""
 
@@ -172,38 +183,49 @@ class Records:
         stamp = f"{key.reference}:{len(parts)}:{since.timestamp()}"
         return Whole(fingerprint(key.sender, key.recipient, joined.text + stamp).hex(), joined)
 
-    async def arrival_keys(self, arrivals: Sequence[tuple[bytes, str]], now: datetime) -> list[str]:
-        """The key of each (fingerprint, new key): that of the same text lately taken in by another process, or else the
-        new one, which is remembered."""
+    async def arrival_keys(self, looks: Sequence[Look], now: datetime) -> list[str]:
+        """The key of each: that of the same text lately taken in by another process, or else the new one, which is
+        remembered."""
         async with self._database.transaction() as connection:
             # Of two processes that look at the same moment, as after a database that stood still, one sees the other's.
             await connection.execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", _ARRIVALS, self._carrier)
             rows = await connection.fetch(
-                "SELECT fingerprint, key FROM smpp_arrivals WHERE carrier = $1 AND fingerprint = ANY($2)"
-                " AND owner <> $3 AND at >= $4",
+                "SELECT fingerprint, key, settled_at FROM smpp_arrivals WHERE carrier = $1 AND fingerprint = ANY($2)"
+                " AND owner <> $3 AND at >= $4 ORDER BY at DESC",
                 self._carrier,
-                [print_ for print_, _ in arrivals],
+                [look.fingerprint for look in looks],
                 self._owner,
                 now - REPEAT,
             )
-            known = {row["fingerprint"]: row["key"] for row in rows}
+            keys = _known_keys(looks, rows)
+            new = [look for look, key in zip(looks, keys, strict=True) if key == look.key]
             await connection.execute(
                 "INSERT INTO smpp_arrivals (carrier, fingerprint, owner, at, key)"
                 " SELECT $1, f, $2, $3, k FROM unnest($4::bytea[], $5::text[]) AS n (f, k) ON CONFLICT DO NOTHING",
                 self._carrier,
                 self._owner,
                 now,
-                [print_ for print_, _ in arrivals if print_ not in known],
-                [key for print_, key in arrivals if print_ not in known],
+                [look.fingerprint for look in new],
+                [look.key for look in new],
             )
-            return [known.get(print_, key) for print_, key in arrivals]
+            return keys
 
-    async def settled(self, keys: Sequence[str]) -> None:
-        """The SMSC knows that the texts of these keys were taken in: what equals them is another text."""
+    async def settled(self, prompt: Sequence[str], late: Sequence[str], now: datetime) -> None:
+        """The SMSC knows that the texts of these keys were taken in: what equals them is another text. The `late` ones
+        were acknowledged so late that it may have brought them to another process before, which may not have looked at
+        them yet: what came to it until `now` is the same text."""
         async with self._database.connection() as connection:
-            await connection.execute(
-                "DELETE FROM smpp_arrivals WHERE carrier = $1 AND key = ANY($2)", self._carrier, list(keys)
-            )
+            if prompt:
+                await connection.execute(
+                    "DELETE FROM smpp_arrivals WHERE carrier = $1 AND key = ANY($2)", self._carrier, list(prompt)
+                )
+            if late:
+                await connection.execute(
+                    "UPDATE smpp_arrivals SET settled_at = $3 WHERE carrier = $1 AND key = ANY($2)",
+                    self._carrier,
+                    list(late),
+                    now,
+                )
 
     async def remember_sent(self, messages: Sequence[Sequence[str]], now: datetime) -> None:
         """The part ids of long messages whose receipts will come; the first of each names the message. To be repeated
@@ -268,6 +290,25 @@ def fingerprint(sender: str, recipient: str, text: str) -> bytes:
     """16 octets that stand for a text between two numbers."""
     whole = f"{sender}\n{recipient}\n{text}".encode("utf-8", "surrogatepass")
     return blake2b(whole, digest_size=16).digest()
+
+
+def _known_keys(looks: Sequence[Look], rows: Sequence[Record]) -> list[str]:
+    """The key of each look. `rows`, newest first, are equal texts of other processes, each of which stands for one."""
+    equal: dict[bytes, list[Record]] = {}
+    for row in rows:
+        equal.setdefault(row["fingerprint"], []).append(row)
+    keys: list[str] = []
+    for look in looks:
+        theirs = equal.get(look.fingerprint, [])
+        same = next((row for row in theirs if _is_same(look, row)), None)
+        if same is not None:
+            theirs.remove(same)
+        keys.append(look.key if same is None else same["key"])
+    return keys
+
+
+def _is_same(look: Look, row: Record) -> bool:
+    return row["key"] != look.other and (row["settled_at"] is None or look.came_at < row["settled_at"])
 
 
 def _folded(receipts: Sequence[Receipt], part_of: dict[str, str], ended: Sequence[Record]) -> list[Receipt]:
