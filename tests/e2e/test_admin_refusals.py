@@ -32,6 +32,7 @@ MISSPELT: list[tuple[str, str, dict[str, Any], str]] = [
     ),
     ("POST", "/clock:advance", {"seconds": 1, "minutes": 1}, "minutes"),
     ("POST", "/resources/local/reports:push", {**TIME, "tag": "x"}, "tag"),
+    ("POST", "/resources/local/messages:erase", {"number": PHONE, "incoming": False}, "incoming"),
 ]
 
 

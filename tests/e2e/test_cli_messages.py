@@ -47,6 +47,25 @@ def test_a_message_that_waits_for_its_time_is_taken_back(landline: Server) -> No
     assert "canceled" in cli(landline, "message", "show", message)
 
 
+def test_what_is_stored_of_a_number_is_erased(landline: Server) -> None:
+    phone = "+14255550179"
+    handset = landline.handset(phone)
+    message = cli(landline, "message", "send", phone, "about you").split()[-1]
+    handset.wait_for_sms()
+    cli(landline, "handset", "text", phone, "about me")
+    with pytest.raises(LookupError):  # the status of what has not done all
+        cli(landline, "erase", phone)
+    landline.clock.advance(minutes=3)
+    told = cli(landline, "erase", phone, "--resource", "local")
+    assert told == f"erased: 1 texts to {phone}, 1 from it, 0 events, 0 that waited for SMPP accounts"
+    assert listed(landline, "message", "list", "--to", phone) == []
+    assert listed(landline, "message", "list", "--incoming", "--from", phone) == []
+    with pytest.raises(LookupError, match="MESSAGE-ID: There is no message"):
+        cli(landline, "message", "show", message)
+    done = json.loads(cli(landline, "erase", phone, "--json"))
+    assert done == {"outgoing": 0, "incoming": 0, "events": 0, "waiting": 0, "left": []}
+
+
 def test_what_a_terminal_cannot_show_is_escaped(landline: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     cli(landline, "message", "send", "+14255550178", "Hi", "--from", SENDER, "--tag", "früh – spät")
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
@@ -102,6 +121,7 @@ def test_carriers_and_the_way_a_message_would_go(landline: Server) -> None:
     ("arguments", "said"),
     [
         (["message", "show", "nothing"], "MESSAGE-ID: "),
+        (["erase", "14255550171"], "NUMBER: Must be a phone number"),
         (["message", "cancel", "nothing"], "MESSAGE-ID: "),
         (["message", "list", "--state", "sent"], "state"),
         (["message", "list", "--since", "yesterday"], "--since: "),
@@ -110,6 +130,10 @@ def test_carriers_and_the_way_a_message_would_go(landline: Server) -> None:
         (["insights", "--by", "colour"], "--by: "),
         (["insights", "--since", "nonsense"], "landline: --since: "),
         (["insights", "--until", "nonsense"], "landline: --until: "),
+        (["insights", "--until", "2001-01-01"], "landline: --until: Days are kept from"),
+        (["insights", "--csv", "--until", "2001-01-01"], "landline: --until: Days are kept from"),
+        (["insights", "--since", "2001-01-01", "--until", "2001-01-02"], "landline: --since: Days are kept from"),
+        (["message", "list", "--until", "1971-01-01"], "landline: --until: Must be"),
         (["insights", "--since", "2026-03-02", "--until", "2026-03-01"], "--since: The range ends before it begins."),
         (["message", "list", "--since", "2026-03-02", "--until", "2026-03-01"], "--since: The range ends before"),
         (["insights", "--csv", "--json"], "--json or --csv"),

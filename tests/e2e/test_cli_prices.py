@@ -43,7 +43,8 @@ def test_what_is_wrong_with_a_price_is_said_by_what_was_typed(landline: Server, 
     file = tmp_path / "prices.csv"
     file.write_text("carrier,prefix,price\nsimulated,+1,1\nsimulated,+1x,1\n")
     for said, arguments in (
-        ("AMOUNT: ", ("set", "simulated", "+1", "cheap")),
+        ("AMOUNT: Must be a number with a point before its decimals", ("set", "simulated", "+1", "cheap")),
+        ("AMOUNT: Must be a number with a point before its decimals", ("set", "simulated", "+1", "0,05")),
         ("PREFIX: ", ("set", "simulated", "+1x", "1")),
         ("CARRIER: There is no carrier 'west'", ("set", "west", "+1", "1")),
         ("CARRIER: The carrier west has no prices", ("remove", "west")),

@@ -295,6 +295,29 @@ def test_serve_starts_with_what_production_needs_and_reads_new_certificates(tmp_
     assert process.returncode == 0
 
 
+def test_a_sealing_secret_that_an_embedded_database_was_not_begun_with_is_told_without_starting_it(
+    tmp_path: Path,
+) -> None:
+    _certificate(tmp_path, trustme.CA(organization_name="A real one"), "sms.example")
+    (tmp_path / "secret").write_text("Zm9ydHktdHdvIGJ5dGVzIG9mIHJhbmRvbSBub2lzZSE\n")
+    (tmp_path / "landline.toml").write_text(
+        'data = "data"\nhost = "127.0.0.1"\nport = 0\nadmin_port = 0\nready_file = "ready"\n'
+        'certificate = "chain.pem"\ncertificate_key = "key.pem"\nsealing_secret_file = "secret"\n'
+    )
+    command = [*COMMAND, "serve", "--config", str(tmp_path / "landline.toml")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(tmp_path / "ready", process)
+    finally:
+        process.terminate()
+        process.communicate(timeout=PATIENCE_S)
+    assert "BAD" not in cli("doctor", "--config", tmp_path / "landline.toml").stdout
+    (tmp_path / "secret").write_text("QW5vdGhlciBmb3J0eS10d28gYnl0ZXMgb2Ygbm9pc2Uh\n")
+    told = cli("doctor", "--config", tmp_path / "landline.toml")
+    assert told.returncode == 1
+    assert "BAD  sealing secret: a stored secret does not open with the configured sealing secret" in told.stdout
+
+
 def test_serve_refuses_what_belongs_to_dev_with_one_line_for_each(tmp_path: Path) -> None:
     (tmp_path / "landline.toml").write_text("driven_clock = true\nsimulated_carrier = true\n")
     refused = cli("serve", "--config", tmp_path / "landline.toml")

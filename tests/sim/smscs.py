@@ -384,6 +384,7 @@ class Smsc:
         if state.final:
             self._outcomes[copy.carrier_id.lower()] = state
         text = receipts.write(told, state, submitted_at=now, done_at=now)
+        roll = self.dice.random()
         report = ShortMessage(
             source_addr_ton=message.dest_addr_ton,
             source_addr_npi=message.dest_addr_npi,
@@ -393,7 +394,7 @@ class Smsc:
             destination_addr=message.source_addr,
             esm_class=_RECEIPT,
             short_message=text,
-            tlvs=receipts.tlvs(told, state) if self.dice.random() < 0.5 else (),
+            tlvs=receipts.tlvs(told if roll < 0.25 else copy.carrier_id, state) if roll < 0.5 else (),
         )
         return Delivery(report, lambda: self._acknowledged(copy, state), of=copy)
 

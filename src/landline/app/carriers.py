@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from landline.app.carrier_settings import RouteTable, SmppTable, TlsTable
@@ -113,13 +114,25 @@ def problems(config: Config) -> list[str]:
 
 def warnings(config: Config) -> list[str]:
     """What carriers may be configured for, and their operator should know."""
-    return [
+    found = [
+        f"carrier {table.name}: password_file: {table.password_file} is empty: the carrier is given no password"
+        for table in config.carriers
+        if table.password_file is not None and _empty(table.password_file)
+    ]
+    return found + [
         f"carrier {table.name}: registered_delivery = {table.registered_delivery} asks for no receipts: every message"
         " it takes ends as failed (5002) once its report is overdue, unless the carrier sends receipts unasked. Set it"
         ' to 1, or crash_policy to "query" where the carrier answers query_sm'
         for table in config.carriers
         if not table.registered_delivery & _RECEIPT and table.crash_policy != CrashPolicy.QUERY.value
     ]
+
+
+def _empty(file: Path) -> bool:
+    try:
+        return not file.read_bytes().strip()
+    except OSError:  # a problem, as `problems` says
+        return False
 
 
 def smpp_config(table: SmppTable) -> SmppConfig:

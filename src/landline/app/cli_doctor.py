@@ -86,7 +86,7 @@ def check(mode: Mode, file: Path | None, data: Path | None, port: int | None) ->
     else:
         findings += _ports(config)
     findings += _settings(config)
-    findings += _database(config) if config.dsn else [_programs(config)]
+    findings += _database(config) if config.dsn else [_programs(config), *_proof(config)]
     return findings
 
 
@@ -218,6 +218,22 @@ def _programs(config: Config) -> Finding:
     return Finding("PostgreSQL", ok=True, detail=f"{chosen.major} from {chosen.directory}{run_as}")
 
 
+def _proof(config: Config) -> list[Finding]:
+    """Where the embedded database was served with another sealing secret. Whether there is one is looked at by
+    others."""
+    from landline.app import secrets
+    from landline.app.config import CannotConfigure
+    from landline.store.sealing import WrongSeal
+
+    try:
+        secrets.proven(config)
+    except WrongSeal as error:
+        return [Finding("sealing secret", ok=False, detail=error.message)]
+    except (OSError, CannotConfigure):
+        return []
+    return []
+
+
 def _database(config: Config) -> list[Finding]:
     import asyncio
 
@@ -256,8 +272,7 @@ async def _sealing(config: Config, database: Database) -> list[Finding]:
     """Where the keys in the database do not open with the configured sealing secret. Whether it is one is looked at by
     others."""
     from landline.app.config import CannotConfigure
-    from landline.app.production import LEAST_SECRET_BYTES
-    from landline.app.secrets import sealing_secret
+    from landline.app.secrets import LEAST_SECRET_BYTES, sealing_secret
     from landline.services.resources import records
     from landline.store.sealing import Sealer, WrongSeal
 

@@ -43,6 +43,8 @@ _OF_A_ROUTE = {
     "resources": "--resource",
 }
 _MESSAGE = {"messageId": "MESSAGE-ID"}
+_NO_CARRIER = "(none)"
+"""As it is asked for."""
 _SELECTING = {each: f"--{each}" for each in ("from", "to", "tag", "carrier", "state", "code", "since", "until", "by")}
 
 message = App(name="message", help="Texts: send one, find some, see what became of them, take them back.")
@@ -147,6 +149,8 @@ def list_messages(
         if len(found) >= limit:
             break
     at = "receivedAt" if incoming else "acceptedAt"
+    if not json:
+        found = [{**each, "carrier": each["carrier"] or _NO_CARRIER} for each in found]
     show(found[:limit], (at, "messageId", "from", "to", "state", "code", "carrier", "tag"), json)
 
 

@@ -7,6 +7,7 @@ from landline.app import (
     cli_accounts,
     cli_admin,
     cli_doctor,
+    cli_erase,
     cli_messages,
     cli_opt_outs,
     cli_prices,
@@ -29,3 +30,4 @@ cli_prices.add_to(app)
 cli_settings.add_to(app)
 cli_accounts.add_to(app)
 cli_opt_outs.add_to(app)
+cli_erase.add_to(app)

@@ -28,6 +28,7 @@ from landline.ports.sms_carrier import SmsCarrier
 from landline.services.sms import admin as sms_admin
 from landline.services.sms import (
     admin_accounts,
+    admin_erasing,
     admin_guard,
     admin_messages,
     admin_opt_outs,
@@ -38,6 +39,7 @@ from landline.services.sms import (
 from landline.services.sms import api as sms_api
 from landline.services.sms.accept import Accepts
 from landline.services.sms.accounts import Accounts
+from landline.services.sms.erasing import Erasing
 from landline.services.sms.esme import Esme, PlannedSends
 from landline.services.sms.esme_out import EsmeOut
 from landline.services.sms.esme_worker import EsmeWorker
@@ -137,6 +139,7 @@ class Messaging:
         self._taking_back = TakingBack(database, self._news, base.owner, self._bus)
         self._timelines = Timelines(database, events, self._carriers, config.sms_currency)
         self._outgoing = Outgoing(database, clock, events, self._taking_back)
+        self._erasing = Erasing(database, clock, events, self._taking_back)
         return out
 
     def _build_worker(self, failover: Failover) -> None:
@@ -244,6 +247,7 @@ class Messaging:
             *admin_routing.routes(self._routing, self._rates, base.numbers, self._carriers, base.resource_id),
             *admin_prices.routes(self._prices),
             *admin_messages.routes(self.sms, self._outgoing, self._pools, base.resource_id, base.all_resources),
+            *admin_erasing.routes(self._erasing, base.resource_id),
             *admin_search.routes(Search(base.database), base.clock, base.resource_id),
             *admin_opt_outs.routes(OptOuts(base.database, base.clock, base.numbers), base.resource_id),
             *carriers_admin.routes(self._carriers, base.database, base.clock, base.owner),

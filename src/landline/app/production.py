@@ -5,13 +5,12 @@ from pathlib import Path
 
 from landline.app import bus, carriers, certificates, relay
 from landline.app.config import CannotConfigure, Config
-from landline.app.secrets import sealing_secret
+from landline.app.secrets import LEAST_SECRET_BYTES, sealing_secret
 from landline.core.errors import Invalid, Refusal
 from landline.edge.server import CannotListen, tls_context
 from landline.engines.coturn.settings import reaches_loopback
 from landline.services.sms.model.settings import checked_countries
 
-LEAST_SECRET_BYTES = 32
 _LEAST_DIFFERENT = 10
 _PLACEHOLDERS = ("changeme", "change-me", "change me", "placeholder", "example", "your-secret", "secret-here", "xxxx")
 _DEV_ONLY = {

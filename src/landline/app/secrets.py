@@ -3,10 +3,15 @@ mode 0600."""
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from landline.app.config import CannotConfigure, Config
 from landline.core.durable import synced
+from landline.store.sealing import Sealer, WrongSeal
+
+LEAST_SECRET_BYTES = 32
+_PROOF = "sealing-proof"
 
 
 def kept(file: Path) -> str:
@@ -27,6 +32,29 @@ def write_private(file: Path, text: str) -> None:
         os.fsync(out.fileno())
     making.replace(file)
     synced(file.parent)
+
+
+def prove(config: Config) -> None:
+    """Leave a proof beside the embedded database of the secret that it was served with, for who cannot ask it."""
+    secret = sealing_secret(config)
+    if secret is None or config.dsn is not None:
+        return
+    with suppress(OSError, WrongSeal):
+        proven(config)
+        return
+    with suppress(OSError):  # it is a help, and nothing depends on it
+        write_private(config.data / _PROOF, Sealer(secret.encode()).seal(b"", _PROOF).hex() + "\n")
+
+
+def proven(config: Config) -> None:
+    """Raises `WrongSeal` where the proof is of another secret, `FileNotFoundError` where there is none."""
+    secret = sealing_secret(config)
+    try:
+        sealed = bytes.fromhex((config.data / _PROOF).read_text("ascii").strip())
+    except ValueError:
+        raise FileNotFoundError(_PROOF) from None
+    if secret is not None and len(secret.encode()) >= LEAST_SECRET_BYTES:
+        Sealer(secret.encode()).open(sealed, _PROOF)
 
 
 def sealing_secret(config: Config) -> str | None:

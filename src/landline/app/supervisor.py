@@ -23,7 +23,7 @@ from landline.app import ready, workers
 from landline.app.application import Build, DevInfo, Place
 from landline.app.config import Config
 from landline.app.ready import Ready
-from landline.app.secrets import kept, sealing_secret
+from landline.app.secrets import kept, prove, sealing_secret
 from landline.app.served import Served
 from landline.app.serving import Serving, Sockets
 from landline.app.workers import Workers
@@ -159,6 +159,8 @@ class Supervisor:
             stack.callback(file.unlink, missing_ok=True)
         self._announce(told, seconds_of_life())  # before the files: whoever waits for them has been told all
         ready.write(told, *self._files)
+        if config.mode == "serve":
+            prove(self._config)
         shown = ("url", "admin_url", "smpp_address", "smpp_tls_address")
         log.info("server.ready", **{name: where for name in shown if (where := getattr(told, name))})
 

@@ -4,7 +4,8 @@ by."""
 import base64
 import binascii
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Generator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
@@ -55,6 +56,18 @@ def instant(query: Mapping[str, str], name: str) -> datetime:
             target=name,
         )
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+@contextmanager
+def range_of(query: Mapping[str, str], start: str, end: str) -> Generator[None]:
+    """Around what looks at a range. Where its end alone is given, what is wrong with the beginning that follows from it
+    is wrong with the end."""
+    try:
+        yield
+    except Invalid as error:
+        if error.target == start and start not in query and end in query:
+            raise Invalid(error.message, target=end) from None
+        raise
 
 
 def number(text: str) -> str:

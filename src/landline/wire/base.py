@@ -18,8 +18,13 @@ _PATH = re.compile(r" - at `\$\.?(.*)`$")
 _MISSING = re.compile(r"Object missing required field `(.+)`")
 
 
-_NO_INSTANT = {"Invalid RFC3339 encoded datetime", "Expected `datetime` with a timezone component"}
 _INSTANT = "Must be an instant with its offset (RFC 3339), such as 2026-03-01T14:00:00Z."
+_PLAINER = {
+    "Invalid RFC3339 encoded datetime": _INSTANT,
+    "Expected `datetime` with a timezone component": _INSTANT,
+    "Invalid decimal string": "Must be a number with a point before its decimals, such as 0.0075.",
+}
+"""What msgspec says that tells nobody what to write."""
 
 
 class Wire(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -50,7 +55,7 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         if missing:  # it is what is wrong, not the object that it is not in
             target = f"{target}.{missing[1]}" if target else missing[1]
             said = f"The {missing[1]} field is required."
-        raise Invalid(_INSTANT if said in _NO_INSTANT else said, target=target or "body") from None
+        raise Invalid(_PLAINER.get(said, said), target=target or "body") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"The request body is not valid JSON: {error}", target="body") from None
     except RecursionError:

@@ -84,3 +84,31 @@ class FoundMessage(Wire):
 class FoundMessages(Wire):
     value: list[FoundMessage]
     continuation_token: str | None = None
+
+
+class NumberToErase(Wire, forbid_unknown_fields=True):
+    """Body of `POST /resources/{name}/messages:erase`."""
+
+    number: str
+    after: str | None = None
+    """Where the answer before this one left off."""
+
+
+class MessageLeft(Wire):
+    """A message that was not erased: it has not ended, or did so less than two minutes ago."""
+
+    message_id: str
+    state: str
+
+
+class ErasedNumber(Wire):
+    """How many texts to and from a number were erased by this call, events about them, and what waited for SMPP
+    accounts."""
+
+    outgoing: int
+    incoming: int
+    events: int
+    waiting: int
+    left: list[MessageLeft]
+    after: str | None = None
+    """Set when there is more to look at: ask again with it."""

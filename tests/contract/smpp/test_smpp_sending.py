@@ -7,12 +7,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from tests.support.patience import PATIENCE_S
 from tests.support.smpp import crash
 from tests.support.smpp_world import OURS, PHONE, World, until
 
 from landline.core.errors import Invalid, Unavailable
 from landline.engines.smpp.config import Binding, MessageIds, SmppConfig
-from landline.engines.smpp.slots import AllMine
+from landline.engines.smpp.slots import AllMine, Slots
 from landline.ports.sms_carrier import CrashPolicy, Submission
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import MessageState
@@ -259,6 +260,47 @@ async def test_ids_written_otherwise_are_matched(world: World, style: MessageIds
     assert {receipt.carrier_message_id for receipt in world.events.receipts} == {
         answer.carrier_message_id for answer in world.events.answers
     }
+
+
+_AS_IS, _HEX, _DEC_HEX = MessageIds.AS_IS, MessageIds.HEX, MessageIds.DEC_HEX
+
+
+@pytest.mark.parametrize("slots", [None, AllMine(1)])
+@pytest.mark.parametrize(
+    ("style", "response", "in_tlv", "in_text"),
+    [
+        (_AS_IS, "b{id}", "{id}", "b{id}"),
+        (_AS_IS, "b{id}", "b{id}", "{id}"),
+        (_AS_IS, "{id:x}", "{id:x}", "999{id}"),
+        (_HEX, "0{id:x}", "other-{id}", "{id:X}"),
+    ],
+)
+async def test_of_two_ids_in_a_receipt_the_one_that_is_known_counts(
+    world: World, slots: Slots | None, style: MessageIds, response: str, in_tlv: str, in_text: str
+) -> None:
+    world.smsc.conduct = Conduct(response_id=response, receipt_id=in_text, receipt_tlv_id=in_tlv)
+    carrier = await world.start(message_ids=style, slots=slots)
+    for count in (3, 6):  # the second time it is known which of them counts
+        await world.send(carrier, "one", "two", "long " * 60)
+        await world.answered(count)
+        await world.smsc.until(lambda sent=4 * (count // 3): world.smsc.counts.deliveries == sent)
+        async with asyncio.timeout(PATIENCE_S):
+            while len(world.events.receipts) < count:
+                await world.clock.advance(timedelta(seconds=0.3))
+    assert {receipt.carrier_message_id for receipt in world.events.receipts} == {
+        answer.carrier_message_id for answer in world.events.answers
+    }
+
+
+async def test_two_ids_that_are_one_number_in_two_bases_are_no_two(world: World) -> None:
+    """0x10 is 16: the message with the id 10 is another one."""
+    world.smsc.conduct = Conduct(response_id="{id:x}", receipt_tlv_id="{id:x}", receipt_id="{id}")
+    carrier = await world.start(message_ids=_DEC_HEX)
+    await world.send(carrier, *(f"message {number}" for number in range(20)))
+    await world.reported(20)
+    assert sorted(receipt.carrier_message_id for receipt in world.events.receipts) == sorted(
+        str(number) for number in range(1, 21)
+    )
 
 
 async def test_a_receipt_for_a_message_nobody_knows_is_passed_on_all_the_same(world: World) -> None:

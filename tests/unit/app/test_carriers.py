@@ -251,6 +251,16 @@ def test_the_configurations_page_has_every_field_of_the_tables() -> None:
         assert f"| `{name}` |" in page
 
 
+def test_a_carrier_with_an_empty_file_of_its_password_is_warned_of(tmp_path: Path) -> None:
+    config = configured(tmp_path, NORTH + 'password_file = "password"\n')
+    assert carriers.warnings(config) == [], "that there is none is a problem"
+    (tmp_path / "password").write_text("\n")
+    (warning,) = carriers.warnings(config)
+    assert warning.startswith(f"carrier north: password_file: {tmp_path / 'password'} is empty: ")
+    (tmp_path / "password").write_text("secret\n")
+    assert carriers.warnings(config) == []
+
+
 def test_a_carrier_that_is_asked_for_no_receipts_is_warned_of(tmp_path: Path) -> None:
     asks_for_none = NORTH + 'password = "x"\nregistered_delivery = 16\n'
     (warning,) = carriers.warnings(configured(tmp_path, asks_for_none))

@@ -10,24 +10,23 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 
 import structlog
+from msgspec.structs import replace
 
 from landline.core.errors import Unavailable
-from landline.engines.smpp.config import MessageIds, SmppConfig
+from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.early import fold_early
 from landline.engines.smpp.encoding import number_of
 from landline.engines.smpp.pump import Pump
 from landline.engines.smpp.recent import STOOD_STILL_S, Item, RecentTexts
 from landline.engines.smpp.records import Records, Whole, fingerprint
-from landline.ports.sms_carrier import Arrival, CarrierEvents, Receipt
+from landline.engines.smpp.reports import Reports, instant
+from landline.ports.sms_carrier import Arrival, CarrierEvents
 from landline.protocols.smpp import receipts, status, texts
-from landline.protocols.smpp.commands import MessageState
 from landline.protocols.smpp.events import MessageArrived
 from landline.protocols.smpp.joiner import GroupKey, part_of
 from landline.protocols.smpp.pdu import ShortMessage
-from landline.protocols.smpp.receipts import DeliveryReceipt
 from landline.protocols.smpp.session import Session
 from landline.protocols.smstext import segments
 
@@ -92,7 +91,7 @@ class Inbox:
         known: Known | None = None,
     ) -> None:
         self._config = config
-        self._error_codes = {_plain_error(error): code for error, code in config.error_codes.items()}
+        self._meaning = Reports(config)
         self._records = records
         self._untold = untold
         self._awaiting = awaiting
@@ -228,21 +227,7 @@ class Inbox:
             self.counters.receipts_passing += 1
         else:
             self.counters.receipts += 1
-            item.receipt = self._receipt(read, item.at)
-
-    def _receipt(self, read: DeliveryReceipt, now: float) -> Receipt:
-        config = self._config
-        message_id = read.message_id
-        if config.message_ids is not MessageIds.AS_IS:
-            message_id = receipts.matching_id(message_id, hexadecimal=config.message_ids.receipt_hexadecimal)
-        delivered = read.state is MessageState.DELIVERED
-        code = status.state_code(read.state, read.network_error)
-        if not delivered and read.error is not None:
-            code = self._error_codes.get(_plain_error(read.error), code)
-        at = _instant(now)
-        if read.done_at is not None and config.receipt_utc_offset_minutes is not None:
-            at = min(read.done_at - timedelta(minutes=config.receipt_utc_offset_minutes), at)
-        return Receipt(message_id, delivered, code, at)
+            item.receipt, item.other_id = self._meaning.read(read, item.at)
 
     def _read_text(self, item: Item, message: ShortMessage) -> None:
         country = self._config.country
@@ -277,7 +262,7 @@ class Inbox:
             if message_id in self._known:
                 self._in_vain = self._in_vain if item.waits_until is None else 0
                 due.append(item)
-            elif message_id in self._untold:
+            elif message_id in self._untold or (item.other_id and item.other_id in self._untold):
                 item.waits_until = now + _EARLY_S
                 early.append(item)
             elif awaiting is not None and awaiting <= item.came_at:
@@ -290,16 +275,22 @@ class Inbox:
                 item.waits_until = item.at + patience_s
                 early.append(item)
             else:
-                self._in_vain += 1
+                if item.other_id in self._known:
+                    self._meaning.meant_other(item.at, now)
+                    item.receipt = replace(item.receipt, carrier_message_id=item.other_id)
+                else:
+                    self._in_vain += 1
                 due.append(item)
         self._early = early
         return due
 
     async def _learn(self, items: Sequence[Item], now: float) -> None:
         """Learn which receipts are of submissions that other processes have told of."""
-        ids = {item.receipt.carrier_message_id for item in items if item.receipt is not None}
+        known, untold = self._known, self._untold
+        ids = {item.receipt.carrier_message_id: item.other_id for item in items if item.receipt is not None}
         # Not by subtracting sets: that would walk through all that is known, however few are asked about.
-        asked = {each for each in ids if each not in self._known and each not in self._untold}
+        asked = {each for each in ids if each not in known and each not in untold}
+        asked |= {other for other in map(ids.__getitem__, asked) if other and other not in known}
         if self._elsewhere is None or not asked:
             self._ask_at = math.inf
             return
@@ -320,7 +311,7 @@ class Inbox:
         strange: list[str] = []
         if len(single) < len(ours):
             others = [receipt for receipt in ours if self._known.get(receipt.carrier_message_id) is not False]
-            single += await self._records.fold(others, _instant(items[-1].at))
+            single += await self._records.fold(others, instant(items[-1].at))
             strange = [each.carrier_message_id for each in others if each.carrier_message_id not in self._known]
         if single:
             await events.reported(carrier, single)
@@ -328,7 +319,7 @@ class Inbox:
             # After that: either we see now that they are parts of long messages, or whoever tells of those finds them.
             parts = await self._records.sent_parts(strange)
             if parts:
-                await fold_early(carrier, events, self._records, parts, _instant(items[-1].at))
+                await fold_early(carrier, events, self._records, parts, instant(items[-1].at))
 
     async def _arrive(self, carrier: str, events: CarrierEvents, items: list[Item], now: float) -> None:
         at = datetime.fromtimestamp(now, UTC)
@@ -413,17 +404,6 @@ class Inbox:
             self.counters.incomplete += len(wholes)
             await events.arrived(carrier, [_arrival_of(whole, at) for whole in wholes])
             await self._records.finish([whole.joined.key for whole in wholes])
-
-
-@lru_cache(maxsize=16)
-def _instant(now: float) -> datetime:
-    """All receipts that one read brought have the same."""
-    return datetime.fromtimestamp(now, UTC)
-
-
-def _plain_error(error: str) -> str:
-    """The carrier's list may say 27 where its receipts say 027."""
-    return error.lstrip("0").upper()
 
 
 def _arrival_of(whole: Whole, at: datetime) -> Arrival:

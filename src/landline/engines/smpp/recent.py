@@ -89,6 +89,8 @@ class Item(Struct, eq=False):
     sequence: int
     at: float
     receipt: Receipt | None = None
+    other_id: str = ""
+    """By which its message may be known if not by the receipt's."""
     arrival: Arrival | None = None
     part: TextPart | None = None
     fingerprint: bytes = b""

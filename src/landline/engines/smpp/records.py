@@ -17,6 +17,8 @@ REPEAT = timedelta(minutes=2)
 """How long after its arrival in one process a text that comes to another counts as the same, unless it is settled."""
 KEPT = timedelta(minutes=10)
 """How long whole texts' parts and fingerprints are kept."""
+FOLLOWED = timedelta(minutes=1)
+"""How soon after parts that may be repeated ones come those that tell that they are of a new text."""
 SENT_KEPT = timedelta(days=8)
 """How long receipts of a long message's parts are waited for."""
 ENDED_KEPT = timedelta(hours=6)
@@ -26,10 +28,32 @@ their ids to other messages."""
 _ARRIVALS = 0x61727276  # "arrv": the first half of an advisory lock, whose second is of the carrier
 _GROUP = ("sender", "recipient", "reference", "total", "wide")
 _MATCH = " AND ".join(f"p.{column} = n.{column}" for column in _GROUP)
+_COLUMNS = ", ".join(_GROUP)
 _GROUP_ARRAYS = "$2::text[], $3::text[], $4::int[], $5::smallint[], $6::boolean[]"
 _NEW_PARTS = (
     f"unnest({_GROUP_ARRAYS}, $7::smallint[], $8::smallint[], $9::bytea[])"
     " AS n (sender, recipient, reference, total, wide, sequence, data_coding, octets)"
+)
+
+# Parts in front of the first other one are the new text's, too, if they came again lately: after that one did, or else
+# its text was brought again as a whole.
+_KEPT_FOR_NEW = "p.sequence < b.sequence AND p.again_at >= $10 AND (b.again_at IS NULL OR p.again_at > b.again_at)"
+_BEGIN_ANEW = (
+    f"WITH begun AS MATERIALIZED (SELECT {', '.join(f'p.{column}' for column in _GROUP)},"
+    " min(p.sequence) AS sequence, max(p.again_at) AS again_at"
+    f" FROM smpp_inbound_parts p, {_NEW_PARTS} WHERE p.carrier = $1 AND p.done AND {_MATCH}"
+    " AND p.sequence = n.sequence AND p.octets <> n.octets"
+    f" GROUP BY {', '.join(f'p.{column}' for column in _GROUP)}),"
+    " kept AS (UPDATE smpp_inbound_parts p SET done = false, at = p.again_at, again_at = NULL FROM begun b"
+    f" WHERE p.carrier = $1 AND {_MATCH.replace('n.', 'b.')} AND {_KEPT_FOR_NEW})"
+    " DELETE FROM smpp_inbound_parts p USING begun b"
+    f" WHERE p.carrier = $1 AND {_MATCH.replace('n.', 'b.')} AND ({_KEPT_FOR_NEW}) IS NOT TRUE"
+)
+# As a whole: what is left of a text's would keep those of a new one from being told of.
+_FORGET_PARTS = (
+    "DELETE FROM smpp_inbound_parts p WHERE p.carrier = $1 AND p.done AND p.at < $2 AND NOT EXISTS ("
+    "SELECT FROM smpp_inbound_parts n WHERE n.carrier = $1 AND"
+    f" {_MATCH} AND (n.at >= $2 OR n.again_at >= $2))"
 )
 
 
@@ -70,17 +94,12 @@ class Records:
         """As `keep_parts`. In a transaction whoever else stores parts of the same texts is to wait for its end."""
         columns = [*_group_columns([part.key for part in parts]), *_part_columns(parts)]
         # A reference used again: other octets in the same place of a text that is done begin a new text.
-        await connection.execute(
-            "DELETE FROM smpp_inbound_parts p USING smpp_inbound_parts o,"
-            f" {_NEW_PARTS} WHERE o.carrier = $1 AND p.carrier = $1 AND o.done AND {_MATCH}"
-            f" AND {_MATCH.replace('p.', 'o.')} AND o.sequence = n.sequence AND o.octets <> n.octets",
-            self._carrier,
-            *columns,
-        )
+        await connection.execute(_BEGIN_ANEW, self._carrier, *columns, now - FOLLOWED)
         await connection.execute(
             "INSERT INTO smpp_inbound_parts (carrier, sender, recipient, reference, total, wide, sequence,"
             f" data_coding, octets, at) SELECT DISTINCT ON ({', '.join(f'n.{c}' for c in _GROUP)}, n.sequence)"
-            f" $1, n.*, $10::timestamptz FROM {_NEW_PARTS} ON CONFLICT DO NOTHING",
+            f" $1, n.*, $10::timestamptz FROM {_NEW_PARTS} ON CONFLICT (carrier, {_COLUMNS}, sequence)"
+            " DO UPDATE SET again_at = excluded.at WHERE smpp_inbound_parts.done",
             self._carrier,
             *columns,
             now,
@@ -129,7 +148,7 @@ class Records:
     async def forget_old(self, connection: Connection, now: datetime) -> None:
         """Delete what is kept no longer."""
         for sql, until in (
-            ("DELETE FROM smpp_inbound_parts WHERE carrier = $1 AND done AND at < $2", now - KEPT),
+            (_FORGET_PARTS, now - KEPT),
             ("DELETE FROM smpp_arrivals WHERE carrier = $1 AND at < $2", now - KEPT),
             ("DELETE FROM smpp_sent_parts WHERE carrier = $1 AND sent_at < $2", now - SENT_KEPT),
         ):

@@ -82,6 +82,8 @@ class DeliveryReceipt(Struct, frozen=True):
     """`err:` as written, the SMSC's own code."""
     network_error: bytes | None = None
     """The network_error_code TLV (§5.3.2.31)."""
+    other_id: str = ""
+    """The id in the text, where the TLV has another: SMSCs differ in which of the two their response had."""
 
 
 def is_receipt(message: ShortMessage) -> bool:
@@ -116,6 +118,7 @@ def read(message: ShortMessage) -> DeliveryReceipt | None:
         written.done_at,
         written.error,
         tlv(tlvs, Tag.NETWORK_ERROR_CODE),
+        "" if written.message_id == message_id else written.message_id,
     )
 
 

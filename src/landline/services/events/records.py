@@ -9,7 +9,7 @@ import msgspec
 
 from landline.core.ids import ResourceId
 from landline.services.events.model import Again, Dead, Delivered, Delivery, Event, Outcome, Verdict
-from landline.store.database import Database
+from landline.store.database import Connection, Database
 from landline.store.parts import Part
 from landline.store.sharing import shared
 
@@ -355,6 +355,15 @@ async def tries(database: Database, resource: ResourceId, about: UUID) -> list[t
     """The deliveries of the events about a message: name, next_at, delivered_at, attempts, status; their failures."""
     rows = await database.fetch(_TRIES, resource, about)
     return [(row, _FAILURES.decode(row["failures"]) if row["failures"] else []) for row in rows]
+
+
+async def erase(connection: Connection, resource: ResourceId, about: Sequence[UUID]) -> int:
+    """Delete the deliveries of the events about these messages; how many it were."""
+    return _count(
+        await connection.execute(
+            "DELETE FROM events_deliveries WHERE resource_id = $1 AND about = ANY($2)", resource, about
+        )
+    )
 
 
 async def prune_delivered(database: Database, before: UUID, limit: int) -> int:

@@ -183,6 +183,11 @@ class Events:
                 found[-1] = Try(name, last.at, last.attempt, last.status, last.error, row["next_at"])
         return found
 
+    async def erase(self, connection: Connection, resource: ResourceId, about: Sequence[UUID]) -> int:
+        """Forget the events about these messages, wherever they stand but on their way for the first time; how many
+        deliveries it were."""
+        return await records.erase(connection, resource, about)
+
     async def target(self, subscription: UUID) -> Target | None:
         """What a request to a subscription needs, or None when the subscription is gone."""
         target = self._targets.get(subscription)

@@ -5,6 +5,7 @@ from contextlib import aclosing
 
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
+from landline.edge import queries
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Access, Route
 from landline.ports.clock import Clock
@@ -22,6 +23,10 @@ def routes(insights: Insights, clock: Clock, resolve: ResolveResource, currency:
     async def show(request: Request) -> Response:
         """Deliverability, delivery times, replies, opt-outs and cost by number, tag, country, carrier, hour or day."""
         resource = await resolve(request.params["name"])
+        with queries.range_of(request.query, "from", "to"):
+            return await answer(request, resource)
+
+    async def answer(request: Request, resource: ResourceId) -> Response:
         asked = requests.read(request.query, resource, clock.now())
         if _wants_csv(request):
             if asked.after is not None:

@@ -86,7 +86,8 @@ def read(query: Mapping[str, str], resource: ResourceId, now: datetime) -> Asked
     if end is None:
         filters.setdefault("until", (now + timedelta(milliseconds=1)).astimezone(UTC).isoformat())
         filters.setdefault("since", (queries.instant(filters, "until") - _USUAL).isoformat())
-        return _asked(filters, limit, None)
+        with queries.range_of(query, "since", "until"):
+            return _asked(filters, limit, None)
     try:
         return _asked(filters, limit, end)
     except (Invalid, KeyError):

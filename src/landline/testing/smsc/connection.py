@@ -200,6 +200,7 @@ class Connection:
     def _receipt(self, message: ShortMessage, number: int, rule: Rule, at: datetime) -> bytes:
         conduct = self._smsc.conduct
         message_id = str(number) if conduct.receipt_id == "{id}" else conduct.receipt_id.format(id=number)
+        in_tlv = message_id if conduct.receipt_tlv_id is None else conduct.receipt_tlv_id.format(id=number)
         text = b""
         if conduct.receipt_text:
             text = receipts.write(message_id, rule.state, submitted_at=at, done_at=at, error=rule.error)
@@ -213,7 +214,7 @@ class Connection:
                 destination_addr=message.source_addr,
                 esm_class=ESM_RECEIPT,
                 short_message=text,
-                tlvs=receipts.tlvs(message_id, rule.state) if conduct.receipt_tlvs else (),
+                tlvs=receipts.tlvs(in_tlv, rule.state) if conduct.receipt_tlvs else (),
             )
         )
 

@@ -56,6 +56,8 @@ class Conduct:
     receipt_text: bool = True
     receipt_id: str = "{id}"
     """A format of the id (a number) in receipts, such as `{id:x}`; what an unknown message's would be, without `id`."""
+    receipt_tlv_id: str | None = None
+    """The same for receipted_message_id, where that is to differ from the text's."""
     response_id: str = "{id}"
     bind_status: int = status.ESME_ROK
     unbind_after: int | None = None
