@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -71,8 +72,8 @@ class Accepts:
         to several carriers may be committed then."""
         if not self._handover.room.pressed:
             return await self._group.submit(plan)
-        carriers = {recipient.carrier for recipient in plan.recipients}
-        crowds = {carrier: self._handover.room.crowd(carrier, (plan.resource, plan.sender)) for carrier in carriers}
+        sender, counts = (plan.resource, plan.sender), Counter(recipient.carrier for recipient in plan.recipients)
+        crowds = {carrier: self._handover.room.crowd(carrier, sender, count) for carrier, count in counts.items()}
         parts: dict[Crowd | None, list[Recipient]] = {}
         for recipient in plan.recipients:
             parts.setdefault(crowds[recipient.carrier], []).append(recipient)
@@ -123,6 +124,7 @@ class Accepts:
             self._handover.on_awaiting(send_at)
         if crowd is not None:  # which may not be taken up before it ends
             self._handover.on_awaiting(min(min(plan.valid_until or plan.report_by, plan.report_by) for plan in plans))
+            self._handover.room.left(crowd)
         if owner is not None:
             self._handover.take(block, pending_of(block, rows, exceptions))
         else:
