@@ -11,6 +11,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from landline.core.countries import country
+from landline.core.errors import Unavailable
 from landline.core.ids import time_ordered
 from landline.ports.clock import Clock
 from landline.ports.sms_carrier import Submission
@@ -67,9 +68,13 @@ class Accepts:
         self._crowds: dict[Crowd, GroupCommit[Plan, Exceptions]] = {}
         """What is left in the database, that of each crowd in blocks of its own."""
 
+    async def submit_several(self, plans: Sequence[Plan]) -> list[Exceptions]:
+        """`submit` each of the `plans` of one request. Raises `Unavailable` when none was accepted."""
+        return _told(plans, await asyncio.gather(*map(self.submit, plans), return_exceptions=True))
+
     async def submit(self, plan: Plan) -> Exceptions:
-        """Commit `plan` and return which of its recipients got no new message. Raises `Unavailable`; parts of what goes
-        to several carriers may be committed then."""
+        """Commit `plan` and return which of its recipients got no new message. What goes to several carriers may be
+        committed in parts; raises `Unavailable` when none was, or may have been without an answer of the database."""
         if not self._handover.room.pressed:
             return await self._group.submit(plan)
         sender, counts = (plan.resource, plan.sender), Counter(recipient.carrier for recipient in plan.recipients)
@@ -80,9 +85,9 @@ class Accepts:
         if len(parts) == 1:
             (crowd,) = parts
             return await self._group_of(crowd).submit(plan)
-        answers = await asyncio.gather(
-            *(self._group_of(crowd).submit(replace(plan, recipients=part)) for crowd, part in parts.items())
-        )
+        plans = [replace(plan, recipients=part) for part in parts.values()]
+        commits = [self._group_of(crowd).submit(part) for crowd, part in zip(parts, plans, strict=True)]
+        answers = _told(plans, await asyncio.gather(*commits, return_exceptions=True))
         return {place: why for answer in answers for place, why in answer.items()}
 
     def _group_of(self, crowd: Crowd | None) -> GroupCommit[Plan, Exceptions]:
@@ -165,6 +170,21 @@ class Accepts:
         ]
         woken = await self._customers.blocked(connection, [row for row, _ in ended])
         return await self._events.emit(connection, reports), woken
+
+
+def _told(plans: Sequence[Plan], answers: Sequence[Exceptions | BaseException]) -> list[Exceptions]:
+    """The answers to parts of one request. Where the database was away for some, each of their recipients is told so,
+    for the others' messages go on; raises what was raised when that was all, or is something else."""
+    failures = [answer for answer in answers if isinstance(answer, BaseException)]
+    for failure in failures:
+        if len(failures) == len(answers) or not isinstance(failure, Unavailable):
+            raise failure
+    return [
+        {recipient.index: (Refused.UNAVAILABLE, "") for recipient in plan.recipients}
+        if isinstance(answer, BaseException)
+        else answer
+        for plan, answer in zip(plans, answers, strict=True)
+    ]
 
 
 _OPTED_OUT = Blocked(details.OPTED_OUT, "the recipient opted out")
