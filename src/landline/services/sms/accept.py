@@ -69,12 +69,12 @@ class Accepts:
         """What is left in the database, that of each crowd in blocks of its own."""
 
     async def submit_several(self, plans: Sequence[Plan]) -> list[Exceptions]:
-        """`submit` each of the `plans` of one request. Raises `Unavailable` when none was accepted."""
+        """`submit` each of the `plans` of one request. Raises `Unavailable` likewise."""
         return _told(plans, await asyncio.gather(*map(self.submit, plans), return_exceptions=True))
 
     async def submit(self, plan: Plan) -> Exceptions:
         """Commit `plan` and return which of its recipients got no new message. What goes to several carriers may be
-        committed in parts; raises `Unavailable` when none was, or may have been without an answer of the database."""
+        committed in parts; raises `Unavailable` when none was, and when `plan` is to be submitted again as it is."""
         if not self._handover.room.pressed:
             return await self._group.submit(plan)
         sender, counts = (plan.resource, plan.sender), Counter(recipient.carrier for recipient in plan.recipients)
@@ -173,11 +173,13 @@ class Accepts:
 
 
 def _told(plans: Sequence[Plan], answers: Sequence[Exceptions | BaseException]) -> list[Exceptions]:
-    """The answers to parts of one request. Where the database was away for some, each of their recipients is told so,
-    for the others' messages go on; raises what was raised when that was all, or is something else."""
+    """The answers to parts of one request. Where the database was away for some, each of their recipients is told so;
+    raises what was raised when that was all, when it is something else, and when all of the request can be repeated
+    without doing so to what was accepted, as the SDKs repeat it by themselves."""
     failures = [answer for answer in answers if isinstance(answer, BaseException)]
     for failure in failures:
-        if len(failures) == len(answers) or not isinstance(failure, Unavailable):
+        repeatable = all(recipient.repeatability_id is not None for plan in plans for recipient in plan.recipients)
+        if len(failures) == len(answers) or repeatable or not isinstance(failure, Unavailable):
             raise failure
     return [
         {recipient.index: (Refused.UNAVAILABLE, "") for recipient in plan.recipients}

@@ -81,9 +81,11 @@ class Room:
     def moved(self, count: int) -> None:
         """So many messages came into the queues, or went from them."""
         self._moved += count
-        if self._kept_out and any(2 * self._present().get(crowd, 0) < size for crowd, size in self._kept_out.items()):
-            self._kept_out = {}
-            self.on_more()
+        if self._kept_out and self._moved >= self._limit // 100:  # else those present are as they were
+            present = self._present()
+            if any(2 * present.get(crowd, 0) < size for crowd, size in self._kept_out.items()):
+                self._kept_out = {}
+                self.on_more()
 
     def freed(self) -> None:
         """Messages are in hand no more."""
