@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import urllib.request
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
@@ -128,6 +129,32 @@ async def test_connections_and_figures_are_of_all_workers_and_a_dead_one_is_repl
     server.stop()
     assert server.log.count("workers.died") == 2
     assert "workers.did_not_end" not in server.log
+
+
+_BUG = """
+from landline.store.embedded import EmbeddedServer
+launch = EmbeddedServer._launch
+async def once(server):
+    EmbeddedServer._launch = lambda _: {}["a bug"]
+    return await launch(server)
+EmbeddedServer._launch = once
+from landline.app.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_bug_in_who_looks_after_postgresql_ends_the_server_and_is_named(
+    count: int, landline_server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landline.testing.server.COMMAND", (sys.executable, "-c", _BUG))
+    server = landline_server(arguments=["--workers", str(count)], env=SHARED)
+    every = processes.tree(server.pid)
+    processes.kill_postgresql(server.pid)
+    processes.wait_ended(every)
+    server.stop()
+    assert "postgres failed" in server.log
+    assert "KeyError: 'a bug'" in server.log
 
 
 async def test_no_worker_outlives_its_supervisor(landline_server: Callable[..., Server]) -> None:

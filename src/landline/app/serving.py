@@ -7,19 +7,18 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 
 from landline.app import driven_clock
 from landline.app.application import Application, Build, Place
 from landline.app.config import Config
+from landline.app.failures import Failures, until_one_ends
 from landline.app.gathered import Gathered
 from landline.app.memory import FreedMemory
 from landline.app.served import Served
 from landline.edge.server import DRAIN_S, Listener, listen
 from landline.engines.clock import SystemClock
-from landline.store.watched import FAILED
 
 log = structlog.get_logger()
 
@@ -56,13 +55,12 @@ class Serving:
         self._build = build
         self._place = place
         self._listeners: list[Listener] = []
-        self._broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
     async def start(self, dsn: str, sockets: Sockets, served: Served | None, gather: Sequence[int] = ()) -> Application:
         """Serve when this returns. `gather`: ports of the `own` sockets of all processes, whose figures the admin port
         shows together. Raises `Refusal` or `Unavailable`."""
         _open_more_files()
-        asyncio.get_running_loop().set_exception_handler(self._told)
+        self._failures = Failures()
         stack, clock = self._stack, self._clock()
         self._application = await self._build(self._config, dsn, clock, self._place)
         stack.push_async_callback(_within, APPLICATION_CLOSE_S, self._application.close)
@@ -89,26 +87,11 @@ class Serving:
         """Until a worker or a listener fails, which is raised: they do not end otherwise before they are closed."""
         waiting = [asyncio.create_task(self._application.failed())]
         waiting += [asyncio.create_task(listener.wait()) for listener in self._listeners]
-        waiting += [asyncio.create_task(self._break())]
-        try:
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in waiting:
-                task.cancel()
+        waiting += [asyncio.create_task(self._failures.wait())]
+        await until_one_ends(*waiting)
 
     def _clock(self) -> SystemClock:
         return driven_clock.begin(self._config.data) if self._config.driven_clock else SystemClock()
-
-    async def _break(self) -> None:
-        raise await self._broken
-
-    def _told(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """What nobody caught is logged, as always; when it ended a task that is to live as long as we, so do we."""
-        loop.default_exception_handler(context)
-        if FAILED in context and not self._broken.done():
-            self._broken.set_result(context["exception"])
 
     async def _close_listeners(self) -> None:
         ends = [_within(DRAIN_S + 0.5, listener.close) for listener in self._listeners]

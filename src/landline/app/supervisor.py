@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from landline.app import ready, workers
 from landline.app.application import Build, DevInfo, Place
 from landline.app.config import Config
+from landline.app.failures import Failures, until_one_ends
 from landline.app.ready import Ready
 from landline.app.secrets import kept, prove, sealing_secret
 from landline.app.served import Served
@@ -118,12 +119,13 @@ class Supervisor:
     ) -> None:
         from landline.app import bus, relay, takeover  # which bring engines along
 
+        failures = Failures()
         await takeover.prepare(self._config, dsn)
         settled = await bus.settled(relay.settled(settled), stack)
         self._workers = Workers(settled, dsn, sockets)
         stack.push_async_callback(self._workers.close)
         self._tell(stack, settled, await self._workers.start(), bundle)
-        await self._workers.wait()
+        await until_one_ends(asyncio.create_task(self._workers.wait()), asyncio.create_task(failures.wait()))
 
     async def _database_and_tls(self, stack: AsyncExitStack) -> tuple[str, Path | None]:
         """The DSN, and in `dev` the bundle that clients trust; both are made at the same time."""

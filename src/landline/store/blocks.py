@@ -13,6 +13,10 @@ from landline.store.parts import Part, execute
 
 LEASE = timedelta(seconds=15)
 _PASSED_LIMIT = 1000
+_ONE_OF_EACH = (
+    "(SELECT DISTINCT ON (coalesce(crowd, block_id::text)) block_id, owner FROM due"
+    " ORDER BY coalesce(crowd, block_id::text), due_at, block_id) AS due"
+)
 _NOBODY = UUID(int=0)
 """Holds what somebody held who died, until it is claimed."""
 
@@ -29,9 +33,9 @@ class Blocks:
         self.owner = owner
         self._open = f"INSERT INTO {table} (block_id, owner, due_at) VALUES (${{}}, ${{}}, ${{}})"
         self._claim = (
-            f"WITH due AS (SELECT block_id, owner FROM {table} WHERE due_at <= $3 AND owner IS DISTINCT FROM $1"
+            f"WITH due AS (SELECT * FROM {table} WHERE due_at <= $3 AND owner IS DISTINCT FROM $1"
             f" AND block_id <> ALL($5){{others}} ORDER BY due_at, block_id LIMIT $4 FOR UPDATE SKIP LOCKED)"
-            f" UPDATE {table} b SET owner = $1, due_at = $2 FROM due WHERE b.block_id = due.block_id"
+            f" UPDATE {table} b SET owner = $1, due_at = $2 FROM {{due}} WHERE b.block_id = due.block_id"
             f" RETURNING b.block_id, due.owner IS NOT NULL AS held"
         )
         self._extend = f"UPDATE {table} SET due_at = $2 WHERE owner = $1 RETURNING block_id"
@@ -49,7 +53,7 @@ class Blocks:
         )
         self._next_end = (
             f"SELECT min(greatest(due_at, ends_at)) FROM {table}"
-            f" WHERE owner IS DISTINCT FROM $1 AND block_id <> ALL($2) AND crowd = ANY($3)"
+            f" WHERE owner IS DISTINCT FROM $1 AND block_id <> ALL($2) AND NOT ({{others}})"
         )
         self._end = f"UPDATE {table} SET due_at = least(due_at, $2) WHERE owner = $1"
         self._passed: dict[UUID, datetime] = {}
@@ -62,13 +66,15 @@ class Blocks:
         """`open` as a part of the statement that writes the rows."""
         return Part(self._open, (block, self.owner, now + LEASE) if held else (block, None, now))
 
-    async def claim(self, now: datetime, limit: int, without: Collection[str] = ()) -> dict[UUID, bool]:
+    async def claim(self, now: datetime, limit: int, without: Collection[str] | None = ()) -> dict[UUID, bool]:
         """Up to `limit` due blocks, the longest due first, now held by this process; for each, whether a process held
-        it that did not give it back: it may have died with the block's work half done. None of a crowd in `without`,
-        in a table that says whose its blocks are, unless some of it has to end (`ends_at`)."""
-        others = " AND (crowd IS NULL OR crowd <> ALL($6) OR ends_at <= $3)" if without else ""
-        crowds = [list(without)] if without else []
-        statement = self._claim.format(others=others)
+        it that did not give it back: it may have died with the block's work half done. In a table that says whose its
+        blocks are: none of a crowd in `without`, or with None of any, unless some of it has to end (`ends_at`); and
+        when there are such crowds, only the first found of each other, whom it may make one of them."""
+        others, crowds = _others(without, 6)
+        statement = self._claim.format(
+            others=others and f" AND ({others} OR ends_at <= $3)", due=_ONE_OF_EACH if others else "due"
+        )
         rows = await self._database.fetch(statement, self.owner, now + LEASE, now, limit, self._not_ours(now), *crowds)
         return {row["block_id"]: row["held"] for row in rows}
 
@@ -128,16 +134,25 @@ class Blocks:
         """`close` as a part of another statement."""
         return Part(self._close, (list(blocks), self.owner))
 
-    async def next_due(self, without: Collection[str] = ()) -> datetime | None:
+    async def next_due(self, without: Collection[str] | None = ()) -> datetime | None:
         """When the next block that this process does not hold wants to be looked at; `without` as in `claim`."""
         passed, instants = self._passed, list(self._passed.values())
-        if without:
-            instants.append(await self._database.fetchval(self._next_end, self.owner, list(passed), list(without)))
-        others = " AND (crowd IS NULL OR crowd <> ALL($3))" if without else ""
-        crowds = [list(without)] if without else []
-        due = await self._database.fetchval(self._next.format(others=others), self.owner, list(passed), *crowds)
+        others, crowds = _others(without, 3)
+        if others:
+            ends = self._next_end.format(others=others)
+            instants.append(await self._database.fetchval(ends, self.owner, list(passed), *crowds))
+        statement = self._next.format(others=others and f" AND ({others})")
+        due = await self._database.fetchval(statement, self.owner, list(passed), *crowds)
         return min((at for at in (due, *instants) if at is not None), default=None)
 
     def _not_ours(self, now: datetime) -> list[UUID]:
         self._passed = {block: until for block, until in self._passed.items() if until > now}
         return list(self._passed)
+
+
+def _others(without: Collection[str] | None, place: int) -> tuple[str, list[list[str]]]:
+    """SQL: whether a block is of none of these crowds, with its argument of number `place`, if it has one. Empty
+    without any: the statement is then the same as ever, and planned once."""
+    if without is None:
+        return "crowd IS NULL", []
+    return (f"crowd IS NULL OR crowd <> ALL(${place})", [list(without)]) if without else ("", [])

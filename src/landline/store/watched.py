@@ -1,5 +1,5 @@
 """Tasks that live as long as what started them: one that a bug ends is told to the event loop, and the process that
-serves by it ends (app/serving.py). Otherwise nobody would hear of it before the task is closed."""
+serves by it ends (app/failures.py). Otherwise nobody would hear of it before the task is closed."""
 
 import asyncio
 from collections.abc import Coroutine

@@ -1,8 +1,10 @@
 """What waits in great numbers, for a slow number or a carrier that is down, holds up nobody else."""
 
+from collections import Counter
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from tests.support.gateway import Gateway
@@ -48,6 +50,22 @@ class World:
         """A campaign of so many texts, which wait."""
         for first in range(0, count, 50):
             await self.send(sender, [f"+1425555{1000 + first + number}" for number in range(50)])
+        await self.clock.advance(timedelta(seconds=1))
+
+    async def numbers(self, count: int, resource: ResourceId) -> list[str]:
+        """So many numbers of `resource`, each of a text in ten seconds."""
+        found = [f"+1206555{number:04}" for number in range(count)]
+        for number in found:
+            await self.gateway.numbers.add(resource, number)
+            await self.gateway.rates.set(resource, number, 0.1)
+        return found
+
+    async def fill_by_many(self, senders: list[str], *, each: int, resource: ResourceId) -> None:
+        """Texts that wait for the senders' pace; in requests of several."""
+        to = [To(f"+1425555{1000 + number}") for number in range(10)]
+        for _ in range(0, each, 10):
+            for sender in senders:
+                await self.gateway.sms.send(resource, sender, to, "hello", Options())
         await self.clock.advance(timedelta(seconds=1))
 
     def sent(self, phone: str) -> bool:
@@ -120,6 +138,39 @@ async def test_after_a_restart_a_campaign_does_not_wait_behind_what_waits_for_a_
         await world.send(CODES, [f"+4477009{first + number:05}" for number in range(50)])
     await world.clock.advance(timedelta(seconds=30))
     assert len(world.quick.submissions) == 2 * LIMIT
+
+
+async def test_texts_do_not_wait_behind_another_resources_campaigns_of_very_many_slow_numbers(world: World) -> None:
+    """Of each of which there is less than of a campaign."""
+    other = ResourceId(uuid4())
+    await world.send(CODES, ["+14255559998"], send_at=world.clock.now() + timedelta(minutes=1))
+    await world.fill_by_many(await world.numbers(100, other), each=10, resource=other)
+    await world.send(CODES, [PHONE])
+    await world.clock.advance(timedelta(seconds=1))
+    assert world.sent(PHONE)
+    await world.clock.advance(timedelta(minutes=1))
+    assert world.sent("+14255559998")
+    assert world.gateway.handover.count <= 2.2 * LIMIT
+
+
+async def test_a_code_does_not_wait_behind_its_own_resources_campaigns_of_many_slow_numbers(world: World) -> None:
+    await world.fill_by_many(await world.numbers(40, world.resource), each=40, resource=world.resource)
+    await world.send(CODES, [PHONE])
+    await world.clock.advance(timedelta(seconds=1))
+    assert world.sent(PHONE)
+
+
+async def test_campaigns_of_several_slow_numbers_all_go_on(world: World) -> None:
+    """The first does not have memory for itself, and who has none there is taken up. Of two processes each has half of
+    a number's pace."""
+    senders = await world.numbers(8, world.resource)
+    await world.fill(sender=senders[0], count=2 * LIMIT)
+    await world.fill(sender=senders[1], count=2 * LIMIT)
+    await world.fill_by_many(senders[2:], each=50, resource=world.resource)
+    await world.clock.advance(timedelta(minutes=5))
+    sent = Counter(each.sender for each in world.slow.submissions)
+    assert len({sent[sender] for sender in senders}) == 1, sent
+    assert sent[senders[0]] in (31, 16)
 
 
 async def test_a_scheduled_text_is_sent_at_its_time_beside_a_campaign(world: World) -> None:

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from landline.core.ids import ResourceId
-from landline.services.sms.model.crowds import NO_CROWDS, Crowd, Sender, crowd_of, crowds
+from landline.services.sms.model.crowds import NO_CROWDS, Crowd, Sender, crowd_of, crowds, few
 
 SHOP = ResourceId(UUID(int=1))
 OURS, OTHERS = (SHOP, "+1"), (SHOP, "+2")
@@ -31,6 +31,19 @@ def test_a_carrier_at_which_many_senders_have_a_little_is_a_crowd_whoever_sends(
 
 def test_a_carrier_at_which_one_sender_has_much_is_open_to_others() -> None:
     assert crowd_of(crowds({"north": {OURS: 9_000}}, 10_000), "north", OTHERS) is None
+
+
+def test_who_waits_for_his_own_pace_does_not_make_a_crowd_of_those_who_do_not() -> None:
+    waiting = {"north": {**numbers(300, 50), OTHERS: 1}}
+    assert crowd_of(crowds(waiting, 10_000), "north", OTHERS) == Crowd("north")
+    paced = {"north": set(numbers(300, 50))}
+    assert crowd_of(crowds(waiting, 10_000, paced=paced), "north", OTHERS) is None
+
+
+def test_the_more_is_in_memory_the_fewer_are_a_crowd_but_one_is_never() -> None:
+    assert [few(10_000, in_hand) for in_hand in (0, 10_000, 14_000, 15_000, 29_999)] == [100, 100, 20, 10, 10]
+    assert [few(100, in_hand) for in_hand in (0, 100, 299)] == [1, 1, 1]
+    assert crowds({"north": {OURS: 20, OTHERS: 19}}, 10_000, 14_000) == {Crowd("north", OURS): 20}
 
 
 def test_nobody_is_a_crowd_where_nothing_waits() -> None:

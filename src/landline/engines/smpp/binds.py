@@ -15,6 +15,7 @@ from landline.engines.smpp.link import Link, LinkCounters, LinkOwner
 from landline.engines.smpp.slots import Slots
 from landline.ports.clock import Clock
 from landline.protocols.smpp.commands import BindKind
+from landline.store.watched import watched
 
 log = structlog.get_logger()
 
@@ -140,7 +141,7 @@ class Binds:
             link = Link(config, kind, name, self._clock, self._owner, self._random, self._tls_now)
             links.append(link)
             self.links.append(link)
-            task = asyncio.create_task(self._run(slot, link))
+            task = watched(self._run(slot, link), f"smpp {name}")
             self.tasks.append(task)
             task.add_done_callback(self._ended)
 
@@ -171,8 +172,6 @@ class Binds:
     def _ended(self, task: "asyncio.Task[None]") -> None:
         if not self._closing:
             self.tasks.remove(task)
-            if not task.cancelled() and task.exception() is not None:
-                log.error("smpp.link_failed", carrier=self._config.name, exc_info=task.exception())
 
 
 def _nobody() -> None:

@@ -58,6 +58,8 @@ class LinkCounters:
     binds: int = 0
     binds_refused: int = 0
     losses: int = 0
+    failures: int = 0
+    """Connections that a bug of ours ended."""
     throttled: int = 0
 
 
@@ -95,9 +97,11 @@ class Link:
         self._closing = False
         self._gone = False
         self._bound = False
-        self._refused = False
         self._why = ""
         """Why the connection ends, as far as the session told."""
+        self._logged = False
+        """Whether the log has that already."""
+        self._broken = False
         self._refusals: set[PduRefused] = set()
         """What was refused on this connection: an SMSC may have sent thousands."""
         self._failures = 0
@@ -126,7 +130,12 @@ class Link:
         """Until `close`."""
         try:
             while not self._closing:
-                await self._serve()
+                try:
+                    await self._serve()
+                except Exception as error:
+                    self._broke(error)
+                    self._failures += 1
+                    self.trouble = self._why
                 self.attempted.set()
                 if not self._closing:
                     await self._pause()
@@ -177,7 +186,7 @@ class Link:
         session = Session(Role.ESME, self.now(), self._limits())
         trace = self.name if self._config.trace else None
         pump = Pump(session, self.now, self._happened, self._lost, trace=trace)
-        self._gone = self._bound = self._refused = False
+        self._gone = self._bound = self._logged = self._broken = False
         self._why = ""
         self._refusals.clear()
         if not await self._connect(pump):
@@ -188,7 +197,25 @@ class Link:
             return
         self.pump = pump
         self.pace = self._new_pace()
-        config = self._config
+        try:
+            await self._converse(pump)
+        except Exception as error:
+            self._broke(error)
+            pump.abort()
+            while not self._gone:
+                await self._sleep(None)
+        self.pump = None
+        self._failures = 0 if self._bound and not self._broken else self._failures + 1
+        self.trouble = (self._why or "the connection ended") if self._bound else self._never_bound()
+        self._bound = False
+        self.counters.losses += 1
+        if not self._logged and not self._closing:
+            log.warning("smpp.connection_lost", link=self.name, reason=self.trouble, unanswered=session.in_flight)
+        self._owner.lost(self, session)
+
+    async def _converse(self, pump: Pump) -> None:
+        """Bind, and see to what is due, until the connection is gone."""
+        config, session = self._config, pump.session
         session.bind(self.kind, pdu.Bind(config.system_id, config.password, config.system_type), self.now())
         pump.flush()
         ends_at: float | None = None
@@ -201,14 +228,13 @@ class Link:
                 pump.abort()
             elif not self._gone:
                 self._owner.changed(self)
-        self.pump = None
-        self._failures = 0 if self._bound else self._failures + 1
-        self.trouble = (self._why or "the connection ended") if self._bound else self._never_bound()
-        self._bound = False
-        self.counters.losses += 1
-        if not self._refused and not self._closing:  # a refusal is in the log already
-            log.warning("smpp.connection_lost", link=self.name, reason=self.trouble, unanswered=session.in_flight)
-        self._owner.lost(self, session)
+
+    def _broke(self, error: Exception) -> None:
+        """A bug, by which the bind must not be lost for good: it is made again, after growing pauses."""
+        log.error("smpp.link_failed", link=self.name, exc_info=error)
+        self.counters.failures += 1
+        self._why = f"a bug ended it ({type(error).__name__}), which the log has"
+        self._logged = self._broken = True
 
     async def _connect(self, pump: Pump) -> bool:
         config = self._config
@@ -231,7 +257,7 @@ class Link:
 
     def _never_bound(self) -> str:
         """Why it never was bound, and where that mostly comes from."""
-        if self._refused:
+        if self._logged:
             return self._why
         why = self._why or "the connection ended before the bind was answered"
         return why if self._config.tls is not None else f"{why}. Is this a port for TLS ([carriers.tls])?"
@@ -260,7 +286,7 @@ class Link:
                 self.counters.binds_refused += 1
                 self._why = reason = status.meaning(event.status).name
                 log.warning("smpp.bind_refused", link=self.name, status=event.status, reason=reason)
-                self._refused = True
+                self._logged = True
                 if self.pump is not None:
                     self.pump.close()
 

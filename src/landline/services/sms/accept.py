@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -10,6 +11,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from landline.core.countries import country
+from landline.core.errors import Unavailable
 from landline.core.ids import time_ordered
 from landline.ports.clock import Clock
 from landline.ports.sms_carrier import Submission
@@ -66,22 +68,26 @@ class Accepts:
         self._crowds: dict[Crowd, GroupCommit[Plan, Exceptions]] = {}
         """What is left in the database, that of each crowd in blocks of its own."""
 
+    async def submit_several(self, plans: Sequence[Plan]) -> list[Exceptions]:
+        """`submit` each of the `plans` of one request. Raises `Unavailable` likewise."""
+        return _told(plans, await asyncio.gather(*map(self.submit, plans), return_exceptions=True))
+
     async def submit(self, plan: Plan) -> Exceptions:
-        """Commit `plan` and return which of its recipients got no new message. Raises `Unavailable`; parts of what goes
-        to several carriers may be committed then."""
+        """Commit `plan` and return which of its recipients got no new message. What goes to several carriers may be
+        committed in parts; raises `Unavailable` when none was, and when `plan` is to be submitted again as it is."""
         if not self._handover.room.pressed:
             return await self._group.submit(plan)
-        carriers = {recipient.carrier for recipient in plan.recipients}
-        crowds = {carrier: self._handover.room.crowd(carrier, (plan.resource, plan.sender)) for carrier in carriers}
+        sender, counts = (plan.resource, plan.sender), Counter(recipient.carrier for recipient in plan.recipients)
+        crowds = {carrier: self._handover.room.crowd(carrier, sender, count) for carrier, count in counts.items()}
         parts: dict[Crowd | None, list[Recipient]] = {}
         for recipient in plan.recipients:
             parts.setdefault(crowds[recipient.carrier], []).append(recipient)
         if len(parts) == 1:
             (crowd,) = parts
             return await self._group_of(crowd).submit(plan)
-        answers = await asyncio.gather(
-            *(self._group_of(crowd).submit(replace(plan, recipients=part)) for crowd, part in parts.items())
-        )
+        plans = [replace(plan, recipients=part) for part in parts.values()]
+        commits = [self._group_of(crowd).submit(part) for crowd, part in zip(parts, plans, strict=True)]
+        answers = _told(plans, await asyncio.gather(*commits, return_exceptions=True))
         return {place: why for answer in answers for place, why in answer.items()}
 
     def _group_of(self, crowd: Crowd | None) -> GroupCommit[Plan, Exceptions]:
@@ -123,6 +129,7 @@ class Accepts:
             self._handover.on_awaiting(send_at)
         if crowd is not None:  # which may not be taken up before it ends
             self._handover.on_awaiting(min(min(plan.valid_until or plan.report_by, plan.report_by) for plan in plans))
+            self._handover.room.left(crowd)
         if owner is not None:
             self._handover.take(block, pending_of(block, rows, exceptions))
         else:
@@ -163,6 +170,23 @@ class Accepts:
         ]
         woken = await self._customers.blocked(connection, [row for row, _ in ended])
         return await self._events.emit(connection, reports), woken
+
+
+def _told(plans: Sequence[Plan], answers: Sequence[Exceptions | BaseException]) -> list[Exceptions]:
+    """The answers to parts of one request. Where the database was away for some, each of their recipients is told so;
+    raises what was raised when that was all, when it is something else, and when all of the request can be repeated
+    without doing so to what was accepted, as the SDKs repeat it by themselves."""
+    failures = [answer for answer in answers if isinstance(answer, BaseException)]
+    for failure in failures:
+        repeatable = all(recipient.repeatability_id is not None for plan in plans for recipient in plan.recipients)
+        if len(failures) == len(answers) or repeatable or not isinstance(failure, Unavailable):
+            raise failure
+    return [
+        {recipient.index: (Refused.UNAVAILABLE, "") for recipient in plan.recipients}
+        if isinstance(answer, BaseException)
+        else answer
+        for plan, answer in zip(plans, answers, strict=True)
+    ]
 
 
 _OPTED_OUT = Blocked(details.OPTED_OUT, "the recipient opted out")

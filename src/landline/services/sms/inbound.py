@@ -1,6 +1,7 @@
 """Texts from phones: stored, told as events, and their keywords obeyed and answered, in one transaction."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -112,9 +113,10 @@ class Inbound:
 
     def _may_hold(self, replies: Sequence[Row]) -> bool:
         carriers = {reply.recipient.carrier for reply in replies}
-        senders = {(reply.plan.resource, reply.plan.sender) for reply in replies}
+        counts = Counter((reply.recipient.carrier, reply.plan.resource, reply.plan.sender) for reply in replies)
         crowded = self._handover.room.pressed and any(
-            self._handover.room.crowd(carrier, sender) for carrier in carriers for sender in senders
+            self._handover.room.crowd(carrier, (resource, sender), count)
+            for (carrier, resource, sender), count in counts.items()
         )
         return not crowded and self._handover.may_hold(carriers)
 

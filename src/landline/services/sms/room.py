@@ -4,12 +4,13 @@ or number is slow, or behind a carrier that is down (docs/design/gateway.md, "Cr
 from collections.abc import Callable, Mapping, Sized
 from typing import Any
 
-from landline.services.sms.model.crowds import NO_CROWDS, Crowd, Crowds, Sender, crowd_of, crowds
+from landline.services.sms.model.crowds import NO_CROWDS, Crowd, Crowds, Sender, crowd_of, crowds, few
 from landline.services.sms.model.pacing import Lanes
 
-DUE, NEW = 2, 3
-"""How many limits of messages may be in memory for one to be taken there: one that has come due, or is backlog, of no
-crowd; one that is new and of no crowd. A hundred senders each are a crowd before the last is full."""
+CROWDS, DUE, NEW = 2, 2.5, 3
+"""How many limits of messages may be in memory for one to be taken there: backlog of a crowd that has hardly any there;
+one that has come due, or is backlog, of no crowd; one that is new and of no crowd. So each has some room that those
+before it cannot fill, and more than a thousand senders wait before the last is full (`crowds.few`)."""
 
 
 class Room:
@@ -24,67 +25,85 @@ class Room:
         self._share = share
         self._in_hand = in_hand
         self._queues = queues
-        self._crowds = self._kept_out = NO_CROWDS
+        self._crowds = NO_CROWDS
+        self._kept_out: dict[Crowd, int] = {}
         self._moved = limit
         """How many messages came and went since the crowds were looked for."""
-        self._wanted = False
+        self._wanted = 0
+        """Of fewer messages in hand `on_more` is to be told."""
         self.on_more: Callable[[], None] = _nobody
         """Called when more may be taken up, after it might not."""
 
-    def is_there(self, limits: int = 1) -> bool:
-        """Whether more messages may be taken, of those that are named by `DUE` and `NEW`; `on_more` says when."""
-        if len(self._in_hand) < limits * self._limit:
+    def is_there(self, limits: float = 1) -> bool:
+        """Whether more messages may be taken, of those that are named by `CROWDS`, `DUE` and `NEW`; `on_more` says
+        when."""
+        bound = int(limits * self._limit)
+        if len(self._in_hand) < bound:
             return True
-        self._wanted = True
+        self._wanted = max(self._wanted, bound - bound // 8)
         return False
 
     @property
     def pressed(self) -> bool:
         """Whether so much is in memory that new messages may be of a `crowd`."""
-        return len(self._in_hand) >= self._of_one
+        return len(self._in_hand) >= self._limit // 2
 
-    def crowd(self, carrier: str, sender: Sender) -> Crowd | None:
-        """The crowd among which a new message has to wait in the database, if there is one."""
-        found = self._present()
-        crowd = crowd_of(found, carrier, sender)
-        full = len(self._in_hand) >= self._limit
-        return crowd if crowd is not None and (full or found[crowd] >= self._of_one) else None
+    def crowd(self, carrier: str, sender: Sender, count: int) -> Crowd | None:
+        """The crowd among which `count` new messages have to wait in the database, if there is one."""
+        limit, in_hand, found = self._limit, len(self._in_hand), self._present()
+        if in_hand < limit:
+            crowd = crowd_of(found, carrier, sender)
+            return crowd if crowd is not None and found[crowd] >= limit - in_hand else None
+        queue = self._queues.get(carrier)
+        waiting = 0 if queue is None else queue.size(sender)
+        return Crowd(carrier, sender) if waiting + count > few(limit, in_hand) else crowd_of(found, carrier, sender)
 
     def kept_out(self) -> Crowds:
-        """The crowds of which no more is taken up from the database now: those that have their share of memory, and
-        all when it is full."""
-        least = 0 if len(self._in_hand) >= self._limit else self._of_one
-        self._kept_out = {crowd: size for crowd, size in self._present().items() if size >= least}
+        """The crowds of which no more is taken up from the database now: those that have as much of memory as is left,
+        and so all when it is full."""
+        self._moved = self._whole_limit
+        free = self._limit - len(self._in_hand)
+        self._kept_out = {crowd: size for crowd, size in self._present().items() if size >= free}
         return self._kept_out
+
+    def keys(self, kept_out: Crowds) -> list[str] | None:
+        """By what blocks know the crowds that are `kept_out`; None for every crowd there is."""
+        return [crowd.key for crowd in kept_out] if self.is_there(CROWDS) else None
+
+    def left(self, crowd: Crowd) -> None:
+        """Messages of `crowd` were left in the database."""
+        size = self._present().get(crowd, 0)
+        if size:
+            self._kept_out.setdefault(crowd, size)
+        elif self.is_there(CROWDS):
+            self.on_more()
 
     def moved(self, count: int) -> None:
         """So many messages came into the queues, or went from them."""
         self._moved += count
-        if self._kept_out and any(self._present().get(crowd, 0) < size // 2 for crowd, size in self._kept_out.items()):
-            self._kept_out = NO_CROWDS
-            self.on_more()
+        if self._kept_out and self._moved >= self._limit // 100:  # else those present are as they were
+            present = self._present()
+            if any(2 * present.get(crowd, 0) < size for crowd, size in self._kept_out.items()):
+                self._kept_out = {}
+                self.on_more()
 
     def freed(self) -> None:
         """Messages are in hand no more."""
-        if self._wanted and len(self._in_hand) < self._limit // 2:
-            self._wanted = False
+        if self._wanted and len(self._in_hand) < self._wanted:
+            self._wanted = 0
             self.on_more()
 
     def _present(self) -> Crowds:
         """As they were some messages ago: they are not looked for each time."""
         if self._moved >= self._limit // 100:
             waiting = {carrier: queue.sizes() for carrier, queue in self._queues.items()}
-            self._crowds, self._moved = crowds(waiting, self._limit), 0
+            paced = {carrier: queue.paced() for carrier, queue in self._queues.items()}
+            self._crowds, self._moved = crowds(waiting, self._limit, len(self._in_hand), paced), 0
         return self._crowds
 
     @property
     def _limit(self) -> int:
         return self._whole_limit if self._share() == 1 else self._whole_limit // 10
-
-    @property
-    def _of_one(self) -> int:
-        """How much of memory one crowd may have."""
-        return self._limit // 2
 
 
 def _nobody() -> None:

@@ -1,6 +1,5 @@
 """The use cases of SMS: send, receive, opt-outs and looking things up. What carriers bring back is in `news`."""
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence, Set
 from datetime import datetime, timedelta
@@ -194,7 +193,7 @@ class Sms:
         if len(plans) == 1:  # as it is but for pools, and each message sent alone pays for a task of its own
             answers = [await self._accepts.submit(plans[0])]
         else:
-            answers = await asyncio.gather(*map(self._accepts.submit, plans))
+            answers = await self._accepts.submit_several(plans)
         prefix, repeated = messages.outgoing_prefix(now), set[int]()
         for plan, exceptions in zip(plans, answers, strict=True):
             for recipient in plan.recipients:
@@ -320,6 +319,9 @@ def _outcome(recipient: Recipient, prefix: str, exception: tuple[Refused, str] |
     refused, public_id = exception
     if refused is Refused.REPLAYED:
         return Outcome(recipient.to, 202, public_id, repeatable)
+    if refused is Refused.UNAVAILABLE:
+        error = "The database was away for it, though not for others of the request: send it again."
+        return Outcome(recipient.to, 503, repeatable=None if repeatable is None else False, error=error)
     return Outcome(
         recipient.to, 409, repeatable=False, error="The repeatability request id was used for another message."
     )

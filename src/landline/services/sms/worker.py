@@ -298,7 +298,7 @@ class Worker:
             deferred = await records_deferred.next_deferred(
                 connection, self._clock.now(), self._handover.reached, _UNREACHED_PAUSE, without
             )
-        return _soonest(deferred, await self._blocks.next_due([crowd.key for crowd in without]))
+        return _soonest(deferred, await self._blocks.next_due(self._handover.room.keys(without)))
 
     async def _claim(self) -> int:
         if not self._handover.room.is_there(DUE):
@@ -307,7 +307,7 @@ class Worker:
         return await self._claim_blocks(without) + await self._claim_deferred(without)
 
     async def _claim_blocks(self, without: Crowds) -> int:
-        claimed = await self._blocks.claim(self._clock.now(), self._blocks_at_once, [crowd.key for crowd in without])
+        claimed = await self._blocks.claim(self._clock.now(), self._blocks_at_once, self._handover.room.keys(without))
         self._resuming = set(claimed)
         self._handover.lose(self._resuming)
         self._suspicious.update(block for block, held in claimed.items() if held)

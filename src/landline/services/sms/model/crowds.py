@@ -1,6 +1,7 @@
 """Whose messages wait in such numbers that more of them wait in the database, so that others' need not."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from types import MappingProxyType
 from typing import NamedTuple
 
 from landline.core.ids import ResourceId
@@ -26,13 +27,28 @@ Crowds = Mapping[Crowd, int]
 NO_CROWDS: Crowds = {}
 
 
-def crowds(waiting: Mapping[str, Mapping[Sender, int]], limit: int) -> Crowds:
-    """Those among what waits, by carrier and sender, in memory for `limit` messages: a hundredth of it is a crowd of
-    one sender, a tenth one of a carrier's senders that are none themselves."""
+def few(limit: int, in_hand: int) -> int:
+    """How many messages of one sender at one carrier are no crowd yet, in memory for `limit` with so many `in_hand`: a
+    hundredth; beyond the limit ever fewer, so that a few of everybody are let in, whoever has filled it."""
+    left = limit + limit // 2 - in_hand
+    return max(1, limit // 1000, min(limit // 100, left // 50))
+
+
+def crowds(
+    waiting: Mapping[str, Mapping[Sender, int]],
+    limit: int,
+    in_hand: int = 0,
+    paced: Mapping[str, Set[Sender]] = MappingProxyType({}),
+) -> Crowds:
+    """Those among what waits, by carrier and sender, in memory for `limit` messages of which `in_hand` are there: who
+    has not `few` is a crowd of one sender; of a carrier's other senders a tenth of `limit` is one, without the `paced`,
+    who wait for themselves and not for the carrier."""
     found: dict[Crowd, int] = {}
+    least = few(limit, in_hand)
     for carrier, sizes in waiting.items():
-        many = {Crowd(carrier, sender): size for sender, size in sizes.items() if size >= max(1, limit // 100)}
+        many = {Crowd(carrier, sender): size for sender, size in sizes.items() if size >= least}
         others = sum(sizes.values()) - sum(many.values())
+        others -= sum(size for sender in paced.get(carrier, ()) if (size := sizes.get(sender, 0)) < least)
         found |= many
         if others >= max(1, limit // 10):
             found[Crowd(carrier)] = others

@@ -111,6 +111,8 @@ class Refused(IntEnum):
     """Not refused at all: the same message was accepted before, and keeps its id."""
     REUSED = 1
     """Its repeatability id was used for another message."""
+    UNAVAILABLE = 2
+    """The database did not take its part of the request, or did not say so."""
 
 
 class Outcome(Struct):

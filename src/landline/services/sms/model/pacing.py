@@ -191,6 +191,15 @@ class Lanes(Generic[K, T]):
         """How many items of each sender wait."""
         return {sender: len(lane.items) for sender, lane in self._lanes.items()}
 
+    def size(self, sender: K) -> int:
+        """How many items of `sender` wait."""
+        lane = self._lanes.get(sender)
+        return 0 if lane is None else len(lane.items)
+
+    def paced(self) -> set[K]:
+        """The senders whose items wait for the sender's own bucket."""
+        return {lane.key for _, _, lane in self._waiting}
+
     def __len__(self) -> int:
         return sum([len(lane.items) for lane in self._lanes.values()])
 
