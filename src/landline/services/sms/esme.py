@@ -5,14 +5,14 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
 import structlog
 
 from landline.core.errors import Conflict, Invalid, Refusal, Unavailable
-from landline.core.ids import ResourceId
+from landline.core.ids import ResourceId, time_ordered
 from landline.ports.clock import Clock
 from landline.ports.esme_gateway import Account, Cancellation, CustomerSubmission, MessageStatus, ReportOut, ReportWish
 from landline.protocols.smpp.commands import MessageState
@@ -158,7 +158,7 @@ class Esme:
 
     async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:
         """See `ports.esme_gateway.Gateway`."""
-        if not esme.is_customers(message_id):
+        if not esme.is_customers(message_id) or message_id < await self._first_own(account):
             return None
         async with self._database.connection() as connection:
             row = await records.status(connection, account.resource, account.system_id, message_id)
@@ -171,11 +171,19 @@ class Esme:
 
     async def cancel(self, account: Account, named: Cancellation) -> int:
         """See `ports.esme_gateway.Gateway`. At most 1,000 at once."""
+        since, now = await self._first_own(account), self._clock.now()
         async with self._database.connection() as connection:
             found = await records.waiting(
-                connection, account.resource, account.system_id, named, self._clock.now(), limit=_CANCELED_AT_ONCE
+                connection, account.resource, account.system_id, named, now, since=since, limit=_CANCELED_AT_ONCE
             )
         return len(await self._cancel(account.resource, found))
+
+    async def _first_own(self, account: Account) -> UUID:
+        """The least id that a message of the account can have: its system id may have been another's before."""
+        found = await self._accounts.find(account.system_id)
+        if found is None:
+            return UUID(int=2**128 - 1)
+        return time_ordered(found.created_at - timedelta(seconds=records.CLOCKS_APART_S), bytes(10))
 
 
 class PlannedSends:

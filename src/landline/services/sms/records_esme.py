@@ -13,20 +13,18 @@ from landline.services.sms.model.esme import EsmeAccount
 from landline.services.sms.model.messages import State
 from landline.store.database import Connection, Record
 
+CLOCKS_APART_S = 60
+"""A message that is said to be older than its account by more is one of an account that had the system id before."""
 _ACCOUNT = (
     "resource_id, system_id, generation, enabled, addresses, binds, send_window, rate_per_s, receipts, texts,"
     " created_at, alphabet"
 )
-
-
 _CANCELED = (
     f"{{message}}.code = {details.CANCELED} AND EXISTS (SELECT FROM sms_attempts t"
     " WHERE t.resource_id = {message}.resource_id AND t.message_id = {message}.message_id AND t.carrier = ''"
     f" AND t.code = {details.CANCELED})"
 )
 """Whether a message that failed was taken back: carriers' failures have the same code."""
-
-
 _LOOKED_THROUGH = 100_000
 # No index leads from addresses to what waits in queues: it would cost every message something. But it is in blocks that
 # are held, or due for whoever has room, which are few beside all there are. Those of a long backlog are gone through
@@ -36,7 +34,7 @@ WITH through AS MATERIALIZED (
     SELECT m.resource_id, m.message_id, m.block_id, m.sender, m.recipient, m.due_at, m.state FROM (
         SELECT block_id FROM sms_blocks WHERE owner IS NOT NULL
         UNION ALL
-        SELECT block_id FROM sms_blocks WHERE owner IS NULL AND due_at <= $6
+        SELECT block_id FROM sms_blocks WHERE owner IS NULL AND due_at <= $7
     ) b JOIN sms_messages m USING (block_id) LIMIT {_LOOKED_THROUGH}
 )
 SELECT m.message_id FROM through m CROSS JOIN LATERAL (
@@ -44,7 +42,7 @@ SELECT m.message_id FROM through m CROSS JOIN LATERAL (
     WHERE e.resource_id = m.resource_id AND e.message_id = m.message_id AND e.system_id = $2 LIMIT 1
 ) own
 WHERE m.resource_id = $1 AND m.sender = $3 AND m.recipient = $4 AND m.due_at IS NULL
-    AND m.state < {int(State.DELIVERED)}
+    AND m.message_id >= $6 AND m.state < {int(State.DELIVERED)}
     AND NOT EXISTS (SELECT FROM sms_submissions s WHERE s.block_id = m.block_id AND s.message_id = m.message_id)
 ORDER BY m.message_id LIMIT $5
 """
@@ -80,6 +78,11 @@ class Origin:
     resource: ResourceId
     system_id: str
     submission: CustomerSubmission
+
+
+async def new_generation(connection: Connection) -> int:
+    """Greater than that of any account there is or was."""
+    return await connection.fetchval("SELECT nextval('sms_esme_generations')")
 
 
 async def insert_account(connection: Connection, stored: Stored) -> bool:
@@ -198,26 +201,31 @@ async def status(connection: Connection, resource: ResourceId, system_id: str, m
 
 
 async def waiting(
-    connection: Connection, resource: ResourceId, system_id: str, named: Cancellation, now: datetime, *, limit: int
+    connection: Connection,
+    resource: ResourceId,
+    system_id: str,
+    named: Cancellation,
+    now: datetime,
+    *,
+    since: UUID,
+    limit: int,
 ) -> list[UUID]:
-    """The account's messages that `named` names and that may be taken back, the oldest first."""
+    """The account's messages from the id `since` on that `named` names and that may be taken back, the oldest first."""
+    place = (resource, system_id, named.sender, named.recipient, limit, since)
+    # IS TRUE, for all messages since then are not to be gone through by their ids.
     rows = await connection.fetch(
         "SELECT m.message_id FROM sms_messages m JOIN sms_esme_messages e USING (resource_id, message_id)"
-        " WHERE m.resource_id = $1 AND e.system_id = $2"
-        + (" AND m.message_id = $3" if named.message_id else " AND $3::uuid IS NULL AND m.due_at IS NOT NULL")
-        + (" AND m.sender = $4" if named.sender or not named.message_id else " AND $4 = ''")
-        + (" AND m.recipient = $5" if named.recipient or not named.message_id else " AND $5 = ''")
-        + " ORDER BY m.message_id LIMIT $6",
-        resource,
-        system_id,
+        " WHERE m.resource_id = $1 AND e.system_id = $2 AND (m.message_id >= $6) IS TRUE"
+        + (" AND m.message_id = $7" if named.message_id else " AND $7::uuid IS NULL AND m.due_at IS NOT NULL")
+        + (" AND m.sender = $3" if named.sender or not named.message_id else " AND $3 = ''")
+        + (" AND m.recipient = $4" if named.recipient or not named.message_id else " AND $4 = ''")
+        + " ORDER BY m.message_id LIMIT $5",
+        *place,
         named.message_id,
-        named.sender,
-        named.recipient,
-        limit,
     )
     found = [row["message_id"] for row in rows]
     if named.message_id is None:
-        queued = await connection.fetch(_QUEUED, resource, system_id, named.sender, named.recipient, limit, now)
+        queued = await connection.fetch(_QUEUED, *place, now)
         found = sorted([*found, *(row["message_id"] for row in queued)])[:limit]
     return found
 
@@ -234,6 +242,7 @@ async def report(connection: Connection, ended: Sequence[Ended], now: datetime) 
         "  (resource_id, message_id, out_id, submitted_at, done_at, delivered, code, sender, recipient)"
         " JOIN sms_esme_messages m USING (resource_id, message_id)"
         " JOIN sms_esme_accounts a ON a.resource_id = m.resource_id AND a.system_id = m.system_id AND a.receipts"
+        f"  AND e.submitted_at >= a.created_at - interval '{CLOCKS_APART_S} s'"
         # ReportWish: always, on failure, on success
         " WHERE m.wish = 1 OR m.wish = CASE WHEN e.delivered THEN 3 ELSE 2 END RETURNING system_id",
         now,
