@@ -1,7 +1,5 @@
 """A system id that another customer of the same resource had before: messages of that one are not the next one's."""
 
-from datetime import timedelta
-
 import pytest
 from tests.contract.esme.test_esme_cancel import CANNOT, TOMORROW, cancel
 from tests.contract.esme.test_esme_messages import nothing_waits
@@ -23,7 +21,6 @@ async def successor(world: EsmeWorld, process: Process, first: Client) -> Client
     """The next customer with the system id of `first`."""
     await process.accounts.delete(world.resource, "customer")
     await until(lambda: first.closed)
-    await world.clock.advance(timedelta(minutes=2))
     return await world.client(process, await world.account(process))
 
 

@@ -89,7 +89,8 @@ class Accounts:
         secret = esme.password(os.urandom(16))
         stored = await self._sealed(account, secret)
         async with self._database.transaction() as connection:
-            account = replace(account, generation=await records.new_generation(connection))
+            number = await records.new_generation(connection)
+            account = replace(account, generation=number, number=number)
             if not await records.insert_account(connection, replace(stored, account=account)):
                 raise Conflict("The system id is taken.", target="systemId")
             await self._changes.publish(connection, SUBJECT, system_id)

@@ -5,14 +5,14 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 import structlog
 
 from landline.core.errors import Conflict, Invalid, Refusal, Unavailable
-from landline.core.ids import ResourceId, time_ordered
+from landline.core.ids import ResourceId
 from landline.ports.clock import Clock
 from landline.ports.esme_gateway import Account, Cancellation, CustomerSubmission, MessageStatus, ReportOut, ReportWish
 from landline.protocols.smpp.commands import MessageState
@@ -87,7 +87,7 @@ class Esme:
     ) -> Sequence[Refusal | Unavailable | None]:
         """See `ports.esme_gateway.Gateway`."""
         assert all(esme.is_customers(submission.message_id) for submission in submissions)
-        origins = [Origin(account.resource, account.system_id, submission) for submission in submissions]
+        origins = [Origin(account, submission) for submission in submissions]
         await self._remembering.submit(origins)
         errors = await asyncio.gather(*(self._send(account, submission) for submission in submissions))
         refused = [
@@ -158,10 +158,10 @@ class Esme:
 
     async def status(self, account: Account, message_id: UUID) -> MessageStatus | None:
         """See `ports.esme_gateway.Gateway`."""
-        if not esme.is_customers(message_id) or message_id < await self._first_own(account):
+        if not esme.is_customers(message_id):
             return None
         async with self._database.connection() as connection:
-            row = await records.status(connection, account.resource, account.system_id, message_id)
+            row = await records.status(connection, account, message_id)
         if row is None:
             return None
         if row["state"] not in FINAL:
@@ -171,19 +171,9 @@ class Esme:
 
     async def cancel(self, account: Account, named: Cancellation) -> int:
         """See `ports.esme_gateway.Gateway`. At most 1,000 at once."""
-        since, now = await self._first_own(account), self._clock.now()
         async with self._database.connection() as connection:
-            found = await records.waiting(
-                connection, account.resource, account.system_id, named, now, since=since, limit=_CANCELED_AT_ONCE
-            )
+            found = await records.waiting(connection, account, named, self._clock.now(), limit=_CANCELED_AT_ONCE)
         return len(await self._cancel(account.resource, found))
-
-    async def _first_own(self, account: Account) -> UUID:
-        """The least id that a message of the account can have: its system id may have been another's before."""
-        found = await self._accounts.find(account.system_id)
-        if found is None:
-            return UUID(int=2**128 - 1)
-        return time_ordered(found.created_at - timedelta(seconds=records.CLOCKS_APART_S), bytes(10))
 
 
 class PlannedSends:
