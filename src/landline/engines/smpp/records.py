@@ -161,11 +161,12 @@ class Records:
             await connection.execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", _ARRIVALS, self._carrier)
             rows = await connection.fetch(
                 "SELECT fingerprint, key FROM smpp_arrivals WHERE carrier = $1 AND fingerprint = ANY($2)"
-                " AND owner <> $3 AND at >= $4",
+                " AND owner <> $3 AND at >= $4 AND at <= $5",  # later: the clock was set back since
                 self._carrier,
                 [print_ for print_, _ in arrivals],
                 self._owner,
                 now - REPEAT,
+                now + REPEAT,
             )
             known = {row["fingerprint"]: row["key"] for row in rows}
             await connection.execute(
