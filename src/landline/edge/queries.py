@@ -41,7 +41,7 @@ def page_size(query: Mapping[str, str]) -> int:
     text = query.get("pageSize")
     if text is None:
         return USUAL_PAGE
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= LARGEST_PAGE):
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= LARGEST_PAGE):
         raise Invalid(f"The page size must be from 1 to {LARGEST_PAGE}.", target="pageSize")
     return int(text)
 

@@ -31,6 +31,8 @@ class Account:
     """At most so many submit_sm a second over all its connections; None for no limit."""
     alphabet: Alphabet = Alphabet.GSM
     """What data_coding 0 means in its texts, and how it is brought texts."""
+    number: int = 0
+    """Another account that has the system id later has another one."""
 
 
 class ReportWish(IntEnum):

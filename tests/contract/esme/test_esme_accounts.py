@@ -141,6 +141,42 @@ async def test_whoever_may_not_be_bound_any_more_is_cut_in_every_process(
         assert await bind(world, each, password) == WRONG
 
 
+@pytest.mark.parametrize("rotated", [False, True])
+async def test_the_password_of_a_deleted_account_does_not_open_a_later_one_of_its_system_id(
+    world: EsmeWorld, process: Process, rotated: bool
+) -> None:
+    admin, was = Admin(world, process), await world.account(process)
+    await world.client(process, was)
+    if rotated:
+        was = (await admin("POST", PATH + "/customer:rotate"))["password"]
+        await world.client(process, was)
+    await admin("DELETE", PATH + "/customer", status=204)
+    password = await world.account(process)
+    if rotated:
+        password = (await admin("POST", PATH + "/customer:rotate"))["password"]
+    assert await bind(world, process, was) == WRONG
+    assert isinstance(await bind(world, process, password), Bound)
+
+
+async def test_whoever_is_bound_is_cut_when_the_account_is_another_one_by_the_time_it_is_looked_up(
+    world: EsmeWorld, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await world.client(process, await world.account(process))
+    looking, go_on, find = asyncio.Event(), asyncio.Event(), process.accounts.find
+
+    async def slow(system_id: str) -> EsmeAccount | None:
+        looking.set()
+        await go_on.wait()
+        return await find(system_id)
+
+    monkeypatch.setattr(process.accounts, "find", slow)
+    await process.accounts.delete(world.resource, "customer")
+    await looking.wait()
+    await world.account(process)
+    go_on.set()
+    await until(lambda: client.closed)
+
+
 @pytest.mark.parametrize("world", [StillClock], indirect=True)
 async def test_new_limits_hold_for_connections_there_are(world: EsmeWorld, process: Process) -> None:
     client = await world.client(process, await world.account(process))

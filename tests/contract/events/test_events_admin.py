@@ -395,6 +395,6 @@ async def test_names_are_taken_once_and_what_is_missing_is_missing(call: Api) ->
         with pytest.raises(NotFound):
             await call(method, target)
     early = base64.urlsafe_b64encode(bytes(32) + b"0001-01-01T00:00:00+23:59").decode()
-    for query in ("limit=0", "limit=x", "limit=1001", "after=x", "after=AAAA", f"after={early}"):
+    for query in ("limit=0", "limit=x", "limit=1001", "limit=0009999999", "after=x", "after=AAAA", f"after={early}"):
         with pytest.raises(Invalid):
             await call("GET", f"/resources/local/deadletters?{query}")

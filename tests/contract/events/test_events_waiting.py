@@ -1,13 +1,16 @@
 """What becomes of events that wait while their endpoint is away, or their subscription disabled or removed."""
 
 from collections.abc import AsyncGenerator
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
+from typing import Self
 
 import pytest
 from aiohttp import web
+from tests.contract.events.test_events_delivery import look
 from tests.contract.events.webhooks import Slice, process, webhook, working
 from tests.support.ports import free_port
 
+from landline.engines import clock as clock_engines
 from landline.services.events.model import Secrets, Settings
 
 
@@ -84,3 +87,25 @@ async def test_an_endpoint_that_cannot_be_reached_is_tried_again_and_said_to_be_
         await here.clock.advance(timedelta(seconds=15))
         (row,) = await here.rows()
         assert (row["attempts"], row["status"], row["reason"]) == (2, None, "MaxDeliveryAttemptsExceeded")
+
+
+class AnHourEarlier(datetime):
+    """What the machine's clock shows once it is set back."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return super().now(tz) - timedelta(hours=1)
+
+
+async def test_what_waits_for_its_endpoints_rate_does_not_wait_for_as_long_as_the_clock_is_set_back(
+    here: Slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with webhook() as hook, working(here.events) as worker:
+        await here.subscribe("slow", hook.url, rate_per_minute=6)
+        await here.emit(*(here.event() for _ in range(3)))
+        await here.settle()
+        assert len(hook.calls) == 1
+        monkeypatch.setattr(clock_engines, "datetime", AnHourEarlier)
+        await look(here, worker)
+        await here.clock.advance(timedelta(seconds=30))
+        assert len(hook.calls) == 3

@@ -54,6 +54,51 @@ async def test_what_the_service_does_not_take_is_brought_again_with_its_key(
     assert {arrival.key for arrival in world.events.arrivals} == set(keys)
 
 
+async def test_a_text_over_which_the_service_stumbles_keeps_back_none_that_came_with_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.smsc.conduct.deliver_retry_s = 3600.0
+    carrier, arrived, told = await world.start(), world.events.arrived, list[list[str]]()
+
+    async def stumble(name: str, arrivals: Sequence[Arrival]) -> None:
+        told.append([arrival.text for arrival in arrivals])
+        if "bad" in told[-1]:
+            raise ValueError("a bug")
+        await arrived(name, arrivals)
+
+    monkeypatch.setattr(world.events, "arrived", stumble)
+    world.events.open.clear()
+    world.smsc.text(PHONE, OURS, "hello")
+    await until(lambda: told == [["hello"]])
+    for text in ("one", "bad", "two"):
+        world.smsc.text(PHONE, OURS, text)
+    await until(lambda: carrier.counters()["inbox_texts"] == 4)
+    world.events.open.set()
+    await world.smsc.until(lambda: world.smsc.counts.delivered == 3)
+    assert told == [["hello"], ["one", "bad", "two"], ["one"], ["bad"], ["two"]]
+    assert world.smsc.counts.delivery_refusals == {status.ESME_RX_T_APPN: 1}
+    assert carrier.counters()["inbox_put_off"] == 1
+
+
+async def test_a_text_said_again_after_the_first_had_to_be_brought_again_arrives_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.smsc.conduct.deliver_retry_s = 0.01
+    await world.start()
+
+    async def refuse(_carrier: str, _arrivals: Sequence[Arrival]) -> None:
+        raise Unavailable("away", retry_after_s=0.01)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.events, "arrived", refuse)
+        world.smsc.text(PHONE, OURS, "yes")
+        await world.smsc.until(lambda: status.ESME_RX_T_APPN in world.smsc.counts.delivery_refusals)
+    await world.smsc.until(lambda: world.smsc.counts.delivered == 1)
+    await _say(world, "yes")
+    first, second = world.events.arrivals
+    assert first.key != second.key
+
+
 async def test_what_waits_for_the_service_is_left_to_whom_it_is_brought_again_when_its_connection_ends(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
 """What is under way to customers and carriers when the machine's clock is set."""
 
 import asyncio
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Self
 from uuid import uuid4
 
@@ -9,8 +9,9 @@ import pytest
 from tests.support.bare_smsc import BareSmsc
 from tests.support.carrier_events import Recorder
 from tests.support.product import Product
+from tests.support.smpp import crash
 from tests.support.smpp_client import Client
-from tests.support.smpp_world import OURS, PHONE, until
+from tests.support.smpp_world import OURS, PHONE, World, until
 
 from landline.engines import clock as clock_engines
 from landline.engines.clock import DrivenClock, SteadyClock
@@ -30,6 +31,54 @@ class AnHourLater(datetime):
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> Self:
         return super().now(tz) + timedelta(hours=1)
+
+
+class AnHourEarlier(datetime):
+    """Likewise, when it is set back."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return super().now(tz) - timedelta(hours=1)
+
+
+class Line(DrivenClock):
+    """One that is not set."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+@pytest.mark.parametrize("lives", [True, False])
+async def test_a_text_said_again_to_another_process_is_another_text_also_after_the_clock_was_set_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch, lives: bool
+) -> None:
+    world, line = World(database), Line()
+    carrier = await world.start(line=line)
+    await say(world, "STOP")
+    monkeypatch.setattr(clock_engines, "datetime", AnHourEarlier)
+    if lives:
+        await say(world, "YES")
+        for _ in range(3):  # its SMSC is asked whether it is there, and says so
+            await line.advance(timedelta(seconds=2))
+            await world.clock.advance(timedelta(seconds=2))
+    for connection in list(world.smsc._connections):
+        connection.freeze(True)  # from now on phones' texts come by the other process
+    if not lives:
+        await crash(carrier)
+        await world.clock.advance(timedelta(minutes=3))
+    await world.start(line=line)
+    await say(world, world.events.arrivals[-1].text)
+    before, again = world.events.arrivals[-2:]
+    assert before.text == again.text
+    assert before.key != again.key
+    await world.close()
+
+
+async def say(world: World, words: str) -> None:
+    """A phone's text, and its acknowledgement."""
+    before = world.smsc.counts.delivered
+    world.smsc.text(PHONE, OURS, words)
+    await world.smsc.until(lambda: world.smsc.counts.delivered == before + 1)
 
 
 async def test_a_delivery_that_is_not_answered_yet_is_not_brought_again(

@@ -218,6 +218,27 @@ async def test_stop_is_heeded_by_what_waits_for_its_turn(world: World):
     assert len([text for to, text in texts if to == PHONE]) == 1, "the reply to STOP passes"
 
 
+@pytest.mark.parametrize("released", [False, True])
+async def test_what_waits_is_looked_at_again_though_the_clock_was_set_back_since_it_was_accepted(
+    world: World, released: bool
+):
+    async def may_not_send(_resource: ResourceId, _sender: str) -> bool:
+        return False
+
+    await world.start(world.first, rate_per_s=0.02)
+    await world.gateway.sms.send(world.resource, SENDER, [To("+14255550143")], "first in line", Options())
+    await world.send()
+    world.clock._began -= timedelta(hours=1)
+    if released:
+        world.gateway.worker._standing._may_send = may_not_send
+    else:
+        await world.gateway.sms.opt_out(world.resource, SENDER, [PHONE])
+    world.gateway.worker.reached()  # its alarms go off, as they do where time passes by itself
+    await world.clock.advance(timedelta(minutes=10))
+    assert [each.recipient for each in world.first.submissions] == ["+14255550143"]
+    assert world.gateway.handover.count == 0
+
+
 async def test_a_block_whose_release_failed_is_released_later(world: World):
     world.first.fate = Fate.TAKEN
     await world.start(world.first)

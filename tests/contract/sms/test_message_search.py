@@ -177,6 +177,7 @@ async def test_a_range_has_its_beginning_and_not_its_end(world: World) -> None:
         ({"to": ANNA.removeprefix("+")}, "to"),
         ({"page_size": 0}, "pageSize"),
         ({"page_size": 1001}, "pageSize"),
+        ({"page_size": "0009999999"}, "pageSize"),
         ({"state": "sent"}, "state"),
         ({"code": "x"}, "code"),
         ({"direction": "both"}, "direction"),

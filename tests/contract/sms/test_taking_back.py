@@ -14,6 +14,7 @@ from tests.support.scripted import Fate, ScriptedCarrier
 from landline.core.errors import Conflict
 from landline.ports.sms_carrier import CrashPolicy
 from landline.services.sms.handover import HandOver, Pending
+from landline.services.sms.model.messages import parse_public_id
 from landline.services.sms.service import Options, To
 from landline.services.sms.taking_back import TakingBack
 from landline.store.database import Database
@@ -130,6 +131,23 @@ async def test_what_another_process_has_in_its_queue_it_takes_back_when_asked(ds
         assert sorted(world.senders()) == sorted([PHONES[0], PHONES[2]])
         with pytest.raises(Conflict):
             await other.outgoing.cancel([world.resource], messages[0])  # it is delivered
+        await nothing_is_left(world)
+        await other.crash()
+        await world.gateway.crash()
+
+
+async def test_all_is_told_that_another_process_takes_back_of_what_it_is_asked_at_once(
+    dsn: str, database: Database
+) -> None:
+    async with nats_server() as server, processes(server.url) as buses:
+        world = World(dsn, database, bus=buses[0])
+        world.carrier.up = False
+        await world.gateway.start()
+        world.resource = await world.gateway.own()
+        messages = [parse_public_id(each) for each in await world.send(Options(), phones=PHONES[:3])]
+        ids = [message for message in messages if message is not None]
+        other = await Gateway(dsn, database, world.clock, ScriptedCarrier(world.clock), bus=buses[1]).start()
+        assert await other.taking_back.cancel(world.resource, ids) == set(ids)
         await nothing_is_left(world)
         await other.crash()
         await world.gateway.crash()

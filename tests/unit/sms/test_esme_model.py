@@ -125,6 +125,15 @@ def test_an_address_is_counted_over_all_system_ids_and_v6_by_its_network() -> No
     assert not guesses.blocked("another", "2001:db8:0:1::1", 0.5)
 
 
+def test_who_must_wait_does_not_wait_for_as_long_as_the_clock_is_set_back() -> None:
+    guesses = Guesses()
+    for _ in range(14):
+        guesses.wrong("customer", "203.0.113.9", 7200.0)
+    assert guesses.blocked("customer", "203.0.113.9", 7200.0)
+    assert guesses.blocked("customer", "203.0.113.9", 7259.0)
+    assert not guesses.blocked("customer", "203.0.113.9", 3600.0)
+
+
 def test_strangers_cannot_lock_a_customer_out() -> None:
     guesses = Guesses()
     guesses.right("customer", "203.0.113.9")

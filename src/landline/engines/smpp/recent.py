@@ -162,7 +162,8 @@ class RecentTexts:
     async def settle(self, now: float) -> None:
         """Let other processes take what equals a text of ours for another one, once its SMSC knows that we have it and
         does not bring it again. One that says nothing by itself is asked whether it is there."""
-        due = next((index for index, (at, _, _) in enumerate(self._settling) if at > now), len(self._settling))
+        ats = enumerate(at for at, _, _ in self._settling)  # none is later than that, but where the clock was set back
+        due = next((index for index, at in ats if now < at <= now + HEARD_S), len(self._settling))
         settling, self._settling = self._settling[:due], self._settling[due:]
         heard = [each for _, _, each in settling if each.heard]
         waiting = [(pump, each) for _, pump, each in settling if not each.heard and not each.session.ended]

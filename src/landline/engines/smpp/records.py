@@ -191,11 +191,13 @@ class Records:
             await connection.execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", _ARRIVALS, self._carrier)
             rows = await connection.fetch(
                 "SELECT fingerprint, key, settled_at FROM smpp_arrivals WHERE carrier = $1 AND fingerprint = ANY($2)"
-                " AND owner <> $3 AND at >= $4 ORDER BY at DESC",
+                " AND owner <> $3 AND at BETWEEN $4 AND $5"  # later: the clock was set back since
+                " ORDER BY at DESC",
                 self._carrier,
                 [look.fingerprint for look in looks],
                 self._owner,
                 now - REPEAT,
+                now + REPEAT,
             )
             keys = _known_keys(looks, rows)
             new = [look for look, key in zip(looks, keys, strict=True) if key == look.key]

@@ -195,7 +195,7 @@ def _schema(text: str) -> Schema:
 def _limit(text: str | None) -> int:
     if text is None:
         return _PAGE
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= _LARGEST_PAGE):
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= _LARGEST_PAGE):
         raise Invalid(f"The limit must be from 1 to {_LARGEST_PAGE}.", target="limit")
     return int(text)
 

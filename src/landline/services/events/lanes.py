@@ -44,6 +44,8 @@ IN_FLIGHT_LIMIT = 512
 """Requests of all subscriptions under way."""
 _NARROWEST, _FIRST, _WIDEST = 4, 16, 64
 _TROUBLE = timedelta(seconds=10)
+_LONGEST_GAP = timedelta(minutes=1)
+"""Between two requests to an endpoint: the least rate that one can allow."""
 _NOT_TRIED = (None, None)
 
 
@@ -132,7 +134,7 @@ class Lanes:
         """Go on with the lanes whose rate allows it by now; when the next will."""
         waiting = [lane for lane in self._lanes.values() if lane.next_slot is not None and lane.waiting]
         for lane in waiting:
-            if lane.next_slot is not None and lane.next_slot <= now:
+            if not self._paused(lane):
                 self._start(lane)
         return min((lane.next_slot for lane in waiting if lane.next_slot and lane.next_slot > now), default=None)
 
@@ -199,7 +201,10 @@ class Lanes:
                 return
 
     def _paused(self, lane: Lane) -> bool:
-        return lane.next_slot is not None and lane.next_slot > self._events.clock.now()
+        now = self._events.clock.now()
+        if lane.next_slot is not None and lane.next_slot > now + _LONGEST_GAP:
+            lane.next_slot = now  # the clock was set back
+        return lane.next_slot is not None and lane.next_slot > now
 
     async def _deliver(self, lane: Lane, batch: list[Delivery]) -> None:
         """One request with the first of the lane's deliveries, which are moved to `batch`."""

@@ -83,13 +83,15 @@ class Accounts:
 
     async def create(self, resource: ResourceId, system_id: str, settings: Settings) -> tuple[EsmeAccount, str]:
         """A new account and its password. Raises `Invalid`, and `Conflict` when the system id is taken."""
-        blank = EsmeAccount(resource, system_id, 1, True, (), 5, 100, None, True, (), self._clock.now())
+        blank = EsmeAccount(resource, system_id, 0, True, (), 5, 100, None, True, (), self._clock.now())
         account = esme.checked(_changed(blank, settings))
         await self._check_texts(resource, account.texts)
         secret = esme.password(os.urandom(16))
         stored = await self._sealed(account, secret)
         async with self._database.transaction() as connection:
-            if not await records.insert_account(connection, stored):
+            number = await records.new_generation(connection)
+            account = replace(account, generation=number, number=number)
+            if not await records.insert_account(connection, replace(stored, account=account)):
                 raise Conflict("The system id is taken.", target="systemId")
             await self._changes.publish(connection, SUBJECT, system_id)
         self._changes.forget(SUBJECT, system_id)
@@ -115,7 +117,7 @@ class Accounts:
             stored = await _found(connection, resource, system_id, lock=True)
             account = _changed(stored.account, settings)
             if (account.enabled, account.addresses) != (stored.account.enabled, stored.account.addresses):
-                account = replace(account, generation=account.generation + 1)
+                account = replace(account, generation=await records.new_generation(connection))
             esme.checked(account)
             await records.update_account(connection, replace(stored, account=account))
             await self._changes.publish(connection, SUBJECT, system_id)
@@ -127,7 +129,7 @@ class Accounts:
         secret = esme.password(os.urandom(16))
         async with self._database.transaction() as connection:
             found = (await _found(connection, resource, system_id, lock=True)).account
-            account = replace(found, generation=found.generation + 1)
+            account = replace(found, generation=await records.new_generation(connection))
             await records.update_account(connection, await self._sealed(account, secret))
             await self._changes.publish(connection, SUBJECT, system_id)
         self._changes.forget(SUBJECT, system_id)

@@ -87,7 +87,7 @@ class Esme:
     ) -> Sequence[Refusal | Unavailable | None]:
         """See `ports.esme_gateway.Gateway`."""
         assert all(esme.is_customers(submission.message_id) for submission in submissions)
-        origins = [Origin(account.resource, account.system_id, submission) for submission in submissions]
+        origins = [Origin(account, submission) for submission in submissions]
         await self._remembering.submit(origins)
         errors = await asyncio.gather(*(self._send(account, submission) for submission in submissions))
         refused = [
@@ -161,7 +161,7 @@ class Esme:
         if not esme.is_customers(message_id):
             return None
         async with self._database.connection() as connection:
-            row = await records.status(connection, account.resource, account.system_id, message_id)
+            row = await records.status(connection, account, message_id)
         if row is None:
             return None
         if row["state"] not in FINAL:
@@ -172,9 +172,7 @@ class Esme:
     async def cancel(self, account: Account, named: Cancellation) -> int:
         """See `ports.esme_gateway.Gateway`. At most 1,000 at once."""
         async with self._database.connection() as connection:
-            found = await records.waiting(
-                connection, account.resource, account.system_id, named, self._clock.now(), limit=_CANCELED_AT_ONCE
-            )
+            found = await records.waiting(connection, account, named, self._clock.now(), limit=_CANCELED_AT_ONCE)
         return len(await self._cancel(account.resource, found))
 
 

@@ -92,6 +92,7 @@ class EsmeWorker:
         self._owner = owner
         self._sweep = EsmeSweep(database, clock, validity=validity, kept=kept)
         self._alarm = clock.alarm()
+        self._looked_at = clock.now()
         self._lanes: dict[str, _Lane] = {}
         self._woken: set[str] = set()
         self._changed: set[str] = set()
@@ -161,6 +162,7 @@ class EsmeWorker:
 
     async def _turn(self, group: asyncio.TaskGroup) -> datetime:
         """Do what is due; when something will be."""
+        self._notice_set_back()
         try:
             await self._check_accounts()
             await self._settle()
@@ -168,6 +170,14 @@ class EsmeWorker:
         except Unavailable as error:
             log.warning("sms.esme_worker_put_off", reason=error.message)
             return self._clock.now() + _RETRY
+
+    def _notice_set_back(self) -> None:
+        """Where the clock was set back, no lane waits for an instant that it had been told by the clock before."""
+        now = self._clock.now()
+        if now < self._looked_at:
+            for lane in self._lanes.values():
+                lane.next_at = lane.paused_until = now
+        self._looked_at = now
 
     async def _check_accounts(self) -> None:
         """Cut who may not be bound any more, and tell the others' new limits."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from landline.core.ids import ResourceId
-from landline.ports.esme_gateway import Cancellation, CustomerSubmission, ReportOut
+from landline.ports.esme_gateway import Account, Cancellation, CustomerSubmission, ReportOut
 from landline.protocols.smpp.texts import Alphabet
 from landline.services.sms.model import details
 from landline.services.sms.model.esme import EsmeAccount
@@ -15,18 +15,17 @@ from landline.store.database import Connection, Record
 
 _ACCOUNT = (
     "resource_id, system_id, generation, enabled, addresses, binds, send_window, rate_per_s, receipts, texts,"
-    " created_at, alphabet"
+    " created_at, alphabet, number"
 )
-
-
+_OWN = "coalesce({message}.account, {account}) = {account}"
+"""Whether a message of a system id is of the account that has it now, and not of one before; of those of earlier
+versions nobody knows."""
 _CANCELED = (
     f"{{message}}.code = {details.CANCELED} AND EXISTS (SELECT FROM sms_attempts t"
     " WHERE t.resource_id = {message}.resource_id AND t.message_id = {message}.message_id AND t.carrier = ''"
     f" AND t.code = {details.CANCELED})"
 )
 """Whether a message that failed was taken back: carriers' failures have the same code."""
-
-
 _LOOKED_THROUGH = 100_000
 # No index leads from addresses to what waits in queues: it would cost every message something. But it is in blocks that
 # are held, or due for whoever has room, which are few beside all there are. Those of a long backlog are gone through
@@ -36,12 +35,13 @@ WITH through AS MATERIALIZED (
     SELECT m.resource_id, m.message_id, m.block_id, m.sender, m.recipient, m.due_at, m.state FROM (
         SELECT block_id FROM sms_blocks WHERE owner IS NOT NULL
         UNION ALL
-        SELECT block_id FROM sms_blocks WHERE owner IS NULL AND due_at <= $6
+        SELECT block_id FROM sms_blocks WHERE owner IS NULL AND due_at <= $7
     ) b JOIN sms_messages m USING (block_id) LIMIT {_LOOKED_THROUGH}
 )
 SELECT m.message_id FROM through m CROSS JOIN LATERAL (
     SELECT FROM sms_esme_messages e
-    WHERE e.resource_id = m.resource_id AND e.message_id = m.message_id AND e.system_id = $2 LIMIT 1
+    WHERE e.resource_id = m.resource_id AND e.message_id = m.message_id AND e.system_id = $2
+        AND {_OWN.format(message="e", account="$6")} LIMIT 1
 ) own
 WHERE m.resource_id = $1 AND m.sender = $3 AND m.recipient = $4 AND m.due_at IS NULL
     AND m.state < {int(State.DELIVERED)}
@@ -77,9 +77,13 @@ class Ended:
 class Origin:
     """A submission and the account it came from."""
 
-    resource: ResourceId
-    system_id: str
+    account: Account
     submission: CustomerSubmission
+
+
+async def new_generation(connection: Connection) -> int:
+    """Greater than that of any account there is or was."""
+    return await connection.fetchval("SELECT nextval('sms_esme_generations')")
 
 
 async def insert_account(connection: Connection, stored: Stored) -> bool:
@@ -87,7 +91,8 @@ async def insert_account(connection: Connection, stored: Stored) -> bool:
     account = stored.account
     row = await connection.fetchrow(
         f"INSERT INTO sms_esme_accounts ({_ACCOUNT}, secret)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING RETURNING system_id",
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+        " ON CONFLICT DO NOTHING RETURNING system_id",
         *_columns(account),
         stored.secret,
     )
@@ -99,7 +104,8 @@ async def update_account(connection: Connection, stored: Stored) -> None:
     account = stored.account
     await connection.execute(
         "UPDATE sms_esme_accounts SET generation = $3, enabled = $4, addresses = $5, binds = $6, send_window = $7,"
-        " rate_per_s = $8, receipts = $9, texts = $10, created_at = $11, alphabet = $12, secret = $13"
+        " rate_per_s = $8, receipts = $9, texts = $10, created_at = $11, alphabet = $12, number = $13,"
+        " secret = $14"
         " WHERE resource_id = $1 AND system_id = $2",
         *_columns(account),
         stored.secret,
@@ -146,19 +152,20 @@ async def remember(connection: Connection, origins: Sequence[Origin]) -> None:
     §30.4), so that no message is durable without this.
     """
     # Of a long text whose last parts came over two binds at once there are two.
-    each = list({(origin.resource, origin.submission.message_id): origin for origin in origins}.values())
+    each = list({(origin.account.resource, origin.submission.message_id): origin for origin in origins}.values())
     await connection.execute(
-        "INSERT INTO sms_esme_messages (resource_id, message_id, system_id, wish, parts)"
-        " SELECT m.resource_id, m.message_id, m.system_id, m.wish, string_to_array(m.parts, ',')::smallint[]"
-        " FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::smallint[], $5::text[])"
-        "  AS m (resource_id, message_id, system_id, wish, parts),"
+        "INSERT INTO sms_esme_messages (resource_id, message_id, system_id, wish, parts, account)"
+        " SELECT m.resource_id, m.message_id, m.system_id, m.wish, string_to_array(m.parts, ',')::smallint[], m.account"
+        " FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::smallint[], $5::text[], $6::integer[])"
+        "  AS m (resource_id, message_id, system_id, wish, parts, account),"
         " (SELECT set_config('synchronous_commit', 'off', true)) AS this_transaction"
         " ON CONFLICT (resource_id, message_id) DO UPDATE SET wish = excluded.wish, parts = excluded.parts",
-        [origin.resource for origin in each],
+        [origin.account.resource for origin in each],
         [origin.submission.message_id for origin in each],
-        [origin.system_id for origin in each],
+        [origin.account.system_id for origin in each],
         [origin.submission.wish for origin in each],
         [",".join(map(str, origin.submission.parts)) or None for origin in each],
+        [origin.account.number for origin in each],
     )
 
 
@@ -185,39 +192,38 @@ async def accepted(connection: Connection, resource: ResourceId, messages: Seque
     return frozenset(row["message_id"] for row in rows)
 
 
-async def status(connection: Connection, resource: ResourceId, system_id: str, message_id: UUID) -> Record | None:
+async def status(connection: Connection, account: Account, message_id: UUID) -> Record | None:
     """State, code and end of the account's message, and whether it was `canceled`; None when it has none such."""
     return await connection.fetchrow(
         f"SELECT m.state, m.code, m.ended_at, {_CANCELED.format(message='m')} AS canceled FROM sms_esme_messages e"
         " JOIN sms_messages m USING (resource_id, message_id)"
-        " WHERE e.resource_id = $1 AND e.message_id = $2 AND e.system_id = $3",
-        resource,
+        " WHERE e.resource_id = $1 AND e.message_id = $2 AND e.system_id = $3"
+        f" AND {_OWN.format(message='e', account='$4')}",
+        account.resource,
         message_id,
-        system_id,
+        account.system_id,
+        account.number,
     )
 
 
 async def waiting(
-    connection: Connection, resource: ResourceId, system_id: str, named: Cancellation, now: datetime, *, limit: int
+    connection: Connection, account: Account, named: Cancellation, now: datetime, *, limit: int
 ) -> list[UUID]:
     """The account's messages that `named` names and that may be taken back, the oldest first."""
+    place = (account.resource, account.system_id, named.sender, named.recipient, limit, account.number)
     rows = await connection.fetch(
         "SELECT m.message_id FROM sms_messages m JOIN sms_esme_messages e USING (resource_id, message_id)"
-        " WHERE m.resource_id = $1 AND e.system_id = $2"
-        + (" AND m.message_id = $3" if named.message_id else " AND $3::uuid IS NULL AND m.due_at IS NOT NULL")
-        + (" AND m.sender = $4" if named.sender or not named.message_id else " AND $4 = ''")
-        + (" AND m.recipient = $5" if named.recipient or not named.message_id else " AND $5 = ''")
-        + " ORDER BY m.message_id LIMIT $6",
-        resource,
-        system_id,
+        f" WHERE m.resource_id = $1 AND e.system_id = $2 AND {_OWN.format(message='e', account='$6')}"
+        + (" AND m.message_id = $7" if named.message_id else " AND $7::uuid IS NULL AND m.due_at IS NOT NULL")
+        + (" AND m.sender = $3" if named.sender or not named.message_id else " AND $3 = ''")
+        + (" AND m.recipient = $4" if named.recipient or not named.message_id else " AND $4 = ''")
+        + " ORDER BY m.message_id LIMIT $5",
+        *place,
         named.message_id,
-        named.sender,
-        named.recipient,
-        limit,
     )
     found = [row["message_id"] for row in rows]
     if named.message_id is None:
-        queued = await connection.fetch(_QUEUED, resource, system_id, named.sender, named.recipient, limit, now)
+        queued = await connection.fetch(_QUEUED, *place, now)
         found = sorted([*found, *(row["message_id"] for row in queued)])[:limit]
     return found
 
@@ -234,6 +240,7 @@ async def report(connection: Connection, ended: Sequence[Ended], now: datetime) 
         "  (resource_id, message_id, out_id, submitted_at, done_at, delivered, code, sender, recipient)"
         " JOIN sms_esme_messages m USING (resource_id, message_id)"
         " JOIN sms_esme_accounts a ON a.resource_id = m.resource_id AND a.system_id = m.system_id AND a.receipts"
+        f"  AND {_OWN.format(message='m', account='a.number')}"
         # ReportWish: always, on failure, on success
         " WHERE m.wish = 1 OR m.wish = CASE WHEN e.delivered THEN 3 ELSE 2 END RETURNING system_id",
         now,
@@ -470,6 +477,7 @@ def _columns(account: EsmeAccount) -> tuple[object, ...]:
         account.texts,
         account.created_at,
         account.alphabet.value,
+        account.number,
     )
 
 
@@ -487,5 +495,6 @@ def _stored(row: Record) -> Stored:
         texts=tuple(row["texts"]),
         created_at=row["created_at"],
         alphabet=Alphabet(row["alphabet"]),
+        number=row["number"],
     )
     return Stored(account, row["secret"])

@@ -108,9 +108,15 @@ class Standing:
         for message in suspects:
             message.doubt = 1
 
+    def _waited(self, batch: Sequence[Pending]) -> list[Pending]:
+        """Those of which what was looked up as they were accepted may be so no more. What was accepted later than now
+        was so before the clock was set back."""
+        now = self._clock.now()
+        since = now - _HEEDED_AT_ACCEPT
+        return [message for message in batch if not since <= message.accepted_at <= now]
+
     async def _without_opted_out(self, batch: Sequence[Pending]) -> Sequence[Pending]:
-        since = self._clock.now() - _HEEDED_AT_ACCEPT
-        waited = [message for message in batch if message.heeds_opt_outs and message.accepted_at < since]
+        waited = [message for message in self._waited(batch) if message.heeds_opt_outs]
         if not waited:
             return batch
         async with self._database.connection() as connection:
@@ -126,8 +132,7 @@ class Standing:
 
     async def _without_released(self, batch: Sequence[Pending]) -> Sequence[Pending]:
         """A scheduled message may wait for weeks: its sender may be somebody else's by now."""
-        since = self._clock.now() - _HEEDED_AT_ACCEPT
-        waited = [message for message in batch if message.accepted_at < since]
+        waited = self._waited(batch)
         senders = dict.fromkeys((message.resource, message.submission.sender) for message in waited)
         released = {sender for sender in senders if not await self._may_send(*sender)}
         out = [each for each in waited if (each.resource, each.submission.sender) in released] if released else ()

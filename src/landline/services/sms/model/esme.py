@@ -45,6 +45,8 @@ class EsmeAccount:
     created_at: datetime
     alphabet: Alphabet = Alphabet.GSM
     """What data_coding 0 means in its texts."""
+    number: int = 0
+    """Which account it is of those that had its system id."""
 
     @property
     def right(self) -> Account:
@@ -57,6 +59,7 @@ class EsmeAccount:
             self.window,
             self.rate_per_s,
             self.alphabet,
+            self.number,
         )
 
     @property

@@ -35,7 +35,8 @@ class Guesses:
             count = self._counts[kind].get(key)
             if kind == "system" and (system_id, _block(address)) in self._known:
                 continue
-            if count is not None and count.blocked_until > now:
+            # Nobody waits for longer: who would was told so before the clock was set back.
+            if count is not None and now < count.blocked_until <= now + _LONGEST_S:
                 return True
         return False
 

@@ -1,0 +1,54 @@
+"""A system id that another customer of the same resource had before: messages of that one are not the next one's."""
+
+import pytest
+from tests.contract.esme.test_esme_cancel import CANNOT, TOMORROW, cancel
+from tests.contract.esme.test_esme_messages import nothing_waits
+from tests.support.esme import EsmeWorld, Process
+from tests.support.smpp_client import Client
+from tests.support.smpp_world import OURS, PHONE, until
+
+from landline.protocols.smpp import pdu, status
+from landline.protocols.smpp.commands import Command
+from landline.services.sms.model.messages import State
+
+
+@pytest.fixture
+async def process(world: EsmeWorld) -> Process:
+    return await world.process()
+
+
+async def successor(world: EsmeWorld, process: Process, first: Client) -> Client:
+    """The next customer with the system id of `first`."""
+    await process.accounts.delete(world.resource, "customer")
+    await until(lambda: first.closed)
+    return await world.client(process, await world.account(process))
+
+
+async def test_the_receipts_of_the_first_one_are_not_brought_to_the_second(world: EsmeWorld, process: Process) -> None:
+    first = await world.client(process, await world.account(process))
+    first.submit(registered_delivery=1)
+    await first.accepted()
+    second = await successor(world, process, first)
+    second.submit(registered_delivery=1)
+    told = await second.accepted()
+    await world.end(process, await world.messages())
+    assert (await second.receipt()).message_id == told
+    await nothing_waits(world)
+    assert second.events == []
+
+
+async def test_the_second_one_can_neither_ask_for_nor_take_back_what_the_first_one_submitted(
+    world: EsmeWorld, process: Process
+) -> None:
+    first = await world.client(process, await world.account(process))
+    first.submit(schedule_delivery_time=TOMORROW)
+    scheduled = await first.accepted()
+    first.submit()
+    await first.accepted()
+    second = await successor(world, process, first)
+    second.session.request(Command.QUERY_SM, pdu.QuerySm(scheduled), None, 0.0)
+    second.pump.flush()
+    assert await second.status() == status.ESME_RQUERYFAIL
+    assert await cancel(second, scheduled) == CANNOT
+    assert await cancel(second, sender=OURS[1:], recipient=PHONE[1:]) == CANNOT
+    assert [row["state"] < State.DELIVERED for row in await world.messages()] == [True, True]
