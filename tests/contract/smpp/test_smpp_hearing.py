@@ -15,6 +15,7 @@ from landline.engines.smpp.inbox import Inbox, Sleep
 from landline.engines.smpp.pump import Pump
 from landline.engines.smpp.records import Look, Records
 from landline.engines.smpp.slots import AllMine
+from landline.engines.smpp.standstill import Standstill
 from landline.ports.sms_carrier import Arrival, CarrierEvents, Receipt
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import Command, Tag
@@ -352,6 +353,28 @@ async def test_a_text_acknowledged_late_is_told_apart_by_when_it_came_to_another
     other = Records(world.database, rows[0]["carrier"], uuid4(), Alphabet.GSM)
     looks = [Look(rows[0]["fingerprint"], "new", at) for at in (brought_again, world.clock.now())]
     assert await other.arrival_keys(looks, world.clock.now()) == [world.events.arrivals[0].key, "new"]
+
+
+@pytest.mark.parametrize("several", [False, True])
+async def test_of_a_text_that_was_brought_again_while_its_process_stood_still_both_copies_are_one(
+    world: World, monkeypatch: pytest.MonkeyPatch, several: bool
+) -> None:
+    """Both are read at once. Where there are other processes another one may have told it, and have forgotten that."""
+    world.smsc.conduct.deliver_retry_s = 3600.0
+    await world.start(slots=AllMine(1) if several else None)
+    await until(lambda: world.smsc.bound() == 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(Standstill, "seconds", lambda _self: 12.0)
+        for _ in range(2):
+            world.smsc.text(PHONE, OURS, "yes")
+        if several:
+            await world.smsc.until(lambda: world.smsc.counts.delivery_refusals.get(status.ESME_RX_T_APPN) == 2)
+        else:
+            await world.smsc.until(lambda: world.smsc.counts.delivered == 2)
+    if several:
+        assert world.events.arrivals == []
+        await _say(world, "yes")
+    assert len({arrival.key for arrival in world.events.arrivals}) == 1
 
 
 async def test_a_text_over_which_its_process_stood_still_is_not_passed_on_but_brought_again(

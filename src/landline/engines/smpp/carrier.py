@@ -20,6 +20,7 @@ from landline.engines.smpp.outbox import Answer, Outbox
 from landline.engines.smpp.pump import Pump
 from landline.engines.smpp.records import Records
 from landline.engines.smpp.slots import AllMine, Slots
+from landline.engines.smpp.standstill import Standstill
 from landline.ports.clock import Alarm, Clock
 from landline.ports.sms_carrier import CarrierEvents, CrashPolicy, Receipt, Submission, Submitted
 from landline.protocols.smpp import receipts, status
@@ -82,6 +83,7 @@ class SmppCarrier:
         self._line = line or clock
         self._records = Records(database, config.name, uuid4(), config.default_alphabet)
         self._outbox = Outbox(config, lambda: self._inbox.behind, self._now)
+        self._standstill = Standstill()
         self._inbox = Inbox(
             config,
             self._records,
@@ -92,6 +94,7 @@ class SmppCarrier:
             self._outbox.pass_on,
             self._line_now,
             several or (lambda: slots is not None),
+            self._standstill,
             known,
         )
         jitter = random or Random()  # noqa: S311 - not a secret
@@ -161,6 +164,7 @@ class SmppCarrier:
         self._answering, self._hearing = self._clock.alarm(), self._clock.alarm()
         self._reporting = [self._clock.alarm() for _ in range(LANES)]
         self._telling = watched(self._tell(), f"smpp {self._config.name}")
+        self._standstill.begin()
         await self._binds.start()
 
     async def room(self) -> int:
@@ -232,6 +236,7 @@ class SmppCarrier:
                 self._telling.cancel()
                 await asyncio.gather(self._telling, return_exceptions=True)
             await self._binds.close()
+            self._standstill.end()
 
     def counters(self) -> dict[str, int]:
         """Figures for the metrics, since the start; `bound`, `queued` and `open` are of this moment."""

@@ -22,6 +22,7 @@ from landline.engines.smpp.pump import Pump
 from landline.engines.smpp.recent import STOOD_STILL_S, Item, RecentTexts
 from landline.engines.smpp.records import Records, Whole, fingerprint
 from landline.engines.smpp.reports import Reports, instant
+from landline.engines.smpp.standstill import Standstill
 from landline.ports.sms_carrier import Arrival, CarrierEvents
 from landline.protocols.smpp import receipts, status, texts
 from landline.protocols.smpp.events import MessageArrived
@@ -88,6 +89,7 @@ class Inbox:
         caught_up: Callable[[], None],
         line: Callable[[], float],
         several: Callable[[], bool],
+        standstill: Standstill,
         known: Known | None = None,
     ) -> None:
         self._config = config
@@ -101,6 +103,7 @@ class Inbox:
         self._sent = 0
         self._passing = 0
         self._several = several
+        self._standstill = standstill
         self._elsewhere = known
         self._line = line
         self._free_at = 0.0
@@ -161,7 +164,6 @@ class Inbox:
     async def bring(self, carrier: str, events: CarrierEvents, now: float, sleep: Sleep) -> bool:
         """Pass on and acknowledge the texts that have come, and leave the receipts that are due for `report`; whether
         there was anything."""
-        self._refuse_stale()
         try:
             return await self._bring(carrier, events, now, sleep)
         finally:
@@ -170,6 +172,8 @@ class Inbox:
     async def _bring(self, carrier: str, events: CarrierEvents, now: float, sleep: Sleep) -> bool:
         if now >= self._sweep_at:
             await self._sweep(carrier, events, now)
+            self._free_at = self._line()
+        self._refuse_stale()
         items, self._items = self._items, []
         reports = await self._due([item for item in items if item.receipt is not None], now)
         found = [item for item in items if item.receipt is None]
@@ -207,12 +211,19 @@ class Inbox:
         self._caught_up()
 
     def _refuse_stale(self) -> None:
-        """Have the SMSC bring again what stood here while the whole process did, unless it has done so already."""
+        """Have the SMSC bring again what stood here, or in the connection, while the whole process stood still, unless
+        it has done so already: to another process, perhaps."""
         now = self._line()
-        oldest = self._items[0].came_at if self._items and self._elsewhere is not None else now
-        if now - max(oldest, self._free_at) < STOOD_STILL_S:
+        if not self._items or not self._several():
             return
-        stale = [item for item in self._items if item.arrival and now - item.came_at >= STOOD_STILL_S]
+        lately = now - max(self._items[0].came_at, self._free_at) < STOOD_STILL_S
+        stale = [
+            item
+            for item in self._items
+            if item.arrival and (item.stood_s or (not lately and now - item.came_at >= STOOD_STILL_S))
+        ]
+        if not stale:
+            return
         self._items = [item for item in self._items if item not in stale]
         log.warning("smpp.stood_still", carrier=self._config.name, texts=len(stale))
         self._put_off(stale)
@@ -242,6 +253,7 @@ class Inbox:
         # PostgreSQL's text holds no NUL, and none is ever meant: SMSCs leave one at the end.
         text = texts.decode(piece.data_coding, piece.octets, self._config.default_alphabet).replace("\0", "")
         item.fingerprint = fingerprint(sender, recipient, text)
+        item.stood_s = self._standstill.seconds()
         at = datetime.fromtimestamp(item.at, UTC)
         item.arrival = Arrival("", sender, recipient, text, piece.segments or segments(text).count, at)
 

@@ -42,7 +42,7 @@ class Recent:
     session: Session
     at: float
     came_at: float
-    """When it came by the connection."""
+    """When it came by the connection, at the earliest."""
     acknowledged_at: float | None = None
     put_off: bool = False
     """Whether its SMSC was asked to bring it again."""
@@ -97,7 +97,9 @@ class Item(Struct, eq=False):
     recent: Recent | None = None
     status: int = status.ESME_ROK
     came_at: float = 0.0
-    """By the clock of the connections."""
+    """By the clock of the connections, at the latest."""
+    stood_s: float = 0.0
+    """How long before that it may have come, where the process stood still."""
     waits_until: float | None = None
 
 
@@ -136,14 +138,15 @@ class RecentTexts:
         asked whether they have: an answer that is lost leaves it known to them."""
         recent = self._recent.get(item.fingerprint)
         if recent is not None and recent.again(item.came_at) and now - recent.at < REPEAT.total_seconds():
-            recent.brought_again(item.pump.session, item.came_at)
+            recent.brought_again(item.pump.session, item.came_at - item.stood_s)
             item.recent = recent
             if not recent.known and all(each is not recent for each, _ in looks):
                 looks.append((recent, _look(item, recent.key)))
             return True
         other = recent.key if recent is not None else ""
         self._recent.pop(item.fingerprint, None)
-        item.recent = self._recent[item.fingerprint] = Recent(uuid4().hex, item.pump.session, now, item.came_at)
+        came_at = item.came_at - item.stood_s
+        item.recent = self._recent[item.fingerprint] = Recent(uuid4().hex, item.pump.session, now, came_at)
         looks.append((item.recent, _look(item, item.recent.key, other)))
         if len(self._recent) > _LIMIT:
             self._recent.popitem(last=False)
@@ -181,7 +184,7 @@ class RecentTexts:
 
 
 def _look(item: Item, key: str, other: str = "") -> Look:
-    return Look(item.fingerprint, key, datetime.fromtimestamp(item.at, UTC), other)
+    return Look(item.fingerprint, key, datetime.fromtimestamp(item.at - item.stood_s, UTC), other)
 
 
 def _with_key(arrival: Arrival, key: str) -> Arrival:
