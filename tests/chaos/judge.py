@@ -169,7 +169,12 @@ class Case:
         connection = await self.run.stage.postgres.answers("chaos")
         try:
             self.all_rows = await connection.fetch("SELECT * FROM sms_messages")
-            for row in await connection.fetch("SELECT * FROM sms_submissions"):
+            # Not when it was written: the process may have been stopped between that and its commit.
+            told = await connection.fetchval("SELECT current_setting('track_commit_timestamp')") == "on"
+            at = "pg_xact_commit_timestamp(xmin)" if told else "NULL::timestamptz"
+            for row in await connection.fetch(
+                f"SELECT *, coalesce({at}, submitted_at) AS stored_at FROM sms_submissions"
+            ):
                 self.submissions[row["carrier"], row["carrier_message_id"]] = row
             for row in await connection.fetch("SELECT * FROM sms_attempts ORDER BY at"):
                 self.attempts[row["message_id"]].append(row)
@@ -213,7 +218,7 @@ class Case:
             lines += [(each["at"].timestamp(), f"attempt: {dict(each)}") for each in attempts]
             for (carrier, theirs), each in self.submissions.items():
                 if each["message_id"] == row["message_id"]:
-                    lines.append((each["submitted_at"].timestamp(), f"answer stored: {carrier} {theirs}"))
+                    lines.append((each["stored_at"].timestamp(), f"answer stored: {carrier} {theirs}"))
             public = messages.outgoing_id(row["message_id"], row["accepted_at"])
             lines += [(each.at, f"posted: {each.event_id} {each.data}") for each in self.events.get(public, [])]
         for each in self.taken.get(key, []):
@@ -332,7 +337,7 @@ def _copies(case: Case, key: Key, copies: list[Taken]) -> None:
             continue
         stored = case.submissions.get((before.smsc, before.message_id))
         in_time = all(each.in_time for each in parts)
-        if in_time and stored is not None and stored["submitted_at"].timestamp() < after.at - 1.0:
+        if in_time and stored is not None and stored["stored_at"].timestamp() < after.at - 1.0:
             case.breach("sent again though its answer was known", key)
     if unexcused > 2:
         case.breach("sent more than twice", key)
@@ -347,7 +352,7 @@ def _ends(case: Case) -> None:
         (copy,), (row,) = copies, rows
         told = case.reported.get((copy.smsc, copy.message_id))
         stored = case.submissions.get((copy.smsc, copy.message_id))
-        if told is None or stored is None or (row["ended_at"] and row["ended_at"] < stored["submitted_at"]):
+        if told is None or stored is None or (row["ended_at"] and row["ended_at"] < stored["stored_at"]):
             continue
         if told[1] != (row["state"] == _DELIVERED):
             case.breach("ended as it was not reported", key, f"{row['state']} {row['code']}, reported {told}")

@@ -158,6 +158,7 @@ class Postgres(Program):
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "max_connections": 200,
+            "track_commit_timestamp": "on",  # which the judge asks for
             "fsync": "off",  # the machine does not fall, its processes do
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
