@@ -13,7 +13,7 @@ from landline.core.errors import Unavailable
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.inbox import Inbox, Sleep
 from landline.engines.smpp.pump import Pump
-from landline.engines.smpp.records import Look, Records
+from landline.engines.smpp.records import Look, Records, fingerprint
 from landline.engines.smpp.slots import AllMine
 from landline.engines.smpp.standstill import Standstill
 from landline.ports.sms_carrier import Arrival, CarrierEvents, Receipt
@@ -312,6 +312,35 @@ async def test_a_text_brought_again_while_neither_was_looked_at_keeps_its_key(wo
     await world.arrived(3)
     assert [arrival.text for arrival in world.events.arrivals] == ["hello", "yes", "yes"]
     assert len({arrival.key for arrival in world.events.arrivals}) == 2
+
+
+async def test_copies_that_were_not_looked_at_are_another_processs_text_though_the_database_was_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = DrivenClock()
+    carrier = await world.start(line=line)
+    world.events.open.clear()
+    world.smsc.text(PHONE, OURS, "hello")
+    while not await world.database.fetch("SELECT FROM smpp_arrivals"):
+        pass  # it is on its way to the service, and what comes now waits
+    for count in (2, 3):
+        world.smsc.text(PHONE, OURS, "yes")
+        await until(lambda count=count: carrier.counters()["inbox_texts"] == count)
+        await line.advance(timedelta(seconds=9))
+    now, yes = world.clock.now(), fingerprint(PHONE, OURS, "yes")
+    there = Records(world.database, "smpp", uuid4(), Alphabet.GSM)
+    assert await there.arrival_keys([Look(yes, "theirs", now)], now) == ["theirs"]
+    ask = Records.arrival_keys
+
+    async def away(_self: Records, _looks: Sequence[Look], _now: datetime) -> list[str]:
+        monkeypatch.setattr(Records, "arrival_keys", ask)
+        raise Unavailable("away", retry_after_s=1.0)
+
+    monkeypatch.setattr(Records, "arrival_keys", away)
+    world.events.open.set()
+    while len(world.events.arrivals) < 3:
+        await world.clock.advance(timedelta(seconds=1))
+    assert [arrival.key for arrival in world.events.arrivals if arrival.text == "yes"] == ["theirs"] * 2
 
 
 async def test_a_text_keeps_its_key_though_the_answer_was_lost_when_it_was_stored(

@@ -48,6 +48,8 @@ class Recent:
     """Whether its SMSC was asked to bring it again."""
     known: bool = False
     """Whether other processes know the key, or it is theirs."""
+    other: str = ""
+    """The key of an equal text before it, which is another one."""
 
     @property
     def late(self) -> bool:
@@ -116,15 +118,19 @@ class RecentTexts:
         """Give single texts their keys: a text brought again keeps the one it had. How many were so. May be repeated
         with the same items; raises `Unavailable`."""
         repeated = 0
-        looks: list[tuple[Recent, Look]] = []
+        looks: dict[int, tuple[Recent, Look]] = {}
         for item in items:
             if item.recent is None:
-                repeated += self._recognise(item, now, looks)
-            elif not item.recent.known:  # the service was away when it was asked for
-                looks.append((item.recent, _look(item, item.recent.key)))
+                item.recent, again = self._recognise(item, now)
+                repeated += again
+            recent = item.recent
+            if not recent.known:  # copies that nobody had looked at are one to others, too
+                came_at = datetime.fromtimestamp(item.at - item.stood_s, UTC)
+                looks.setdefault(id(recent), (recent, Look(item.fingerprint, recent.key, came_at, recent.other)))
         if looks:
-            keys = await self._records.arrival_keys([look for _, look in looks], datetime.fromtimestamp(now, UTC))
-            for (recent, look), key in zip(looks, keys, strict=True):
+            asked = list(looks.values())
+            keys = await self._records.arrival_keys([look for _, look in asked], datetime.fromtimestamp(now, UTC))
+            for (recent, look), key in zip(asked, keys, strict=True):
                 repeated += key != look.key
                 recent.key, recent.known = key, True
         for item in items:
@@ -133,24 +139,20 @@ class RecentTexts:
             item.arrival = _with_key(item.arrival, item.recent.key)
         return repeated
 
-    def _recognise(self, item: Item, now: float, looks: list[tuple[Recent, Look]]) -> bool:
-        """Whether this process has had `item` before. Where it has not, its new key is remembered before others are
-        asked whether they have: an answer that is lost leaves it known to them."""
+    def _recognise(self, item: Item, now: float) -> tuple[Recent, bool]:
+        """What `item` is, and whether this process has had it before. Where it has not, its new key is remembered
+        before others are asked whether they have: an answer that is lost leaves it known to them."""
+        came_at = item.came_at - item.stood_s
         recent = self._recent.get(item.fingerprint)
         if recent is not None and recent.again(item.came_at) and now - recent.at < REPEAT.total_seconds():
-            recent.brought_again(item.pump.session, item.came_at - item.stood_s)
-            item.recent = recent
-            if not recent.known and all(each is not recent for each, _ in looks):
-                looks.append((recent, _look(item, recent.key)))
-            return True
-        other = recent.key if recent is not None else ""
+            recent.brought_again(item.pump.session, came_at)
+            return recent, True
         self._recent.pop(item.fingerprint, None)
-        came_at = item.came_at - item.stood_s
-        item.recent = self._recent[item.fingerprint] = Recent(uuid4().hex, item.pump.session, now, came_at)
-        looks.append((item.recent, _look(item, item.recent.key, other)))
+        new = Recent(uuid4().hex, item.pump.session, now, came_at, other="" if recent is None else recent.key)
+        self._recent[item.fingerprint] = new
         if len(self._recent) > _LIMIT:
             self._recent.popitem(last=False)
-        return False
+        return new, False
 
     def settle_soon(self, items: Sequence[Item], now: float) -> None:
         """Note which of `items` were acknowledged."""
@@ -181,10 +183,6 @@ class RecentTexts:
                 log.warning("smpp.settling_put_off", carrier=self._carrier, reason=error.message)
                 waiting += [(pump, each) for _, pump, each in settling if each.heard]
         self._settling += [(now + HEARD_S, pump, each) for pump, each in waiting]
-
-
-def _look(item: Item, key: str, other: str = "") -> Look:
-    return Look(item.fingerprint, key, datetime.fromtimestamp(item.at - item.stood_s, UTC), other)
 
 
 def _with_key(arrival: Arrival, key: str) -> Arrival:
