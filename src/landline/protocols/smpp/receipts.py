@@ -176,11 +176,11 @@ def matching_id(message_id: str, *, hexadecimal: bool) -> str:
 
 def state_of(number: int) -> MessageState | None:
     """What a message_state says (§5.2.28); None of one that no version of SMPP has."""
-    return _LATER_STATES.get(number) or next((state for state in MessageState if state.value == number), None)
+    return _STATES.get(number)
 
 
-_LATER_STATES = {0: MessageState.ENROUTE, 9: MessageState.REJECTED}
-"""SMPP 5.0 §4.7.15: SCHEDULED, to be sent yet; SKIPPED, never sent by a rule of the SMSC or the network."""
+_STATES = {0: MessageState.ENROUTE, 9: MessageState.REJECTED} | {state.value: state for state in MessageState}
+"""And of SMPP 5.0 §4.7.15: SCHEDULED, to be sent yet; SKIPPED, never sent by a rule of the SMSC or the network."""
 
 
 @lru_cache(maxsize=64)
@@ -230,8 +230,7 @@ def _written_state(word: str) -> MessageState:
 def _state(value: bytes | None) -> MessageState | None:
     if value is None or len(value) != 1:
         return None
-    state = state_of(value[0])
-    return MessageState.UNKNOWN if state is None else state
+    return _STATES.get(value[0], MessageState.UNKNOWN)
 
 
 @lru_cache(maxsize=64)
