@@ -3,6 +3,8 @@ from Azure."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote, urlsplit
 
 import pytest
 from azure.communication.identity import CommunicationIdentityClient
@@ -73,3 +75,16 @@ def user(landline: Server, raw: Raw) -> Callable[..., Answer]:
 def test_a_user_whose_token_is_none_is_unauthorized(raw: Raw) -> None:
     answer = raw.send("GET", f"/chat/threads?api-version={CHAT}", b"", {"authorization": "Bearer nobody's"})
     assert (answer.status, answer.error["code"]) == (401, "Unauthorized")
+
+
+def test_a_new_thread_and_a_new_message_are_where_their_location_says(
+    landline: Server, user: Callable[..., Answer]
+) -> None:
+    made = user("POST", "/chat/threads", b'{"topic": "Lunch"}')
+    thread: dict[str, Any] = made.json()["chatThread"]
+    path = f"/chat/threads/{quote(thread['id'], safe='@')}"
+    assert made.headers["location"] == landline.endpoint.rstrip("/") + path
+    assert user("GET", urlsplit(made.headers["location"]).path).json()["id"] == thread["id"]
+    sent = user("POST", f"{path}/messages", b'{"content": "Hi"}')
+    assert sent.headers["location"] == f"{made.headers['location']}/messages/{sent.json()['id']}"
+    assert user("GET", urlsplit(sent.headers["location"]).path).json()["content"] == {"message": "Hi"}
