@@ -1,7 +1,7 @@
 """The use cases of SMS: send, receive, opt-outs and looking things up. What carriers bring back is in `news`."""
 
 import os
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -28,6 +28,7 @@ from landline.services.sms.model.guard import Verdict
 from landline.services.sms.model.messages import FURTHEST, HALTED, Blocked, Outcome, Plan, Recipient, Refused
 from landline.services.sms.model.pools import pool_name
 from landline.services.sms.model.routing import Router
+from landline.services.sms.model.settings import SmsSettings
 from landline.services.sms.pools import Pools
 from landline.services.sms.settings import Settings
 from landline.store.database import Database, Record
@@ -65,8 +66,11 @@ class Options(Struct):
     """Tried for so long after `send_at` and no longer; None as the resource has it."""
     smart_encoding: bool | None = None
     """Whether typographic characters may be replaced so that the text fits GSM 7-bit; None as the resource has it."""
+    partner: str | None = None
+    """Who is to bring the text, by the application's word (`messagingConnect`)."""
 
 
+_PARTNER = "smsSendOptions.messagingConnect.partner"
 NO_CARRIER = Blocked(details.TEMPORARILY_UNAVAILABLE, "no carrier is configured for it")
 RouterNow = Callable[[], Awaitable[Router]]
 """The routing rules in force."""
@@ -126,6 +130,8 @@ class Sms:
             body = smart(body)
         size = segments(body).count
         shares = await self._shares(resource, sender, planned)
+        if options.partner is not None:
+            _check_partner(options.partner, [owned for owned, _ in shares], settings, await self._router())
         counted_at = self._limits.take_all(
             resource,
             [(owned.number, owned.kind, len(recipients)) for owned, recipients in shares],
@@ -280,6 +286,26 @@ def _check_times(options: Options, now: datetime) -> None:
         raise Invalid(
             f"validitySeconds is not between {SHORTEST_VALIDITY_S} and {LONGEST_VALIDITY_S}.", target="validitySeconds"
         )
+
+
+def _check_partner(partner: str, senders: Sequence[OwnedNumber], settings: SmsSettings, router: Router) -> None:
+    """Raises `Invalid` for a partner that is none here, and for one that is not the senders' (Azure: Messaging Connect,
+    synchronous validation). The name decides nothing else: numbers' carriers and rules say who brings a text."""
+    name = partner.casefold()
+    if not _names(name, router.carriers):
+        if not _names(name, settings.messaging_connect_partners):
+            raise Invalid(
+                f"{partner!r} is neither a carrier of this server nor one of the resource's messagingConnectPartners.",
+                target=_PARTNER,
+            )
+        return
+    for owned in senders:
+        if owned.carrier is not None and owned.carrier.casefold() != name:
+            raise Invalid(f"The number is bound to another carrier than {partner!r}.", target=_PARTNER)
+
+
+def _names(name: str, known: Iterable[str]) -> bool:
+    return any(each.casefold() == name for each in known)
 
 
 def _route(router: Router, owned: OwnedNumber, recipients: list[Recipient], tag: str | None, segments: int) -> None:
