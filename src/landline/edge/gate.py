@@ -91,6 +91,7 @@ class Gate:
         host = request.headers.get("host", "")
         if self._trust_forwarded_host:
             host = forwarded_host(request.headers) or host
+        request.host = host
         return await self._tenants.at(host)
 
 

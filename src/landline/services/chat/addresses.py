@@ -7,9 +7,9 @@ from landline.services.chat.model.ids import MessageId, ThreadId, thread_text
 
 
 def origin(request: Request) -> str:
-    """The server as `request` reached it."""
+    """The server as the client of `request` reached it."""
     # The clients take tokens over https only; where TLS ends before us, they still came by https.
-    return f"https://{request.headers['host']}"
+    return f"https://{request.host}"
 
 
 def thread(request: Request, made: ThreadId) -> str:
