@@ -28,7 +28,6 @@ from landline.services.sms.model.guard import Verdict
 from landline.services.sms.model.messages import FURTHEST, HALTED, Blocked, Outcome, Plan, Recipient, Refused
 from landline.services.sms.model.pools import pool_name
 from landline.services.sms.model.routing import Router
-from landline.services.sms.model.settings import SmsSettings
 from landline.services.sms.pools import Pools
 from landline.services.sms.settings import Settings
 from landline.store.database import Database, Record
@@ -129,9 +128,7 @@ class Sms:
         if options.smart_encoding or (options.smart_encoding is None and settings.smart_encoding):
             body = smart(body)
         size = segments(body).count
-        shares = await self._shares(resource, sender, planned)
-        if options.partner is not None:
-            _check_partner(options.partner, [owned for owned, _ in shares], settings, await self._router())
+        shares = await self._shares(resource, sender, planned, options.partner)
         counted_at = self._limits.take_all(
             resource,
             [(owned.number, owned.kind, len(recipients)) for owned, recipients in shares],
@@ -182,17 +179,33 @@ class Sms:
         return outcomes
 
     async def _shares(
-        self, resource: ResourceId, sender: str, recipients: list[Recipient]
+        self, resource: ResourceId, sender: str, recipients: list[Recipient], partner: str | None = None
     ) -> list[tuple[OwnedNumber, list[Recipient]]]:
-        """The senders for `recipients`: `sender`, or those of the pool it names."""
+        """The senders for `recipients`: `sender`, or those of the pool it names; all of them `partner`'s, if given."""
         pool = pool_name(sender)
-        if pool is None:
-            return [(await self._sender(resource, sender), recipients)]
-        shares: dict[str, list[Recipient]] = {}
-        chosen = await self._pools.choose(resource, pool, [recipient.to for recipient in recipients])
-        for recipient, by in zip(recipients, chosen, strict=True):
-            shares.setdefault(by, []).append(recipient)
-        return [(await self._sender(resource, by), share) for by, share in shares.items()]
+        shares: dict[str, list[Recipient]] = {sender: recipients} if pool is None else {}
+        if pool is not None:
+            chosen = await self._pools.choose(resource, pool, [recipient.to for recipient in recipients])
+            for recipient, by in zip(recipients, chosen, strict=True):
+                shares.setdefault(by, []).append(recipient)
+        found = [(await self._sender(resource, by), share) for by, share in shares.items()]
+        if partner is not None:
+            await self._check_partner(resource, partner, [owned for owned, _ in found])
+        return found
+
+    async def _check_partner(self, resource: ResourceId, partner: str, senders: Sequence[OwnedNumber]) -> None:
+        """Raises `Invalid` for a partner that is none here, and for one that is not the senders' (Azure: Messaging
+        Connect, synchronous validation). The name decides nothing else: numbers' carriers and rules say who brings a
+        text."""
+        if not _names(partner, (await self._router()).carriers):
+            if not _names(partner, (await self._settings.of(resource)).messaging_connect_partners):
+                raise Invalid(
+                    f"{partner!r} is neither a carrier of this server nor one of the resource's"
+                    " messagingConnectPartners.",
+                    target=_PARTNER,
+                )
+        elif any(owned.carrier is not None and not _names(partner, (owned.carrier,)) for owned in senders):
+            raise Invalid(f"The number is bound to another carrier than {partner!r}.", target=_PARTNER)
 
     async def _accept(self, plans: list[Plan], outcomes: list[Outcome | None], now: datetime) -> set[int]:
         """Commit `plans` and fill in their outcomes; the places of those recipients that got no new message."""
@@ -288,24 +301,9 @@ def _check_times(options: Options, now: datetime) -> None:
         )
 
 
-def _check_partner(partner: str, senders: Sequence[OwnedNumber], settings: SmsSettings, router: Router) -> None:
-    """Raises `Invalid` for a partner that is none here, and for one that is not the senders' (Azure: Messaging Connect,
-    synchronous validation). The name decides nothing else: numbers' carriers and rules say who brings a text."""
-    name = partner.casefold()
-    if not _names(name, router.carriers):
-        if not _names(name, settings.messaging_connect_partners):
-            raise Invalid(
-                f"{partner!r} is neither a carrier of this server nor one of the resource's messagingConnectPartners.",
-                target=_PARTNER,
-            )
-        return
-    for owned in senders:
-        if owned.carrier is not None and owned.carrier.casefold() != name:
-            raise Invalid(f"The number is bound to another carrier than {partner!r}.", target=_PARTNER)
-
-
 def _names(name: str, known: Iterable[str]) -> bool:
-    return any(each.casefold() == name for each in known)
+    """Whether `name` is one of `known`, in capital or small letters."""
+    return any(each.casefold() == name.casefold() for each in known)
 
 
 def _route(router: Router, owned: OwnedNumber, recipients: list[Recipient], tag: str | None, segments: int) -> None:
