@@ -321,6 +321,8 @@ def test_a_repeatability_id_without_its_date_is_rejected_alone(
     ]
     assert "repeatabilityFirstSent" in items[0]["errorMessage"]
     assert "messageId" not in items[0]
+    alone = raw.send_sms(landline.phone_number, [undated], "Undated")
+    assert (alone.status, alone.json()["value"]) == (202, items[:1])
 
 
 def test_the_same_repeatability_id_with_another_text_sends_nothing_new(

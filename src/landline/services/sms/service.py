@@ -116,8 +116,8 @@ class Sms:
         `sender` written `pool:<name>` is one of that pool's, for each recipient its own.
 
         Raises `Unauthorized` when the resource does not own `sender` (acs-wire.md 4.1), `Forbidden` when it cannot
-        send texts, `TooMany` over ACS's limits, `Invalid` for no recipient or a wrong option, `NotFound` for a pool.
-        A recipient alone that is written as an E.164 number and is none is an outcome (the SDKs' own live tests).
+        send texts, `TooMany` over ACS's limits, `NotFound` for a pool, `Invalid` for a wrong option and where no
+        recipient is written as an E.164 number; else each is an outcome, also one alone (the SDKs' own live tests).
         """
         now = self._clock.now()
         _check_times(options, now)
@@ -172,9 +172,8 @@ class Sms:
 
     async def _nobody(self, resource: ResourceId, sender: str, outcomes: list[Outcome]) -> list[Outcome]:
         """The `outcomes` of a request in which nobody can have a text. Raises as `send` does."""
-        reasons = dict.fromkeys(outcome.error for outcome in outcomes if outcome.error)
-        if NO_NUMBER not in reasons:
-            raise Invalid(" ".join(reasons) or "There is no recipient.", target="smsRecipients")
+        if all(outcome.error == NOT_E164 for outcome in outcomes):
+            raise Invalid(NOT_E164 if outcomes else "There is no recipient.", target="smsRecipients")
         await self._shares(resource, sender, [])  # the sender may be refused
         return outcomes
 
