@@ -182,12 +182,14 @@ class Sms:
     ) -> list[tuple[OwnedNumber, list[Recipient]]]:
         """The senders for `recipients`: `sender`, or those of the pool it names; all of them `partner`'s, if given."""
         pool = pool_name(sender)
-        shares: dict[str, list[Recipient]] = {sender: recipients} if pool is None else {}
-        if pool is not None:
+        if pool is None:
+            found = [(await self._sender(resource, sender), recipients)]
+        else:
+            shares: dict[str, list[Recipient]] = {}
             chosen = await self._pools.choose(resource, pool, [recipient.to for recipient in recipients])
             for recipient, by in zip(recipients, chosen, strict=True):
                 shares.setdefault(by, []).append(recipient)
-        found = [(await self._sender(resource, by), share) for by, share in shares.items()]
+            found = [(await self._sender(resource, by), share) for by, share in shares.items()]
         if partner is not None:
             await self._check_partner(resource, partner, [owned for owned, _ in found])
         return found
