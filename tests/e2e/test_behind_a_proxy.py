@@ -65,6 +65,27 @@ def test_no_other_host_will_do(behind: tuple[Server, int], shop: str, forwarded:
         client.create_user(raw_request_hook=through(port, forwarded))
 
 
+def test_a_browser_is_told_of_the_host_it_came_to(behind: tuple[Server, int], shop: str) -> None:
+    """Where real-time notifications and a new thread are: browsers reach the proxy only."""
+    server, port = behind
+    identity = CommunicationIdentityClient.from_connection_string(shop, connection_verify=server.ca_bundle)
+    _, token = identity.create_user_and_token(["chat"], raw_request_hook=through(port, "shop.sms.example"))
+    raw = Raw(f"https://localhost:{port}/", "", server.ca_bundle)
+    headers = {
+        "host": "backend.internal:8443",
+        "x-forwarded-host": "shop.sms.example",
+        "authorization": f"Bearer {token.token}",
+        "content-type": "application/json",
+    }
+    told = raw.send("GET", "/chat/config/realTimeNotifications?api-version=2024-09-01", b"", headers).json()
+    assert told["trouterServiceUrl"] == "https://shop.sms.example"
+    assert told["registrarServiceUrl"].startswith("https://shop.sms.example/")
+    allocated = raw.send("POST", "/v4/a", b"", headers)
+    assert b"backend.internal" not in allocated.body
+    made = raw.send("POST", "/chat/threads?api-version=2025-03-15", b'{"topic": "Lunch"}', headers)
+    assert made.headers["location"].startswith("https://shop.sms.example/chat/threads/")
+
+
 @pytest.mark.parametrize(("off_s", "status"), [(-50, 201), (50, 201), (-70, 401), (70, 401)])
 def test_a_request_is_as_fresh_as_the_setting_wants(behind: tuple[Server, int], off_s: int, status: int) -> None:
     server, port = behind

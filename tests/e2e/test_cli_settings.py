@@ -74,8 +74,10 @@ def test_a_pool_is_set_listed_and_removed(landline: Server) -> None:
 def test_settings_of_a_resource_are_changed_by_name_set_from_a_file_and_shown(landline: Server, tmp_path: Path) -> None:
     cli(landline, "resource", "create", "settled")
     changes = ["allowedCountries=lu, us", "caps.perDay=20000", "caps.unit=segments", "sequential.enabled=true"]
+    changes.append("messagingConnectPartners=infobip, sinch")
     told = json.loads(cli(landline, "settings", "change", *changes, "--resource", "settled"))
     assert (told["allowedCountries"], told["sequential"]["enabled"]) == (["LU", "US"], True)
+    assert told["messagingConnectPartners"] == ["infobip", "sinch"]
     assert (told["caps"]["perDay"], told["caps"]["unit"]) == (20000, "segments")
     told = json.loads(cli(landline, "settings", "change", "caps.perDay=null", "--resource", "settled"))
     assert (told["caps"]["perDay"], told["caps"]["unit"]) == (None, "segments")

@@ -37,6 +37,8 @@ RESOURCE = ResourceId(UUID(int=7))
 TOLL_FREE, GEOGRAPHIC, NAME = "+18005550100", "+14255550100", "LANDLINE"
 SENDERS = (TOLL_FREE, TOLL_FREE, GEOGRAPHIC, "pool:team", NAME)
 HANDSETS = [f"+1425555{number:04}" for number in range(10)]
+JUST_SENT = "Tue, 31 Dec 2999 23:59:59 GMT"
+"""Of every repeatability id: however long a run is, it has not lain too far back."""
 WORDS = ("STOP", " stop. ", "START", "unstop", "hello", "HELP", "yes please")
 TAGS = (None, None, "spring", "autumn")
 MOST_PROCESSES = 3
@@ -274,7 +276,8 @@ class Run:
     async def send(self) -> None:
         count = self.dice.choice([1, 1, 2, 5])
         ids = self.dice.random() < 0.7
-        recipients = [To(number, self._id() if ids else None) for number in self.dice.sample(HANDSETS, count)]
+        numbers = self.dice.sample(HANDSETS, count)
+        recipients = [To(number, self._id(), JUST_SENT) if ids else To(number) for number in numbers]
         asked = Asked(self.dice.choice(SENDERS), recipients, self.words(len(self.asked)), self._options())
         self.asked.append(asked)
         self.ask(asked)

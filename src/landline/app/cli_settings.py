@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from landline.app.client import AdminClient
 
 _MOST_OF_A_PAGE = 100
-_LISTS = ("allowedCountries",)
+_LISTS = ("allowedCountries", "messagingConnectPartners")
 
 settings = App(name="settings", help="A resource's SMS settings: countries, caps, velocity, defaults.")
 campaign = App(name="campaign", help="Halt a campaign, all texts of which have one tag, and have it go on.")

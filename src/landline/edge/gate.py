@@ -9,6 +9,11 @@ from landline.edge.http import Caller, Request
 from landline.edge.routes import Access
 from landline.edge.tenancy import Tenancy, Tenants, UserTokens
 
+_DENIED = "Denied"
+"""How Azure calls whatever proves nobody who could be of the resource: no signature, a wrong one, another body's hash,
+a token that is none (issues 11767 of azure-rest-api-specs, 31604 and 22312 of azure-sdk-for-js). To somebody who is
+known and uses what is not his, and to users, it says `Unauthorized`."""
+
 
 class Gate:
     """Authenticates requests. Parts a server does without are None, and their routes refuse everyone."""
@@ -33,7 +38,11 @@ class Gate:
     async def admit(self, request: Request, access: Access) -> None:
         """Prove who sent `request` and note it there. Raises `Unauthorized`."""
         if access is Access.SERVICE:
-            request.authenticated(await self._service(request))
+            try:
+                request.authenticated(await self._service(request))
+            except Unauthorized as error:
+                error.code = _DENIED
+                raise
         elif access is Access.USER:
             request.authenticated(await self._user(request))
         elif access is Access.ADMIN:
@@ -82,6 +91,7 @@ class Gate:
         host = request.headers.get("host", "")
         if self._trust_forwarded_host:
             host = forwarded_host(request.headers) or host
+        request.host = host
         return await self._tenants.at(host)
 
 

@@ -54,6 +54,8 @@ class Request(msgspec.Struct):
     request_id: str
     client: str = ""
     """The peer's address."""
+    host: str = ""
+    """The Host that its client sent, where a proxy before us sent another one. Known once it is authenticated."""
     params: dict[str, str] = {}
     """Decoded path parameters by the names of the route's template."""
     _caller: Caller | None = None

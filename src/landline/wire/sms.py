@@ -14,8 +14,8 @@ class SmsRecipient(Wire):
 
 
 class MessagingConnectOptions(Wire):
-    partner: str
-    partner_params: dict[str, object] | None = None
+    partner: Annotated[str, Meta(min_length=1, max_length=64)]
+    partner_params: Annotated[dict[str, object], Meta(min_length=1)] | None = None
     api_key: str | None = None
     """What 2025-05-29-preview sent in place of `partnerParams`."""
 

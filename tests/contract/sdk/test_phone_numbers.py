@@ -170,6 +170,27 @@ async def test_a_search_gives_numbers_of_the_area_code(numbers: Any) -> None:
     assert len(code.phone_numbers[0]) == 5
 
 
+@pytest.mark.parametrize("prefixes", [["1888", "1833"], ["+1888", "+1833"]])
+async def test_numbers_are_browsed_by_how_they_begin(numbers: Any, prefixes: list[str]) -> None:
+    asked = {"country_code": "US", "phone_number_type": "tollFree", "phone_number_prefixes": prefixes}
+    found = (await result(numbers.browse_available_phone_numbers(**asked))).phone_numbers
+    assert found
+    assert {each.phone_number[:5] for each in found} <= {"+1888", "+1833"}
+
+
+async def test_a_numbers_plus_may_be_encoded(numbers: Any) -> None:
+    """As the SDKs say it of updating and releasing numbers."""
+    found = await search(numbers)
+    await ended(numbers.begin_purchase_phone_numbers(found.search_id))
+    encoded = f"%2B{found.phone_numbers[0][1:]}"
+    await ended(numbers.begin_update_phone_number_capabilities(encoded, sms="outbound"))
+    kept = await result(numbers.get_purchased_phone_number(encoded))
+    assert (kept.phone_number, kept.capabilities.sms) == (found.phone_numbers[0], "outbound")
+    await ended(numbers.begin_release_phone_number(encoded))
+    with pytest.raises(HttpResponseError):
+        await result(numbers.get_purchased_phone_number(encoded))
+
+
 async def test_browsed_numbers_are_reserved_and_bought_together(numbers: Any) -> None:
     browsed = await result(
         numbers.browse_available_phone_numbers(

@@ -307,6 +307,24 @@ def test_a_repeated_send_is_recognised_and_sent_once(
     assert [text.text for text in phone.inbox] == ["Once", "Last"]
 
 
+def test_a_repeatability_id_without_its_date_is_rejected_alone(
+    raw: Raw, landline: Server, fresh_number: Numbers
+) -> None:
+    """As the example of ACS's API specification has it."""
+    undated = {"to": fresh_number(), "repeatabilityRequestId": str(uuid4())}
+    answer = raw.send_sms(landline.phone_number, [undated, fresh_number()], "Undated")
+    assert answer.status == 202, answer
+    items = answer.json()["value"]
+    assert [(item["httpStatusCode"], item["repeatabilityResult"]) for item in items] == [
+        (400, "rejected"),
+        (202, "accepted"),
+    ]
+    assert "repeatabilityFirstSent" in items[0]["errorMessage"]
+    assert "messageId" not in items[0]
+    alone = raw.send_sms(landline.phone_number, [undated], "Undated")
+    assert (alone.status, alone.json()["value"]) == (202, items[:1])
+
+
 def test_the_same_repeatability_id_with_another_text_sends_nothing_new(
     raw: Raw, landline: Server, handset: Handsets, fresh_number: Numbers
 ) -> None:

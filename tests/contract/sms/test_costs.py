@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from tests.support.gateway import Gateway
 from tests.support.scripted import Fate, ScriptedCarrier
+from tests.support.signed import http_date
 
 from landline.core.errors import TooMany
 from landline.core.ids import ResourceId
@@ -97,7 +98,7 @@ async def test_who_opted_out_or_is_over_a_cap_costs_nothing(world: World) -> Non
 
 
 async def test_a_repeated_request_costs_once(world: World) -> None:
-    again = To(US, str(uuid4()))
+    again = To(US, str(uuid4()), http_date())
     first = await world.send(again)
     world.gateway.prices = PriceList([Price("first", "+", 1)])
     assert [outcome.message_id for outcome in await world.send(again)] == [first[0].message_id]
@@ -120,7 +121,7 @@ VELOCITY = {"enabled": True, "perRecipient": {"minute": 2}, "perPrefix": {"minut
 )
 async def test_a_repeated_request_takes_nothing_of_a_limit(world: World, settings: dict[str, Any]) -> None:
     await world.gateway.settings.patch(world.resource, settings)
-    again = To(US, str(uuid4()))
+    again = To(US, str(uuid4()), http_date())
     sent = [(await world.send(again))[0] for _ in range(5)]
     assert len({outcome.message_id for outcome in sent}) == 1
     assert await world.costs(*await world.send(US), *await world.send(US)) == ["0.0075", None]
@@ -129,7 +130,7 @@ async def test_a_repeated_request_takes_nothing_of_a_limit(world: World, setting
 
 async def test_a_repeated_request_takes_nothing_of_acs_limits(world: World) -> None:
     await world.gateway.settings.patch(world.resource, {"acsLimits": True})
-    again = [To(f"+142555501{at:02}", str(uuid4())) for at in range(100)]
+    again = [To(f"+142555501{at:02}", str(uuid4()), http_date()) for at in range(100)]
     for _ in range(5):
         await world.send(*again)
     await world.send(*(f"+142555502{at:02}" for at in range(99)))

@@ -72,10 +72,10 @@ def test_what_is_no_uuid_is_refused(text: str):
 def test_a_repeatability_id_is_a_guid_sent_not_too_long_ago():
     guid = str(uuid4())
     assert messages.repeatability(None, None, NOW, WINDOW) is None
-    assert messages.repeatability(guid, None, NOW, WINDOW) == UUID(guid)
     assert messages.repeatability(guid, "Sat, 21 Nov 2026 01:53:14 GMT", NOW, WINDOW) == UUID(guid)
     for request_id, first_sent in [
-        ("banana", None),
+        ("banana", "Sat, 21 Nov 2026 01:53:14 GMT"),
+        (guid, None),
         (guid, "yesterday"),
         (guid, "Thu, 19 Nov 2026 01:53:14 GMT"),
         (guid, "Sat, 21 Nov 99999999999999 00:00:00 GMT"),

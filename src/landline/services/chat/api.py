@@ -13,7 +13,7 @@ from landline.core.ids import RawId
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Access, Handler, Route
 from landline.edge.scopes import CHANGE_MEMBERS, CHANGE_THREADS, IN_CHAT, require
-from landline.services.chat import shapes
+from landline.services.chat import addresses, shapes
 from landline.services.chat.messages import Edit, Messages
 from landline.services.chat.model import values
 from landline.services.chat.model.ids import (
@@ -91,7 +91,8 @@ class _Threads:
         created = await self._service.create(request.caller.resource, user, properties, participants, _repeat(request))
         thread = shapes.shown_thread(created.thread, created.created_at, created.created_by, created.properties)
         invalid = [shapes.shown_invalid(each) for each in created.invalid]
-        return json_response(201, chat.CreateChatThreadResult(thread, invalid or None))
+        headers = {"location": addresses.thread(request, created.thread)}
+        return json_response(201, chat.CreateChatThreadResult(thread, invalid or None), headers)
 
     async def listed(self, request: Request) -> Response:
         user = require(request.caller, IN_CHAT)
@@ -159,7 +160,8 @@ class _Messages:
         content = values.content(kind, asked.content, data, files)
         draft = Draft(request.caller.resource, thread, user, asked.sender_display_name, kind, content, data, files)
         message = await self._service.send(draft)
-        return json_response(201, chat.SendChatMessageResult(str(message)))
+        headers = {"location": addresses.message(request, thread, message)}
+        return json_response(201, chat.SendChatMessageResult(str(message)), headers)
 
     async def listed(self, request: Request) -> Response:
         user, thread = _in_thread(request, IN_CHAT)

@@ -71,7 +71,7 @@ class Want:
             # ACS: toll-free numbers are for applications; its own SDK tests expect 400 here.
             raise InvalidInput("Toll-free numbers are for applications, not persons.", target="assignmentType")
         if not all(prefix.isascii() and prefix.isdigit() and len(prefix) <= 15 for prefix in self.prefixes):
-            raise InvalidInput("A prefix is 1 to 15 digits, without +.", target="phoneNumberPrefixes")
+            raise InvalidInput("A prefix is 1 to 15 digits, behind a + or not.", target="phoneNumberPrefixes")
         if self.area_code is not None and not (self.area_code.isascii() and self.area_code.isdigit()):
             raise InvalidInput("An area code is digits.", target="areaCode")
 
@@ -121,7 +121,10 @@ def digits(number: str) -> str:
 
 
 def number_of(identifier: str) -> str:
-    """The number that an id or a path names: `14255550100` and `+14255550100` are one; a short code is its own id."""
+    """The number that an id or a path names: `14255550100` and `+14255550100` are one; a short code is its own id. The
+    plus may be encoded (the SDKs' word for update and release), which they then encode once more."""
+    if identifier[:3].upper() == "%2B":
+        identifier = identifier[3:]
     if identifier.isascii() and identifier.isdigit() and len(identifier) > 6:
         return f"+{identifier}"
     return identifier

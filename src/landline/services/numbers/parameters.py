@@ -37,7 +37,7 @@ def want_of(
         directions_of(sms, "capabilities.sms") or Directions.NONE,
         directions_of(calling, "capabilities.calling") or Directions.NONE,
         area_code or None,
-        tuple(prefixes),
+        tuple(prefix.removeprefix("+") for prefix in prefixes),  # of numbers as they are shown, or of their ids
     )
 
 

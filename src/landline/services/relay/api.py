@@ -21,10 +21,11 @@ def routes(relays: Relays) -> list[Route]:
         wanted = request.decode(_REQUEST) if request.body else CommunicationRelayConfigurationRequest()
         issued = relays.issue(request.caller.resource, wanted.id, wanted.route_type, wanted.ttl)
         proof = issued.credentials
-        server = CommunicationIceServer(
-            list(issued.urls), proof.username, proof.password, route_type=issued.route_type.value
-        )
-        shape = CommunicationRelayConfiguration(timestamp(proof.expires_at), [server])
+        servers = [
+            CommunicationIceServer(list(urls), proof.username, proof.password, route_type=route_type.value)
+            for route_type, urls in issued.servers.items()
+        ]
+        shape = CommunicationRelayConfiguration(timestamp(proof.expires_at), servers)
         return json_response(200, shape, _NO_STORE)
 
     return [

@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -45,18 +46,33 @@ def checked_user(resource: ResourceId, raw_id: str) -> str:
     return user_raw_id(*ids)
 
 
-def checked_route_type(text: str | None) -> RouteType:
-    """Any when nothing is said. Raises `Invalid`.
-
-    ACS then has servers of both route types. Here both would be the same addresses, and a browser that is given an
-    address twice does not connect: Chromium sends both allocations from one port, and the second one fails.
-    """
+def checked_route_type(text: str | None) -> RouteType | None:
+    """None when nothing is said. Raises `Invalid`."""
     if text is None:
-        return RouteType.ANY
+        return None
     try:
         return RouteType(text)
     except ValueError:
         raise Invalid("The route type is any or nearest.", target="routeType") from None
+
+
+def servers(urls: Sequence[str], wanted: RouteType | None) -> dict[RouteType, tuple[str, ...]]:
+    """Which of `urls` to name for each route type. Asked for none, ACS has servers of both.
+
+    Here they are the same ones, and a browser takes an address twice only when it is reached by connections: Chromium
+    sends all its allocations by UDP from one port, where the second one at an address fails, and the first with it.
+    """
+    if wanted is not None:
+        return {wanted: tuple(urls)}
+    again = tuple(url for url in urls if _connects(url))
+    return {RouteType.ANY: tuple(urls), **({RouteType.NEAREST: again} if again else {})}
+
+
+def _connects(url: str) -> bool:
+    """Whether it is reached by TCP, TLS on it or not (RFC 7065 §3.1)."""
+    scheme, _, rest = url.lower().partition(":")
+    transport = rest.partition("?transport=")[2]
+    return transport == "tcp" or (scheme == "turns" and not transport)
 
 
 def checked_ttl(ttl_s: int | None, longest_s: int) -> int:

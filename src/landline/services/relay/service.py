@@ -19,9 +19,9 @@ from landline.services.relay.model import Credentials, RouteType
 class Issued:
     """One relay configuration."""
 
-    urls: tuple[str, ...]
+    servers: dict[RouteType, tuple[str, ...]]
+    """Their URLs by route type."""
     credentials: Credentials
-    route_type: RouteType
 
 
 class Relays:
@@ -42,4 +42,5 @@ class Relays:
         name = model.checked_user(resource, user) if user is not None else f"{resource}_{os.urandom(8).hex()}"
         if self._relay is None:
             raise NotServed("This server has no TURN relay: start it with relay = true, or set relay_urls.")
-        return Issued(self._relay.urls, model.credentials(self._relay.secret, name, self._wall(), life_s), wanted)
+        servers = model.servers(self._relay.urls, wanted)
+        return Issued(servers, model.credentials(self._relay.secret, name, self._wall(), life_s))

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from landline.core import phone
+from landline.core.errors import Invalid
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import ErrorStyle, Route
 from landline.services.sms.model import details, messages
@@ -16,6 +17,8 @@ from landline.wire.base import timestamp
 
 _SEND = msgspec.json.Decoder(sms.SendMessageRequest)
 _OPT_OUT = msgspec.json.Decoder(sms.OptOutRequest)
+_MESSAGING_CONNECT = "2025-05-29"
+"""The api-version that brought it, its preview included."""
 
 
 def routes(service: Sms) -> list[Route]:
@@ -48,7 +51,12 @@ class _Handlers:
             asked.from_,
             [To(to.to, to.repeatability_request_id, to.repeatability_first_sent) for to in asked.sms_recipients],
             asked.message,
-            Options(options.enable_delivery_report, options.tag, options.delivery_report_timeout_in_seconds)
+            Options(
+                options.enable_delivery_report,
+                options.tag,
+                options.delivery_report_timeout_in_seconds,
+                partner=_partner(request, options.messaging_connect) if options.messaging_connect else None,
+            )
             if options
             else Options(),
         )
@@ -79,6 +87,15 @@ def _item(outcome: Outcome) -> sms.SmsSendResponseItem:
     return sms.SmsSendResponseItem(
         outcome.to, outcome.status, outcome.status == 202, outcome.message_id, result, outcome.error
     )
+
+
+def _partner(request: Request, asked: sms.MessagingConnectOptions) -> str | None:
+    """The partner that `asked` names; None where the api-version does not have it. Raises `Invalid`."""
+    if request.query.get("api-version", "") < _MESSAGING_CONNECT:
+        return None
+    if not asked.partner_params and not asked.api_key:
+        raise Invalid("The partnerParams field is required.", target="smsSendOptions.messagingConnect.partnerParams")
+    return asked.partner
 
 
 def _opt_out(request: Request) -> tuple[sms.OptOutRequest, set[str]]:

@@ -1,7 +1,7 @@
 """The use cases of SMS: send, receive, opt-outs and looking things up. What carriers bring back is in `news`."""
 
 import os
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -65,8 +65,11 @@ class Options(Struct):
     """Tried for so long after `send_at` and no longer; None as the resource has it."""
     smart_encoding: bool | None = None
     """Whether typographic characters may be replaced so that the text fits GSM 7-bit; None as the resource has it."""
+    partner: str | None = None
+    """Who is to bring the text, by the application's word (`messagingConnect`)."""
 
 
+_PARTNER = "smsSendOptions.messagingConnect.partner"
 NO_CARRIER = Blocked(details.TEMPORARILY_UNAVAILABLE, "no carrier is configured for it")
 RouterNow = Callable[[], Awaitable[Router]]
 """The routing rules in force."""
@@ -113,8 +116,8 @@ class Sms:
         `sender` written `pool:<name>` is one of that pool's, for each recipient its own.
 
         Raises `Unauthorized` when the resource does not own `sender` (acs-wire.md 4.1), `Forbidden` when it cannot
-        send texts, `TooMany` over ACS's limits, `Invalid` for no recipient or a wrong option, `NotFound` for a pool.
-        A recipient alone that is written as an E.164 number and is none is an outcome (the SDKs' own live tests).
+        send texts, `TooMany` over ACS's limits, `NotFound` for a pool, `Invalid` for a wrong option and where no
+        recipient is written as an E.164 number; else each is an outcome, also one alone (the SDKs' own live tests).
         """
         now = self._clock.now()
         _check_times(options, now)
@@ -125,7 +128,7 @@ class Sms:
         if options.smart_encoding or (options.smart_encoding is None and settings.smart_encoding):
             body = smart(body)
         size = segments(body).count
-        shares = await self._shares(resource, sender, planned)
+        shares = await self._shares(resource, sender, planned, options.partner)
         counted_at = self._limits.take_all(
             resource,
             [(owned.number, owned.kind, len(recipients)) for owned, recipients in shares],
@@ -169,24 +172,41 @@ class Sms:
 
     async def _nobody(self, resource: ResourceId, sender: str, outcomes: list[Outcome]) -> list[Outcome]:
         """The `outcomes` of a request in which nobody can have a text. Raises as `send` does."""
-        reasons = dict.fromkeys(outcome.error for outcome in outcomes if outcome.error)
-        if NO_NUMBER not in reasons:
-            raise Invalid(" ".join(reasons) or "There is no recipient.", target="smsRecipients")
+        if all(outcome.error == NOT_E164 for outcome in outcomes):
+            raise Invalid(NOT_E164 if outcomes else "There is no recipient.", target="smsRecipients")
         await self._shares(resource, sender, [])  # the sender may be refused
         return outcomes
 
     async def _shares(
-        self, resource: ResourceId, sender: str, recipients: list[Recipient]
+        self, resource: ResourceId, sender: str, recipients: list[Recipient], partner: str | None = None
     ) -> list[tuple[OwnedNumber, list[Recipient]]]:
-        """The senders for `recipients`: `sender`, or those of the pool it names."""
+        """The senders for `recipients`: `sender`, or those of the pool it names; all of them `partner`'s, if given."""
         pool = pool_name(sender)
         if pool is None:
-            return [(await self._sender(resource, sender), recipients)]
-        shares: dict[str, list[Recipient]] = {}
-        chosen = await self._pools.choose(resource, pool, [recipient.to for recipient in recipients])
-        for recipient, by in zip(recipients, chosen, strict=True):
-            shares.setdefault(by, []).append(recipient)
-        return [(await self._sender(resource, by), share) for by, share in shares.items()]
+            found = [(await self._sender(resource, sender), recipients)]
+        else:
+            shares: dict[str, list[Recipient]] = {}
+            chosen = await self._pools.choose(resource, pool, [recipient.to for recipient in recipients])
+            for recipient, by in zip(recipients, chosen, strict=True):
+                shares.setdefault(by, []).append(recipient)
+            found = [(await self._sender(resource, by), share) for by, share in shares.items()]
+        if partner is not None:
+            await self._check_partner(resource, partner, [owned for owned, _ in found])
+        return found
+
+    async def _check_partner(self, resource: ResourceId, partner: str, senders: Sequence[OwnedNumber]) -> None:
+        """Raises `Invalid` for a partner that is none here, and for one that is not the senders' (Azure: Messaging
+        Connect, synchronous validation). The name decides nothing else: numbers' carriers and rules say who brings a
+        text."""
+        if not _names(partner, (await self._router()).carriers):
+            if not _names(partner, (await self._settings.of(resource)).messaging_connect_partners):
+                raise Invalid(
+                    f"{partner!r} is neither a carrier of this server nor one of the resource's"
+                    " messagingConnectPartners.",
+                    target=_PARTNER,
+                )
+        elif any(owned.carrier is not None and not _names(partner, (owned.carrier,)) for owned in senders):
+            raise Invalid(f"The number is bound to another carrier than {partner!r}.", target=_PARTNER)
 
     async def _accept(self, plans: list[Plan], outcomes: list[Outcome | None], now: datetime) -> set[int]:
         """Commit `plans` and fill in their outcomes; the places of those recipients that got no new message."""
@@ -280,6 +300,11 @@ def _check_times(options: Options, now: datetime) -> None:
         raise Invalid(
             f"validitySeconds is not between {SHORTEST_VALIDITY_S} and {LONGEST_VALIDITY_S}.", target="validitySeconds"
         )
+
+
+def _names(name: str, known: Iterable[str]) -> bool:
+    """Whether `name` is one of `known`, in capital or small letters."""
+    return any(each.casefold() == name.casefold() for each in known)
 
 
 def _route(router: Router, owned: OwnedNumber, recipients: list[Recipient], tag: str | None, segments: int) -> None:

@@ -11,6 +11,7 @@ from landline.edge.scopes import IN_CHAT, require
 from landline.edge.websockets import Gone, SocketRoute, WebSocket
 from landline.ports.bus import Bus
 from landline.ports.clock import Clock
+from landline.services.chat.addresses import origin
 from landline.services.chat.model.ids import milliseconds
 from landline.services.chat.realtime.frames import PATH
 from landline.services.chat.realtime.hub import Hub, Member
@@ -72,13 +73,13 @@ class RealTime:
 
     async def _config(self, request: Request) -> Response:
         require(request.caller, IN_CHAT)
-        origin = _origin(request)
-        return json_response(200, wire.RealTimeNotificationConfig(origin, origin + _REGISTRAR, "public"))
+        server = origin(request)
+        return json_response(200, wire.RealTimeNotificationConfig(server, server + _REGISTRAR, "public"))
 
     async def _allocate(self, request: Request) -> Response:
         token = request.headers.get("x-skypetoken") or request.headers.get("authorization", "")[7:]
         holder = await self._tickets.holder(token.removeprefix("skypetoken=").strip())
-        origin, now = _origin(request), self._clock.now()
+        server, now = origin(request), self._clock.now()
         params = wire.ConnectParams(
             _ISSUER,
             _ISSUER,
@@ -87,10 +88,10 @@ class RealTime:
             str(milliseconds(holder.ends_at)),
             self._tickets.issue(holder),
         )
-        address, made = origin + PATH, uuid4()
+        address, made = server + PATH, uuid4()
         return json_response(
             200,
-            wire.Allocation(f"{origin}/", address, address, origin, made.hex[:12], str(made), str(TTL_S), params),
+            wire.Allocation(f"{server}/", address, address, server, made.hex[:12], str(made), str(TTL_S), params),
         )
 
     async def _register(self, request: Request) -> Response:
@@ -142,11 +143,6 @@ def _user(method: str, template: str, handler: Handler, name: str, *, versioned:
 
 def _open(method: str, template: str, handler: Handler, name: str) -> Route:
     return Route(method, template, handler, access=Access.NONE, versioned=False, name=name)
-
-
-def _origin(request: Request) -> str:
-    # The clients take tokens over https only; where TLS ends before us, they still came by https.
-    return f"https://{request.headers['host']}"
 
 
 def _text(text: str) -> Response:

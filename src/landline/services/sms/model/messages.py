@@ -160,8 +160,8 @@ def repeatability(request_id: str | None, first_sent: str | None, now: datetime,
     """The repeatability id of a recipient, None when it has none (acs-wire.md 4.1; OASIS Repeatable Requests 1.0).
 
     `first_sent` is an RFC 1123 date, or as azure-communication-sms 1.0.0 writes it: ISO 8601 in UTC, without an offset.
-    Raises `Invalid` when the id is no guid, the date is none, or the first sending lies further back than `window`:
-    then a repeat could not be recognised any more.
+    Raises `Invalid` when the id is no guid, comes without the date (ACS: example of its API specification), the date is
+    none, or the first sending lies further back than `window`: then a repeat could not be recognised any more.
     """
     if request_id is None:
         return None
@@ -169,7 +169,9 @@ def repeatability(request_id: str | None, first_sent: str | None, now: datetime,
         found = ids.parse(request_id)
     except ValueError:
         raise Invalid("repeatabilityRequestId is not a guid.", target="repeatabilityRequestId") from None
-    if first_sent is not None and now - _instant(first_sent) > window:
+    if first_sent is None:
+        raise Invalid("A repeatabilityRequestId needs its repeatabilityFirstSent.", target="repeatabilityFirstSent")
+    if now - _instant(first_sent) > window:
         raise Invalid("repeatabilityFirstSent lies too far back.", target="repeatabilityFirstSent")
     return found
 

@@ -252,6 +252,7 @@ class Router:
         remembered: int = 65_536,
     ) -> None:
         self.prices = prices
+        self.carriers = frozenset(carriers)
         self._country = country
         self._remembered = remembered
         self._default = Route(DEFAULT_RULE, tuple(defaults))

@@ -18,6 +18,8 @@ _DEEPEST = 4
 Rate = Annotated[int, Meta(ge=1, le=100_000)]
 Tag = Annotated[str, Meta(max_length=2048)]
 """As long as a request to send may have it."""
+Partner = Annotated[str, Meta(min_length=1, max_length=64)]
+"""Likewise."""
 Cap = Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
 _MOST_SPENT = 1_000_000_000_000 * money.ONE
 
@@ -83,6 +85,8 @@ class SmsSettings(_Part, frozen=True, kw_only=True):
     acs_limits: bool = False
     halted_tags: Annotated[dict[Tag, bool], Meta(max_length=1_000)] = {}
     """Campaigns of which no text goes out for now. One that is not halted may also be written as false."""
+    messaging_connect_partners: Annotated[tuple[Partner, ...], Meta(max_length=100)] = ()
+    """Azure's partners that applications may name, though none of this server's carriers is called so."""
 
     def halts(self, tag: str | None) -> bool:
         """Whether texts with `tag` are not sent."""
