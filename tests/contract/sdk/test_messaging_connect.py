@@ -48,7 +48,11 @@ def settings(connected: Server) -> Iterator[Callable[[dict[str, Any]], Any]]:
 
 
 @pytest.mark.parametrize("version", ["2025-05-29-preview", "2025-09-17", "2026-01-23"])
-def test_a_partner_that_is_none_here_is_refused(send: Callable[..., Answer], version: str) -> None:
+def test_a_partner_that_a_resource_does_not_want_is_refused(
+    send: Callable[..., Answer], settings: Callable[[dict[str, Any]], Any], version: str
+) -> None:
+    assert send("sinch", version=version).status == 202
+    settings({"messagingConnectPartners": []})
     answer = send("sinch", version=version)
     assert answer.status == 400, answer
     [said] = answer.json()["errors"][PARTNER]
@@ -79,7 +83,7 @@ def test_names_can_be_let_through_for_a_resource(
 
 
 def test_it_is_checked_behind_the_sender(send: Callable[..., Answer]) -> None:
-    assert send("sinch", "+18005559999").status == 401
+    assert send("simulated", "+18005559999").status == 401
 
 
 @pytest.mark.parametrize(
@@ -101,5 +105,5 @@ def test_an_older_api_version_does_not_have_it(send: Callable[..., Answer]) -> N
 
 
 @pytest.mark.usefixtures("node_modules")
-def test_the_javascript_sdk_is_told(connected: Server) -> None:
+def test_the_javascript_sdk_sends_by_partners(connected: Server) -> None:
     run_js(connected, "messaging_connect.test.js")

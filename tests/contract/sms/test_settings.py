@@ -93,7 +93,7 @@ async def test_a_resource_that_set_nothing_has_the_products_defaults(one: Proces
         "defaultValiditySeconds": None,
         "acsLimits": False,
         "haltedTags": {},
-        "messagingConnectPartners": [],
+        "messagingConnectPartners": ["*"],
     }
 
 

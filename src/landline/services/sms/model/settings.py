@@ -85,8 +85,8 @@ class SmsSettings(_Part, frozen=True, kw_only=True):
     acs_limits: bool = False
     halted_tags: Annotated[dict[Tag, bool], Meta(max_length=1_000)] = {}
     """Campaigns of which no text goes out for now. One that is not halted may also be written as false."""
-    messaging_connect_partners: Annotated[tuple[Partner, ...], Meta(max_length=100)] = ()
-    """Azure's partners that applications may name, though none of this server's carriers is called so."""
+    messaging_connect_partners: Annotated[tuple[Partner, ...], Meta(max_length=100)] = ("*",)
+    """Azure's partners that applications may name beside this server's carriers; `*` for whatever they are used to."""
 
     def halts(self, tag: str | None) -> bool:
         """Whether texts with `tag` are not sent."""
