@@ -58,6 +58,23 @@ def test_a_block_without_messages_is_finished_at_once():
     assert hands.finished() == [BLOCK]
 
 
+def test_blocks_that_wait_for_reports_are_forgotten_though_an_older_one_waits_for_its_carrier():
+    """Else a carrier that is down for a day fills the memory with what went to the others meanwhile."""
+    hands = HandOver(remembered_blocks=2)
+    hands.serve("simulated", lambda: None)
+    waits = uuid4()
+    hands.take(waits, [pending(waits)])
+    blocks = [uuid4() for _ in range(5)]
+    for block in blocks:
+        message = pending(block)
+        hands.take(block, [message])
+        hands.answered([message.submission.key])
+        assert list(hands.awaiting()) == [block]
+    hands.ended(blocks)
+    assert hands.finished() == blocks[-1:]
+    assert hands.held() == {waits}
+
+
 def test_what_a_carrier_did_not_take_is_next_again_in_the_same_order_of_each_sender():
     hands = handover()
     resource = ResourceId(uuid4())
