@@ -104,6 +104,20 @@ async def test_what_another_process_has_claimed_is_not_handed_over(world: World,
     assert await world.database.fetchval("SELECT owner FROM sms_blocks") == SOMEBODY_ELSE
 
 
+async def test_what_another_process_has_sent_and_its_phone_had_erased_is_not_handed_over(world: World):
+    world.first.crash_policy = CrashPolicy.UNKNOWN
+    await world.start(world.first)
+    world.first.up = False
+    await world.send()
+    await world.lose_blocks()
+    await world.database.execute("DELETE FROM sms_messages")
+    world.first.up = True
+    await world.clock.advance(timedelta(seconds=2))
+    assert world.first.submissions == []
+    await world.send()  # it goes on with what is its own
+    assert len(world.first.submissions) == 1
+
+
 async def test_a_refusal_decides_nothing_about_what_another_process_has_claimed(world: World):
     world.first.fate = Fate.LOST
     await world.start(world.first)
