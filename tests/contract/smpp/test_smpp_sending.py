@@ -402,6 +402,16 @@ async def test_a_message_is_asked_for_by_the_id_that_its_carrier_wrote(
     assert (found.carrier_message_id, found.delivered) == (stored, True)
 
 
+async def test_an_id_that_is_no_number_is_asked_for_as_it_is(world: World) -> None:
+    carrier = await world.start(crash_policy=CrashPolicy.QUERY, message_ids=MessageIds.HEX)
+    world.smsc.conduct.response_id = "north-{id}"
+    await world.send(carrier, "hello", report=False)
+    await world.answered(1)
+    found = await carrier.query("north-1", OURS)
+    assert found is not None
+    assert (found.carrier_message_id, found.delivered) == ("north-1", True)
+
+
 async def test_the_trace_has_headers_and_no_bodies(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     carrier = await world.start(trace=True)
     await world.send(carrier, "a-secret-code")
