@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.support.bare_smsc import BareSmsc
 from tests.support.carrier_events import Recorder
+from tests.support.patience import PATIENCE_S
 from tests.support.smpp_world import until
 
 from landline.engines.clock import SystemClock
@@ -74,4 +75,20 @@ async def test_an_address_that_refuses_does_not_keep_us_from_the_next(
     port = await smsc.start()
     name_them(monkeypatch, "127.0.0.3", "127.0.0.1")
     await bound(database, port)
+    await smsc.close()
+
+
+async def test_a_carrier_that_is_being_connected_to_ends_at_once(
+    database: Database, dropping: Callable[[int], str]
+) -> None:
+    smsc = BareSmsc()
+    port = await smsc.start()
+    config = SmppConfig("named", dropping(port), port, "us", "secret", connect_s=2 * PATIENCE_S)
+    carrier = SmppCarrier(config, database, SystemClock())
+    starting = asyncio.create_task(carrier.start(Recorder()))
+    await until(lambda: bool(carrier.links))
+    await asyncio.sleep(0)  # it begins
+    await asyncio.wait_for(carrier.close(), PATIENCE_S)
+    assert carrier.counters()["link_connects_failed"] == 0
+    await starting
     await smsc.close()

@@ -103,6 +103,7 @@ class Link:
         self._logged = False
         """Whether the log has that already."""
         self._broken = False
+        self._connecting: asyncio.Timeout | None = None
         self._trying: Pump | None = None
         """That of the latest connection."""
         self._refusals: set[PduRefused] = set()
@@ -173,6 +174,8 @@ class Link:
             self.pump.flush()
         elif self.pump is not None:
             self.abort()
+        elif self._connecting is not None and not self._connecting.expired():
+            self._connecting.reschedule(asyncio.get_running_loop().time())
         self._alarm.ring()
 
     def abort(self) -> None:
@@ -244,14 +247,18 @@ class Link:
         if tls is not None:
             name = (config.tls.server_name if config.tls is not None else None) or config.host
         try:
-            async with asyncio.timeout(config.connect_s):
+            async with asyncio.timeout(config.connect_s) as self._connecting:
                 pump = await self._reach(session, tls, name)
         except (OSError, ValueError) as error:  # as is ssl.SSLError; a name that DNS cannot hold is a ValueError
+            if self._closing:
+                return None
             self.counters.connects_failed += 1
             reason = _words(error) or f"not within {config.connect_s:g} s{_WITHOUT_TLS if tls is not None else ''}"
             self.trouble = f"cannot connect: {reason}"
             log.warning("smpp.connect_failed", link=self.name, error=type(error).__name__, reason=reason)
             return None
+        finally:
+            self._connecting = None
         self.counters.connects += 1
         return pump
 
