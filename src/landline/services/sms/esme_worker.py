@@ -141,6 +141,9 @@ class EsmeWorker:
     def _bound(self, system_id: str) -> None:
         # The account may have changed between the check of its password and its bind, whatever it is bound as.
         self._changed.add(system_id)
+        lane = self._lanes.get(system_id)
+        if lane is not None:  # it took nothing by the binds that it had
+            lane.failures, lane.paused_until = 0, self._clock.now()
         self._wake(system_id)
         self._alarm.ring()
 

@@ -1,4 +1,4 @@
-"""A customer bound to two processes is brought what waits by either."""
+"""A customer is brought what waits by whichever bind takes it, of whichever process."""
 
 from datetime import timedelta
 
@@ -41,6 +41,22 @@ async def test_what_comes_while_one_bind_answers_nothing_comes_at_once_by_a_bind
     assert await brought(answers, 1) == [b"2"]
     await world.clock.advance(timedelta(seconds=3))
     assert await brought(answers, 1) == [b"1"]
+
+
+async def test_who_took_nothing_and_binds_again_is_brought_at_once_what_comes(world: EsmeWorld) -> None:
+    """As a customer's program that hung and was begun anew."""
+    process = await world.process()
+    password = await world.account(process, texts=ALL)
+    silent = await world.client(process, password)
+    await world.text(process, "1", OURS, PHONE)
+    await until(lambda: len(silent.events) == 1)
+    while await world.database.fetchval("SELECT attempts FROM sms_esme_out") < 6:
+        await world.clock.advance(timedelta(seconds=5))
+    silent.pump.abort()
+    await until(lambda: not process.listener.bound())
+    again = await world.client(process, password)
+    await world.text(process, "2", OURS, PHONE)
+    assert await brought(again, 1) == [b"2"]
 
 
 async def test_who_binds_elsewhere_just_before_a_commit_is_brought_what_it_wrote(world: EsmeWorld) -> None:
