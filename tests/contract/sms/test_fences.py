@@ -23,6 +23,8 @@ from landline.services.sms import records as sms_records
 from landline.services.sms import records_deferred
 from landline.services.sms import records_progress as records
 from landline.services.sms.handover import Pending
+from landline.services.sms.model import details
+from landline.services.sms.model.messages import FINAL, State
 from landline.services.sms.service import Options, To
 from landline.store.blocks import LEASE
 from landline.store.database import Connection, Database
@@ -163,6 +165,28 @@ async def test_an_answer_that_comes_late_keeps_the_next_holder_from_doubling(wor
     await world.clock.advance(timedelta(minutes=1))
     assert len(world.first.submissions) == 1
     await heir.crash()
+
+
+async def test_what_its_carrier_has_after_all_ends_when_its_report_does_not_come(world: World):
+    """As before, and the first holder is gone: that it has a message is no end of it."""
+    world.first.fate = Fate.LOST
+    await world.start(world.first)
+    await world.send()
+    late, key = world.gateway, world.first.submissions[0].key
+    world.gateway = Gateway(world.dsn, world.database, world.clock, world.first)
+    world.first.up = False
+    await world.database.execute("UPDATE sms_blocks SET due_at = $1", world.clock.now())
+    await world.gateway.start()
+    await world.clock.advance(timedelta(seconds=5))
+    await late.news.submitted("first", [Submitted(key, "late")])
+    await late.crash()
+    world.first.up = True
+    await world.clock.advance(timedelta(minutes=1))
+    state, *_ = await world.message()
+    assert state not in FINAL
+    await world.clock.advance(timedelta(days=4))
+    assert await world.message() == (State.FAILED, details.NO_REPORT, 0)
+    assert len(world.first.submissions) == 1
 
 
 async def test_a_refusal_told_again_is_not_the_next_carriers(world: World):
