@@ -8,6 +8,7 @@ import selectors
 from collections.abc import Awaitable, Callable
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
+from socket import AF_INET, IPPROTO_TCP, SOCK_STREAM
 from typing import Any
 
 _PATIENCE_S = 0.005
@@ -109,6 +110,11 @@ class SimLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self.seconds
+
+    async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
+        if host in self.hosts:
+            return [(AF_INET, SOCK_STREAM, IPPROTO_TCP, "", (host, port))]
+        return await super().getaddrinfo(host, port, **options)
 
     async def create_connection(self, protocol_factory: Any, host: Any = None, *arguments: Any, **options: Any) -> Any:
         if host in self.hosts:

@@ -124,6 +124,20 @@ def test_a_process_without_a_slot_gets_one_only_when_there_are_enough() -> None:
     assert table.counts() == [1, 1]
 
 
+def test_what_another_lacks_is_left_to_it() -> None:
+    """Else it would be given up again at once."""
+    table = Table(4)
+    first, second, third = PROCESSES[:3]
+    table.sharers = {first, second}
+    table.look(first)
+    assert table.counts() == [0, 2]
+    table.sharers.add(third)
+    table.look(second)
+    assert table.counts() == [0, 1, 2]
+    table.look(third)
+    assert table.counts() == [1, 1, 2]
+
+
 def test_who_is_alone_has_all() -> None:
     assert AllMine(3).held == {0, 1, 2}
 

@@ -77,7 +77,11 @@ class SmppTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = 60.0
     connect_s: Annotated[
-        Seconds, _says("How long connecting may take; the bind is to be answered as `response_s` says.")
+        Seconds,
+        _says(
+            "How long connecting may take, over all addresses of `host`, which are tried one after the other; the bind"
+            " is to be answered as `response_s` says."
+        ),
     ] = 10.0
     backoff_first_s: Annotated[Seconds, _says("Pause before binding again; it doubles.")] = 1.0
     backoff_limit_s: Annotated[Seconds, _says("The longest such pause.")] = 60.0

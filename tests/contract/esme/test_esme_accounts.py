@@ -120,6 +120,24 @@ async def test_the_password_opens_in_every_process_and_after_a_restart(world: Es
     assert await bind(world, second, password, system_id="nobody") == WRONG
 
 
+async def test_binds_that_come_back_together_after_a_restart_cost_one_look_at_their_password(
+    world: EsmeWorld, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes a core for a moment, one after the other: who has waited for 10 s would be cut."""
+    password = await world.account(process, binds=50)
+    second = await world.process()
+    hashed, looked_at = accounts._hashed, list[str]()
+
+    def counted(password: str, salt: bytes) -> bytes:
+        looked_at.append(password)
+        return hashed(password, salt)
+
+    monkeypatch.setattr(accounts, "_hashed", counted)
+    answers = await asyncio.gather(*(bind(world, second, password) for _ in range(40)))
+    assert all(isinstance(answer, Bound) for answer in answers)
+    assert looked_at == [password]
+
+
 @pytest.mark.parametrize("how", ["rotate", "delete", "disable", "addresses"])
 async def test_whoever_may_not_be_bound_any_more_is_cut_in_every_process(
     world: EsmeWorld, process: Process, how: str

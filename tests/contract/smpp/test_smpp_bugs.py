@@ -1,7 +1,7 @@
 """What becomes of the tasks of SMPP's parts when there is a bug in one: the process hears of it."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -17,6 +17,7 @@ from landline.engines.smpp.inbox import Inbox
 from landline.engines.smpp.leases import Leases
 from landline.engines.smpp.link import Link
 from landline.engines.smpp.listener import ListenerConfig, SmppListener, given_up
+from landline.ports.sms_carrier import Submitted
 from landline.protocols.smpp.session import Session
 from landline.store.changes import Changes
 from landline.store.database import Database
@@ -62,6 +63,32 @@ async def test_of_a_carrier(world: World, monkeypatch: pytest.MonkeyPatch, faile
     monkeypatch.setattr(Inbox, "deadline", _bug)
     await world.start()
     assert await asyncio.wait_for(failed, PATIENCE_S) == "smpp smpp"
+
+
+async def test_of_the_service_about_one_answer_keeps_none_from_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = world.events.submitted
+    together: list[int] = []
+
+    async def submitted(carrier: str, answers: Sequence[Submitted]) -> None:
+        await world.events.open.wait()
+        together.append(len(answers))
+        if any(answer.carrier_message_id == "3" for answer in answers):
+            raise Bug
+        await told(carrier, answers)
+
+    monkeypatch.setattr(world.events, "submitted", submitted)
+    carrier = await world.start()
+    world.events.open.clear()
+    await world.send(carrier, "told alone")
+    await until(lambda: carrier.counters()["outbox_accepted"] == 1)
+    await world.send(carrier, "told", "not told", "told")
+    await until(lambda: carrier.counters()["outbox_accepted"] == 4)
+    world.events.open.set()
+    await until(lambda: carrier.counters()["open"] == 0)
+    assert together == [1, 3, 1, 1, 1]
+    assert {answer.carrier_message_id for answer in world.events.answers} == {"1", "2", "4"}
 
 
 async def test_of_leases(

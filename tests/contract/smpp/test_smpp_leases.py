@@ -138,6 +138,7 @@ async def test_a_process_that_is_known_to_have_died_leaves_its_binds_at_once(clu
         return
     second = await cluster.join()
     await until(lambda: bound(first, second) == [2, 2])
+    assert (first.part, second.part) == (0.5, 0.5)
     await cluster.die(first)
     await forget(database, [holder.owner])
     [other] = await holders(database, clock.now())

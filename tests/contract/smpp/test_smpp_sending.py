@@ -385,6 +385,16 @@ async def test_a_message_can_be_asked_for(world: World) -> None:
     assert await carrier.query("?" * 65, OURS) is None
 
 
+async def test_a_message_is_asked_for_over_a_bind_that_may_submit(world: World) -> None:
+    world.smsc.conduct.rules = [Rule(silent=True)]
+    carrier = await world.start(binding=Binding.PAIR, window=2)
+    await world.send(carrier, "not answered")
+    assert await carrier.query("99", OURS) is None
+    await world.send(carrier, "nor this one")
+    with pytest.raises(Unavailable, match="cannot be asked now"):
+        await carrier.query("99", OURS)
+
+
 @pytest.mark.parametrize("written", ["a{id:03x}", "A{id:03X}", "{id:08x}", "00A{id:05X}", "{id}"])
 @pytest.mark.parametrize("style", [MessageIds.HEX, MessageIds.DEC_HEX])
 async def test_a_message_is_asked_for_by_the_id_that_its_carrier_wrote(
@@ -400,6 +410,16 @@ async def test_a_message_is_asked_for_by_the_id_that_its_carrier_wrote(
     found = await carrier.query(stored, OURS)
     assert found is not None
     assert (found.carrier_message_id, found.delivered) == (stored, True)
+
+
+async def test_an_id_that_is_no_number_is_asked_for_as_it_is(world: World) -> None:
+    carrier = await world.start(crash_policy=CrashPolicy.QUERY, message_ids=MessageIds.HEX)
+    world.smsc.conduct.response_id = "north-{id}"
+    await world.send(carrier, "hello", report=False)
+    await world.answered(1)
+    found = await carrier.query("north-1", OURS)
+    assert found is not None
+    assert (found.carrier_message_id, found.delivered) == ("north-1", True)
 
 
 async def test_the_trace_has_headers_and_no_bodies(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE, World, until
 
 from landline.engines import clock as clock_engines
-from landline.engines.clock import DrivenClock, SteadyClock
+from landline.engines.clock import DrivenClock, SteadyClock, SystemClock
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.listener import ListenerConfig, SmppListener
@@ -129,5 +129,25 @@ async def test_a_message_that_is_not_answered_yet_does_not_count_as_unanswered(
         await smsc.say(pdu.encode(Command.SUBMIT_SM | RESPONSE, answer, number))
     await events.until(lambda: len(events.answers) == 2)
     assert [answer.unknown for answer in events.answers] == [False, False]
+    await carrier.close()
+    await smsc.close()
+
+
+async def test_answers_that_the_service_could_not_store_are_told_again_though_the_clock_was_set_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smsc, events = BareSmsc(), Recorder()
+    config = SmppConfig("bare", "127.0.0.1", await smsc.start(), "us", "secret")
+    carrier = SmppCarrier(config, database, SystemClock(), line=SteadyClock())
+    await carrier.start(events)
+    await until(lambda: carrier.up)
+    events.away = True
+    await carrier.submit([Submission(uuid4(), OURS, PHONE, "hi", 1, True)])
+    _, sequence = await smsc.request()
+    await smsc.say(pdu.encode(Command.SUBMIT_SM | RESPONSE, pdu.MessageAnswer("theirs"), sequence))
+    await events.until(lambda: events.refused == 1)
+    monkeypatch.setattr(clock_engines, "datetime", AnHourEarlier)
+    events.away = False
+    await events.until(lambda: len(events.answers) == 1)
     await carrier.close()
     await smsc.close()

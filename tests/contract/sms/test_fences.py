@@ -23,6 +23,8 @@ from landline.services.sms import records as sms_records
 from landline.services.sms import records_deferred
 from landline.services.sms import records_progress as records
 from landline.services.sms.handover import Pending
+from landline.services.sms.model import details
+from landline.services.sms.model.messages import FINAL, State
 from landline.services.sms.service import Options, To
 from landline.store.blocks import LEASE
 from landline.store.database import Connection, Database
@@ -104,6 +106,20 @@ async def test_what_another_process_has_claimed_is_not_handed_over(world: World,
     assert await world.database.fetchval("SELECT owner FROM sms_blocks") == SOMEBODY_ELSE
 
 
+async def test_what_another_process_has_sent_and_its_phone_had_erased_is_not_handed_over(world: World):
+    world.first.crash_policy = CrashPolicy.UNKNOWN
+    await world.start(world.first)
+    world.first.up = False
+    await world.send()
+    await world.lose_blocks()
+    await world.database.execute("DELETE FROM sms_messages")
+    world.first.up = True
+    await world.clock.advance(timedelta(seconds=2))
+    assert world.first.submissions == []
+    await world.send()  # it goes on with what is its own
+    assert len(world.first.submissions) == 1
+
+
 async def test_a_refusal_decides_nothing_about_what_another_process_has_claimed(world: World):
     world.first.fate = Fate.LOST
     await world.start(world.first)
@@ -149,6 +165,28 @@ async def test_an_answer_that_comes_late_keeps_the_next_holder_from_doubling(wor
     await world.clock.advance(timedelta(minutes=1))
     assert len(world.first.submissions) == 1
     await heir.crash()
+
+
+async def test_what_its_carrier_has_after_all_ends_when_its_report_does_not_come(world: World):
+    """As before, and the first holder is gone: that it has a message is no end of it."""
+    world.first.fate = Fate.LOST
+    await world.start(world.first)
+    await world.send()
+    late, key = world.gateway, world.first.submissions[0].key
+    world.gateway = Gateway(world.dsn, world.database, world.clock, world.first)
+    world.first.up = False
+    await world.database.execute("UPDATE sms_blocks SET due_at = $1", world.clock.now())
+    await world.gateway.start()
+    await world.clock.advance(timedelta(seconds=5))
+    await late.news.submitted("first", [Submitted(key, "late")])
+    await late.crash()
+    world.first.up = True
+    await world.clock.advance(timedelta(minutes=1))
+    state, *_ = await world.message()
+    assert state not in FINAL
+    await world.clock.advance(timedelta(days=4))
+    assert await world.message() == (State.FAILED, details.NO_REPORT, 0)
+    assert len(world.first.submissions) == 1
 
 
 async def test_a_refusal_told_again_is_not_the_next_carriers(world: World):

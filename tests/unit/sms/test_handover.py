@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from landline.core.ids import ResourceId
 from landline.ports.sms_carrier import Submission
 from landline.services.sms.handover import HandOver, Pending
+from landline.services.sms.model.crowds import Crowd
 from landline.services.sms.room import CROWDS, DUE, NEW
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -58,6 +59,23 @@ def test_a_block_without_messages_is_finished_at_once():
     assert hands.finished() == [BLOCK]
 
 
+def test_blocks_that_wait_for_reports_are_forgotten_though_an_older_one_waits_for_its_carrier():
+    """Else a carrier that is down for a day fills the memory with what went to the others meanwhile."""
+    hands = HandOver(remembered_blocks=2)
+    hands.serve("simulated", lambda: None)
+    waits = uuid4()
+    hands.take(waits, [pending(waits)])
+    blocks = [uuid4() for _ in range(5)]
+    for block in blocks:
+        message = pending(block)
+        hands.take(block, [message])
+        hands.answered([message.submission.key])
+        assert list(hands.awaiting()) == [block]
+    hands.ended(blocks)
+    assert hands.finished() == blocks[-1:]
+    assert hands.held() == {waits}
+
+
 def test_what_a_carrier_did_not_take_is_next_again_in_the_same_order_of_each_sender():
     hands = handover()
     resource = ResourceId(uuid4())
@@ -66,6 +84,28 @@ def test_what_a_carrier_did_not_take_is_next_again_in_the_same_order_of_each_sen
     batch = hands.next("simulated", 3, NOW)
     hands.put_back("simulated", batch)
     assert hands.next("simulated", 5, NOW) == messages
+
+
+def test_a_crowd_may_have_as_much_of_memory_as_it_leaves_free():
+    hands, shop, sender = handover(), ResourceId(uuid4()), "+18005550100"
+
+    def take(count: int, resource: ResourceId) -> None:
+        block = uuid4()
+        hands.take(block, [replace(pending(block), resource=resource) for _ in range(count)])
+
+    def crowd(resource: ResourceId) -> Crowd | None:
+        return hands.room.crowd("simulated", (resource, sender), 1)
+
+    take(49, shop)
+    assert (hands.room.pressed, crowd(shop)) == (False, None)
+    take(1, shop)
+    assert (hands.room.pressed, crowd(shop)) == (True, Crowd("simulated", (shop, sender)))
+    other = ResourceId(uuid4())
+    assert crowd(other) is None
+    take(24, other)
+    assert crowd(other) is None
+    take(1, other)
+    assert crowd(other) == Crowd("simulated", (other, sender))
 
 
 def test_there_is_no_room_beyond_the_limits_nor_for_an_unknown_carrier():

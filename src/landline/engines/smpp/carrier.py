@@ -440,8 +440,9 @@ class SmppCarrier:
                 return
 
     async def _sleep(self, alarm: Alarm, seconds: float) -> None:
-        until = self._now() + seconds
-        while self._now() < until:
+        began = self._now()
+        until = began + seconds
+        while began <= self._now() < until:  # not until it is so late again after the clock was set back
             await alarm.wait(_instant(until))
 
     def _sleeper(self, alarm: Alarm) -> Sleep:

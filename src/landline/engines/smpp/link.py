@@ -1,6 +1,7 @@
 """One bind of a carrier, kept up: connects, binds, and connects again with growing pauses when it is lost."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -102,6 +103,9 @@ class Link:
         self._logged = False
         """Whether the log has that already."""
         self._broken = False
+        self._connecting: asyncio.Timeout | None = None
+        self._trying: Pump | None = None
+        """That of the latest connection."""
         self._refusals: set[PduRefused] = set()
         """What was refused on this connection: an SMSC may have sent thousands."""
         self._failures = 0
@@ -170,6 +174,8 @@ class Link:
             self.pump.flush()
         elif self.pump is not None:
             self.abort()
+        elif self._connecting is not None and not self._connecting.expired():
+            self._connecting.reschedule(asyncio.get_running_loop().time())
         self._alarm.ring()
 
     def abort(self) -> None:
@@ -184,12 +190,11 @@ class Link:
     async def _serve(self) -> None:
         """One connection from its beginning to its end."""
         session = Session(Role.ESME, self.now(), self._limits())
-        trace = self.name if self._config.trace else None
-        pump = Pump(session, self.now, self._happened, self._lost, trace=trace)
         self._gone = self._bound = self._logged = self._broken = False
         self._why = ""
         self._refusals.clear()
-        if not await self._connect(pump):
+        pump = await self._connect(session)
+        if pump is None:
             self._failures += 1
             return
         if self._closing:
@@ -236,24 +241,49 @@ class Link:
         self._why = f"a bug ended it ({type(error).__name__}), which the log has"
         self._logged = self._broken = True
 
-    async def _connect(self, pump: Pump) -> bool:
+    async def _connect(self, session: Session) -> Pump | None:
         config = self._config
         name, tls = None, self._tls()
         if tls is not None:
             name = (config.tls.server_name if config.tls is not None else None) or config.host
         try:
-            async with asyncio.timeout(config.connect_s):
-                await asyncio.get_running_loop().create_connection(
-                    lambda: pump, config.host, config.port, ssl=tls, server_hostname=name
-                )
+            async with asyncio.timeout(config.connect_s) as self._connecting:
+                pump = await self._reach(session, tls, name)
         except (OSError, ValueError) as error:  # as is ssl.SSLError; a name that DNS cannot hold is a ValueError
+            if self._closing:
+                return None
             self.counters.connects_failed += 1
             reason = _words(error) or f"not within {config.connect_s:g} s{_WITHOUT_TLS if tls is not None else ''}"
             self.trouble = f"cannot connect: {reason}"
             log.warning("smpp.connect_failed", link=self.name, error=type(error).__name__, reason=reason)
-            return False
+            return None
+        finally:
+            self._connecting = None
         self.counters.connects += 1
-        return True
+        return pump
+
+    async def _reach(self, session: Session, tls: ssl.SSLContext | None, name: str | None) -> Pump:
+        """Connect to the first address of the host that lets us, each tried for its part of the time: one that drops
+        what it gets must not keep us from the next. Not at once, for an SMSC may count connections."""
+        config, loop = self._config, asyncio.get_running_loop()
+        ends_at = loop.time() + config.connect_s
+        found = await loop.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
+        hosts = list(dict.fromkeys(str(address[0]) for *_, address in found))
+        while True:
+            try:
+                async with asyncio.timeout((ends_at - loop.time()) / len(hosts)):
+                    return await self._dial(session, hosts.pop(0), tls, name)
+            except (OSError, ValueError):
+                if not hosts:
+                    raise
+
+    async def _dial(self, session: Session, host: str, tls: ssl.SSLContext | None, name: str | None) -> Pump:
+        trace = self.name if self._config.trace else None
+        pump = Pump(session, self.now, self._happened, lambda: self._lost(pump), trace=trace)
+        self._trying = pump
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(lambda: pump, host, self._config.port, ssl=tls, server_hostname=name)
+        return pump
 
     def _never_bound(self) -> str:
         """Why it never was bound, and where that mostly comes from."""
@@ -316,9 +346,10 @@ class Link:
                 self._why = "the SMSC unbound"
                 self._alarm.ring()  # its unbind is answered in time
 
-    def _lost(self) -> None:
-        self._gone = True
-        self._alarm.ring()
+    def _lost(self, pump: Pump) -> None:
+        if pump is self._trying:  # not one that was given up for the next address
+            self._gone = True
+            self._alarm.ring()
 
     def _limits(self) -> Limits:
         config = self._config

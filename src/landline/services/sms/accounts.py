@@ -179,9 +179,11 @@ class Accounts:
         """Whether it is the password; an unknown system id takes as long as a known one."""
         proof = hmac.digest(self._key, password.encode("utf-8", "surrogatepass"), "sha256")
         key = (system_id, stored.account.generation) if stored is not None else None
-        if key is not None and hmac.compare_digest(self._proved.get(key, b""), proof):
+        if self._has_proved(key, proof):
             return True
         async with self._hashing:
+            if self._has_proved(key, proof):  # by another of its binds, which come back together after a restart
+                return True
             now = self._clock.now().timestamp()
             if self._guesses.blocked(system_id, address, now):
                 return False
@@ -195,6 +197,9 @@ class Accounts:
             if len(self._proved) > _KNOWN_LIMIT:
                 self._proved.popitem(last=False)
         return right
+
+    def _has_proved(self, key: tuple[str, int] | None, proof: bytes) -> bool:
+        return key is not None and hmac.compare_digest(self._proved.get(key, b""), proof)
 
     async def find(self, system_id: str) -> EsmeAccount | None:
         """The account of that system id, whosever it is. Raises `Unavailable`."""

@@ -23,7 +23,7 @@ WAITING = "sms_esme_out"
 """The subject of changes by which processes tell each other that something waits for a system id."""
 
 Woken = frozenset[str]
-"""System ids for which a transaction wrote something."""
+"""System ids for which a transaction wrote something, and of which it tells no other process."""
 _NOBODY: Woken = frozenset()
 
 
@@ -120,10 +120,10 @@ class EsmeOut:
 
     async def _announce(self, connection: Connection, system_ids: set[str]) -> Woken:
         """Have the processes told that the accounts are bound to, unless it is this one."""
-        for system_id in sorted(system_ids):
-            if not self.receives(system_id):
-                await self._changes.publish(connection, WAITING, system_id)
-        return frozenset(system_ids)
+        here = {system_id for system_id in system_ids if self.receives(system_id)}
+        for system_id in sorted(system_ids - here):
+            await self._changes.publish(connection, WAITING, system_id)
+        return frozenset(here)
 
     def committed(self, woken: Woken) -> None:
         """The transaction in which `ended`, `blocked` or `arrived` returned this has committed."""

@@ -96,13 +96,15 @@ class EsmeWorker:
         self._lanes: dict[str, _Lane] = {}
         self._woken: set[str] = set()
         self._changed: set[str] = set()
+        self._left: set[str] = set()
+        """System ids for which something was written that the processes which they are bound to are to be told of."""
         self._done: list[_Done] = []
         self._in_hand = 0
         self._idle = asyncio.Event()
         self._idle.set()
         esme.on_bound = self._bound
-        out.on_waiting = self._wake
-        out.receives = customers.receivers
+        out.on_waiting = self._written
+        out.receives = self._takers
         changes.watch(accounts.SUBJECT, self._account_changed)
         changes.watch(WAITING, self._heard)
 
@@ -139,13 +141,29 @@ class EsmeWorker:
     def _bound(self, system_id: str) -> None:
         # The account may have changed between the check of its password and its bind, whatever it is bound as.
         self._changed.add(system_id)
+        lane = self._lanes.get(system_id)
+        if lane is not None:  # it took nothing by the binds that it had
+            lane.failures, lane.paused_until = 0, self._clock.now()
         self._wake(system_id)
         self._alarm.ring()
+
+    def _takers(self, system_id: str) -> int:
+        """How many are bound here to receive; none while they do not take what they are brought: others may be bound
+        to other processes."""
+        lane = self._lanes.get(system_id)
+        return 0 if lane is not None and lane.failures else self._customers.receivers(system_id)
 
     def _wake(self, system_id: str) -> None:
         if self._customers.receivers(system_id):
             self._woken.add(system_id)
             self._alarm.ring()
+
+    def _written(self, system_id: str) -> None:
+        """It was bound here when that began to be committed of which no other process was told."""
+        if not self._customers.receivers(system_id):
+            self._left.add(system_id)
+            self._alarm.ring()
+        self._wake(system_id)
 
     def _heard(self, system_id: str | None) -> None:
         for each in (
@@ -166,6 +184,7 @@ class EsmeWorker:
         try:
             await self._check_accounts()
             await self._settle()
+            await self._tell_others()
             return await self._claim(group)
         except Unavailable as error:
             log.warning("sms.esme_worker_put_off", reason=error.message)
@@ -226,15 +245,24 @@ class EsmeWorker:
             if gone or later:
                 put_off = [*gone, *later]
                 await records.put_off(connection, lane.resource, lane.system_id, self._owner, put_off)
-            if gone:  # another process may have the account now
+            if gone or later:  # it may be bound to another process, too
                 await self._changes.publish(connection, WAITING, lane.system_id)
         lane.most = max(len(taken), _TO_TRY) if later else min(2 * lane.most, _IN_HAND)
         if taken:
             lane.failures = 0
         elif later:
             log.warning("sms.esme_put_off", system_id=lane.system_id, count=len(later))
-            lane.paused_until = now + model.put_off(lane.failures)
+            # A little longer than what was put off: it is first for others, to whom the account may be bound as well.
+            lane.paused_until = now + model.put_off(lane.failures) + _RETRY
             lane.failures += 1
+
+    async def _tell_others(self) -> None:
+        left = frozenset(self._left)
+        if left:
+            async with self._database.transaction() as connection:
+                for system_id in sorted(left):
+                    await self._changes.publish(connection, WAITING, system_id)
+            self._left -= left
 
     async def _claim(self, group: asyncio.TaskGroup) -> datetime:
         now = self._clock.now()

@@ -417,12 +417,18 @@ class HandOver:
         """Blocks all of whose messages are answered since the last call, by when they want to be looked at: to be
         released. They are remembered, so that they can be closed early when their reports come here."""
         answered, self._answered = self._answered, {}
-        while len(self._blocks) > self._remembered_blocks:
-            oldest, block = next(iter(self._blocks.items()))
-            if block.unanswered > 0:
-                break
-            del self._blocks[oldest]
+        self._forget_oldest()
         return answered
+
+    def _forget_oldest(self) -> None:
+        for _ in range(len(self._blocks)):
+            if len(self._blocks) <= self._remembered_blocks:
+                return
+            oldest, block = next(iter(self._blocks.items()))
+            if block.unanswered > 0:  # it may wait for days, for a carrier that is down
+                self._blocks.move_to_end(oldest)
+            else:
+                del self._blocks[oldest]
 
     def await_again(self, answered: Mapping[UUID, datetime]) -> None:
         """What `awaiting` gave could not be released."""

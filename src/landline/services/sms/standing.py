@@ -180,15 +180,17 @@ class Standing:
         keys = [(message.resource, message.submission.key) for message in gone]
         rows = {row["message_id"]: row for row in await progress.standing(connection, keys, self._blocks.owner)}
         log.warning("sms.not_ours_any_more", messages=len(gone))
-        self._handover.lose(
-            {message.block for message in gone if not message.alone and not rows[message.submission.key]["ours"]}
-        )  # of a claim only this one may have been taken from us
-        for message in self._handover.still_in_hand(gone):
-            row = rows[message.submission.key]
-            left = row["ended"] or (row["carrier"], row["attempts"]) != (message.carrier, message.attempts)
-            if left:
-                self._handover.leave([message])
-            self._handover.answered([message.submission.key])
+        lost: set[UUID] = set()
+        left: list[Pending] = []
+        for message in gone:
+            row = rows.get(message.submission.key)  # none: it has ended, and was erased since
+            if not message.alone and (row is None or not row["ours"]):
+                lost.add(message.block)  # of a claim only this one may have been taken from us
+            if row is None or row["ended"] or (row["carrier"], row["attempts"]) != (message.carrier, message.attempts):
+                left.append(message)
+        self._handover.lose(lost)
+        self._handover.leave(left)
+        self._handover.answered([message.submission.key for message in self._handover.still_in_hand(gone)])
 
 
 def _place(message: Pending) -> tuple[UUID, str, str]:

@@ -1,0 +1,80 @@
+"""A customer is brought what waits by whichever bind takes it, of whichever process."""
+
+from datetime import timedelta
+
+from tests.support.esme import EsmeWorld, new_id
+from tests.support.smpp_client import Client
+from tests.support.smpp_world import OURS, PHONE, until
+
+ALL = ["*"]
+
+
+async def brought(client: Client, count: int) -> list[bytes]:
+    """The next `count` texts, acknowledged, in the order of their names."""
+    return sorted([(await client.arrival()).short_message for _ in range(count)])
+
+
+async def test_what_one_bind_does_not_answer_comes_by_a_bind_to_another_process(world: EsmeWorld) -> None:
+    first, second = await world.process(), await world.process()
+    password = await world.account(first, texts=ALL)
+    silent = await world.client(first, password)
+    answers = await world.client(second, password)
+    for name in ("1", "2", "3"):
+        await world.text(first, name, OURS, PHONE)
+    await until(lambda: len(silent.events) == 3)
+    await world.clock.advance(timedelta(seconds=12))  # the response timer, and the first pause
+    await world.clock.advance(timedelta(seconds=3))
+    assert await brought(answers, 3) == [b"1", b"2", b"3"]
+
+
+async def test_what_comes_while_one_bind_answers_nothing_comes_at_once_by_a_bind_to_another_process(
+    world: EsmeWorld,
+) -> None:
+    first, second = await world.process(), await world.process()
+    password = await world.account(first, texts=ALL)
+    silent = await world.client(first, password)
+    await world.text(first, "1", OURS, PHONE)
+    await until(lambda: len(silent.events) == 1)
+    answers = await world.client(second, password)
+    await world.clock.advance(timedelta(seconds=11))  # the response timer
+    await world.text(first, "2", OURS, PHONE)
+    assert await brought(answers, 1) == [b"2"]
+    await world.clock.advance(timedelta(seconds=3))
+    assert await brought(answers, 1) == [b"1"]
+
+
+async def test_who_took_nothing_and_binds_again_is_brought_at_once_what_comes(world: EsmeWorld) -> None:
+    """As a customer's program that hung and was begun anew."""
+    process = await world.process()
+    password = await world.account(process, texts=ALL)
+    silent = await world.client(process, password)
+    await world.text(process, "1", OURS, PHONE)
+    await until(lambda: len(silent.events) == 1)
+    while await world.database.fetchval("SELECT attempts FROM sms_esme_out") < 6:
+        await world.clock.advance(timedelta(seconds=5))
+    silent.pump.abort()
+    await until(lambda: not process.listener.bound())
+    again = await world.client(process, password)
+    await world.text(process, "2", OURS, PHONE)
+    assert await brought(again, 1) == [b"2"]
+
+
+async def test_who_binds_elsewhere_just_before_a_commit_is_brought_what_it_wrote(world: EsmeWorld) -> None:
+    first, second = await world.process(), await world.process()
+    password = await world.account(first, texts=ALL)
+    before = await world.client(first, password)
+    async with world.database.transaction() as connection:
+        woken = await first.out.arrived(
+            connection,
+            resource=world.resource,
+            message_id=new_id(world.clock),
+            sender=PHONE,
+            recipient=OURS,
+            text="hello",
+        )
+        before.pump.abort()
+        await until(lambda: not first.listener.bound())
+        after = await world.client(second, password)
+        await world.clock.advance(timedelta(seconds=1))  # it has looked for what waits
+    first.out.committed(woken)
+    assert await brought(after, 1) == [b"hello"]
