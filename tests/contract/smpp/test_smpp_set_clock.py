@@ -94,7 +94,7 @@ async def test_a_delivery_that_is_not_answered_yet_is_not_brought_again(
     await client.bind()
     texts = [TextOut(uuid4(), PHONE, OURS, "hi")]
     until_then = clock.now() + timedelta(hours=9)
-    delivering = asyncio.create_task(listener.deliver("customer", texts, until_then))
+    delivering = asyncio.create_task(listener.deliver(product.account, texts, until_then))
     await until(lambda: len(client.events) == 1)
     monkeypatch.setattr(clock_engines, "datetime", AnHourLater)
     assert listener._alarm is not None
