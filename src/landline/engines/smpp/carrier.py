@@ -25,14 +25,7 @@ from landline.ports.clock import Alarm, Clock
 from landline.ports.sms_carrier import CarrierEvents, CrashPolicy, Receipt, Submission, Submitted
 from landline.protocols.smpp import receipts, status
 from landline.protocols.smpp.commands import Command, MessageState
-from landline.protocols.smpp.events import (
-    Answered,
-    AnsweredLate,
-    Event,
-    MessageArrived,
-    RequestArrived,
-    Unanswered,
-)
+from landline.protocols.smpp.events import Answered, AnsweredLate, Event, MessageArrived, RequestArrived, Unanswered
 from landline.protocols.smpp.pdu import DataSm, QueryAnswer, QuerySm
 from landline.protocols.smpp.session import Session
 from landline.store.database import Database
@@ -253,16 +246,10 @@ class SmppCarrier:
             return
         now, line_now = self._now(), self._line_now()
         for event in events:
-            if isinstance(event, Answered):
-                self._answered(link, event, line_now)
-            elif isinstance(event, MessageArrived):
-                self._inbox.add(pump, event, now, line_now)
-            elif isinstance(event, Unanswered):
-                self._unanswered(event)
-            elif isinstance(event, AnsweredLate):
-                self._outbox.answered_late(event)
-            elif isinstance(event, RequestArrived):
-                self._requested(pump, event, now, line_now)
+            try:
+                self._take(link, pump, event, now, line_now)
+            except Exception as error:  # a bug, by which the others, which are told once, must not be lost
+                self._not_taken(link, pump, event, error)
         self._go_on(link, line_now)
 
     def changed(self, link: Link) -> None:
@@ -295,13 +282,33 @@ class SmppCarrier:
             self._ring()
         self.on_reachable()
 
+    def _take(self, link: Link, pump: Pump, event: Event, now: float, line_now: float) -> None:
+        if isinstance(event, Answered):
+            self._answered(link, event, line_now)
+        elif isinstance(event, MessageArrived):
+            self._inbox.add(pump, event, now, line_now)
+        elif isinstance(event, Unanswered):
+            self._unanswered(event)
+        elif isinstance(event, AnsweredLate):
+            self._outbox.answered_late(event)
+        elif isinstance(event, RequestArrived):
+            self._requested(pump, event, now, line_now)
+
+    def _not_taken(self, link: Link, pump: Pump, event: Event, error: Exception) -> None:
+        if isinstance(event, MessageArrived | RequestArrived):
+            self._inbox.not_taken(pump, event.sequence, error)
+            return
+        link.failed(error)
+        if isinstance(event, Answered):  # whether the carrier has the message is unknown
+            self._unanswered(event)
+
     def _answered(self, link: Link, event: Answered, now: float) -> None:
         if event.command == Command.SUBMIT_SM:
             self._outbox.answered(link, event, now)
         elif isinstance(event.context, _Asked) and not event.context.answer.done():
             event.context.answer.set_result(event)
 
-    def _unanswered(self, event: Unanswered) -> None:
+    def _unanswered(self, event: Unanswered | Answered) -> None:
         if event.command == Command.SUBMIT_SM:
             self._outbox.unanswered(event.context)
         elif isinstance(event.context, _Asked) and not event.context.answer.done():

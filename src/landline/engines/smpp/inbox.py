@@ -132,6 +132,12 @@ class Inbox:
         self._items.append(item)
         self._ring()
 
+    def not_taken(self, pump: Pump, sequence: int, error: Exception) -> None:
+        """There is a bug in how it was read: the SMSC is to bring it again, to who may have none."""
+        log.error("smpp.not_taken", carrier=self._config.name, exc_info=error)
+        self.counters.put_off += 1
+        pump.session.answer(sequence, status.ESME_RX_T_APPN)
+
     def submitted(self, ids: Sequence[str], *, several: bool = False) -> None:
         """The service has stored the answers with these ids: their receipts may be passed on. `several`: the ids of one
         long message's parts, whose receipts are folded."""
