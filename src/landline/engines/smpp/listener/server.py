@@ -478,7 +478,7 @@ class SmppListener:
 
     async def _sweep(self, now: float) -> float:
         """When to do so again."""
-        if now >= self._sweep_at:
+        if not now < self._sweep_at <= now + _SWEEP_S:  # later than that: the clock was set back
             self._sweep_at = now + _SWEEP_S
             at = datetime.fromtimestamp(now, UTC)
             await given_up.sweep(self._database, self.gateway, self._owner, self._customers, at)
