@@ -20,7 +20,7 @@ from landline.engines.smpp.inbox import Inbox
 from landline.engines.smpp.leases import Leases
 from landline.engines.smpp.link import Link
 from landline.engines.smpp.listener import ListenerConfig, SmppListener, given_up
-from landline.engines.smpp.outbox import Outbox
+from landline.engines.smpp.outbox import Outbox, Part
 from landline.ports.sms_carrier import Submission
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import RESPONSE, Command
@@ -174,6 +174,29 @@ async def test_over_one_answer_keeps_none_of_the_others_that_came_with_it(
     await until(lambda: bare.carrier.counters()["link_binds"] == 2)
     assert bare.carrier.counters()["link_failures"] == 1
     assert bare.carrier.counters()["open"] == 0
+
+
+async def test_over_one_message_of_a_lost_connection_keeps_none_of_the_others(
+    bare: BareWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submissions = [Submission(uuid4(), OURS, PHONE, "hi", 1, True) for _ in range(3)]
+    await bare.carrier.submit(submissions)
+    for _ in submissions:
+        await bare.smsc.request()
+    tell = Outbox.unanswered
+
+    def told(outbox: Outbox, context: object) -> None:
+        assert isinstance(context, Part)
+        if context.outgoing.key == submissions[0].key:
+            raise Bug
+        tell(outbox, context)
+
+    with monkeypatch.context() as bug:
+        bug.setattr(Outbox, "unanswered", told)
+        bare.smsc.cut()
+        await bare.events.until(lambda: len(bare.events.answers) == 2)
+    assert {each.key for each in bare.events.answers} == {each.key for each in submissions[1:]}
+    await until(lambda: bare.carrier.bound == 1)
 
 
 async def test_over_one_text_puts_that_off_and_keeps_nothing_else(

@@ -260,7 +260,10 @@ class SmppCarrier:
         """See `LinkOwner`."""
         self._binds.changed()
         for unanswered in session.close():
-            self._unanswered(unanswered)
+            try:
+                self._unanswered(unanswered)
+            except Exception as error:  # likewise
+                link.failed(error)
         self._inbox.drop(session)
         if not self._binds.usable:
             self._outbox.give_back("no bind to the carrier is up")
@@ -291,8 +294,11 @@ class SmppCarrier:
             self._unanswered(event)
         elif isinstance(event, AnsweredLate):
             self._outbox.answered_late(event)
+        elif isinstance(event, RequestArrived) and isinstance(event.body, DataSm):
+            # A deliver_sm in other clothes (§4.7).
+            self._inbox.add(pump, MessageArrived(event.sequence, event.body.as_short_message()), now, line_now)
         elif isinstance(event, RequestArrived):
-            self._requested(pump, event, now, line_now)
+            pump.session.answer(event.sequence, status.ESME_RINVCMDID)
 
     def _not_taken(self, link: Link, pump: Pump, event: Event, error: Exception) -> None:
         if isinstance(event, MessageArrived | RequestArrived):
@@ -318,13 +324,6 @@ class SmppCarrier:
         """Since when a response to a submit_sm is awaited on any bind, by the clock of the connections."""
         since = [link.session.awaiting_since for link in self._links if link.session is not None]
         return min((each for each in since if each is not None), default=None)
-
-    def _requested(self, pump: Pump, event: RequestArrived, now: float, line_now: float) -> None:
-        """A data_sm from the SMSC is a deliver_sm in other clothes (§4.7)."""
-        if isinstance(event.body, DataSm):
-            self._inbox.add(pump, MessageArrived(event.sequence, event.body.as_short_message()), now, line_now)
-        else:
-            pump.session.answer(event.sequence, status.ESME_RINVCMDID)
 
     async def _tell(self) -> None:
         """What calls the service: one worker with answers, one with texts, some with receipts, so that none waits for
