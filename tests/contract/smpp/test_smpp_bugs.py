@@ -11,6 +11,7 @@ from tests.contract.smpp.test_smpp_rude import World as BareWorld
 from tests.support.bare_smsc import deliver_sm, text
 from tests.support.patience import PATIENCE_S
 from tests.support.product import Product
+from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE, World, until, until_bound
 
 from landline.engines.clock import DrivenClock
@@ -20,7 +21,9 @@ from landline.engines.smpp.inbox import Inbox
 from landline.engines.smpp.leases import Leases
 from landline.engines.smpp.link import Link
 from landline.engines.smpp.listener import ListenerConfig, SmppListener, given_up
+from landline.engines.smpp.listener.connection import Connection
 from landline.engines.smpp.outbox import Outbox, Part
+from landline.ports.esme_gateway import Delivered, TextOut
 from landline.ports.sms_carrier import Submission
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import RESPONSE, Command
@@ -183,11 +186,12 @@ async def test_over_one_message_of_a_lost_connection_keeps_none_of_the_others(
     await bare.carrier.submit(submissions)
     for _ in submissions:
         await bare.smsc.request()
-    tell = Outbox.unanswered
+    tell, met = Outbox.unanswered, list[Part]()
 
     def told(outbox: Outbox, context: object) -> None:
         assert isinstance(context, Part)
         if context.outgoing.key == submissions[0].key:
+            met.append(context)
             raise Bug
         tell(outbox, context)
 
@@ -196,6 +200,7 @@ async def test_over_one_message_of_a_lost_connection_keeps_none_of_the_others(
         bare.smsc.cut()
         await bare.events.until(lambda: len(bare.events.answers) == 2)
     assert {each.key for each in bare.events.answers} == {each.key for each in submissions[1:]}
+    tell(bare.carrier._outbox, met[0])  # or the carrier would wait for it at its end
     await until(lambda: bare.carrier.bound == 1)
 
 
@@ -229,6 +234,32 @@ async def test_in_what_follows_a_read_ends_the_connection(bare: BareWorld, monke
     await bare.events.until(lambda: len(bare.events.answers) == 1)
     assert bare.events.answers[0].carrier_message_id == "theirs"
     await until(lambda: bare.carrier.bound == 1)
+
+
+async def test_in_a_customers_answer_ends_its_connection_and_what_it_was_brought_is_brought_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, product = DrivenClock(), Product()
+    listener = SmppListener(ListenerConfig(port=0), product, database, clock)
+    await listener.start()
+    assert listener.port is not None
+    first, second = Client(), Client()
+    for client in (first, second):
+        await client.connect(listener.port)
+    await first.bind()
+    texts = [TextOut(uuid4(), PHONE, OURS, "hi") for _ in range(3)]
+    delivering = asyncio.create_task(listener.deliver(product.account, texts, clock.now() + timedelta(seconds=30)))
+    await until(lambda: len(first.events) == 3)
+    await second.bind()
+    with monkeypatch.context() as bug:
+        bug.setattr(Connection, "_learn", _bug)
+        for _ in texts:
+            await first.arrival()
+        await until(lambda: first.closed)
+    for _ in texts:
+        await second.arrival()
+    assert await delivering == [Delivered.TAKEN] * 3
+    await listener.close()
 
 
 def response(sequence: int, message_id: str) -> bytes:
