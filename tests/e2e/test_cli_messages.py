@@ -124,7 +124,9 @@ def test_carriers_and_the_way_a_message_would_go(landline: Server) -> None:
     ("arguments", "said"),
     [
         (["message", "show", "nothing"], "MESSAGE-ID: "),
-        (["erase", "14255550171"], "NUMBER: Must be a phone number"),
+        (["erase", ""], "NUMBER: Must be a phone number"),
+        (["erase", "(1) 425 555-0172"], "NUMBER: nothing is stored of (1) 425 555-0172"),
+        (["erase", "14255550172"], "phone numbers are written like +14255550172"),
         (["message", "cancel", "nothing"], "MESSAGE-ID: "),
         (["message", "list", "--state", "sent"], "state"),
         (["message", "list", "--since", "yesterday"], "--since: "),

@@ -1,6 +1,6 @@
 """A clock that stands still, for what depends on how little time passes."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from landline.engines.clock import DrivenClock
 
@@ -14,3 +14,7 @@ class StillClock(DrivenClock):
 
     def now(self) -> datetime:
         return self._began + self.ahead
+
+    def set_back(self, by: timedelta) -> None:
+        """As the machine's clock may be."""
+        self._began -= by

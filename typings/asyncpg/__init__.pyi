@@ -29,6 +29,9 @@ class UniqueViolationError(PostgresError):
 class InvalidCatalogNameError(PostgresError): ...
 class InvalidPasswordError(PostgresError): ...
 
+class Connection:
+    def __init__(self, protocol: Any, transport: Any, *rest: Any) -> None: ...
+
 async def create_pool(
     dsn: str,
     *,

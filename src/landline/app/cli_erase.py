@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from landline.app.cli_admin import HERE, Server, ask, print_json, resource_path
+from landline.core import phone
+from landline.core.errors import Refusal
 
 _TYPED = {"number": "NUMBER"}
 _COUNTED = ("outgoing", "incoming", "events", "waiting")
@@ -25,13 +27,13 @@ def erase(
     json: Annotated[bool, Parameter(name="--json", negative=(), help="Print the figures as JSON.")] = False,
     server: Server = HERE,
 ) -> int:
-    """Erase the texts to and from a phone, and the events about them, for good. Opt-outs stay. Ends with status 1 while
-    something is left that is still on its way.
+    """Erase the texts to and from a phone, or from a short code or a name, and the events about them, for good.
+    Opt-outs stay. Ends with status 1 while something is left that is still on its way.
 
     Parameters
     ----------
     number
-        The phone's number.
+        The phone's number in E.164 format, or a short code or name that texted, as `message list --incoming` shows it.
     """
     client = ask(server, _TYPED)
     names = [resource] if resource is not None else [each["name"] for each in client.get("resources")["value"]]
@@ -45,6 +47,8 @@ def erase(
             if done.get("after") is None:
                 break
             asked["after"] = done["after"]
+    if not left and not counts.total() and (meant := _phone(number)) is not None:
+        raise Refusal(f"NUMBER: nothing is stored of {number}: phone numbers are written like {meant}")
     if json:
         print_json({**{each: counts[each] for each in _COUNTED}, "left": left})
     else:
@@ -57,3 +61,9 @@ def erase(
         if left:
             print("What is left is with a carrier, or was told to webhooks a moment ago: erase again later.")
     return 1 if left else 0
+
+
+def _phone(number: str) -> str | None:
+    """The phone number that `number` was perhaps meant to be, which it is not as it is written."""
+    meant = "+" + "".join(filter(str.isdecimal, number))
+    return meant if meant != number and phone.parse(meant) is not None else None

@@ -173,11 +173,11 @@ class Customers(Protocol):
         ...
 
     async def deliver(
-        self, system_id: str, deliveries: Sequence[ReportOut | TextOut], until: datetime
+        self, account: Account, deliveries: Sequence[ReportOut | TextOut], until: datetime
     ) -> list[Delivered]:
-        """Bring receipts and texts to an account; what came of each (all its parts). Nothing is handed over after
-        `until`; an answer is waited for until the response timer ends. At-least-once: what was handed over and not
-        answered may have been taken all the same."""
+        """Bring receipts and texts to an account, and to no other that has its system id by now; what came of each (all
+        its parts). Nothing is handed over after `until`; an answer is waited for until the response timer ends.
+        At-least-once: what was handed over and not answered may have been taken all the same."""
         ...
 
     def renew(self, account: Account) -> None:

@@ -1,6 +1,7 @@
 """The pool of PostgreSQL connections: every statement of the product goes through `Database`."""
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, TypeAlias, cast
@@ -72,6 +73,21 @@ _SETTINGS = {
 """A statement is planned once, often while its tables are all but empty, and then reading one of them whole looks
 cheapest; it goes on as planned while they grow. What we ask for has keys: nothing but looking these up is planned,
 and once is enough whatever the arguments are (docs/design/plans.md)."""
+_SILENCE_S = 10
+_LINE = {
+    "tcp_keepalives_idle": str(_SILENCE_S // 2),
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": f"{_SILENCE_S}s",
+}
+"""For PostgreSQL's end of a connection: what a machine that is gone has locked there is free again soon."""
+_OUR_LINE = (
+    ("TCP_KEEPIDLE", _SILENCE_S // 2),
+    ("TCP_KEEPINTVL", 2),
+    ("TCP_KEEPCNT", 3),
+    ("TCP_USER_TIMEOUT", _SILENCE_S * 1000),
+)
+"""For ours, as far as the system has them (tcp(7))."""
 _ANALYSIS = (
     "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on;"
     " SET LOCAL plan_cache_mode = auto"
@@ -81,6 +97,21 @@ _READ_ONLY = "PostgreSQL is read-only, as a standby is"
 
 Duplicate = asyncpg.UniqueViolationError
 """What a statement raises that would write a key which is there already; it has written nothing."""
+
+
+class _Line(asyncpg.Connection):
+    """A connection that ends when nothing gets through any more: the network would repeat for a quarter of an hour what
+    nobody acknowledges. A statement that takes long is not ended: the other machine answers while it works on it."""
+
+    def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
+        super().__init__(protocol, transport, *rest)
+        line = transport.get_extra_info("socket")
+        if line is None or line.family not in (socket.AF_INET, socket.AF_INET6):
+            return
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _OUR_LINE:
+            if hasattr(socket, name):
+                line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class Pooled(Refusal):
@@ -127,7 +158,8 @@ class Database:
                 min_size=2,
                 max_size=size,
                 command_timeout=timeout_s,
-                server_settings=_SETTINGS,
+                server_settings=_SETTINGS | _LINE,
+                connection_class=_Line,
                 reset=_reset,
             )
         except UNREACHED as error:

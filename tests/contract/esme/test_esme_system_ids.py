@@ -1,4 +1,7 @@
-"""A system id that another customer of the same resource had before: messages of that one are not the next one's."""
+"""A system id that another customer had before, of the same resource or another one: what is that one's is not the next
+one's."""
+
+from uuid import uuid4
 
 import pytest
 from tests.contract.esme.test_esme_cancel import CANNOT, TOMORROW, cancel
@@ -7,6 +10,7 @@ from tests.support.esme import EsmeWorld, Process
 from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE, until
 
+from landline.core.ids import ResourceId
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import Command
 from landline.services.sms.model.messages import State
@@ -52,3 +56,23 @@ async def test_the_second_one_can_neither_ask_for_nor_take_back_what_the_first_o
     assert await cancel(second, scheduled) == CANNOT
     assert await cancel(second, sender=OURS[1:], recipient=PHONE[1:]) == CANNOT
     assert [row["state"] < State.DELIVERED for row in await world.messages()] == [True, True]
+
+
+async def test_the_next_one_of_another_resource_binds_where_nobody_has_heard_that_the_first_one_is_none_any_more(
+    world: EsmeWorld,
+) -> None:
+    deaf, other = await world.process(), await world.process()
+    first = await world.client(deaf, await world.account(deaf, texts=["*"]))
+    await deaf.changes.close()
+    for number in range(30):  # more than it is brought at once
+        await world.text(deaf, f"for the first {number}", OURS, PHONE)
+    await until(lambda: len(first.events) == 10)
+    await other.accounts.delete(world.resource, "customer")
+    world.resource = ResourceId(uuid4())
+    second = await world.client(deaf, await world.account(other, texts=["*"]))
+    await until(lambda: first.closed)
+    await world.text(deaf, "for the second", OURS, PHONE)
+    assert (await second.arrival()).short_message == b"for the second"
+    await nothing_waits(world)
+    assert second.events == []
+    assert not second.closed

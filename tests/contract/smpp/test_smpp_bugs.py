@@ -7,17 +7,27 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from tests.contract.smpp.test_smpp_rude import World as BareWorld
+from tests.support.bare_smsc import deliver_sm, text
 from tests.support.patience import PATIENCE_S
 from tests.support.product import Product
-from tests.support.smpp_world import World, until, until_bound
+from tests.support.smpp_client import Client
+from tests.support.smpp_world import OURS, PHONE, World, until, until_bound
 
 from landline.engines.clock import DrivenClock
+from landline.engines.smpp import inbox
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.inbox import Inbox
 from landline.engines.smpp.leases import Leases
 from landline.engines.smpp.link import Link
 from landline.engines.smpp.listener import ListenerConfig, SmppListener, given_up
-from landline.ports.sms_carrier import Submitted
+from landline.engines.smpp.listener.connection import Connection
+from landline.engines.smpp.outbox import Outbox, Part
+from landline.ports.esme_gateway import Delivered, TextOut
+from landline.ports.sms_carrier import Submission, Submitted
+from landline.protocols.smpp import pdu, status
+from landline.protocols.smpp.commands import RESPONSE, Command
+from landline.protocols.smpp.events import Answered
 from landline.protocols.smpp.session import Session
 from landline.store.changes import Changes
 from landline.store.database import Database
@@ -43,6 +53,15 @@ async def failed() -> "AsyncGenerator[asyncio.Future[str]]":
     loop.set_exception_handler(told)
     yield heard
     loop.set_exception_handler(None)
+
+
+@pytest.fixture
+async def bare(database: Database) -> "AsyncGenerator[BareWorld]":
+    world = BareWorld(database)
+    await world.start()
+    yield world
+    await world.carrier.close()
+    await world.smsc.close()
 
 
 def _bug(*_: object) -> Any:
@@ -157,3 +176,117 @@ async def test_of_who_keeps_the_binds(
     starting = asyncio.create_task(world.start())
     assert await asyncio.wait_for(failed, PATIENCE_S) == "smpp smpp/0/transceiver"
     starting.cancel()
+
+
+async def test_over_one_answer_keeps_none_of_the_others_that_came_with_it(
+    bare: BareWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message of the one it met may have been taken or not, and the connection is made again."""
+    submissions = [Submission(uuid4(), OURS, PHONE, "hi", 1, True) for _ in range(3)]
+    await bare.carrier.submit(submissions)
+    asked = [await bare.smsc.request() for _ in submissions]
+    assert [command for command, _ in asked] == [Command.SUBMIT_SM] * 3
+    take = Outbox.answered
+
+    def taken(outbox: Outbox, link: Link, event: Answered, now: float) -> None:
+        if event.message_id == "2":
+            raise Bug
+        take(outbox, link, event, now)
+
+    with monkeypatch.context() as bug:
+        bug.setattr(Outbox, "answered", taken)
+        await bare.smsc.say(b"".join(response(sequence, str(number)) for number, (_, sequence) in enumerate(asked, 1)))
+        await bare.events.until(lambda: len(bare.events.answers) == 3)
+    told = {answer.key: answer for answer in bare.events.answers}
+    assert [told[each.key].carrier_message_id for each in submissions] == ["1", None, "3"]
+    assert [told[each.key].unknown for each in submissions] == [False, True, False]
+    await until(lambda: bare.carrier.counters()["link_binds"] == 2)
+    assert bare.carrier.counters()["link_failures"] == 1
+    assert bare.carrier.counters()["open"] == 0
+
+
+async def test_over_one_message_of_a_lost_connection_keeps_none_of_the_others(
+    bare: BareWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submissions = [Submission(uuid4(), OURS, PHONE, "hi", 1, True) for _ in range(3)]
+    await bare.carrier.submit(submissions)
+    for _ in submissions:
+        await bare.smsc.request()
+    tell, met = Outbox.unanswered, list[Part]()
+
+    def told(outbox: Outbox, context: object) -> None:
+        assert isinstance(context, Part)
+        if context.outgoing.key == submissions[0].key:
+            met.append(context)
+            raise Bug
+        tell(outbox, context)
+
+    with monkeypatch.context() as bug:
+        bug.setattr(Outbox, "unanswered", told)
+        bare.smsc.cut()
+        await bare.events.until(lambda: len(bare.events.answers) == 2)
+    assert {each.key for each in bare.events.answers} == {each.key for each in submissions[1:]}
+    tell(bare.carrier._outbox, met[0])  # or the carrier would wait for it at its end
+    await until(lambda: bare.carrier.bound == 1)
+
+
+async def test_over_one_text_puts_that_off_and_keeps_nothing_else(
+    bare: BareWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "number_of", lambda ton, address, country: address if ton else _bug())
+    await bare.carrier.submit([Submission(uuid4(), OURS, PHONE, "hi", 1, True)])
+    _, sequence = await bare.smsc.request()
+    said = [text(b"one"), text(b"bad", source_addr_ton=0), text(b"two")]
+    pdus = [deliver_sm(number, message) for number, message in enumerate(said, 7)]
+    await bare.smsc.say(b"".join([*pdus, response(sequence, "theirs")]))
+    await bare.events.until(lambda: len(bare.events.arrivals) == 2 and len(bare.events.answers) == 1)
+    assert [arrival.text for arrival in bare.events.arrivals] == ["one", "two"]
+    assert bare.events.answers[0].carrier_message_id == "theirs"
+    assert sorted(await bare.smsc.answers(3), key=lambda answer: answer[1]) == [
+        (status.ESME_ROK, 7),
+        (status.ESME_RX_T_APPN, 8),
+        (status.ESME_ROK, 9),
+    ]
+    assert bare.carrier.counters()["link_failures"] == 0
+
+
+async def test_in_what_follows_a_read_ends_the_connection(bare: BareWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    await bare.carrier.submit([Submission(uuid4(), OURS, PHONE, "hi", 1, True)])
+    _, sequence = await bare.smsc.request()
+    with monkeypatch.context() as bug:
+        bug.setattr(Outbox, "fill", _bug)
+        await bare.smsc.say(response(sequence, "theirs"))
+        await until(lambda: bare.carrier.counters()["link_failures"] == 1)
+    await bare.events.until(lambda: len(bare.events.answers) == 1)
+    assert bare.events.answers[0].carrier_message_id == "theirs"
+    await until(lambda: bare.carrier.bound == 1)
+
+
+async def test_in_a_customers_answer_ends_its_connection_and_what_it_was_brought_is_brought_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, product = DrivenClock(), Product()
+    listener = SmppListener(ListenerConfig(port=0), product, database, clock)
+    await listener.start()
+    assert listener.port is not None
+    first, second = Client(), Client()
+    for client in (first, second):
+        await client.connect(listener.port)
+    await first.bind()
+    texts = [TextOut(uuid4(), PHONE, OURS, "hi") for _ in range(3)]
+    delivering = asyncio.create_task(listener.deliver(product.account, texts, clock.now() + timedelta(seconds=30)))
+    await until(lambda: len(first.events) == 3)
+    await second.bind()
+    with monkeypatch.context() as bug:
+        bug.setattr(Connection, "_learn", _bug)
+        for _ in texts:
+            await first.arrival()
+        await until(lambda: first.closed)
+    for _ in texts:
+        await second.arrival()
+    assert await delivering == [Delivered.TAKEN] * 3
+    await listener.close()
+
+
+def response(sequence: int, message_id: str) -> bytes:
+    return pdu.encode(Command.SUBMIT_SM | RESPONSE, pdu.MessageAnswer(message_id), sequence)

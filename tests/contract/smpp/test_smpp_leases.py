@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, Self
 from uuid import uuid4
 
 import pytest
@@ -13,6 +13,7 @@ from tests.support.smpp_world import World, until
 from tests.support.still import StillClock
 
 from landline.core.errors import Unavailable
+from landline.engines import clock as clock_engines
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import Binding
 from landline.engines.smpp.leases import LEASE, LOOK, Leases, forget, forget_all, holders
@@ -355,3 +356,29 @@ async def test_receipts_come_over_another_processs_bind_even_before_the_answer_i
     assert reported.keys() == wanted, "no part was taken for a message"
     assert sorted(reported.values(), key=str) == [3] * 5 + [None] * 40
     assert second.counters()["inbox_receipts"] > 0
+
+
+async def test_binds_that_are_not_renewed_end_no_later_for_a_clock_that_was_set_back(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carrier = await cluster.join()
+    assert bound(carrier) == [4]
+    leases = carrier._binds._slots
+    assert isinstance(leases, Leases)
+    monkeypatch.setattr(Leases, "_look", _away)
+    monkeypatch.setattr(clock_engines, "datetime", AnHourEarlier)
+    assert leases._renewed is not None
+    leases._renewed.ring()  # as its timer does, which goes by the time that passes
+    await until(lambda: bound(carrier) == [0])
+
+
+async def _away(_leases: Leases) -> None:
+    raise Unavailable("PostgreSQL is away")
+
+
+class AnHourEarlier(datetime):
+    """What the machine's clock shows once it is set back."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return super().now(tz) - timedelta(hours=1)

@@ -96,7 +96,7 @@ def submission(text: str, report: bool = True) -> Submission:
 
 
 async def deliver(world: "World", *deliveries: ReportOut | TextOut) -> list[Delivered]:
-    return await world.listener.deliver("customer", deliveries, world.clock.now() + timedelta(seconds=30))
+    return await world.listener.deliver(world.product.account, deliveries, world.clock.now() + timedelta(seconds=30))
 
 
 def text(words: str) -> TextOut:
@@ -302,7 +302,7 @@ async def test_a_customer_stays_bound_while_time_is_driven(world: World) -> None
     await client.connect(listener.port)
     await client.bind()
     until_then = world.clock.now() + timedelta(minutes=1)
-    waiting = asyncio.create_task(listener.deliver("customer", [text("hi")] * 60, until_then))
+    waiting = asyncio.create_task(listener.deliver(world.product.account, [text("hi")] * 60, until_then))
     await until(lambda: len(client.events) == 10)
     await world.clock.advance(timedelta(hours=3))
     client.session.enquire(0.0)

@@ -50,7 +50,7 @@ class World:
     async def deliver_report(self) -> list[Delivered]:
         now = self.clock.now()
         report = ReportOut(uuid4(), OURS, PHONE, MessageState.DELIVERED, now, now)
-        return await self.listener.deliver("customer", [report], now + timedelta(seconds=30))
+        return await self.listener.deliver(self.product.account, [report], now + timedelta(seconds=30))
 
 
 @pytest.fixture

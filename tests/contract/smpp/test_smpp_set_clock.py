@@ -6,7 +6,7 @@ from typing import Self
 from uuid import uuid4
 
 import pytest
-from tests.support.bare_smsc import BareSmsc
+from tests.support.bare_smsc import BareSmsc, deliver_sm, text
 from tests.support.carrier_events import Recorder
 from tests.support.product import Product
 from tests.support.smpp import crash
@@ -21,7 +21,7 @@ from landline.engines.smpp.listener import ListenerConfig, SmppListener
 from landline.ports.esme_gateway import Delivered, TextOut
 from landline.ports.sms_carrier import Submission
 from landline.protocols.smpp import pdu
-from landline.protocols.smpp.commands import RESPONSE, Command
+from landline.protocols.smpp.commands import ESM_RECEIPT, RESPONSE, Command
 from landline.store.database import Database
 
 
@@ -94,7 +94,7 @@ async def test_a_delivery_that_is_not_answered_yet_is_not_brought_again(
     await client.bind()
     texts = [TextOut(uuid4(), PHONE, OURS, "hi")]
     until_then = clock.now() + timedelta(hours=9)
-    delivering = asyncio.create_task(listener.deliver("customer", texts, until_then))
+    delivering = asyncio.create_task(listener.deliver(product.account, texts, until_then))
     await until(lambda: len(client.events) == 1)
     monkeypatch.setattr(clock_engines, "datetime", AnHourLater)
     assert listener._alarm is not None
@@ -131,6 +131,55 @@ async def test_a_message_that_is_not_answered_yet_does_not_count_as_unanswered(
     assert [answer.unknown for answer in events.answers] == [False, False]
     await carrier.close()
     await smsc.close()
+
+
+async def test_a_text_whose_part_never_comes_waits_no_longer_for_a_clock_that_was_set_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(database)
+    await world.start(join_patience_s=600)
+    await say(world, "before")
+    monkeypatch.setattr(clock_engines, "datetime", AnHourEarlier)
+    world.smsc.text(PHONE, OURS, "x" * 153 + "y" * 100, order=lambda bodies: bodies[1:])
+    await world.smsc.until(lambda: world.smsc.counts.delivered == 2)
+    for _ in range(35):
+        await world.clock.advance(timedelta(seconds=20))
+    await world.arrived(2)
+    assert world.events.arrivals[-1].text == "y" * 100
+    await world.close()
+
+
+async def test_a_receipt_whose_answer_is_not_known_yet_waits_no_longer_for_a_clock_that_was_set_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smsc, events = BareSmsc(), Recorder()
+    config = SmppConfig("bare", "127.0.0.1", await smsc.start(), "us", "secret")
+    clock, line = DrivenClock(), Line()
+    carrier = SmppCarrier(config, database, clock, line=line, several=lambda: True)
+    await carrier.start(events)
+    await until(lambda: carrier.up)
+    words = b"id:theirs sub:001 dlvrd:001 submit date:2611231200 done date:2611231200 stat:DELIVRD err:000 text:"
+    await smsc.say(deliver_sm(7, text(words, esm_class=ESM_RECEIPT)))
+    await until(lambda: carrier.counters()["inbox_receipts_early"] == 1)
+    monkeypatch.setattr(clock_engines, "datetime", AnHourEarlier)
+    await smsc.say(deliver_sm(8, text(b"hello")))
+    await events.until(lambda: len(events.receipts) == 1)
+    await carrier.close()
+    await smsc.close()
+
+
+async def test_what_customers_left_incomplete_is_looked_for_no_later_for_a_clock_that_was_set_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = DrivenClock()
+    listener = SmppListener(ListenerConfig(port=0), Product(), database, clock)
+    await listener.start()
+    await until(lambda: listener._gives_up_at > 0)
+    monkeypatch.setattr(clock_engines, "datetime", AnHourEarlier)
+    assert listener._overdue is not None
+    listener._overdue.ring()
+    await until(lambda: listener._gives_up_at < clock.now().timestamp() + 61)
+    await listener.close()
 
 
 async def test_answers_that_the_service_could_not_store_are_told_again_though_the_clock_was_set_back(

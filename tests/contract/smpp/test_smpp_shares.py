@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
+from typing import Self
 from uuid import uuid4
 
 import pytest
@@ -15,6 +16,7 @@ from tests.support.still import StillClock
 
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
+from landline.engines import clock as clock_engines
 from landline.engines.bus import MemoryBus
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp import leases
@@ -110,6 +112,33 @@ async def cluster(database: Database, dsn: str) -> AsyncGenerator[Cluster]:
     cluster = Cluster(database, dsn)
     yield cluster
     await cluster.close()
+
+
+class AnHourEarlier(datetime):
+    """What the machine's clock shows once it is set back."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return super().now(tz) - timedelta(hours=1)
+
+
+async def test_an_accounts_binds_are_said_again_no_later_for_a_clock_that_was_set_back(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Machines whose clocks are right would count them no more."""
+    process = await cluster.process(binds=2)
+    await cluster.bound(process)
+    await cluster.counted(1)
+    monkeypatch.setattr(clock_engines, "datetime", AnHourEarlier)
+
+    async def said_again() -> bool:
+        alarm = process.shares._alarm
+        assert alarm is not None
+        alarm.ring()  # as its timer does, which goes by the time that passes
+        until = await cluster.database.fetchval("SELECT until FROM smpp_customer_binds")
+        return until < cluster.clock.now() + 2 * LEASE
+
+    await eventually(said_again)
 
 
 async def submitted(client: Client, count: int) -> list[int]:

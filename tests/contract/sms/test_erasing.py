@@ -183,8 +183,27 @@ async def test_a_call_looks_at_a_bounded_piece(world: World) -> None:
     assert (await world.stored(BEN))["sms_messages"] == 10
 
 
-@pytest.mark.parametrize("number", ["14255550141", "", "Contoso", "+1 425 555 0141"])
-async def test_what_is_no_phone_number_is_refused_and_not_said_to_be_erased(world: World, number: str) -> None:
+@pytest.mark.parametrize("sender", ["60606", "My Bank", "4255550141", "+123"])
+async def test_whoever_else_texted_is_erased_as_well(world: World, sender: str) -> None:
+    await world.gateway.accounts.create(world.resource, "customer", AccountSettings(texts=("*",)))
+    await world.hear((sender, "your code is 1234"), (BEN, "Ben lives here"), (sender, "STOP"))
+    await world.clock.advance(BEING_TOLD + timedelta(minutes=1))
+    others = await world.stored(BEN)
+    figures, left, calls = await world.erase(sender)
+    assert (figures, left, calls) == ({"outgoing": 0, "incoming": 2, "events": 2, "waiting": 2}, [], 1)
+    assert set((await world.stored(sender)).values()) == {0}
+    assert await world.stored(BEN) == others
+
+
+async def test_what_waits_for_an_account_about_others_stays_when_the_number_is_the_resources_own(world: World) -> None:
+    await world.gateway.accounts.create(world.resource, "customer", AccountSettings(texts=("*",)))
+    await world.hear((ANNA, "Anna lives here"))
+    assert (await world.erase(SENDER))[0]["waiting"] == 0
+    assert (await world.stored(ANNA))["sms_esme_out"] == 1
+
+
+@pytest.mark.parametrize("number", ["", "4" * 66])
+async def test_what_nobody_can_be_is_refused(world: World, number: str) -> None:
     reply = await world.call(number)
     assert reply.status == 400
     assert reply.json()["error"]["target"] == "number"

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Self
 from uuid import uuid4
 
 import msgspec
@@ -12,6 +13,7 @@ import pytest
 from landline.core.countries import country
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
+from landline.engines import clock as clock_engines
 from landline.engines.clock import DrivenClock
 from landline.services.sms import guard_records
 from landline.services.sms.guard import Guard
@@ -20,6 +22,15 @@ from landline.services.sms.model import settings as model
 from landline.services.sms.model.guard import Verdict
 from landline.services.sms.model.settings import Caps, SmsSettings
 from landline.store.database import Database
+
+
+class AnHourEarlier(datetime):
+    """What the machine's clock shows once it is set back."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return super().now(tz) - timedelta(hours=1)
+
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 NewGuard = Callable[[], Guard]
@@ -190,6 +201,15 @@ async def test_a_reached_cap_asks_the_database_seldom(
     assert passed(await guard.decide(resource, numbers(1), 1, capped(10), NOON + ASK_AGAIN)) == 1
 
 
+async def test_a_reached_cap_is_asked_about_no_later_for_a_clock_that_was_set_back(
+    guards: NewGuard, resource: ResourceId, database: Database
+) -> None:
+    guard = guards()
+    assert passed(await guard.decide(resource, numbers(20), 1, capped(10), NOON)) == 10
+    await database.execute("UPDATE sms_caps SET used = 0 WHERE resource_id = $1", resource)  # as if given back
+    assert passed(await guard.decide(resource, numbers(1), 1, capped(10), NOON - timedelta(hours=1))) == 1
+
+
 async def test_what_is_not_being_used_is_given_back(database: Database, resource: ResourceId) -> None:
     clock = DrivenClock()
     guard = Guard(database, clock, country=country, share=lambda: 1)
@@ -204,6 +224,23 @@ async def test_what_is_not_being_used_is_given_back(database: Database, resource
     assert [await used(database, each) for each in (resource, other)] == [1, 1_000]
     await clock.advance(IDLE / 2)
     assert [await used(database, each) for each in (resource, other)] == [1, 1]
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_what_is_not_being_used_is_given_back_no_later_for_a_clock_that_was_set_back(
+    database: Database, resource: ResourceId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = DrivenClock()
+    guard = Guard(database, clock, country=country, share=lambda: 1)
+    running = asyncio.create_task(guard.run())
+    await clock.advance(timedelta(0))
+    await guard.decide(resource, numbers(1), 1, capped(8_000), clock.now())
+    monkeypatch.setattr(clock_engines, "datetime", AnHourEarlier)
+    await guard.decide(ResourceId(uuid4()), numbers(1), 1, capped(8_000), clock.now())
+    await clock.advance(IDLE / 2)
+    assert await used(database, resource) == 1
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running

@@ -89,7 +89,7 @@ class Process:
 
 
 @pytest.fixture
-def clock() -> DrivenClock:
+def clock() -> StillClock:
     return StillClock()
 
 
@@ -302,6 +302,19 @@ async def test_a_changed_rate_retunes_the_bucket_of_every_process(here: Process,
     await there.rates.refresh()
     assert there.rates.bucket((SHOP, OURS)) is bucket
     assert (bucket.rate_per_s, changed.is_set()) == (0.5, True)
+
+
+async def test_a_changed_rate_is_known_no_later_for_a_clock_that_was_set_back(
+    here: Process, there: Process, clock: StillClock
+) -> None:
+    await here.changes.close()  # it has to look by itself
+    await here.rates.refresh()
+    bucket = here.rates.bucket((SHOP, OURS))
+    assert bucket is not None
+    clock.set_back(timedelta(hours=1))
+    await there.rates.set(SHOP, OURS, 0.5)
+    await here.rates.refresh()
+    assert bucket.rate_per_s == 0.5
 
 
 async def test_a_rate_that_is_taken_away_limits_no_more(here: Process) -> None:

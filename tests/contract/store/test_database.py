@@ -1,6 +1,7 @@
 """A PostgreSQL that does not do its work for a while: what that is to the pool and to the ear, and that both go on."""
 
 import asyncio
+import socket
 import traceback
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
@@ -203,6 +204,27 @@ async def test_a_pooler_in_between_is_refused_with_what_to_do(dsn: str) -> None:
         through = over(way, dsn)
         with pytest.raises(Refusal, match=r"PgBouncer .* give the DSN of PostgreSQL itself"):
             await Database.connect(through, size=2)
+
+
+async def test_both_ends_end_a_connection_over_which_nothing_gets_through(dsn: str) -> None:
+    async with cable(place(dsn)) as way:
+        database = await Database.connect(over(way, dsn), size=2)
+        async with database.connection() as connection:
+            pooled: Any = connection
+            line = pooled._transport.get_extra_info("socket")
+            kept_alive = line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            idle_s = line.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+            unheard_ms = line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+            assert (kept_alive, idle_s, unheard_ms) == (1, 5, 10_000)
+            # What it is told: over a socket with a name, as a cable may lead to, it heeds none of it.
+            told = await connection.fetch("SELECT name, reset_val FROM pg_settings WHERE name LIKE 'tcp%'")
+        assert {row["name"]: row["reset_val"] for row in told} == {
+            "tcp_keepalives_idle": "5",
+            "tcp_keepalives_interval": "2",
+            "tcp_keepalives_count": "3",
+            "tcp_user_timeout": "10000",
+        }
+        await database.close()
 
 
 @pytest.mark.parametrize("dsn", ["postgresql://shop:Secret#1@db/shop", "postgresql://shop:Sec/ret@db:5432/shop"])

@@ -25,14 +25,7 @@ from landline.ports.clock import Alarm, Clock
 from landline.ports.sms_carrier import CarrierEvents, CrashPolicy, Receipt, Submission, Submitted
 from landline.protocols.smpp import receipts, status
 from landline.protocols.smpp.commands import Command, MessageState
-from landline.protocols.smpp.events import (
-    Answered,
-    AnsweredLate,
-    Event,
-    MessageArrived,
-    RequestArrived,
-    Unanswered,
-)
+from landline.protocols.smpp.events import Answered, AnsweredLate, Event, MessageArrived, RequestArrived, Unanswered
 from landline.protocols.smpp.pdu import DataSm, QueryAnswer, QuerySm
 from landline.protocols.smpp.session import Session
 from landline.store.database import Database
@@ -253,16 +246,10 @@ class SmppCarrier:
             return
         now, line_now = self._now(), self._line_now()
         for event in events:
-            if isinstance(event, Answered):
-                self._answered(link, event, line_now)
-            elif isinstance(event, MessageArrived):
-                self._inbox.add(pump, event, now, line_now)
-            elif isinstance(event, Unanswered):
-                self._unanswered(event)
-            elif isinstance(event, AnsweredLate):
-                self._outbox.answered_late(event)
-            elif isinstance(event, RequestArrived):
-                self._requested(pump, event, now, line_now)
+            try:
+                self._take(link, pump, event, now, line_now)
+            except Exception as error:  # a bug, by which the others, which are told once, must not be lost
+                self._not_taken(link, pump, event, error)
         self._go_on(link, line_now)
 
     def changed(self, link: Link) -> None:
@@ -273,7 +260,10 @@ class SmppCarrier:
         """See `LinkOwner`."""
         self._binds.changed()
         for unanswered in session.close():
-            self._unanswered(unanswered)
+            try:
+                self._unanswered(unanswered)
+            except Exception as error:  # likewise
+                link.failed(error)
         self._inbox.drop(session)
         if not self._binds.usable:
             self._outbox.give_back("no bind to the carrier is up")
@@ -295,13 +285,36 @@ class SmppCarrier:
             self._ring()
         self.on_reachable()
 
+    def _take(self, link: Link, pump: Pump, event: Event, now: float, line_now: float) -> None:
+        if isinstance(event, Answered):
+            self._answered(link, event, line_now)
+        elif isinstance(event, MessageArrived):
+            self._inbox.add(pump, event, now, line_now)
+        elif isinstance(event, Unanswered):
+            self._unanswered(event)
+        elif isinstance(event, AnsweredLate):
+            self._outbox.answered_late(event)
+        elif isinstance(event, RequestArrived) and isinstance(event.body, DataSm):
+            # A deliver_sm in other clothes (§4.7).
+            self._inbox.add(pump, MessageArrived(event.sequence, event.body.as_short_message()), now, line_now)
+        elif isinstance(event, RequestArrived):
+            pump.session.answer(event.sequence, status.ESME_RINVCMDID)
+
+    def _not_taken(self, link: Link, pump: Pump, event: Event, error: Exception) -> None:
+        if isinstance(event, MessageArrived | RequestArrived):
+            self._inbox.not_taken(pump, event.sequence, error)
+            return
+        link.failed(error)
+        if isinstance(event, Answered):  # whether the carrier has the message is unknown
+            self._unanswered(event)
+
     def _answered(self, link: Link, event: Answered, now: float) -> None:
         if event.command == Command.SUBMIT_SM:
             self._outbox.answered(link, event, now)
         elif isinstance(event.context, _Asked) and not event.context.answer.done():
             event.context.answer.set_result(event)
 
-    def _unanswered(self, event: Unanswered) -> None:
+    def _unanswered(self, event: Unanswered | Answered) -> None:
         if event.command == Command.SUBMIT_SM:
             self._outbox.unanswered(event.context)
         elif isinstance(event.context, _Asked) and not event.context.answer.done():
@@ -311,13 +324,6 @@ class SmppCarrier:
         """Since when a response to a submit_sm is awaited on any bind, by the clock of the connections."""
         since = [link.session.awaiting_since for link in self._links if link.session is not None]
         return min((each for each in since if each is not None), default=None)
-
-    def _requested(self, pump: Pump, event: RequestArrived, now: float, line_now: float) -> None:
-        """A data_sm from the SMSC is a deliver_sm in other clothes (§4.7)."""
-        if isinstance(event.body, DataSm):
-            self._inbox.add(pump, MessageArrived(event.sequence, event.body.as_short_message()), now, line_now)
-        else:
-            pump.session.answer(event.sequence, status.ESME_RINVCMDID)
 
     async def _tell(self) -> None:
         """What calls the service: one worker with answers, one with texts, some with receipts, so that none waits for

@@ -44,6 +44,7 @@ by the service until it is known."""
 _KNOWN_LIMIT = 100_000
 Known = Callable[[str, Sequence[str]], Awaitable[Set[str]]]
 """Which of a carrier's message ids the service has stored the submissions of, whichever process told it."""
+_SWEEP_S = 60.0
 _TRIES = 3
 """How often the service is asked before the SMSC is told to bring it again."""
 LANES = 2
@@ -132,6 +133,12 @@ class Inbox:
         self._items.append(item)
         self._ring()
 
+    def not_taken(self, pump: Pump, sequence: int, error: Exception) -> None:
+        """There is a bug in how it was read: the SMSC is to bring it again, to who may have none."""
+        log.error("smpp.not_taken", carrier=self._config.name, exc_info=error)
+        self.counters.put_off += 1
+        pump.session.answer(sequence, status.ESME_RX_T_APPN)
+
     def submitted(self, ids: Sequence[str], *, several: bool = False) -> None:
         """The service has stored the answers with these ids: their receipts may be passed on. `several`: the ids of one
         long message's parts, whose receipts are folded."""
@@ -170,7 +177,7 @@ class Inbox:
             self._free_at = self._line()
 
     async def _bring(self, carrier: str, events: CarrierEvents, now: float, sleep: Sleep) -> bool:
-        if now >= self._sweep_at:
+        if not now < self._sweep_at <= now + _SWEEP_S:  # later than that: the clock was set back
             await self._sweep(carrier, events, now)
             self._free_at = self._line()
         self._refuse_stale()
@@ -282,7 +289,7 @@ class Inbox:
                 self.counters.receipts_early += item.waits_until is None
                 item.waits_until = max(now + _ASK_S, item.at + patience_s)
                 early.append(item)
-            elif now < item.at + patience_s:
+            elif now < item.at + patience_s < now + _SWEEP_S:  # later than that: the clock was set back
                 self.counters.receipts_early += item.waits_until is None
                 item.waits_until = item.at + patience_s
                 early.append(item)
@@ -401,7 +408,7 @@ class Inbox:
     async def _sweep(self, carrier: str, events: CarrierEvents, now: float) -> None:
         """Pass on the texts whose missing parts are waited for no more."""
         patience_s = self._config.join_patience_s
-        self._sweep_at = now + min(patience_s, 60.0)
+        self._sweep_at = now + min(patience_s, _SWEEP_S)
         self._in_vain = 0
         at = datetime.fromtimestamp(now, UTC)
         try:

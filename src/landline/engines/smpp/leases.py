@@ -154,7 +154,8 @@ class Leases:
         try:
             while True:
                 ends_at = self._until - _MARGIN
-                if self._clock.now() < ends_at:
+                now = self._clock.now()
+                if now < ends_at <= now + LEASE:  # later than that: the clock was set back after the last renewal
                     await renewed.wait(ends_at)
                     continue
                 if self._held:

@@ -178,6 +178,11 @@ class Link:
             self._connecting.reschedule(asyncio.get_running_loop().time())
         self._alarm.ring()
 
+    def failed(self, error: Exception) -> None:
+        """There is a bug in what was made of what the connection brought: it ends, and is made again."""
+        self._broke(error)
+        self.abort()
+
     def abort(self) -> None:
         """Cut the connection as a crash would."""
         if self.pump is not None:
@@ -293,6 +298,12 @@ class Link:
         return why if self._config.tls is not None else f"{why}. Is this a port for TLS ([carriers.tls])?"
 
     def _happened(self, events: list[Event]) -> None:
+        try:
+            self._tell(events)
+        except Exception as error:
+            self.failed(error)
+
+    def _tell(self, events: list[Event]) -> None:
         if not self._bound:
             self._tried(events)
         if self.pump is not None and self.pump.session.state not in BOUND:

@@ -1,5 +1,5 @@
-"""Erasing what is stored of one phone's number: its texts either way and the events about them. Counts of the insights
-name no phone and stay, and so do opt-outs, which must be obeyed.
+"""Erasing what is stored of one phone's number, or of a short code or name that texted: its texts either way and the
+events about them. Counts of the insights name no phone and stay, and so do opt-outs, which must be obeyed.
 
 A call looks at a bounded piece of a table in which no index finds a phone, so that nobody waits for it.
 """
@@ -29,6 +29,8 @@ _ROWS_READ = 20_000
 _AT_ONCE = 500
 BEING_TOLD = timedelta(minutes=2)
 """What ended or came less long ago may be on its way to a webhook, and would be stored once more if that fails."""
+_LONGEST = 65
+"""Characters of an address: a data_sm has 64 (SMPP 3.4 §4.7.1), and it may get a `+`."""
 _FIRST = time_ordered(datetime.fromtimestamp(0, UTC), bytes(10))
 
 
@@ -87,9 +89,12 @@ class Erasing:
     async def erase(self, resource: ResourceId, number: str, after: str | None) -> Erased:
         """Erase what a piece of the tables has of `number`; texts to it that no carrier has are taken back, and erased
         by a later call, once they are told of. It may be repeated. Raises `Invalid`."""
-        if phone.parse(number) is None:
-            raise Invalid("Must be a phone number in E.164 format, such as +14255550199.", target="number")
-        place = self._begin(resource, number) if after is None else _continued(resource, number, after)
+        if not 0 < len(number) <= _LONGEST:
+            wanted = "a phone number in E.164 format, such as +14255550199, or the sender of a text as it is stored"
+            raise Invalid(f"Must be {wanted}.", target="number")
+        only_texted = phone.parse(number) is None  # nothing is ever sent to what is no phone number
+        begin = self._begin(resource, number, incoming=only_texted)
+        place = begin if after is None else _continued(resource, number, after)
         find = records_search.incoming if place.incoming else records_search.outgoing
         sought = Sought(sender=number) if place.incoming else Sought(recipient=number)
         async with self._database.connection() as connection:

@@ -15,7 +15,7 @@ import structlog
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
 from landline.ports.clock import Clock
-from landline.ports.esme_gateway import Customers, Delivered, ReportOut, TextOut
+from landline.ports.esme_gateway import Account, Customers, Delivered, ReportOut, TextOut
 from landline.services.sms import accounts
 from landline.services.sms import records_esme as records
 from landline.services.sms.accounts import Accounts
@@ -46,8 +46,8 @@ _LOOK = timedelta(minutes=5)
 class _Lane:
     """What this process does for one account."""
 
-    resource: ResourceId
-    system_id: str
+    account: Account
+    """As it is bound."""
     next_at: datetime | None
     """When to look for more; None until woken."""
     paused_until: datetime
@@ -55,6 +55,14 @@ class _Lane:
     most: int = _IN_HAND
     """At most so many in hand."""
     failures: int = 0
+
+    @property
+    def resource(self) -> ResourceId:
+        return self.account.resource
+
+    @property
+    def system_id(self) -> str:
+        return self.account.system_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,9 +277,7 @@ class EsmeWorker:
         woken, self._woken = self._woken, set()
         receiving = {account.system_id: account for account in self._customers.bound()}
         receiving = {key: account for key, account in receiving.items() if self._customers.receivers(key)}
-        self._lanes = {
-            key: self._lanes.get(key) or _Lane(account.resource, key, None, now) for key, account in receiving.items()
-        }
+        self._lanes = {key: self._lane(account, now) for key, account in receiving.items()}
         until = now + _LOOK
         try:
             for key, lane in self._lanes.items():
@@ -284,6 +290,13 @@ class EsmeWorker:
             self._woken |= woken
             raise
         return until
+
+    def _lane(self, account: Account, now: datetime) -> _Lane:
+        lane = self._lanes.get(account.system_id)
+        if lane is None or lane.account.number != account.number:  # made anew, perhaps for another resource
+            return _Lane(account, None, now)
+        lane.account = account
+        return lane
 
     async def _claim_for(self, group: asyncio.TaskGroup, lane: _Lane, now: datetime) -> None:
         room = lane.most - lane.in_hand
@@ -313,7 +326,7 @@ class EsmeWorker:
         server, go on."""
         try:
             deliveries = [_delivery(row) for row in rows]
-            return await self._customers.deliver(lane.system_id, deliveries, self._clock.now() + _PATIENCE)
+            return await self._customers.deliver(lane.account, deliveries, self._clock.now() + _PATIENCE)
         except Exception:
             log.exception("sms.esme_bring_failed", system_id=lane.system_id, count=len(rows))
             if len(rows) == 1:

@@ -131,7 +131,7 @@ class Allowances:
         for resource, account in list(self._accounts.items()):
             if account.lock.locked():
                 account.touched = now
-            elif account.touched + IDLE <= now:
+            elif not account.touched <= now < account.touched + IDLE:  # before it: the clock was set back
                 del self._accounts[resource]
                 await self._give_back_if_there(resource, account.purses)
         return min((account.touched + IDLE for account in self._accounts.values()), default=None)
@@ -161,4 +161,5 @@ def _fits(account: _Account, caps: Caps, now: datetime) -> bool:
 
 
 def _askable(purse: Purse, now: datetime) -> bool:
-    return purse.dry_until is None or purse.dry_until <= now
+    # Later than that: the clock was set back since.
+    return purse.dry_until is None or not now < purse.dry_until <= now + ASK_AGAIN

@@ -29,7 +29,7 @@ class Overheard:
 
     def quiet(self, now: datetime) -> list[UUID]:
         """Some of those of which nothing was heard for `REST`, or up to twice that, to be looked at."""
-        if now >= self._turn_at:
+        if not now < self._turn_at <= now + REST:  # later than that: the clock was set back
             self._turn_at = now + REST
             self._keep(self._before - self._now)
             self._before, self._now = self._now, set()

@@ -87,7 +87,7 @@ class Rates:
         if self._read_version == self._version and self._changes.trusted and parts == self._parts:
             return
         now = self._clock.now()
-        if self._read_version is not None and self._again_at is not None and now < self._again_at:
+        if self._read_version is not None and self._again_at is not None and now < self._again_at <= now + _AGAIN:
             return
         version, self._again_at = self._version, now + _AGAIN
         try:

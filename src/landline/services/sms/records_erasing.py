@@ -56,6 +56,10 @@ async def rest(connection: Connection, resource: ResourceId, number: str) -> int
         number,
     )
     done = await connection.execute(
-        "DELETE FROM sms_esme_out WHERE resource_id = $1 AND (sender = $2 OR recipient = $2)", resource, number
+        # Of a receipt the recipient is the phone, of a text the sender; the other is a number of the resource's own.
+        "DELETE FROM sms_esme_out WHERE resource_id = $1"
+        " AND CASE WHEN submitted_at IS NULL THEN sender ELSE recipient END = $2",
+        resource,
+        number,
     )
     return int(done.rpartition(" ")[2])

@@ -136,6 +136,16 @@ class Connection:
         return max(min(self.session.free, self._window - self.session.in_flight), 0)
 
     def _happened(self, events: list[Event]) -> None:
+        try:
+            self._hear(events)
+        except Exception:
+            log.exception("smpp.connection_failed", system_id=self.account.system_id if self.account else "")
+            for event in events:  # the session tells of each once, and what is not settled would be waited for for ever
+                if isinstance(event, Answered | Unanswered):
+                    settle(event.context, None)
+            self.end()
+
+    def _hear(self, events: list[Event]) -> None:
         if not self._events:
             self._came_at = self._now()
         for event in events:

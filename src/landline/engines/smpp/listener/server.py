@@ -25,7 +25,6 @@ from landline.ports.esme_gateway import Account, Delivered, Gateway, ReportOut, 
 from landline.protocols.smpp import status
 from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.pace import Pace
-from landline.protocols.smpp.texts import Alphabet
 from landline.store.database import Database
 from landline.store.watched import watched
 
@@ -229,20 +228,18 @@ class SmppListener:
         return len(cut)
 
     async def deliver(
-        self, system_id: str, deliveries: Sequence[ReportOut | TextOut], until: datetime
+        self, account: Account, deliveries: Sequence[ReportOut | TextOut], until: datetime
     ) -> list[Delivered]:
         """See `ports.esme_gateway.Customers`."""
         await self._until_answered(deliveries)
         outcomes = [Delivered.TAKEN] * len(deliveries)
-        customer = self._customers.get(system_id)
-        alphabet = Alphabet.GSM if customer is None else customer.account.alphabet
         pending = [
             (number, body)
             for number, delivery in enumerate(deliveries)
-            for body in outgoing.deliverable(system_id, delivery, alphabet)
+            for body in outgoing.deliverable(account.system_id, delivery, account.alphabet)
         ]
         for _ in range(_TRIES):
-            answers = await self._hand(system_id, [body for _, body in pending], until)
+            answers = await self._hand(account, [body for _, body in pending], until)
             unanswered: list[tuple[int, bytes]] = []
             for (number, body), answer in zip(pending, answers, strict=True):
                 if answer is None:
@@ -250,7 +247,7 @@ class SmppListener:
                 elif answer is not Delivered.TAKEN and outcomes[number] is not Delivered.GONE:
                     outcomes[number] = answer
             pending = unanswered
-            if not pending or not self._lively(system_id):
+            if not pending or not self._lively(account):
                 break  # whoever answers may be bound to another process
         for number, _ in pending:
             outcomes[number] = Delivered.LATER
@@ -267,9 +264,9 @@ class SmppListener:
         if awaited:
             await asyncio.wait(awaited)
 
-    async def _hand(self, system_id: str, bodies: Sequence[bytes], until: datetime) -> list[Delivered | None]:
+    async def _hand(self, account: Account, bodies: Sequence[bytes], until: datetime) -> list[Delivered | None]:
         """Have `bodies` handed over; what came of each, None where no answer came."""
-        customer = self._customers.get(system_id)
+        customer = self._customer(account)
         if customer is None or not customer.receivers:
             return [Delivered.GONE] * len(bodies)
         if self.clock.now() >= until:
@@ -281,11 +278,16 @@ class SmppListener:
         if until.timestamp() < self._gives_up_at and self._overdue is not None:
             self._overdue.ring()
         answers = await asyncio.gather(*(each.acknowledged for each in handed))
-        return [outgoing.outcome(system_id, answer) for answer in answers]
+        return [outgoing.outcome(account.system_id, answer) for answer in answers]
 
-    def _lively(self, system_id: str) -> bool:
+    def _customer(self, account: Account) -> Customer | None:
+        """Whoever is bound as `account`, and not as another one that has its system id now."""
+        customer = self._customers.get(account.system_id)
+        return customer if customer is not None and customer.account.number == account.number else None
+
+    def _lively(self, account: Account) -> bool:
         """Whether to hand over once more what one connection did not answer: to one that does, or to see it is gone."""
-        customer = self._customers.get(system_id)
+        customer = self._customer(account)
         return customer is None or not customer.receivers or bool(customer.lively)
 
     def _drain(self, customer: Customer) -> None:
@@ -294,12 +296,14 @@ class SmppListener:
 
     async def admit(self, connection: Connection, account: Account) -> int:
         """See `connection.Owner`."""
+        self._cut_former(account)
         if not await self._shares.admit(account):
             self.counters.refused_binds += 1
             return status.ESME_RALYBND
         if connection.session.ended:  # it did not wait
             self._shares.leave(account.system_id)
             return status.ESME_RBINDFAIL
+        self._cut_former(account)
         customer = self._customers.get(account.system_id)
         if customer is None:
             customer = self._customers[account.system_id] = Customer(account, self._pace(account))
@@ -308,6 +312,13 @@ class SmppListener:
             return status.ESME_RINVPASWD
         customer.connections[connection] = None
         return status.ESME_ROK
+
+    def _cut_former(self, account: Account) -> None:
+        """Its right to bind is newer than that of who is bound: this process has not heard yet that those may be so no
+        more. They may be another customer, whose receipts and texts are not this one's."""
+        customer = self._customers.get(account.system_id)
+        if customer is not None and customer.account.generation < account.generation:
+            self.cut(account.system_id)
 
     def _pace(self, account: Account) -> Pace:
         return Pace(self.line.now().timestamp(), rate_per_s=account.rate_per_s, burst_s=_BURST_S)
@@ -467,7 +478,7 @@ class SmppListener:
 
     async def _sweep(self, now: float) -> float:
         """When to do so again."""
-        if now >= self._sweep_at:
+        if not now < self._sweep_at <= now + _SWEEP_S:  # later than that: the clock was set back
             self._sweep_at = now + _SWEEP_S
             at = datetime.fromtimestamp(now, UTC)
             await given_up.sweep(self._database, self.gateway, self._owner, self._customers, at)

@@ -251,7 +251,7 @@ class Together:
         async with self._writing:
             now = self._clock.now()
             self._mine = +self._mine
-            renew = now >= self._renew_at
+            renew = not now < self._renew_at <= now + LOOK  # later than that: the clock was set back
             news = {system_id: self._mine[system_id] for system_id in self._unsaid}
             rows = {**self._mine, **news} if renew else news
             looked_at = self._mine.keys() if renew else self._stale & self._mine.keys()
