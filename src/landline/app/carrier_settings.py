@@ -116,6 +116,13 @@ class SmppTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "`dec`, `hex`: the same in both, but with other zeros in front or another case."
         ),
     ] = MessageIds.AS_IS
+    unmarked_receipts: Annotated[
+        bool,
+        _says(
+            "The carrier sends receipts as if they were texts from phones (esm_class 0, no optional parameters): what "
+            "is written as one is one. Any phone can then write one, of a message whose id it knows."
+        ),
+    ] = False
     throttle_pause_s: Annotated[Seconds, _says("How long a bind rests when the carrier says it is too fast.")] = 1.0
     throttle_patience_s: Annotated[
         Seconds, _says("After this long of being throttled a message is given back, to be tried again or elsewhere.")

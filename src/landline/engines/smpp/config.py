@@ -107,6 +107,8 @@ class SmppConfig:
     """validity_period, relative; None leaves it to the carrier."""
     long_style: LongStyle = LongStyle.UDH8
     message_ids: MessageIds = MessageIds.AS_IS
+    unmarked_receipts: bool = False
+    """Whether texts that are written as receipts are receipts though their esm_class does not say so."""
     rate_per_s: float | None = None
     """At most so many submit_sm a second on each bind; None for no limit."""
     throttle_pause_s: float = 1.0
