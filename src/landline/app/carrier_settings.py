@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from landline.engines.smpp.config import Binding, MessageIds
+from landline.engines.smpp.config import Binding, LongReceipts, MessageIds
 from landline.protocols.smpp.texts import Alphabet, LongStyle
 
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=31_536_000)]
@@ -116,6 +116,13 @@ class SmppTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "`dec`, `hex`: the same in both, but with other zeros in front or another case."
         ),
     ] = MessageIds.AS_IS
+    long_receipts: Annotated[
+        LongReceipts,
+        _says(
+            "Whether the carrier reports `each` part of a long text or `one` of them, which then decides. Parts that "
+            "it gives one id are reported once in any case."
+        ),
+    ] = LongReceipts.EACH
     unmarked_receipts: Annotated[
         bool,
         _says(

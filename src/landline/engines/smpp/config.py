@@ -39,6 +39,14 @@ class MessageIds(Enum):
         return self in (MessageIds.HEX_DEC, MessageIds.HEX)
 
 
+class LongReceipts(Enum):
+    """What receipts a long message has whose parts have ids of their own."""
+
+    EACH = "each"
+    ONE = "one"
+    """One for all its parts, by the id of whichever."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tls:
     """TLS towards a carrier. Without a CA file the system's roots count; certificate and key are for mutual TLS."""
@@ -107,6 +115,7 @@ class SmppConfig:
     """validity_period, relative; None leaves it to the carrier."""
     long_style: LongStyle = LongStyle.UDH8
     message_ids: MessageIds = MessageIds.AS_IS
+    long_receipts: LongReceipts = LongReceipts.EACH
     unmarked_receipts: bool = False
     """Whether texts that are written as receipts are receipts though their esm_class does not say so."""
     rate_per_s: float | None = None
