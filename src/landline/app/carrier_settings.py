@@ -41,19 +41,28 @@ class SmppTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ]
     host: Annotated[str, Meta(pattern=r"^[^\s/]+$"), _says("Name or address of the SMSC.")]
     port: Annotated[int, Meta(ge=1, le=65535), _says("Its port.")]
-    system_id: Annotated[str, _says("Whom we bind as; at most 15 characters.")]
+    system_id: Annotated[str, _says("Whom we bind as; 15 characters in SMPP.")]
     password: Annotated[
         str | None,
         _says(
-            "At most 8 characters. Better in `password_file`, or in the variable `LANDLINE_CARRIER_<NAME>_PASSWORD`: "
+            "8 characters in SMPP. Better in `password_file`, or in the variable `LANDLINE_CARRIER_<NAME>_PASSWORD`: "
             "the name in capitals, with `_` for everything but letters and digits."
         ),
     ] = None
     password_file: Annotated[Path | None, _says("File that holds the password, instead of it.")] = None
     system_type: Annotated[str, _says("As the carrier wants it; at most 12 characters.")] = ""
+    bind_ton: Annotated[Octet, _says("addr_ton of the bind.")] = 0
+    bind_npi: Annotated[Octet, _says("addr_npi of the bind.")] = 0
+    address_range: Annotated[
+        str, _says("Whose texts the bind is for, where the carrier wants to be told; at most 40 characters.")
+    ] = ""
     binding: Annotated[
         Binding, _says("`pair` binds a transmitter and a receiver, for carriers without transceivers.")
     ] = Binding.TRANSCEIVER
+    receiver_port: Annotated[
+        Annotated[int, Meta(ge=1, le=65535)] | None,
+        _says("Where receivers of a `pair` bind, when that is another port."),
+    ] = None
     binds: Annotated[int, Meta(ge=1, le=100), _says("How many transceivers or pairs.")] = 1
     tls: Annotated[TlsTable | None, _says("The table `[carriers.tls]`; without it the connection is plain.")] = None
     window: Annotated[int, Meta(ge=1, le=10_000), _says("Requests unanswered on each bind, at most.")] = 50

@@ -414,7 +414,16 @@ async def test_the_trace_has_headers_and_no_bodies(world: World, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"system_id": "x" * 16}, {"password": "123456789"}, {"window": 0}, {"binds": 0}, {"response_s": 0.0}]
+    "wrong",
+    [
+        {"system_id": "x" * 65},
+        {"password": "x" * 65},
+        {"address_range": "x" * 41},
+        {"window": 0},
+        {"binds": 0},
+        {"response_s": 0.0},
+        {"receiver_port": 2776},
+    ],
 )
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(Invalid):

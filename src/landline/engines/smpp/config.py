@@ -73,6 +73,11 @@ class Tls:
         return context
 
 
+SYSTEM_ID_MOST, PASSWORD_MOST = 15, 8
+"""SMPP 3.4 §5.2.1 and §5.2.2. There are SMSCs that give longer ones, and take them."""
+_SIZES = {"system_id": 64, "password": 64, "system_type": 12, "address_range": 40, "service_type": 5}
+
+
 @dataclass(frozen=True, slots=True)
 class SmppConfig:
     """One carrier. Durations in seconds; raises `Invalid` for what cannot work."""
@@ -83,7 +88,13 @@ class SmppConfig:
     system_id: str
     password: str = field(repr=False)
     system_type: str = ""
+    bind_ton: int = 0
+    bind_npi: int = 0
+    address_range: str = ""
+    """Whose texts the bind is for (§5.2.7), with `bind_ton` and `bind_npi`; most SMSCs know that without it."""
     binding: Binding = Binding.TRANSCEIVER
+    receiver_port: int | None = None
+    """Where the receivers of pairs bind, if not at `port`."""
     binds: int = 1
     """How many transceivers or pairs."""
     tls: Tls | None = None
@@ -142,10 +153,12 @@ class SmppConfig:
         for name, lowest in (("binds", 1), ("window", 1), ("port", 1)):
             if getattr(self, name) < lowest:
                 raise Invalid(f"{name} must be at least {lowest}", target=name)
-        for name, size in (("system_id", 15), ("password", 8), ("system_type", 12), ("service_type", 5)):
+        for name, size in _SIZES.items():
             value: str = getattr(self, name)
-            if len(value) > size or not value.isascii():  # SMPP 3.4 §5.2
+            if len(value) > size or not value.isascii():
                 raise Invalid(f"{name} has at most {size} ASCII characters", target=name)
+        if self.receiver_port is not None and self.binding is not Binding.PAIR:
+            raise Invalid('receiver_port is for binding = "pair"', target="receiver_port")
         if self.country is not None and self.country not in _countries():
             raise Invalid("country must be a country's two capital letters, as US", target="country")
         for name in ("response_s", "enquire_link_s", "connect_s", "backoff_first_s", "throttle_pause_s"):

@@ -216,7 +216,15 @@ class Link:
     async def _converse(self, pump: Pump) -> None:
         """Bind, and see to what is due, until the connection is gone."""
         config, session = self._config, pump.session
-        session.bind(self.kind, pdu.Bind(config.system_id, config.password, config.system_type), self.now())
+        bind = pdu.Bind(
+            config.system_id,
+            config.password,
+            config.system_type,
+            addr_ton=config.bind_ton,
+            addr_npi=config.bind_npi,
+            address_range=config.address_range,
+        )
+        session.bind(self.kind, bind, self.now())
         pump.flush()
         ends_at: float | None = None
         while not self._gone:
@@ -238,13 +246,14 @@ class Link:
 
     async def _connect(self, pump: Pump) -> bool:
         config = self._config
+        port = (config.receiver_port if self.kind is BindKind.RECEIVER else None) or config.port
         name, tls = None, self._tls()
         if tls is not None:
             name = (config.tls.server_name if config.tls is not None else None) or config.host
         try:
             async with asyncio.timeout(config.connect_s):
                 await asyncio.get_running_loop().create_connection(
-                    lambda: pump, config.host, config.port, ssl=tls, server_hostname=name
+                    lambda: pump, config.host, port, ssl=tls, server_hostname=name
                 )
         except (OSError, ValueError) as error:  # as is ssl.SSLError; a name that DNS cannot hold is a ValueError
             self.counters.connects_failed += 1
