@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from landline.engines.smpp.config import Binding, LongReceipts, MessageIds
+from landline.protocols.smpp.commands import INTERFACE_VERSION
 from landline.protocols.smpp.texts import Alphabet, LongStyle
 
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=31_536_000)]
@@ -51,6 +52,9 @@ class SmppTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
     password_file: Annotated[Path | None, _says("File that holds the password, instead of it.")] = None
     system_type: Annotated[str, _says("As the carrier wants it; at most 12 characters.")] = ""
+    interface_version: Annotated[
+        Octet, _says("The version that the bind says we speak: 52 is SMPP 3.4, 51 is 3.3.")
+    ] = INTERFACE_VERSION
     bind_ton: Annotated[Octet, _says("addr_ton of the bind.")] = 0
     bind_npi: Annotated[Octet, _says("addr_npi of the bind.")] = 0
     address_range: Annotated[
@@ -105,6 +109,16 @@ class SmppTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = None
     service_type: Annotated[str, _says("As the carrier wants it; at most 5 characters.")] = ""
+    esm_class: Annotated[
+        int,
+        Meta(ge=0, le=3),
+        _says(
+            "Messaging mode of what is sent: 0 is the carrier's own, 3 store and forward, which some want to be asked "
+            "for, or send no receipts. Kannel and Jasmin ask for it unless told not to."
+        ),
+    ] = 0
+    protocol_id: Annotated[Octet, _says("protocol_id of what is sent.")] = 0
+    priority_flag: Annotated[Octet, _says("priority_flag of what is sent.")] = 0
     alphabet: Annotated[Alphabet, _says("How texts are sent where they can be; the rest goes as UCS-2.")] = Alphabet.GSM
     default_alphabet: Annotated[Alphabet, _says("What data_coding 0 means in texts that arrive.")] = Alphabet.GSM
     registered_delivery: Annotated[

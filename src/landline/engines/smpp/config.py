@@ -6,6 +6,7 @@ from enum import Enum
 
 from landline.core.errors import Invalid
 from landline.ports.sms_carrier import CrashPolicy
+from landline.protocols.smpp.commands import INTERFACE_VERSION
 from landline.protocols.smpp.texts import Alphabet, LongStyle
 
 
@@ -88,6 +89,8 @@ class SmppConfig:
     system_id: str
     password: str = field(repr=False)
     system_type: str = ""
+    interface_version: int = INTERFACE_VERSION
+    """What we say we speak (§5.2.4)."""
     bind_ton: int = 0
     bind_npi: int = 0
     address_range: str = ""
@@ -116,6 +119,10 @@ class SmppConfig:
     country: str | None = None
     """Whose national numbers those are that the carrier sends so (ISO 3166-1 alpha-2); None leaves them as they are."""
     service_type: str = ""
+    esm_class: int = 0
+    """The messaging mode (bits 1-0, §5.2.12): 0 is the SMSC's own, which need not be to store and forward (3)."""
+    protocol_id: int = 0
+    priority_flag: int = 0
     alphabet: Alphabet = Alphabet.GSM
     """How texts are sent where they can be; the rest goes as UCS-2."""
     default_alphabet: Alphabet = Alphabet.GSM
@@ -157,6 +164,10 @@ class SmppConfig:
             value: str = getattr(self, name)
             if len(value) > size or not value.isascii():
                 raise Invalid(f"{name} has at most {size} ASCII characters", target=name)
+        if not 0 <= self.esm_class <= 3:
+            raise Invalid(
+                "esm_class is the messaging mode, 0 to 3: what else it says is each text's own", target="esm_class"
+            )
         if self.receiver_port is not None and self.binding is not Binding.PAIR:
             raise Invalid('receiver_port is for binding = "pair"', target="receiver_port")
         if self.country is not None and self.country not in _countries():

@@ -220,6 +220,7 @@ class Link:
             config.system_id,
             config.password,
             config.system_type,
+            config.interface_version,
             addr_ton=config.bind_ton,
             addr_npi=config.bind_npi,
             address_range=config.address_range,
