@@ -295,19 +295,19 @@ class Outbox:
     def _accept(self, outgoing: Outgoing) -> None:
         outgoing.done = True
         self.counters.accepted += 1
-        several, ids = None, list(dict.fromkeys(outgoing.ids))
-        if len(ids) > 1:
+        first, several = outgoing.ids[0], None
+        if len(outgoing.ids) > 1 and (others := set(outgoing.ids) - {first}):
             if outgoing.report_wanted:
-                several = ids
+                several = list(dict.fromkeys(outgoing.ids))
             else:  # the service is told the first only
-                self.untold.difference_update(ids[1:])
-        self._tell(Answer(Submitted(outgoing.key, ids[0]), several))
+                self.untold.difference_update(others)
+        self._tell(Answer(Submitted(outgoing.key, first), several))
 
     def _id_of(self, part: Part, given: str) -> str:
         """The id of a part that the carrier has taken. Some SMSCs give no id, or all messages the same one: what is
         stored by an id needs one of its own. Others give all parts of a text the same, and report it as one message."""
         message_id = _canonical(given, self._config.message_ids)
-        if message_id and (message_id in part.outgoing.ids or message_id not in self.untold):
+        if message_id and (message_id not in self.untold or message_id in part.outgoing.ids):
             return message_id
         return f"{message_id}?{part.outgoing.key.hex}.{part.index}"
 
