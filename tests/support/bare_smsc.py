@@ -37,6 +37,7 @@ class BareSmsc:
         self._version: pdu.Tlvs = () if version is None else ((Tag.SC_INTERFACE_VERSION, bytes((version,))),)
         self.frames: list[bytes] = []
         """What came after the bind, oldest first."""
+        self.binds: list[tuple[BindKind, pdu.Bind]] = []
         self._server: asyncio.Server
         self._writer: asyncio.StreamWriter | None = None
         self._bound: dict[int, asyncio.StreamWriter] = {}
@@ -87,6 +88,9 @@ class BareSmsc:
             for frame in framer.receive(data):
                 _, command, _, sequence = HEADER.unpack_from(frame)
                 if command in _BINDS:
+                    body = pdu.decode(frame)
+                    assert isinstance(body, pdu.Bind)
+                    self.binds.append((BindKind(command), body))
                     self._writer = self._bound[command] = writer
                     writer.write(pdu.encode(command | RESPONSE, pdu.BindAnswer("bare", self._version), sequence))
                 elif command == Command.UNBIND:

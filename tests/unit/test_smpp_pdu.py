@@ -30,7 +30,7 @@ def _text(size: int) -> st.SearchStrategy[str]:
 
 
 _LENGTHS = {
-    "system_id": 16, "password": 9, "system_type": 13, "address_range": 41, "service_type": 6, "source_addr": 21,
+    "system_id": 65, "password": 65, "system_type": 13, "address_range": 41, "service_type": 6, "source_addr": 21,
     "destination_addr": 21, "esme_addr": 65, "schedule_delivery_time": 17, "validity_period": 17, "message_id": 65,
     "final_date": 17,
 }  # fmt: skip

@@ -43,7 +43,7 @@ def _of_some_length(words: st.SearchStrategy[str], most: int) -> st.SearchStrate
 
 GSM_TEXT = _of_some_length(st.text("abc €{}[]äöü@£ \n", max_size=40), 700)
 ANY_TEXT = _of_some_length(
-    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x1b"), max_size=20), 400
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x1b\ufeff\ufffe"), max_size=20), 400
 )
 
 
@@ -164,6 +164,9 @@ def test_each_data_coding_is_read_in_its_alphabet() -> None:
         (0x0D, b"\xc6\xfc", "日"),
         (0x0E, b"\xc7\xd1", "한"),
         (0x08, b"\xd8\x3d\xde\x00", "😀"),
+        (0x08, b"\xfe\xff\0S\0T\0O\0P", "STOP"),  # with a byte order mark
+        (0x08, b"\xff\xfeS\0T\0O\0P\0", "STOP"),
+        (0x18, b"\xfe\xff\0S\xfe\xff", "S\ufeff"),
         (0x02, b"\x80", "\x80"),
     ],
 )

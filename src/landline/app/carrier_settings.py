@@ -5,7 +5,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from landline.engines.smpp.config import Binding, MessageIds
+from landline.engines.smpp.config import Binding, LongReceipts, MessageIds
+from landline.protocols.smpp.commands import INTERFACE_VERSION
 from landline.protocols.smpp.texts import Alphabet, LongStyle
 
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=31_536_000)]
@@ -41,19 +42,31 @@ class SmppTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ]
     host: Annotated[str, Meta(pattern=r"^[^\s/]+$"), _says("Name or address of the SMSC.")]
     port: Annotated[int, Meta(ge=1, le=65535), _says("Its port.")]
-    system_id: Annotated[str, _says("Whom we bind as; at most 15 characters.")]
+    system_id: Annotated[str, _says("Whom we bind as; 15 characters in SMPP.")]
     password: Annotated[
         str | None,
         _says(
-            "At most 8 characters. Better in `password_file`, or in the variable `LANDLINE_CARRIER_<NAME>_PASSWORD`: "
+            "8 characters in SMPP. Better in `password_file`, or in the variable `LANDLINE_CARRIER_<NAME>_PASSWORD`: "
             "the name in capitals, with `_` for everything but letters and digits."
         ),
     ] = None
     password_file: Annotated[Path | None, _says("File that holds the password, instead of it.")] = None
     system_type: Annotated[str, _says("As the carrier wants it; at most 12 characters.")] = ""
+    interface_version: Annotated[
+        Octet, _says("The version that the bind says we speak: 52 is SMPP 3.4, 51 is 3.3.")
+    ] = INTERFACE_VERSION
+    bind_ton: Annotated[Octet, _says("addr_ton of the bind.")] = 0
+    bind_npi: Annotated[Octet, _says("addr_npi of the bind.")] = 0
+    address_range: Annotated[
+        str, _says("Whose texts the bind is for, where the carrier wants to be told; at most 40 characters.")
+    ] = ""
     binding: Annotated[
         Binding, _says("`pair` binds a transmitter and a receiver, for carriers without transceivers.")
     ] = Binding.TRANSCEIVER
+    receiver_port: Annotated[
+        Annotated[int, Meta(ge=1, le=65535)] | None,
+        _says("Where receivers of a `pair` bind, when that is another port."),
+    ] = None
     binds: Annotated[int, Meta(ge=1, le=100), _says("How many transceivers or pairs.")] = 1
     tls: Annotated[TlsTable | None, _says("The table `[carriers.tls]`; without it the connection is plain.")] = None
     window: Annotated[int, Meta(ge=1, le=10_000), _says("Requests unanswered on each bind, at most.")] = 50
@@ -100,6 +113,16 @@ class SmppTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = None
     service_type: Annotated[str, _says("As the carrier wants it; at most 5 characters.")] = ""
+    esm_class: Annotated[
+        int,
+        Meta(ge=0, le=3),
+        _says(
+            "Messaging mode of what is sent: 0 is the carrier's own, 3 store and forward, which some want to be asked "
+            "for, or send no receipts. Kannel and Jasmin ask for it unless told not to."
+        ),
+    ] = 0
+    protocol_id: Annotated[Octet, _says("protocol_id of what is sent.")] = 0
+    priority_flag: Annotated[Octet, _says("priority_flag of what is sent.")] = 0
     alphabet: Annotated[Alphabet, _says("How texts are sent where they can be; the rest goes as UCS-2.")] = Alphabet.GSM
     default_alphabet: Annotated[Alphabet, _says("What data_coding 0 means in texts that arrive.")] = Alphabet.GSM
     registered_delivery: Annotated[
@@ -120,6 +143,20 @@ class SmppTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "`dec`, `hex`: the same in both, but with other zeros in front or another case."
         ),
     ] = MessageIds.AS_IS
+    long_receipts: Annotated[
+        LongReceipts,
+        _says(
+            "Whether the carrier reports `each` part of a long text or `one` of them, which then decides. Parts that "
+            "it gives one id are reported once in any case."
+        ),
+    ] = LongReceipts.EACH
+    unmarked_receipts: Annotated[
+        bool,
+        _says(
+            "The carrier sends receipts as if they were texts from phones (esm_class 0, no optional parameters): what "
+            "is written as one is one. Any phone can then write one, of a message whose id it knows."
+        ),
+    ] = False
     throttle_pause_s: Annotated[Seconds, _says("How long a bind rests when the carrier says it is too fast.")] = 1.0
     throttle_patience_s: Annotated[
         Seconds, _says("After this long of being throttled a message is given back, to be tried again or elsewhere.")

@@ -1,6 +1,7 @@
 """Carriers and routing rules as the configuration has them: checked when it is loaded, built when the product is."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from landline.app.config_tables import PREFIX, variable_name
 from landline.core.errors import Invalid
 from landline.core.phone import SenderKind
 from landline.engines.smpp.carrier import SmppCarrier
-from landline.engines.smpp.config import SmppConfig, Tls
+from landline.engines.smpp.config import PASSWORD_MOST, SYSTEM_ID_MOST, SmppConfig, Tls
 from landline.engines.smpp.inbox import Known
 from landline.engines.smpp.slots import Slots
 from landline.ports.clock import Clock
@@ -119,6 +120,16 @@ def warnings(config: Config) -> list[str]:
         for table in config.carriers
         if table.password_file is not None and _empty(table.password_file)
     ]
+    found += [
+        f"carrier {each.name}: {field}: it has {len(value)} characters, where SMPP has {most}. Some SMSCs read no more:"
+        f" where this one refuses the bind, give the first {most}"
+        for each in _readable(config.carriers)
+        for field, value, most in (
+            ("system_id", each.system_id, SYSTEM_ID_MOST),
+            ("password", each.password, PASSWORD_MOST),
+        )
+        if len(value) > most
+    ]
     return found + [
         f"carrier {table.name}: registered_delivery = {table.registered_delivery} asks for no receipts: every message"
         " it takes ends as failed (5002) once its report is overdue, unless the carrier sends receipts unasked. Set it"
@@ -126,6 +137,15 @@ def warnings(config: Config) -> list[str]:
         for table in config.carriers
         if not table.registered_delivery & _RECEIPT and table.crash_policy != CrashPolicy.QUERY.value
     ]
+
+
+def _readable(tables: Sequence[SmppTable]) -> list[SmppConfig]:
+    """Those whose files can be read; of the others `problems` tells."""
+    found: list[SmppConfig] = []
+    for table in tables:
+        with suppress(CannotConfigure):
+            found.append(smpp_config(table))
+    return found
 
 
 def _empty(file: Path) -> bool:

@@ -111,6 +111,7 @@ def _data(config: Config) -> Finding:
 def _running(config: Config) -> Finding | None:
     from landline.app import ready
     from landline.app.client import AdminClient, CannotAsk
+    from landline.store.embedded.lock import is_held
 
     found = ready.read(config.data / ready.IN_DATA)
     if found is None:
@@ -118,7 +119,9 @@ def _running(config: Config) -> Finding | None:
     try:
         AdminClient(found.admin_url, found.admin_token).get("healthz")
     except CannotAsk as error:
-        return Finding("server", ok=False, detail=f"one was left here or is not well: {error.message}")
+        if not is_held(config.data):
+            return None  # it was killed, or its machine was: the next one starts where it ended
+        return Finding("server", ok=False, detail=f"one runs here and is not well: {error.message}")
     return Finding("server", ok=True, detail=f"runs at {found.url}, admin API at {found.admin_url}")
 
 

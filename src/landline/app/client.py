@@ -17,6 +17,7 @@ from landline.app.ready import Ready
 from landline.core.errors import NoSuchPath, Refusal
 
 TIMEOUT_S = 70.0
+_START = "start one with `landline dev` or `landline serve`"
 
 
 class CannotAsk(Refusal):
@@ -75,9 +76,7 @@ class AdminClient:
         try:
             return self._exchange(method, path, body)
         except (OSError, HTTPException) as error:
-            raise CannotAsk(
-                f"no server answers at {self.url} ({error or type(error).__name__}): start one with `landline dev`"
-            ) from error
+            raise CannotAsk(f"no server answers at {self.url} ({error or type(error).__name__}): {_START}") from error
 
     def _refusal(self, status: int, answer: Any) -> str:
         target = _target(answer)
@@ -157,7 +156,7 @@ def here(data: Path | None, token: str | None = None, typed: Mapping[str, str] |
                 f"{place} is another user's: ask as that one, or give --admin-url and --admin-token of the server there"
             )
     shown = " or ".join(str(place) for place in places)
-    raise CannotAsk(f"no server runs on {shown}: start one with `landline dev`, or give its --data or --admin-url")
+    raise CannotAsk(f"no server runs on {shown}: {_START}, or give its --data or --admin-url")
 
 
 def quoted(*segments: str) -> str:

@@ -14,11 +14,11 @@ from tests.support.still import StillClock
 from landline.core.errors import Unavailable
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.carrier import SmppCarrier
-from landline.engines.smpp.config import SmppConfig
+from landline.engines.smpp.config import Binding, SmppConfig
 from landline.engines.smpp.records import KEPT, REPEAT, SENT_KEPT, Look, Records
-from landline.ports.sms_carrier import CrashPolicy
+from landline.ports.sms_carrier import CrashPolicy, Submission
 from landline.protocols.smpp import pdu, status
-from landline.protocols.smpp.commands import RESPONSE, Command
+from landline.protocols.smpp.commands import RESPONSE, BindKind, Command
 from landline.protocols.smpp.framing import HEADER
 from landline.protocols.smpp.joiner import GroupKey, TextPart
 from landline.protocols.smpp.texts import Alphabet
@@ -59,6 +59,51 @@ async def test_when_a_message_was_delivered_is_read_in_the_carriers_zone_and_nev
     if shifted:
         expected = expected.replace(second=0, microsecond=0)
     assert timedelta(0) <= events.receipts[0].at - expected < timedelta(seconds=2)
+    await carrier.close()
+    await smsc.close()
+
+
+async def test_a_bind_says_what_its_smsc_wants_to_know(database: Database) -> None:
+    smsc, other = BareSmsc(), BareSmsc()
+    config = SmppConfig(
+        "bare",
+        "127.0.0.1",
+        await smsc.start(),
+        "a-system-id-longer-than-smpp-has",
+        "a-password-longer-than-smpp-has",
+        "VMA",
+        interface_version=0x33,
+        bind_ton=1,
+        bind_npi=8,
+        address_range="^18005550100$",
+        binding=Binding.PAIR,
+        receiver_port=await other.start(),
+    )
+    carrier = SmppCarrier(config, database, DrivenClock())
+    await carrier.start(Recorder())
+    await until_bound(carrier, 2)
+    said = pdu.Bind(config.system_id, config.password, "VMA", 0x33, 1, 8, "^18005550100$")
+    assert smsc.binds == [(BindKind.TRANSMITTER, said)]
+    assert other.binds == [(BindKind.RECEIVER, said)]
+    await carrier.close()
+    await smsc.close()
+    await other.close()
+
+
+@pytest.mark.parametrize(("words", "esm_class"), [("hello", 0x03), ("long " * 40, 0x43)])
+async def test_submissions_say_what_their_smsc_wants_to_know(database: Database, words: str, esm_class: int) -> None:
+    smsc = BareSmsc()
+    config = SmppConfig(
+        "bare", "127.0.0.1", await smsc.start(), "us", "secret", esm_class=3, protocol_id=64, priority_flag=1
+    )
+    carrier = SmppCarrier(config, database, DrivenClock())
+    await carrier.start(Recorder())
+    await until_bound(carrier)
+    await carrier.submit([Submission(uuid4(), OURS, PHONE, words, 1, True)])
+    await until(lambda: bool(smsc.frames))
+    said = pdu.decode_message(smsc.frames[0])
+    assert (said.esm_class, said.protocol_id, said.priority_flag) == (esm_class, 64, 1)
+    smsc.cut()
     await carrier.close()
     await smsc.close()
 

@@ -10,6 +10,7 @@ import pytest
 from tests.support.patience import PATIENCE_S
 from tests.support.smpp import crash
 from tests.support.smpp_world import OURS, PHONE, World, until
+from tests.support.still import StillClock
 
 from landline.core.errors import Invalid, Unavailable
 from landline.engines.smpp.config import Binding, MessageIds, SmppConfig
@@ -106,6 +107,7 @@ async def test_few_messages_wait_beside_the_window_of_a_slow_carrier(world: Worl
 async def test_as_many_messages_wait_beside_the_window_as_the_carrier_took_in_half_a_second_lately(
     world: World,
 ) -> None:
+    world.clock = StillClock()
     carrier = await world.start(window=10)
 
     async def room_after(count: int) -> int:
@@ -434,7 +436,17 @@ async def test_the_trace_has_headers_and_no_bodies(world: World, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"system_id": "x" * 16}, {"password": "123456789"}, {"window": 0}, {"binds": 0}, {"response_s": 0.0}]
+    "wrong",
+    [
+        {"system_id": "x" * 65},
+        {"password": "x" * 65},
+        {"address_range": "x" * 41},
+        {"window": 0},
+        {"binds": 0},
+        {"response_s": 0.0},
+        {"receiver_port": 2776},
+        {"esm_class": 4},
+    ],
 )
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(Invalid):

@@ -150,7 +150,7 @@ def test_the_environments_password_wins_over_the_files(tmp_path: Path) -> None:
         (NORTH + "response_s = 0", "carrier north: response_s: "),
         (NORTH + "rate_per_s = -1", "carrier north: rate_per_s: "),
         (NORTH + "validity_s = inf", "carrier north: validity_s: "),
-        (NORTH + 'password = "nine chars"', "carrier north: password: "),
+        (NORTH + f'password = "{"ten chars " * 7}"', "carrier north: password: "),
         (NORTH + 'password = "one"\npassword_file = "two"', "carrier north: password: "),
         (NORTH + 'system_type = "much too long a type"', "carrier north: system_type: "),
         (NORTH + 'tls = { ca = "x" }', "carrier north: tls: .*`ca`"),
@@ -259,6 +259,13 @@ def test_a_carrier_with_an_empty_file_of_its_password_is_warned_of(tmp_path: Pat
     assert warning.startswith(f"carrier north: password_file: {tmp_path / 'password'} is empty: ")
     (tmp_path / "password").write_text("secret\n")
     assert carriers.warnings(config) == []
+
+
+def test_a_carrier_whose_password_is_longer_than_smpps_is_warned_of_without_showing_it(tmp_path: Path) -> None:
+    (warning,) = carriers.warnings(configured(tmp_path, NORTH + 'password = "secret-twice"\n'))
+    assert warning.startswith("carrier north: password: it has 12 characters, where SMPP has 8.")
+    assert "secret" not in warning
+    assert carriers.warnings(configured(tmp_path, NORTH + 'password = "secret-1"\n')) == []
 
 
 def test_a_carrier_that_is_asked_for_no_receipts_is_warned_of(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from landline.app import cli_doctor
+from landline.app import cli_doctor, ready
 from landline.app.config import Mode
+from landline.store.embedded.lock import DirectoryLock
 
 
 def checked(directory: Path, mode: Mode, text: str) -> list[cli_doctor.Finding]:
@@ -58,6 +59,20 @@ def test_what_it_may_start_with_and_should_know_is_printed_as_a_note(
     cli_doctor.doctor(config=file, data=tmp_path / "data", mode="dev")
     [about] = [line for line in capsys.readouterr().out.splitlines() if "asks for no receipts" in line]
     assert about.startswith("note carrier north: registered_delivery = 0 asks")
+
+
+def test_a_server_that_was_killed_is_in_the_way_of_no_other(tmp_path: Path) -> None:
+    lock = DirectoryLock(tmp_path / "data")
+    left = ready.Ready(admin_url="http://127.0.0.1:1", admin_token="x")
+    ready.write(left, tmp_path / "data" / ready.IN_DATA)
+    settings = "port = 0\nadmin_port = 0\nhost = '127.0.0.1'\n"
+    hangs = checked(tmp_path, "dev", settings)
+    [wrong] = [each for each in hangs if not each.ok]
+    assert wrong.detail.startswith("one runs here and is not well: no server answers")
+    lock.release()
+    killed = checked(tmp_path, "dev", settings)
+    assert all(each.ok for each in killed)
+    assert "API port" in {each.check for each in killed}
 
 
 def test_a_worker_needs_no_certificate_and_no_public_port(tmp_path: Path) -> None:

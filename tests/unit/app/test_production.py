@@ -137,7 +137,7 @@ def test_what_is_wrong_with_a_carriers_files_is_said(tmp_path: Path, problems: P
     assert problem.startswith("carrier north: tls: ")
     (tmp_path / "password").write_text("secret\n")
     assert problems(carriers=[{**bare, "password_file": str(tmp_path / "password")}]) == []
-    (tmp_path / "password").write_text("far too long for SMPP")
+    (tmp_path / "password").write_text("far too long for SMPP" * 4)
     [problem] = problems(carriers=[{**bare, "password_file": str(tmp_path / "password")}])
     assert "far too long" not in problem
 

@@ -12,7 +12,7 @@ import structlog
 
 from landline.core.errors import Unavailable
 from landline.engines.smpp.binds import Binds
-from landline.engines.smpp.config import MessageIds, SmppConfig
+from landline.engines.smpp.config import LongReceipts, MessageIds, SmppConfig
 from landline.engines.smpp.early import fold_early
 from landline.engines.smpp.inbox import LANES, Inbox, Known, Sleep
 from landline.engines.smpp.link import Link
@@ -74,7 +74,8 @@ class SmppCarrier:
         self._config = config
         self._clock = clock
         self._line = line or clock
-        self._records = Records(database, config.name, uuid4(), config.default_alphabet)
+        one_receipt = config.long_receipts is LongReceipts.ONE
+        self._records = Records(database, config.name, uuid4(), config.default_alphabet, one_receipt=one_receipt)
         self._outbox = Outbox(config, lambda: self._inbox.behind, self._now)
         self._standstill = Standstill()
         self._inbox = Inbox(

@@ -6,6 +6,7 @@ from enum import Enum
 
 from landline.core.errors import Invalid
 from landline.ports.sms_carrier import CrashPolicy
+from landline.protocols.smpp.commands import INTERFACE_VERSION
 from landline.protocols.smpp.texts import Alphabet, LongStyle
 
 
@@ -39,6 +40,14 @@ class MessageIds(Enum):
         return self in (MessageIds.HEX_DEC, MessageIds.HEX)
 
 
+class LongReceipts(Enum):
+    """What receipts a long message has whose parts have ids of their own."""
+
+    EACH = "each"
+    ONE = "one"
+    """One for all its parts, by the id of whichever."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tls:
     """TLS towards a carrier. Without a CA file the system's roots count; certificate and key are for mutual TLS."""
@@ -65,6 +74,11 @@ class Tls:
         return context
 
 
+SYSTEM_ID_MOST, PASSWORD_MOST = 15, 8
+"""SMPP 3.4 §5.2.1 and §5.2.2. There are SMSCs that give longer ones, and take them."""
+_SIZES = {"system_id": 64, "password": 64, "system_type": 12, "address_range": 40, "service_type": 5}
+
+
 @dataclass(frozen=True, slots=True)
 class SmppConfig:
     """One carrier. Durations in seconds; raises `Invalid` for what cannot work."""
@@ -75,7 +89,15 @@ class SmppConfig:
     system_id: str
     password: str = field(repr=False)
     system_type: str = ""
+    interface_version: int = INTERFACE_VERSION
+    """What we say we speak (§5.2.4)."""
+    bind_ton: int = 0
+    bind_npi: int = 0
+    address_range: str = ""
+    """Whose texts the bind is for (§5.2.7), with `bind_ton` and `bind_npi`; most SMSCs know that without it."""
     binding: Binding = Binding.TRANSCEIVER
+    receiver_port: int | None = None
+    """Where the receivers of pairs bind, if not at `port`."""
     binds: int = 1
     """How many transceivers or pairs."""
     tls: Tls | None = None
@@ -97,6 +119,10 @@ class SmppConfig:
     country: str | None = None
     """Whose national numbers those are that the carrier sends so (ISO 3166-1 alpha-2); None leaves them as they are."""
     service_type: str = ""
+    esm_class: int = 0
+    """The messaging mode (bits 1-0, §5.2.12): 0 is the SMSC's own, which need not be to store and forward (3)."""
+    protocol_id: int = 0
+    priority_flag: int = 0
     alphabet: Alphabet = Alphabet.GSM
     """How texts are sent where they can be; the rest goes as UCS-2."""
     default_alphabet: Alphabet = Alphabet.GSM
@@ -107,6 +133,9 @@ class SmppConfig:
     """validity_period, relative; None leaves it to the carrier."""
     long_style: LongStyle = LongStyle.UDH8
     message_ids: MessageIds = MessageIds.AS_IS
+    long_receipts: LongReceipts = LongReceipts.EACH
+    unmarked_receipts: bool = False
+    """Whether texts that are written as receipts are receipts though their esm_class does not say so."""
     rate_per_s: float | None = None
     """At most so many submit_sm a second on each bind; None for no limit."""
     throttle_pause_s: float = 1.0
@@ -131,10 +160,16 @@ class SmppConfig:
         for name, lowest in (("binds", 1), ("window", 1), ("port", 1)):
             if getattr(self, name) < lowest:
                 raise Invalid(f"{name} must be at least {lowest}", target=name)
-        for name, size in (("system_id", 15), ("password", 8), ("system_type", 12), ("service_type", 5)):
+        for name, size in _SIZES.items():
             value: str = getattr(self, name)
-            if len(value) > size or not value.isascii():  # SMPP 3.4 §5.2
+            if len(value) > size or not value.isascii():
                 raise Invalid(f"{name} has at most {size} ASCII characters", target=name)
+        if not 0 <= self.esm_class <= 3:
+            raise Invalid(
+                "esm_class is the messaging mode, 0 to 3: what else it says is each text's own", target="esm_class"
+            )
+        if self.receiver_port is not None and self.binding is not Binding.PAIR:
+            raise Invalid('receiver_port is for binding = "pair"', target="receiver_port")
         if self.country is not None and self.country not in _countries():
             raise Invalid("country must be a country's two capital letters, as US", target="country")
         for name in ("response_s", "enquire_link_s", "connect_s", "backoff_first_s", "throttle_pause_s"):

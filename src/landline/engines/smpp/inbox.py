@@ -118,12 +118,13 @@ class Inbox:
         self._known: OrderedDict[str, bool] = OrderedDict()
         self._texts = RecentTexts(config.name, records)
         self._sweep_at = 0.0
+        self._told_of_unmarked = False
         self.counters = InboxCounters()
 
     def add(self, pump: Pump, event: MessageArrived, now: float, line_now: float) -> None:
         """A deliver_sm came; `line_now` is the same instant by the clock of the connections."""
         item = Item(pump, event.sequence, now, came_at=line_now)
-        if receipts.is_receipt(event.message):
+        if receipts.is_receipt(event.message) or self._is_unmarked(event.message):
             self._read_receipt(item, event.message)
         else:
             self._read_text(item, event.message)
@@ -235,6 +236,18 @@ class Inbox:
         log.warning("smpp.stood_still", carrier=self._config.name, texts=len(stale))
         self._put_off(stale)
         self._acknowledge(stale)
+
+    def _is_unmarked(self, message: ShortMessage) -> bool:
+        """Whether a receipt that its esm_class does not call one is one. Any phone can write what looks so: where the
+        carrier is not known to leave its own unmarked, its operator is told once."""
+        if not receipts.is_written(message):
+            return False
+        if self._config.unmarked_receipts or receipts.is_acknowledgement(message):
+            return True
+        if not self._told_of_unmarked:
+            self._told_of_unmarked = True
+            log.warning("smpp.text_looks_like_receipt", carrier=self._config.name, esm_class=message.esm_class)
+        return False
 
     def _read_receipt(self, item: Item, message: ShortMessage) -> None:
         read = receipts.read(message)

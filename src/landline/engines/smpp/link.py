@@ -226,7 +226,16 @@ class Link:
     async def _converse(self, pump: Pump) -> None:
         """Bind, and see to what is due, until the connection is gone."""
         config, session = self._config, pump.session
-        session.bind(self.kind, pdu.Bind(config.system_id, config.password, config.system_type), self.now())
+        bind = pdu.Bind(
+            config.system_id,
+            config.password,
+            config.system_type,
+            config.interface_version,
+            addr_ton=config.bind_ton,
+            addr_npi=config.bind_npi,
+            address_range=config.address_range,
+        )
+        session.bind(self.kind, bind, self.now())
         pump.flush()
         ends_at: float | None = None
         while not self._gone:
@@ -272,7 +281,7 @@ class Link:
         what it gets must not keep us from the next. Not at once, for an SMSC may count connections."""
         config, loop = self._config, asyncio.get_running_loop()
         ends_at = loop.time() + config.connect_s
-        found = await loop.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
+        found = await loop.getaddrinfo(config.host, self._port(), type=socket.SOCK_STREAM)
         hosts = list(dict.fromkeys(str(address[0]) for *_, address in found))
         while True:
             try:
@@ -287,8 +296,12 @@ class Link:
         pump = Pump(session, self.now, self._happened, lambda: self._lost(pump), trace=trace)
         self._trying = pump
         loop = asyncio.get_running_loop()
-        await loop.create_connection(lambda: pump, host, self._config.port, ssl=tls, server_hostname=name)
+        await loop.create_connection(lambda: pump, host, self._port(), ssl=tls, server_hostname=name)
         return pump
+
+    def _port(self) -> int:
+        config = self._config
+        return (config.receiver_port if self.kind is BindKind.RECEIVER else None) or config.port
 
     def _never_bound(self) -> str:
         """Why it never was bound, and where that mostly comes from."""

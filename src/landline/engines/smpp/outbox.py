@@ -234,11 +234,7 @@ class Outbox:
             self._taken_after_all(part, event.status, event.message_id)
             return
         if event.status == status.ESME_ROK:
-            message_id = _canonical(event.message_id, self._config.message_ids)
-            if not message_id or message_id in self.untold:
-                # Some SMSCs give no id, or all messages the same one. What is stored by an id needs one of its own.
-                message_id = _made_up(message_id, part)
-            outgoing.ids[index] = message_id
+            outgoing.ids[index] = message_id = self._id_of(part, event.message_id)
             self.untold.add(message_id)
             outgoing.waiting -= 1
             if not outgoing.waiting:
@@ -299,13 +295,21 @@ class Outbox:
     def _accept(self, outgoing: Outgoing) -> None:
         outgoing.done = True
         self.counters.accepted += 1
-        several = None
-        if len(outgoing.ids) > 1:
+        first, several = outgoing.ids[0], None
+        if len(outgoing.ids) > 1 and (others := set(outgoing.ids) - {first}):
             if outgoing.report_wanted:
-                several = outgoing.ids
+                several = list(dict.fromkeys(outgoing.ids))
             else:  # the service is told the first only
-                self.untold.difference_update(outgoing.ids[1:])
-        self._tell(Answer(Submitted(outgoing.key, outgoing.ids[0]), several))
+                self.untold.difference_update(others)
+        self._tell(Answer(Submitted(outgoing.key, first), several))
+
+    def _id_of(self, part: Part, given: str) -> str:
+        """The id of a part that the carrier has taken. Some SMSCs give no id, or all messages the same one: what is
+        stored by an id needs one of its own. Others give all parts of a text the same, and report it as one message."""
+        message_id = _canonical(given, self._config.message_ids)
+        if message_id and (message_id not in self.untold or message_id in part.outgoing.ids):
+            return message_id
+        return f"{message_id}?{part.outgoing.key.hex}.{part.index}"
 
     def _taken_after_all(self, part: Part, state: int, given_id: str) -> None:
         """A part of a message that was given up is answered. The carrier has the message once it has taken each part:
@@ -313,10 +317,7 @@ class Outbox:
         outgoing = part.outgoing
         if state != status.ESME_ROK:
             return
-        message_id = _canonical(given_id, self._config.message_ids)
-        if not message_id or message_id in self.untold or message_id in outgoing.ids:
-            message_id = _made_up(message_id, part)
-        outgoing.ids[part.index] = message_id
+        outgoing.ids[part.index] = self._id_of(part, given_id)
         outgoing.waiting -= 1
         if not outgoing.waiting:
             self.untold.update(outgoing.ids)
@@ -336,10 +337,6 @@ class Outbox:
     def _tell(self, answer: Answer) -> None:
         self._not_stored += 1
         self.answers.append(answer)
-
-
-def _made_up(message_id: str, part: Part) -> str:
-    return f"{message_id}?{part.outgoing.key.hex}.{part.index}"
 
 
 def _canonical(message_id: str, style: MessageIds) -> str:

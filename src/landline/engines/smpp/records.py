@@ -79,11 +79,15 @@ class Whole:
 class Records:
     """One carrier's rows. Every method is durable when it returns and may be repeated; all raise `Unavailable`."""
 
-    def __init__(self, database: Database, carrier: str, owner: UUID, default: Alphabet) -> None:
+    def __init__(
+        self, database: Database, carrier: str, owner: UUID, default: Alphabet, *, one_receipt: bool = False
+    ) -> None:
+        """`one_receipt`: a long message that is sent has one receipt, of whichever part."""
         self._database = database
         self._carrier = carrier
         self._owner = owner
         self._default = default
+        self._one_receipt = one_receipt
 
     async def keep_parts(self, parts: Sequence[TextPart], now: datetime) -> list[Whole]:
         """Store `parts`; the texts among theirs that are whole now, again each time until `finish` is told of them."""
@@ -232,7 +236,7 @@ class Records:
     async def remember_sent(self, messages: Sequence[Sequence[str]], now: datetime) -> None:
         """The part ids of long messages whose receipts will come; the first of each names the message. To be repeated
         with the same `now`."""
-        rows = [(part, ids[0], len(ids)) for ids in messages for part in ids]
+        rows = [(part, ids[0], 1 if self._one_receipt else len(ids)) for ids in messages for part in ids]
         async with self._database.transaction() as connection:
             # An SMSC that counts its ids anew: what had them before is another message.
             await connection.execute(
@@ -262,7 +266,8 @@ class Records:
         return frozenset(row["part_id"] for row in rows)
 
     async def fold(self, receipts: Sequence[Receipt], now: datetime) -> list[Receipt]:
-        """`receipts` with those of parts folded: a long message's single receipt is there once all its parts' are."""
+        """`receipts` with those of parts folded: a long message's single receipt is there once as
+        many of its parts' are as come."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
                 "WITH news AS (SELECT DISTINCT ON (part_id) * FROM unnest($2::text[], $3::int[]) AS n (part_id, code)),"
@@ -277,7 +282,7 @@ class Records:
                 return list(receipts)
             ended = await connection.fetch(
                 "WITH ended AS (SELECT message_id, array_agg(code ORDER BY part_id) AS codes FROM smpp_sent_parts"
-                "  WHERE carrier = $1 AND message_id = ANY($2) GROUP BY message_id HAVING count(code) = min(total)),"
+                "  WHERE carrier = $1 AND message_id = ANY($2) GROUP BY message_id HAVING count(code) >= min(total)),"
                 " forgotten_soon AS (UPDATE smpp_sent_parts s SET sent_at = $3 FROM ended e"
                 "  WHERE s.carrier = $1 AND s.message_id = e.message_id AND s.sent_at > $3)"
                 " SELECT message_id, codes FROM ended",
@@ -314,7 +319,7 @@ def _is_same(look: Look, row: Record) -> bool:
 
 
 def _folded(receipts: Sequence[Receipt], part_of: dict[str, str], ended: Sequence[Record]) -> list[Receipt]:
-    codes_of: dict[str, list[int]] = {row["message_id"]: row["codes"] for row in ended}
+    codes_of: dict[str, list[int | None]] = {row["message_id"]: row["codes"] for row in ended}
     passed: list[Receipt] = []
     for receipt in receipts:
         message = part_of.get(receipt.carrier_message_id)
@@ -323,14 +328,14 @@ def _folded(receipts: Sequence[Receipt], part_of: dict[str, str], ended: Sequenc
             continue
         codes = codes_of.pop(message, None)
         if codes is not None:
-            failures = [code for code in codes if code != 2000]
+            failures = [code for code in codes if code is not None and code != 2000]
             passed.append(
                 replace(
                     receipt,
                     carrier_message_id=message,
                     delivered=not failures,
                     code=failures[0] if failures else 2000,
-                    segments_delivered=len(codes) - len(failures),
+                    segments_delivered=codes.count(2000),
                 )
             )
     return passed

@@ -185,8 +185,8 @@ Body = (
 )
 
 _LENGTHS: dict[str, int] = {
-    "system_id": 16,
-    "password": 9,
+    "system_id": 65,
+    "password": 65,
     "system_type": 13,
     "address_range": 41,
     "service_type": 6,
@@ -198,7 +198,8 @@ _LENGTHS: dict[str, int] = {
     "message_id": 65,
     "final_date": 17,
 }
-"""The most octets of each C-octet string with its NUL (§4); data_sm's longer addresses are not made use of."""
+"""The most octets of each C-octet string with its NUL (§4); data_sm's longer addresses are not made use of. System ids
+and passwords are longer than §4.1 has them where their SMSC gave them so."""
 
 _BODIES: dict[int, type[Body]] = {
     **{kind.value: Bind for kind in BindKind},

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from msgspec import Struct
 
+from landline.protocols.smpp import texts
 from landline.protocols.smpp.commands import ESM_INTERMEDIATE, ESM_RECEIPT, ESM_TYPE, ESM_UDH, MessageState, Tag
 from landline.protocols.smpp.pdu import ID_LIMIT, ShortMessage, Tlvs, tlv
 from landline.protocols.smstext import decode_gsm
@@ -60,6 +61,11 @@ _IN_GSM = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f]|[!-~]\0(?=[!-~])")
 """What no receipt in ASCII has, and one in the GSM alphabet has where its id has `_`, `$` or `@`. Any other NUL ends a
 string."""
 
+_WRITTEN = re.compile(rb"\s*(?:id|sub|stat)\s*:", re.IGNORECASE | re.DOTALL)
+"""How texts begin that may be receipts, whatever their esm_class says."""
+
+_ACKNOWLEDGEMENTS = frozenset((0x08, 0x10))
+
 _UCS2 = 0x08
 _NAMES = r"(?:id|sub|dlvrd|submit[ _]?date|done[ _]?date|stat(?:us)?|err(?:or)?|text)"
 _SHORT = {"status": "stat", "error": "err"}
@@ -94,8 +100,22 @@ def is_receipt(message: ShortMessage) -> bool:
     return bool(message.tlvs) and kind == 0 and tlv(message.tlvs, Tag.RECEIPTED_MESSAGE_ID) is not None
 
 
+def is_written(message: ShortMessage) -> bool:
+    """Whether the text of a deliver_sm for which `is_receipt` does not hold is written as a receipt all the same."""
+    if message.esm_class & ESM_UDH:
+        return False
+    text = _plain(message.short_message or tlv(message.tlvs, Tag.MESSAGE_PAYLOAD) or b"", message)
+    return _WRITTEN.match(text) is not None and parse(text) is not None
+
+
+def is_acknowledgement(message: ShortMessage) -> bool:
+    """Whether esm_class says that an SME or its user acknowledges a message of ours (§5.2.12), which no phone does."""
+    return message.esm_class & ESM_TYPE in _ACKNOWLEDGEMENTS
+
+
 def read(message: ShortMessage) -> DeliveryReceipt | None:
-    """The receipt in a deliver_sm for which `is_receipt` holds; None when it names no message or no state."""
+    """The receipt in a deliver_sm for which `is_receipt` or `is_written` holds; None when it names no message or no
+    state."""
     tlvs = message.tlvs
     if not tlvs:
         return parse(message.short_message) or parse(_plain(message.short_message, message))
@@ -204,7 +224,7 @@ def _plain(text: bytes, message: ShortMessage) -> bytes:
     if message.esm_class & ESM_UDH and text:
         text = text[text[0] + 1 :]
     if message.data_coding == _UCS2:
-        return text.decode("utf-16-be", "replace").encode("latin-1", "replace")
+        return texts.decode(_UCS2, text).encode("latin-1", "replace")
     return text
 
 

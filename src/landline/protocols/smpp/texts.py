@@ -5,6 +5,7 @@ Long texts (SMPP 3.4 has three ways): a header in the user data (3GPP TS 23.040 
 """
 
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from enum import Enum
 
 from msgspec import Struct
@@ -130,9 +131,9 @@ def decode(data_coding: int, octets: bytes, default: Alphabet = Alphabet.GSM) ->
     if _is_gsm(data_coding, default) or (data_coding == _ASCII and _is_no_ascii(octets)):
         return decode_gsm(octets)
     if data_coding & 0xF0 == 0xE0 or data_coding == _UCS2:
-        return octets.decode("utf-16-be", "replace")
+        return _of_ucs2(octets)
     if data_coding & _GENERAL == data_coding and data_coding & _WITH_BITS:
-        return octets.decode(_BY_BITS[data_coding >> 2 & 3], "replace")
+        return _of_ucs2(octets) if data_coding >> 2 & 3 == 2 else octets.decode("latin-1")
     if data_coding == 0x00:
         return _default(octets, default)
     return octets.decode(_CHARSETS.get(data_coding, "latin-1"), "replace")
@@ -157,8 +158,6 @@ _NO_ASCII = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _GENERAL, _WITH_BITS = 0x5F, 0x50
 """3GPP TS 23.038 §4: the general group without compression whose bits 3 and 2 say the alphabet, with a class (a "flash"
 message, say) or to be deleted once read. Without either it is SMPP's own table."""
-_BY_BITS = ("", "latin-1", "utf-16-be", "latin-1")
-"""The first is the GSM alphabet."""
 # What calls itself ASCII and has octets beyond is Latin-1, as a rule.
 _CHARSETS = {0x03: "latin-1", 0x05: "shift_jis", 0x06: "iso8859_5", 0x07: "iso8859_8", 0x0D: "euc_jp", 0x0E: "euc_kr"}
 
@@ -181,7 +180,15 @@ def _default(octets: bytes, default: Alphabet) -> str:
             return octets.decode()
         except UnicodeDecodeError:
             return octets.decode("latin-1")  # a customer that was not told, with whom nothing is to be lost
-    return octets.decode("latin-1" if default is Alphabet.LATIN1 else "utf-16-be", "replace")
+    return octets.decode("latin-1") if default is Alphabet.LATIN1 else _of_ucs2(octets)
+
+
+def _of_ucs2(octets: bytes) -> str:
+    """The text of UCS-2, which begins with a byte order mark where its sender's library writes one (Java's "UTF-16"):
+    none is needed here, and it is no part of the text."""
+    if octets.startswith(BOM_UTF16_LE):
+        return octets[2:].decode("utf-16-le", "replace")
+    return octets.removeprefix(BOM_UTF16_BE).decode("utf-16-be", "replace")
 
 
 def _encoded(text: str, alphabet: Alphabet, *, wide: bool) -> tuple[int, list[bytes]]:

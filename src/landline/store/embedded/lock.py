@@ -36,3 +36,18 @@ class DirectoryLock:
     def release(self) -> None:
         """Let the directory go. The file stays: removing it would race with who opens it now."""
         os.close(self._fd)
+
+
+def is_held(directory: Path) -> bool:
+    """Whether a process holds the lock of `directory`. To know it, the lock is taken for a moment where nobody does."""
+    try:
+        held = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(held)
+    return False
