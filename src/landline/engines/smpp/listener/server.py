@@ -36,6 +36,9 @@ _TRIES = 3
 _SWEEP_S = 60.0
 _BURST_S = 1.0
 """How much of a customer's rate may come at once: clients send a second's share as fast as they can and then wait."""
+_UNBOUND_BYTES = 8192
+"""How much a connection may say without being bound: strangers who say one enquire_link after the other take the time
+of customers. A bind has a hundred octets."""
 _BACKLOG = 1024
 """Connections the kernel keeps until we take them: all customers may come back in the same moment."""
 
@@ -100,6 +103,7 @@ class SmppListener:
             control_s=config.response_s,
             enquire_link_s=config.enquire_link_s,
             init_s=config.bind_s,
+            init_bytes=_UNBOUND_BYTES,
             window=config.window,
             peer_window=config.peer_window,
         )
