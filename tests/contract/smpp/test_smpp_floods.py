@@ -1,11 +1,14 @@
 """Customers and strangers who say more than the SMPP server for customers can act on: others are heard all the same."""
 
 import asyncio
+import resource
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 from tests.support.patience import PATIENCE_S
 from tests.support.product import Product
 from tests.support.raw_esme import RawEsme
@@ -82,6 +85,31 @@ async def world(database: Database) -> AsyncGenerator[World]:
     world = World(database)
     await world.listener.start()
     yield world
+    await world.close()
+
+
+@contextmanager
+def files(most: int) -> Generator[None]:
+    """Meanwhile the process may open so many."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_connections_leave_half_of_the_files_to_others_and_the_log_tells_it_once(database: Database) -> None:
+    with files(40):
+        world = World(database)
+    await world.listener.start()
+    with capture_logs() as logs:
+        for _ in range(30):
+            await world.customer()
+        customer = await world.customer()
+        assert (await customer.bind()).status == status.ESME_ROK
+    assert len(world.listener._connections) == 20
+    assert [line["limit"] for line in logs if line["event"] == "smpp.too_many_connections"] == [20]
     await world.close()
 
 
