@@ -88,8 +88,8 @@ class Connection:
         self._events: list[Event] = []
         self._came_at = 0.0
         """When the first of these came."""
-        self._acted_bytes = 0
-        """So much of what it said was acted on."""
+        self._said_bytes = self._waiting_bytes = 0
+        """What it has said, and so much of that, about, is not acted on."""
         self._wakeup = asyncio.Event()
         self._gone = False
 
@@ -101,9 +101,9 @@ class Connection:
                 self._wakeup.clear()
                 with self._owner.clock.busy():
                     events, self._events = self._events, []
-                    said_bytes = self.pump.octets
+                    acted_bytes = self._waiting_bytes
                     await self._act(events, self._came_at)
-                    self._acted_bytes = said_bytes
+                    self._waiting_bytes -= acted_bytes
                     self.pump.hold(False)
                     self.pump.flush()
                     self._owner.changed(self)
@@ -144,7 +144,8 @@ class Connection:
         return max(min(self.session.free, self._window - self.session.in_flight), 0)
 
     def _happened(self, events: list[Event]) -> None:
-        if not self._events:
+        waiting = len(self._events)
+        if not waiting:
             self._came_at = self._now()
         for event in events:
             if isinstance(event, Answered):
@@ -160,8 +161,10 @@ class Connection:
                 self.unbound = event.by_peer
             elif not isinstance(event, PduRefused):  # the session has answered those
                 self._events.append(event)
-        if self.pump.octets - self._acted_bytes > _IN_HAND_BYTES:
-            self.pump.hold(True)
+        said_bytes, self._said_bytes = self.pump.octets - self._said_bytes, self.pump.octets
+        if len(self._events) > waiting:
+            self._waiting_bytes += said_bytes
+            self.pump.hold(self._waiting_bytes > _IN_HAND_BYTES)
         self._wakeup.set()
 
     def _learn(self, took_s: float) -> None:
