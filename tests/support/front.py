@@ -86,6 +86,8 @@ class Client(asyncio.Transport):
         self.aborted = asyncio.Event()
         self.ended = False
         """Whether it was told that no more will be written."""
+        self.is_read = True
+        """Whether a network would bring more of what it says, which is fed by hand."""
         self.unread = 0
         """What `get_write_buffer_size` tells."""
         self._replies: asyncio.Queue[Reply] = asyncio.Queue()
@@ -123,9 +125,10 @@ class Client(asyncio.Transport):
         return self.unread
 
     def pause_reading(self) -> None:
-        """It is fed by hand."""
+        self.is_read = False
 
-    resume_reading = pause_reading
+    def resume_reading(self) -> None:
+        self.is_read = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.decode()] = value.decode("latin-1")

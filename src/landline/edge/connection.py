@@ -4,7 +4,6 @@ request.
 """
 
 import asyncio
-import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Protocol, cast
@@ -13,7 +12,7 @@ import httptools
 import structlog
 
 from landline.core.errors import Invalid, NotServed, Refusal, TooLarge, TooMany, Unavailable
-from landline.edge import answers, queries, request_ids
+from landline.edge import answers, queries, request_ids, unread
 from landline.edge.answers import Answers, Gone
 from landline.edge.handshake import descriptor
 from landline.edge.http import Limits, Request, Response
@@ -35,11 +34,16 @@ _SINGLE = frozenset(
     | {"x-ms-host", "x-forwarded-host", "x-skypetoken"}
 )
 """Headers that mean something else to each reader when they are sent twice."""
+_MUCH = 1 << 16
+"""Of a client that sends so much at once no more is read before all others have had their turn: the event loop would go
+on with it for as long as it sends."""
+_FRAMING = 4
+"""A chunked body may be so many times as large on the wire, and its trailers as large as a head, which the parser would
+gather without end. Small chunks cost the most of all that a stranger can send."""
 _STEP = (1 << 14) - 1
 """The room is told of so many bytes more at once."""
 _LONGEST_KEPT = 64
 """Bytes of a header's name that is remembered: what a client makes up must not fill the memory."""
-_A_METHOD = re.compile(rb"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} \S+ HTTP/1\.[01]\r?$", re.MULTILINE)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 Upgrade = Callable[[asyncio.Transport, Request, bytes], None]
@@ -76,8 +80,6 @@ class HttpConnection(asyncio.Protocol):
         self._limits = app.limits
         self._room = app.room
         self._most_head = app.limits.header_bytes + app.limits.target_bytes
-        # Chunks of single bytes are 6 on the wire; trailers count too, which the parser would gather without end.
-        self._most_bytes = self._most_head + 8 * app.limits.body_bytes
         self._connections = connections
         self._upgrade = upgrade
         self._loop = loop
@@ -166,19 +168,27 @@ class HttpConnection(asyncio.Protocol):
             self._on_upgrade(data[cast(int, at.args[0]) :])
         except httptools.HttpParserError as error:
             if not self._deaf:
-                self._refuse(_unread(error, data))
+                self._refuse(unread.refusal(error, data))
+        if len(data) > _MUCH and not self._deaf:
+            self._transport.pause_reading()
+            self._loop.call_soon(self._read_on)
         if self._deaf or not self._begun:
             return
         if not self._headers_done and self._read_bytes > self._most_head:
-            self._refuse(_too_many_headers(self._limits.header_bytes))
-        elif self._read_bytes > self._most_bytes:
-            self._refuse(_too_large(self._limits.body_bytes))
+            self._refuse(unread.too_many_headers(self._limits.header_bytes))
+        elif self._read_bytes > self._most_head + _FRAMING * len(self._body):
+            self._refuse(unread.too_wordy())
         else:
             if not begun or self._deadline is None:  # a new request has begun, maybe right behind another one
                 self._set_deadline(self._limits.body_timeout_s)
             read = self._read_bytes
             if read > self._counted or len(data) > self._counted:
                 self._count(max(read, len(data)))
+
+    def _read_on(self) -> None:
+        """The others have had their turn."""
+        if not self._waiting and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     # httptools' callbacks
 
@@ -208,10 +218,10 @@ class HttpConnection(asyncio.Protocol):
         if self._header_count > limits.header_count or len(self._url) > limits.target_bytes:
             self._refuse(TooLarge("The request has too many headers, or too long a path and query."))
         elif self._read_bytes > limits.header_bytes and _size(headers) > limits.header_bytes:
-            self._refuse(_too_many_headers(limits.header_bytes))
+            self._refuse(unread.too_many_headers(limits.header_bytes))
         # httptools has seen that it is a number
         elif "content-length" in headers and int(headers["content-length"]) > limits.body_bytes:
-            self._refuse(_too_large(limits.body_bytes))
+            self._refuse(unread.too_large(limits.body_bytes))
         elif "transfer-encoding" in headers and not self._is_chunked():
             self._refuse(
                 NotServed(
@@ -231,7 +241,7 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._body = bytearray(self._body) + body
         if len(self._body) > self._limits.body_bytes:
-            self._refuse(_too_large(self._limits.body_bytes))
+            self._refuse(unread.too_large(self._limits.body_bytes))
 
     def on_message_complete(self) -> None:
         if self._deaf or self._parser.should_upgrade():  # then `data_received` is told
@@ -473,13 +483,6 @@ def _lower(name: bytes) -> str:
     return name.decode("latin-1").lower()
 
 
-def _unread(error: httptools.HttpParserError, data: bytes) -> Refusal:
-    """Why `data` is not read: a method that the parser does not know is one all the same (RFC 9110 §9.1)."""
-    if isinstance(error, httptools.HttpParserInvalidMethodError) and _A_METHOD.search(data):
-        return NotServed("There is no such method on this server.")
-    return Refusal(f"This is no HTTP request: {error}.", code="BadRequest")
-
-
 def _authority(url: bytes) -> str:
     """The host and port that a target in absolute form names."""
     authority = url.partition(b"//")[2].replace(b"?", b"/").replace(b"#", b"/").partition(b"/")[0]
@@ -488,11 +491,3 @@ def _authority(url: bytes) -> str:
 
 def _size(headers: dict[str, str]) -> int:
     return sum(len(name) + len(value) for name, value in headers.items())
-
-
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"The body is over {limit} bytes.")
-
-
-def _too_many_headers(limit: int) -> TooLarge:
-    return TooLarge(f"The request's headers are over {limit} bytes.")

@@ -222,6 +222,32 @@ async def test_a_body_in_small_chunks_takes_no_more_room_than_it_has_bytes(handl
     assert await said(client, "0\r\n\r\n") == "ab" * 100_000
 
 
+@pytest.mark.parametrize("piece", ["1\r\nx\r\n", "0\r\n" + "a: \r\n" * 10])
+async def test_a_body_that_is_framing_for_the_most_part_is_refused_long_before_its_end(
+    handlers: Handlers, piece: str
+) -> None:
+    """A stranger can send it, and what parses it is kept from all others."""
+    client = Client(handlers.app(Limits()))
+    send(client, f"POST /echo HTTP/1.1\r\n{HEAD}transfer-encoding: chunked\r\n\r\n")
+    send(client, piece)
+    for _ in range(20):
+        send(client, piece.removeprefix("0\r\n") * (10_000 // len(piece)))
+    reply = await client.reply()
+    assert (reply.status, reply.headers["connection"]) == (413, "close")
+
+
+async def test_who_sends_much_at_once_is_read_on_when_others_had_their_turn(handlers: Handlers) -> None:
+    client, size = Client(handlers.app(Limits())), 300_000
+    send(client, f"POST /echo HTTP/1.1\r\n{HEAD}content-length: {size}\r\n\r\n")
+    for _ in range(3):
+        assert client.is_read
+        send(client, "x" * (size // 3))
+        assert not client.is_read
+        await asyncio.sleep(0)
+    assert (await client.reply()).json()["body"] == "x" * size
+    assert client.is_read
+
+
 async def test_names_that_clients_make_up_are_not_remembered(handlers: Handlers) -> None:
     async def ask(number: int) -> None:
         client = Client(handlers.app(Limits()))

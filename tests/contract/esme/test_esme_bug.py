@@ -44,3 +44,19 @@ async def test_what_cannot_be_brought_is_put_off_and_the_rest_is_brought(
     assert (await client.arrival()).short_message == b"three"
     await only_one_waits(world)
     assert [row["body"] for row in await world.database.fetch("SELECT body FROM sms_esme_out")] == ["odd"]
+
+
+async def test_huge_texts_are_made_into_parts_a_few_at_a_time(world: EsmeWorld) -> None:
+    """An SMSC may bring 64 KiB in one: a thousand of them in parts would hold up the server for seconds."""
+    process = await world.process()
+    password = await world.account(process, texts=["*"])
+    for number in range(8):  # 394 parts each
+        await world.text(process, f"{number:04}" * 15_000, OURS, PHONE)
+    client, most = await world.client(process, password), 0
+    for _ in range(8 * 394):
+        await client.arrival()
+        most = max(most, len(process.listener._customers["customer"].waiting))
+    assert 394 < most < 4 * 394
+    async with asyncio.timeout(PATIENCE_S):
+        while await world.waiting():
+            await asyncio.sleep(0.005)

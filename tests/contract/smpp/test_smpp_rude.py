@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 from tests.support.bare_smsc import BareSmsc, deliver_sm, text
 from tests.support.carrier_events import Recorder
 from tests.support.patience import PATIENCE_S
@@ -353,6 +354,17 @@ async def test_an_operator_is_told_once_of_what_an_smsc_says_where_it_cannot_be_
         assert said in line
     await carrier.close()
     await smsc.close()
+
+
+async def test_an_operator_is_told_once_a_minute_of_receipts_that_cannot_be_read(world: World) -> None:
+    receipts = b"".join(deliver_sm(number, text(b"gone", esm_class=ESM_RECEIPT)) for number in range(1, 51))
+    with capture_logs() as logs:
+        await world.smsc.say(receipts)
+        assert len(await world.smsc.answers(50)) == 50
+        await world.clock.advance(timedelta(minutes=1))
+        await world.smsc.say(receipts)
+        assert len(await world.smsc.answers(50)) == 50
+    assert [line["count"] for line in logs if line["event"] == "smpp.receipt_unreadable"] == [1, 50]
 
 
 async def test_a_host_that_dns_cannot_hold_is_no_crash(database: Database, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from itertools import count
 
 import pytest
+from structlog.testing import capture_logs
 from tests.support.gateway import Gateway
 from tests.support.scripted import Fate, ScriptedCarrier
 
@@ -60,6 +61,21 @@ async def world(dsn: str, database: Database) -> AsyncGenerator[World]:
     world.resource = await world.gateway.own()
     yield world
     await world.gateway.crash()
+
+
+async def test_texts_to_numbers_that_nobody_has_are_told_once_a_minute(world: World) -> None:
+    with capture_logs() as logs:
+        for _ in range(3):
+            await world.receive("hello", "hello", to="+18005550177")
+        await world.receive("hello", to="+18005550188")
+        await world.clock.advance(timedelta(minutes=1))
+        await world.receive("hello", to="+18005550177")
+    lines = [line for line in logs if line["event"] == "sms.arrived_for_nobody"]
+    assert [(line["number"], line["count"]) for line in lines] == [
+        ("**********77", 1),
+        ("**********88", 1),
+        ("**********77", 6),
+    ]
 
 
 async def test_keywords_are_obeyed_answered_and_counted_once(world: World) -> None:

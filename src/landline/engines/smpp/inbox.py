@@ -15,6 +15,7 @@ import structlog
 from msgspec.structs import replace
 
 from landline.core.errors import Unavailable
+from landline.core.seldom import Seldom
 from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.early import fold_early
 from landline.engines.smpp.encoding import number_of
@@ -117,6 +118,7 @@ class Inbox:
         # Ordered, for the oldest to go in no time: a dict looks for its first key from where it once began.
         self._known: OrderedDict[str, bool] = OrderedDict()
         self._texts = RecentTexts(config.name, records)
+        self._told = Seldom()
         self._sweep_at = 0.0
         self._told_of_unmarked = False
         self.counters = InboxCounters()
@@ -253,7 +255,9 @@ class Inbox:
         read = receipts.read(message)
         if read is None:
             self.counters.receipts_unreadable += 1
-            log.warning("smpp.receipt_unreadable", carrier=self._config.name, size_bytes=len(message.short_message))
+            count, size = self._told.due("unreadable", item.at), len(message.short_message)
+            if count:
+                log.warning("smpp.receipt_unreadable", carrier=self._config.name, size_bytes=size, count=count)
         elif not read.state.final:
             self.counters.receipts_passing += 1
         else:

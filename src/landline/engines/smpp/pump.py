@@ -12,6 +12,10 @@ from landline.protocols.smpp.session import Session
 
 log = structlog.get_logger()
 
+_AT_ONCE = 1 << 14
+"""Octets of one peer that are looked at before all others have their turn: they may be a thousand PDUs, and a peer that
+says the next ones as fast as they are read would be the only one that is heard."""
+
 
 class Pump(asyncio.Protocol):
     """Owns one connection. `on_events` is called with what each read brought; what it makes the session say is written
@@ -27,7 +31,8 @@ class Pump(asyncio.Protocol):
         trace: str | None = None,
         backpressure: bool = False,
     ) -> None:
-        """With `backpressure` nothing is read from a peer that does not read our answers."""
+        """With `backpressure` nothing is read from a peer that does not read our answers, and what one says is looked
+        at in pieces."""
         self.session = session
         self.writable = False
         """Whether the peer reads fast enough for more to be sent."""
@@ -37,6 +42,12 @@ class Pump(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._flushing = False
         self._backpressure = backpressure
+        self._held = False
+        self._looking = False
+        self._rest = b""
+        """What came and is to be looked at in the next turns of the loop, before more is read."""
+        self.octets = 0
+        """So many were looked at since the start."""
         self._trace = None if trace is None else (trace, Framer())
 
     @property
@@ -56,6 +67,23 @@ class Pump(asyncio.Protocol):
             self.abort()
 
     def data_received(self, data: bytes) -> None:
+        if not self._backpressure or not (self._rest or len(data) > _AT_ONCE):
+            self._receive(data)
+            return
+        self._rest += data
+        if not self._looking:
+            self._look()
+
+    def _look(self) -> None:
+        """Look at the next piece of what came."""
+        self._looking = False
+        if self._transport is not None and self.writable and not self._held:
+            piece, self._rest = self._rest[:_AT_ONCE], self._rest[_AT_ONCE:]
+            self._receive(piece)
+            self._read_on()
+
+    def _receive(self, data: bytes) -> None:
+        self.octets += len(data)
         if self._trace is not None:
             trace_pdus(self._trace[0], "in", [] if self._trace[1].fault else self._trace[1].receive(data))
         self._pass_on(self.session.receive(data, self._now()))
@@ -116,13 +144,30 @@ class Pump(asyncio.Protocol):
     def pause_writing(self) -> None:
         self.writable = False
         if self._backpressure:
-            self.pause_reading()
+            self._read_on()
 
     def resume_writing(self) -> None:
         self.writable = True
         if self._backpressure:
-            self.resume_reading()
+            self._read_on()
         self._on_events([])
+
+    def hold(self, held: bool) -> None:
+        """Look at nothing more of what the peer says, until this is taken back. Needs `backpressure`."""
+        if held != self._held:
+            self._held = held
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Look at more if that may be, once the others have had their turn."""
+        may = self.writable and not self._held
+        if may and not self._rest:
+            self.resume_reading()
+            return
+        self.pause_reading()
+        if may and not self._looking:
+            self._looking = True
+            asyncio.get_running_loop().call_soon(self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

@@ -1,5 +1,6 @@
 """The timers and bounds of a session."""
 
+import math
 from dataclasses import dataclass
 
 from landline.protocols.smpp.framing import PDU_LIMIT_BYTES
@@ -17,6 +18,8 @@ class Limits:
     """Silence after which the peer is asked whether it is there."""
     init_s: float | None = 10.0
     """How long a connection may stay without a bind."""
+    init_bytes: float = math.inf
+    """How much a peer may say without being bound."""
     inactivity_s: float | None = None
     """Time without requests other than enquire_link after which the session is given up."""
     window: int = 100

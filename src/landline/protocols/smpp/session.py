@@ -28,7 +28,7 @@ from landline.protocols.smpp.events import (
 from landline.protocols.smpp.framing import HEADER, HEADER_BYTES, Framer
 from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.states import BOUND, BOUND_BY, ISSUED, NEXT, Role, State, Step
-from landline.protocols.smpp.waiting import Waiting, answered, first_end, of_nack, overdue
+from landline.protocols.smpp.waiting import Waiting, answered, first_end, forget_late, of_nack, overdue
 
 SEQUENCE_LIMIT = 0x7FFFFFFF  # §5.1.4
 
@@ -78,6 +78,7 @@ class Session:
         self._peer_knows_tlvs = True
         self._opened_at = self._heard_at = self._active_at = now
         self._enquired_at: float | None = None
+        self._said_bytes = 0
 
     def receive(self, data: bytes, now: float) -> list[Event]:
         """What `data` brings about. Never raises: octets that are no SMPP end the session with `PeerLost`."""
@@ -85,6 +86,9 @@ class Session:
         if self.state is State.CLOSED:
             return events
         self._heard_at = now
+        self._said_bytes += len(data)
+        if self._said_bytes > self.limits.init_bytes and self.state in (State.OPEN, State.BINDING):
+            return [self._end(PeerLost("too much before it was bound"))]
         for frame in self._framer.receive(data):
             _, command, state, sequence = _header_at(frame)
             if command & RESPONSE:
@@ -448,8 +452,7 @@ class Session:
         return self._heard_at + self.limits.enquire_link_s
 
     def _expire_pending(self, now: float, events: list[Event]) -> None:
-        if self._late:
-            self._forget_late(now)
+        forget_late(self._late, self.limits.late, now)
         for sequence in overdue(self._pending, now):
             command, _, context = self._pending.pop(sequence)
             self._in_window -= 1
@@ -472,11 +475,6 @@ class Session:
             else:
                 events.append(self._end(PeerLost("the bind was not answered")))
                 return
-
-    def _forget_late(self, now: float) -> None:
-        late = self._late
-        while late and (len(late) > self.limits.late or late[next(iter(late))][0] <= now):
-            late.popitem(last=False)
 
     def _outlived(self, now: float) -> str | None:
         limits = self.limits

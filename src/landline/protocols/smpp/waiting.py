@@ -1,5 +1,6 @@
 """Requests that wait for their responses, each with its timer; and what a response to one says."""
 
+from collections import OrderedDict
 from typing import TypeAlias
 
 from landline.protocols.smpp import pdu, status
@@ -27,6 +28,12 @@ def overdue(waiting: Waiting, now: float) -> list[int]:
             break
         overdue.append(sequence)
     return overdue
+
+
+def forget_late(late: OrderedDict[int, tuple[float, object]], limit: int, now: float) -> None:
+    """Keep the last `limit` of those that are too late, each until its instant."""
+    while late and (len(late) > limit or late[next(iter(late))][0] <= now):
+        late.popitem(last=False)
 
 
 def answered(asked: int, context: object, frame: bytes, command: int, state: int) -> Answered:

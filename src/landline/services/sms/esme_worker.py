@@ -33,6 +33,8 @@ _IN_HAND = 1000
 _TO_TRY = 50
 """No more than that, or than it took of the last, for a customer who left some: what is claimed here for whoever does
 not answer is kept from where it may be bound as well, and put off again and again for whoever is slow."""
+_PORTION = 300_000
+"""Characters of texts that are brought at once, 2,000 parts and more: an SMSC may bring 64 KiB in one."""
 _PATIENCE = timedelta(seconds=30)
 """How long what is in hand waits for a customer that does not read."""
 _LEASE = timedelta(seconds=60)
@@ -318,20 +320,38 @@ class EsmeWorker:
                 lane.next_at = max(min(due, now + _LOOK), now + _RETRY) if due is not None else now + _LOOK
 
     async def _bring(self, lane: _Lane, rows: Sequence[Record]) -> None:
-        self._done.append(_Done(lane, rows, await self._brought(lane, rows)))
+        until, outcomes = self._clock.now() + _PATIENCE, list[Delivered]()
+        for portion in _portions(rows):
+            if outcomes and (outcomes[-1] is Delivered.GONE or self._clock.now() >= until):
+                gone = outcomes[-1] is Delivered.GONE
+                outcomes += [Delivered.GONE if gone else Delivered.LATER] * len(portion)
+            else:
+                outcomes += await self._brought(lane, portion, until)
+        self._done.append(_Done(lane, rows, outcomes))
         self._alarm.ring()
 
-    async def _brought(self, lane: _Lane, rows: Sequence[Record]) -> Sequence[Delivered]:
+    async def _brought(self, lane: _Lane, rows: Sequence[Record], until: datetime) -> Sequence[Delivered]:
         """What came of `rows`. One that cannot be brought, which is a bug, is put off by itself: the others, and the
         server, go on."""
         try:
-            deliveries = [_delivery(row) for row in rows]
-            return await self._customers.deliver(lane.account, deliveries, self._clock.now() + _PATIENCE)
+            return await self._customers.deliver(lane.account, [_delivery(row) for row in rows], until)
         except Exception:
             log.exception("sms.esme_bring_failed", system_id=lane.system_id, count=len(rows))
             if len(rows) == 1:
                 return [Delivered.LATER]
-            return [outcome for row in rows for outcome in await self._brought(lane, [row])]
+            return [outcome for row in rows for outcome in await self._brought(lane, [row], until)]
+
+
+def _portions(rows: Sequence[Record]) -> list[list[Record]]:
+    """`rows` in order, so many at once that their parts are few enough to be made in one turn of the loop."""
+    portions, length = list[list[Record]](), _PORTION
+    for row in rows:
+        length += len(row["body"] or "")
+        if length >= _PORTION:
+            portions.append([])
+            length = len(row["body"] or "")
+        portions[-1].append(row)
+    return portions
 
 
 def _delivery(row: Record) -> ReportOut | TextOut:

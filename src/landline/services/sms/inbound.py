@@ -11,6 +11,7 @@ import structlog
 
 from landline.core import phone
 from landline.core.ids import ResourceId, time_ordered
+from landline.core.seldom import Seldom
 from landline.ports.clock import Clock
 from landline.ports.sms_carrier import Arrival
 from landline.protocols.smstext import segments
@@ -72,6 +73,7 @@ class Inbound:
         self._insights = insights
         self._customers = customers
         self._owner = owner
+        self._told = Seldom()
 
     async def receive(self, carrier: str, arrivals: Sequence[Arrival]) -> int:
         """Take `arrivals` in; returns, after commit, how many were new. Texts to numbers that nobody owns are dropped
@@ -125,10 +127,15 @@ class Inbound:
         for arrival in arrivals:
             number = await self._numbers.owner(arrival.recipient)
             if number is None or not number.sms_inbound:
-                log.warning("sms.arrived_for_nobody", number=phone.redacted(arrival.recipient), carrier=carrier)
+                self._tell_of_nobody(carrier, phone.redacted(arrival.recipient))
             else:
                 owned.append((arrival, number))
         return owned
+
+    def _tell_of_nobody(self, carrier: str, number: str) -> None:
+        count = self._told.due((carrier, number), self._clock.now().timestamp())
+        if count:
+            log.warning("sms.arrived_for_nobody", number=number, carrier=carrier, count=count)
 
     async def _take(
         self,

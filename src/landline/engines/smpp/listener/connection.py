@@ -36,6 +36,9 @@ log = structlog.get_logger()
 _BIND_TRIES = 3
 _WINDOW_AT_FIRST = 10
 """deliver_sm unanswered; more and more for who answers quickly."""
+_IN_HAND_BYTES = 1 << 20
+"""What one connection says is read no further while so much of it waits to be acted on: each PDU of a window may have
+64 KiB, and the database may be slow."""
 _CANCEL_FAILED, _REPLACE_FAILED = 0x11, 0x13  # ESME_RCANCELFAIL, ESME_RREPLACEFAIL
 
 
@@ -85,6 +88,8 @@ class Connection:
         self._events: list[Event] = []
         self._came_at = 0.0
         """When the first of these came."""
+        self._said_bytes = self._waiting_bytes = 0
+        """What it has said, and so much of that, about, is not acted on."""
         self._wakeup = asyncio.Event()
         self._gone = False
 
@@ -96,7 +101,10 @@ class Connection:
                 self._wakeup.clear()
                 with self._owner.clock.busy():
                     events, self._events = self._events, []
+                    acted_bytes = self._waiting_bytes
                     await self._act(events, self._came_at)
+                    self._waiting_bytes -= acted_bytes
+                    self.pump.hold(False)
                     self.pump.flush()
                     self._owner.changed(self)
                 if self.session.ended:
@@ -146,7 +154,8 @@ class Connection:
             self.end()
 
     def _hear(self, events: list[Event]) -> None:
-        if not self._events:
+        waiting = len(self._events)
+        if not waiting:
             self._came_at = self._now()
         for event in events:
             if isinstance(event, Answered):
@@ -162,6 +171,10 @@ class Connection:
                 self.unbound = event.by_peer
             elif not isinstance(event, PduRefused):  # the session has answered those
                 self._events.append(event)
+        said_bytes, self._said_bytes = self.pump.octets - self._said_bytes, self.pump.octets
+        if len(self._events) > waiting:
+            self._waiting_bytes += said_bytes
+            self.pump.hold(self._waiting_bytes > _IN_HAND_BYTES)
         self._wakeup.set()
 
     def _learn(self, took_s: float) -> None:

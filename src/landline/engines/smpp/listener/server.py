@@ -1,6 +1,7 @@
 """The listener: who may bind how often and how fast, and deliveries to whoever has bound a receiver."""
 
 import asyncio
+import resource
 import socket
 import ssl
 from collections.abc import Sequence
@@ -35,6 +36,10 @@ _TRIES = 3
 _SWEEP_S = 60.0
 _BURST_S = 1.0
 """How much of a customer's rate may come at once: clients send a second's share as fast as they can and then wait."""
+_UNBOUND_BYTES = 8192
+"""How much a connection may say without being bound: strangers who say one enquire_link after the other take the time
+of customers. A bind has a hundred octets."""
+_TELL_EVERY_S = 60.0
 _BACKLOG = 1024
 """Connections the kernel keeps until we take them: all customers may come back in the same moment."""
 
@@ -49,7 +54,8 @@ class ListenerConfig:
     tls_port: int | None = None
     system_id: str = "landline"
     connections: int = 1000
-    """At most so many at once. One more cuts the oldest that has not bound, or is cut itself when all have."""
+    """At most so many at once, and half of the files the process may open. One more cuts the oldest that has not bound,
+    or is cut itself when all have."""
     submissions: int = 20_000
     """At most so many in hand over all connections; more are answered ESME_RMSGQFUL."""
     bind_s: float = 10.0
@@ -99,6 +105,7 @@ class SmppListener:
             control_s=config.response_s,
             enquire_link_s=config.enquire_link_s,
             init_s=config.bind_s,
+            init_bytes=_UNBOUND_BYTES,
             window=config.window,
             peer_window=config.peer_window,
         )
@@ -109,6 +116,9 @@ class SmppListener:
         self._config = config
         self._database = database
         self._owner = uuid4()
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]  # -1: without end
+        self._most = config.connections if files < 0 else min(config.connections, files // 2)
+        self._told_at = -_TELL_EVERY_S
         self._shares = shares or Alone()
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._agreeing: dict[Handshake, None] = {}
@@ -415,9 +425,12 @@ class SmppListener:
 
     def _may_enter(self) -> bool:
         """Whether there is room for one more connection, or could be made."""
-        if len(self._connections) + len(self._agreeing) < self._config.connections:
+        if len(self._connections) + len(self._agreeing) < self._most:
             return True
-        log.warning("smpp.too_many_connections", limit=self._config.connections)
+        now = asyncio.get_running_loop().time()
+        if now - self._told_at >= _TELL_EVERY_S:  # whoever floods the server is not to flood its log
+            self._told_at = now
+            log.warning("smpp.too_many_connections", limit=self._most)
         return self._make_room()
 
     def _make_room(self) -> bool:

@@ -186,15 +186,19 @@ class Texts:
 
     async def finish(self, texts: Sequence[tuple[GroupKey, UUID]]) -> None:
         """These texts were accepted, as those messages."""
-        if texts:
-            await self._database.execute(_FINISH, *self._these(texts))
+        await self._settle(texts, _FINISH)
 
     async def refuse(self, texts: Sequence[tuple[GroupKey, UUID, Sequence[int]]], now: datetime) -> None:
         """These texts, which would have been those messages, were refused for good: what comes next by their references
         is new, and the parts that were accepted, all but those given, are to be reported."""
+        answered = [",".join(map(str, parts)) for _, _, parts in texts]
+        await self._settle([(key, id_) for key, id_, _ in texts], _REFUSE, now, answered)
+
+    async def _settle(self, texts: Sequence[tuple[GroupKey, UUID]], sql: str, *more: object) -> None:
         if texts:
-            answered = [",".join(map(str, parts)) for _, _, parts in texts]
-            await self._database.execute(_REFUSE, *self._these([(key, id_) for key, id_, _ in texts]), now, answered)
+            async with self._database.transaction() as connection:
+                await connection.execute(_TAKE, self._system_id, *_columns(key for key, _ in texts))
+                await connection.execute(sql, *self._these(texts), *more)
 
     async def give_up(self, now: datetime) -> int:
         """Give up the texts whose missing parts are waited for no more, and those that are whole but were never

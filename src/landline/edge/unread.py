@@ -1,0 +1,31 @@
+"""Why a request is not read, or not to its end."""
+
+import re
+
+import httptools
+
+from landline.core.errors import NotServed, Refusal, TooLarge
+
+_A_METHOD = re.compile(rb"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} \S+ HTTP/1\.[01]\r?$", re.MULTILINE)
+
+
+def refusal(error: httptools.HttpParserError, data: bytes) -> Refusal:
+    """Why `data` is not read: a method that the parser does not know is one all the same (RFC 9110 §9.1)."""
+    if isinstance(error, httptools.HttpParserInvalidMethodError) and _A_METHOD.search(data):
+        return NotServed("There is no such method on this server.")
+    return Refusal(f"This is no HTTP request: {error}.", code="BadRequest")
+
+
+def too_large(limit: int) -> TooLarge:
+    """Its body may have `limit` bytes."""
+    return TooLarge(f"The body is over {limit} bytes.")
+
+
+def too_many_headers(limit: int) -> TooLarge:
+    """They may have `limit` bytes together."""
+    return TooLarge(f"The request's headers are over {limit} bytes.")
+
+
+def too_wordy() -> TooLarge:
+    """What frames its body is larger than that."""
+    return TooLarge("The body is in too many small chunks, or has too much behind it: send it in larger ones.")
