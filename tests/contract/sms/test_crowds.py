@@ -32,9 +32,9 @@ class World:
         self.gateway = self.started()
         self.resource: ResourceId
 
-    def started(self) -> Gateway:
-        """A process with room for `LIMIT` messages in memory."""
-        limit = LIMIT if self._processes == 1 else LIMIT * 10
+    def started(self, limit: int = LIMIT) -> Gateway:
+        """A process with room for `limit` messages in memory."""
+        limit *= 1 if self._processes == 1 else 10
         carriers = self.slow, self.quick
         gateway = Gateway(*self._where, self.clock, *carriers, in_hand=limit, share=lambda: self._processes)
         gateway.rules = [
@@ -180,6 +180,22 @@ async def test_a_scheduled_text_is_sent_at_its_time_beside_a_campaign(world: Wor
     assert not world.sent(PHONE)
     await world.clock.advance(timedelta(minutes=1))
     assert world.sent(PHONE)
+
+
+async def test_a_text_scheduled_is_sent_at_its_time_behind_campaigns_scheduled_for_the_same(world: World) -> None:
+    """Of many slow numbers: all of it together is more than memory takes, and due before the text."""
+    await world.gateway.crash()
+    world.gateway = await world.started(5 * LIMIT).start()
+    senders, at = await world.numbers(20, world.resource), world.clock.now() + timedelta(minutes=5)
+    for sender in senders:
+        for first in range(0, 200, 100):
+            await world.send(sender, [f"+1425555{1000 + first + number}" for number in range(100)], send_at=at)
+    await world.send(CODES, [PHONE], send_at=at + timedelta(seconds=1))
+    await world.clock.advance(timedelta(minutes=5, seconds=1))
+    assert world.sent(PHONE)
+    await world.clock.advance(timedelta(minutes=1))
+    sent = Counter(each.sender for each in world.slow.submissions)
+    assert min(sent[sender] for sender in senders) >= 3, sent
 
 
 async def test_a_text_is_tried_again_beside_a_campaign(world: World) -> None:

@@ -4,7 +4,7 @@ or number is slow, or behind a carrier that is down (docs/design/gateway.md, "Cr
 from collections.abc import Callable, Mapping, Sized
 from typing import Any
 
-from landline.services.sms.model.crowds import NO_CROWDS, Crowd, Crowds, Sender, crowd_of, crowds, few
+from landline.services.sms.model.crowds import NO_CROWDS, Crowd, Crowds, Fairly, Sender, crowd_of, crowds, few
 from landline.services.sms.model.pacing import Lanes
 
 CROWDS, DUE, NEW = 2, 2.5, 3
@@ -65,6 +65,10 @@ class Room:
         free = self._limit - len(self._in_hand)
         self._kept_out = {crowd: size for crowd, size in self._present().items() if size >= free}
         return self._kept_out
+
+    def fairly(self, kept_out: Crowds) -> Fairly | None:
+        """How what is due is taken up while so much is in memory; None while it does not matter whose it is."""
+        return Fairly(kept_out, few(self._limit, len(self._in_hand))) if self.pressed or kept_out else None
 
     def keys(self, kept_out: Crowds) -> list[str] | None:
         """By what blocks know the crowds that are `kept_out`; None for every crowd there is."""

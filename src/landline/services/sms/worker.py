@@ -293,11 +293,10 @@ class Worker:
     async def _next_due(self) -> datetime | None:
         if not self._handover.room.is_there(DUE):
             return None
-        without = self._handover.room.kept_out()
+        now, without = self._clock.now(), self._handover.room.kept_out()
+        reached, fairly = self._handover.reached, self._handover.room.fairly(without)
         async with self._database.connection() as connection:
-            deferred = await records_deferred.next_deferred(
-                connection, self._clock.now(), self._handover.reached, _UNREACHED_PAUSE, without
-            )
+            deferred = await records_deferred.next_deferred(connection, now, reached, _UNREACHED_PAUSE, fairly)
         return _soonest(deferred, await self._blocks.next_due(self._handover.room.keys(without)))
 
     async def _claim(self) -> int:
@@ -401,7 +400,7 @@ class Worker:
                 _DEFERRED_AT_ONCE,
                 carriers=self._handover.reached,
                 others_since=now - _UNREACHED_PAUSE,
-                without=without,
+                fairly=self._handover.room.fairly(without),
             )
         if not rows:
             return 0
