@@ -72,7 +72,7 @@ class Worker:
         self._standing = Standing(database, clock, handover, blocks, news, failover, may_send, settings)
         self._expiry = Expiry(clock, handover, news)
         self._detours = Detours(clock, self._line, handover, news, self._standing, failover, self.look)
-        self._blocks_at_once = 1
+        self._blocks_at_once, self._block_size = 1, 1
         self._due = clock.alarm()
         self._alarms = {name: clock.alarm() for name in carriers}
         self._until: datetime | None = None
@@ -306,7 +306,9 @@ class Worker:
         return await self._claim_blocks(without) + await self._claim_deferred(without)
 
     async def _claim_blocks(self, without: Crowds) -> int:
-        claimed = await self._blocks.claim(self._clock.now(), self._blocks_at_once, self._handover.room.keys(without))
+        fairly, keys = self._handover.room.fairly(without), self._handover.room.keys(without)
+        of_each = None if fairly is None else max(fairly.of_each // self._block_size, 1)
+        claimed = await self._blocks.claim(self._clock.now(), self._blocks_at_once, of_each, keys)
         self._resuming = set(claimed)
         self._handover.lose(self._resuming)
         self._suspicious.update(block for block, held in claimed.items() if held)
@@ -325,6 +327,7 @@ class Worker:
 
     def _learn_size(self, blocks: int, rows: int) -> None:
         """Blocks hold one message or thousands, as they were accepted: claim so many that they are some thousand."""
+        self._block_size = max(rows // blocks, 1)
         if rows > _ROWS_AT_ONCE:
             self._blocks_at_once = max(1, self._blocks_at_once // 2)
         elif blocks == self._blocks_at_once:
