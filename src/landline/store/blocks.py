@@ -54,7 +54,7 @@ due AS (
     WHERE CASE WHEN b.owner IS DISTINCT FROM $1 THEN b.due_at <= $3 END FOR UPDATE OF b SKIP LOCKED
 )
 UPDATE {table} b SET owner = $1, due_at = $2 FROM due WHERE b.block_id = due.block_id
-RETURNING b.block_id, due.owner IS NOT NULL AS held
+RETURNING b.block_id, due.owner IS NOT NULL AS held, b.crowd
 """
 # What was found is locked by its key: the CASE keeps PostgreSQL from reading the index of all that is due beside it.
 _NEXT_FAIRLY = """
@@ -121,21 +121,24 @@ class Blocks:
         """`open` as a part of the statement that writes the rows."""
         return Part(self._open, (block, self.owner, now + LEASE) if held else (block, None, now))
 
-    async def claim(
-        self, now: datetime, limit: int, of_each: int | None = None, without: Collection[str] | None = ()
-    ) -> dict[UUID, bool]:
+    async def claim(self, now: datetime, limit: int) -> dict[UUID, bool]:
         """Up to `limit` due blocks, the longest due first, now held by this process; for each, whether a process held
-        it that did not give it back: it may have died with the block's work half done. In a table that says whose its
-        blocks are `of_each` makes it: those of no crowd first, then no more than so many of each crowd, the first of
-        each before the second of any; and of crowds in `without`, or with None of any, only what has to end
-        (`ends_at`). What waits of these is not looked through, however much it is."""
-        arguments = (self.owner, now + LEASE, now, limit, self._not_ours(now))
-        if of_each is None:
-            rows = await self._database.fetch(self._claim, *arguments)
-        else:
-            kept_out = None if without is None else list(without)
-            rows = await self._database.fetch(self._claim_fairly, *arguments, kept_out, of_each)
+        it that did not give it back: it may have died with the block's work half done."""
+        rows = await self._database.fetch(self._claim, self.owner, now + LEASE, now, limit, self._not_ours(now))
         return {row["block_id"]: row["held"] for row in rows}
+
+    async def claim_fairly(
+        self, now: datetime, limit: int, of_each: int, without: Collection[str] | None = ()
+    ) -> tuple[dict[UUID, bool], set[UUID]]:
+        """The same in a table that says whose its blocks are, and which of them are crowds': those of no crowd first,
+        then no more than `of_each` of each crowd, the first of each before the second of any; and of crowds in
+        `without`, or with None of any, only what has to end (`ends_at`). What waits of these is not looked through,
+        however much it is."""
+        arguments = (self.owner, now + LEASE, now, limit, self._not_ours(now))
+        kept_out = None if without is None else list(without)
+        rows = await self._database.fetch(self._claim_fairly, *arguments, kept_out, of_each)
+        claimed = {row["block_id"]: row["held"] for row in rows}
+        return claimed, {row["block_id"] for row in rows if row["crowd"] is not None}
 
     async def extend(self, now: datetime) -> set[UUID]:
         """Renew the lease of every block this process holds, and say which these are; call it at least every third of
@@ -194,7 +197,7 @@ class Blocks:
         return Part(self._close, (list(blocks), self.owner))
 
     async def next_due(self, without: Collection[str] | None = ()) -> datetime | None:
-        """When the next block that this process does not hold wants to be looked at; `without` as in `claim`."""
+        """When the next block that this process does not hold wants to be looked at; `without` as in `claim_fairly`."""
         passed, instants = self._passed, list(self._passed.values())
         if without is None or without:
             crowds = None if without is None else list(without)

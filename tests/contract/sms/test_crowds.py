@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from tests.support.cluster import eventually
 from tests.support.gateway import Gateway
 from tests.support.scripted import Fate, ScriptedCarrier
 
@@ -32,10 +33,10 @@ class World:
         self.gateway = self.started()
         self.resource: ResourceId
 
-    def started(self, limit: int = LIMIT) -> Gateway:
+    def started(self, limit: int = LIMIT, *carriers: ScriptedCarrier) -> Gateway:
         """A process with room for `limit` messages in memory."""
         limit *= 1 if self._processes == 1 else 10
-        carriers = self.slow, self.quick
+        carriers = carriers or (self.slow, self.quick)
         gateway = Gateway(*self._where, self.clock, *carriers, in_hand=limit, share=lambda: self._processes)
         gateway.rules = [
             Rule(name="abroad", carriers=(Choice("quick"),), priority=10, prefixes=("+44",)),
@@ -112,6 +113,35 @@ async def test_a_campaign_does_not_wait_behind_what_waits_for_a_carrier_that_is_
         await world.send(CODES, [f"+4477009{first + number:05}" for number in range(50)])
     await world.clock.advance(timedelta(seconds=30))
     assert len(world.quick.submissions) == 2 * LIMIT
+
+
+@pytest.mark.parametrize("senders", [1, 12])
+async def test_a_text_does_not_wait_behind_campaigns_accepted_by_who_does_not_reach_their_carrier(
+    world: World, senders: int
+) -> None:
+    """Nothing of them is in that one's memory, which could tell that they are crowds."""
+    near, numbers = world.gateway, [CAMPAIGN] if senders == 1 else await world.numbers(senders, world.resource)
+    carriers = [ScriptedCarrier(world.clock, name=name) for name in ("slow", "quick")]
+    for carrier in carriers:
+        carrier.reachable = carrier.up = False
+    world.gateway = far = await world.started(LIMIT, *carriers).start()
+    far.handover.on_left = near.worker.look
+    for number in numbers:
+        await world.fill(6 * LIMIT // 50 // senders * 50, number)
+    await world.send(CODES, [PHONE])
+    world.gateway = near
+
+    async def code_sent() -> bool:
+        await world.clock.advance(timedelta(milliseconds=1))
+        return world.sent(PHONE)
+
+    await eventually(code_sent)
+    await far.crash()
+    assert near.handover.count <= 2.2 * LIMIT
+    await world.clock.advance(timedelta(minutes=5))
+    sent = Counter(each.sender for each in world.slow.submissions)
+    assert min(sent[number] for number in numbers) >= 15, sent
+    assert len({each.key for each in world.slow.submissions}) == len(world.slow.submissions)
 
 
 async def test_a_request_for_two_carriers_waits_only_for_the_one_that_is_down(world: World) -> None:

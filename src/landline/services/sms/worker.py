@@ -9,16 +9,15 @@ import structlog
 
 from landline.core.errors import Unavailable
 from landline.ports.clock import Alarm, Clock
-from landline.ports.sms_carrier import CrashPolicy, SmsCarrier, Submission
+from landline.ports.sms_carrier import CrashPolicy, SmsCarrier
 from landline.services.sms import records_deferred
 from landline.services.sms import records_progress as records
 from landline.services.sms.detours import Detours
 from landline.services.sms.expiry import Expiry
 from landline.services.sms.failover import Failover
-from landline.services.sms.handover import HandOver, Pending, Queue
+from landline.services.sms.handover import HandOver, Pending, Queue, pending_in
 from landline.services.sms.model import details
 from landline.services.sms.model.crowds import Crowds
-from landline.services.sms.model.messages import REPLY
 from landline.services.sms.news import News
 from landline.services.sms.rates import Rates
 from landline.services.sms.room import DUE
@@ -306,9 +305,13 @@ class Worker:
         return await self._claim_blocks(without) + await self._claim_deferred(without)
 
     async def _claim_blocks(self, without: Crowds) -> int:
+        now, limit = self._clock.now(), self._blocks_at_once
         fairly, keys = self._handover.room.fairly(without), self._handover.room.keys(without)
-        of_each = None if fairly is None else max(fairly.of_each // self._block_size, 1)
-        claimed = await self._blocks.claim(self._clock.now(), self._blocks_at_once, of_each, keys)
+        if fairly is None:
+            claimed, of_crowds = await self._blocks.claim(now, limit), set[UUID]()
+        else:
+            of_each = max(fairly.of_each // self._block_size, 1)
+            claimed, of_crowds = await self._blocks.claim_fairly(now, limit, of_each, keys)
         self._resuming = set(claimed)
         self._handover.lose(self._resuming)
         self._suspicious.update(block for block, held in claimed.items() if held)
@@ -319,7 +322,7 @@ class Worker:
                     unfinished = await records.unfinished(connection, list(claimed))
                 self._learn_size(len(claimed), sum(map(len, unfinished.values())))
                 for block, held in claimed.items():
-                    await self._resume(block, unfinished[block], held=held)
+                    await self._resume(block, unfinished[block], held=held, of_crowd=block in of_crowds)
                     self._suspicious.discard(block)
         finally:
             self._resuming = set()
@@ -333,11 +336,13 @@ class Worker:
         elif blocks == self._blocks_at_once:
             self._blocks_at_once = min(_BLOCKS_AT_ONCE, self._blocks_at_once * 2)
 
-    async def _resume(self, block: UUID, rows: Sequence[Record], *, held: bool) -> None:
+    async def _resume(self, block: UUID, rows: Sequence[Record], *, held: bool, of_crowd: bool) -> None:
         """Go on with a claimed block: end what is too late or too doubtful, hand over what was not, wait for the rest.
-        Of a block that was `held`, anything may have been handed over just before its holder died."""
+        Of a block that was `held`, anything may have been handed over just before its holder died. What is in none
+        `of_crowd` although it belongs to one was accepted where nobody could know: by who does not reach its carrier,
+        or had others in memory. It leaves its block and waits for its turn by a timer."""
         now = self._clock.now()
-        pending = [_pending(row) for row in rows if row["submitted"] is None]
+        pending = [pending_in(row) for row in rows if row["submitted"] is None]
         awaiting = [row for row in rows if row["submitted"] is not None]
         if held:
             await self._standing.suspect(pending)
@@ -348,16 +353,24 @@ class Worker:
         to_submit, left = self._parted(to_submit)
         if left and to_submit:
             # No process may reach all carriers of a block: who reaches some takes their messages, and frees the others.
-            keys = [(message.resource, message.submission.key) for message in left]
-            async with self._database.connection() as connection:
-                await records.leave(connection, keys, now, self._blocks.owner)
+            await self._leave(left, now)
             self._handover.on_left()
-        if left and not to_submit:
+            left = []
+        if not of_crowd:
+            to_submit, crowd = self._handover.crowded(to_submit)
+            await self._leave(crowd, now)
+        if left:
             await self._blocks.pass_on([block], now, now + _UNREACHED_PAUSE)
         elif to_submit or not awaiting:
             self._handover.take(block, to_submit, awaiting=len(awaiting))
         else:
             await self._blocks.release({block: min(row["report_by"] for row in awaiting)})
+
+    async def _leave(self, messages: Sequence[Pending], now: datetime) -> None:
+        if messages:
+            keys = [(message.resource, message.submission.key) for message in messages]
+            async with self._database.connection() as connection:
+                await records.leave(connection, keys, now, self._blocks.owner)
 
     def _parted(self, messages: Sequence[Pending]) -> tuple[list[Pending], list[Pending]]:
         """Messages of a block that are for this process, those on their way among them, and those for others."""
@@ -410,7 +423,7 @@ class Worker:
         taken = [row for row in rows if row["submitted"] is not None]
         await self._give_up_late([row for row in taken if row["report_by"] <= now])
         again = await self._without_hopeless(
-            [_pending(row, claim=claim) for row in rows if row["submitted"] is None], now
+            [pending_in(row, claim=claim) for row in rows if row["submitted"] is None], now
         )
         reached = [message for message in again if self._handover.reaches({message.carrier})]
         await self._wait_alone(
@@ -476,27 +489,3 @@ def _reachable(carrier: SmsCarrier) -> Callable[[], bool]:
 
 def _segments(message: Pending) -> int:
     return message.submission.segments
-
-
-def _pending(row: Record, *, claim: UUID | None = None) -> Pending:
-    return Pending(
-        resource=row["resource_id"],
-        block=row["block_id"],
-        carrier=row["carrier"],
-        submission=Submission(
-            key=row["message_id"],
-            sender=row["sender"],
-            recipient=row["recipient"],
-            text=row["body"],
-            segments=row["segments"],
-            report_wanted=True,
-            valid_until=row["valid_until"],
-        ),
-        accepted_at=row["accepted_at"],
-        report_by=row["report_by"],
-        tag=row["tag"],
-        attempts=row["attempts"],
-        claim=claim,
-        doubt=row["doubt"],
-        heeds_opt_outs=row["route"] != REPLY,
-    )
