@@ -203,6 +203,17 @@ async def test_campaigns_of_several_slow_numbers_all_go_on(world: World) -> None
     assert sent[senders[0]] in (31, 16)
 
 
+async def test_campaigns_of_very_many_slow_numbers_all_go_on(world: World) -> None:
+    """A few of whose requests would fill memory, were they taken up whole."""
+    senders = await world.numbers(40, world.resource)
+    for sender in senders:
+        await world.send(sender, [f"+1425555{1000 + number}" for number in range(100)])
+    await world.clock.advance(timedelta(minutes=2))
+    sent = Counter(each.sender for each in world.slow.submissions)
+    assert min(sent[sender] for sender in senders) >= 3, sent
+    assert world.gateway.handover.count <= 2.2 * LIMIT
+
+
 async def test_a_scheduled_text_is_sent_at_its_time_beside_a_campaign(world: World) -> None:
     await world.send(CODES, [PHONE], send_at=world.clock.now() + timedelta(minutes=5))
     await world.fill()

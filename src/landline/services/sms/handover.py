@@ -167,18 +167,19 @@ class HandOver:
         ours = self._in_hand.get(message.submission.key)
         return ours if ours is not None and ours.handed and ours.carrier == message.carrier else None
 
-    def crowded(self, messages: Sequence[Pending]) -> tuple[list[Pending], list[Pending]]:
-        """Of messages to be taken: those for which there is room, and those of crowds that have as much of it as they
-        may. What is on its way is not among these."""
+    def crowded(self, messages: Sequence[Pending], *, of_crowd: bool) -> tuple[list[Pending], list[Pending]]:
+        """Of a claimed block's messages: those for which there is room, and those of crowds that have as much of it as
+        they may. What is on its way is not among these."""
         if not self.room.pressed:
             return list(messages), []
         counts = Counter((message.carrier, message.resource, message.submission.sender) for message in messages)
-        full = {key for key, count in counts.items() if self.room.crowd(key[0], key[1:], count) is not None}
+        allowed = {key: self.room.allowed(key[0], key[1:], n, of_crowd=of_crowd) for key, n in counts.items()}
         kept: list[Pending] = []
         crowd: list[Pending] = []
         for message in messages:
-            of_crowd = (message.carrier, message.resource, message.submission.sender) in full
-            (crowd if of_crowd and self.on_its_way(message) is None else kept).append(message)
+            key = (message.carrier, message.resource, message.submission.sender)
+            (kept if allowed[key] > 0 or self.on_its_way(message) is not None else crowd).append(message)
+            allowed[key] -= 1
         return kept, crowd
 
     def _count(self, held_by: UUID, pending: list[Pending], awaiting: int) -> None:

@@ -54,9 +54,19 @@ class Room:
         if in_hand < limit:
             crowd = crowd_of(found, carrier, sender)
             return crowd if crowd is not None and found[crowd] >= limit - in_hand else None
-        queue = self._queues.get(carrier)
-        waiting = 0 if queue is None else queue.size(sender)
-        return Crowd(carrier, sender) if waiting + count > few(limit, in_hand) else crowd_of(found, carrier, sender)
+        if self._waiting(carrier, sender) + count > few(limit, in_hand):
+            return Crowd(carrier, sender)
+        return crowd_of(found, carrier, sender)
+
+    def allowed(self, carrier: str, sender: Sender, count: int, *, of_crowd: bool) -> int:
+        """How many of `count` messages in a claimed block, be it a crowd's or of none, are taken: a few of a crowd that
+        finds memory full, as its blocks may hold a hundred times that."""
+        crowd, full = self.crowd(carrier, sender, count), len(self._in_hand) >= self._limit
+        if crowd is None or (of_crowd and (not full or crowd.sender is None)):
+            return count
+        if not full or crowd.sender is None:
+            return 0
+        return max(few(self._limit, len(self._in_hand)) - self._waiting(carrier, sender), 0)
 
     def kept_out(self) -> Crowds:
         """The crowds of which no more is taken up from the database now: those that have as much of memory as is left,
@@ -96,6 +106,10 @@ class Room:
         if self._wanted and len(self._in_hand) < self._wanted:
             self._wanted = 0
             self.on_more()
+
+    def _waiting(self, carrier: str, sender: Sender) -> int:
+        queue = self._queues.get(carrier)
+        return 0 if queue is None else queue.size(sender)
 
     def _present(self) -> Crowds:
         """As they were some messages ago: they are not looked for each time."""

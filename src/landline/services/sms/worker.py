@@ -338,9 +338,9 @@ class Worker:
 
     async def _resume(self, block: UUID, rows: Sequence[Record], *, held: bool, of_crowd: bool) -> None:
         """Go on with a claimed block: end what is too late or too doubtful, hand over what was not, wait for the rest.
-        Of a block that was `held`, anything may have been handed over just before its holder died. What is in none
-        `of_crowd` although it belongs to one was accepted where nobody could know: by who does not reach its carrier,
-        or had others in memory. It leaves its block and waits for its turn by a timer."""
+        Of a block that was `held`, anything may have been handed over just before its holder died. What there is no
+        room for leaves its block and waits for its turn by a timer: the rest of a crowd's block, and in one that is
+        not `of_crowd` what was accepted by who does not reach its carrier and could not know."""
         now = self._clock.now()
         pending = [pending_in(row) for row in rows if row["submitted"] is None]
         awaiting = [row for row in rows if row["submitted"] is not None]
@@ -356,9 +356,8 @@ class Worker:
             await self._leave(left, now)
             self._handover.on_left()
             left = []
-        if not of_crowd:
-            to_submit, crowd = self._handover.crowded(to_submit)
-            await self._leave(crowd, now)
+        to_submit, crowd = self._handover.crowded(to_submit, of_crowd=of_crowd)
+        await self._leave(crowd, now)
         if left:
             await self._blocks.pass_on([block], now, now + _UNREACHED_PAUSE)
         elif to_submit or not awaiting:
