@@ -13,10 +13,64 @@ from landline.store.parts import Part, execute
 
 LEASE = timedelta(seconds=15)
 _PASSED_LIMIT = 1000
-_ONE_OF_EACH = (
-    "(SELECT DISTINCT ON (coalesce(crowd, block_id::text)) block_id, owner FROM due"
-    " ORDER BY coalesce(crowd, block_id::text), due_at, block_id) AS due"
+_CROWDS = """
+RECURSIVE crowds AS (
+    (SELECT crowd FROM {table} WHERE crowd IS NOT NULL ORDER BY crowd LIMIT 1)
+    UNION ALL
+    SELECT next.crowd FROM crowds c CROSS JOIN LATERAL
+        (SELECT crowd FROM {table} WHERE crowd > c.crowd ORDER BY crowd LIMIT 1) AS next
+),
+wanted AS (
+    SELECT crowd FROM crowds WHERE ${0}::text[] IS NOT NULL AND crowd NOT IN (SELECT unnest(${0}::text[]))
 )
+"""
+"""The crowds there are, each found by its name after the one before, but for some."""
+_CLAIM_FAIRLY = """
+WITH {crowds},
+found AS (
+    (
+        SELECT block_id, due_at, 0 AS turn FROM {table}
+        WHERE crowd IS NULL AND due_at <= $3 AND {not_ours} ORDER BY due_at, block_id LIMIT $4
+    )
+    UNION ALL
+    SELECT first.* FROM wanted w CROSS JOIN LATERAL (
+        SELECT each.*, row_number() OVER (ORDER BY due_at, block_id) FROM (
+            SELECT block_id, due_at FROM {table}
+            WHERE crowd = w.crowd AND due_at <= $3 AND {not_ours} ORDER BY due_at LIMIT $7
+        ) AS each
+    ) AS first
+    UNION ALL
+    (
+        SELECT block_id, due_at, 0 FROM {table}
+        WHERE crowd IS NOT NULL AND greatest(due_at, ends_at) <= $3 AND {not_ours}
+        ORDER BY greatest(due_at, ends_at) LIMIT $4
+    )
+),
+due AS (
+    SELECT b.block_id, b.owner
+    FROM (
+        SELECT block_id FROM found GROUP BY block_id ORDER BY min(turn), min(due_at), block_id LIMIT $4
+    ) AS f JOIN {table} b USING (block_id)
+    WHERE CASE WHEN b.owner IS DISTINCT FROM $1 THEN b.due_at <= $3 END FOR UPDATE OF b SKIP LOCKED
+)
+UPDATE {table} b SET owner = $1, due_at = $2 FROM due WHERE b.block_id = due.block_id
+RETURNING b.block_id, due.owner IS NOT NULL AS held, b.crowd
+"""
+# What was found is locked by its key: the CASE keeps PostgreSQL from reading the index of all that is due beside it.
+_NEXT_FAIRLY = """
+WITH {crowds}
+SELECT least(
+    (SELECT due_at FROM {table} WHERE crowd IS NULL AND {not_ours} ORDER BY due_at LIMIT 1),
+    (
+        SELECT min(first.due_at) FROM wanted w CROSS JOIN LATERAL
+            (SELECT due_at FROM {table} WHERE crowd = w.crowd AND {not_ours} ORDER BY due_at LIMIT 1) AS first
+    ),
+    (
+        SELECT greatest(due_at, ends_at) FROM {table} WHERE crowd IS NOT NULL AND {not_ours}
+        ORDER BY greatest(due_at, ends_at) LIMIT 1
+    )
+)
+"""
 _NOBODY = UUID(int=0)
 """Holds what somebody held who died, until it is claimed."""
 
@@ -34,9 +88,16 @@ class Blocks:
         self._open = f"INSERT INTO {table} (block_id, owner, due_at) VALUES (${{}}, ${{}}, ${{}})"
         self._claim = (
             f"WITH due AS (SELECT * FROM {table} WHERE due_at <= $3 AND owner IS DISTINCT FROM $1"
-            f" AND block_id <> ALL($5){{others}} ORDER BY due_at, block_id LIMIT $4 FOR UPDATE SKIP LOCKED)"
-            f" UPDATE {table} b SET owner = $1, due_at = $2 FROM {{due}} WHERE b.block_id = due.block_id"
+            f" AND block_id <> ALL($5) ORDER BY due_at, block_id LIMIT $4 FOR UPDATE SKIP LOCKED)"
+            f" UPDATE {table} b SET owner = $1, due_at = $2 FROM due WHERE b.block_id = due.block_id"
             f" RETURNING b.block_id, due.owner IS NOT NULL AS held"
+        )
+        not_ours = "owner IS DISTINCT FROM $1 AND block_id <> ALL({})"
+        self._claim_fairly = _CLAIM_FAIRLY.format(
+            table=table, crowds=_CROWDS.format(6, table=table), not_ours=not_ours.format("$5")
+        )
+        self._next_fairly = _NEXT_FAIRLY.format(
+            table=table, crowds=_CROWDS.format(3, table=table), not_ours=not_ours.format("$2")
         )
         self._extend = f"UPDATE {table} SET due_at = $2 WHERE owner = $1 RETURNING block_id"
         self._release = (
@@ -48,13 +109,7 @@ class Blocks:
         self._close = f"DELETE FROM {table} WHERE block_id = ANY(${{}}) AND (owner = ${{}} OR owner IS NULL)"
         self._owned = f"SELECT block_id FROM {table} WHERE owner = $1"
         self._unknown: frozenset[UUID] = frozenset()
-        self._next = (
-            f"SELECT min(due_at) FROM {table} WHERE owner IS DISTINCT FROM $1 AND block_id <> ALL($2){{others}}"
-        )
-        self._next_end = (
-            f"SELECT min(greatest(due_at, ends_at)) FROM {table}"
-            f" WHERE owner IS DISTINCT FROM $1 AND block_id <> ALL($2) AND NOT ({{others}})"
-        )
+        self._next = f"SELECT min(due_at) FROM {table} WHERE owner IS DISTINCT FROM $1 AND block_id <> ALL($2)"
         self._end = f"UPDATE {table} SET due_at = least(due_at, $2) WHERE owner = $1"
         self._passed: dict[UUID, datetime] = {}
 
@@ -66,17 +121,24 @@ class Blocks:
         """`open` as a part of the statement that writes the rows."""
         return Part(self._open, (block, self.owner, now + LEASE) if held else (block, None, now))
 
-    async def claim(self, now: datetime, limit: int, without: Collection[str] | None = ()) -> dict[UUID, bool]:
+    async def claim(self, now: datetime, limit: int) -> dict[UUID, bool]:
         """Up to `limit` due blocks, the longest due first, now held by this process; for each, whether a process held
-        it that did not give it back: it may have died with the block's work half done. In a table that says whose its
-        blocks are: none of a crowd in `without`, or with None of any, unless some of it has to end (`ends_at`); and
-        when there are such crowds, only the first found of each other, whom it may make one of them."""
-        others, crowds = _others(without, 6)
-        statement = self._claim.format(
-            others=others and f" AND ({others} OR ends_at <= $3)", due=_ONE_OF_EACH if others else "due"
-        )
-        rows = await self._database.fetch(statement, self.owner, now + LEASE, now, limit, self._not_ours(now), *crowds)
+        it that did not give it back: it may have died with the block's work half done."""
+        rows = await self._database.fetch(self._claim, self.owner, now + LEASE, now, limit, self._not_ours(now))
         return {row["block_id"]: row["held"] for row in rows}
+
+    async def claim_fairly(
+        self, now: datetime, limit: int, of_each: int, without: Collection[str] | None = ()
+    ) -> tuple[dict[UUID, bool], set[UUID]]:
+        """The same in a table that says whose its blocks are, and which of them are crowds': those of no crowd first,
+        then no more than `of_each` of each crowd, the first of each before the second of any; and of crowds in
+        `without`, or with None of any, only what has to end (`ends_at`). What waits of these is not looked through,
+        however much it is."""
+        arguments = (self.owner, now + LEASE, now, limit, self._not_ours(now))
+        kept_out = None if without is None else list(without)
+        rows = await self._database.fetch(self._claim_fairly, *arguments, kept_out, of_each)
+        claimed = {row["block_id"]: row["held"] for row in rows}
+        return claimed, {row["block_id"] for row in rows if row["crowd"] is not None}
 
     async def extend(self, now: datetime) -> set[UUID]:
         """Renew the lease of every block this process holds, and say which these are; call it at least every third of
@@ -135,24 +197,15 @@ class Blocks:
         return Part(self._close, (list(blocks), self.owner))
 
     async def next_due(self, without: Collection[str] | None = ()) -> datetime | None:
-        """When the next block that this process does not hold wants to be looked at; `without` as in `claim`."""
+        """When the next block that this process does not hold wants to be looked at; `without` as in `claim_fairly`."""
         passed, instants = self._passed, list(self._passed.values())
-        others, crowds = _others(without, 3)
-        if others:
-            ends = self._next_end.format(others=others)
-            instants.append(await self._database.fetchval(ends, self.owner, list(passed), *crowds))
-        statement = self._next.format(others=others and f" AND ({others})")
-        due = await self._database.fetchval(statement, self.owner, list(passed), *crowds)
+        if without is None or without:
+            crowds = None if without is None else list(without)
+            due = await self._database.fetchval(self._next_fairly, self.owner, list(passed), crowds)
+        else:
+            due = await self._database.fetchval(self._next, self.owner, list(passed))
         return min((at for at in (due, *instants) if at is not None), default=None)
 
     def _not_ours(self, now: datetime) -> list[UUID]:
         self._passed = {block: until for block, until in self._passed.items() if until > now}
         return list(self._passed)
-
-
-def _others(without: Collection[str] | None, place: int) -> tuple[str, list[list[str]]]:
-    """SQL: whether a block is of none of these crowds, with its argument of number `place`, if it has one. Empty
-    without any: the statement is then the same as ever, and planned once."""
-    if without is None:
-        return "crowd IS NULL", []
-    return (f"crowd IS NULL OR crowd <> ALL(${place})", [list(without)]) if without else ("", [])

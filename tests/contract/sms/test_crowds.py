@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from tests.support.cluster import eventually
 from tests.support.gateway import Gateway
 from tests.support.scripted import Fate, ScriptedCarrier
 
@@ -32,10 +33,10 @@ class World:
         self.gateway = self.started()
         self.resource: ResourceId
 
-    def started(self) -> Gateway:
-        """A process with room for `LIMIT` messages in memory."""
-        limit = LIMIT if self._processes == 1 else LIMIT * 10
-        carriers = self.slow, self.quick
+    def started(self, limit: int = LIMIT, *carriers: ScriptedCarrier) -> Gateway:
+        """A process with room for `limit` messages in memory."""
+        limit *= 1 if self._processes == 1 else 10
+        carriers = carriers or (self.slow, self.quick)
         gateway = Gateway(*self._where, self.clock, *carriers, in_hand=limit, share=lambda: self._processes)
         gateway.rules = [
             Rule(name="abroad", carriers=(Choice("quick"),), priority=10, prefixes=("+44",)),
@@ -114,6 +115,35 @@ async def test_a_campaign_does_not_wait_behind_what_waits_for_a_carrier_that_is_
     assert len(world.quick.submissions) == 2 * LIMIT
 
 
+@pytest.mark.parametrize("senders", [1, 12])
+async def test_a_text_does_not_wait_behind_campaigns_accepted_by_who_does_not_reach_their_carrier(
+    world: World, senders: int
+) -> None:
+    """Nothing of them is in that one's memory, which could tell that they are crowds."""
+    near, numbers = world.gateway, [CAMPAIGN] if senders == 1 else await world.numbers(senders, world.resource)
+    carriers = [ScriptedCarrier(world.clock, name=name) for name in ("slow", "quick")]
+    for carrier in carriers:
+        carrier.reachable = carrier.up = False
+    world.gateway = far = await world.started(LIMIT, *carriers).start()
+    far.handover.on_left = near.worker.look
+    for number in numbers:
+        await world.fill(6 * LIMIT // 50 // senders * 50, number)
+    await world.send(CODES, [PHONE])
+    world.gateway = near
+
+    async def code_sent() -> bool:
+        await world.clock.advance(timedelta(milliseconds=1))
+        return world.sent(PHONE)
+
+    await eventually(code_sent)
+    await far.crash()
+    assert near.handover.count <= 2.2 * LIMIT
+    await world.clock.advance(timedelta(minutes=5))
+    sent = Counter(each.sender for each in world.slow.submissions)
+    assert min(sent[number] for number in numbers) >= 15, sent
+    assert len({each.key for each in world.slow.submissions}) == len(world.slow.submissions)
+
+
 async def test_a_request_for_two_carriers_waits_only_for_the_one_that_is_down(world: World) -> None:
     world.slow.up = False
     await world.fill(sender=CODES)
@@ -173,6 +203,17 @@ async def test_campaigns_of_several_slow_numbers_all_go_on(world: World) -> None
     assert sent[senders[0]] in (31, 16)
 
 
+async def test_campaigns_of_very_many_slow_numbers_all_go_on(world: World) -> None:
+    """A few of whose requests would fill memory, were they taken up whole."""
+    senders = await world.numbers(40, world.resource)
+    for sender in senders:
+        await world.send(sender, [f"+1425555{1000 + number}" for number in range(100)])
+    await world.clock.advance(timedelta(minutes=2))
+    sent = Counter(each.sender for each in world.slow.submissions)
+    assert min(sent[sender] for sender in senders) >= 3, sent
+    assert world.gateway.handover.count <= 2.2 * LIMIT
+
+
 async def test_a_scheduled_text_is_sent_at_its_time_beside_a_campaign(world: World) -> None:
     await world.send(CODES, [PHONE], send_at=world.clock.now() + timedelta(minutes=5))
     await world.fill()
@@ -180,6 +221,22 @@ async def test_a_scheduled_text_is_sent_at_its_time_beside_a_campaign(world: Wor
     assert not world.sent(PHONE)
     await world.clock.advance(timedelta(minutes=1))
     assert world.sent(PHONE)
+
+
+async def test_a_text_scheduled_is_sent_at_its_time_behind_campaigns_scheduled_for_the_same(world: World) -> None:
+    """Of many slow numbers: all of it together is more than memory takes, and due before the text."""
+    await world.gateway.crash()
+    world.gateway = await world.started(5 * LIMIT).start()
+    senders, at = await world.numbers(20, world.resource), world.clock.now() + timedelta(minutes=5)
+    for sender in senders:
+        for first in range(0, 200, 100):
+            await world.send(sender, [f"+1425555{1000 + first + number}" for number in range(100)], send_at=at)
+    await world.send(CODES, [PHONE], send_at=at + timedelta(seconds=1))
+    await world.clock.advance(timedelta(minutes=5, seconds=1))
+    assert world.sent(PHONE)
+    await world.clock.advance(timedelta(minutes=1))
+    sent = Counter(each.sender for each in world.slow.submissions)
+    assert min(sent[sender] for sender in senders) >= 3, sent
 
 
 async def test_a_text_is_tried_again_beside_a_campaign(world: World) -> None:

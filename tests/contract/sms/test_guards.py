@@ -8,10 +8,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from landline.core.ids import ResourceId
 from landline.ports.sms_carrier import Submitted
 from landline.services.sms import records_deferred
 from landline.services.sms import records_progress as records
 from landline.services.sms import records_receipts as receipts
+from landline.services.sms.model.crowds import NO_CROWDS, Crowd, Fairly
 from landline.services.sms.model.messages import State
 from landline.services.sms.records_progress import PARKED_FOR, Deferral, TakenAfterAll
 from landline.services.sms.records_receipts import Ending
@@ -338,6 +340,83 @@ async def test_what_another_claims_at_this_moment_is_not_claimed(world: World):
     async with world.database.transaction() as theirs:
         assert await claim(World(world.database, theirs), uuid4(), "first") == {MESSAGE}
         assert await claim(world, uuid4(), "first") == set()
+
+
+async def claim_fairly(world: World, claim: UUID, *carriers: str, fairly: Fairly, limit: int = 500) -> list[UUID]:
+    rows = await records_deferred.claim_deferred(
+        world.connection,
+        claim,
+        US,
+        LATER,
+        LATER + LEASE,
+        limit,
+        carriers=carriers,
+        others_since=LATER - timedelta(seconds=15),
+        fairly=fairly,
+    )
+    return [row["message_id"] for row in rows]
+
+
+async def of_senders(world: World, *counts: int) -> list[list[UUID]]:
+    """Messages that are due, so many of each sender: those of one all before the next one's."""
+    senders = [[UUID(int=10_000 * number + each) for each in range(count)] for number, count in enumerate(counts, 1)]
+    for number, messages in enumerate(senders):
+        await world.connection.execute(
+            "INSERT INTO sms_messages (resource_id, message_id, block_id, accepted_at, report_by, segments, state,"
+            " report_wanted, sender, recipient, carrier, body, due_at)"
+            " SELECT $1, message, $2, $3, $4, 1, $5, true, $6, 'to', 'first', 'hello',"
+            "  $3::timestamptz + place * interval '1 ms'"
+            " FROM unnest($7::uuid[]) WITH ORDINALITY AS m (message, place)",
+            RESOURCE, BLOCK, NOW + timedelta(seconds=number), REPORT_BY, State.QUEUED, f"+1800555000{number}", messages,
+        )  # fmt: skip
+    return senders
+
+
+async def test_what_is_due_is_claimed_fairly(world: World):
+    """The first of each sender before the second of any, the longest due first, and of crowds nothing."""
+    many, few, kept_out = await of_senders(world, 30, 3, 5)
+    fairly = Fairly({Crowd("first", (ResourceId(RESOURCE), "+18005550002")): 5}, of_each=10)
+    assert set(await claim_fairly(world, uuid4(), "first", fairly=fairly, limit=4)) == {*many[:2], *few[:2]}
+    assert set(await claim_fairly(world, uuid4(), "first", fairly=fairly)) == {*many[2:12], few[2]}
+    carriers = Fairly({Crowd("first"): 30}, of_each=10)
+    assert await claim_fairly(world, uuid4(), "first", fairly=carriers) == []
+    fairly = Fairly(NO_CROWDS, of_each=100)
+    assert set(await claim_fairly(world, uuid4(), "first", fairly=fairly)) == {*many[12:], *kept_out}
+
+
+async def test_what_another_claims_at_this_moment_is_not_claimed_fairly(world: World):
+    await world.change(due_at=LATER)
+    everybody = Fairly(NO_CROWDS, of_each=10)
+    assert await claim_fairly(world, uuid4(), "second", fairly=everybody) == [], "it is left to who reaches its carrier"
+    async with world.database.transaction() as theirs:
+        assert await claim_fairly(World(world.database, theirs), uuid4(), "first", fairly=everybody) == [MESSAGE]
+        assert await claim_fairly(world, uuid4(), "first", fairly=everybody) == []
+
+
+async def test_when_something_is_due_of_others_than_crowds(world: World):
+    await of_senders(world, 3)
+    await world.change(due_at=LATER)
+    fairly = Fairly({Crowd("first", (ResourceId(RESOURCE), "+18005550000")): 3}, of_each=10)
+    pause, due = timedelta(seconds=15), records_deferred.next_deferred
+    before = NOW + timedelta(seconds=5)
+    first_at = NOW + timedelta(milliseconds=1)
+    assert await due(world.connection, before, ["first"], pause, Fairly(NO_CROWDS, of_each=10)) == first_at
+    assert await due(world.connection, before, [], pause, Fairly(NO_CROWDS, of_each=10)) == first_at + pause
+    assert await due(world.connection, before, ["first"], pause, fairly) == LATER
+    assert await due(world.connection, LATER, [], pause, fairly) == LATER + pause
+    assert await due(world.connection, before, ["first"], pause, Fairly({Crowd("first"): 3}, of_each=10)) is None
+
+
+async def test_what_is_due_is_found_without_looking_through_what_is_kept_out(world: World):
+    await of_senders(world, 1000, 1)
+    fairly = Fairly({Crowd("first", (ResourceId(RESOURCE), "+18005550000")): 1000}, of_each=10)
+    async with world.database.transaction() as connection:
+        await records_deferred.next_deferred(connection, LATER, ["first"], timedelta(0), fairly)
+        assert len(await claim_fairly(World(world.database, connection), uuid4(), "first", fairly=fairly)) == 1
+        read = await connection.fetchval(
+            "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'sms_messages'"
+        )
+    assert 1 <= read < 50
 
 
 async def test_what_is_being_canceled_is_not_claimed(world: World):

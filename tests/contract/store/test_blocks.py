@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,6 +13,7 @@ from landline.store.blocks import LEASE, Blocks
 from landline.store.database import Database
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
+LATER = NOW + timedelta(hours=12)
 
 
 @pytest.fixture
@@ -126,6 +128,65 @@ async def test_what_a_process_holds_is_found_without_reading_what_waits(database
     assert await blocks.extend(NOW) == {block}
     assert await blocks.forgotten({block}) == []
     await blocks.end(NOW, uuid4())
+    assert await rows_read(database, "sms_blocks") - before < 100
+
+
+async def of_crowds(database: Database, *crowds: str | None, ends_at: datetime = LATER) -> list[UUID]:
+    """Blocks that nobody holds, one of each of `crowds`, each due a millisecond later than the one before."""
+    blocks = [uuid4() for _ in crowds]
+    await database.execute(
+        "INSERT INTO sms_blocks SELECT block, NULL, $1::timestamptz + place * interval '1 ms', crowd, $2"
+        " FROM unnest($3::uuid[], $4::text[]) WITH ORDINALITY AS b (block, crowd, place)",
+        NOW,
+        ends_at,
+        blocks,
+        list(crowds),
+    )
+    return blocks
+
+
+async def fairly(blocks: Blocks, *arguments: Any) -> dict[UUID, bool]:
+    return (await blocks.claim_fairly(*arguments))[0]
+
+
+async def test_of_crowds_the_first_block_of_each_is_claimed_before_the_second_of_any(database: Database):
+    blocks = await of_crowds(database, "a", "a", "a", "b", None, "c")
+    ours, now = Blocks(database, "sms_blocks", uuid4()), NOW + timedelta(seconds=1)
+    assert set(await fairly(ours, now, 3, 2)) == {blocks[4], blocks[0], blocks[3]}, "what is of none goes first"
+    assert set(await fairly(ours, now, 10, 2, ["c"])) == {*blocks[1:3]}
+    assert await fairly(ours, now, 10, 2, None) == {}
+    assert await ours.claim_fairly(now, 10, 1) == ({blocks[5]: False}, {blocks[5]}), "it is a crowd's"
+    assert await fairly(ours, now, 10, 1) == {}
+
+
+async def test_of_crowds_no_more_blocks_of_each_are_claimed_at_once_than_asked_for(database: Database):
+    blocks = await of_crowds(database, "a", "a", "a")
+    ours, now = Blocks(database, "sms_blocks", uuid4()), NOW + timedelta(seconds=1)
+    assert await fairly(ours, NOW, 10, 2) == {}, "none is due"
+    assert set(await fairly(ours, now, 10, 2)) == {*blocks[:2]}
+    theirs = Blocks(database, "sms_blocks", uuid4())
+    assert await fairly(theirs, now, 10, 2) == dict.fromkeys(blocks[2:], False)
+    assert await fairly(theirs, now + LEASE, 10, 2) == dict.fromkeys(blocks[:2], True)
+
+
+async def test_a_crowd_that_is_kept_out_is_claimed_when_some_of_it_ends(database: Database):
+    (first,) = await of_crowds(database, "a", ends_at=NOW + timedelta(minutes=1))
+    (second,) = await of_crowds(database, "b", ends_at=NOW + timedelta(minutes=2))
+    ours = Blocks(database, "sms_blocks", uuid4())
+    assert await ours.next_due(["b"]) == NOW + timedelta(milliseconds=1)
+    assert await ours.next_due(["a", "b"]) == await ours.next_due(None) == NOW + timedelta(minutes=1)
+    assert await fairly(ours, NOW + timedelta(minutes=1), 10, 1, None) == {first: False}
+    assert await fairly(ours, NOW + timedelta(minutes=2), 10, 1, ["a", "b"]) == {second: False}
+
+
+async def test_blocks_are_found_without_reading_those_of_crowds_that_are_kept_out(database: Database):
+    *_, none, other = await of_crowds(database, *["many"] * 3000, None, "other")
+    blocks, now = Blocks(database, "sms_blocks", uuid4()), NOW + timedelta(minutes=1)
+    before = await rows_read(database, "sms_blocks")
+    assert await blocks.next_due(["many"]) == NOW + timedelta(milliseconds=3001)
+    assert set(await fairly(blocks, now, 10, 10, ["many"])) == {none, other}
+    assert await blocks.next_due(["many"]) == LATER
+    assert await fairly(blocks, now, 10, 10, None) == {}
     assert await rows_read(database, "sms_blocks") - before < 100
 
 

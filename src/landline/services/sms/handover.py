@@ -5,8 +5,8 @@ database for its reports (docs/design/blocks.md). Losing this memory loses nothi
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -16,9 +16,11 @@ from msgspec import Struct
 from landline.core.ids import ResourceId
 from landline.ports.sms_carrier import Submission
 from landline.services.sms.model.crowds import Sender
+from landline.services.sms.model.messages import REPLY
 from landline.services.sms.model.pacing import Lanes
 from landline.services.sms.overheard import Overheard
 from landline.services.sms.room import NEW, Room
+from landline.store.database import Record
 
 _BEFORE = datetime.min.replace(tzinfo=UTC)
 
@@ -164,6 +166,21 @@ class HandOver:
         """The same message as this process handed it over before it lost it; the carrier's answer is still to come."""
         ours = self._in_hand.get(message.submission.key)
         return ours if ours is not None and ours.handed and ours.carrier == message.carrier else None
+
+    def crowded(self, messages: Sequence[Pending], *, of_crowd: bool) -> tuple[list[Pending], list[Pending]]:
+        """Of a claimed block's messages: those for which there is room, and those of crowds that have as much of it as
+        they may. What is on its way is not among these."""
+        if not self.room.pressed:
+            return list(messages), []
+        counts = Counter((message.carrier, message.resource, message.submission.sender) for message in messages)
+        allowed = {key: self.room.allowed(key[0], key[1:], n, of_crowd=of_crowd) for key, n in counts.items()}
+        kept: list[Pending] = []
+        crowd: list[Pending] = []
+        for message in messages:
+            key = (message.carrier, message.resource, message.submission.sender)
+            (kept if allowed[key] > 0 or self.on_its_way(message) is not None else crowd).append(message)
+            allowed[key] -= 1
+        return kept, crowd
 
     def _count(self, held_by: UUID, pending: list[Pending], awaiting: int) -> None:
         self.taken += 1
@@ -454,3 +471,28 @@ def _no_room() -> None:
 
 def _nobody(_at: datetime) -> None:
     return None
+
+
+def pending_in(row: Record, *, claim: UUID | None = None) -> Pending:
+    """The message in a row of `records_progress.OPEN`."""
+    return Pending(
+        resource=row["resource_id"],
+        block=row["block_id"],
+        carrier=row["carrier"],
+        submission=Submission(
+            key=row["message_id"],
+            sender=row["sender"],
+            recipient=row["recipient"],
+            text=row["body"],
+            segments=row["segments"],
+            report_wanted=True,
+            valid_until=row["valid_until"],
+        ),
+        accepted_at=row["accepted_at"],
+        report_by=row["report_by"],
+        tag=row["tag"],
+        attempts=row["attempts"],
+        claim=claim,
+        doubt=row["doubt"],
+        heeds_opt_outs=row["route"] != REPLY,
+    )

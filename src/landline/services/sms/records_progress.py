@@ -222,11 +222,13 @@ async def wait_alone(connection: Connection, keys: Sequence[Key], until: Sequenc
 
 
 async def leave(connection: Connection, keys: Sequence[Key], now: datetime, owner: UUID) -> None:
-    """Have messages leave their block, due at once for any process: each has a timer of its own from now on, and says
-    by its `attempts` that it has no part in the block any more. Not where `owner` has lost the block meanwhile."""
+    """Have messages leave their block, due at once for any process, in their order: each has a timer of its own from
+    now on, and says by its `attempts` that it has no part in the block any more. Not where `owner` has lost the block
+    meanwhile."""
     await connection.execute(
-        "UPDATE sms_messages m SET due_at = $3, attempts = m.attempts + 1"
-        " FROM unnest($1::uuid[], $2::uuid[]) AS k (resource_id, message_id)"
+        "UPDATE sms_messages m SET attempts = m.attempts + 1,"
+        "  due_at = $3::timestamptz - (cardinality($2::uuid[]) - k.place) * interval '1 microsecond'"
+        " FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS k (resource_id, message_id, place)"
         " WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.due_at IS NULL"
         f" AND m.state < {int(State.DELIVERED)} AND {_IN_HAND.format('$4')}",
         [resource for resource, _ in keys],

@@ -4,7 +4,7 @@ or number is slow, or behind a carrier that is down (docs/design/gateway.md, "Cr
 from collections.abc import Callable, Mapping, Sized
 from typing import Any
 
-from landline.services.sms.model.crowds import NO_CROWDS, Crowd, Crowds, Sender, crowd_of, crowds, few
+from landline.services.sms.model.crowds import NO_CROWDS, Crowd, Crowds, Fairly, Sender, crowd_of, crowds, few
 from landline.services.sms.model.pacing import Lanes
 
 CROWDS, DUE, NEW = 2, 2.5, 3
@@ -54,9 +54,19 @@ class Room:
         if in_hand < limit:
             crowd = crowd_of(found, carrier, sender)
             return crowd if crowd is not None and found[crowd] >= limit - in_hand else None
-        queue = self._queues.get(carrier)
-        waiting = 0 if queue is None else queue.size(sender)
-        return Crowd(carrier, sender) if waiting + count > few(limit, in_hand) else crowd_of(found, carrier, sender)
+        if self._waiting(carrier, sender) + count > few(limit, in_hand):
+            return Crowd(carrier, sender)
+        return crowd_of(found, carrier, sender)
+
+    def allowed(self, carrier: str, sender: Sender, count: int, *, of_crowd: bool) -> int:
+        """How many of `count` messages in a claimed block, be it a crowd's or of none, are taken: a few of a crowd that
+        finds memory full, as its blocks may hold a hundred times that."""
+        crowd, full = self.crowd(carrier, sender, count), len(self._in_hand) >= self._limit
+        if crowd is None or (of_crowd and (not full or crowd.sender is None)):
+            return count
+        if not full or crowd.sender is None:
+            return 0
+        return max(few(self._limit, len(self._in_hand)) - self._waiting(carrier, sender), 0)
 
     def kept_out(self) -> Crowds:
         """The crowds of which no more is taken up from the database now: those that have as much of memory as is left,
@@ -65,6 +75,10 @@ class Room:
         free = self._limit - len(self._in_hand)
         self._kept_out = {crowd: size for crowd, size in self._present().items() if size >= free}
         return self._kept_out
+
+    def fairly(self, kept_out: Crowds) -> Fairly | None:
+        """How what is due is taken up while so much is in memory; None while it does not matter whose it is."""
+        return Fairly(kept_out, few(self._limit, len(self._in_hand))) if self.pressed or kept_out else None
 
     def keys(self, kept_out: Crowds) -> list[str] | None:
         """By what blocks know the crowds that are `kept_out`; None for every crowd there is."""
@@ -92,6 +106,10 @@ class Room:
         if self._wanted and len(self._in_hand) < self._wanted:
             self._wanted = 0
             self.on_more()
+
+    def _waiting(self, carrier: str, sender: Sender) -> int:
+        queue = self._queues.get(carrier)
+        return 0 if queue is None else queue.size(sender)
 
     def _present(self) -> Crowds:
         """As they were some messages ago: they are not looked for each time."""

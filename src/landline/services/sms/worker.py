@@ -9,16 +9,15 @@ import structlog
 
 from landline.core.errors import Unavailable
 from landline.ports.clock import Alarm, Clock
-from landline.ports.sms_carrier import CrashPolicy, SmsCarrier, Submission
+from landline.ports.sms_carrier import CrashPolicy, SmsCarrier
 from landline.services.sms import records_deferred
 from landline.services.sms import records_progress as records
 from landline.services.sms.detours import Detours
 from landline.services.sms.expiry import Expiry
 from landline.services.sms.failover import Failover
-from landline.services.sms.handover import HandOver, Pending, Queue
+from landline.services.sms.handover import HandOver, Pending, Queue, pending_in
 from landline.services.sms.model import details
 from landline.services.sms.model.crowds import Crowds
-from landline.services.sms.model.messages import REPLY
 from landline.services.sms.news import News
 from landline.services.sms.rates import Rates
 from landline.services.sms.room import DUE
@@ -72,7 +71,7 @@ class Worker:
         self._standing = Standing(database, clock, handover, blocks, news, failover, may_send, settings)
         self._expiry = Expiry(clock, handover, news)
         self._detours = Detours(clock, self._line, handover, news, self._standing, failover, self.look)
-        self._blocks_at_once = 1
+        self._blocks_at_once, self._block_size = 1, 1
         self._due = clock.alarm()
         self._alarms = {name: clock.alarm() for name in carriers}
         self._until: datetime | None = None
@@ -293,11 +292,10 @@ class Worker:
     async def _next_due(self) -> datetime | None:
         if not self._handover.room.is_there(DUE):
             return None
-        without = self._handover.room.kept_out()
+        now, without = self._clock.now(), self._handover.room.kept_out()
+        reached, fairly = self._handover.reached, self._handover.room.fairly(without)
         async with self._database.connection() as connection:
-            deferred = await records_deferred.next_deferred(
-                connection, self._clock.now(), self._handover.reached, _UNREACHED_PAUSE, without
-            )
+            deferred = await records_deferred.next_deferred(connection, now, reached, _UNREACHED_PAUSE, fairly)
         return _soonest(deferred, await self._blocks.next_due(self._handover.room.keys(without)))
 
     async def _claim(self) -> int:
@@ -307,7 +305,13 @@ class Worker:
         return await self._claim_blocks(without) + await self._claim_deferred(without)
 
     async def _claim_blocks(self, without: Crowds) -> int:
-        claimed = await self._blocks.claim(self._clock.now(), self._blocks_at_once, self._handover.room.keys(without))
+        now, limit = self._clock.now(), self._blocks_at_once
+        fairly, keys = self._handover.room.fairly(without), self._handover.room.keys(without)
+        if fairly is None:
+            claimed, of_crowds = await self._blocks.claim(now, limit), set[UUID]()
+        else:
+            of_each = max(fairly.of_each // self._block_size, 1)
+            claimed, of_crowds = await self._blocks.claim_fairly(now, limit, of_each, keys)
         self._resuming = set(claimed)
         self._handover.lose(self._resuming)
         self._suspicious.update(block for block, held in claimed.items() if held)
@@ -318,7 +322,7 @@ class Worker:
                     unfinished = await records.unfinished(connection, list(claimed))
                 self._learn_size(len(claimed), sum(map(len, unfinished.values())))
                 for block, held in claimed.items():
-                    await self._resume(block, unfinished[block], held=held)
+                    await self._resume(block, unfinished[block], held=held, of_crowd=block in of_crowds)
                     self._suspicious.discard(block)
         finally:
             self._resuming = set()
@@ -326,16 +330,19 @@ class Worker:
 
     def _learn_size(self, blocks: int, rows: int) -> None:
         """Blocks hold one message or thousands, as they were accepted: claim so many that they are some thousand."""
+        self._block_size = max(rows // blocks, 1)
         if rows > _ROWS_AT_ONCE:
             self._blocks_at_once = max(1, self._blocks_at_once // 2)
         elif blocks == self._blocks_at_once:
             self._blocks_at_once = min(_BLOCKS_AT_ONCE, self._blocks_at_once * 2)
 
-    async def _resume(self, block: UUID, rows: Sequence[Record], *, held: bool) -> None:
+    async def _resume(self, block: UUID, rows: Sequence[Record], *, held: bool, of_crowd: bool) -> None:
         """Go on with a claimed block: end what is too late or too doubtful, hand over what was not, wait for the rest.
-        Of a block that was `held`, anything may have been handed over just before its holder died."""
+        Of a block that was `held`, anything may have been handed over just before its holder died. What there is no
+        room for leaves its block and waits for its turn by a timer: the rest of a crowd's block, and in one that is
+        not `of_crowd` what was accepted by who does not reach its carrier and could not know."""
         now = self._clock.now()
-        pending = [_pending(row) for row in rows if row["submitted"] is None]
+        pending = [pending_in(row) for row in rows if row["submitted"] is None]
         awaiting = [row for row in rows if row["submitted"] is not None]
         if held:
             await self._standing.suspect(pending)
@@ -346,16 +353,23 @@ class Worker:
         to_submit, left = self._parted(to_submit)
         if left and to_submit:
             # No process may reach all carriers of a block: who reaches some takes their messages, and frees the others.
-            keys = [(message.resource, message.submission.key) for message in left]
-            async with self._database.connection() as connection:
-                await records.leave(connection, keys, now, self._blocks.owner)
+            await self._leave(left, now)
             self._handover.on_left()
-        if left and not to_submit:
+            left = []
+        to_submit, crowd = self._handover.crowded(to_submit, of_crowd=of_crowd)
+        await self._leave(crowd, now)
+        if left:
             await self._blocks.pass_on([block], now, now + _UNREACHED_PAUSE)
         elif to_submit or not awaiting:
             self._handover.take(block, to_submit, awaiting=len(awaiting))
         else:
             await self._blocks.release({block: min(row["report_by"] for row in awaiting)})
+
+    async def _leave(self, messages: Sequence[Pending], now: datetime) -> None:
+        if messages:
+            keys = [(message.resource, message.submission.key) for message in messages]
+            async with self._database.connection() as connection:
+                await records.leave(connection, keys, now, self._blocks.owner)
 
     def _parted(self, messages: Sequence[Pending]) -> tuple[list[Pending], list[Pending]]:
         """Messages of a block that are for this process, those on their way among them, and those for others."""
@@ -401,14 +415,14 @@ class Worker:
                 _DEFERRED_AT_ONCE,
                 carriers=self._handover.reached,
                 others_since=now - _UNREACHED_PAUSE,
-                without=without,
+                fairly=self._handover.room.fairly(without),
             )
         if not rows:
             return 0
         taken = [row for row in rows if row["submitted"] is not None]
         await self._give_up_late([row for row in taken if row["report_by"] <= now])
         again = await self._without_hopeless(
-            [_pending(row, claim=claim) for row in rows if row["submitted"] is None], now
+            [pending_in(row, claim=claim) for row in rows if row["submitted"] is None], now
         )
         reached = [message for message in again if self._handover.reaches({message.carrier})]
         await self._wait_alone(
@@ -474,27 +488,3 @@ def _reachable(carrier: SmsCarrier) -> Callable[[], bool]:
 
 def _segments(message: Pending) -> int:
     return message.submission.segments
-
-
-def _pending(row: Record, *, claim: UUID | None = None) -> Pending:
-    return Pending(
-        resource=row["resource_id"],
-        block=row["block_id"],
-        carrier=row["carrier"],
-        submission=Submission(
-            key=row["message_id"],
-            sender=row["sender"],
-            recipient=row["recipient"],
-            text=row["body"],
-            segments=row["segments"],
-            report_wanted=True,
-            valid_until=row["valid_until"],
-        ),
-        accepted_at=row["accepted_at"],
-        report_by=row["report_by"],
-        tag=row["tag"],
-        attempts=row["attempts"],
-        claim=claim,
-        doubt=row["doubt"],
-        heeds_opt_outs=row["route"] != REPLY,
-    )

@@ -27,6 +27,14 @@ Crowds = Mapping[Crowd, int]
 NO_CROWDS: Crowds = {}
 
 
+class Fairly(NamedTuple):
+    """How what is due is chosen while memory is not to be filled by a few senders: of the crowds `without` nothing, of
+    each other sender at a carrier no more than `of_each` at once, and the first of each before the second of any."""
+
+    without: Crowds
+    of_each: int
+
+
 def few(limit: int, in_hand: int) -> int:
     """How many messages of one sender at one carrier are no crowd yet, in memory for `limit` with so many `in_hand`: a
     hundredth; beyond the limit ever fewer, so that a few of everybody are let in, whoever has filled it."""
