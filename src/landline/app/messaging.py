@@ -21,7 +21,7 @@ from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.leases import Leases
-from landline.engines.smpp.listener.server import ListenerConfig, SmppListener
+from landline.engines.smpp.listener import ListenerConfig, SmppListener
 from landline.engines.smpp.listener.shares import Together
 from landline.ports.bus import Bus
 from landline.ports.sms_carrier import SmsCarrier

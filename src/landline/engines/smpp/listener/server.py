@@ -17,6 +17,7 @@ from landline.edge.handshake import Handshake
 from landline.engines.smpp.listener import deliveries as outgoing
 from landline.engines.smpp.listener import given_up
 from landline.engines.smpp.listener.answered import AnsweredTexts
+from landline.engines.smpp.listener.config import ListenerConfig
 from landline.engines.smpp.listener.connection import Connection, Handed
 from landline.engines.smpp.listener.customer import Customer
 from landline.engines.smpp.listener.shares import Alone, Shares
@@ -42,30 +43,6 @@ of customers. A bind has a hundred octets."""
 _TELL_EVERY_S = 60.0
 _BACKLOG = 1024
 """Connections the kernel keeps until we take them: all customers may come back in the same moment."""
-
-
-@dataclass(frozen=True, slots=True)
-class ListenerConfig:
-    """Where and how the listener listens. Durations in seconds."""
-
-    host: str = "127.0.0.1"
-    port: int | None = 2775
-    """Without TLS; None for not at all, 0 for any free one."""
-    tls_port: int | None = None
-    system_id: str = "landline"
-    connections: int = 1000
-    """At most so many at once, and half of the files the process may open. One more cuts the oldest that has not bound,
-    or is cut itself when all have."""
-    submissions: int = 20_000
-    """At most so many in hand over all connections; more are answered ESME_RMSGQFUL."""
-    bind_s: float = 10.0
-    """How long a connection may stay unbound."""
-    enquire_link_s: float = 60.0
-    response_s: float = 10.0
-    window: int = 50
-    """deliver_sm unanswered on each connection."""
-    peer_window: int = 1000
-    """The most an account's `window` can be."""
 
 
 @dataclass(slots=True)
