@@ -164,7 +164,7 @@ async def test_browsing_goes_by_prefix_and_least_capabilities(market: World) -> 
     }
     browsed = await market.call("POST", "/availablePhoneNumbers/countries/us/:browse", wanted)
     assert [each["id"] for each in browsed.body["phoneNumbers"]] == ["14252345678"]
-    for prefix in ("", "+1425", "%", "1_25", "1" * 16):
+    for prefix in ("", "+", "++1425", "%", "1_25", "1" * 16):
         with pytest.raises(Invalid):
             await market.call(
                 "POST", "/availablePhoneNumbers/countries/US/:browse", {**wanted, "phoneNumberPrefixes": [prefix]}
