@@ -307,11 +307,8 @@ class Worker:
     async def _claim_blocks(self, without: Crowds) -> int:
         now, limit = self._clock.now(), self._blocks_at_once
         fairly, keys = self._handover.room.fairly(without), self._handover.room.keys(without)
-        if fairly is None:
-            claimed, of_crowds = await self._blocks.claim(now, limit), set[UUID]()
-        else:
-            of_each = max(fairly.of_each // self._block_size, 1)
-            claimed, of_crowds = await self._blocks.claim_fairly(now, limit, of_each, keys)
+        of_each = limit if fairly is None else max(fairly.of_each // self._block_size, 1)
+        claimed, of_crowds = await self._blocks.claim_fairly(now, limit, of_each, keys)
         self._resuming = set(claimed)
         self._handover.lose(self._resuming)
         self._suspicious.update(block for block, held in claimed.items() if held)
