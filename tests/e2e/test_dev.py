@@ -179,6 +179,14 @@ def test_doctor_finds_nothing_wrong_with_a_running_server(running: Server) -> No
     assert any("runs at" in finding["detail"] for finding in json.loads(report.stdout))
 
 
+def test_doctor_says_which_carrier_of_a_running_server_is_down() -> None:
+    north = {"kind": "smpp", "name": "north", "host": "127.0.0.1", "port": 1, "system_id": "us", "password": "secret"}
+    with Server(env={"LANDLINE_CARRIERS": json.dumps([north])}) as server:
+        report = cli("doctor", "--data", server.data)
+    assert report.returncode == 1
+    assert "BAD  carrier north: 127.0.0.1:1 as us: cannot connect" in report.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from landline.engines.smpp.config import MessageIds, SmppConfig
+from landline.engines.smpp.reports import Reports
 from landline.protocols.smpp import receipts, status
 from landline.protocols.smpp.commands import MessageState, Tag
 from landline.protocols.smpp.pdu import ShortMessage, Tlvs
@@ -21,6 +23,27 @@ def test_what_is_written_is_read_back(message_id: str, state: MessageState, erro
     assert (receipt.message_id, receipt.state, receipt.done_at) == (message_id, state, AT)
     assert receipt.error == f"{error:03}"
     assert receipt.delivered == (1 if state is MessageState.DELIVERED else 0)
+
+
+@given(
+    st.one_of(st.text("0123456789abcdefxX_-+ ²³\0\1", max_size=80), st.text(st.characters(max_codepoint=255))),
+    st.one_of(st.none(), st.binary(max_size=80)),
+    st.integers(0, 255),
+    st.integers(0, 255),
+    st.sampled_from(MessageIds),
+)
+def test_whatever_stands_for_an_id_is_taken(
+    in_text: str, in_tlv: bytes | None, coding: int, esm_class: int, style: MessageIds
+) -> None:
+    written = f"id:{in_text} sub:001 dlvrd:001 submit date:2611201405 done date:2611201405 stat:DELIVRD err:² text:"
+    octets = written.encode("utf-16-be" if coding == 8 else "latin-1")
+    tlvs: Tlvs = () if in_tlv is None else ((Tag.RECEIPTED_MESSAGE_ID, in_tlv),)
+    message = ShortMessage(short_message=octets, data_coding=coding, esm_class=esm_class, tlvs=tlvs)
+    receipts.is_written(message)
+    read = receipts.read(message)
+    if read is not None:
+        meant, _ = Reports(SmppConfig("carrier", "host", 1, "us", "secret", message_ids=style)).read(read, 0.0)
+        assert meant.carrier_message_id
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ from cyclopts import App, Parameter
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import Any
 
+    from landline.app.client import AdminClient
     from landline.app.config import Config, Mode
     from landline.store.database import Database
 
@@ -41,7 +43,8 @@ def doctor(
     mode: Literal["dev", "serve", "worker"] | None = None,
     json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
-    """Look for what would keep a server from running here. Ends with status 1 when there is something.
+    """Look for what would keep a server from running here, and carriers of a running one that are down. Ends with
+    status 1 when there is something.
 
     Parameters
     ----------
@@ -81,10 +84,7 @@ def check(mode: Mode, file: Path | None, data: Path | None, port: int | None) ->
         return [_python(), Finding("configuration", ok=False, detail=error.message)]
     running = _running(config)
     findings = [_python(), Finding("configuration", ok=True, detail=str(file) if file else "defaults"), _data(config)]
-    if running is not None:
-        findings.append(running)
-    else:
-        findings += _ports(config)
+    findings += _ports(config) if running is None else running
     findings += _settings(config)
     findings += _database(config) if config.dsn else [_programs(config), *_proof(config)]
     return findings
@@ -108,7 +108,7 @@ def _data(config: Config) -> Finding:
     return Finding("data directory", ok=True, detail=str(config.data) + ("" if place == config.data else " (new)"))
 
 
-def _running(config: Config) -> Finding | None:
+def _running(config: Config) -> list[Finding] | None:
     from landline.app import ready
     from landline.app.client import AdminClient, CannotAsk
     from landline.store.embedded.lock import is_held
@@ -116,13 +116,34 @@ def _running(config: Config) -> Finding | None:
     found = ready.read(config.data / ready.IN_DATA)
     if found is None:
         return None
+    client = AdminClient(found.admin_url, found.admin_token)
     try:
-        AdminClient(found.admin_url, found.admin_token).get("healthz")
+        client.get("healthz")
     except CannotAsk as error:
         if not is_held(config.data):
             return None  # it was killed, or its machine was: the next one starts where it ended
-        return Finding("server", ok=False, detail=f"one runs here and is not well: {error.message}")
-    return Finding("server", ok=True, detail=f"runs at {found.url}, admin API at {found.admin_url}")
+        return [Finding("server", ok=False, detail=f"one runs here and is not well: {error.message}")]
+    well = Finding("server", ok=True, detail=f"runs at {found.url}, admin API at {found.admin_url}")
+    return [well, *_carriers(client)]
+
+
+def _carriers(client: AdminClient) -> list[Finding]:
+    from landline.app.client import CannotAsk
+
+    try:
+        return [_carrier(each) for each in client.get("sms", "carriers")["value"] if each["kind"] == "smpp"]
+    except CannotAsk as error:
+        return [Finding("carriers", ok=False, detail=error.message)]
+
+
+def _carrier(carrier: dict[str, Any]) -> Finding:
+    """`carrier` as the admin API has it. Its binds may be those of another process."""
+    name = f"carrier {carrier['name']}"
+    if carrier["up"] or any(each["up"] for each in carrier["processes"]):
+        return Finding(name, ok=True, detail="up")
+    troubles = sorted({link["trouble"] for link in carrier["links"] if "trouble" in link})
+    reason = "; ".join(troubles) or "no bind is up yet"
+    return Finding(name, ok=False, detail=f"{carrier['address']} as {carrier['systemId']}: {reason}")
 
 
 def _ports(config: Config) -> list[Finding]:

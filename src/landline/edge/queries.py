@@ -15,6 +15,8 @@ from landline.core.errors import Invalid
 
 USUAL_PAGE, LARGEST_PAGE = 100, 1000
 _YEARS = range(1971, 9000)
+_LONGEST_FILTERS = 5_000
+"""Bytes of JSON. The token repeats them, a third longer, and `Limits.target_bytes` has to hold it and its path."""
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 T = TypeVar("T")
@@ -96,6 +98,9 @@ def question(
     given beside it must be the same. Raises `Invalid`."""
     given = {name: query[name] for name in filters if name in query}
     if "continuationToken" not in query:
+        if len(msgspec.json.encode(given)) > _LONGEST_FILTERS:
+            longest = max(given, key=lambda name: len(given[name].encode()))
+            raise Invalid("Too long: a continuation token of this question would not fit into a URL.", target=longest)
         return given, None
     found = place(decoder, query["continuationToken"])
     if found is None or found.resource != resource or not found.filters.keys() <= set(filters):

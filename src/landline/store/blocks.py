@@ -111,7 +111,8 @@ class Blocks:
         self._unknown: frozenset[UUID] = frozenset()
         self._next = f"SELECT min(due_at) FROM {table} WHERE owner IS DISTINCT FROM $1 AND block_id <> ALL($2)"
         self._end = f"UPDATE {table} SET due_at = least(due_at, $2) WHERE owner = $1"
-        self._passed: dict[UUID, datetime] = {}
+        self._passed: dict[UUID, tuple[datetime, datetime]] = {}
+        """Since when and until when each is left alone."""
 
     async def open(self, connection: Connection, block: UUID, now: datetime, *, held: bool) -> None:
         """Open `block` in the transaction that writes its rows: held by this process, or due at once for any."""
@@ -156,12 +157,12 @@ class Blocks:
     async def pass_on(self, blocks: Iterable[UUID], now: datetime, until: datetime) -> None:
         """Give held blocks back for others to claim at once; this process leaves them alone until `until`, unless
         `take_back` says otherwise."""
-        passed = dict.fromkeys(blocks, until)
+        passed = list(blocks)
         if len(self._passed) > _PASSED_LIMIT:  # too many to leave out one by one: they rest for the others too
-            await self.release(passed)
+            await self.release(dict.fromkeys(passed, until))
             return
         await self.release(dict.fromkeys(passed, now))
-        self._passed |= passed
+        self._passed |= dict.fromkeys(passed, (now, until))
 
     def take_back(self) -> None:
         """What was passed on may be claimed here again."""
@@ -198,7 +199,7 @@ class Blocks:
 
     async def next_due(self, without: Collection[str] | None = ()) -> datetime | None:
         """When the next block that this process does not hold wants to be looked at; `without` as in `claim_fairly`."""
-        passed, instants = self._passed, list(self._passed.values())
+        passed, instants = self._passed, [until for _, until in self._passed.values()]
         if without is None or without:
             crowds = None if without is None else list(without)
             due = await self._database.fetchval(self._next_fairly, self.owner, list(passed), crowds)
@@ -207,5 +208,6 @@ class Blocks:
         return min((at for at in (due, *instants) if at is not None), default=None)
 
     def _not_ours(self, now: datetime) -> list[UUID]:
-        self._passed = {block: until for block, until in self._passed.items() if until > now}
+        # Passed on later than now: the clock was set back.
+        self._passed = {block: span for block, span in self._passed.items() if span[0] <= now < span[1]}
         return list(self._passed)

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from tests.support.feed import Node, User, node
 from tests.support.patience import PATIENCE_S
+from tests.support.still import StillClock
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
@@ -261,6 +262,19 @@ async def test_another_database_is_another_epoch(one: Node, database: Database) 
     await one.send(ann, thread, "on")
     assert await reader.texts(1) == ["on"]
     assert (await one.open(ann, reader.at)).greeting["type"] == "reset"
+
+
+async def test_what_the_bus_does_not_tell_is_looked_for_no_later_for_a_clock_that_was_set_back(
+    database: Database, dsn: str
+) -> None:
+    clock = StillClock()
+    async with node(database, dsn, clock) as one:
+        reader = await one.open(await one.user())
+        clock.set_back(timedelta(hours=1))
+        one.tail._wake()  # as any message does
+        await database.execute("UPDATE chat_log_state SET place = 'where the backup was made'")
+        await clock.advance(BEAT)
+        assert (await reader.event())["reason"] == "epochChanged"
 
 
 async def test_tokens_are_taken_where_clients_can_put_them(one: Node) -> None:

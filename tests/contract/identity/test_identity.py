@@ -9,14 +9,18 @@ import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.front import HOST, VERSION, Front, call, front
+from tests.support.front import HOST, SEALING, VERSION, Front, call, front
+from tests.support.still import StillClock
 
 from landline.core.ids import ResourceId, time_ordered, user_raw_id
 from landline.edge import scopes
 from landline.edge.http import Caller, Request, Response, json_response
 from landline.edge.routes import Access, Route
 from landline.services.identity import model, tokens
+from landline.services.identity.signing_keys import SigningKeys
+from landline.store.changes import Changes
 from landline.store.database import Database
+from landline.store.sealing import Sealer
 
 
 async def whoami(request: Request) -> Response:
@@ -200,6 +204,22 @@ async def test_a_new_signing_key_takes_over_without_a_gap(server: Front, databas
     await server.clock.advance(timedelta(days=2))
     await server.identity.rotate_signing_key()
     assert len((await server.identity.jwks())["keys"]) == 2
+
+
+async def test_a_new_signing_key_is_looked_for_no_later_for_a_clock_that_was_set_back(
+    database: Database, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SigningKeys, "_forget", lambda *_: None)  # no news have come yet
+    clock, changes = StillClock(), Changes(dsn)
+    await changes.start()
+    here, there = (SigningKeys(database, Sealer(SEALING), clock, changes) for _ in range(2))
+    old = (await here.for_token("of.no.key")).signer
+    clock.set_back(timedelta(minutes=30))
+    await there.rotate()
+    new = (await there.present()).signer
+    assert new.kid != old.kid
+    assert new.header in (await here.for_token(f"{new.header}.claims.signature")).by_header
+    await changes.close()
 
 
 async def test_processes_that_start_together_share_one_signing_key(database: Database, dsn: str) -> None:

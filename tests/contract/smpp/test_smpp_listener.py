@@ -33,7 +33,7 @@ from landline.ports.esme_gateway import (
 )
 from landline.ports.sms_carrier import Submission
 from landline.protocols.smpp import pdu, status
-from landline.protocols.smpp.commands import RESPONSE, BindKind, Command, MessageState
+from landline.protocols.smpp.commands import ESM_UDH, RESPONSE, BindKind, Command, MessageState
 from landline.protocols.smpp.events import Answered, BindRefused, Bound, MessageArrived, Unbound
 from landline.protocols.smpp.framing import HEADER
 from landline.protocols.smpp.pdu import ShortMessage
@@ -370,6 +370,12 @@ async def test_what_the_product_does_not_take_is_refused(world: World, failure: 
         ({"data_coding": 0xF5}, status.ESME_RSUBMITFAIL),
         ({"data_coding": 0x0A}, status.ESME_RSUBMITFAIL),
         ({"data_coding": 0x14}, status.ESME_RSUBMITFAIL),
+        ({"esm_class": ESM_UDH, "text": b"\x06\x05\x04\x23\xf4\0\0BEGIN:VCARD"}, status.ESME_RSUBMITFAIL),
+        ({"esm_class": ESM_UDH, "text": b"\x04\x04\x02\xf0\0hello"}, status.ESME_RSUBMITFAIL),
+        ({"esm_class": ESM_UDH, "text": b"\x0b\0\x03\1\2\1\x05\x04\x23\xf4\0\0part"}, status.ESME_RSUBMITFAIL),
+        ({"tlvs": ((0x020B, b"\x23\xf4"),)}, status.ESME_RSUBMITFAIL),
+        ({"tlvs": ((0x020B, b"\0\0"), (0x020A, b"\0\5"))}, 0),
+        ({"esm_class": ESM_UDH, "text": b"\x06\x05\x04\0\0\x23\xf4hello"}, 0),
         ({"dest_addr_ton": 2}, status.ESME_RINVDSTADR),
         ({"schedule_delivery_time": "200101000000000+"}, 0x61),
         ({"schedule_delivery_time": "soon"}, 0x61),

@@ -14,7 +14,7 @@ from tests.support.still import StillClock
 from landline.core.errors import Unavailable
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.carrier import SmppCarrier
-from landline.engines.smpp.config import Binding, SmppConfig
+from landline.engines.smpp.config import Binding, MessageIds, SmppConfig
 from landline.engines.smpp.records import KEPT, REPEAT, SENT_KEPT, Look, Records
 from landline.ports.sms_carrier import CrashPolicy, Submission
 from landline.protocols.smpp import pdu, status
@@ -309,6 +309,23 @@ async def test_a_query_without_an_answer_ends(world: World) -> None:
     with pytest.raises(Unavailable, match="did not answer"):
         await asked
     world.network.swallows = False
+
+
+async def test_a_carrier_is_asked_by_an_id_that_only_looks_like_a_number(world: World) -> None:
+    smsc = BareSmsc()
+    config = SmppConfig("bare", "127.0.0.1", await smsc.start(), "us", "secret", message_ids=MessageIds.DEC_HEX)
+    carrier = SmppCarrier(config, world.database, world.clock)
+    await carrier.start(Recorder())
+    await until_bound(carrier)
+    asked = asyncio.create_task(carrier.query("²", OURS))
+    _, sequence = await smsc.request()
+    body = b"\xb2\0\0\x02\0"
+    await smsc.say(HEADER.pack(16 + len(body), Command.QUERY_SM | RESPONSE, 0, sequence) + body)
+    found = await asked
+    assert found is not None
+    assert found.delivered
+    await carrier.close()
+    await smsc.close()
 
 
 async def test_a_message_that_has_not_ended_is_not_told_as_ended(world: World) -> None:

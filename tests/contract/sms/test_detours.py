@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from tests.support.gateway import Gateway
 from tests.support.scripted import ScriptedCarrier
+from tests.support.still import StillClock
 
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
@@ -19,12 +20,14 @@ SENDER = "+18005550100"
 
 
 class World:
-    def __init__(self, dsn: str, database: Database) -> None:
-        self.clock = DrivenClock()
+    def __init__(
+        self, dsn: str, database: Database, clock: DrivenClock | None = None, line: DrivenClock | None = None
+    ) -> None:
+        self.clock = clock or DrivenClock()
         self.first = ScriptedCarrier(self.clock, name="first")
         self.second = ScriptedCarrier(self.clock, name="second")
         self.first.up, self.first.at_once = False, 2
-        self.gateway = Gateway(dsn, database, self.clock, self.first, self.second)
+        self.gateway = Gateway(dsn, database, self.clock, self.first, self.second, line=line)
         self.resource: ResourceId
 
     async def send(self, count: int, tag: str) -> None:
@@ -94,6 +97,28 @@ async def test_what_nobody_else_may_have_is_looked_at_again_when_a_carrier_comes
     world.second.up = True
     await world.clock.advance(timedelta(seconds=2))
     assert len(world.second.submissions) == 30
+
+
+async def test_what_nobody_else_might_have_is_looked_at_again_no_later_for_a_clock_that_was_set_back(
+    dsn: str, database: Database
+) -> None:
+    clock, line = StillClock(), StillClock()
+    world = World(dsn, database, clock, line)
+    world.gateway.rules = [Rule(name="ads", tags=("ads",), carriers=(Choice("first"),), failover=False)]
+    await world.gateway.start()
+    world.resource = await world.gateway.own()
+    await world.send(30, "ads")
+    await clock.advance(timedelta(0))
+    refused = world.gateway.worker._detours.refused
+    await line.advance(timedelta(seconds=6))
+    await refused(world.first, [], "it is down")
+    world.gateway.rules = []
+    clock.set_back(timedelta(hours=1))
+    await line.advance(timedelta(seconds=31))
+    await refused(world.first, [], "it is down")
+    await clock.advance(timedelta(0))
+    assert len(world.second.submissions) == 30
+    await world.gateway.crash()
 
 
 @pytest.mark.parametrize("behind", [0, 28], ids=["what is next", "what waits behind it"])

@@ -16,6 +16,7 @@ from tests.support.still import StillClock
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
+from landline.ports.clock import Clock
 from landline.ports.sms_carrier import Arrival, CrashPolicy, Receipt, Submission, Submitted
 from landline.services.insights.model import Figures
 from landline.services.insights.questions import Dimension, Question
@@ -57,9 +58,11 @@ class World:
         self.first = ScriptedCarrier(self.clock, name="first")
         self.second = ScriptedCarrier(self.clock, name="second")
 
-    async def start(self, *carriers: ScriptedCarrier, rate_per_s: float | None = None) -> None:
+    async def start(
+        self, *carriers: ScriptedCarrier, rate_per_s: float | None = None, line: Clock | None = None
+    ) -> None:
         rates = None if rate_per_s is None else {SenderKind.TOLL_FREE: rate_per_s}
-        self.gateway = Gateway(self.dsn, self.database, self.clock, *carriers, sender_rates=rates)
+        self.gateway = Gateway(self.dsn, self.database, self.clock, *carriers, sender_rates=rates, line=line)
         await self.gateway.start()
         self.resource: ResourceId = await self.gateway.own()
 
@@ -104,6 +107,20 @@ async def test_what_another_process_has_claimed_is_not_handed_over(world: World,
     await world.clock.advance(timedelta(minutes=1))
     assert world.first.submissions == []
     assert await world.database.fetchval("SELECT owner FROM sms_blocks") == SOMEBODY_ELSE
+
+
+async def test_what_another_process_has_claimed_is_not_handed_over_by_a_clock_that_was_set_back(world: World):
+    line = StillClock()
+    await world.start(world.first, line=line)
+    world.first.up = False
+    await world.send()
+    await world.lose_blocks()
+    world.clock.set_back(timedelta(hours=1))
+    world.first.up = True
+    await line.advance(LEASE)
+    await world.clock.advance(timedelta(minutes=1))
+    assert world.first.submissions == []
+    assert world.gateway.handover.count == 0
 
 
 async def test_what_another_process_has_sent_and_its_phone_had_erased_is_not_handed_over(world: World):

@@ -135,6 +135,19 @@ async def test_pages_miss_nothing_and_repeat_nothing(world: World, rows_read: in
     assert len(await world.ids(to=BEN, page_size=3)) == 20
 
 
+async def test_every_page_of_a_question_that_is_answered_can_be_asked_for(world: World) -> None:
+    await world.send(ANNA, BEN, ANNA, BEN)
+    world.admin = world.port(rows_read=1)
+    refused = await world.get(tag="t" * 7000)
+    assert (refused.status, refused.json()["error"]["target"]) == (400, "tag")
+    query: dict[str, Any] = {"tag": "t" * 4800}
+    for _ in range(4):
+        reply = await world.get(**query)
+        assert reply.status == 200, reply.body
+        query = {"token": reply.json()["continuationToken"]}
+    assert "continuationToken" not in (await world.get(**query)).json()
+
+
 async def test_a_page_in_which_nothing_matched_goes_on(world: World) -> None:
     [wanted] = await world.send(BEN)
     await world.send(*[ANNA] * 9)

@@ -108,6 +108,15 @@ async def test_a_block_passed_on_may_be_taken_back(database: Database, table: st
     assert await ours.claim(NOW, 10) == {block: False}
 
 
+async def test_a_block_passed_on_before_the_clock_was_set_back_may_be_claimed_again(database: Database, table: str):
+    ours, theirs = Blocks(database, table, uuid4()), Blocks(database, table, uuid4())
+    block, ahead = await opened(database, ours, held=True), NOW + timedelta(hours=1)
+    await ours.pass_on([block], ahead, ahead + timedelta(seconds=10))
+    assert await theirs.claim(ahead, 10) == {block: False}
+    await theirs.release({block: NOW})
+    assert await ours.claim(NOW, 10) == {block: False}
+
+
 async def test_whoever_ends_leaves_what_it_holds_to_the_others_at_once(database: Database, table: str):
     ours, theirs = Blocks(database, table, uuid4()), Blocks(database, table, uuid4())
     blocks = {await opened(database, ours, held=True) for _ in range(3)}

@@ -482,7 +482,7 @@ def _spellings(message_id: str, style: MessageIds) -> list[str]:
     that is ours, for a carrier that gave none."""
     if len(message_id) > _ID_CHARACTERS:
         return []
-    if not style.response_hexadecimal or not message_id.isdigit():
+    if not style.response_hexadecimal or not (message_id.isascii() and message_id.isdigit()):
         return [message_id]
     number = int(message_id)
     return list(dict.fromkeys(f"{number:{form}}" for form in ("x", "X", "08x", "08X")))

@@ -290,9 +290,10 @@ class Inbox:
         await self._learn(items, now)
         awaiting = self._awaiting()
         patience_s = _EARLY_S if self._several() and self._in_vain < _IN_VAIN else 0.0
+        line_now = self._line()
         for item in items:
             assert item.receipt is not None
-            message_id = item.receipt.carrier_message_id
+            message_id, waited_s = item.receipt.carrier_message_id, line_now - item.came_at
             if item.pump.session.ended:
                 continue  # it will be brought again
             if message_id in self._known:
@@ -304,11 +305,11 @@ class Inbox:
             elif awaiting is not None and awaiting <= item.came_at:
                 # It may be of a part of a long message: nobody could tell later that it was.
                 self.counters.receipts_early += item.waits_until is None
-                item.waits_until = max(now + _ASK_S, item.at + patience_s)
+                item.waits_until = now + max(_ASK_S, patience_s - waited_s)
                 early.append(item)
-            elif now < item.at + patience_s < now + _SWEEP_S:  # later than that: the clock was set back
+            elif waited_s < patience_s:
                 self.counters.receipts_early += item.waits_until is None
-                item.waits_until = item.at + patience_s
+                item.waits_until = now + patience_s - waited_s
                 early.append(item)
             else:
                 if item.other_id in self._known:

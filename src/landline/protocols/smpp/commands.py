@@ -46,6 +46,7 @@ class Tag(IntEnum):
     """Optional parameter tags (§5.3.2) that this product reads or writes; others pass through as octets."""
 
     SOURCE_PORT = 0x020A
+    DESTINATION_PORT = 0x020B
     SAR_MSG_REF_NUM = 0x020C
     SAR_TOTAL_SEGMENTS = 0x020E
     SAR_SEGMENT_SEQNUM = 0x020F

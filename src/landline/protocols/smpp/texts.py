@@ -118,6 +118,19 @@ def is_double(message: ShortMessage) -> bool:
     return bool(message.short_message and message.tlvs and tlv(message.tlvs, Tag.MESSAGE_PAYLOAD))
 
 
+def is_for_port(message: ShortMessage) -> bool:
+    """Whether it is for an application of the phone that listens on a port (§5.3.2.21, 3GPP TS 23.040 §9.2.3.24.3 f.),
+    which would show it as any text without that."""
+    if message.tlvs and any(tlv(message.tlvs, Tag.DESTINATION_PORT) or b""):
+        return True
+    if not message.esm_class & ESM_UDH:
+        return False
+    try:
+        return parse_header(message.short_message or tlv(message.tlvs, Tag.MESSAGE_PAYLOAD) or b"").port != 0
+    except MalformedHeader:
+        return False
+
+
 def _both(short: bytes, payload: bytes) -> bytes:
     """The text of who fills both fields: one of them when it repeats the other or its beginning, else one after the
     other."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 _CONCATENATION_8BIT = 0x00  # §9.2.3.24.1
 _CONCATENATION_16BIT = 0x08  # §9.2.3.24.8
+_PORT_8BIT = 0x04  # §9.2.3.24.3
+_PORT_16BIT = 0x05  # §9.2.3.24.4
 _SINGLE_SHIFT = 0x24  # §9.2.3.24.15
 _LOCKING_SHIFT = 0x25  # §9.2.3.24.16
 
@@ -46,6 +48,8 @@ class Header:
     """Whose national language's table the text is in; 0 for none."""
     single: int = 0
     """Likewise, for what an escape stands before."""
+    port: int = 0
+    """Of the application on the phone that this is for; 0 for none."""
 
 
 def parse_header(user_data: bytes) -> Header:
@@ -63,7 +67,7 @@ def parse_header(user_data: bytes) -> Header:
         position = end
     languages = {identifier: data[0] for identifier, data in elements if len(data) == 1}  # the last counts
     locking, single = languages.get(_LOCKING_SHIFT, 0), languages.get(_SINGLE_SHIFT, 0)
-    return Header(_concatenation(elements), tuple(elements), size, locking, single)
+    return Header(_concatenation(elements), tuple(elements), size, locking, single, _port(elements))
 
 
 def _concatenation(elements: list[tuple[int, bytes]]) -> Concatenation | None:
@@ -76,3 +80,9 @@ def _concatenation(elements: list[tuple[int, bytes]]) -> Concatenation | None:
         if 1 <= sequence <= total:  # otherwise the element is to be ignored (§9.2.3.24.1)
             found = Concatenation(int.from_bytes(data[:-2], "big"), total, sequence, wide)
     return found
+
+
+def _port(elements: list[tuple[int, bytes]]) -> int:
+    sizes = {_PORT_8BIT: 1, _PORT_16BIT: 2}  # of a port: the destination's, then the originator's
+    ports = [data[: len(data) // 2] for identifier, data in elements if len(data) == 2 * sizes.get(identifier, 0) > 0]
+    return int.from_bytes(ports[-1], "big") if ports else 0

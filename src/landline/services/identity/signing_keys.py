@@ -54,10 +54,12 @@ class SigningKeys:
         """The keys in use, read again (at most once a second) when none of them made `token`: another process may just
         have begun to sign with a new one."""
         keys = await self.present()
-        if tokens.header(token) not in keys.by_header and self._clock.now() - self._reloaded_at >= _RELOAD_EVERY:
-            self._reloaded_at = self._clock.now()
-            return await self._loads.submit(None)
-        return keys
+        now = self._clock.now()
+        lately = self._reloaded_at <= now < self._reloaded_at + _RELOAD_EVERY  # before it: the clock was set back
+        if tokens.header(token) in keys.by_header or lately:
+            return keys
+        self._reloaded_at = now
+        return await self._loads.submit(None)
 
     async def rotate(self) -> str:
         """Sign with a new key from now on; tokens of the present one stay good until they expire. Returns its kid."""

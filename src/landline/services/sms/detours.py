@@ -98,17 +98,17 @@ class Detours:
 
     async def _go_round(self, carrier: str, reason: str) -> None:
         """Give all that waits for the carrier to others that may have it."""
-        now = self._clock.now()
-        if all(message.asked_again_at > now for message in self._handover.waiting(carrier)):
+        now, line_now = self._clock.now(), self._line.now()
+        if all(message.asked_again_at > line_now for message in self._handover.waiting(carrier)):
             return
         waiting = self._handover.take_all(carrier)
-        unasked = [message for message in waiting if message.asked_again_at <= now < message.until]
+        unasked = [message for message in waiting if message.asked_again_at <= line_now and now < message.until]
         unsure = False
         try:
             for first in range(0, len(unasked), _TOGETHER):
                 together = self._handover.still_in_hand(unasked[first : first + _TOGETHER])
                 for message in await self._news.reroute(together, reason):
-                    message.asked_again_at = now + _ASKED_AGAIN
+                    message.asked_again_at = line_now + _ASKED_AGAIN
         except Unavailable:
             unsure = True
         self._handover.put_back(carrier, waiting, unsure=unsure)

@@ -35,12 +35,14 @@ MaySend = Callable[[ResourceId, str], Awaitable[bool]]
 
 class Standing:
     """See the module. A process that could not renew its leases in time hands nothing over until it knows which of its
-    blocks it still has: another process may have claimed the rest, and be sending them."""
+    blocks it still has: another process may have claimed the rest, and be sending them. `line` times that beside
+    `clock`, which may be set back; it stands still itself where the whole machine does."""
 
     def __init__(
         self,
         database: Database,
         clock: Clock,
+        line: Clock,
         handover: HandOver,
         blocks: Blocks,
         news: News,
@@ -50,20 +52,21 @@ class Standing:
     ) -> None:
         self._database = database
         self._clock = clock
+        self._line = line
         self._handover = handover
         self._blocks = blocks
         self._news = news
         self._failover = failover
         self._may_send = may_send
         self._settings = settings
-        self._sure_until = clock.now() + _SURE
+        self._sure_until, self._sure_on_line_until = clock.now() + _SURE, line.now() + _SURE
 
     async def renew(self) -> None:
         """Renew the leases of all blocks, and let go of those that were lost. Raises `Unavailable`."""
-        now = self._clock.now()
+        now, line_now = self._clock.now(), self._line.now()
         held = self._handover.held()
         ours = await self._blocks.extend(now)
-        self._sure_until = now + _SURE
+        self._sure_until, self._sure_on_line_until = now + _SURE, line_now + _SURE
         lost = (held - ours) & self._handover.held()
         if lost:
             log.warning("sms.blocks_lost", blocks=len(lost))
@@ -76,9 +79,9 @@ class Standing:
         for _ in range(_LOOKS):
             asked_at = self._clock.now()
             batch = await self._without_opted_out(await self._without_released(await self._without_halted(batch)))
-            if self._clock.now() >= self._sure_until:
+            if self._clock.now() >= self._sure_until or self._line.now() >= self._sure_on_line_until:
                 await self.renew()
-            if self._clock.now() - asked_at < _HEEDED_AT_ACCEPT:
+            if timedelta(0) <= self._clock.now() - asked_at < _HEEDED_AT_ACCEPT:  # less: the clock was set back
                 return [message for message in self._handover.still_in_hand(batch) if id(message) not in gone]
         raise Unavailable("the database answers too late to be sure of what it says")
 

@@ -68,7 +68,7 @@ class Worker:
         self._news = news
         self._failover = failover
         self._rates = rates
-        self._standing = Standing(database, clock, handover, blocks, news, failover, may_send, settings)
+        self._standing = Standing(database, clock, self._line, handover, blocks, news, failover, may_send, settings)
         self._expiry = Expiry(clock, handover, news)
         self._detours = Detours(clock, self._line, handover, news, self._standing, failover, self.look)
         self._blocks_at_once, self._block_size = 1, 1

@@ -126,7 +126,7 @@ def take(desk: Desk, account: Account, sequence: int, message: ShortMessage) -> 
         taken.status = status.ESME_RINVDSTADR
     elif message.sm_default_msg_id:
         taken.status = refusals.RINVDFTMSGID
-    elif not texts.is_text(message.data_coding):
+    elif not texts.is_text(message.data_coding) or texts.is_for_port(message):
         taken.status = status.ESME_RSUBMITFAIL
     elif message.schedule_delivery_time or message.validity_period:
         _read_times(taken, message, now)

@@ -96,7 +96,8 @@ class Tail:
         try:
             while True:
                 await self.follow()
-                if self._clock.now() >= beat_at:
+                now = self._clock.now()
+                if not now < beat_at <= now + BEAT:  # later than that: the clock was set back
                     await self._beat()
                     beat_at = self._clock.now() + BEAT
                 await alarm.wait(beat_at if self._position is not None else None)
