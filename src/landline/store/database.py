@@ -69,10 +69,12 @@ _SETTINGS = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
+    "default_transaction_isolation": "read committed",
 }
 """A statement is planned once, often while its tables are all but empty, and then reading one of them whole looks
 cheapest; it goes on as planned while they grow. What we ask for has keys: nothing but looking these up is planned,
-and once is enough whatever the arguments are (docs/design/plans.md)."""
+and once is enough whatever the arguments are (docs/design/plans.md). And who has waited for a lock is to read what its
+holder wrote, where an operator's default would show it what was there before, or end its transaction."""
 _SILENCE_S = 10
 _LINE = {
     "tcp_keepalives_idle": str(_SILENCE_S // 2),

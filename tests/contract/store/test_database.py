@@ -152,6 +152,24 @@ async def test_giving_way_to_another_transaction_is_nothing_to_tell_of(database:
     assert not logs
 
 
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+async def test_a_lock_that_was_waited_for_shows_what_its_holder_wrote_whatever_the_operator_isolates(
+    dsn: str, operator: Operator, isolation: str
+) -> None:
+    """As binds and shares of processes are decided: who has the lock reads what the one before it did."""
+    await operator.does(f"ALTER DATABASE {{name}} SET default_transaction_isolation = '{isolation}'")
+    database = await Database.connect(dsn, size=2)
+    await write(database)
+    await database.execute("INSERT INTO written VALUES (1)")
+    async with database.transaction() as second:
+        await second.execute("SELECT pg_advisory_xact_lock(1)")
+        async with database.transaction() as first:
+            await first.execute("UPDATE written SET n = n + 1")
+        assert await second.fetchval("SELECT n FROM written") == 2
+        assert await second.fetchval("UPDATE written SET n = n + 1 RETURNING n") == 3
+    await database.close()
+
+
 async def test_a_schema_that_changes_beside_a_transaction_is_a_matter_of_time(dsn: str, database: Database) -> None:
     await write(database)
     await database.fetch("SELECT * FROM written")  # the one connection knows the statement now
