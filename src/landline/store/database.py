@@ -69,10 +69,12 @@ _SETTINGS = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
+    "default_transaction_isolation": "read committed",
 }
 """A statement is planned once, often while its tables are all but empty, and then reading one of them whole looks
 cheapest; it goes on as planned while they grow. What we ask for has keys: nothing but looking these up is planned,
-and once is enough whatever the arguments are (docs/design/plans.md)."""
+and once is enough whatever the arguments are (docs/design/plans.md). And who has waited for a lock is to read what its
+holder wrote, where an operator's default would show it what was there before, or end its transaction."""
 _SILENCE_S = 10
 _LINE = {
     "tcp_keepalives_idle": str(_SILENCE_S // 2),
@@ -180,11 +182,15 @@ class Database:
         return database
 
     async def _check_settings(self) -> None:
-        ignored = await self.fetch(
-            "SELECT name FROM unnest($1::text[], $2::text[]) AS s (name, value) WHERE current_setting(name) <> value",
-            list(_SETTINGS),
-            list(_SETTINGS.values()),
-        )
+        try:
+            ignored = await self.fetch(
+                "SELECT name FROM unnest($1::text[], $2::text[]) AS s (name, value)"
+                " WHERE current_setting(name) <> value",
+                list(_SETTINGS),
+                list(_SETTINGS.values()),
+            )
+        except (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError) as error:
+            raise Pooled("what one client prepares in a session meets another") from error
         if ignored:
             raise Pooled(f"it ignores our settings, {ignored[0]['name']} among them")
 
