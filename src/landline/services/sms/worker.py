@@ -307,7 +307,10 @@ class Worker:
     async def _claim_blocks(self, without: Crowds) -> int:
         now, limit = self._clock.now(), self._blocks_at_once
         fairly, keys = self._handover.room.fairly(without), self._handover.room.keys(without)
-        of_each = limit if fairly is None else max(fairly.of_each // self._block_size, 1)
+        if fairly is None:  # what there is no room for would wait by timers
+            of_each = limit = min(limit, max(self._handover.room.free // self._block_size, 1))
+        else:
+            of_each = max(fairly.of_each // self._block_size, 1)
         claimed, of_crowds = await self._blocks.claim_fairly(now, limit, of_each, keys)
         self._resuming = set(claimed)
         self._handover.lose(self._resuming)
