@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from landline.core.errors import Unavailable
+from landline.core.errors import GaveWay, Unavailable
 from landline.ports.clock import Alarm, Clock
 from landline.ports.sms_carrier import CrashPolicy, SmsCarrier
 from landline.services.sms import records_deferred
@@ -240,6 +240,9 @@ class Worker:
                 await self._leave_unreached()
                 more = await self._claim()
                 until = None if more else await self._next_due()
+            except GaveWay as error:  # the other transaction has gone on since
+                log.info("sms.gave_way", reason=error.message)
+                continue
             except Unavailable as error:
                 log.warning("sms.database_unavailable", reason=error.message)
                 self._until = None
