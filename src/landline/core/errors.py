@@ -101,3 +101,8 @@ class Unavailable(Exception):
         super().__init__(message)
         self.message = message
         self.retry_after_s = retry_after_s
+
+
+class GaveWay(Unavailable):
+    """What was begun was undone in favour of another transaction: nothing of it happened, and it may be begun again at
+    once."""

@@ -5,7 +5,13 @@ from collections.abc import Awaitable, Callable
 from itertools import accumulate, takewhile
 from typing import Generic, TypeVar
 
-from landline.core.errors import Unavailable
+import structlog
+
+from landline.core.errors import GaveWay, Unavailable
+
+log = structlog.get_logger()
+_GIVES_WAY = 3
+"""How often in a row, at most: each time the other transaction has gone on."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -15,9 +21,9 @@ class GroupCommit(Generic[T, R]):
     """Collects items and has them committed in batches by `commit`.
 
     `commit(items)` writes all items in one transaction and returns one result for each, in order, after the commit.
-    A batch that fails for another reason than a lost server is tried again item by item, so that one bad item cannot
-    fail its neighbours. A batch has a size of `batch_limit` at most, unless a single item is larger; `size` tells an
-    item's, which is 1 where nothing else is said.
+    A batch that gave way to another transaction is tried again. One that fails for another reason than a lost server is
+    tried again item by item, so that one bad item cannot fail its neighbours. A batch has a size of `batch_limit` at
+    most, unless a single item is larger; `size` tells an item's, which is 1 where nothing else is said.
     """
 
     def __init__(
@@ -67,7 +73,7 @@ class GroupCommit(Generic[T, R]):
 
     async def _commit_batch(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:
-            results = await self._commit([item for item, _ in batch])
+            results = await self._committed([item for item, _ in batch])
         except Exception as error:
             if len(batch) == 1 or isinstance(error, Unavailable):
                 for _, future in batch:
@@ -80,3 +86,11 @@ class GroupCommit(Generic[T, R]):
         for (_, future), result in zip(batch, results, strict=True):
             if not future.done():  # the caller may have gone away; its write stands
                 future.set_result(result)
+
+    async def _committed(self, items: list[T]) -> list[R]:
+        for _ in range(_GIVES_WAY):
+            try:
+                return await self._commit(items)
+            except GaveWay as error:
+                log.info("store.gave_way", reason=error.message, items=len(items))
+        return await self._commit(items)

@@ -48,11 +48,11 @@ class World:
         rows = await self.database.fetch("SELECT recipient FROM sms_messages WHERE recipient IN ($1, $2)", HOME, ABROAD)
         return {row["recipient"] for row in rows}
 
-    async def crowd(self) -> None:
+    async def crowd(self, at_once: int = 50) -> None:
         """So much waits at the slow carrier that more of it waits in the database."""
         self.slow.up = False
-        for first in range(0, 4 * LIMIT, 50):
-            await self.send(CODES, *(f"+1425555{1000 + first + number}" for number in range(50)))
+        for first in range(0, 4 * LIMIT, at_once):
+            await self.send(CODES, *(f"+1425555{1000 + first + number}" for number in range(at_once)))
 
     async def fail(self, when: str) -> None:
         """The database has no room for messages of which this is so."""
@@ -93,8 +93,10 @@ async def test_a_request_that_can_be_repeated_is_to_be_repeated_and_nothing_of_i
 
 
 async def test_of_a_pools_senders_each_recipient_is_told_whether_its_text_was_accepted(world: World) -> None:
+    """One's wait in the database, and are committed without the other's."""
     await world.gateway.pools.put(world.resource, Pool("news", (CAMPAIGN, CODES), sticky=False))
-    await world.crowd()
+    world.gateway.rules.append(Rule(name="news", carriers=(Choice("quick"),), priority=20, senders=(CAMPAIGN,)))
+    await world.crowd(LIMIT * 3 // 10)
     await world.fail(f"new.sender = '{CODES}' AND new.recipient LIKE '+1206%'")
     outcomes = await world.send("pool:news", *(f"+1206555{number:04}" for number in range(40)))
     assert {outcome.status for outcome in outcomes} == {202, 503}

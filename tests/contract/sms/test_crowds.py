@@ -14,6 +14,7 @@ from tests.support.scripted import Fate, ScriptedCarrier
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
 from landline.ports.sms_carrier import Arrival, Submission
+from landline.services.sms.model.pools import Pool
 from landline.services.sms.model.routing import Choice, Rule
 from landline.services.sms.service import Options, To
 from landline.store.database import Database
@@ -21,6 +22,7 @@ from landline.store.database import Database
 CAMPAIGN, CODES = "+18005550100", "+14255550100"
 PHONE, CARRIERS_PHONE = "+14255559999", "+447700900123"
 LIMIT = 200
+ON_TIMERS = "SELECT count(*) FROM sms_messages WHERE attempts > 0"
 
 
 class World:
@@ -142,6 +144,38 @@ async def test_a_text_does_not_wait_behind_campaigns_accepted_by_who_does_not_re
     sent = Counter(each.sender for each in world.slow.submissions)
     assert min(sent[number] for number in numbers) >= 15, sent
     assert len({each.key for each in world.slow.submissions}) == len(world.slow.submissions)
+
+
+async def test_a_code_does_not_wait_behind_a_campaign_that_is_as_quick(world: World) -> None:
+    """Both were accepted by who does not reach their carrier, the campaign before. Were it not told apart by then, all
+    of it would be put on timers before the code is found behind it."""
+    quick, far = "+12065550100", [ScriptedCarrier(world.clock, name=name) for name in ("slow", "quick")]
+    for carrier in far:
+        carrier.reachable = carrier.up = False
+    await world.gateway.numbers.add(world.resource, quick)
+    await world.gateway.crash()
+    world.gateway = await world.started(LIMIT, *far).start()
+    await world.fill(6 * LIMIT, quick)
+    await world.send(CODES, [PHONE])
+    await world.gateway.crash()
+    world.gateway = await world.started().start()
+    while len(world.slow.submissions) <= 6 * LIMIT:
+        await world.clock.advance(timedelta(seconds=1))
+    assert [each.recipient for each in world.slow.submissions].index(PHONE) <= LIMIT
+    assert await world.database.fetchval(ON_TIMERS) == 0
+
+
+async def test_a_request_of_many_crowds_is_committed_at_once(world: World) -> None:
+    """As of a pool of numbers, for each of which so much waits that more of it waits in the database."""
+    senders = await world.numbers(20, world.resource)
+    await world.fill_by_many(senders, each=40, resource=world.resource)
+    await world.gateway.pools.put(world.resource, Pool("news", tuple(senders), sticky=False))
+    await world.send("pool:news", [f"+1425556{number:04}" for number in range(60)])
+    of_it = "FROM sms_messages m JOIN sms_blocks b USING (block_id) WHERE recipient LIKE '+1425556%'"
+    rows = await world.database.fetch(f"SELECT m.sender, b.crowd, m.xmin::text AS committed {of_it}")
+    assert len({row["sender"] for row in rows if row["crowd"]}) > 10
+    assert len({row["crowd"] for row in rows}) > 10
+    assert len({row["committed"] for row in rows}) <= 2
 
 
 async def test_a_request_for_two_carriers_waits_only_for_the_one_that_is_down(world: World) -> None:
@@ -269,6 +303,21 @@ async def test_memory_takes_no_more_of_a_campaign_than_it_has_room_for_and_all_o
     await world.clock.advance(timedelta(minutes=2))
     assert len(world.slow.submissions) == 5 * LIMIT
     assert world.gateway.handover.count == 0
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_of_one_senders_campaign_beyond_memory_no_text_is_put_on_a_timer(world: World, restarted: bool) -> None:
+    """It needs none: its blocks are taken up as its carrier takes what they hold."""
+    world.slow.up = False
+    await world.fill(10 * LIMIT, CODES)
+    if restarted:  # memory takes up all it can before the carrier takes any
+        await world.gateway.crash()
+        world.gateway = await world.started().start()
+        await world.clock.advance(timedelta(seconds=20))
+    world.slow.up = True
+    while len(world.slow.submissions) < 10 * LIMIT:
+        await world.clock.advance(timedelta(seconds=1))
+    assert await world.database.fetchval(ON_TIMERS) == 0
 
 
 async def test_what_waits_in_the_database_ends_when_its_validity_does(world: World) -> None:

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from tests.support.cable import Cable, cable
 from tests.support.patience import PATIENCE_S
 
-from landline.core.errors import Refusal, Unavailable
+from landline.core.errors import GaveWay, Refusal, Unavailable
 from landline.store.changes import Changes
 from landline.store.database import Database
 
@@ -146,7 +146,7 @@ async def test_a_statement_that_waits_for_a_lock_too_long_is_said_in_health(dsn:
 
 
 async def test_giving_way_to_another_transaction_is_nothing_to_tell_of(database: Database) -> None:
-    with capture_logs() as logs, pytest.raises(Unavailable):
+    with capture_logs() as logs, pytest.raises(GaveWay, match="let another transaction go first"):
         await database.execute("DO $$BEGIN RAISE deadlock_detected; END$$")
     await database.check_statements()
     assert not logs

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from landline.core.errors import Unavailable
+from landline.core.errors import GaveWay, Unavailable
+from landline.store.database import Database
 from landline.store.group_commit import GroupCommit
 
 
@@ -101,3 +102,38 @@ async def test_a_caller_that_gave_up_does_not_undo_its_write():
     go_on.set()
     assert await stays == 2
     assert written == [1, 2]
+
+
+async def test_of_two_batches_that_wait_for_each_other_both_are_committed(database: Database) -> None:
+    """PostgreSQL ends the transaction of one of them: a deadlock."""
+    await database.execute("CREATE TABLE counted (place text PRIMARY KEY, n integer)")
+    await database.execute("INSERT INTO counted VALUES ('a', 0), ('b', 0)")
+    both_hold_one, gave_way = asyncio.Barrier(2), 0
+
+    async def commit(places: list[str]) -> list[str]:
+        nonlocal gave_way
+        try:
+            async with database.transaction() as connection:
+                await connection.execute("SET LOCAL deadlock_timeout = '10ms'")
+                first, second = places[0]
+                await connection.execute("UPDATE counted SET n = n + 1 WHERE place = $1", first)
+                if not gave_way:
+                    await both_hold_one.wait()
+                await connection.execute("UPDATE counted SET n = n + 1 WHERE place = $1", second)
+        except GaveWay:
+            gave_way += 1
+            raise
+        return places
+
+    group: GroupCommit[str, str] = GroupCommit(commit, lanes=2, batch_limit=1)
+    assert await asyncio.gather(group.submit("ab"), group.submit("ba")) == ["ab", "ba"]
+    assert gave_way == 1
+    assert await database.fetchval("SELECT array_agg(n) FROM counted") == [2, 2]
+
+
+async def test_a_batch_that_always_gives_way_is_refused():
+    async def commit(_items: list[int]) -> list[int]:
+        raise GaveWay("another transaction goes first")
+
+    with pytest.raises(Unavailable, match="goes first"):
+        await GroupCommit[int, int](commit).submit(1)

@@ -1,18 +1,15 @@
 """Accepting messages: group commit of planned requests, and their hand-over to the carriers' queues after it."""
 
 import asyncio
-import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
-from functools import partial
 from uuid import UUID
 
 from msgspec.structs import replace
 
 from landline.core.countries import country
 from landline.core.errors import Unavailable
-from landline.core.ids import time_ordered
 from landline.ports.clock import Clock
 from landline.ports.sms_carrier import Submission
 from landline.services.events.model import Emitted
@@ -26,7 +23,8 @@ from landline.services.sms.metrics import Counts
 from landline.services.sms.model import details, messages
 from landline.services.sms.model.crowds import Crowd
 from landline.services.sms.model.messages import Blocked, Plan, Recipient, Refused
-from landline.services.sms.records import Row
+from landline.services.sms.parting import Item, openings
+from landline.services.sms.records import Openings, Row
 from landline.store.database import Connection, Database, Duplicate
 from landline.store.group_commit import GroupCommit
 
@@ -35,8 +33,6 @@ Exceptions = dict[int, tuple[Refused, str]]
 
 
 _LANES = 2
-_CROWDS = 1_000
-"""Crowds that are remembered, at most."""
 _TOGETHER = 2_000
 """Messages that are committed together at most, and so a block's: one lane's are prepared while PostgreSQL works on the
 other's, and nothing else waits long for either."""
@@ -64,9 +60,10 @@ class Accepts:
         self._counts = counts
         self._handover = handover
         self._owner = owner
-        self._group = self._grouped(self._commit)
-        self._crowds: dict[Crowd, GroupCommit[Plan, Exceptions]] = {}
-        """What is left in the database, that of each crowd in blocks of its own."""
+        self._group = self._grouped()
+        self._crowded = self._grouped()
+        """What is left in the database, that of each crowd in blocks of its own. It has commits of its own, so that
+        what is of no crowd does not wait for them."""
 
     async def submit_several(self, plans: Sequence[Plan]) -> list[Exceptions]:
         """`submit` each of the `plans` of one request. Raises `Unavailable` likewise."""
@@ -76,7 +73,7 @@ class Accepts:
         """Commit `plan` and return which of its recipients got no new message. What goes to several carriers may be
         committed in parts; raises `Unavailable` when none was, and when `plan` is to be submitted again as it is."""
         if not self._handover.room.pressed:
-            return await self._group.submit(plan)
+            return await self._group.submit(Item(plan))
         sender, counts = (plan.resource, plan.sender), Counter(recipient.carrier for recipient in plan.recipients)
         crowds = {carrier: self._handover.room.crowd(carrier, sender, count) for carrier, count in counts.items()}
         parts: dict[Crowd | None, list[Recipient]] = {}
@@ -84,40 +81,32 @@ class Accepts:
             parts.setdefault(crowds[recipient.carrier], []).append(recipient)
         if len(parts) == 1:
             (crowd,) = parts
-            return await self._group_of(crowd).submit(plan)
+            return await self._submit(plan, crowd)
         plans = [replace(plan, recipients=part) for part in parts.values()]
-        commits = [self._group_of(crowd).submit(part) for crowd, part in zip(parts, plans, strict=True)]
+        commits = [self._submit(part, crowd) for crowd, part in zip(parts, plans, strict=True)]
         answers = _told(plans, await asyncio.gather(*commits, return_exceptions=True))
         return {place: why for answer in answers for place, why in answer.items()}
 
-    def _group_of(self, crowd: Crowd | None) -> GroupCommit[Plan, Exceptions]:
-        if crowd is None:
-            return self._group
-        group = self._crowds.get(crowd)
-        if group is None:
-            if len(self._crowds) >= _CROWDS:
-                self._crowds.clear()
-            group = self._crowds[crowd] = self._grouped(partial(self._commit, crowd=crowd))
-        return group
+    def _submit(self, plan: Plan, crowd: Crowd | None) -> Awaitable[Exceptions]:
+        return (self._group if crowd is None else self._crowded).submit(Item(plan, crowd))
 
-    @staticmethod
-    def _grouped(commit: Callable[[list[Plan]], Awaitable[list[Exceptions]]]) -> GroupCommit[Plan, Exceptions]:
-        return GroupCommit(commit, lanes=_LANES, batch_limit=_TOGETHER, size=lambda plan: len(plan.recipients))
+    def _grouped(self) -> GroupCommit[Item, Exceptions]:
+        return GroupCommit(
+            self._commit, lanes=_LANES, batch_limit=_TOGETHER, size=lambda item: len(item.plan.recipients)
+        )
 
-    async def _commit(self, plans: list[Plan], *, crowd: Crowd | None = None) -> list[Exceptions]:
-        now = self._clock.now()
-        block, key = time_ordered(now, os.urandom(10)), None if crowd is None else crowd.key
-        carriers = {recipient.carrier for plan in plans for recipient in plan.recipients}
-        owner = self._owner if crowd is None and self._handover.may_hold(carriers) else None
+    async def _commit(self, items: list[Item]) -> list[Exceptions]:
+        now, plans = self._clock.now(), [item.plan for item in items]
+        blocks = openings(items, self._handover, self._owner, now)
         emitted: Emitted | None = None
         woken: Woken = frozenset()
         exceptions: dict[int, Exceptions] = {}
         async with self._database.connection() as connection:
             rows = [Row(plan, recipient, recipient.blocked) for plan in plans for recipient in plan.recipients]
-            if not await _write_at_once(connection, block, owner, now, rows, key):
+            if not await _write_at_once(connection, blocks, now, rows):
                 rows = await _rows(connection, plans)
                 async with connection.transaction():
-                    exceptions = await _write(connection, block, owner, now, rows, key)
+                    exceptions = await _write(connection, blocks, now, rows)
                     if any(row.blocked for row in rows):
                         emitted, woken = await self._end_blocked(connection, rows, exceptions)
                     await self._insights.count(connection, _tally(rows, exceptions))
@@ -127,14 +116,21 @@ class Accepts:
             self._customers.committed(woken)
         for send_at in {plan.send_at for plan in plans if plan.send_at is not None}:
             self._handover.on_awaiting(send_at)
-        if crowd is not None:  # which may not be taken up before it ends
-            self._handover.on_awaiting(min(min(plan.valid_until or plan.report_by, plan.report_by) for plan in plans))
-            self._handover.room.left(crowd)
-        if owner is not None:
-            self._handover.take(block, pending_of(block, rows, exceptions))
-        else:
-            self._handover.on_left()
+        self._look_after(blocks, rows, exceptions)
         return [exceptions.get(id(plan), {}) for plan in plans]
+
+    def _look_after(self, blocks: Openings, rows: Sequence[Row], exceptions: dict[int, Exceptions]) -> None:
+        for opened in blocks.opened:
+            if opened.owner is not None:
+                several = len(blocks.opened) > 1
+                ours = [row for row in rows if not several or blocks.of(row.plan, row.recipient.carrier) is opened]
+                self._handover.take(opened.block, pending_of(opened.block, ours, exceptions))
+            elif opened.crowd is not None and self._handover.reaches((opened.crowd.carrier,)):
+                if opened.ends_at is not None:  # it may not be taken up before that
+                    self._handover.on_awaiting(opened.ends_at)
+                self._handover.room.left(opened.crowd)
+        if any(opened.owner is None for opened in blocks.opened):
+            self._handover.on_left()
 
     def _count(self, plans: Sequence[Plan], rows: Sequence[Row], exceptions: dict[int, Exceptions]) -> None:
         written = [row for row in rows if not _left_out(row, exceptions)]
@@ -210,23 +206,19 @@ async def _rows(connection: Connection, plans: Sequence[Plan]) -> list[Row]:
     ]
 
 
-async def _write_at_once(
-    connection: Connection, block: UUID, owner: UUID | None, now: datetime, rows: Sequence[Row], crowd: str | None
-) -> bool:
+async def _write_at_once(connection: Connection, blocks: Openings, now: datetime, rows: Sequence[Row]) -> bool:
     """Write the rows of a batch in which nothing is blocked or repeated, as of most: one round trip in place of five.
     Whether it was such a batch; otherwise nothing is written."""
     if any(row.blocked for row in rows):
         return False
     try:
-        return await records.insert_and_count(connection, block, owner, now, rows, _tally(rows, {}), crowd)
+        return await records.insert_and_count(connection, blocks, now, rows, _tally(rows, {}))
     except Duplicate:
         return False
 
 
-async def _write(
-    connection: Connection, block: UUID, owner: UUID | None, now: datetime, rows: Sequence[Row], crowd: str | None
-) -> dict[int, Exceptions]:
-    count = await records.insert(connection, block, owner, now, rows, crowd)
+async def _write(connection: Connection, blocks: Openings, now: datetime, rows: Sequence[Row]) -> dict[int, Exceptions]:
+    count = await records.insert(connection, blocks, now, rows)
     if count == len(rows):
         return {}
     found = await records.by_repeatability(connection, rows)
@@ -238,7 +230,7 @@ async def _write(
         if record is None:
             continue
         # Customers' long texts may be submitted twice under one id: by two processes, or by one in one batch.
-        message_id = row.recipient.message_id
+        message_id, block = row.recipient.message_id, blocks.of(row.plan, row.recipient.carrier).block
         if (record["message_id"], record["block_id"]) == (message_id, block) and message_id not in written:
             written.add(message_id)
             continue

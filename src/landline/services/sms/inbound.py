@@ -28,7 +28,7 @@ from landline.services.sms.handover import HandOver
 from landline.services.sms.keywords import Keywords
 from landline.services.sms.model.keywords import Action, Language, find
 from landline.services.sms.model.messages import FURTHEST, REPLY, Plan, Recipient
-from landline.services.sms.records import Row
+from landline.services.sms.records import Opening, Openings, Row
 from landline.services.sms.records_inbound import Campaign, Text
 from landline.store.database import Connection, Database
 
@@ -104,7 +104,7 @@ class Inbound:
             await self._insights.count(connection, taken.tally)
             held = self._owner if self._may_hold(taken.replies) else None
             if taken.replies:
-                await records.insert(connection, block, held, now, taken.replies)
+                await records.insert(connection, Openings.one(Opening(block, held)), now, taken.replies)
         self._events.committed(emitted)
         self._customers.committed(taken.woken)
         if taken.replies and held is not None:

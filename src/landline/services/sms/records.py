@@ -4,7 +4,7 @@ received texts: `records_inbound`.
 Instants come in as parameters. Bulk statements take arrays, one element a row, so that a batch is one round trip.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from landline.services.insights.model import Tally
 from landline.services.insights.service import Insights
+from landline.services.sms.model.crowds import Crowd
 from landline.services.sms.model.messages import Blocked, Plan, Recipient, State
 from landline.store.blocks import LEASE
 from landline.store.database import Connection, Record
@@ -26,13 +27,35 @@ class Row(Struct):
     blocked: Blocked | None = None
 
 
+class Opening(Struct):
+    """A block about to be opened: held by `owner`, or due at once for any process; of a `crowd`, with when the first of
+    it ends."""
+
+    block: UUID
+    owner: UUID | None = None
+    crowd: Crowd | None = None
+    ends_at: datetime | None = None
+
+
+class Openings(Struct):
+    """The blocks of messages that are written together; `of` tells that of a plan's messages for a carrier."""
+
+    opened: Sequence[Opening]
+    of: Callable[[Plan, str], Opening]
+
+    @classmethod
+    def one(cls, opening: Opening) -> "Openings":
+        """All of them share a block."""
+        return cls([opening], lambda _plan, _carrier: opening)
+
+
 _ROWS = """
 request AS (
-    SELECT * FROM unnest($4::uuid[], $5::text[], $6::text[], $7::text[], $8::smallint[], $9::boolean[],
+    SELECT * FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::smallint[], $9::boolean[],
         $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[], $14::timestamptz[], $15::timestamptz[],
         $16::boolean[], $17::bigint[], $18::integer[], $19::integer[])
-    AS q (resource_id, sender, body, tag, segments, report_wanted, accepted_at, report_by, carrier, route, valid_until,
-        send_at, heeds_opt_outs, cost, first, last)
+    AS q (block_id, resource_id, sender, body, tag, segments, report_wanted, accepted_at, report_by, carrier, route,
+        valid_until, send_at, heeds_opt_outs, cost, first, last)
 ),
 message AS MATERIALIZED (
     SELECT * FROM request q CROSS JOIN LATERAL unnest(($20::uuid[])[first:last],
@@ -46,7 +69,7 @@ _MESSAGES = f"""
     INSERT INTO sms_messages (resource_id, message_id, block_id, accepted_at, report_by, ended_at, due_at,
         repeatability_id, code, segments, segments_delivered, state, report_wanted, sender, recipient, carrier, tag,
         body, route, valid_until, attempts, cost)
-    SELECT resource_id, message_id, $1, accepted_at, report_by,
+    SELECT resource_id, message_id, block_id, accepted_at, report_by,
         CASE WHEN code IS NOT NULL THEN accepted_at END, CASE WHEN code IS NULL THEN send_at END,
         repeatability_id, code, segments, CASE WHEN code IS NOT NULL THEN 0 END,
         CASE WHEN code IS NULL THEN {int(State.QUEUED)} ELSE {int(State.FAILED)} END, report_wanted, sender,
@@ -55,13 +78,13 @@ _MESSAGES = f"""
         CASE WHEN code IS NULL THEN cost END
     FROM message
 """
-_BLOCK = """
+_BLOCKS = """
     INSERT INTO sms_blocks (block_id, owner, due_at, crowd, ends_at)
-    SELECT $1::uuid, $2::uuid, $3::timestamptz, ${crowd}::text,
-        CASE WHEN ${crowd}::text IS NOT NULL THEN (SELECT min(least(valid_until, report_by)) FROM request) END
+    SELECT block_id, owner, CASE WHEN owner IS NULL THEN $1::timestamptz ELSE $2::timestamptz END, crowd, ends_at
+    FROM unnest(${}::uuid[], ${}::uuid[], ${}::text[], ${}::timestamptz[]) AS b (block_id, owner, crowd, ends_at)
 """
 _INSERT = f"""
-WITH {_SOME_BLOCKED} block AS ({_BLOCK.format(crowd=24)}),
+WITH {_SOME_BLOCKED} opened AS ({_BLOCKS.format(*range(24, 28))}),
 inserted AS (
     {_MESSAGES}
     ON CONFLICT (resource_id, repeatability_id) WHERE repeatability_id IS NOT NULL DO NOTHING
@@ -74,49 +97,46 @@ _INSERT_AND_COUNT = f"""
 WITH {_NONE_BLOCKED} opted_out AS MATERIALIZED (
     SELECT FROM message m JOIN sms_optouts o USING (resource_id, sender, recipient) WHERE m.heeds_opt_outs LIMIT 1
 ),
-block AS ({_BLOCK.format(crowd=31)} {_UNLESS}),
+opened AS ({_BLOCKS.format(*range(31, 35))} {_UNLESS}),
 counted AS ({Insights.COUNT.format(*range(23, 31))} {_UNLESS}),
 inserted AS ({_MESSAGES} {_UNLESS} RETURNING message_id)
 SELECT count(*) FROM inserted
 """
 
 
-async def insert(
-    connection: Connection,
-    block: UUID,
-    owner: UUID | None,
-    now: datetime,
-    rows: Sequence[Row],
-    crowd: str | None = None,
-) -> int:
-    """Write `rows` in `block`, opened in the same statement as that of `crowd`; how many were new. A repeatability id
-    that the resource used before leaves its row out."""
-    arguments, rows = _arrays(rows)
+async def insert(connection: Connection, openings: Openings, now: datetime, rows: Sequence[Row]) -> int:
+    """Write `rows` in their blocks, opened in the same statement; how many were new. A repeatability id that the
+    resource used before leaves its row out."""
+    arguments, rows = _arrays(rows, openings)
     codes = [None if row.blocked is None else row.blocked.code for row in rows]
-    return await connection.fetchval(_INSERT, block, owner, now + LEASE if owner else now, *arguments, codes, crowd)
+    return await connection.fetchval(_INSERT, now, now + LEASE, *arguments, codes, *_columns(openings))
 
 
 async def insert_and_count(
-    connection: Connection,
-    block: UUID,
-    owner: UUID | None,
-    now: datetime,
-    rows: Sequence[Row],
-    tally: Tally,
-    crowd: str | None = None,
+    connection: Connection, openings: Openings, now: datetime, rows: Sequence[Row], tally: Tally
 ) -> bool:
-    """Write `rows`, none of them blocked, in `block`, and what they count, in a transaction of one statement, if nobody
-    among them opted out; whether it did. Raises `Duplicate`, and has written nothing, when a repeatability id was used
-    before."""
-    lease = now + LEASE if owner else now
-    arguments, _ = _arrays(rows)
+    """Write `rows`, none of them blocked, in their blocks, and what they count, in a transaction of one statement, if
+    nobody among them opted out; whether it did. Raises `Duplicate`, and has written nothing, when a repeatability id
+    was used before."""
+    arguments, _ = _arrays(rows, openings)
     (counting,) = Insights.counting(tally)
+    columns = _columns(openings)
     return bool(
-        await connection.fetchval(_INSERT_AND_COUNT, block, owner, lease, *arguments, *counting.arguments, crowd)
+        await connection.fetchval(_INSERT_AND_COUNT, now, now + LEASE, *arguments, *counting.arguments, *columns)
     )
 
 
-def _arrays(rows: Sequence[Row]) -> tuple[tuple[object, ...], Sequence[Row]]:
+def _columns(openings: Openings) -> tuple[list[object], ...]:
+    opened = openings.opened
+    return (
+        [each.block for each in opened],
+        [each.owner for each in opened],
+        [None if each.crowd is None else each.crowd.key for each in opened],
+        [each.ends_at for each in opened],
+    )
+
+
+def _arrays(rows: Sequence[Row], openings: Openings) -> tuple[tuple[object, ...], Sequence[Row]]:
     """The arguments of `_ROWS`, what messages share once for all of them; and the rows, those that share it beside each
     other. Recipients, which are digits and a plus, come as one text: that is encoded far faster than an array."""
     by_request = shared(
@@ -125,6 +145,7 @@ def _arrays(rows: Sequence[Row]) -> tuple[tuple[object, ...], Sequence[Row]]:
     rows = by_request.rows
     plans, costs = [rows[first - 1].plan for first in by_request.first], [key[3] for key in by_request.keys]
     arguments = (
+        [openings.of(plan, key[1]).block for plan, key in zip(plans, by_request.keys, strict=True)],
         [plan.resource for plan in plans],
         [plan.sender for plan in plans],
         [plan.body for plan in plans],

@@ -48,6 +48,11 @@ class Room:
         """Whether so much is in memory that new messages may be of a `crowd`."""
         return len(self._in_hand) >= self._limit // 2
 
+    @property
+    def free(self) -> int:
+        """How many more messages fill it."""
+        return self._limit - len(self._in_hand)
+
     def crowd(self, carrier: str, sender: Sender, count: int) -> Crowd | None:
         """The crowd among which `count` new messages have to wait in the database, if there is one."""
         limit, in_hand, found = self._limit, len(self._in_hand), self._present()
@@ -58,11 +63,19 @@ class Room:
             return Crowd(carrier, sender)
         return crowd_of(found, carrier, sender)
 
+    def crowd_elsewhere(self, carrier: str, sender: Sender, count: int) -> Crowd | None:
+        """Whether `count` messages that are committed together for a carrier that only others reach are a crowd, as
+        far as this process can tell: what waits for it waits in the database, and not here."""
+        return Crowd(carrier, sender) if count >= few(self._limit, 0) else None
+
     def allowed(self, carrier: str, sender: Sender, count: int, *, of_crowd: bool) -> int:
         """How many of `count` messages in a claimed block, be it a crowd's or of none, are taken: a few of a crowd that
-        finds memory full, as its blocks may hold a hundred times that."""
+        finds memory full, as its blocks may hold a hundred times that; all of its block where what fills memory does
+        not wait but is on its way, and soon gone."""
         crowd, full = self.crowd(carrier, sender, count), len(self._in_hand) >= self._limit
-        if crowd is None or (of_crowd and (not full or crowd.sender is None)):
+        if crowd is None:
+            return count
+        if of_crowd and (crowd.sender is None or not full or sum(map(len, self._queues.values())) < self._limit):
             return count
         if not full or crowd.sender is None:
             return 0

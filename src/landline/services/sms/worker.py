@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from landline.core.errors import Unavailable
+from landline.core.errors import GaveWay, Unavailable
 from landline.ports.clock import Alarm, Clock
 from landline.ports.sms_carrier import CrashPolicy, SmsCarrier
 from landline.services.sms import records_deferred
@@ -240,6 +240,9 @@ class Worker:
                 await self._leave_unreached()
                 more = await self._claim()
                 until = None if more else await self._next_due()
+            except GaveWay as error:  # the other transaction has gone on since
+                log.info("sms.gave_way", reason=error.message)
+                continue
             except Unavailable as error:
                 log.warning("sms.database_unavailable", reason=error.message)
                 self._until = None
@@ -307,7 +310,10 @@ class Worker:
     async def _claim_blocks(self, without: Crowds) -> int:
         now, limit = self._clock.now(), self._blocks_at_once
         fairly, keys = self._handover.room.fairly(without), self._handover.room.keys(without)
-        of_each = limit if fairly is None else max(fairly.of_each // self._block_size, 1)
+        if fairly is None:  # what there is no room for would wait by timers
+            of_each = limit = min(limit, max(self._handover.room.free // self._block_size, 1))
+        else:
+            of_each = max(fairly.of_each // self._block_size, 1)
         claimed, of_crowds = await self._blocks.claim_fairly(now, limit, of_each, keys)
         self._resuming = set(claimed)
         self._handover.lose(self._resuming)
