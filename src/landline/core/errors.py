@@ -101,3 +101,7 @@ class Unavailable(Exception):
         super().__init__(message)
         self.message = message
         self.retry_after_s = retry_after_s
+
+
+class NotWritten(Unavailable):
+    """Likewise, and what could not be written certainly was not: nothing was begun, or PostgreSQL said no to it."""

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from itertools import accumulate, takewhile
 from typing import Generic, TypeVar
 
-from landline.core.errors import Unavailable
+from landline.core.errors import NotWritten, Unavailable
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -40,7 +40,7 @@ class GroupCommit(Generic[T, R]):
     async def submit(self, item: T) -> R:
         """`item`'s result, once it is committed. Raises `Unavailable` when too many wait or the server is lost."""
         if len(self._waiting) >= self._waiting_limit:
-            raise Unavailable("too many writes are waiting")
+            raise NotWritten("too many writes are waiting")
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._free_lanes:

@@ -98,7 +98,8 @@ class Guard:
         costs: Sequence[int] | None = None,
     ) -> None:
         """The `recipients` at these `places`, all of which `decide` let pass at `now`, came to no new text: a request
-        was repeated. They count for nothing here; the other processes have heard of them already."""
+        was repeated, or nothing of it could be written. They count for nothing here; the other processes have heard of
+        them already."""
         recipients = [recipients[place] for place in places]
         costs = None if costs is None else [costs[place] for place in places]
         watched = self._watched.get(resource)
