@@ -139,12 +139,12 @@ class Sms:
         for owned, share in shares:
             _route(router, owned, share, options.tag, size)
         costs = [recipient.cost or 0 for recipient in planned] if router.prices else None
-        numbers, everybody = [recipient.to for recipient in planned], {recipient.index for recipient in planned}
+        numbers = [recipient.to for recipient in planned]
         halted = settings.halts(options.tag)
         try:
             verdicts = [] if halted else await self._guard.decide(resource, numbers, size, settings, now, costs)
         except Unavailable:
-            self._limits.undo(resource, _among(shares, everybody), counted_at)
+            self._limits.undo(resource, _among(shares, {each.index for each in planned}), counted_at)
             raise
 
         def uncount(places: Set[int]) -> None:
@@ -159,7 +159,7 @@ class Sms:
         try:
             repeated = await self._accept(plans, outcomes, now)
         except NotWritten:  # and is asked for again, as often as it fails
-            uncount(everybody)
+            uncount({each.index for each in planned})
             raise
         if repeated:
             uncount(repeated)
