@@ -103,6 +103,9 @@ class Unavailable(Exception):
         self.retry_after_s = retry_after_s
 
 
-class GaveWay(Unavailable):
-    """What was begun was undone in favour of another transaction: nothing of it happened, and it may be begun again at
-    once."""
+class NotWritten(Unavailable):
+    """Likewise, and what could not be written certainly was not: nothing was begun, or PostgreSQL said no to it."""
+
+
+class GaveWay(NotWritten):
+    """What was begun was undone in favour of another transaction: it may be begun again at once."""

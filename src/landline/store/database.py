@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias, cast
 import asyncpg
 import structlog
 
-from landline.core.errors import GaveWay, Refusal, Unavailable
+from landline.core.errors import GaveWay, NotWritten, Refusal, Unavailable
 from landline.store.troubles import Troubles
 
 log = structlog.get_logger()
@@ -61,6 +61,18 @@ LOST = (
 keeps to a timeout of its operator's, or made us give way to another transaction."""
 
 _GAVE_WAY = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+"""Those of them that another transaction is the reason of: it goes on, and ours may begin again at once."""
+_REFUSED = (
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.PostgresSystemError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InvalidCachedStatementError,
+)
+"""Those of them by which PostgreSQL says that a statement did nothing. One that is canceled may have committed, and
+waited for its standby."""
+
 UNREACHED = (*LOST, asyncpg.PostgresError)
 """Failures to get a connection: whatever PostgreSQL says then, no statement of ours is its reason."""
 
@@ -143,7 +155,8 @@ class UnreadableDsn(Refusal):
 
 class Database:
     """One process's way to PostgreSQL. A statement that meets a lost server raises `Unavailable`; whether what it was
-    doing has committed is then unknown, so whatever must not repeat carries a key that the database makes unique."""
+    doing has committed is then unknown, so whatever must not repeat carries a key that the database makes unique. Where
+    it is known that it has not, it raises `NotWritten`; that says nothing of other statements before it."""
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool  # an asyncpg.Pool, whose package carries no types
@@ -225,12 +238,13 @@ class Database:
         except asyncpg.ReadOnlySQLTransactionError as error:
             self._troubles.note(error)
             await self._pool.expire_connections()  # another server may be the primary by now
-            raise Unavailable(_READ_ONLY) from error
+            raise NotWritten(_READ_ONLY) from error
         except _GAVE_WAY as error:
             raise GaveWay(f"PostgreSQL let another transaction go first: {type(error).__name__}") from error
         except LOST as error:
             self._troubles.note(error)
-            raise Unavailable(f"PostgreSQL is away: {type(error).__name__}") from error
+            kind = NotWritten if isinstance(error, _REFUSED) else Unavailable
+            raise kind(f"PostgreSQL is away: {type(error).__name__}") from error
         except asyncpg.InternalServerError as error:  # class XX: a page, an index, a catalogue of its own is broken
             self._troubles.note(error)
             raise Unavailable(f"PostgreSQL failed at something of its own: {type(error).__name__}") from error
@@ -240,7 +254,7 @@ class Database:
             return cast(Connection, await self._pool.acquire(timeout=10))
         except UNREACHED as error:
             self._troubles.note(error)
-            raise Unavailable(f"PostgreSQL is away: {type(error).__name__}") from error
+            raise NotWritten(f"PostgreSQL is away: {type(error).__name__}") from error
 
     async def check(self) -> None:
         """For `/healthz`. Raises `Unavailable` when nothing is answered or written, or its disk was full just now."""

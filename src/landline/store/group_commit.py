@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from landline.core.errors import GaveWay, Unavailable
+from landline.core.errors import GaveWay, NotWritten, Unavailable
 
 log = structlog.get_logger()
 _GIVES_WAY = 3
@@ -46,7 +46,7 @@ class GroupCommit(Generic[T, R]):
     async def submit(self, item: T) -> R:
         """`item`'s result, once it is committed. Raises `Unavailable` when too many wait or the server is lost."""
         if len(self._waiting) >= self._waiting_limit:
-            raise Unavailable("too many writes are waiting")
+            raise NotWritten("too many writes are waiting")
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._free_lanes:

@@ -2,6 +2,7 @@
 what became of it."""
 
 from collections.abc import AsyncGenerator
+from uuid import UUID
 
 import pytest
 from tests.support.gateway import Gateway
@@ -10,6 +11,7 @@ from tests.support.scripted import ScriptedCarrier
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
+from landline.services.sms.model.guard import OVER_LIMIT
 from landline.services.sms.model.messages import Outcome
 from landline.services.sms.model.pools import Pool
 from landline.services.sms.model.routing import Choice, Rule
@@ -90,6 +92,18 @@ async def test_a_request_that_can_be_repeated_is_to_be_repeated_and_nothing_of_i
     assert [outcome.status for outcome in await world.send(CODES, ABROAD, HOME, ids=ids)] == [202, 202]
     assert await world.stored() == {ABROAD, HOME}
     assert await world.database.fetchval("SELECT count(*) FROM sms_messages WHERE recipient = $1", ABROAD) == 1
+
+
+async def test_what_was_written_in_part_counts_though_it_is_to_be_repeated(world: World) -> None:
+    await world.crowd()
+    await world.gateway.settings.put(world.resource, {"caps": {"perDay": 2}})
+    await world.fail(f"new.carrier = 'slow' AND new.recipient = '{HOME}'")
+    with pytest.raises(Unavailable):
+        await world.send(CODES, ABROAD, HOME, ids=(str(UUID(int=1)), str(UUID(int=2))))
+    await world.database.execute("DROP TRIGGER full_disk ON sms_messages")
+    await world.send(CODES, "+447700900124")
+    code = await world.database.fetchval("SELECT code FROM sms_messages WHERE recipient = '+447700900124'")
+    assert code == OVER_LIMIT
 
 
 async def test_of_a_pools_senders_each_recipient_is_told_whether_its_text_was_accepted(world: World) -> None:

@@ -38,7 +38,7 @@ class Crowd(MemoryBus):
 
 SHOP = ResourceId(uuid4())
 OFF = Sequential(enabled=False)
-PHONE, SENDER = "+14255550100", "+18005550100"
+PHONE, OTHER, SENDER = "+14255550100", "+14255550142", "+18005550100"
 
 
 def guarded(
@@ -149,6 +149,26 @@ async def test_numbers_in_a_row_are_seen_though_they_come_to_several_processes(
     assert blocked(guards[0], settings, row[9:11]) == [Rule.SEQUENCE] * 2
     await told(buses, 4)
     assert blocked(guards[1], settings, [row[11]]) == [Rule.SEQUENCE], "what was asked for is told, too"
+
+
+async def test_what_one_guard_let_pass_and_was_not_sent_counts_in_no_other(
+    guards: list[Guard], buses: list[NatsBus]
+) -> None:
+    settings, now = guarded(per_recipient=2, per_prefix=5), DrivenClock().now()
+    numbers = [PHONE, PHONE, OTHER]
+    for _ in range(3):  # that they passed is told with it, or before
+        assert guards[0].judge(SHOP, numbers, settings, now) == [None] * 3
+        guards[0].undo(SHOP, [0, 1, 2], numbers, 1, settings, now)
+    await told(buses, 1)
+    assert guards[0].judge(SHOP, numbers, settings, now) == [None] * 3
+    await told(buses, 2)
+    assert guards[1].judge(SHOP, [PHONE], settings, now) != [None]
+    guards[0].undo(SHOP, [0, 1, 2], numbers, 1, settings, now)
+    await told(buses, 3)
+    assert guards[2].judge(SHOP, [PHONE] * 2, settings, now) == [None] * 2
+    await told(buses, 4)
+    assert [blocked(guard, settings, [PHONE]) for guard in guards] == [[Rule.RECIPIENT]] * 3
+    assert [blocked(guard, settings, [OTHER]) for guard in guards] == [[None]] * 3
 
 
 async def test_a_guard_that_reaches_nobody_keeps_its_part(database: Database) -> None:

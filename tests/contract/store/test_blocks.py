@@ -188,6 +188,23 @@ async def test_a_crowd_that_is_kept_out_is_claimed_when_some_of_it_ends(database
     assert await fairly(ours, NOW + timedelta(minutes=2), 10, 1, ["a", "b"]) == {second: False}
 
 
+async def test_the_first_block_to_be_due_of_all_crowds_is_told(database: Database):
+    await of_crowds(database, "a", "b", "a", "kept out", None)
+    ours = Blocks(database, "sms_blocks", uuid4())
+    assert await ours.next_due(["kept out"]) == NOW + timedelta(milliseconds=1)
+    assert await ours.next_due(["kept out", "a"]) == NOW + timedelta(milliseconds=2)
+    assert await ours.next_due(["a", "b", "kept out"]) == NOW + timedelta(milliseconds=5)
+
+
+async def test_a_crowds_block_that_another_looks_at_at_this_moment_is_passed_over(database: Database):
+    blocks = await of_crowds(database, "a", "b", None)
+    ours, now = Blocks(database, "sms_blocks", uuid4()), NOW + timedelta(seconds=1)
+    async with database.transaction() as connection:
+        await connection.execute("SELECT FROM sms_blocks WHERE block_id = ANY($1) FOR UPDATE", blocks[1:])
+        async with asyncio.timeout(PATIENCE_S):
+            assert await fairly(ours, now, 3, 3) == {blocks[0]: False}
+
+
 async def test_blocks_are_found_without_reading_those_of_crowds_that_are_kept_out(database: Database):
     *_, none, other = await of_crowds(database, *["many"] * 3000, None, "other")
     blocks, now = Blocks(database, "sms_blocks", uuid4()), NOW + timedelta(minutes=1)

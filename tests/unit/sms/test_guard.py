@@ -97,6 +97,33 @@ def test_each_window_of_a_recipient_lets_through_what_it_says() -> None:
     assert passed == [0, 1, 60, 3_600, DAY_S]
 
 
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.booleans()), max_size=40))
+def test_what_was_let_pass_and_not_sent_is_as_if_it_had_never_been_asked_for(
+    asked: list[tuple[int, bool, bool]],
+) -> None:
+    """Neither here nor in another process, which hears of both."""
+    by = rules(velocity={"perRecipient": rates(3), "perPrefix": rates(6), "prefixDigits": 8}, sequential=NO_SEQUENCES)
+    watch, other, wanted = (Watch(START, 1 << 20) for _ in range(3))
+    for second, (number, twice, in_vain) in enumerate(asked):
+        phones, now = [f"+1425555010{number}"] * (1 + twice), START + second
+        verdicts = judge(watch, phones, by, now)
+        passed = [phone for phone, verdict in zip(phones, verdicts, strict=True) if verdict is None]
+        sent = guard.Sent(
+            by.prefix_length, by.most_per_recipient, by.most_per_prefix, [int(each) for each in passed], []
+        )
+        other.heard(sent, now)
+        if in_vain:
+            watch.undo(passed, by, now)
+            other.undone(sent)
+        else:
+            assert verdicts == judge(wanted, phones, by, now)
+        assert watch.size_bytes == other.size_bytes
+    if all(in_vain for _, _, in_vain in asked):
+        assert watch.size_bytes == 0
+    last = [f"+1425555010{number}" for number in range(4)]
+    assert blocked(judge(other, last, by, START + 41)) == blocked(judge(wanted, last, by, START + 41))
+
+
 def test_a_prefix_is_slowed_and_says_so() -> None:
     verdicts = judge(
         Watch(START, 1 << 20), [f"+1425555{line}" for line in ("0100", "0207", "0399", "0501", "1501")], PER_PREFIX

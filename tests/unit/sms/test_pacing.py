@@ -239,3 +239,33 @@ def test_a_sender_that_waited_when_the_clock_was_set_back_waits_no_longer() -> N
     assert lanes.take(9, 0.0) == []
     assert lanes.next_at(0.0) == pytest.approx(0.1, abs=0.001)
     assert lanes.take(9, 0.11) == [1]
+
+
+@given(senders, st.data(), st.sampled_from([None, 1.0]))
+def test_what_is_taken_back_goes_to_nobody_and_all_else_does_in_its_order(
+    counts: dict[str, int], data: st.DataObject, sender: float | None
+) -> None:
+    buckets = {name: TokenBucket(sender, now=START) for name in "ab"} if sender else {}
+    lanes = filled(counts, limit=buckets.get, quantum=2)
+    taken = lanes.take(data.draw(st.integers(0, 20)), START)
+    waiting = list(lanes)
+    gone = data.draw(st.lists(st.sampled_from(waiting), unique=True, max_size=20)) if waiting else []
+    assert [lanes.remove(item[0], item) for item in gone] == [True] * len(gone)
+    assert not any(lanes.remove(item[0], item) for item in [*gone, *taken, ("z", 0)])
+    left, now = [item for item in waiting if item not in gone], START
+    assert list(lanes) == left
+    while (at := lanes.next_at(now)) is not None:
+        now = at
+        taken += lanes.take(7, now)
+    for name, total in counts.items():
+        wanted = [(name, number) for number in range(total) if (name, number) not in gone]
+        assert [item for item in taken if item[0] == name] == wanted
+
+
+def test_what_is_taken_back_while_its_sender_waits_for_its_pace_leaves_nothing_that_waits() -> None:
+    lanes = filled({"slow": 2}, limit={"slow": TokenBucket(1, now=START)}.get)
+    assert lanes.take(9, START) == [("slow", 0)]
+    (last,) = lanes
+    assert lanes.remove("slow", last)
+    assert (lanes.next_at(START), lanes.paced(), lanes.sizes(), lanes.size("slow")) == (None, set(), {}, 0)
+    assert lanes.take(9, START + 9) == []

@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from landline.core.countries import country
-from landline.core.errors import Unavailable
+from landline.core.errors import NotWritten, Unavailable
 from landline.ports.clock import Clock
 from landline.ports.sms_carrier import Submission
 from landline.services.events.model import Emitted
@@ -171,10 +171,12 @@ class Accepts:
 def _told(plans: Sequence[Plan], answers: Sequence[Exceptions | BaseException]) -> list[Exceptions]:
     """The answers to parts of one request. Where the database was away for some, each of their recipients is told so;
     raises what was raised when that was all, when it is something else, and when all of the request can be repeated
-    without doing so to what was accepted, as the SDKs repeat it by themselves."""
+    without doing so to what was accepted, as the SDKs repeat it by themselves. `NotWritten` is of all or of none."""
     failures = [answer for answer in answers if isinstance(answer, BaseException)]
-    for failure in failures:
+    for failure in sorted(failures, key=lambda failure: isinstance(failure, NotWritten)):
         repeatable = all(recipient.repeatability_id is not None for plan in plans for recipient in plan.recipients)
+        if len(failures) < len(answers) and repeatable and isinstance(failure, NotWritten):
+            raise Unavailable(failure.message) from failure
         if len(failures) == len(answers) or repeatable or not isinstance(failure, Unavailable):
             raise failure
     return [

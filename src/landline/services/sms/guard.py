@@ -55,7 +55,7 @@ class Guard:
         currency: str = "USD",
     ) -> None:
         self._clock = clock
-        self._news = None if bus is None else GuardNews(bus, self._heard)
+        self._news = None if bus is None else GuardNews(bus, self._heard, self._heard_undone)
         self._country = country
         self._share = share
         self._memory_bytes = memory_bytes
@@ -98,7 +98,7 @@ class Guard:
         costs: Sequence[int] | None = None,
     ) -> None:
         """The `recipients` at these `places`, all of which `decide` let pass at `now`, came to no new text: a request
-        was repeated. They count for nothing here; the other processes have heard of them already."""
+        was repeated, or nothing of it could be written. They count for nothing, here and in the other processes."""
         recipients = [recipients[place] for place in places]
         costs = None if costs is None else [costs[place] for place in places]
         watched = self._watched.get(resource)
@@ -106,6 +106,8 @@ class Guard:
             before_bytes = watched.watch.size_bytes
             watched.watch.undo(recipients, watched.rules, self._onward.read(now.timestamp()))
             self._grown(watched.watch.size_bytes - before_bytes)
+            if self._news is not None and self._news.together and watched.rules.by_recipient:
+                self._news.undo(resource, recipients, watched.rules)
         needs = _needs(settings.caps, len(recipients), segments, costs)
         if needs is not None:
             self._allowances.put_back(resource, settings.caps, needs, now)
@@ -166,6 +168,13 @@ class Guard:
         before_bytes = watch.size_bytes
         watch.heard(elsewhere, self._onward.read(now.timestamp()))
         self._grown(watch.size_bytes - before_bytes)
+
+    def _heard_undone(self, resource: ResourceId, elsewhere: Sent) -> None:
+        watched = self._watched.get(resource)
+        if watched is not None:
+            before_bytes = watched.watch.size_bytes
+            watched.watch.undone(elsewhere)
+            self._grown(watched.watch.size_bytes - before_bytes)
 
     def _watching(self, resource: ResourceId, now: datetime) -> _Watched:
         watched = self._watched.get(resource)

@@ -25,6 +25,8 @@ class _Portion(msgspec.Struct, frozen=True, array_like=True):
     process: int
     resource: UUID
     passed: Sent
+    undone: Sent | None = None
+    """What had passed, and came to no text after all."""
 
 
 _DECODER = msgspec.msgpack.Decoder(_Portion)
@@ -33,11 +35,16 @@ _DECODER = msgspec.msgpack.Decoder(_Portion)
 class GuardNews:
     """One process's part in it. `heard` is called with what another one let pass."""
 
-    def __init__(self, bus: Bus, heard: Callable[[ResourceId, Sent], None]) -> None:
+    def __init__(
+        self, bus: Bus, heard: Callable[[ResourceId, Sent], None], undone: Callable[[ResourceId, Sent], None]
+    ) -> None:
+        """`undone` is called with what was heard before and is not to be counted."""
         self._bus = bus
         self._heard = heard
+        self._heard_undone = undone
         self._process = int.from_bytes(os.urandom(7))
         self._untold: dict[ResourceId, Sent] = {}
+        self._undone: dict[ResourceId, Sent] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -53,19 +60,32 @@ class GuardNews:
         self, resource: ResourceId, recipients: Sequence[str], verdicts: Sequence[Verdict | None], rules: Rules
     ) -> None:
         """Have the others count those of `recipients` (E.164) that pass by `verdicts`."""
-        length = rules.prefix_length if rules.per_prefix else 0
-        told = self._untold.get(resource)
-        if told is not None and told.prefix_length != length:
-            self._flush()
-            told = None
-        if told is None:
-            told = self._untold[resource] = Sent(length, rules.most_per_recipient, rules.most_per_prefix, [], [])
+        told = self._open(self._untold, resource, rules)
         for recipient, verdict in zip(recipients, verdicts, strict=True):
             if verdict is None:
                 told.sent.append(int(recipient))
             elif verdict.rule is Rule.SEQUENCE:
                 told.asked.append(int(recipient))
-        if len(told.sent) + len(told.asked) >= _PORTION:
+        self._soon(len(told.sent) + len(told.asked))
+
+    def undo(self, resource: ResourceId, recipients: Sequence[str], rules: Rules) -> None:
+        """Have the others count these no more, which passed and came to no text."""
+        told = self._open(self._undone, resource, rules)
+        told.sent.extend(map(int, recipients))
+        self._soon(len(told.sent))
+
+    def _open(self, portions: dict[ResourceId, Sent], resource: ResourceId, rules: Rules) -> Sent:
+        length = rules.prefix_length if rules.per_prefix else 0
+        told = portions.get(resource)
+        if told is not None and told.prefix_length != length:
+            self._flush()
+            told = None
+        if told is None:
+            told = portions[resource] = Sent(length, rules.most_per_recipient, rules.most_per_prefix, [], [])
+        return told
+
+    def _soon(self, waiting: int) -> None:
+        if waiting >= _PORTION:
             self._flush()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(PAUSE_S, self._flush)
@@ -78,12 +98,18 @@ class GuardNews:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        untold, self._untold = self._untold, {}
-        for resource, passed in untold.items():
-            if passed.sent or passed.asked:
-                self._bus.publish(SUBJECT, msgspec.msgpack.encode(_Portion(self._process, resource, passed)))
+        untold, undone = self._untold.copy(), self._undone.copy()
+        self._untold.clear()
+        self._undone.clear()
+        for resource in untold.keys() | undone.keys():
+            less = undone.get(resource)
+            passed = untold.get(resource) or Sent(0, 1, 1, [], [])
+            if passed.sent or passed.asked or less is not None:
+                self._bus.publish(SUBJECT, msgspec.msgpack.encode(_Portion(self._process, resource, passed, less)))
 
     def _receive(self, data: bytes) -> None:
         portion = _DECODER.decode(data)
         if portion.process != self._process:
             self._heard(ResourceId(portion.resource), portion.passed)
+            if portion.undone is not None:
+                self._heard_undone(ResourceId(portion.resource), portion.undone)

@@ -91,7 +91,7 @@ class Limits:
         self, resource: ResourceId, repeated: Sequence[tuple[str, SenderKind, int]], counted_at: float | None
     ) -> None:
         """Of what `take_all` counted at `counted_at`, so many recipients had their messages already, from the same
-        request that came before."""
+        request that came before, or get none, as the database is away."""
         if counted_at is None:
             return
         counts = _counts(repeated)

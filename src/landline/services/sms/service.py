@@ -9,7 +9,7 @@ import structlog
 from msgspec import Struct
 
 from landline.core import phone
-from landline.core.errors import Forbidden, Invalid, NotFound, Unauthorized
+from landline.core.errors import Forbidden, Invalid, NotFound, NotWritten, Unauthorized, Unavailable
 from landline.core.ids import ResourceId, many_time_ordered
 from landline.core.phone import SenderKind
 from landline.ports.clock import Clock
@@ -28,6 +28,7 @@ from landline.services.sms.model.guard import Verdict
 from landline.services.sms.model.messages import FURTHEST, HALTED, Blocked, Outcome, Plan, Recipient, Refused
 from landline.services.sms.model.pools import pool_name
 from landline.services.sms.model.routing import Router
+from landline.services.sms.model.settings import SmsSettings
 from landline.services.sms.pools import Pools
 from landline.services.sms.settings import Settings
 from landline.store.database import Database, Record
@@ -129,46 +130,70 @@ class Sms:
             body = smart(body)
         size = segments(body).count
         shares = await self._shares(resource, sender, planned, options.partner)
+        router = await self._router()
         counted_at = self._limits.take_all(
             resource,
             [(owned.number, owned.kind, len(recipients)) for owned, recipients in shares],
             policy_on=settings.acs_limits,
         )
-        router = await self._router()
         for owned, share in shares:
             _route(router, owned, share, options.tag, size)
         costs = [recipient.cost or 0 for recipient in planned] if router.prices else None
         numbers = [recipient.to for recipient in planned]
         halted = settings.halts(options.tag)
-        verdicts = [] if halted else await self._guard.decide(resource, numbers, size, settings, now, costs)
+        try:
+            verdicts = [] if halted else await self._guard.decide(resource, numbers, size, settings, now, costs)
+        except Unavailable:
+            self._limits.undo(resource, _among(shares, {each.index for each in planned}), counted_at)
+            raise
+
+        def uncount(places: Set[int]) -> None:
+            if not halted:
+                passed = [at for at, each in enumerate(planned) if each.index in places and verdicts[at] is None]
+                self._guard.undo(resource, passed, numbers, size, settings, now, costs)
+            self._limits.undo(resource, _among(shares, places), counted_at)
+
         _block(planned, [HALTED] * len(planned) if halted else verdicts)
+        rated = costs is not None or settings.caps.limits_spend
+        plans = [self._plan(owned, to, body, size, options, now, settings, rated=rated) for owned, to in shares]
+        try:
+            repeated = await self._accept(plans, outcomes, now)
+        except NotWritten:  # and is asked for again, as often as it fails
+            uncount({each.index for each in planned})
+            raise
+        if repeated:
+            uncount(repeated)
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _plan(
+        self,
+        owned: OwnedNumber,
+        recipients: list[Recipient],
+        body: str,
+        size: int,
+        options: Options,
+        now: datetime,
+        settings: SmsSettings,
+        *,
+        rated: bool,
+    ) -> Plan:
         begins = options.send_at or now
         valid_for_s = options.valid_for_s or settings.default_validity_seconds
-        plans = [
-            Plan(
-                resource=resource,
-                sender=owned.number,
-                body=body,
-                tag=options.tag,
-                segments=size,
-                report_wanted=options.report_wanted,
-                accepted_at=now,
-                report_by=begins + timedelta(seconds=options.report_timeout_s or self._report_timeout_s),
-                recipients=recipients,
-                heeds_opt_outs=owned.kind is not SenderKind.ALPHANUMERIC,
-                valid_until=None if valid_for_s is None else begins + timedelta(seconds=valid_for_s),
-                send_at=options.send_at,
-                rated=costs is not None or settings.caps.limits_spend,
-            )
-            for owned, recipients in shares
-        ]
-        repeated = await self._accept(plans, outcomes, now)
-        if repeated:
-            if not halted:
-                again = [at for at, each in enumerate(planned) if each.index in repeated and verdicts[at] is None]
-                self._guard.undo(resource, again, numbers, size, settings, now, costs)
-            self._limits.undo(resource, _among(shares, repeated), counted_at)
-        return [outcome for outcome in outcomes if outcome is not None]
+        return Plan(
+            resource=owned.resource,
+            sender=owned.number,
+            body=body,
+            tag=options.tag,
+            segments=size,
+            report_wanted=options.report_wanted,
+            accepted_at=now,
+            report_by=begins + timedelta(seconds=options.report_timeout_s or self._report_timeout_s),
+            recipients=recipients,
+            heeds_opt_outs=owned.kind is not SenderKind.ALPHANUMERIC,
+            valid_until=None if valid_for_s is None else begins + timedelta(seconds=valid_for_s),
+            send_at=options.send_at,
+            rated=rated,
+        )
 
     async def _nobody(self, resource: ResourceId, sender: str, outcomes: list[Outcome]) -> list[Outcome]:
         """The `outcomes` of a request in which nobody can have a text. Raises as `send` does."""

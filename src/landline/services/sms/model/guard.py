@@ -173,13 +173,19 @@ class Memory(Generic[K]):
     def undo(self, key: K, at: float) -> None:
         """`key` was not sent to at `at` after all."""
         log = self._young.get(key)
-        if isinstance(log, array):
-            if len(log) > 1 and at in log:
+        if isinstance(log, array) and len(log) > 1:
+            if at in log:
                 log.remove(at)
                 self._young_bytes -= EVENT_BYTES
-        elif log == at:
+        elif log is not None and at == (log[0] if isinstance(log, array) else log):
             del self._young[key]
-            self._young_bytes -= KEY_BYTES
+            self._young_bytes -= _size_bytes(log)
+
+    def undo_last(self, key: K) -> None:
+        """One time less was `key` sent to, whenever that was: the last."""
+        log = self.fetch(key)
+        if log is not None and (at := max(log) if isinstance(log, array) else log) > 0:
+            self.undo(key, at)
 
     def mark(self, key: K, now: float) -> None:
         """`key` was asked for and not sent to."""
@@ -285,6 +291,13 @@ class Watch:
                 prefixes.add(prefix, prefixes.fetch(prefix), now, elsewhere.most_per_prefix)
         for number in elsewhere.asked:
             recipients.mark(number, now)
+
+    def undone(self, elsewhere: Sent) -> None:
+        """Of what another process let pass, this was not sent after all."""
+        for number in elsewhere.sent:
+            self._recipients.undo_last(number)
+            if elsewhere.prefix_length:
+                self._prefixes.undo_last(f"+{number}"[: elsewhere.prefix_length])
 
     def _judge(self, recipient: str, rules: Rules, now: float, full: Purse | None) -> Verdict | None:
         number, prefix = int(recipient), recipient[: rules.prefix_length]
