@@ -2,19 +2,22 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from random import Random
 from typing import Any
 
 from tests.chaos.cables import Line
-from tests.chaos.customer import Customer
-from tests.chaos.ledger import Ledger
+from tests.chaos.customer import ACCOUNTS, Customer
+from tests.chaos.ledger import Held, Ledger
+from tests.chaos.phones import Phones
 from tests.chaos.senders import PACED, Senders
 from tests.chaos.stage import Machine, Program, SmscProgram, Stage
 from tests.chaos.webhook import Webhook
 
 from landline.protocols.smpp import status
 from landline.protocols.smpp.commands import MessageState
+from landline.testing.admin import AdminError
 
 _GAP_S = 3.0
 _AT_ONCE = 3
@@ -24,16 +27,24 @@ class Faults:
     """See the module. A thing that a fault has in its hands is left alone by the others."""
 
     def __init__(
-        self, stage: Stage, ledger: Ledger, random: Random, webhook: Webhook, customer: Customer, senders: Senders
+        self,
+        stage: Stage,
+        ledger: Ledger,
+        random: Random,
+        webhook: Webhook,
+        customers: Sequence[Customer],
+        senders: Senders,
+        phones: Phones,
     ) -> None:
         self.stage = stage
         self.ledger = ledger
         self.random = random
         self.webhook = webhook
-        self.customer = customer
+        self.customer, self.kiosk = customers
         self.senders = senders
+        self.phones = phones
         self.counts: dict[str, int] = {}
-        self._busy: set[str] = set()
+        self.busy: set[str] = set()
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self, seconds: float, only: list[str]) -> None:
@@ -62,17 +73,20 @@ class Faults:
         self, name: str, what: str, seconds: float, begin: Callable[[], Any], end: Callable[[], Any]
     ) -> None:
         """`begin`, wait, `end`; nothing where `name` is in another's hands."""
-        if name in self._busy:
+        if name in self.busy:
             return
-        self._busy.add(name)
+        self.busy.add(name)
+        held = Held(what, time.time())
+        self.ledger.held.append(held)
         try:
             told = begin()
             self.ledger.fault(f"{what} for {seconds} s{f' ({told})' if isinstance(told, str) else ''}")
             await asyncio.sleep(seconds)
             end()
+            held.until = time.time()
             self.ledger.fault(f"over: {what}")
         finally:
-            self._busy.discard(name)
+            self.busy.discard(name)
 
     def machine(self) -> Machine:
         return self.random.choice(self.stage.machines)
@@ -180,6 +194,18 @@ async def stop_postgres(faults: Faults) -> None:
         program.name,
         "SIGSTOP of PostgreSQL",
         faults.while_s(0.3, 12),
+        lambda: program.tell(signal.SIGSTOP),
+        program.wake,
+    )
+
+
+async def stop_postgres_for_long(faults: Faults) -> None:
+    """Longer than leases last, than anybody waits for an answer, and than its connections are thought to be well."""
+    program = faults.stage.postgres
+    await faults.hold(
+        program.name,
+        "a long SIGSTOP of PostgreSQL",
+        faults.while_s(12, 60),
         lambda: program.tell(signal.SIGSTOP),
         program.wake,
     )
@@ -294,6 +320,31 @@ async def cut_the_customer(faults: Faults) -> None:
     )
 
 
+async def remake_the_kiosk(faults: Faults) -> None:
+    """Its account is deleted, and another one made under its system id, while it submits and waits for receipts."""
+    path, kiosk = "/resources/local/smpp-accounts", faults.kiosk
+    if kiosk.system_id in faults.busy:
+        return
+    faults.busy.add(kiosk.system_id)
+    while True:
+        try:
+            await faults.stage.ask("DELETE", f"{path}/{kiosk.system_id}")
+        except AdminError as error:
+            if error.status != 404:
+                raise
+        deleted_at = time.time()
+        await asyncio.sleep(faults.while_s(0, 2))
+        try:
+            made = await faults.stage.ask("POST", path, {"systemId": kiosk.system_id, **ACCOUNTS[kiosk.system_id]})
+            break
+        except AdminError as error:  # made already, in an answer that was lost
+            if error.status != 409:
+                raise
+    kiosk.remade(made["password"], deleted_at)
+    faults.ledger.fault("the account of the kiosk is another one")
+    faults.busy.discard(kiosk.system_id)
+
+
 async def burst(faults: Faults) -> None:
     count = faults.random.choice([200, 400, 800])
     faults.ledger.fault(f"{count} texts at once")
@@ -305,6 +356,13 @@ async def campaign(faults: Faults) -> None:
     count = faults.random.choice([1500, 2500])
     faults.ledger.fault(f"{count} texts of a paced number")
     await faults.senders.burst(count, PACED)
+
+
+async def leave_a_campaign(faults: Faults) -> None:
+    """A crowd, some of whom say STOP while their texts wait."""
+    faults.ledger.fault("1500 texts of a paced number, and some leave")
+    made = await faults.senders.burst(1500, PACED)
+    await faults.phones.leave([asked.to for asked in faults.random.sample(made, 60)], PACED)
 
 
 CONDUCTS: dict[str, dict[str, Any]] = {
@@ -319,6 +377,12 @@ CONDUCTS: dict[str, dict[str, Any]] = {
     "fails some": {"rules": [{"every": 3, "state": MessageState.UNDELIVERABLE}]},
     "reports twice": {"receipt_copies": 2},
     "reports late": {"receipt_delay_s": 5.0},
+    "reports very late, backwards and thrice": {
+        "receipt_delay_s": 20.0,
+        "receipts_backwards": True,
+        "receipt_copies": 3,
+    },
+    "reports before it answers": {"receipts": "before", "response_delay_s": 0.5},
     "unbinds often": {"unbind_after": 5},
     "binds nobody": {"bind_status": status.ESME_RBINDFAIL},
 }
@@ -335,6 +399,7 @@ FAULTS: dict[Callable[[Faults], Coroutine[Any, Any, None]], float] = {
     kill_postgres: 1,
     kill_a_backend: 1,
     stop_postgres: 1.5,
+    stop_postgres_for_long: 0.4,
     kill_nats: 1,
     kill_an_smsc: 2,
     stop_an_smsc: 2,
@@ -347,6 +412,8 @@ FAULTS: dict[Callable[[Faults], Coroutine[Any, Any, None]], float] = {
     moody_webhook: 3,
     moody_customer: 1.5,
     cut_the_customer: 1,
+    remake_the_kiosk: 1.5,
     burst: 2,
     campaign: 0.7,
+    leave_a_campaign: 0.7,
 }

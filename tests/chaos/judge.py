@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.chaos.customer import Customer
 from tests.chaos.ledger import Asked, Key, Ledger, Posted
+from tests.chaos.senders import PACED
 from tests.chaos.smsc import TOKEN
 from tests.chaos.stage import BINDS, POLICIES, RESPONSE_S, Machine
 
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 MOST_MIB, MOST_FILES = 300, 200
 GROWTH_FILES = 40
 _SHOWN = 12
+_HEEDED_S = 5.0
+"""How long after a STOP a text may go out that was looked at before it: 2 s, and what a full machine takes."""
+_LATE_S = 5.0
+"""The same of a validity that ends."""
 _DELIVERED, _FAILED = 8, 9
 
 
@@ -142,10 +148,10 @@ def reported(ledger: Ledger) -> dict[tuple[str, str], tuple[float, bool]]:
 class Case:
     """All the evidence."""
 
-    def __init__(self, run: "Run", customer: Customer) -> None:
+    def __init__(self, run: "Run", customers: Sequence[Customer]) -> None:
         self.run = run
         self.ledger = run.ledger
-        self.customer = customer
+        self.customers = customers
         self.broken: list[str] = []
         self.told: Counter[str] = Counter()
         self.taken: dict[Key, list[Taken]] = defaultdict(list)
@@ -252,9 +258,9 @@ def _clock(at: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(at)) + f".{int(at % 1 * 1000):03d}"
 
 
-async def judge(run: "Run", customer: Customer, settled: bool) -> list[str]:
+async def judge(run: "Run", customers: Sequence[Customer], settled: bool) -> list[str]:
     """Every promise that was broken."""
-    case = Case(run, customer)
+    case = Case(run, customers)
     await case.load()
     for trouble in run.ledger.troubles:
         case.breach("a party met what it should not", None, trouble)
@@ -268,6 +274,7 @@ async def judge(run: "Run", customer: Customer, settled: bool) -> list[str]:
         _message(case, key, asked)
     for key, copies in case.taken.items():
         _copies(case, key, copies)
+    _leavers(case)
     _ends(case)
     _pools(case)
     _reports(case)
@@ -299,6 +306,9 @@ def _message(case: Case, key: Key, asked: Asked) -> None:
         soonest = (asked.not_before or 0.0) - case.run.ahead_s - 0.05
         if any(each.at < soonest for each in copies):
             case.breach("sent before its time", key)
+        latest = case.run.ahead_s + _LATE_S + (asked.not_after or math.inf)
+        if any(each.at > latest and not case.ledger.stalled(latest - _LATE_S, each.at) for each in copies):
+            case.breach("sent after its validity", key)
         if asked.canceled and (copies or row["code"] != 5000):
             case.breach("taken back and sent", key)
         if asked.acked is None:
@@ -341,6 +351,19 @@ def _copies(case: Case, key: Key, copies: list[Taken]) -> None:
             case.breach("sent again though its answer was known", key)
     if unexcused > 2:
         case.breach("sent more than twice", key)
+
+
+def _leavers(case: Case) -> None:
+    """Who says STOP gets nothing that waited then (docs/design/gateway.md, "Fences")."""
+    left = {text.sender: text.acked for text in case.ledger.texted.values() if text.acked and text.recipient == PACED}
+    for key, copies in case.taken.items():
+        asked, acked = case.ledger.asked.get(key), left.get(key[1])
+        if asked is None or acked is None or asked.sender != PACED:
+            continue
+        case.told["texts to who left a campaign"] += 1
+        for each in copies:
+            if each.at > acked + _HEEDED_S and not case.ledger.stalled(acked, each.at):
+                case.breach("sent long after STOP", key, f"acknowledged {_clock(acked)}, sent {_clock(each.at)}")
 
 
 def _ends(case: Case) -> None:
@@ -425,21 +448,30 @@ def _phones(case: Case) -> None:
 
 
 def _customers(case: Case) -> None:
-    """A receipt of each part the customer was told is accepted, which tells the end of its message."""
+    for customer in case.customers:
+        _receipts(case, customer)
+
+
+def _receipts(case: Case, customer: Customer) -> None:
+    """A receipt of each part the customer was told is accepted, which tells the end of its message; none of what
+    another account of his name submitted."""
     states: dict[str, set[str]] = defaultdict(set)
-    for _, message_id, state in case.customer.early:
-        states[message_id].add(state)
-    for message_id, asked in case.customer.by_id.items():
-        rows = case.rows.get((asked.token, asked.to), [])
+    for each in customer.receipts:
+        states[each.message_id].add(each.state)
+        if each.message_id in customer.by_id and customer.by_id[each.message_id][1] != each.account:
+            case.breach("a receipt of another account's message", None, f"{customer.system_id} {each}")
+    for message_id, (asked, account) in customer.by_id.items():
+        key, rows = (asked.token, asked.to), case.rows.get((asked.token, asked.to), [])
         if not rows:
             continue
         if not states[message_id]:
-            case.breach("the customer got no receipt", (asked.token, asked.to), message_id)
+            if account == customer.account:
+                case.breach("the customer got no receipt", key, message_id)
         elif len(states[message_id]) > 1:
-            case.breach("the customer got several ends", (asked.token, asked.to), str(states[message_id]))
+            case.breach("the customer got several ends", key, str(states[message_id]))
         elif (rows[0]["state"] == _DELIVERED) != (states[message_id] == {"DELIVERED"}):
-            case.breach("the customer got another end", (asked.token, asked.to), str(states[message_id]))
-    case.told["receipts of answers the customer never got"] = len(states.keys() - case.customer.by_id.keys())
+            case.breach("the customer got another end", key, str(states[message_id]))
+    case.told[f"receipts of answers {customer.system_id} never got"] = len(states.keys() - customer.by_id.keys())
 
 
 async def _insights(case: Case) -> None:
@@ -524,6 +556,6 @@ def _tell(case: Case) -> None:
     print(f"asked {len(ledger.asked)}, acknowledged {dict(kinds)}; ended {dict(codes)}; phones' {len(ledger.texted)}")
     print(f"refusals: {dict(ledger.refusals)}")
     print(
-        f"messages taken twice or in parts {doubles}; events posted again {twice}; customer's receipts"
-        f" {len(case.customer.early)}; {dict(case.told)}"
+        f"messages taken twice or in parts {doubles}; events posted again {twice}; customers' receipts"
+        f" {sum(len(each.receipts) for each in case.customers)}; {dict(case.told)}"
     )

@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from contextlib import suppress
-from http.client import HTTPException
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,7 +9,7 @@ from urllib.parse import quote
 
 import asyncpg
 from tests.chaos import judge
-from tests.chaos.customer import Customer
+from tests.chaos.customer import ACCOUNTS, Customer
 from tests.chaos.faults import Faults
 from tests.chaos.ledger import Ledger
 from tests.chaos.phones import Phones
@@ -32,16 +30,26 @@ SETTLE_S = 600.0
 class Run:
     """See the module."""
 
-    def __init__(self, directory: Path, seed: int, pace: float, *, alone: bool, ahead_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        seed: int,
+        pace: float,
+        *,
+        alone: bool,
+        ahead_s: float = 0.0,
+        older: str | None = None,
+    ) -> None:
         self.directory = directory
         self.seed = seed
         self.pace = pace
         self.ledger = Ledger()
         self.ahead_s = ahead_s
-        self.stage = Stage.of(directory, alone=alone, ahead_s=ahead_s)
+        self.older = older
+        self.stage = Stage.of(directory, alone=alone, ahead_s=ahead_s, older=older)
         self.webhook = Webhook(self.ledger, Random(f"{seed} webhook"))
         self.sizes: dict[int, tuple[int, int]] = {}
-        self.password = ""
+        self.passwords: dict[str, str] = {}
         self.fails_over = Random(f"{seed} settings").random() < 0.5
         """Whether what a carrier reports as failed goes to the next one."""
 
@@ -56,17 +64,22 @@ class Run:
             senders.pace = self.pace
             phones = Phones(self.stage, self.ledger, Random(f"{self.seed} phones"), senders)
             serving = [machine for machine in self.stage.machines if machine.kind == "serve"]
-            customer = Customer(self.ledger, Random(f"{self.seed} customer"), serving, SENDERS, self.stage.certificate)
-            customer.password = self.password
-            faults = Faults(self.stage, self.ledger, Random(f"{self.seed} faults"), self.webhook, customer, senders)
-            loops = [*senders.loops(), *phones.loops(), customer.send]
+            customers = [
+                Customer(name, self.ledger, Random(f"{self.seed} {name}"), serving, SENDERS, self.stage.certificate)
+                for name in ACCOUNTS
+            ]
+            for each in customers:
+                each.password = self.passwords[each.system_id]
+            random = Random(f"{self.seed} faults")
+            faults = Faults(self.stage, self.ledger, random, self.webhook, customers, senders, phones)
+            loops = [*senders.loops(), *phones.loops(), *(each.send for each in customers)]
             traffic = [asyncio.create_task(loop()) for loop in loops]
-            tasks = [asyncio.create_task(each.run()) for each in customer.binds]
+            tasks = [asyncio.create_task(bind.run()) for each in customers for bind in each.binds]
             tasks.append(asyncio.create_task(self._follow()))
             await asyncio.sleep(WARM_S)
             judge.measure(self)
             raging = asyncio.create_task(faults.run(seconds, only))
-            joining = asyncio.create_task(self._join(seconds / 2))
+            joining = asyncio.gather(self._join(seconds / 2), self._upgrade(seconds / 3))
             await asyncio.wait([raging, *traffic, *tasks], return_when=asyncio.FIRST_COMPLETED)
             for each in [*traffic, *tasks]:
                 if each.done():
@@ -75,14 +88,16 @@ class Run:
             self.stage.heal()
             await joining
             self.ledger.fault("all is healed")
-            senders.stopping = phones.stopping = customer.stopping = True
+            for each in (senders, phones, *customers):
+                each.stopping = True
             await asyncio.wait(traffic, timeout=120.0)
             for each in traffic:
                 each.result()
             settled = await self._settle()
-            customer.ended = True
+            for each in customers:
+                each.ended = True
             print(f"faults: {faults.counts}", flush=True)
-            return await judge.judge(self, customer, settled)
+            return await judge.judge(self, customers, settled)
         finally:
             for task in tasks:
                 task.cancel()
@@ -109,24 +124,28 @@ class Run:
                     "maxEventsPerBatch": 20,
                 },
             )
-            account = {"systemId": "shop", "binds": 10, "texts": ["*"]}
-            self.password = admin.call("POST", "/resources/local/smpp-accounts", account)["password"]
+            for name, account in ACCOUNTS.items():
+                made = admin.call("POST", "/resources/local/smpp-accounts", {"systemId": name, **account})
+                self.passwords[name] = made["password"]
             return admin.call("GET", "/resources/local/keys")["primaryConnectionString"]
 
         return await asyncio.to_thread(make)
 
     async def _join(self, seconds: float) -> None:
-        """Give the pool another sender after so long, at a machine that answers."""
+        """Give the pool another sender after so long."""
         await asyncio.sleep(seconds)
-        while True:
-            for machine in self.stage.machines:
-                with suppress(AdminError, HTTPException):
-                    await asyncio.to_thread(
-                        machine.admin.call, "PUT", POOL, {"senders": [NEWCOMER, *SENDERS], "sticky": True}
-                    )
-                    self.ledger.fault("the pool has another sender")
-                    return
-            await asyncio.sleep(1.0)
+        await self.stage.ask("PUT", POOL, {"senders": [NEWCOMER, *SENDERS], "sticky": True})
+        self.ledger.fault("the pool has another sender")
+
+    async def _upgrade(self, seconds: float) -> None:
+        """After so long, one machine after the other, with traffic and faults in between (docs/guides/cluster.md)."""
+        if self.older is None:
+            return
+        await asyncio.sleep(seconds)
+        for machine in Random(f"{self.seed} upgrade").sample(self.stage.machines, len(self.stage.machines)):
+            self.ledger.fault(f"{machine.name} is upgraded")
+            await machine.upgrade()
+            await asyncio.sleep(seconds / 3)
 
     async def _follow(self) -> None:
         """Read the SMSCs' journals as they are written."""

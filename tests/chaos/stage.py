@@ -17,6 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from tests.support.ports import free_port
 from landline.engines.nats.server import found
 from landline.store.embedded import EmbeddedServer, binaries
 from landline.store.embedded.account import Account, choose
-from landline.testing.admin import Admin
+from landline.testing.admin import Admin, AdminError
 from landline.testing.server import COMMAND
 
 SECRET = "Zx1-chaos-run-7f3b9a2d8c6e4051-and-more"
@@ -39,6 +40,8 @@ RESPONSE_S = 5.0
 WINDOW = 10
 BINDS = {"north": 3, "south": 2, "west": 2}
 OVER_TLS = "west"
+MESSAGE_IDS = {"north": "as-is", "south": "dec-hex", "west": "as-is"}
+REPOSITORY = Path(__file__).parents[2]
 
 
 FAKETIME = Path("/usr/lib") / f"{platform.machine()}-linux-gnu" / "faketime" / "libfaketime.so.1"
@@ -256,6 +259,7 @@ class SmscProgram(Program):
             str(self.port),
             str(self.journal),
             str(self.lives),
+            MESSAGE_IDS[self.name],
             *self._tls,
         ]
 
@@ -336,6 +340,7 @@ class Machine(Program):
                 "password": PASSWORD,
                 "binds": BINDS[name],
                 "window": WINDOW,
+                "message_ids": MESSAGE_IDS[name],
                 "crash_policy": POLICIES[name],
                 "response_s": RESPONSE_S,
                 "enquire_link_s": 3.0,
@@ -356,6 +361,12 @@ class Machine(Program):
             lines += ["[[routes]]", *(f"{key} = {_toml(value)}" for key, value in route.items())]
         self._config.write_text("\n".join(lines) + "\n")
         os.chmod(self._config, 0o600)
+
+    async def upgrade(self) -> None:
+        """End the older version in order, and start the present one."""
+        del self.environment["PYTHONPATH"]
+        await self.stop()
+        self.start()
 
     def command(self) -> Sequence[str | Path]:
         return ["nice", "-n", "5", *COMMAND, self.kind, "--config", str(self._config)]
@@ -399,20 +410,24 @@ class Stage:
     tasks: list["asyncio.Task[None]"] = field(default_factory=list["asyncio.Task[None]"])
 
     @classmethod
-    def of(cls, directory: Path, *, alone: bool, ahead_s: float = 0.0) -> "Stage":
-        """`ahead_s`: by how much beta's clock is ahead of all others."""
+    def of(cls, directory: Path, *, alone: bool, ahead_s: float = 0.0, older: str | None = None) -> "Stage":
+        """`ahead_s`: by how much beta's clock is ahead of all others. `older`: the commit all machines begin with."""
         certificate, key = _certificate(directory)
         smscs = {
             name: SmscProgram(name, directory, (certificate, key) if name == OVER_TLS else ()) for name in POLICIES
         }
         alpha = Machine("alpha", directory, "serve", 2)
+        machines = [alpha, Machine("beta", directory, "serve", 1), Machine("gamma", directory, "worker", 1)]
+        if older is not None:
+            source = {"PYTHONPATH": str(_checked_out(older, directory))}
+            for machine in machines:
+                machine.environment |= source
         if alone:
             return cls(directory, OwnPostgres(alpha), None, smscs, [alpha], certificate, key)
-        machines = [alpha, Machine("beta", directory, "serve", 1), Machine("gamma", directory, "worker", 1)]
         if ahead_s:
             assert FAKETIME.exists(), "apt-get install faketime"
             told = {"FAKETIME": f"{ahead_s:+}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-            machines[1].environment = {"LD_PRELOAD": str(FAKETIME), **told}
+            machines[1].environment |= {"LD_PRELOAD": str(FAKETIME), **told}
         return cls(directory, Postgres(directory), Nats(directory), smscs, machines, certificate, key)
 
     @property
@@ -456,6 +471,19 @@ class Stage:
             lines.nats = await line(self.nats, self.nats.port)
         return lines
 
+    async def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer of the first machine that has one, however long that takes. Raises `AdminError` for a refusal."""
+        while True:
+            for machine in self.machines:
+                try:
+                    return await asyncio.to_thread(machine.admin.call, method, path, body, timeout_s=8.0)
+                except AdminError as error:
+                    if error.status not in (0, 503):
+                        raise
+                except HTTPException:
+                    pass
+            await asyncio.sleep(1.0)
+
     def heal(self) -> None:
         """Everything runs and reaches everything."""
         for program in self.programs:
@@ -477,6 +505,16 @@ class Stage:
         await self.postgres.stop(signal.SIGQUIT)
         for line in self.lines:
             await line.end()
+
+
+def _checked_out(commit: str, directory: Path) -> Path:
+    """The sources of a commit of this repository."""
+    root = directory / "older"
+    root.mkdir()
+    command = ["git", "-C", str(REPOSITORY), "archive", commit, "src"]
+    archive = subprocess.run(command, check=True, capture_output=True).stdout
+    subprocess.run(["tar", "-x", "-C", str(root)], input=archive, check=True)
+    return root / "src"
 
 
 def _certificate(directory: Path) -> tuple[Path, Path]:
