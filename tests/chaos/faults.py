@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.chaos.cables import Line
 from tests.chaos.customer import ACCOUNTS, Customer
-from tests.chaos.ledger import Held, Ledger
+from tests.chaos.ledger import Halt, Held, Ledger
 from tests.chaos.phones import Phones
 from tests.chaos.senders import PACED, Senders
 from tests.chaos.stage import Machine, Program, SmscProgram, Stage
@@ -365,6 +365,25 @@ async def leave_a_campaign(faults: Faults) -> None:
     await faults.phones.leave([asked.to for asked in faults.random.sample(made, 60)], PACED)
 
 
+async def halt_a_campaign(faults: Faults) -> None:
+    """Behind which others wait as well; it goes on later."""
+    if "halted" in faults.busy:
+        return
+    faults.busy.add("halted")
+    told = faults.random.choice(["autumn", "spring"])
+    faults.ledger.fault(f"{told} is halted, with 400 texts")
+    await faults.senders.burst(400)
+    path = "/resources/local/sms/settings"
+    await faults.stage.ask("PATCH", path, {"haltedTags": {told: True}})
+    halt = Halt(told, time.time())
+    faults.ledger.halts.append(halt)
+    await asyncio.sleep(faults.while_s(8, 20))
+    halt.until = time.time()
+    await faults.stage.ask("PATCH", path, {"haltedTags": {told: None}})
+    faults.ledger.fault(f"{told} goes on")
+    faults.busy.discard("halted")
+
+
 CONDUCTS: dict[str, dict[str, Any]] = {
     "throttles": {"rate_per_s": 2},
     "is full": {"rate_per_s": 2, "throttle_status": status.ESME_RMSGQFUL},
@@ -416,4 +435,5 @@ FAULTS: dict[Callable[[Faults], Coroutine[Any, Any, None]], float] = {
     burst: 2,
     campaign: 0.7,
     leave_a_campaign: 0.7,
+    halt_a_campaign: 1,
 }

@@ -28,7 +28,7 @@ MOST_MIB, MOST_FILES = 300, 200
 GROWTH_FILES = 40
 _SHOWN = 12
 _HEEDED_S = 5.0
-"""How long after a STOP a text may go out that was looked at before it: 2 s, and what a full machine takes."""
+"""How long after a STOP or a halt a text may go out that was looked at before: 2 s, and what a full machine takes."""
 _LATE_S = 5.0
 """The same of a validity that ends."""
 _DELIVERED, _FAILED = 8, 9
@@ -275,6 +275,7 @@ async def judge(run: "Run", customers: Sequence[Customer], settled: bool) -> lis
     for key, copies in case.taken.items():
         _copies(case, key, copies)
     _leavers(case)
+    _halts(case)
     _ends(case)
     _pools(case)
     _reports(case)
@@ -364,6 +365,18 @@ def _leavers(case: Case) -> None:
         for each in copies:
             if each.at > acked + _HEEDED_S and not case.ledger.stalled(acked, each.at):
                 case.breach("sent long after STOP", key, f"acknowledged {_clock(acked)}, sent {_clock(each.at)}")
+
+
+def _halts(case: Case) -> None:
+    """Nothing goes out whose campaign is halted."""
+    for key, copies in case.taken.items():
+        asked = case.ledger.asked.get(key)
+        for halt in case.ledger.halts:
+            if asked is None or asked.tag != halt.tag:
+                continue
+            late = [each.at for each in copies if halt.since + _HEEDED_S < each.at < halt.until]
+            if any(not case.ledger.stalled(halt.since, at) for at in late):
+                case.breach("sent though halted", key, f"since {_clock(halt.since)}")
 
 
 def _ends(case: Case) -> None:

@@ -75,6 +75,15 @@ class Held:
 
 
 @dataclass
+class Halt:
+    """Of a tag: from the answer until it was asked to go on."""
+
+    tag: str
+    since: float
+    until: float = math.inf
+
+
+@dataclass
 class Ledger:
     """See the module."""
 
@@ -86,6 +95,7 @@ class Ledger:
     journals: dict[str, list[list[Any]]] = field(default_factory=lambda: defaultdict[str, list[list[Any]]](list))
     """What each SMSC wrote down."""
     faults: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
+    halts: list[Halt] = field(default_factory=list[Halt])
     held: list[Held] = field(default_factory=list[Held])
     troubles: list[str] = field(default_factory=list[str])
     """What the parties found wrong by themselves."""
