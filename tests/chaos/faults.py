@@ -216,6 +216,14 @@ async def kill_nats(faults: Faults) -> None:
         await faults.away(faults.stage.nats, signal.SIGKILL, faults.while_s(0, 10))
 
 
+async def set_the_clocks_back(faults: Faults) -> None:
+    """By two minutes in all at most: requests are signed by a clock that goes on."""
+    seconds = faults.while_s(1, 40)
+    if faults.stage.clock is not None and faults.stage.behind_s + seconds < 120:
+        faults.stage.set_back(seconds)
+        faults.ledger.fault(f"all clocks are set back by {seconds} s, {faults.stage.behind_s} s in all")
+
+
 async def kill_an_smsc(faults: Faults) -> None:
     await faults.away(faults.smsc(), signal.SIGKILL, faults.while_s(0, 15))
 
@@ -420,6 +428,7 @@ FAULTS: dict[Callable[[Faults], Coroutine[Any, Any, None]], float] = {
     stop_postgres: 1.5,
     stop_postgres_for_long: 0.4,
     kill_nats: 1,
+    set_the_clocks_back: 2,
     kill_an_smsc: 2,
     stop_an_smsc: 2,
     cut_an_smsc: 1,

@@ -307,7 +307,7 @@ def _message(case: Case, key: Key, asked: Asked) -> None:
         soonest = (asked.not_before or 0.0) - case.run.ahead_s - 0.05
         if any(each.at < soonest for each in copies):
             case.breach("sent before its time", key)
-        latest = case.run.ahead_s + _LATE_S + (asked.not_after or math.inf)
+        latest = case.run.ahead_s + case.run.stage.behind_s + _LATE_S + (asked.not_after or math.inf)
         if any(each.at > latest and not case.ledger.stalled(latest - _LATE_S, each.at) for each in copies):
             case.breach("sent after its validity", key)
         if asked.canceled and (copies or row["code"] != 5000):

@@ -38,6 +38,7 @@ class Run:
         *,
         alone: bool,
         ahead_s: float = 0.0,
+        back: bool = False,
         older: str | None = None,
     ) -> None:
         self.directory = directory
@@ -46,7 +47,7 @@ class Run:
         self.ledger = Ledger()
         self.ahead_s = ahead_s
         self.older = older
-        self.stage = Stage.of(directory, alone=alone, ahead_s=ahead_s, older=older)
+        self.stage = Stage.of(directory, alone=alone, ahead_s=ahead_s, back=back, older=older)
         self.webhook = Webhook(self.ledger, Random(f"{seed} webhook"))
         self.sizes: dict[int, tuple[int, int]] = {}
         self.passwords: dict[str, str] = {}

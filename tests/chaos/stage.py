@@ -407,11 +407,17 @@ class Stage:
     machines: list[Machine]
     certificate: Path
     key: Path
+    clock: Path | None = None
+    """What the machines' clocks are ahead of ours, where they are set."""
+    behind_s: float = 0.0
     tasks: list["asyncio.Task[None]"] = field(default_factory=list["asyncio.Task[None]"])
 
     @classmethod
-    def of(cls, directory: Path, *, alone: bool, ahead_s: float = 0.0, older: str | None = None) -> "Stage":
-        """`ahead_s`: by how much beta's clock is ahead of all others. `older`: the commit all machines begin with."""
+    def of(
+        cls, directory: Path, *, alone: bool, ahead_s: float = 0.0, back: bool = False, older: str | None = None
+    ) -> "Stage":
+        """`ahead_s`: by how much beta's clock is ahead of all others. `back`: whether `set_back` is possible. `older`:
+        the commit all machines begin with."""
         certificate, key = _certificate(directory)
         smscs = {
             name: SmscProgram(name, directory, (certificate, key) if name == OVER_TLS else ()) for name in POLICIES
@@ -424,11 +430,17 @@ class Stage:
                 machine.environment |= source
         if alone:
             return cls(directory, OwnPostgres(alpha), None, smscs, [alpha], certificate, key)
-        if ahead_s:
+        clock = directory / "clock"
+        clock.write_text("+0s\n")
+        for machine in machines if back else machines[1:2] if ahead_s else []:
             assert FAKETIME.exists(), "apt-get install faketime"
-            told = {"FAKETIME": f"{ahead_s:+}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-            machines[1].environment |= {"LD_PRELOAD": str(FAKETIME), **told}
-        return cls(directory, Postgres(directory), Nats(directory), smscs, machines, certificate, key)
+            told = {"FAKETIME": f"{ahead_s:+}s"}
+            if back:
+                told = {"FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_CACHE_DURATION": "1"}
+            machine.environment |= {"LD_PRELOAD": str(FAKETIME), "FAKETIME_DONT_FAKE_MONOTONIC": "1", **told}
+        return cls(
+            directory, Postgres(directory), Nats(directory), smscs, machines, certificate, key, clock if back else None
+        )
 
     @property
     def programs(self) -> list[Program]:
@@ -483,6 +495,14 @@ class Stage:
                 except HTTPException:
                     pass
             await asyncio.sleep(1.0)
+
+    def set_back(self, seconds: float) -> None:
+        """The clocks of all machines, within a second: what a hypervisor does, or who sets a wrong time right."""
+        assert self.clock is not None
+        self.behind_s = round(self.behind_s + seconds, 1)
+        written = self.clock.with_suffix(".new")
+        written.write_text(f"-{self.behind_s}s\n")
+        written.replace(self.clock)
 
     def heal(self) -> None:
         """Everything runs and reaches everything."""
