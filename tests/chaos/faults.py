@@ -31,7 +31,7 @@ class Faults:
         stage: Stage,
         ledger: Ledger,
         random: Random,
-        webhook: Webhook,
+        webhooks: Sequence[Webhook],
         customers: Sequence[Customer],
         senders: Senders,
         phones: Phones,
@@ -39,7 +39,7 @@ class Faults:
         self.stage = stage
         self.ledger = ledger
         self.random = random
-        self.webhook = webhook
+        self.webhooks = webhooks
         self.customer, self.kiosk = customers
         self.senders = senders
         self.phones = phones
@@ -293,12 +293,15 @@ async def cut_a_machine_off(faults: Faults) -> None:
 
 
 async def moody_webhook(faults: Faults) -> None:
+    """One of them; the others' events come all the same."""
     mood = faults.random.choice(["errors", "hangs", "cuts", "amnesia", "slow"])
+    webhook = faults.random.choice(faults.webhooks)
 
     def turn(to: str) -> None:
-        faults.webhook.mood = to
+        webhook.mood = to
 
-    await faults.hold("webhook", f"the webhook {mood}", faults.while_s(1, 9), lambda: turn(mood), lambda: turn("well"))
+    seconds = faults.while_s(1, faults.random.choice([9, 40]))
+    await faults.hold(webhook.name, f"{webhook.name} {mood}", seconds, lambda: turn(mood), lambda: turn("well"))
 
 
 async def moody_customer(faults: Faults) -> None:

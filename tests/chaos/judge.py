@@ -160,7 +160,10 @@ class Case:
         self.reported = reported(self.ledger)
         self.rows: dict[Key, list[Any]] = defaultdict(list)
         self.by_id: dict[str, Any] = {}
-        self.events: dict[str, list[Posted]] = defaultdict(list)
+        self.events: dict[str, dict[str, list[Posted]]] = {
+            webhook.name: defaultdict[str, list[Posted]](list) for webhook in run.webhooks
+        }
+        """By webhook and message."""
         self.submissions: dict[tuple[str, str], Any] = {}
         self.attempts: dict[Any, list[Any]] = defaultdict(list)
         self.texts: list[Any] = []
@@ -197,8 +200,9 @@ class Case:
             found = TOKEN.search(row["body"])
             self.rows[found[1] if found else "", row["recipient"]].append(row)
             self.by_id[messages.outgoing_id(row["message_id"], row["accepted_at"])] = row
-        for each in self.ledger.posted:
-            self.events[each.data["messageId"]].append(each)
+        for webhook, posted in self.ledger.posted.items():
+            for each in posted:
+                self.events[webhook][each.data["messageId"]].append(each)
 
     def breach(self, rule: str, key: Key | None, words: str = "") -> None:
         """A promise that was broken; the history of the message is printed for the first of each rule."""
@@ -226,7 +230,9 @@ class Case:
                 if each["message_id"] == row["message_id"]:
                     lines.append((each["stored_at"].timestamp(), f"answer stored: {carrier} {theirs}"))
             public = messages.outgoing_id(row["message_id"], row["accepted_at"])
-            lines += [(each.at, f"posted: {each.event_id} {each.data}") for each in self.events.get(public, [])]
+            for webhook, events in self.events.items():
+                for each in events.get(public, []):
+                    lines.append((each.at, f"posted to {webhook}: {each.event_id} {each.data}"))
         for each in self.taken.get(key, []):
             lines.append((each.at, f"taken by {each.smsc} as {each.message_id} part {each.part}"))
             if each.answered:
@@ -278,7 +284,11 @@ async def judge(run: "Run", customers: Sequence[Customer], settled: bool) -> lis
     _halts(case)
     _ends(case)
     _pools(case)
-    _reports(case)
+    for webhook in case.events:
+        _reports(case, webhook)
+        _told(case, webhook)
+    if case.dead:
+        case.breach("dead letters", None, str(case.dead))
     _phones(case)
     _customers(case)
     await _insights(case)
@@ -406,32 +416,29 @@ def _pools(case: Case) -> None:
     case.told["recipients of the pool"] = len(senders)
 
 
-def _reports(case: Case) -> None:
+def _reports(case: Case, webhook: str) -> None:
     """One report event of each message that wants one, which tells its end."""
-    wanted = 0
+    posted = case.events[webhook]
     for public, row in case.by_id.items():
         found = TOKEN.search(row["body"])
         key = (found[1] if found else "", row["recipient"])
-        events = case.events.get(public, [])
+        events = posted.get(public, [])
         ids = {each.event_id for each in events}
-        wanted += bool(row["report_wanted"])
         if row["state"] >= _DELIVERED and len(ids) != (1 if row["report_wanted"] else 0):
-            case.breach("not reported once", key, f"{len(ids)} event ids")
+            case.breach("not reported once", key, f"{len(ids)} event ids to {webhook}")
         for each in events:
             status = "Delivered" if row["state"] == _DELIVERED else "Failed"
             if each.data["deliveryStatus"] != status or f"{row['code']}" not in each.data["deliveryStatusDetails"]:
-                case.breach("reported as what it is not", key)
-    if case.dead:
-        case.breach("dead letters", None, str(case.dead))
+                case.breach("reported as what it is not", key, webhook)
     known = {*case.by_id, *(messages.incoming_id(each["message_id"], each["received_at"]) for each in case.texts)}
-    for each in case.events.keys() - known:
-        case.breach("an event of what is not there", None, each)
+    for each in posted.keys() - known:
+        case.breach("an event of what is not there", None, f"{each} to {webhook}")
 
 
-def _phones(case: Case) -> None:
-    """Each text from a phone that was acknowledged came as one event, and to the customer."""
+def _told(case: Case, webhook: str) -> None:
+    """Each text from a phone that was acknowledged came as one event."""
     told: dict[str, set[str]] = defaultdict(set)
-    for each in case.ledger.posted:
+    for each in case.ledger.posted[webhook]:
         if each.type == "SMSReceived":
             found = TOKEN.search(each.data["message"])
             if found:
@@ -440,10 +447,15 @@ def _phones(case: Case) -> None:
         if text.keyword or text.acked is None:
             continue
         if not told[token]:
-            case.breach("a phone's text is lost", None, str(text))
+            case.breach("a phone's text is lost", None, f"{text} to {webhook}")
         elif len(told[token]) > 1:
-            case.breach("a phone's text was told twice", None, f"{text} {told[token]}")
-        if not case.ledger.heard.get(token):
+            case.breach("a phone's text was told twice", None, f"{text} {told[token]} to {webhook}")
+
+
+def _phones(case: Case) -> None:
+    """Each text from a phone that was acknowledged is stored once, and came to the customer."""
+    for token, text in case.ledger.texted.items():
+        if not text.keyword and text.acked is not None and not case.ledger.heard.get(token):
             case.breach("the customer did not get a text", None, str(text))
     said = Counter((each.sender, each.recipient, each.words) for each in case.ledger.texted.values() if each.acked)
     kept = Counter((row["sender"], row["recipient"], row["body"]) for row in case.texts)
@@ -565,7 +577,7 @@ def _tell(case: Case) -> None:
     kinds = Counter(asked.kind for asked in ledger.asked.values() if asked.acked)
     codes = Counter(row["code"] for row in case.all_rows)
     doubles = sum(len(each) > 1 for each in case.taken.values())
-    twice = len(ledger.posted) - len({each.event_id for each in ledger.posted})
+    twice = sum(len(posted) - len({each.event_id for each in posted}) for posted in ledger.posted.values())
     print(f"asked {len(ledger.asked)}, acknowledged {dict(kinds)}; ended {dict(codes)}; phones' {len(ledger.texted)}")
     print(f"refusals: {dict(ledger.refusals)}")
     print(

@@ -89,7 +89,8 @@ class Ledger:
 
     asked: dict[Key, Asked] = field(default_factory=dict[Key, Asked])
     texted: dict[str, Texted] = field(default_factory=dict[str, Texted])
-    posted: list[Posted] = field(default_factory=list[Posted])
+    posted: dict[str, list[Posted]] = field(default_factory=lambda: defaultdict[str, list[Posted]](list))
+    """By webhook."""
     heard: dict[str, list[float]] = field(default_factory=lambda: defaultdict[str, list[float]](list))
     """Tokens of phones' texts that the customer got."""
     journals: dict[str, list[list[Any]]] = field(default_factory=lambda: defaultdict[str, list[list[Any]]](list))

@@ -22,6 +22,7 @@ from landline.testing.admin import AdminError
 SENDERS = ["+18005550100", "+14255550100", "+18335550100"]
 NEWCOMER = "+18445550100"
 """A sender that comes to the pool in the middle of the run: who knows another one keeps it."""
+WEBHOOKS = ["orders", "archive"]
 POOL = "/resources/local/sms/pools/news"
 WARM_S = 8.0
 SETTLE_S = 600.0
@@ -48,7 +49,7 @@ class Run:
         self.ahead_s = ahead_s
         self.older = older
         self.stage = Stage.of(directory, alone=alone, ahead_s=ahead_s, back=back, older=older)
-        self.webhook = Webhook(self.ledger, Random(f"{seed} webhook"))
+        self.webhooks = [Webhook(name, self.ledger, Random(f"{seed} {name}")) for name in WEBHOOKS]
         self.sizes: dict[int, tuple[int, int]] = {}
         self.passwords: dict[str, str] = {}
         self.fails_over = Random(f"{seed} settings").random() < 0.5
@@ -56,7 +57,8 @@ class Run:
 
     async def play(self, seconds: float, only: list[str]) -> list[str]:
         """Every promise that was broken."""
-        await self.webhook.start()
+        for webhook in self.webhooks:
+            await webhook.start()
         tasks: list[asyncio.Task[Any]] = []
         try:
             await self.stage.start()
@@ -72,7 +74,7 @@ class Run:
             for each in customers:
                 each.password = self.passwords[each.system_id]
             random = Random(f"{self.seed} faults")
-            faults = Faults(self.stage, self.ledger, random, self.webhook, customers, senders, phones)
+            faults = Faults(self.stage, self.ledger, random, self.webhooks, customers, senders, phones)
             loops = [*senders.loops(), *phones.loops(), *(each.send for each in customers)]
             traffic = [asyncio.create_task(loop()) for loop in loops]
             tasks = [asyncio.create_task(bind.run()) for each in customers for bind in each.binds]
@@ -103,10 +105,11 @@ class Run:
             for task in tasks:
                 task.cancel()
             await self.stage.end()
-            await self.webhook.close()
+            for webhook in self.webhooks:
+                await webhook.close()
 
     async def _furnish(self) -> str:
-        """Numbers, the webhook and the customer's account; the resource's connection string."""
+        """Numbers, webhooks and the customers' accounts; the resource's connection string."""
         admin = self.stage.machines[0].admin
 
         def make() -> str:
@@ -116,15 +119,10 @@ class Run:
             admin.call("PUT", f"/resources/local/numbers/{quote(PACED)}/rate", rate)
             admin.call("PUT", POOL, {"senders": SENDERS, "sticky": True})
             admin.call("PATCH", "/resources/local/sms/settings", {"failoverOnReceipt": self.fails_over})
-            admin.call(
-                "POST",
-                "/resources/local/subscriptions",
-                {
-                    "name": "chaos",
-                    "endpoint": f"http://127.0.0.1:{self.webhook.port}/events",
-                    "maxEventsPerBatch": 20,
-                },
-            )
+            for webhook in self.webhooks:
+                endpoint = f"http://127.0.0.1:{webhook.port}/events"
+                asked = {"name": webhook.name, "endpoint": endpoint, "maxEventsPerBatch": 20}
+                admin.call("POST", "/resources/local/subscriptions", asked)
             for name, account in ACCOUNTS.items():
                 made = admin.call("POST", "/resources/local/smpp-accounts", {"systemId": name, **account})
                 self.passwords[name] = made["password"]
