@@ -11,7 +11,7 @@ from tests.chaos.cables import Line
 from tests.chaos.customer import ACCOUNTS, Customer
 from tests.chaos.ledger import Halt, Held, Ledger
 from tests.chaos.phones import Phones
-from tests.chaos.senders import PACED, Senders
+from tests.chaos.senders import PACED, SLOW, Senders
 from tests.chaos.stage import Machine, Program, SmscProgram, Stage
 from tests.chaos.webhook import Webhook
 
@@ -369,6 +369,13 @@ async def campaign(faults: Faults) -> None:
     await faults.senders.burst(count, PACED)
 
 
+async def crowds(faults: Faults) -> None:
+    """Many at once."""
+    faults.ledger.fault(f"100 texts of each of {len(SLOW)} slow numbers")
+    for number in SLOW:
+        await faults.senders.burst(100, number)
+
+
 async def leave_a_campaign(faults: Faults) -> None:
     """A crowd, some of whom say STOP while their texts wait."""
     faults.ledger.fault("1500 texts of a paced number, and some leave")
@@ -446,6 +453,7 @@ FAULTS: dict[Callable[[Faults], Coroutine[Any, Any, None]], float] = {
     remake_the_kiosk: 1.5,
     burst: 2,
     campaign: 0.7,
+    crowds: 0.5,
     leave_a_campaign: 0.7,
     halt_a_campaign: 1,
 }

@@ -13,7 +13,7 @@ from tests.chaos.customer import ACCOUNTS, Customer
 from tests.chaos.faults import Faults
 from tests.chaos.ledger import Ledger
 from tests.chaos.phones import Phones
-from tests.chaos.senders import PACED, PACED_PER_S, Senders
+from tests.chaos.senders import PACED, PACED_PER_S, SLOW, SLOW_PER_S, Senders
 from tests.chaos.stage import Stage
 from tests.chaos.webhook import Webhook
 
@@ -113,10 +113,11 @@ class Run:
         admin = self.stage.machines[0].admin
 
         def make() -> str:
-            for number in (*SENDERS, NEWCOMER, PACED):
+            for number in (*SENDERS, NEWCOMER, PACED, *SLOW):
                 admin.call("POST", "/resources/local/numbers", {"number": number})
-            rate = {"messagesPerSecond": PACED_PER_S}
-            admin.call("PUT", f"/resources/local/numbers/{quote(PACED)}/rate", rate)
+            for number, per_s in {PACED: PACED_PER_S, **dict.fromkeys(SLOW, SLOW_PER_S)}.items():
+                rate = {"messagesPerSecond": per_s}
+                admin.call("PUT", f"/resources/local/numbers/{quote(number)}/rate", rate)
             admin.call("PUT", POOL, {"senders": SENDERS, "sticky": True})
             admin.call("PATCH", "/resources/local/sms/settings", {"failoverOnReceipt": self.fails_over})
             for webhook in self.webhooks:

@@ -23,6 +23,9 @@ NUMBERS = [f"+1425555{number:04d}" for number in range(2000)]
 PACED = "+18775550100"
 """A number of which a campaign takes a minute, and more of memory than one sender may have."""
 PACED_PER_S = 40
+SLOW = [f"+18885550{number:03d}" for number in range(30)]
+"""Numbers that are slower, many at once: more than memory holds of each, and of all together."""
+SLOW_PER_S = 3
 LONG = 25
 """How often a long text says its token: 3 parts."""
 VALID_S = 60
