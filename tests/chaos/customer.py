@@ -26,6 +26,8 @@ from landline.protocols.smpp.states import Role
 _LIMITS = Limits(response_s=20.0, control_s=10.0, enquire_link_s=5.0, window=40)
 ACCOUNTS: dict[str, dict[str, Any]] = {"shop": {"binds": 10, "texts": ["*"]}, "kiosk": {"binds": 10}}
 """The customers' accounts; that of the kiosk is deleted and made again."""
+_LATE_S = 12.0
+"""Answers are waited for 10 s."""
 _CUT_S = 5.0
 """In what time the binds of an account that is deleted have ended."""
 
@@ -41,7 +43,8 @@ class Bind:
         self.account = 0
         """Which of the customer's accounts it is bound to."""
         self.mood = "well"
-        """well, deaf (answers nothing), busy (ESME_RX_T_APPN), paused (does not read)."""
+        """well, deaf (answers nothing), busy (ESME_RX_T_APPN), late (answers when nobody waits any more), paused (does
+        not read)."""
         self.session: Session | None = None
         self.pump: Pump | None = None
         self._lost = asyncio.Event()
@@ -76,6 +79,14 @@ class Bind:
             self.bound = False
             pump.abort()
             self._happened(list(session.close()))
+
+    def turn(self, mood: str) -> None:
+        """Be in that mood from now on."""
+        self.mood = mood
+        if self.pump is not None and mood == "paused":
+            self.pump.pause_reading()
+        elif self.pump is not None:
+            self.pump.resume_reading()
 
     def cut(self) -> None:
         if self.pump is not None:
@@ -114,7 +125,15 @@ class Bind:
             self.session.answer(event.sequence, status.ESME_RX_T_APPN)
             return
         self.customer.arrived(event.message, self.account)
-        self.session.answer(event.sequence)
+        if self.mood == "late":
+            asyncio.get_running_loop().call_later(_LATE_S, self._answer, self.session, event.sequence)
+        else:
+            self.session.answer(event.sequence)
+
+    def _answer(self, session: Session, sequence: int) -> None:
+        session.answer(sequence)
+        if session is self.session and self.pump is not None:
+            self.pump.flush()
 
 
 @dataclass

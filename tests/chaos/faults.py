@@ -305,18 +305,14 @@ async def moody_webhook(faults: Faults) -> None:
 
 
 async def moody_customer(faults: Faults) -> None:
-    mood = faults.random.choice(["deaf", "busy"])
+    mood = faults.random.choice(["deaf", "busy", "late", "paused"])
     bind = faults.random.choice(faults.customer.binds)
-
-    def turn(to: str) -> None:
-        bind.mood = to
-
     await faults.hold(
         f"customer {id(bind)}",
         f"a bind of the customer at {bind.machine.name} is {mood}",
         faults.while_s(1, 20),
-        lambda: turn(mood),
-        lambda: turn("well"),
+        lambda: bind.turn(mood),
+        lambda: bind.turn("well"),
     )
 
 
