@@ -4,14 +4,16 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any
+from urllib.parse import quote
 
 from tests.chaos.cables import Line
 from tests.chaos.customer import ACCOUNTS, Customer
 from tests.chaos.ledger import Halt, Held, Ledger
 from tests.chaos.phones import Phones
-from tests.chaos.senders import PACED, SLOW, Senders
+from tests.chaos.senders import PACED, SLOW, SLOW_PER_S, Senders
 from tests.chaos.stage import Machine, Program, SmscProgram, Stage
 from tests.chaos.webhook import Webhook
 
@@ -398,6 +400,22 @@ async def halt_a_campaign(faults: Faults) -> None:
     faults.busy.discard("halted")
 
 
+async def release_a_number(faults: Faults) -> None:
+    """A new one, while most of what it is to send waits for its rate."""
+    number = f"+1844777{faults.random.randrange(10_000):04d}"
+    path = f"/resources/local/numbers/{quote(number)}"
+    with suppress(AdminError):  # there already, by an answer that was lost
+        await faults.stage.ask("POST", "/resources/local/numbers", {"number": number})
+    await faults.stage.ask("PUT", f"{path}/rate", {"messagesPerSecond": SLOW_PER_S})
+    faults.ledger.fault(f"{number} is new, and has 200 texts to send")
+    await faults.senders.burst(200, number)
+    await asyncio.sleep(faults.while_s(0, 10))
+    with suppress(AdminError):  # as before
+        await faults.stage.ask("DELETE", path)
+    faults.ledger.halts.append(Halt(number, time.time()))
+    faults.ledger.fault(f"{number} is released")
+
+
 CONDUCTS: dict[str, dict[str, Any]] = {
     "throttles": {"rate_per_s": 2},
     "is full": {"rate_per_s": 2, "throttle_status": status.ESME_RMSGQFUL},
@@ -452,4 +470,5 @@ FAULTS: dict[Callable[[Faults], Coroutine[Any, Any, None]], float] = {
     crowds: 0.5,
     leave_a_campaign: 0.7,
     halt_a_campaign: 1,
+    release_a_number: 0.7,
 }

@@ -378,15 +378,15 @@ def _leavers(case: Case) -> None:
 
 
 def _halts(case: Case) -> None:
-    """Nothing goes out whose campaign is halted."""
+    """Nothing goes out whose campaign is halted, or whose sender was released."""
     for key, copies in case.taken.items():
         asked = case.ledger.asked.get(key)
         for halt in case.ledger.halts:
-            if asked is None or asked.tag != halt.tag:
+            if asked is None or halt.what not in (asked.tag, asked.sender):
                 continue
             late = [each.at for each in copies if halt.since + _HEEDED_S < each.at < halt.until]
             if any(not case.ledger.stalled(halt.since, at) for at in late):
-                case.breach("sent though halted", key, f"since {_clock(halt.since)}")
+                case.breach("sent though halted or released", key, f"since {_clock(halt.since)}")
 
 
 def _ends(case: Case) -> None:

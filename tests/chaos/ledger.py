@@ -76,9 +76,9 @@ class Held:
 
 @dataclass
 class Halt:
-    """Of a tag: from the answer until it was asked to go on."""
+    """Of a tag or a sender: from the answer until it was asked to go on."""
 
-    tag: str
+    what: str
     since: float
     until: float = math.inf
 
