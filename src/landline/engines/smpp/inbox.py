@@ -8,6 +8,7 @@ import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -183,7 +184,7 @@ class Inbox:
         if not now < self._sweep_at <= now + _SWEEP_S:  # later than that: the clock was set back
             await self._sweep(carrier, events, now)
             self._free_at = self._line()
-        self._refuse_stale()
+        await self._refuse_stale(now)
         items, self._items = self._items, []
         reports = await self._due([item for item in items if item.receipt is not None], now)
         found = [item for item in items if item.receipt is None]
@@ -220,18 +221,25 @@ class Inbox:
         self._reports = [item for item in self._reports if item.pump.session is not session]
         self._caught_up()
 
-    def _refuse_stale(self) -> None:
+    async def _refuse_stale(self, now: float) -> None:
         """Have the SMSC bring again what stood here, or in the connection, while the whole process stood still, unless
-        it has done so already: to another process, perhaps."""
-        now = self._line()
+        it has done so already: to another process, perhaps. What is known to be a copy may as well be taken: refused,
+        it would come again when it may be another text."""
+        line_now = self._line()
         if not self._items or not self._several():
             return
-        lately = now - max(self._items[0].came_at, self._free_at) < STOOD_STILL_S
+        lately = line_now - max(self._items[0].came_at, self._free_at) < STOOD_STILL_S
         stale = [
             item
             for item in self._items
-            if item.arrival and (item.stood_s or (not lately and now - item.came_at >= STOOD_STILL_S))
+            if item.arrival and (item.stood_s or (not lately and line_now - item.came_at >= STOOD_STILL_S))
         ]
+        if not stale:
+            return
+        known = {item.fingerprint for item in self._items if item not in stale}
+        with suppress(Unavailable):
+            known |= await self._texts.known(stale, now)
+        stale = [item for item in stale if item.fingerprint not in known]
         if not stale:
             return
         self._items = [item for item in self._items if item not in stale]
