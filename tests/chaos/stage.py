@@ -71,6 +71,7 @@ class Program(ABC):
         self.lives = 0
         self.starts: list[float] = []
         self.environment: dict[str, str] = {}
+        self._stopped: set[int] = set()
 
     @abstractmethod
     def command(self) -> Sequence[str | Path]:
@@ -106,10 +107,14 @@ class Program(ABC):
         pids = self.pids()
         chosen = pids if which is None or not pids else [pids[which % len(pids)]]
         tell(chosen, number)
+        if number == signal.SIGSTOP:
+            self._stopped.update(chosen)
         return f"{number.name} {self.name} {chosen[:4]}{' …' if len(chosen) > 4 else ''}"
 
     def wake(self) -> None:
-        tell(self.pids(), signal.SIGCONT)
+        """Have all go on, those too whose parent was killed meanwhile."""
+        tell({*self.pids(), *self._stopped}, signal.SIGCONT)
+        self._stopped.clear()
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, patience_s: float = 30.0) -> None:
         """End it, at the latest with SIGKILL."""
