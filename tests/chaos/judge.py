@@ -17,7 +17,7 @@ from tests.chaos.senders import PACED
 from tests.chaos.smsc import TOKEN
 from tests.chaos.stage import BINDS, POLICIES, RESPONSE_S, Machine
 
-from landline.protocols.smpp import pdu, receipts
+from landline.protocols.smpp import pdu, receipts, status
 from landline.protocols.smpp.commands import MessageState
 from landline.services.sms.model import messages
 
@@ -119,7 +119,7 @@ def owed(journal: Iterable[Sequence[Any]]) -> int:
     for _, what, *details in journal:
         if what == "owed":
             waiting.add(details[0])
-        elif what in ("acked", "refused"):
+        elif what == "acked" or (what == "refused" and details[1] != status.ESME_RX_T_APPN):
             waiting.discard(details[0])
     return len(waiting)
 
@@ -433,8 +433,8 @@ def _reports(case: Case, webhook: str) -> None:
         if row["state"] >= _DELIVERED and len(ids) != (1 if row["report_wanted"] else 0):
             case.breach("not reported once", key, f"{len(ids)} event ids to {webhook}")
         for each in events:
-            status = "Delivered" if row["state"] == _DELIVERED else "Failed"
-            if each.data["deliveryStatus"] != status or f"{row['code']}" not in each.data["deliveryStatusDetails"]:
+            end = "Delivered" if row["state"] == _DELIVERED else "Failed"
+            if each.data["deliveryStatus"] != end or f"{row['code']}" not in each.data["deliveryStatusDetails"]:
                 case.breach("reported as what it is not", key, webhook)
     known = {*case.by_id, *(messages.incoming_id(each["message_id"], each["received_at"]) for each in case.texts)}
     for each in posted.keys() - known:

@@ -1,9 +1,8 @@
 """An SMSC that forgets nothing: in a process of its own, with a journal from which it goes on after a SIGKILL.
 
-Run as a module it is that process: `python -m tests.chaos.smsc <port> <journal> <life> <ids>`, with a certificate and
-its key behind them when it is to speak TLS; `ids` is a spelling of message ids (`IDS`). It reads commands from standard
-input, a JSON object a line: `{"conduct": {...}}`, `{"text": [from, to, words, token]}`, `{"cut": true}`,
-`{"listen": false}`.
+Run as a module it is that process: `python -m tests.chaos.smsc <port> <journal> <life> <name>`, with a certificate and
+its key behind them when it is to speak TLS. It reads commands from standard input, a JSON object a line:
+`{"conduct": {...}}`, `{"text": [from, to, words, token]}`, `{"cut": true}`, `{"listen": false}`.
 """
 
 import asyncio
@@ -32,11 +31,12 @@ TOKEN = re.compile(r"\b([a-z][0-9]{6})\b")
 """What each text of a run bears, in each of its parts: the name by which all witnesses know it."""
 IDS_A_LIFE = 1_000_000
 RECEIPT_DELAY_S = 0.3
-IDS: dict[str, dict[str, Any]] = {
-    "as-is": {},
-    "dec-hex": {"response_id": "{id:X}", "receipt_id": "{id:012d}"},
+TRAITS: dict[str, dict[str, Any]] = {
+    "north": {},
+    "south": {"response_id": "{id:X}", "receipt_id": "{id:012d}"},
+    "west": {"deliver_retry_s": 15.0},
 }
-"""How an SMSC writes its ids, by what its carrier's `message_ids` is; in the journal they are plain numbers."""
+"""What each SMSC does all along; ids in the journal are plain numbers."""
 ENQUIRE_S = 5.0
 
 
@@ -49,9 +49,9 @@ class Owed(bytes):
 class Durable(Smsc):
     """Writes down what it takes before it answers, and what it owes until that is acknowledged."""
 
-    def __init__(self, journal: Path, life: int, ids: str, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, journal: Path, life: int, name: str, tls: ssl.SSLContext | None) -> None:
         self.tls = tls
-        self.usual: dict[str, Any] = {"response_delay_s": 0.005, "receipt_delay_s": RECEIPT_DELAY_S, **IDS[ids]}
+        self.usual: dict[str, Any] = {"response_delay_s": 0.005, "receipt_delay_s": RECEIPT_DELAY_S, **TRAITS[name]}
         super().__init__({SYSTEM_ID: PASSWORD}, conduct=Conduct(**self.usual), keep=50_000, window=50)
         # A connection whose other end is gone without a word is given up, as SMSCs do.
         self.limits = Limits(window=50, enquire_link_s=ENQUIRE_S, response_s=10.0, init_s=None)
@@ -182,11 +182,11 @@ async def _command(smsc: Durable, port: int, line: str) -> None:
         await smsc.start(port=port, tls=smsc.tls)
 
 
-async def _main(port: int, journal: Path, life: int, ids: str, *certificate: str) -> None:
+async def _main(port: int, journal: Path, life: int, name: str, *certificate: str) -> None:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if certificate else None
     if tls is not None:
         tls.load_cert_chain(*certificate)
-    smsc = Durable(journal, life, ids, tls)
+    smsc = Durable(journal, life, name, tls)
     waiting = left(journal)
     await smsc.start(port=port, tls=smsc.tls)
     smsc.deliver(SYSTEM_ID, waiting)

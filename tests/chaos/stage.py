@@ -264,7 +264,7 @@ class SmscProgram(Program):
             str(self.port),
             str(self.journal),
             str(self.lives),
-            MESSAGE_IDS[self.name],
+            self.name,
             *self._tls,
         ]
 
