@@ -464,6 +464,29 @@ async def test_a_copy_over_which_its_process_stood_still_is_that_texts_where_any
     assert counts.delivery_refusals == {status.ESME_RX_T_APPN: 1}
 
 
+async def test_a_text_over_whose_key_its_process_stood_still_is_not_passed_on_but_brought_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process has had it meanwhile, and has forgotten that."""
+    line, ask = DrivenClock(), Records.arrival_keys
+    world.smsc.conduct.deliver_retry_s = 3600.0
+    await world.start(slots=AllMine(1), line=line)
+    other = Records(world.database, "smpp", uuid4(), Alphabet.GSM)
+
+    async def stands_still(self: Records, looks: Sequence[Look], now: datetime) -> list[str]:
+        monkeypatch.setattr(Records, "arrival_keys", ask)
+        line._offset += timedelta(seconds=12)
+        await other.settled(await ask(other, looks, now), [], now)
+        return await ask(self, looks, now)
+
+    monkeypatch.setattr(Records, "arrival_keys", stands_still)
+    world.smsc.text(PHONE, OURS, "yes")
+    await world.smsc.until(lambda: world.smsc.counts.delivered or world.smsc.counts.delivery_refusals)
+    assert world.events.arrivals == []
+    await _say(world, "yes")  # had no other process told it
+    assert [arrival.text for arrival in world.events.arrivals] == ["yes"]
+
+
 async def _say(world: World, words: str) -> None:
     """A phone's text, and its acknowledgement."""
     before = world.smsc.counts.delivered
