@@ -29,6 +29,8 @@ def main() -> None:
     parser.add_argument(
         "--ahead", type=float, default=0.0, help="seconds that one machine's clock is ahead of the others"
     )
+    parser.add_argument("--back", action="store_true", help="all machines' clocks are set back now and then")
+    parser.add_argument("--older", default=None, help="the commit that all machines begin with, and are upgraded from")
     parser.add_argument("--directory", type=Path, default=None, help="where everything is kept; else a temporary one")
     parser.add_argument("--keep", action="store_true", help="keep the directory of a good run, too")
     options = parser.parse_args()
@@ -40,7 +42,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     print(f"seed {seed}, {options.seconds:.0f} s, {directory}", flush=True)
     began = time.monotonic()
-    run = Run(directory, seed, options.pace, alone=options.alone, ahead_s=options.ahead)
+    clocks = {"ahead_s": options.ahead, "back": options.back}
+    run = Run(directory, seed, options.pace, alone=options.alone, older=options.older, **clocks)
     broken = asyncio.run(run.play(options.seconds, options.only))
     print(f"seed {seed}: {len(broken)} broken promises after {time.monotonic() - began:.0f} s", flush=True)
     if not broken and not options.keep:

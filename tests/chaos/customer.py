@@ -4,6 +4,7 @@ import asyncio
 import ssl
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,6 +24,12 @@ from landline.protocols.smpp.session import Session
 from landline.protocols.smpp.states import Role
 
 _LIMITS = Limits(response_s=20.0, control_s=10.0, enquire_link_s=5.0, window=40)
+ACCOUNTS: dict[str, dict[str, Any]] = {"shop": {"binds": 10, "texts": ["*"]}, "kiosk": {"binds": 10}}
+"""The customers' accounts; that of the kiosk is deleted and made again."""
+_LATE_S = 12.0
+"""Answers are waited for 10 s."""
+_CUT_S = 5.0
+"""In what time the binds of an account that is deleted have ended."""
 
 
 class Bind:
@@ -33,8 +40,11 @@ class Bind:
         self.machine = machine
         self._tls = tls
         self.bound = False
+        self.account = 0
+        """Which of the customer's accounts it is bound to."""
         self.mood = "well"
-        """well, deaf (answers nothing), busy (ESME_RX_T_APPN), paused (does not read)."""
+        """well, deaf (answers nothing), busy (ESME_RX_T_APPN), late (answers when nobody waits any more), paused (does
+        not read)."""
         self.session: Session | None = None
         self.pump: Pump | None = None
         self._lost = asyncio.Event()
@@ -52,7 +62,9 @@ class Bind:
         loop = asyncio.get_running_loop()
         port = self.machine.smpp_port if self._tls is None else self.machine.smpp_tls_port
         await asyncio.wait_for(loop.create_connection(lambda: pump, "localhost", port, ssl=self._tls), 5.0)
-        session.bind(BindKind.TRANSCEIVER, pdu.Bind("shop", self.customer.password), time.time())
+        self.account = self.customer.account
+        bind = pdu.Bind(self.customer.system_id, self.customer.password)
+        session.bind(BindKind.TRANSCEIVER, bind, time.time())
         pump.flush()
         try:
             while not self._lost.is_set():
@@ -67,6 +79,14 @@ class Bind:
             self.bound = False
             pump.abort()
             self._happened(list(session.close()))
+
+    def turn(self, mood: str) -> None:
+        """Be in that mood from now on."""
+        self.mood = mood
+        if self.pump is not None and mood == "paused":
+            self.pump.pause_reading()
+        elif self.pump is not None:
+            self.pump.resume_reading()
 
     def cut(self) -> None:
         if self.pump is not None:
@@ -87,7 +107,7 @@ class Bind:
             if isinstance(event, Bound):
                 self.bound = True
             elif isinstance(event, Answered) and event.context is not None:
-                self.customer.answered(event)
+                self.customer.answered(event, self.account)
             elif isinstance(event, Unanswered):
                 self.customer.ledger.refusals["customer: no answer"] += 1
             elif isinstance(event, MessageArrived):
@@ -104,16 +124,43 @@ class Bind:
         if self.mood == "busy" and self.customer.random.random() < 0.7:
             self.session.answer(event.sequence, status.ESME_RX_T_APPN)
             return
-        self.customer.arrived(event.message)
-        self.session.answer(event.sequence)
+        self.customer.arrived(event.message, self.account)
+        if self.mood == "late":
+            asyncio.get_running_loop().call_later(_LATE_S, self._answer, self.session, event.sequence)
+        else:
+            self.session.answer(event.sequence)
+
+    def _answer(self, session: Session, sequence: int) -> None:
+        session.answer(sequence)
+        if session is self.session and self.pump is not None:
+            self.pump.flush()
+
+
+@dataclass
+class Receipt:
+    """One that a customer was brought."""
+
+    message_id: str
+    state: str
+    account: int
 
 
 class Customer:
-    """See the module."""
+    """See the module. His account may be deleted and made again: `account` counts them."""
 
     def __init__(
-        self, ledger: Ledger, random: Random, machines: list[Machine], senders: list[str], certificate: Path
+        self,
+        system_id: str,
+        ledger: Ledger,
+        random: Random,
+        machines: list[Machine],
+        senders: list[str],
+        certificate: Path,
     ) -> None:
+        self.system_id = system_id
+        self.account = 0
+        self.deleted: list[float] = []
+        """When it was told that each account but the present one is deleted."""
         self.ledger = ledger
         self.random = random
         self.senders = senders
@@ -121,9 +168,10 @@ class Customer:
         self.stopping = self.ended = False
         tls = ssl.create_default_context(cafile=certificate)
         self.binds = [Bind(self, machine, each) for machine in machines for each in (None, tls)]
-        self.by_id: dict[str, Asked] = {}
+        self.by_id: dict[str, tuple[Asked, int]] = {}
+        """What was accepted, and from which account."""
         self._waiting: list[Asked] = []
-        self.early: list[tuple[float, str, str]] = []
+        self.receipts: list[Receipt] = []
 
     async def send(self) -> None:
         """Submit for as long as it may."""
@@ -177,7 +225,13 @@ class Customer:
             bind.session.request(Command.CANCEL_SM, body, asked, time.time())
             bind.pump.flush()
 
-    def answered(self, event: Answered) -> None:
+    def remade(self, password: str, deleted_at: float) -> None:
+        """His account was deleted then, and there is another one."""
+        self.deleted.append(deleted_at)
+        self.account += 1
+        self.password = password
+
+    def answered(self, event: Answered, account: int) -> None:
         if isinstance(event.context, Asked):
             if not event.status:
                 event.context.canceled = time.time()
@@ -190,17 +244,20 @@ class Customer:
         if event.status:
             self.ledger.refusals[f"customer {event.status:#x}"] += 1
             return
-        self.by_id[event.message_id] = asked
+        self.by_id[event.message_id] = asked, account
+        late = account < self.account and self.deleted[account] < asked.began - _CUT_S
+        if late and not self.ledger.stalled(self.deleted[account], time.time()):
+            self.ledger.troubles.append(f"{event.message_id} accepted from a deleted account")
         asked.acked = asked.acked or time.time()
         asked.message_id = asked.message_id or event.message_id
 
-    def arrived(self, message: ShortMessage) -> None:
+    def arrived(self, message: ShortMessage, account: int) -> None:
         if message.esm_class & ESM_RECEIPT:
             read = receipts.read(message)
             if read is None:
                 self.ledger.troubles.append(f"a receipt that cannot be read: {message.short_message!r}")
                 return
-            self.early.append((time.time(), read.message_id, read.state.name))
+            self.receipts.append(Receipt(read.message_id, read.state.name, account))
             return
         piece = texts.read(message)
         found = TOKEN.search(texts.decode(piece.data_coding, piece.octets))

@@ -2,19 +2,24 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any
+from urllib.parse import quote
 
 from tests.chaos.cables import Line
-from tests.chaos.customer import Customer
-from tests.chaos.ledger import Ledger
-from tests.chaos.senders import PACED, Senders
+from tests.chaos.customer import ACCOUNTS, Customer
+from tests.chaos.ledger import Halt, Held, Ledger
+from tests.chaos.phones import Phones
+from tests.chaos.senders import PACED, SLOW, SLOW_PER_S, Senders
 from tests.chaos.stage import Machine, Program, SmscProgram, Stage
 from tests.chaos.webhook import Webhook
 
 from landline.protocols.smpp import status
 from landline.protocols.smpp.commands import MessageState
+from landline.testing.admin import AdminError
 
 _GAP_S = 3.0
 _AT_ONCE = 3
@@ -24,16 +29,24 @@ class Faults:
     """See the module. A thing that a fault has in its hands is left alone by the others."""
 
     def __init__(
-        self, stage: Stage, ledger: Ledger, random: Random, webhook: Webhook, customer: Customer, senders: Senders
+        self,
+        stage: Stage,
+        ledger: Ledger,
+        random: Random,
+        webhooks: Sequence[Webhook],
+        customers: Sequence[Customer],
+        senders: Senders,
+        phones: Phones,
     ) -> None:
         self.stage = stage
         self.ledger = ledger
         self.random = random
-        self.webhook = webhook
-        self.customer = customer
+        self.webhooks = webhooks
+        self.customer, self.kiosk = customers
         self.senders = senders
+        self.phones = phones
         self.counts: dict[str, int] = {}
-        self._busy: set[str] = set()
+        self.busy: set[str] = set()
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self, seconds: float, only: list[str]) -> None:
@@ -62,17 +75,20 @@ class Faults:
         self, name: str, what: str, seconds: float, begin: Callable[[], Any], end: Callable[[], Any]
     ) -> None:
         """`begin`, wait, `end`; nothing where `name` is in another's hands."""
-        if name in self._busy:
+        if name in self.busy:
             return
-        self._busy.add(name)
+        self.busy.add(name)
+        held = Held(what, time.time())
+        self.ledger.held.append(held)
         try:
             told = begin()
             self.ledger.fault(f"{what} for {seconds} s{f' ({told})' if isinstance(told, str) else ''}")
             await asyncio.sleep(seconds)
             end()
+            held.until = time.time()
             self.ledger.fault(f"over: {what}")
         finally:
-            self._busy.discard(name)
+            self.busy.discard(name)
 
     def machine(self) -> Machine:
         return self.random.choice(self.stage.machines)
@@ -185,9 +201,29 @@ async def stop_postgres(faults: Faults) -> None:
     )
 
 
+async def stop_postgres_for_long(faults: Faults) -> None:
+    """Longer than leases last, than anybody waits for an answer, and than its connections are thought to be well."""
+    program = faults.stage.postgres
+    await faults.hold(
+        program.name,
+        "a long SIGSTOP of PostgreSQL",
+        faults.while_s(12, 60),
+        lambda: program.tell(signal.SIGSTOP),
+        program.wake,
+    )
+
+
 async def kill_nats(faults: Faults) -> None:
     if faults.stage.nats is not None:
         await faults.away(faults.stage.nats, signal.SIGKILL, faults.while_s(0, 10))
+
+
+async def set_the_clocks_back(faults: Faults) -> None:
+    """By two minutes in all at most: requests are signed by a clock that goes on."""
+    seconds = faults.while_s(1, 40)
+    if faults.stage.clock is not None and faults.stage.behind_s + seconds < 120:
+        faults.stage.set_back(seconds)
+        faults.ledger.fault(f"all clocks are set back by {seconds} s, {faults.stage.behind_s} s in all")
 
 
 async def kill_an_smsc(faults: Faults) -> None:
@@ -259,27 +295,26 @@ async def cut_a_machine_off(faults: Faults) -> None:
 
 
 async def moody_webhook(faults: Faults) -> None:
+    """One of them; the others' events come all the same."""
     mood = faults.random.choice(["errors", "hangs", "cuts", "amnesia", "slow"])
+    webhook = faults.random.choice(faults.webhooks)
 
     def turn(to: str) -> None:
-        faults.webhook.mood = to
+        webhook.mood = to
 
-    await faults.hold("webhook", f"the webhook {mood}", faults.while_s(1, 9), lambda: turn(mood), lambda: turn("well"))
+    seconds = faults.while_s(1, faults.random.choice([9, 40]))
+    await faults.hold(webhook.name, f"{webhook.name} {mood}", seconds, lambda: turn(mood), lambda: turn("well"))
 
 
 async def moody_customer(faults: Faults) -> None:
-    mood = faults.random.choice(["deaf", "busy"])
+    mood = faults.random.choice(["deaf", "busy", "late", "paused"])
     bind = faults.random.choice(faults.customer.binds)
-
-    def turn(to: str) -> None:
-        bind.mood = to
-
     await faults.hold(
         f"customer {id(bind)}",
         f"a bind of the customer at {bind.machine.name} is {mood}",
         faults.while_s(1, 20),
-        lambda: turn(mood),
-        lambda: turn("well"),
+        lambda: bind.turn(mood),
+        lambda: bind.turn("well"),
     )
 
 
@@ -292,6 +327,31 @@ async def cut_the_customer(faults: Faults) -> None:
         lambda: [each.cut() for each in binds] and None,
         lambda: None,
     )
+
+
+async def remake_the_kiosk(faults: Faults) -> None:
+    """Its account is deleted, and another one made under its system id, while it submits and waits for receipts."""
+    path, kiosk = "/resources/local/smpp-accounts", faults.kiosk
+    if kiosk.system_id in faults.busy:
+        return
+    faults.busy.add(kiosk.system_id)
+    while True:
+        try:
+            await faults.stage.ask("DELETE", f"{path}/{kiosk.system_id}")
+        except AdminError as error:
+            if error.status != 404:
+                raise
+        deleted_at = time.time()
+        await asyncio.sleep(faults.while_s(0, 2))
+        try:
+            made = await faults.stage.ask("POST", path, {"systemId": kiosk.system_id, **ACCOUNTS[kiosk.system_id]})
+            break
+        except AdminError as error:  # made already, in an answer that was lost
+            if error.status != 409:
+                raise
+    kiosk.remade(made["password"], deleted_at)
+    faults.ledger.fault("the account of the kiosk is another one")
+    faults.busy.discard(kiosk.system_id)
 
 
 async def burst(faults: Faults) -> None:
@@ -307,6 +367,55 @@ async def campaign(faults: Faults) -> None:
     await faults.senders.burst(count, PACED)
 
 
+async def crowds(faults: Faults) -> None:
+    """Many at once."""
+    faults.ledger.fault(f"100 texts of each of {len(SLOW)} slow numbers")
+    for number in SLOW:
+        await faults.senders.burst(100, number)
+
+
+async def leave_a_campaign(faults: Faults) -> None:
+    """A crowd, some of whom say STOP while their texts wait."""
+    faults.ledger.fault("1500 texts of a paced number, and some leave")
+    made = await faults.senders.burst(1500, PACED)
+    await faults.phones.leave([asked.to for asked in faults.random.sample(made, 60)], PACED)
+
+
+async def halt_a_campaign(faults: Faults) -> None:
+    """Behind which others wait as well; it goes on later."""
+    if "halted" in faults.busy:
+        return
+    faults.busy.add("halted")
+    told = faults.random.choice(["autumn", "spring"])
+    faults.ledger.fault(f"{told} is halted, with 400 texts")
+    await faults.senders.burst(400)
+    path = "/resources/local/sms/settings"
+    await faults.stage.ask("PATCH", path, {"haltedTags": {told: True}})
+    halt = Halt(told, time.time())
+    faults.ledger.halts.append(halt)
+    await asyncio.sleep(faults.while_s(8, 20))
+    halt.until = time.time()
+    await faults.stage.ask("PATCH", path, {"haltedTags": {told: None}})
+    faults.ledger.fault(f"{told} goes on")
+    faults.busy.discard("halted")
+
+
+async def release_a_number(faults: Faults) -> None:
+    """A new one, while most of what it is to send waits for its rate."""
+    number = f"+1844777{faults.random.randrange(10_000):04d}"
+    path = f"/resources/local/numbers/{quote(number)}"
+    with suppress(AdminError):  # there already, by an answer that was lost
+        await faults.stage.ask("POST", "/resources/local/numbers", {"number": number})
+    await faults.stage.ask("PUT", f"{path}/rate", {"messagesPerSecond": SLOW_PER_S})
+    faults.ledger.fault(f"{number} is new, and has 200 texts to send")
+    await faults.senders.burst(200, number)
+    await asyncio.sleep(faults.while_s(0, 10))
+    with suppress(AdminError):  # as before
+        await faults.stage.ask("DELETE", path)
+    faults.ledger.halts.append(Halt(number, time.time()))
+    faults.ledger.fault(f"{number} is released")
+
+
 CONDUCTS: dict[str, dict[str, Any]] = {
     "throttles": {"rate_per_s": 2},
     "is full": {"rate_per_s": 2, "throttle_status": status.ESME_RMSGQFUL},
@@ -319,6 +428,12 @@ CONDUCTS: dict[str, dict[str, Any]] = {
     "fails some": {"rules": [{"every": 3, "state": MessageState.UNDELIVERABLE}]},
     "reports twice": {"receipt_copies": 2},
     "reports late": {"receipt_delay_s": 5.0},
+    "reports very late, backwards and thrice": {
+        "receipt_delay_s": 20.0,
+        "receipts_backwards": True,
+        "receipt_copies": 3,
+    },
+    "reports before it answers": {"receipts": "before", "response_delay_s": 0.5},
     "unbinds often": {"unbind_after": 5},
     "binds nobody": {"bind_status": status.ESME_RBINDFAIL},
 }
@@ -335,7 +450,9 @@ FAULTS: dict[Callable[[Faults], Coroutine[Any, Any, None]], float] = {
     kill_postgres: 1,
     kill_a_backend: 1,
     stop_postgres: 1.5,
+    stop_postgres_for_long: 0.4,
     kill_nats: 1,
+    set_the_clocks_back: 2,
     kill_an_smsc: 2,
     stop_an_smsc: 2,
     cut_an_smsc: 1,
@@ -347,6 +464,11 @@ FAULTS: dict[Callable[[Faults], Coroutine[Any, Any, None]], float] = {
     moody_webhook: 3,
     moody_customer: 1.5,
     cut_the_customer: 1,
+    remake_the_kiosk: 1.5,
     burst: 2,
     campaign: 0.7,
+    crowds: 0.5,
+    leave_a_campaign: 0.7,
+    halt_a_campaign: 1,
+    release_a_number: 0.7,
 }

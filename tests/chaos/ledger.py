@@ -1,5 +1,6 @@
 """What the parties of a run saw, each with its own eyes: what the judge goes by."""
 
+import math
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ class Asked:
     acked: float | None = None
     message_id: str | None = None
     not_before: float | None = None
+    not_after: float | None = None
+    """When its validity ends."""
     tag: str | None = None
     blocked: bool | None = None
     """Whether it must be blocked as opted out, must not be, or either."""
@@ -58,17 +61,43 @@ class Posted:
 
 
 @dataclass
+class Held:
+    """A fault that lasted."""
+
+    what: str
+    since: float
+    until: float = math.inf
+
+    @property
+    def stalls(self) -> bool:
+        """Whether what is on its way stays there meanwhile."""
+        return any(word in self.what for word in ("SIGSTOP", "silent", "cut off", "slow", "too late"))
+
+
+@dataclass
+class Halt:
+    """Of a tag or a sender: from the answer until it was asked to go on."""
+
+    what: str
+    since: float
+    until: float = math.inf
+
+
+@dataclass
 class Ledger:
     """See the module."""
 
     asked: dict[Key, Asked] = field(default_factory=dict[Key, Asked])
     texted: dict[str, Texted] = field(default_factory=dict[str, Texted])
-    posted: list[Posted] = field(default_factory=list[Posted])
+    posted: dict[str, list[Posted]] = field(default_factory=lambda: defaultdict[str, list[Posted]](list))
+    """By webhook."""
     heard: dict[str, list[float]] = field(default_factory=lambda: defaultdict[str, list[float]](list))
     """Tokens of phones' texts that the customer got."""
     journals: dict[str, list[list[Any]]] = field(default_factory=lambda: defaultdict[str, list[list[Any]]](list))
     """What each SMSC wrote down."""
     faults: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
+    halts: list[Halt] = field(default_factory=list[Halt])
+    held: list[Held] = field(default_factory=list[Held])
     troubles: list[str] = field(default_factory=list[str])
     """What the parties found wrong by themselves."""
     refusals: dict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
@@ -77,6 +106,11 @@ class Ledger:
     def token(self, letter: str) -> str:
         """A new one."""
         return f"{letter}{next(self._tokens):06d}"
+
+    def stalled(self, since: float, until: float) -> bool:
+        """Whether anything stood still for a part of that time, so that what was written may have arrived that much
+        later."""
+        return any(each.stalls and each.since <= until and each.until >= since for each in self.held)
 
     def fault(self, what: str) -> None:
         self.faults.append((time.time(), what))

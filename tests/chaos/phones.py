@@ -58,20 +58,30 @@ class Phones:
             await self._expect(phone, ours, blocked=False)
             await asyncio.sleep(self.random.random() * 3)
 
+    async def leave(self, phones: list[str], ours: str) -> None:
+        """STOP from each, at any moment of some seconds. They never come back."""
+        for phone in phones:
+            self._write(phone, ours, "STOP")
+            await asyncio.sleep(self.random.random() / 4)
+
     async def _keyword(self, phone: str, ours: str, word: str) -> bool:
         """Whether it was acknowledged: the SMSC has the deliver_sm_resp. When that stays open nothing can be said."""
-        token = self.ledger.token("k")
-        name = self.random.choice(list(self.stage.smscs))
-        words = self._variant(phone, word)
-        texted = Texted(token, phone, ours, words, name, time.time(), keyword=True)
-        self.ledger.texted[token] = texted
-        self.stage.smscs[name].say(text=[phone, ours, words, token])
+        texted = self._write(phone, ours, word)
         deadline = time.monotonic() + _PATIENCE_S
         while texted.acked is None:
             if time.monotonic() > deadline or self.stopping:
                 return False
             await asyncio.sleep(0.05)
         return True
+
+    def _write(self, phone: str, ours: str, word: str) -> Texted:
+        token = self.ledger.token("k")
+        name = self.random.choice(list(self.stage.smscs))
+        words = self._variant(phone, word)
+        texted = Texted(token, phone, ours, words, name, time.time(), keyword=True)
+        self.ledger.texted[token] = texted
+        self.stage.smscs[name].say(text=[phone, ours, words, token])
+        return texted
 
     def _variant(self, phone: str, word: str) -> str:
         """The keyword as this phone never wrote it before: what is said again while it is in doubt whether its SMSC

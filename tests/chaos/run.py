@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from contextlib import suppress
-from http.client import HTTPException
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,11 +9,11 @@ from urllib.parse import quote
 
 import asyncpg
 from tests.chaos import judge
-from tests.chaos.customer import Customer
+from tests.chaos.customer import ACCOUNTS, Customer
 from tests.chaos.faults import Faults
 from tests.chaos.ledger import Ledger
 from tests.chaos.phones import Phones
-from tests.chaos.senders import PACED, PACED_PER_S, Senders
+from tests.chaos.senders import PACED, PACED_PER_S, SLOW, SLOW_PER_S, Senders
 from tests.chaos.stage import Stage
 from tests.chaos.webhook import Webhook
 
@@ -24,6 +22,7 @@ from landline.testing.admin import AdminError
 SENDERS = ["+18005550100", "+14255550100", "+18335550100"]
 NEWCOMER = "+18445550100"
 """A sender that comes to the pool in the middle of the run: who knows another one keeps it."""
+WEBHOOKS = ["orders", "archive"]
 POOL = "/resources/local/sms/pools/news"
 WARM_S = 8.0
 SETTLE_S = 600.0
@@ -32,22 +31,34 @@ SETTLE_S = 600.0
 class Run:
     """See the module."""
 
-    def __init__(self, directory: Path, seed: int, pace: float, *, alone: bool, ahead_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        seed: int,
+        pace: float,
+        *,
+        alone: bool,
+        ahead_s: float = 0.0,
+        back: bool = False,
+        older: str | None = None,
+    ) -> None:
         self.directory = directory
         self.seed = seed
         self.pace = pace
         self.ledger = Ledger()
         self.ahead_s = ahead_s
-        self.stage = Stage.of(directory, alone=alone, ahead_s=ahead_s)
-        self.webhook = Webhook(self.ledger, Random(f"{seed} webhook"))
+        self.older = older
+        self.stage = Stage.of(directory, alone=alone, ahead_s=ahead_s, back=back, older=older)
+        self.webhooks = [Webhook(name, self.ledger, Random(f"{seed} {name}")) for name in WEBHOOKS]
         self.sizes: dict[int, tuple[int, int]] = {}
-        self.password = ""
+        self.passwords: dict[str, str] = {}
         self.fails_over = Random(f"{seed} settings").random() < 0.5
         """Whether what a carrier reports as failed goes to the next one."""
 
     async def play(self, seconds: float, only: list[str]) -> list[str]:
         """Every promise that was broken."""
-        await self.webhook.start()
+        for webhook in self.webhooks:
+            await webhook.start()
         tasks: list[asyncio.Task[Any]] = []
         try:
             await self.stage.start()
@@ -56,17 +67,22 @@ class Run:
             senders.pace = self.pace
             phones = Phones(self.stage, self.ledger, Random(f"{self.seed} phones"), senders)
             serving = [machine for machine in self.stage.machines if machine.kind == "serve"]
-            customer = Customer(self.ledger, Random(f"{self.seed} customer"), serving, SENDERS, self.stage.certificate)
-            customer.password = self.password
-            faults = Faults(self.stage, self.ledger, Random(f"{self.seed} faults"), self.webhook, customer, senders)
-            loops = [*senders.loops(), *phones.loops(), customer.send]
+            customers = [
+                Customer(name, self.ledger, Random(f"{self.seed} {name}"), serving, SENDERS, self.stage.certificate)
+                for name in ACCOUNTS
+            ]
+            for each in customers:
+                each.password = self.passwords[each.system_id]
+            random = Random(f"{self.seed} faults")
+            faults = Faults(self.stage, self.ledger, random, self.webhooks, customers, senders, phones)
+            loops = [*senders.loops(), *phones.loops(), *(each.send for each in customers)]
             traffic = [asyncio.create_task(loop()) for loop in loops]
-            tasks = [asyncio.create_task(each.run()) for each in customer.binds]
+            tasks = [asyncio.create_task(bind.run()) for each in customers for bind in each.binds]
             tasks.append(asyncio.create_task(self._follow()))
             await asyncio.sleep(WARM_S)
             judge.measure(self)
             raging = asyncio.create_task(faults.run(seconds, only))
-            joining = asyncio.create_task(self._join(seconds / 2))
+            joining = asyncio.gather(self._join(seconds / 2), self._upgrade(seconds / 3))
             await asyncio.wait([raging, *traffic, *tasks], return_when=asyncio.FIRST_COMPLETED)
             for each in [*traffic, *tasks]:
                 if each.done():
@@ -75,58 +91,61 @@ class Run:
             self.stage.heal()
             await joining
             self.ledger.fault("all is healed")
-            senders.stopping = phones.stopping = customer.stopping = True
+            for each in (senders, phones, *customers):
+                each.stopping = True
             await asyncio.wait(traffic, timeout=120.0)
             for each in traffic:
                 each.result()
             settled = await self._settle()
-            customer.ended = True
+            for each in customers:
+                each.ended = True
             print(f"faults: {faults.counts}", flush=True)
-            return await judge.judge(self, customer, settled)
+            return await judge.judge(self, customers, settled)
         finally:
             for task in tasks:
                 task.cancel()
             await self.stage.end()
-            await self.webhook.close()
+            for webhook in self.webhooks:
+                await webhook.close()
 
     async def _furnish(self) -> str:
-        """Numbers, the webhook and the customer's account; the resource's connection string."""
+        """Numbers, webhooks and the customers' accounts; the resource's connection string."""
         admin = self.stage.machines[0].admin
 
         def make() -> str:
-            for number in (*SENDERS, NEWCOMER, PACED):
+            for number in (*SENDERS, NEWCOMER, PACED, *SLOW):
                 admin.call("POST", "/resources/local/numbers", {"number": number})
-            rate = {"messagesPerSecond": PACED_PER_S}
-            admin.call("PUT", f"/resources/local/numbers/{quote(PACED)}/rate", rate)
+            for number, per_s in {PACED: PACED_PER_S, **dict.fromkeys(SLOW, SLOW_PER_S)}.items():
+                rate = {"messagesPerSecond": per_s}
+                admin.call("PUT", f"/resources/local/numbers/{quote(number)}/rate", rate)
             admin.call("PUT", POOL, {"senders": SENDERS, "sticky": True})
             admin.call("PATCH", "/resources/local/sms/settings", {"failoverOnReceipt": self.fails_over})
-            admin.call(
-                "POST",
-                "/resources/local/subscriptions",
-                {
-                    "name": "chaos",
-                    "endpoint": f"http://127.0.0.1:{self.webhook.port}/events",
-                    "maxEventsPerBatch": 20,
-                },
-            )
-            account = {"systemId": "shop", "binds": 10, "texts": ["*"]}
-            self.password = admin.call("POST", "/resources/local/smpp-accounts", account)["password"]
+            for webhook in self.webhooks:
+                endpoint = f"http://127.0.0.1:{webhook.port}/events"
+                asked = {"name": webhook.name, "endpoint": endpoint, "maxEventsPerBatch": 20}
+                admin.call("POST", "/resources/local/subscriptions", asked)
+            for name, account in ACCOUNTS.items():
+                made = admin.call("POST", "/resources/local/smpp-accounts", {"systemId": name, **account})
+                self.passwords[name] = made["password"]
             return admin.call("GET", "/resources/local/keys")["primaryConnectionString"]
 
         return await asyncio.to_thread(make)
 
     async def _join(self, seconds: float) -> None:
-        """Give the pool another sender after so long, at a machine that answers."""
+        """Give the pool another sender after so long."""
         await asyncio.sleep(seconds)
-        while True:
-            for machine in self.stage.machines:
-                with suppress(AdminError, HTTPException):
-                    await asyncio.to_thread(
-                        machine.admin.call, "PUT", POOL, {"senders": [NEWCOMER, *SENDERS], "sticky": True}
-                    )
-                    self.ledger.fault("the pool has another sender")
-                    return
-            await asyncio.sleep(1.0)
+        await self.stage.ask("PUT", POOL, {"senders": [NEWCOMER, *SENDERS], "sticky": True})
+        self.ledger.fault("the pool has another sender")
+
+    async def _upgrade(self, seconds: float) -> None:
+        """After so long, one machine after the other, with traffic and faults in between (docs/guides/cluster.md)."""
+        if self.older is None:
+            return
+        await asyncio.sleep(seconds)
+        for machine in Random(f"{self.seed} upgrade").sample(self.stage.machines, len(self.stage.machines)):
+            self.ledger.fault(f"{machine.name} is upgraded")
+            await machine.upgrade()
+            await asyncio.sleep(seconds / 3)
 
     async def _follow(self) -> None:
         """Read the SMSCs' journals as they are written."""

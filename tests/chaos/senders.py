@@ -23,12 +23,19 @@ NUMBERS = [f"+1425555{number:04d}" for number in range(2000)]
 PACED = "+18775550100"
 """A number of which a campaign takes a minute, and more of memory than one sender may have."""
 PACED_PER_S = 40
+SLOW = [f"+18885550{number:03d}" for number in range(30)]
+"""Numbers that are slower, many at once: more than memory holds of each, and of all together."""
+SLOW_PER_S = 3
 LONG = 25
 """How often a long text says its token: 3 parts."""
+VALID_S = 60
+"""The shortest validity there is; a campaign of the paced number before a text may last longer."""
 READERS = [f"+1425888{number:04d}" for number in range(40)]
 """Who is written to from the pool, again and again, by both servers at once."""
 TAGS = (None, None, "spring", "autumn", "otp")
 _TIMEOUT_S = 8.0
+_REPEATED = 0.1
+"""Of requests that were answered, how many are sent again."""
 
 
 class Senders:
@@ -107,12 +114,14 @@ class Senders:
             await self.send(token, readers, f"{token} from the pool", kind="pool", sender="pool:news")
             await self._rest(0.6)
 
-    async def burst(self, count: int, sender: str | None = None) -> None:
+    async def burst(self, count: int, sender: str | None = None) -> list[Asked]:
         """More at once than all windows hold."""
         told = {} if sender is None else {"sender": sender}
+        made: list[Asked] = []
         for _ in range(count // 100):
             token, recipients = self.ledger.token("u"), self.random.sample(NUMBERS, 100)
-            await self.send(token, recipients, f"{token} burst", kind="batch", tag="autumn", **told)
+            made += await self.send(token, recipients, f"{token} burst", kind="batch", tag="autumn", **told)
+        return made
 
     async def send(
         self, token: str, recipients: list[str], words: str, *, kind: str, tag: str | None = None, **told: Any
@@ -131,11 +140,22 @@ class Senders:
             if answer is not None:
                 for item in answer["value"]:
                     self._answered(self.ledger.asked[token, item["to"]], item)
+                if self.random.random() < _REPEATED:
+                    await self._repeat(body, made)
                 return made
             if self.stopping and kind != "optout":
                 break
             await asyncio.sleep(0.5)
         return made
+
+    async def _repeat(self, body: bytes, made: list[Asked]) -> None:
+        """The same request once more, perhaps at the other server, perhaps as a new process: the same messages."""
+        await asyncio.sleep(self.random.random() * 5)
+        answer = await asyncio.to_thread(self._post, body)
+        known = {asked.to: asked.message_id for asked in made if asked.message_id}
+        for item in [] if answer is None else answer["value"]:
+            if known.get(item["to"], item.get("messageId")) != item.get("messageId"):
+                self.ledger.troubles.append(f"{made[0].token} {known[item['to']]}, repeated, was answered {item}")
 
     def _answered(self, asked: Asked, item: dict[str, Any]) -> None:
         if item["successful"]:
@@ -163,11 +183,15 @@ class Senders:
     async def _scheduled(self) -> None:
         """Texts for a time to come, some of which are taken back."""
         while not self.stopping:
-            token, to, sender = self.ledger.token("d"), self.random.choice(NUMBERS), self.random.choice(self.senders)
+            token, to = self.ledger.token("d"), self.random.choice(NUMBERS)
+            sender = self.random.choice([*self.senders, PACED])
             due = datetime.now(UTC) + timedelta(seconds=self.random.uniform(5, 25))
             asked = Asked(token, to, "scheduled", time.time(), sender, not_before=due.timestamp())
             self.ledger.asked[token, to] = asked
-            body = {"from": sender, "to": [to], "message": f"{token} later", "sendAt": due.isoformat()}
+            body: dict[str, Any] = {"from": sender, "to": [to], "message": f"{token} later", "sendAt": due.isoformat()}
+            if self.random.random() < 0.5:
+                body["validitySeconds"] = VALID_S
+                asked.not_after = due.timestamp() + VALID_S
             machine = self._machine()
             answer = await self._admin(machine, "POST", "/resources/local/messages", body)
             if answer is not None:

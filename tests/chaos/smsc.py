@@ -1,8 +1,8 @@
 """An SMSC that forgets nothing: in a process of its own, with a journal from which it goes on after a SIGKILL.
 
-Run as a module it is that process: `python -m tests.chaos.smsc <port> <journal> <life>`, with a certificate and its key
-behind them when it is to speak TLS. It reads commands from standard input, a JSON object a line: `{"conduct": {...}}`,
-`{"text": [from, to, words, token]}`, `{"cut": true}`, `{"listen": false}`.
+Run as a module it is that process: `python -m tests.chaos.smsc <port> <journal> <life> <name>`, with a certificate and
+its key behind them when it is to speak TLS. It reads commands from standard input, a JSON object a line:
+`{"conduct": {...}}`, `{"text": [from, to, words, token]}`, `{"cut": true}`, `{"listen": false}`.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from landline.protocols.smpp.commands import MessageState
 from landline.protocols.smpp.events import Answered
 from landline.protocols.smpp.limits import Limits
 from landline.protocols.smpp.pdu import ShortMessage
-from landline.testing.smsc import Conduct, Rule, Smsc
+from landline.testing.smsc import Conduct, ReceiptTime, Rule, Smsc
 from landline.testing.smsc.connection import Connection
 
 SYSTEM_ID, PASSWORD = "landline", "secret"
@@ -31,6 +31,12 @@ TOKEN = re.compile(r"\b([a-z][0-9]{6})\b")
 """What each text of a run bears, in each of its parts: the name by which all witnesses know it."""
 IDS_A_LIFE = 1_000_000
 RECEIPT_DELAY_S = 0.3
+TRAITS: dict[str, dict[str, Any]] = {
+    "north": {},
+    "south": {"response_id": "{id:X}", "receipt_id": "{id:012d}"},
+    "west": {"deliver_retry_s": 15.0},
+}
+"""What each SMSC does all along; ids in the journal are plain numbers."""
 ENQUIRE_S = 5.0
 
 
@@ -43,10 +49,10 @@ class Owed(bytes):
 class Durable(Smsc):
     """Writes down what it takes before it answers, and what it owes until that is acknowledged."""
 
-    def __init__(self, journal: Path, life: int, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, journal: Path, life: int, name: str, tls: ssl.SSLContext | None) -> None:
         self.tls = tls
-        conduct = Conduct(response_delay_s=0.005, receipt_delay_s=RECEIPT_DELAY_S)
-        super().__init__({SYSTEM_ID: PASSWORD}, conduct=conduct, keep=50_000, window=50)
+        self.usual: dict[str, Any] = {"response_delay_s": 0.005, "receipt_delay_s": RECEIPT_DELAY_S, **TRAITS[name]}
+        super().__init__({SYSTEM_ID: PASSWORD}, conduct=Conduct(**self.usual), keep=50_000, window=50)
         # A connection whose other end is gone without a word is given up, as SMSCs do.
         self.limits = Limits(window=50, enquire_link_s=ENQUIRE_S, response_s=10.0, init_s=None)
         self.ids = count(life * IDS_A_LIFE)
@@ -65,7 +71,11 @@ class Durable(Smsc):
         part = [joint.reference, joint.sequence, joint.total] if joint is not None else [0, 1, 1]
         found = TOKEN.search(text)
         sender, recipient = f"+{message.source_addr}", f"+{message.destination_addr}"
-        self.note("taken", message_id, sender, recipient, found[1] if found else "", part, text[:40])
+        self.note("taken", self.number(message_id), sender, recipient, found[1] if found else "", part, text[:40])
+
+    def number(self, message_id: str) -> str:
+        """The plain number of an id as responses have it."""
+        return str(int(message_id, 16 if "response_id" in self.usual else 10)) if message_id else ""
 
     def owe(self, body: bytes, what: str) -> Owed:
         """A delivery that is to be brought until it is acknowledged."""
@@ -121,7 +131,7 @@ class Noted(Connection):
         if self.session.ended or self.pump.session.ended:
             return
         super()._answer(sequence, state, message_id)
-        self._smsc.note("answered", message_id, state)
+        self._smsc.note("answered", self._smsc.number(message_id), state)
 
     def _receipt(self, message: ShortMessage, number: int, rule: Rule, at: Any) -> bytes:
         body = super()._receipt(message, number, rule, at)
@@ -147,12 +157,14 @@ def left(journal: Path) -> list[bytes]:
 
 
 def _conduct(smsc: Durable, changes: dict[str, Any]) -> None:
-    smsc.conduct = Conduct(response_delay_s=0.005, receipt_delay_s=RECEIPT_DELAY_S)
+    smsc.conduct = Conduct(**smsc.usual)
     for name, value in changes.items():
         if name == "rules":
             value = [
                 Rule(**{**rule, "state": MessageState(rule.get("state", MessageState.DELIVERED))}) for rule in value
             ]
+        if name == "receipts":
+            value = ReceiptTime(value)
         setattr(smsc.conduct, name, value)
 
 
@@ -170,11 +182,11 @@ async def _command(smsc: Durable, port: int, line: str) -> None:
         await smsc.start(port=port, tls=smsc.tls)
 
 
-async def _main(port: int, journal: Path, life: int, *certificate: str) -> None:
+async def _main(port: int, journal: Path, life: int, name: str, *certificate: str) -> None:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if certificate else None
     if tls is not None:
         tls.load_cert_chain(*certificate)
-    smsc = Durable(journal, life, tls)
+    smsc = Durable(journal, life, name, tls)
     waiting = left(journal)
     await smsc.start(port=port, tls=smsc.tls)
     smsc.deliver(SYSTEM_ID, waiting)

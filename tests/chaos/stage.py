@@ -17,6 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from tests.support.ports import free_port
 from landline.engines.nats.server import found
 from landline.store.embedded import EmbeddedServer, binaries
 from landline.store.embedded.account import Account, choose
-from landline.testing.admin import Admin
+from landline.testing.admin import Admin, AdminError
 from landline.testing.server import COMMAND
 
 SECRET = "Zx1-chaos-run-7f3b9a2d8c6e4051-and-more"
@@ -39,6 +40,8 @@ RESPONSE_S = 5.0
 WINDOW = 10
 BINDS = {"north": 3, "south": 2, "west": 2}
 OVER_TLS = "west"
+MESSAGE_IDS = {"north": "as-is", "south": "dec-hex", "west": "as-is"}
+REPOSITORY = Path(__file__).parents[2]
 
 
 FAKETIME = Path("/usr/lib") / f"{platform.machine()}-linux-gnu" / "faketime" / "libfaketime.so.1"
@@ -68,6 +71,7 @@ class Program(ABC):
         self.lives = 0
         self.starts: list[float] = []
         self.environment: dict[str, str] = {}
+        self._stopped: set[int] = set()
 
     @abstractmethod
     def command(self) -> Sequence[str | Path]:
@@ -103,10 +107,14 @@ class Program(ABC):
         pids = self.pids()
         chosen = pids if which is None or not pids else [pids[which % len(pids)]]
         tell(chosen, number)
+        if number == signal.SIGSTOP:
+            self._stopped.update(chosen)
         return f"{number.name} {self.name} {chosen[:4]}{' …' if len(chosen) > 4 else ''}"
 
     def wake(self) -> None:
-        tell(self.pids(), signal.SIGCONT)
+        """Have all go on, those too whose parent was killed meanwhile."""
+        tell({*self.pids(), *self._stopped}, signal.SIGCONT)
+        self._stopped.clear()
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, patience_s: float = 30.0) -> None:
         """End it, at the latest with SIGKILL."""
@@ -256,6 +264,7 @@ class SmscProgram(Program):
             str(self.port),
             str(self.journal),
             str(self.lives),
+            self.name,
             *self._tls,
         ]
 
@@ -336,6 +345,7 @@ class Machine(Program):
                 "password": PASSWORD,
                 "binds": BINDS[name],
                 "window": WINDOW,
+                "message_ids": MESSAGE_IDS[name],
                 "crash_policy": POLICIES[name],
                 "response_s": RESPONSE_S,
                 "enquire_link_s": 3.0,
@@ -356,6 +366,12 @@ class Machine(Program):
             lines += ["[[routes]]", *(f"{key} = {_toml(value)}" for key, value in route.items())]
         self._config.write_text("\n".join(lines) + "\n")
         os.chmod(self._config, 0o600)
+
+    async def upgrade(self) -> None:
+        """End the older version in order, and start the present one."""
+        del self.environment["PYTHONPATH"]
+        await self.stop()
+        self.start()
 
     def command(self) -> Sequence[str | Path]:
         return ["nice", "-n", "5", *COMMAND, self.kind, "--config", str(self._config)]
@@ -396,24 +412,40 @@ class Stage:
     machines: list[Machine]
     certificate: Path
     key: Path
+    clock: Path | None = None
+    """What the machines' clocks are ahead of ours, where they are set."""
+    behind_s: float = 0.0
     tasks: list["asyncio.Task[None]"] = field(default_factory=list["asyncio.Task[None]"])
 
     @classmethod
-    def of(cls, directory: Path, *, alone: bool, ahead_s: float = 0.0) -> "Stage":
-        """`ahead_s`: by how much beta's clock is ahead of all others."""
+    def of(
+        cls, directory: Path, *, alone: bool, ahead_s: float = 0.0, back: bool = False, older: str | None = None
+    ) -> "Stage":
+        """`ahead_s`: by how much beta's clock is ahead of all others. `back`: whether `set_back` is possible. `older`:
+        the commit all machines begin with."""
         certificate, key = _certificate(directory)
         smscs = {
             name: SmscProgram(name, directory, (certificate, key) if name == OVER_TLS else ()) for name in POLICIES
         }
         alpha = Machine("alpha", directory, "serve", 2)
+        machines = [alpha, Machine("beta", directory, "serve", 1), Machine("gamma", directory, "worker", 1)]
+        if older is not None:
+            source = {"PYTHONPATH": str(_checked_out(older, directory))}
+            for machine in machines:
+                machine.environment |= source
         if alone:
             return cls(directory, OwnPostgres(alpha), None, smscs, [alpha], certificate, key)
-        machines = [alpha, Machine("beta", directory, "serve", 1), Machine("gamma", directory, "worker", 1)]
-        if ahead_s:
+        clock = directory / "clock"
+        clock.write_text("+0s\n")
+        for machine in machines if back else machines[1:2] if ahead_s else []:
             assert FAKETIME.exists(), "apt-get install faketime"
-            told = {"FAKETIME": f"{ahead_s:+}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-            machines[1].environment = {"LD_PRELOAD": str(FAKETIME), **told}
-        return cls(directory, Postgres(directory), Nats(directory), smscs, machines, certificate, key)
+            told = {"FAKETIME": f"{ahead_s:+}s"}
+            if back:
+                told = {"FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_CACHE_DURATION": "1"}
+            machine.environment |= {"LD_PRELOAD": str(FAKETIME), "FAKETIME_DONT_FAKE_MONOTONIC": "1", **told}
+        return cls(
+            directory, Postgres(directory), Nats(directory), smscs, machines, certificate, key, clock if back else None
+        )
 
     @property
     def programs(self) -> list[Program]:
@@ -456,6 +488,27 @@ class Stage:
             lines.nats = await line(self.nats, self.nats.port)
         return lines
 
+    async def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer of the first machine that has one, however long that takes. Raises `AdminError` for a refusal."""
+        while True:
+            for machine in self.machines:
+                try:
+                    return await asyncio.to_thread(machine.admin.call, method, path, body, timeout_s=8.0)
+                except AdminError as error:
+                    if error.status not in (0, 503):
+                        raise
+                except HTTPException:
+                    pass
+            await asyncio.sleep(1.0)
+
+    def set_back(self, seconds: float) -> None:
+        """The clocks of all machines, within a second: what a hypervisor does, or who sets a wrong time right."""
+        assert self.clock is not None
+        self.behind_s = round(self.behind_s + seconds, 1)
+        written = self.clock.with_suffix(".new")
+        written.write_text(f"-{self.behind_s}s\n")
+        written.replace(self.clock)
+
     def heal(self) -> None:
         """Everything runs and reaches everything."""
         for program in self.programs:
@@ -477,6 +530,16 @@ class Stage:
         await self.postgres.stop(signal.SIGQUIT)
         for line in self.lines:
             await line.end()
+
+
+def _checked_out(commit: str, directory: Path) -> Path:
+    """The sources of a commit of this repository."""
+    root = directory / "older"
+    root.mkdir()
+    command = ["git", "-C", str(REPOSITORY), "archive", commit, "src"]
+    archive = subprocess.run(command, check=True, capture_output=True).stdout
+    subprocess.run(["tar", "-x", "-C", str(root)], input=archive, check=True)
+    return root / "src"
 
 
 def _certificate(directory: Path) -> tuple[Path, Path]:

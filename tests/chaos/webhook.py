@@ -1,4 +1,4 @@
-"""The webhook of a run: takes events, and fails as it is told."""
+"""A webhook of a run: takes events, and fails as it is told."""
 
 import asyncio
 import json
@@ -17,7 +17,8 @@ class Webhook:
     """`mood`: well, errors (500), hangs (no answer), cuts (the connection, unanswered), amnesia (takes it, then cuts),
     or slow."""
 
-    def __init__(self, ledger: Ledger, random: Random) -> None:
+    def __init__(self, name: str, ledger: Ledger, random: Random) -> None:
+        self.name = name
         self.ledger = ledger
         self.mood = "well"
         self.port = 0
@@ -69,7 +70,9 @@ class Webhook:
             return False
         now = time.time()
         for each in events:
-            self.ledger.posted.append(Posted(now, each["id"], each["eventType"].rsplit(".", 1)[1], each["data"]))
+            self.ledger.posted[self.name].append(
+                Posted(now, each["id"], each["eventType"].rsplit(".", 1)[1], each["data"])
+            )
         if mood == "amnesia":
             return False
         if mood == "slow":

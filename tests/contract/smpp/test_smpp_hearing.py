@@ -428,6 +428,65 @@ async def test_a_text_over_which_its_process_stood_still_is_not_passed_on_but_br
     assert [arrival.text for arrival in world.events.arrivals] == ["hello", "yes"]
 
 
+@pytest.mark.parametrize("where", ["in hand", "waiting", "elsewhere"])
+async def test_a_copy_over_which_its_process_stood_still_is_that_texts_where_anybody_has_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Refused, it would be brought again so late after the first one's acknowledgement that it is taken for another."""
+    line, counts = DrivenClock(), world.smsc.counts
+    world.smsc.conduct.deliver_retry_s = 3600.0
+    carrier = await world.start(slots=AllMine(1), line=line)
+    await until_bound(carrier)
+    now = world.clock.now()
+    if where == "elsewhere":
+        other = Records(world.database, "smpp", uuid4(), Alphabet.GSM)
+        look = Look(fingerprint(PHONE, OURS, "hello"), "theirs", now - timedelta(seconds=12))
+        await other.settled([], await other.arrival_keys([look], now), now)
+    world.events.open.clear()  # it stands still with a text in hand
+    first = {"in hand": ["hello"], "waiting": ["first", "hello"], "elsewhere": ["first"]}[where]
+    for count, words in enumerate(first):
+        world.smsc.text(PHONE, OURS, words)
+        await until(lambda count=count: carrier.counters()["inbox_texts"] == count + 1)
+        while not await world.database.fetch("SELECT FROM smpp_arrivals WHERE key <> 'theirs'"):
+            pass  # the first is on its way to the service
+    await line.advance(timedelta(seconds=12))
+    with monkeypatch.context() as patched:
+        patched.setattr(Standstill, "seconds", lambda _self: 12.0)
+        for words in ("hello", "hello", "another"):
+            world.smsc.text(PHONE, OURS, words)
+        texts = len(first) + 3
+        await until(lambda: carrier.counters()["inbox_texts"] == texts)
+        world.events.open.set()
+        await world.smsc.until(lambda: counts.delivered + sum(counts.delivery_refusals.values()) == texts)
+    keys = {arrival.key for arrival in world.events.arrivals if arrival.text == "hello"}
+    assert len(keys) == 1
+    assert where != "elsewhere" or keys == {"theirs"}
+    assert counts.delivery_refusals == {status.ESME_RX_T_APPN: 1}
+
+
+async def test_a_text_over_whose_key_its_process_stood_still_is_not_passed_on_but_brought_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process has had it meanwhile, and has forgotten that."""
+    line, ask = DrivenClock(), Records.arrival_keys
+    world.smsc.conduct.deliver_retry_s = 3600.0
+    await world.start(slots=AllMine(1), line=line)
+    other = Records(world.database, "smpp", uuid4(), Alphabet.GSM)
+
+    async def stands_still(self: Records, looks: Sequence[Look], now: datetime) -> list[str]:
+        monkeypatch.setattr(Records, "arrival_keys", ask)
+        line._offset += timedelta(seconds=12)
+        await other.settled(await ask(other, looks, now), [], now)
+        return await ask(self, looks, now)
+
+    monkeypatch.setattr(Records, "arrival_keys", stands_still)
+    world.smsc.text(PHONE, OURS, "yes")
+    await world.smsc.until(lambda: world.smsc.counts.delivered or world.smsc.counts.delivery_refusals)
+    assert world.events.arrivals == []
+    await _say(world, "yes")  # had no other process told it
+    assert [arrival.text for arrival in world.events.arrivals] == ["yes"]
+
+
 async def _say(world: World, words: str) -> None:
     """A phone's text, and its acknowledgement."""
     before = world.smsc.counts.delivered

@@ -8,6 +8,7 @@ import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -110,6 +111,8 @@ class Inbox:
         self._line = line
         self._free_at = 0.0
         """When `bring` had nothing more to do, by the clock of the connections."""
+        self._begun_at = 0.0
+        """When `bring` last had a look at what it then had, by the same clock."""
         self._ask_at = 0.0
         self._in_vain = 0
         self._items: list[Item] = []
@@ -183,7 +186,8 @@ class Inbox:
         if not now < self._sweep_at <= now + _SWEEP_S:  # later than that: the clock was set back
             await self._sweep(carrier, events, now)
             self._free_at = self._line()
-        self._refuse_stale()
+        await self._refuse_stale(now)
+        self._begun_at = self._line()
         items, self._items = self._items, []
         reports = await self._due([item for item in items if item.receipt is not None], now)
         found = [item for item in items if item.receipt is None]
@@ -220,24 +224,34 @@ class Inbox:
         self._reports = [item for item in self._reports if item.pump.session is not session]
         self._caught_up()
 
-    def _refuse_stale(self) -> None:
+    async def _refuse_stale(self, now: float) -> None:
         """Have the SMSC bring again what stood here, or in the connection, while the whole process stood still, unless
-        it has done so already: to another process, perhaps."""
-        now = self._line()
+        it has done so already: to another process, perhaps. What is known to be a copy may as well be taken: refused,
+        it would come again when it may be another text."""
+        line_now = self._line()
         if not self._items or not self._several():
             return
-        lately = now - max(self._items[0].came_at, self._free_at) < STOOD_STILL_S
+        lately = line_now - max(self._items[0].came_at, self._free_at) < STOOD_STILL_S
         stale = [
             item
             for item in self._items
-            if item.arrival and (item.stood_s or (not lately and now - item.came_at >= STOOD_STILL_S))
+            if item.arrival and (item.stood_s or (not lately and line_now - item.came_at >= STOOD_STILL_S))
         ]
         if not stale:
             return
+        known = {item.fingerprint for item in self._items if item not in stale}
+        with suppress(Unavailable):
+            known |= await self._texts.known(stale, now)
+        stale = [item for item in stale if item.fingerprint not in known]
+        if not stale:
+            return
         self._items = [item for item in self._items if item not in stale]
+        self._stood_still(stale)
+        self._acknowledge(stale)
+
+    def _stood_still(self, stale: Sequence[Item]) -> None:
         log.warning("smpp.stood_still", carrier=self._config.name, texts=len(stale))
         self._put_off(stale)
-        self._acknowledge(stale)
 
     def _is_unmarked(self, message: ShortMessage) -> bool:
         """Whether a receipt that its esm_class does not call one is one. Any phone can write what looks so: where the
@@ -364,7 +378,7 @@ class Inbox:
         if parts:
             await self._give_up(carrier, events, await self._records.interrupted(parts), at)
         wholes = await self._records.keep_parts(parts, at) if parts else []
-        self.counters.repeated += await self._texts.give_keys([item for item in items if item.arrival is not None], now)
+        items = await self._keyed(items, now)
         whole_of = {whole.joined.key: whole for whole in wholes}
         arrivals: list[Arrival] = []
         for item in reversed(items):  # a text stands where its last part came
@@ -378,11 +392,22 @@ class Inbox:
             await events.arrived(carrier, arrivals)
         await self._records.finish([whole.joined.key for whole in wholes])
 
+    async def _keyed(self, items: Sequence[Item], now: float) -> list[Item]:
+        """Those of `items` that may be passed on, with keys. A key that others could not see before so much time had
+        passed is told to nobody: another process may have had that text meanwhile, and have forgotten it."""
+        single = [item for item in items if item.arrival is not None]
+        new = [item for item in single if item.recent is None or not item.recent.known]
+        self.counters.repeated += await self._texts.give_keys(single, now)
+        if not new or not self._several() or self._line() - self._begun_at < STOOD_STILL_S:
+            return list(items)
+        self._stood_still(new)
+        return [item for item in items if item not in new]
+
     async def _attempt(self, items: list[Item], pass_on: Callable[[list[Item]], Awaitable[None]], sleep: Sleep) -> None:
         """Pass `items` on; those the service does not take get a status that has the SMSC bring them again."""
         for attempt in range(_TRIES):
             # What a connection brought that has ended is brought again, maybe to another process, and passed on there.
-            items = [item for item in items if not item.pump.session.ended]
+            items = [item for item in items if not item.pump.session.ended and item.status == status.ESME_ROK]
             if not items:
                 return
             try:

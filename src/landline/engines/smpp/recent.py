@@ -139,12 +139,30 @@ class RecentTexts:
             item.arrival = _with_key(item.arrival, item.recent.key)
         return repeated
 
+    async def known(self, items: Sequence[Item], now: float) -> frozenset[bytes]:
+        """The fingerprints of those `items` that are texts which were taken in before, here or by another process,
+        and were brought again. Raises `Unavailable`."""
+        ours: set[bytes] = set()
+        looks: dict[bytes, Look] = {}
+        for item in items:
+            recent = self._recent.get(item.fingerprint)
+            if recent is not None and _is_again(item, recent, now):
+                ours.add(item.fingerprint)
+                continue
+            came_at = datetime.fromtimestamp(item.at - item.stood_s, UTC)
+            looks.setdefault(
+                item.fingerprint, Look(item.fingerprint, "", came_at, "" if recent is None else recent.key)
+            )
+        asked = [look for look in looks.values() if look.fingerprint not in ours]
+        keys = await self._records.known_keys(asked, datetime.fromtimestamp(now, UTC)) if asked else []
+        return frozenset(ours.union(look.fingerprint for look, key in zip(asked, keys, strict=True) if key))
+
     def _recognise(self, item: Item, now: float) -> tuple[Recent, bool]:
         """What `item` is, and whether this process has had it before. Where it has not, its new key is remembered
         before others are asked whether they have: an answer that is lost leaves it known to them."""
         came_at = item.came_at - item.stood_s
         recent = self._recent.get(item.fingerprint)
-        if recent is not None and recent.again(item.came_at) and now - recent.at < REPEAT.total_seconds():
+        if recent is not None and _is_again(item, recent, now):
             recent.brought_again(item.pump.session, came_at)
             return recent, True
         self._recent.pop(item.fingerprint, None)
@@ -183,6 +201,10 @@ class RecentTexts:
                 log.warning("smpp.settling_put_off", carrier=self._carrier, reason=error.message)
                 waiting += [(pump, each) for _, pump, each in settling if each.heard]
         self._settling += [(now + HEARD_S, pump, each) for pump, each in waiting]
+
+
+def _is_again(item: Item, recent: Recent, now: float) -> bool:
+    return recent.again(item.came_at) and now - recent.at < REPEAT.total_seconds()
 
 
 def _with_key(arrival: Arrival, key: str) -> Arrival:

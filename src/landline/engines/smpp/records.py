@@ -193,17 +193,7 @@ class Records:
         async with self._database.transaction() as connection:
             # Of two processes that look at the same moment, as after a database that stood still, one sees the other's.
             await connection.execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", _ARRIVALS, self._carrier)
-            rows = await connection.fetch(
-                "SELECT fingerprint, key, settled_at FROM smpp_arrivals WHERE carrier = $1 AND fingerprint = ANY($2)"
-                " AND owner <> $3 AND at BETWEEN $4 AND $5"  # later: the clock was set back since
-                " ORDER BY at DESC",
-                self._carrier,
-                [look.fingerprint for look in looks],
-                self._owner,
-                now - REPEAT,
-                now + REPEAT,
-            )
-            keys = _known_keys(looks, rows)
+            keys = await self._keys(connection, looks, now)
             new = [look for look, key in zip(looks, keys, strict=True) if key == look.key]
             await connection.execute(
                 "INSERT INTO smpp_arrivals (carrier, fingerprint, owner, at, key)"
@@ -215,6 +205,24 @@ class Records:
                 [look.key for look in new],
             )
             return keys
+
+    async def known_keys(self, looks: Sequence[Look], now: datetime) -> list[str]:
+        """As `arrival_keys`, and nothing new is remembered."""
+        async with self._database.connection() as connection:
+            return await self._keys(connection, looks, now)
+
+    async def _keys(self, connection: Connection, looks: Sequence[Look], now: datetime) -> list[str]:
+        rows = await connection.fetch(
+            "SELECT fingerprint, key, settled_at FROM smpp_arrivals WHERE carrier = $1 AND fingerprint = ANY($2)"
+            " AND owner <> $3 AND at BETWEEN $4 AND $5"  # later: the clock was set back since
+            " ORDER BY at DESC",
+            self._carrier,
+            [look.fingerprint for look in looks],
+            self._owner,
+            now - REPEAT,
+            now + REPEAT,
+        )
+        return _known_keys(looks, rows)
 
     async def settled(self, prompt: Sequence[str], late: Sequence[str], now: datetime) -> None:
         """The SMSC knows that the texts of these keys were taken in: what equals them is another text. The `late` ones
