@@ -3,7 +3,7 @@ is bounded, and answers that came are taken."""
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 from tests.support.bare_smsc import BareSmsc, deliver_sm, text
@@ -16,8 +16,9 @@ from landline.engines.clock import DrivenClock
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.pump import Pump
+from landline.ports.sms_carrier import Arrival, Receipt
 from landline.protocols.smpp import pdu, status
-from landline.protocols.smpp.commands import RESPONSE, BindKind, Command, Tag
+from landline.protocols.smpp.commands import ESM_RECEIPT, RESPONSE, BindKind, Command, Tag
 from landline.protocols.smpp.events import Answered, Event
 from landline.protocols.smpp.framing import HEADER, HEADER_BYTES
 from landline.protocols.smpp.limits import Limits
@@ -28,6 +29,22 @@ from landline.store.database import Database
 ENQUIRE = HEADER.pack(HEADER_BYTES, Command.ENQUIRE_LINK, 0, 9)
 ANSWER = HEADER.pack(HEADER_BYTES, Command.ENQUIRE_LINK | RESPONSE, 0, 9)
 UNREAD = 1 << 20
+
+
+class Portions(Recorder):
+    """Also how much it was told at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    async def arrived(self, carrier: str, arrivals: Sequence[Arrival]) -> None:
+        self.sizes.append(len(arrivals))
+        await super().arrived(carrier, arrivals)
+
+    async def reported(self, carrier: str, receipts: Sequence[Receipt]) -> None:
+        self.sizes.append(len(receipts))
+        await super().reported(carrier, receipts)
 
 
 class World:
@@ -140,6 +157,26 @@ async def test_texts_of_64_kib_that_cannot_be_stored_yet_are_put_off_before_they
     assert 201 in [sequence for _, sequence in taken]
     await smsc.say(deliver_sm(202, large))
     assert await smsc.answers(1) == [(status.ESME_ROK, 202)]
+    await carrier.close()
+    await smsc.close()
+
+
+async def test_thousands_of_texts_and_receipts_are_passed_on_in_portions(database: Database) -> None:
+    smsc, events = BareSmsc(), Portions()
+    config = SmppConfig("bare", "127.0.0.1", await smsc.start(), "us", "secret")
+    carrier = SmppCarrier(config, database, DrivenClock())
+    await carrier.start(events)
+    await until_bound(carrier)
+    events.open.clear()
+    receipt = text(b"id:7 stat:DELIVRD", esm_class=ESM_RECEIPT)
+    await smsc.say(b"".join(deliver_sm(n, text(b"text %d" % n)) for n in range(1, 3001)))
+    await smsc.say(b"".join(deliver_sm(n, receipt) for n in range(3001, 6001)))
+    counters = carrier.counters
+    await until(lambda: (counters()["inbox_texts"], counters()["inbox_receipts"]) == (3000, 3000))
+    events.open.set()
+    assert {state for state, _ in await smsc.answers(6000)} == {status.ESME_ROK}
+    assert [arrival.text for arrival in events.arrivals] == [f"text {n}" for n in range(1, 3001)]
+    assert max(events.sizes) <= 500
     await carrier.close()
     await smsc.close()
 
