@@ -8,7 +8,6 @@ import selectors
 from collections.abc import Awaitable, Callable
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
-from socket import AF_INET, IPPROTO_TCP, SOCK_STREAM
 from typing import Any
 
 _PATIENCE_S = 0.005
@@ -104,17 +103,12 @@ class SimLoop(asyncio.SelectorEventLoop):
         self.on_idle: Callable[[], None] | None = None
         self.on_silence: Callable[[], None] | None = None
         self.hosts: dict[str, Callable[[Any], Awaitable[Any]]] = {}
-        """Who answers connections to a name, instead of the network."""
+        """Who answers connections to an address, instead of the network."""
         self._sockets = _Selector()
         super().__init__(self._sockets)
 
     def time(self) -> float:
         return self.seconds
-
-    async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
-        if host in self.hosts:
-            return [(AF_INET, SOCK_STREAM, IPPROTO_TCP, "", (host, port))]
-        return await super().getaddrinfo(host, port, **options)
 
     async def create_connection(self, protocol_factory: Any, host: Any = None, *arguments: Any, **options: Any) -> Any:
         if host in self.hosts:

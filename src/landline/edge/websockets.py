@@ -27,6 +27,9 @@ LARGEST_MESSAGE = 65_536
 """Bytes of a message that is read."""
 FEW_BYTES = 1 << 14
 """What may wait for a client to read before it counts as slow, beside what the kernel holds."""
+_AT_ONCE = 1 << 13
+"""Bytes of one client that are read before all others have their turn: they may be more than a thousand frames, and a
+client that says the next ones as fast as they are read would be the only one that is heard."""
 DRAIN_S = 1.0
 """How long clients have to open another connection before theirs is closed at shutdown, and to answer a close."""
 _BUG, _RESTART = 1011, 1012
@@ -90,9 +93,11 @@ class WebSocket(asyncio.Protocol):
         "_draining",
         "_early",
         "_heard",
+        "_looking",
         "_opening",
         "_reader",
         "_receiver",
+        "_rest",
         "_state",
         "_tasks",
         "_timer",
@@ -117,6 +122,9 @@ class WebSocket(asyncio.Protocol):
         """The answer that opens the socket, once it has been asked for."""
         self._early = b""
         """What the client says before it is answered."""
+        self._rest = b""
+        """What came and is read in the next turns of the loop, before more comes."""
+        self._looking = False
         self._heard = False
         self._draining: asyncio.Future[None] | None = None
         """There while the client reads too slowly; done when it has read."""
@@ -215,7 +223,11 @@ class WebSocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
         if self._reader is not None:
-            self._read(self._reader, data)
+            if self._rest or len(data) > _AT_ONCE:
+                self._rest += data
+                self._look_soon()
+            else:
+                self._read(self._reader, data)
         elif self._opening is not None:
             self._early += data
             if len(self._early) > LARGEST_MESSAGE:
@@ -233,8 +245,7 @@ class WebSocket(asyncio.Protocol):
         """The client has read."""
         self._congested = False
         self._drain()
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._read_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
@@ -245,6 +256,7 @@ class WebSocket(asyncio.Protocol):
         self._state = _State.CLOSED
         if self._reader is not None:
             self._reader = _NOTHING
+        self._rest = b""
         self._lose()
 
     async def _serve(self, request: Request) -> None:
@@ -258,6 +270,28 @@ class WebSocket(asyncio.Protocol):
         draining, self._draining = self._draining, None
         if draining is not None:
             draining.set_result(None)
+
+    def _look_soon(self) -> None:
+        """Read what waits in the next turns of the loop."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+        if not self._looking:
+            self._looking = True
+            asyncio.get_running_loop().call_soon(self._look)
+
+    def _look(self) -> None:
+        self._looking = False
+        if self._reader is not None and not self._congested:
+            piece, self._rest = self._rest[:_AT_ONCE], self._rest[_AT_ONCE:]
+            self._read(self._reader, piece)
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Go on with the rest, or with what comes."""
+        if self._rest:
+            self._look_soon()
+        elif not self._congested and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _read(self, reader: Reader, data: bytes) -> None:
         self._heard = True

@@ -15,9 +15,10 @@ from landline.core.errors import Invalid
 from landline.engines.callout_addresses import Policy, check_url
 from landline.engines.callout_connection import Connection, NothingCame
 from landline.engines.callout_deadlines import Deadlines
-from landline.engines.callout_dial import Dialer, Resolve, system_resolve
+from landline.engines.callout_dial import Dialer, Resolve
 from landline.engines.callout_pool import Connect, Pools
 from landline.engines.callout_url import Endpoint
+from landline.engines.names import Names
 from landline.ports.callout import Answer, CalloutFailed, Headers
 
 _KEEP_ALIVE_S = 4.0
@@ -46,13 +47,13 @@ class HttpCallout:
         connections: int = 1024,
         connections_per_host: int = 512,
         connect_s: float = _CONNECT_S,
-        resolve: Resolve = system_resolve,
+        resolve: Resolve | None = None,
     ) -> None:
         self._policy = _policy(allowed_hosts, loopback_open)
         tls = ssl.create_default_context()
         if ca_bundle is not None:
             tls.load_verify_locations(ca_bundle)
-        self._dialer = Dialer(self._policy, tls, resolve)
+        self._dialer = Dialer(self._policy, tls, resolve or Names().addresses)
         self._connect_s = connect_s
         self._pools = Pools(per_origin=connections_per_host, in_all=connections, keep_s=_KEEP_ALIVE_S)
         self._deadlines = Deadlines[Connection](_too_late)

@@ -135,6 +135,8 @@ class Connection(asyncio.Protocol):
         if self._reader.reusable and self._open and not self._transport.get_write_buffer_size():
             self.kept = True
             self._keeper.free(self)
+        elif self._transport.get_write_buffer_size():
+            self.abort()  # it would close only when that has left, and who answers before may never read it
         else:
             self.close()
         if future is not None and not future.done():

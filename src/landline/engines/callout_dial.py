@@ -6,12 +6,11 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
 
 from landline.engines.callout_addresses import Policy
 from landline.engines.callout_url import Endpoint
+from landline.engines.names import Address
 from landline.ports.callout import CalloutFailed
 
 _STAGGER_S = 0.25
@@ -20,27 +19,8 @@ _ADDRESSES = 8
 _TLS_GOODBYE_S = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """One that a name resolves to, as `socket.connect` takes it."""
-
-    family: int
-    sockaddr: tuple[Any, ...]
-
-    @property
-    def host(self) -> str:
-        """The address as text, without a zone."""
-        return str(self.sockaddr[0]).partition("%")[0]
-
-
 Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 """The addresses of a host (a name or a literal) with a port, the best first. Raises `OSError`."""
-
-
-async def system_resolve(host: str, port: int) -> list[Address]:
-    """What the machine's own resolver says."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [Address(family, sockaddr) for family, _, _, _, sockaddr in found]
 
 
 class Dialer:

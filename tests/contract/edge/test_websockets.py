@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import tracemalloc
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -221,6 +222,23 @@ async def test_what_came_of_a_message_goes_with_its_connection(world: World) -> 
     finally:
         tracemalloc.stop()
     assert (len(remembered), held < 250_000) == (10, True)
+
+
+async def test_a_client_that_says_thousands_of_frames_at_once_lets_others_be_heard_meanwhile(world: World) -> None:
+    count = 20_000
+    async with asyncio.timeout(PATIENCE_S), world.raw("/echo/ann") as rude, world.raw("/echo/ben") as polite:
+        for reader, _ in (rude, polite):
+            await reader.readuntil(b"\r\n\r\n")
+        ping = b"\x89\x80" + bytes(4)
+        for (_, writer), said in ((rude, ping * count), (polite, ping)):
+            line = writer.get_extra_info("socket")
+            assert os.write(line.fileno(), said) == len(said)  # both have come when the loop looks next
+        assert await polite[0].readexactly(2) == b"\x8a\x00"
+        await asyncio.sleep(0)
+        assert len(rude[0]._buffer) < count
+        assert await rude[0].readexactly(2 * count) == b"\x8a\x00" * count
+        rude[1].write(b"\x81\x82\0\0\0\0hi")
+        assert await rude[0].readuntil(b"ann hi")
 
 
 async def test_what_a_client_says_too_early_waits(world: World) -> None:

@@ -95,6 +95,69 @@ async def test_more_subscriptions_than_requests_at_once_get_everything(
         assert await here.blocks() == 0
 
 
+async def test_endpoints_that_hang_leave_requests_to_those_that_answer(
+    here: Slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "IN_FLIGHT_LIMIT", 8)
+    async with asyncio.timeout(PATIENCE_S), AsyncExitStack() as stack, working(here.events):
+        hooks = [await stack.enter_async_context(webhook()) for _ in range(5)]
+        for number, hook in enumerate(hooks):
+            await here.subscribe(f"hook{number}", hook.url, types=(REPORT,))
+        good = await stack.enter_async_context(webhook())
+        await here.subscribe("good", good.url, types=(TEXT,))
+        monkeypatch.setattr(lanes, "_SLOW_S", 0.0)  # what they were told before, they were slow to take
+        sent = [here.event() for _ in range(12)]
+        await here.emit(*sent[:2])
+        await here.settle()
+        monkeypatch.setattr(lanes, "_SLOW_S", 1000.0)
+        for hook in hooks:
+            hook.gate.clear()
+        await here.emit(*sent[2:])
+        await others_pass(here, good)
+        assert sum(len(hook.calls) - 2 for hook in hooks) == 4
+        for hook in hooks:
+            hook.gate.set()
+        await here.settle()
+        assert [Counter(hook.event_ids) for hook in hooks] == [Counter(str(event.event_id) for event in sent)] * 5
+        assert await here.blocks() == 0
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_endpoints_that_hang_leave_memory_to_those_that_answer(
+    here: Slice, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    monkeypatch.setattr(lanes, "LANE_LIMIT", 60)
+    monkeypatch.setattr(lanes, "TOTAL_LIMIT", 100)
+    async with asyncio.timeout(PATIENCE_S), AsyncExitStack() as stack, working(here.events):
+        hooks = [await stack.enter_async_context(webhook()) for _ in range(2)]
+        for number, hook in enumerate(hooks):
+            await here.subscribe(f"hook{number}", hook.url, types=(REPORT,))
+        good = await stack.enter_async_context(webhook())
+        await here.subscribe("good", good.url, types=(TEXT,))
+        sent = [here.event() for _ in range(161)]
+        if known:
+            monkeypatch.setattr(lanes, "_SLOW_S", 0.0)
+            await here.emit(sent[0])
+            await here.settle()
+        for hook in hooks:
+            hook.gate.clear()
+        await here.emit(*sent[known:81])
+        if not known:  # they are found to be slow with all of memory in their hands
+            monkeypatch.setattr(lanes, "_SLOW_S", 0.0)
+            for hook in hooks:
+                await hook.wait_for(16)
+                let_go(hook)
+                await hook.wait_for(17)
+        monkeypatch.setattr(lanes, "_SLOW_S", 1000.0)
+        await here.emit(*sent[81:])
+        await others_pass(here, good)
+        for hook in hooks:
+            hook.gate.set()
+        await here.settle()
+        assert [Counter(hook.event_ids) for hook in hooks] == [Counter(str(event.event_id) for event in sent)] * 2
+        assert await here.blocks() == 0
+
+
 async def test_what_could_not_be_sent_because_of_a_bug_is_sent_later(
     here: Slice, monkeypatch: pytest.MonkeyPatch
 ) -> None:

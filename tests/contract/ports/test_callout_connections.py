@@ -284,6 +284,22 @@ async def test_an_answer_that_comes_too_early_ends_its_connection(callout: HttpC
         assert server.connections == 2
 
 
+async def test_an_endpoint_that_answers_and_never_reads_the_request_holds_no_place() -> None:
+    over = asyncio.Event()
+
+    async def deaf(talk: Talk) -> None:
+        await talk.reader.readuntil(b"\r\n\r\n")  # and no more than fits its buffer
+        await talk.say(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        await over.wait()
+
+    callout = HttpCallout(loopback_open=True, connections=1)
+    async with peer(deaf) as server, peer(always()) as other:
+        assert (await post(callout, server, b"x" * 20_000_000)).status == 200
+        assert (await post(callout, other)).status == 200
+        over.set()
+    await callout.close()
+
+
 async def test_a_cancelled_request_takes_its_connection_along(callout: HttpCallout) -> None:
     async def answers_once(talk: Talk) -> None:
         await talk.answer()

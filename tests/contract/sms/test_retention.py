@@ -101,6 +101,25 @@ async def test_a_receipt_waits_for_its_message_for_as_long_as_promised(dsn: str,
     await gateway.crash()
 
 
+async def test_receipts_that_nobody_knew_go_in_portions(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of millions at once the database would never get rid: each statement has its time."""
+    clock, execute, gone = DrivenClock(), database.execute, list[int]()
+    await database.execute(
+        "INSERT INTO sms_parked_receipts (carrier, carrier_message_id, parked_at, at, state, code)"
+        " SELECT 'evil', n::text, $1, $1, 4, 2000 FROM generate_series(1, 12000) AS n",
+        clock.now(),
+    )
+
+    async def counted(sql: str, *arguments: object) -> str:
+        told = await execute(sql, *arguments)
+        gone.append(int(told.rpartition(" ")[2]))
+        return told
+
+    monkeypatch.setattr(database, "execute", counted)
+    await Retention(database, clock, keep=timedelta(days=90)).prune(clock.now() + PARKED_FOR + timedelta(minutes=1))
+    assert (sum(gone), max(gone)) == (12_000, 5000)
+
+
 async def test_it_goes_each_hour_also_after_one_in_which_the_database_was_away(
     dsn: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

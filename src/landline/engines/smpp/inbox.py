@@ -50,6 +50,9 @@ _SWEEP_S = 60.0
 _TRIES = 3
 """How often the service is asked before the SMSC is told to bring it again."""
 LANES = 2
+_AT_ONCE = 500
+"""deliver_sm that are passed on together: an SMSC may have 10,000 unanswered, and what is made of all at once keeps the
+event loop from others."""
 _LANE_LEAST = 100
 """A lane leaves others their share of the receipts that are due, from so many on."""
 _AHEAD = 400
@@ -110,7 +113,7 @@ class Inbox:
         self._elsewhere = known
         self._line = line
         self._free_at = 0.0
-        """When `bring` had nothing more to do, by the clock of the connections."""
+        """When `bring` last ended a round, by the clock of the connections."""
         self._begun_at = 0.0
         """When `bring` last had a look at what it then had, by the same clock."""
         self._ask_at = 0.0
@@ -188,7 +191,7 @@ class Inbox:
             self._free_at = self._line()
         await self._refuse_stale(now)
         self._begun_at = self._line()
-        items, self._items = self._items, []
+        items, self._items = self._items[:_AT_ONCE], self._items[_AT_ONCE:]
         reports = await self._due([item for item in items if item.receipt is not None], now)
         found = [item for item in items if item.receipt is None]
         if reports:
@@ -199,11 +202,11 @@ class Inbox:
             self._acknowledge(found)
             self._texts.settle_soon(found, now)
         await self._texts.settle(now)
-        return bool(reports or found)
+        return bool(reports or found or self._items)
 
     async def report(self, carrier: str, events: CarrierEvents, sleep: Sleep) -> bool:
         """Pass on receipts that are due and acknowledge them; whether there were any. `LANES` may do so at once."""
-        share = max(_LANE_LEAST, -(-len(self._reports) // LANES))
+        share = min(max(_LANE_LEAST, -(-len(self._reports) // LANES)), _AT_ONCE)
         reports, self._reports = self._reports[:share], self._reports[share:]
         if not reports:
             return False

@@ -1,7 +1,6 @@
 """One bind of a carrier, kept up: connects, binds, and connects again with growing pauses when it is lost."""
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Protocol
 
 import structlog
 
+from landline.engines.names import Names
 from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.pump import Pump
 from landline.ports.clock import Clock
@@ -30,6 +30,8 @@ _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_
 _WITHOUT_TLS = ". Is this a port without ([carriers.tls])?"
 _BY_TLVS = frozenset((LongStyle.SAR, LongStyle.PAYLOAD))
 _REFUSALS_TOLD = 20
+_UNREAD_BYTES = 1 << 20
+"""An SMSC that leaves so much of what we say unread is not heard further: answers would only add to it."""
 _UNBIND_S = 3.0
 """How long an unbind is waited for."""
 
@@ -93,6 +95,7 @@ class Link:
         self._owner = owner
         self._random = random
         self._tls = tls
+        self._names = Names()
         self._alarm = clock.alarm()
         self._armed = 0.0
         self._closing = False
@@ -281,8 +284,8 @@ class Link:
         what it gets must not keep us from the next. Not at once, for an SMSC may count connections."""
         config, loop = self._config, asyncio.get_running_loop()
         ends_at = loop.time() + config.connect_s
-        found = await loop.getaddrinfo(config.host, self._port(), type=socket.SOCK_STREAM)
-        hosts = list(dict.fromkeys(str(address[0]) for *_, address in found))
+        found = await self._names.addresses(config.host, self._port())
+        hosts = list(dict.fromkeys(str(address.sockaddr[0]) for address in found))
         while True:
             try:
                 async with asyncio.timeout((ends_at - loop.time()) / len(hosts)):
@@ -293,7 +296,9 @@ class Link:
 
     async def _dial(self, session: Session, host: str, tls: ssl.SSLContext | None, name: str | None) -> Pump:
         trace = self.name if self._config.trace else None
-        pump = Pump(session, self.now, self._happened, lambda: self._lost(pump), trace=trace)
+        pump = Pump(
+            session, self.now, self._happened, lambda: self._lost(pump), trace=trace, unread_bytes=_UNREAD_BYTES
+        )
         self._trying = pump
         loop = asyncio.get_running_loop()
         await loop.create_connection(lambda: pump, host, self._port(), ssl=tls, server_hostname=name)
@@ -372,6 +377,7 @@ class Link:
 
     def _lost(self, pump: Pump) -> None:
         if pump is self._trying:  # not one that was given up for the next address
+            pump.finish()
             self._gone = True
             self._alarm.ring()
 

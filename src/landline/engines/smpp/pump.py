@@ -29,10 +29,10 @@ class Pump(asyncio.Protocol):
         on_lost: Callable[[], None],
         *,
         trace: str | None = None,
-        backpressure: bool = False,
+        unread_bytes: int | None = None,
     ) -> None:
-        """With `backpressure` nothing is read from a peer that does not read our answers, and what one says is looked
-        at in pieces."""
+        """With `unread_bytes` nothing is read from a peer that leaves more of what we say unread than that, beside what
+        the kernel holds, and what it says is looked at in pieces, so that others have their turn."""
         self.session = session
         self.writable = False
         """Whether the peer reads fast enough for more to be sent."""
@@ -41,7 +41,7 @@ class Pump(asyncio.Protocol):
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._flushing = False
-        self._backpressure = backpressure
+        self._unread_bytes = unread_bytes
         self._held = False
         self._looking = False
         self._rest = b""
@@ -67,8 +67,10 @@ class Pump(asyncio.Protocol):
             self.abort()
 
     def data_received(self, data: bytes) -> None:
-        if not self._backpressure or not (self._rest or len(data) > _AT_ONCE):
+        if self._unread_bytes is None or not (self._rest or len(data) > _AT_ONCE):
             self._receive(data)
+            if self._unread_bytes and not self.writable:
+                self._read_on()
             return
         self._rest += data
         if not self._looking:
@@ -77,10 +79,16 @@ class Pump(asyncio.Protocol):
     def _look(self) -> None:
         """Look at the next piece of what came."""
         self._looking = False
-        if self._transport is not None and self.writable and not self._held:
+        if self._transport is not None and self._heeds():
             piece, self._rest = self._rest[:_AT_ONCE], self._rest[_AT_ONCE:]
             self._receive(piece)
             self._read_on()
+
+    def finish(self) -> None:
+        """The connection is gone: look at what came and was not looked at yet. There may be answers in it."""
+        rest, self._rest = self._rest, b""
+        if rest:
+            self._receive(rest)
 
     def _receive(self, data: bytes) -> None:
         self.octets += len(data)
@@ -143,24 +151,30 @@ class Pump(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.writable = False
-        if self._backpressure:
+        if self._unread_bytes is not None:
             self._read_on()
 
     def resume_writing(self) -> None:
         self.writable = True
-        if self._backpressure:
+        if self._unread_bytes is not None:
             self._read_on()
         self._on_events([])
 
     def hold(self, held: bool) -> None:
-        """Look at nothing more of what the peer says, until this is taken back. Needs `backpressure`."""
+        """Look at nothing more of what the peer says, until this is taken back. Needs `unread_bytes`."""
         if held != self._held:
             self._held = held
             self._read_on()
 
+    def _heeds(self) -> bool:
+        """Whether more of what the peer says may be looked at."""
+        if self._held or self._transport is None:
+            return False
+        return self.writable or self._transport.get_write_buffer_size() <= (self._unread_bytes or 0)
+
     def _read_on(self) -> None:
         """Look at more if that may be, once the others have had their turn."""
-        may = self.writable and not self._held
+        may = self._heeds()
         if may and not self._rest:
             self.resume_reading()
             return

@@ -26,6 +26,8 @@ class Limits:
     """Our requests the peer may leave unanswered."""
     peer_window: int = 10_000
     """The peer's requests we leave unanswered before further ones are refused."""
+    peer_bytes: int = 8 << 20
+    """Of the peer's large requests (`owed.LARGE_BYTES`), likewise: each may have 64 KiB."""
     late_s: float = 900.0
     """How long after its response timer ended the response to a submit_sm is still known for what it is."""
     late: int = 10_000

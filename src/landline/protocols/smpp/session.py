@@ -27,6 +27,7 @@ from landline.protocols.smpp.events import (
 )
 from landline.protocols.smpp.framing import HEADER, HEADER_BYTES, Framer
 from landline.protocols.smpp.limits import Limits
+from landline.protocols.smpp.owed import Owed
 from landline.protocols.smpp.states import BOUND, BOUND_BY, ISSUED, NEXT, Role, State, Step
 from landline.protocols.smpp.waiting import Waiting, answered, first_end, forget_late, of_nack, overdue
 
@@ -68,8 +69,7 @@ class Session:
         # By sequence number, of which there are too many for one to be used again within `late_s`. Ordered, for the
         # oldest to go in no time.
         self._late: OrderedDict[int, tuple[float, object]] = OrderedDict()
-        self._owed: dict[int, int] = {}
-        self._tokens = 0
+        self._owed = Owed()
         self._bind_sequence = 0
         # The peer's unbind while it is owed answers: its sequence number, and when it is answered without them.
         self._unbind: tuple[int, float] | None = None
@@ -169,19 +169,18 @@ class Session:
                 self._refuse(command, sequence, error.status, events)
 
     def _take_allowed(self, frame: bytes, command: int, sequence: int, now: float, events: list[Event]) -> None:
-        if command in _WINDOWED and len(self._owed) >= self.limits.peer_window:
+        if command in _WINDOWED and not self._owed.has_room(len(frame), self.limits):
             throttled = status.ESME_RTHROTTLED if self.role is Role.SMSC else status.ESME_RX_T_APPN
             self._refuse(command, sequence, throttled, events)
         elif command in (_SUBMIT, _DELIVER):
             message = pdu.decode_message(frame, strict=self._strict)
-            if sequence in self._owed:
-                sequence = self._token(sequence)
-            self._owed[sequence] = command
+            sequence = self._owed.begin(command, sequence, len(frame))
             events.append(MessageArrived(sequence, message))
         elif command == _UNBIND:
             self._take_unbind(sequence, now, events)
         else:
-            self._take_other(command, sequence, pdu.decode(frame, strict=self._strict), events)
+            body = pdu.decode(frame, strict=self._strict)
+            self._take_other(command, sequence, len(frame), body, events)
 
     def _take_unbind(self, sequence: int, now: float, events: list[Event]) -> None:
         """What the peer asked before is answered first: it would have to ask again what it heard nothing of. An ESME
@@ -204,7 +203,7 @@ class Session:
         self._out.append(_header(HEADER_BYTES, _UNBIND | RESPONSE, 0, sequence))
         self._step(Step.END)
 
-    def _take_other(self, command: int, sequence: int, body: pdu.Body | None, events: list[Event]) -> None:
+    def _take_other(self, command: int, sequence: int, size: int, body: pdu.Body | None, events: list[Event]) -> None:
         if isinstance(body, pdu.Bind):
             self.bind_kind = _BINDS[command]
             self._bind_sequence = sequence
@@ -216,16 +215,8 @@ class Session:
         elif isinstance(body, pdu.AlertNotification):
             events.append(AlertArrived(body))
         elif body is not None:
-            if sequence in self._owed:
-                sequence = self._token(sequence)
-            self._owed[sequence] = command
+            sequence = self._owed.begin(command, sequence, size)
             events.append(RequestArrived(sequence, command, body))
-
-    def _token(self, sequence: int) -> int:
-        """What stands for the request of a peer that uses a sequence number again before we have answered it: such
-        peers count answers only, or repeat what we are slow to answer. Each request is answered by itself."""
-        self._tokens += 1
-        return sequence | self._tokens << 32
 
     def _misplaced(self, command: int) -> int:
         """The status of a request that this state does not allow."""
@@ -327,7 +318,7 @@ class Session:
 
     def answer(self, sequence: int, state: int = 0, message_id: str = "", body: pdu.Body | None = None) -> None:
         """Answer a request of the peer's, by the `sequence` of its event. Only an accepted one has a body."""
-        command = self._owed.pop(sequence, None)
+        command = self._owed.end(sequence)
         if command is None:
             raise LocalProtocolError(f"nothing with sequence number {sequence} is to be answered")
         sequence &= 0xFFFFFFFF

@@ -41,7 +41,13 @@ LANE_LIMIT = 4096
 TOTAL_LIMIT = 20_000
 """Deliveries of all subscriptions in memory."""
 IN_FLIGHT_LIMIT = 512
-"""Requests of all subscriptions under way."""
+"""Requests of all subscriptions under way. Half of them may be to endpoints that are slow: hundreds of those would hold
+up all others."""
+_SLOW_S = 3.0
+"""An endpoint is slow that took so long for a request, whatever came of it. By the event loop's clock: endpoints cannot
+be driven."""
+_SLOW_KEPT = 16
+"""Deliveries to a slow one in memory: a few of those, with thousands each, would leave no room for others."""
 _NARROWEST, _FIRST, _WIDEST = 4, 16, 64
 _TROUBLE = timedelta(seconds=10)
 _LONGEST_GAP = timedelta(minutes=1)
@@ -62,6 +68,10 @@ class Lane:
     next_slot: datetime | None = None
     """When the endpoint's allowed rate lets the next request go."""
     starved: bool = False
+    slow: bool = False
+    """Whether its last request took long."""
+    most: int = field(default_factory=lambda: LANE_LIMIT)
+    """Deliveries that memory has for it."""
     form: Form | None = None
 
 
@@ -81,6 +91,9 @@ class Lanes:
         self._busy: AbstractContextManager[None] | None = None
         """Entered while there are pumps."""
         self._starved: deque[Lane] = deque()
+        self._set_back: deque[Lane] = deque()
+        """Slow ones that wait until other slow ones have fewer requests under way."""
+        self._slow_pumps = 0
         self._skipped: set[UUID] = set()
 
     def open(self, tasks: asyncio.TaskGroup) -> None:
@@ -102,7 +115,13 @@ class Lanes:
     def room(self, subscription: UUID) -> int:
         """How many more deliveries of `subscription` fit in memory."""
         lane = self._lanes.get(subscription)
-        return min(LANE_LIMIT - (len(lane.waiting) if lane else 0), TOTAL_LIMIT - self._waiting)
+        return min(LANE_LIMIT if lane is None else lane.most - len(lane.waiting), TOTAL_LIMIT - self._waiting)
+
+    def portion(self, limit: int) -> int:
+        """How many rows of each subscription are to be claimed at once, up to `limit`: those that take little have half
+        of memory at most."""
+        few = sum(lane.most < LANE_LIMIT for lane in self._lanes.values())
+        return max(1, min(limit, TOTAL_LIMIT // (2 * few))) if few else limit
 
     @property
     def full(self) -> bool:
@@ -146,19 +165,27 @@ class Lanes:
         while (
             self._tasks is not None and len(lane.waiting) > lane.starting * together and lane.pumps < self._width(lane)
         ):
-            if len(self._pumps) >= IN_FLIGHT_LIMIT:
+            queue = self._queue(lane)
+            if queue is not None:
                 if not lane.starved:
                     lane.starved = True
-                    self._starved.append(lane)
+                    queue.append(lane)
                 return
             lane.pumps += 1
             lane.starting += 1
+            self._slow_pumps += lane.slow
             if self._busy is None:
                 self._busy = self._events.clock.busy()
                 self._busy.__enter__()  # from this very moment, not from the task's first step
             pump = self._tasks.create_task(self._pump(lane))
             self._pumps.add(pump)
             pump.add_done_callback(partial(self._ended, lane))
+
+    def _queue(self, lane: Lane) -> deque[Lane] | None:
+        """Where `lane` is to wait before it has another request; None when it may."""
+        if lane.slow and self._slow_pumps >= max(1, IN_FLIGHT_LIMIT // 2):
+            return self._set_back
+        return self._starved if len(self._pumps) >= IN_FLIGHT_LIMIT else None
 
     def _width(self, lane: Lane) -> int:
         # When half of all requests are under way, nobody takes many more: some must be left for everybody.
@@ -167,17 +194,25 @@ class Lanes:
     def _ended(self, lane: Lane, pump: "asyncio.Task[None]") -> None:
         self._pumps.discard(pump)
         lane.pumps -= 1
-        while self._starved and len(self._pumps) < IN_FLIGHT_LIMIT:
-            next_lane = self._starved.popleft()
-            next_lane.starved = False
-            self._start(next_lane)
+        self._slow_pumps -= lane.slow
+        self._let_in()
         if lane.waiting and not self._paused(lane):
             self._start(lane)
-        elif not lane.waiting and not lane.pumps and lane.width >= _FIRST and lane.next_slot is None:
+        elif not (lane.waiting or lane.pumps or lane.slow) and lane.width >= _FIRST and lane.next_slot is None:
             self._lanes.pop(lane.subscription, None)
         if not self._pumps and self._busy is not None:
             self._busy.__exit__(None, None, None)
             self._busy = None
+
+    def _let_in(self) -> None:
+        """Have those go on who wait for others' requests to end, as far as they may."""
+        for queue in (self._starved, self._set_back):
+            for _ in range(len(queue)):  # who has to wait again has gone to the end of one of them
+                if self._queue(queue[0]) is queue:
+                    break
+                lane = queue.popleft()
+                lane.starved = False
+                self._start(lane)
 
     async def _pump(self, lane: Lane) -> None:
         lane.starting -= 1
@@ -197,7 +232,7 @@ class Lanes:
             if lane.subscription in self._skipped and len(lane.waiting) <= lane.width:
                 self._skipped.discard(lane.subscription)
                 self._hungry()
-            if self._starved:
+            if self._starved or (lane.slow and self._set_back):
                 return
 
     def _paused(self, lane: Lane) -> bool:
@@ -235,7 +270,10 @@ class Lanes:
         if settings.rate_per_minute is not None:
             gap = timedelta(seconds=60 / settings.rate_per_minute)
             lane.next_slot = max(now, lane.next_slot or now) + gap
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         outcome = await self._post(form, batch, now)
+        self._note(lane, slow=loop.time() - began >= _SLOW_S, rate_per_minute=settings.rate_per_minute)
         self._adapt(lane, outcome)
         if outcome.delivered:
             self._results.put([Result(delivery, outcome, DELIVERED) for delivery in batch])
@@ -270,6 +308,22 @@ class Lanes:
             text = f"{failure.reason}: {failure}".replace("\0", "")[:300]
             return Outcome(self._events.clock.now(), None, text)
         return Outcome(self._events.clock.now(), answer.status)
+
+    def _note(self, lane: Lane, *, slow: bool, rate_per_minute: int | None) -> None:
+        """What the endpoint takes says how much of memory is for it. The rest goes into the database, and comes back
+        when that is through."""
+        if slow is not lane.slow:
+            lane.slow = slow
+            self._slow_pumps += lane.pumps if slow else -lane.pumps
+            if not slow:
+                self._let_in()
+        before, lane.most = lane.most, LANE_LIMIT
+        if slow or rate_per_minute is not None:
+            lane.most = min(lane.most, max(_SLOW_KEPT, 0 if slow else (rate_per_minute or 0) // 2))
+        over = len(lane.waiting) - lane.most
+        if over > 0 and lane.most < before:  # not what was claimed since: it would go to and fro
+            self._waiting -= over
+            self._put_off([lane.waiting.pop() for _ in range(over)], timedelta(0))
 
     def _adapt(self, lane: Lane, outcome: Outcome) -> None:
         if outcome.status is None or outcome.status >= 500 or outcome.status == 429:

@@ -174,7 +174,7 @@ class EventsWorker:
             rows = await records.claim(
                 database,
                 now,
-                _ROWS_PER_LANE,
+                self._lanes.portion(_ROWS_PER_LANE),
                 self._lanes.skipped(),
                 block=block,
                 owner=self._events.blocks.owner,

@@ -77,7 +77,7 @@ class Connection:
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self.session = Session(Role.SMSC, self._now(), owner.limits)
-        self.pump = Pump(self.session, self._now, self._happened, self._lost, backpressure=True)
+        self.pump = Pump(self.session, self._now, self._happened, self._lost, unread_bytes=0)
         self.account: Account | None = None
         self.stalled = False
         """Whether it left a deliver_sm unanswered and has answered none since."""
