@@ -278,6 +278,42 @@ async def test_what_is_not_in_our_block_does_not_leave_it(world: World, state: C
     assert await world.row() == before
 
 
+async def test_what_leaves_a_block_together_keeps_its_order_and_is_due_at_once(world: World):
+    others = [UUID(int=90), UUID(int=80)]
+    for other in others:
+        await world.message(other)
+    await records.leave(world.connection, [KEY, *((RESOURCE, other) for other in others)], LATER, US)
+    rows = await world.connection.fetch("SELECT message_id FROM sms_messages WHERE due_at <= $1 ORDER BY due_at", LATER)
+    assert [row["message_id"] for row in rows] == [MESSAGE, *others]
+
+
+NAMED: dict[str, Callable[[Connection], Any]] = {
+    "ended": lambda c: records.end(c, [KEY], [5000], NOW),
+    "marked": lambda c: records.mark(c, [(KEY, "first", 0, 1)], US),
+    "put off": lambda c: records.defer(c, [Deferral(RESOURCE, MESSAGE, LATER, "second", 1, "first", 0)], US),
+    "waiting alone": lambda c: records.wait_alone(c, [KEY], [LATER]),
+    "leaving its block": lambda c: records.leave(c, [KEY], NOW, US),
+}
+
+
+@pytest.mark.parametrize("change", NAMED.values(), ids=NAMED)
+async def test_what_is_not_named_is_left_as_it_is(world: World, change: Callable[[Connection], Any]):
+    of_a_block = "SELECT * FROM sms_messages WHERE message_id <> $1"
+    await world.message(UUID(int=90))
+    before, changed = await world.connection.fetch(of_a_block, MESSAGE), await world.row()
+    await change(world.connection)
+    assert await world.connection.fetch(of_a_block, MESSAGE) == before
+    assert await world.row() != changed
+
+
+async def test_what_was_taken_after_all_is_that_message_and_no_other(world: World):
+    other = UUID(int=90)
+    await world.message(other, due_at=LATER, doubt=1)
+    await world.change(due_at=LATER, doubt=1)
+    assert await take_after_all(world)
+    assert await world.connection.fetchval("SELECT due_at FROM sms_messages WHERE message_id = $1", other) == LATER
+
+
 async def test_what_waits_alone_is_in_nobodys_hands(world: World):
     await world.change(due_at=NOW, claim_id=CLAIM)
     await records.wait_alone(world.connection, [KEY], [LATER])
