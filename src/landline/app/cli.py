@@ -1,11 +1,16 @@
 """The command `landline`. What a command needs is imported when it runs: asking for help or a list is quick, and Ctrl-C
 while modules are read is the same as at any other moment."""
 
+from __future__ import annotations
+
 import errno
 import io
 import os
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from cyclopts import CycloptsError
 
 _OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 """What is the matter with the machine, not with the program: its user needs no traceback."""
@@ -30,7 +35,7 @@ def _run(arguments: list[str] | None) -> int:
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         command = " ".join(["landline", *(error.command_chain or ())])
-        _fail(f"{' '.join(str(error).split())} Try: {command} --help")
+        _fail(f"{_said(error)} Try: {command} --help")
     except (Refusal, Unavailable) as error:
         _fail(error.message)
     except BrokenPipeError:
@@ -42,6 +47,13 @@ def _run(arguments: list[str] | None) -> int:
             f"{f'{error.filename}: ' if error.filename else ''}{error.strerror}: mend that, or choose another directory"
         )
     return result if isinstance(result, int) else 0
+
+
+def _said(error: CycloptsError) -> str:
+    """Its words in one line. Of a parameter that is not there at all it says that this "requires an argument"."""
+    words, argument = " ".join(str(error).split()), error.argument
+    there = argument is not None and (argument.tokens or getattr(error, "keyword", None))
+    return words if there else words.replace("requires an argument", "is missing")
 
 
 def _open_streams() -> None:

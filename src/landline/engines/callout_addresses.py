@@ -86,7 +86,7 @@ def check_url(url: str, policy: Policy) -> Endpoint:
     address = _literal(host)
     if address is not None and policy.refuses(address):
         raise Invalid(
-            f"The address {host} is not public. Allow it by name in the configuration if it is meant.",
+            f"The address {host} is not public. The setting webhook_allow allows it, if it is meant.",
             target="endpoint",
         )
     if endpoint.scheme == "http" and not (policy.loopback_open and _names_this_machine(host, address)):

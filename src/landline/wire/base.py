@@ -16,6 +16,7 @@ encode = msgspec.json.Encoder().encode
 
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
 _MISSING = re.compile(r"Object missing required field `(.+)`")
+_LENGTH = re.compile(r"Expected `(\w+)` of length ([<>])= (\d+)")
 
 
 _INSTANT = "Must be an instant with its offset (RFC 3339), such as 2026-03-01T14:00:00Z."
@@ -55,8 +56,14 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         if missing:  # it is what is wrong, not the object that it is not in
             target = f"{target}.{missing[1]}" if target else missing[1]
             said = f"The {missing[1]} field is required."
-        raise Invalid(_PLAINER.get(said, said), target=target or "body") from None
+        raise Invalid(_LENGTH.sub(_length, _PLAINER.get(said, said)), target=target or "body") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"The request body is not valid JSON: {error}", target="body") from None
     except RecursionError:
         raise Invalid("The request body is nested too deeply.", target="body") from None
+
+
+def _length(found: re.Match[str]) -> str:
+    kind, which, count = found.groups()
+    of_what = "characters" if kind == "str" else "entries"
+    return f"Must have at {'most' if which == '<' else 'least'} {count} {of_what}."

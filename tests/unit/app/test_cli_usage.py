@@ -30,3 +30,18 @@ def test_the_help_that_is_named_is_that_of_the_command(
         cli.main(cli_help)
     assert shown.value.code == 0
     assert f"Usage: {whose}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("smpp-account create shop", "parameter --password-file is missing. Try: "),
+        ("message send", "parameter --to is missing. Try: "),
+        ("message send --from", "--from requires an argument"),
+        ("subscription add --nmae x", "is missing. Did you mean --name instead of --nmae?"),
+    ],
+)
+def test_what_is_missing_is_said_to_be(arguments: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(arguments.split())
+    assert said in capsys.readouterr().err

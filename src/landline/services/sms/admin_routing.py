@@ -18,6 +18,7 @@ from landline.services.sms.model.prices import PriceList
 from landline.services.sms.model.routing import Choice, Choose, Explanation, Rule
 from landline.services.sms.rates import Rates
 from landline.services.sms.routing import InForce, Routing
+from landline.services.sms.service import NOT_E164
 from landline.wire.base import Wire
 
 _Weight = Annotated[int, Meta(ge=0)]
@@ -126,7 +127,7 @@ class _Rules:
         asked = request.decode(_TEST)
         recipient = phone.parse(asked.to)
         if recipient is None:
-            raise Invalid("The recipient is not a phone number in E.164 format.", target="to")
+            raise Invalid(NOT_E164, target="to")
         if pool_name(asked.from_) is not None:
             raise Invalid("Test the senders of a pool one by one: each may have its own way.", target="from")
         resource = await self._resolve(asked.resource)

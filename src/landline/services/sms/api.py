@@ -10,7 +10,7 @@ from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import ErrorStyle, Route
 from landline.services.sms.model import details, messages
 from landline.services.sms.model.messages import Outcome, State
-from landline.services.sms.service import Options, Sms, To
+from landline.services.sms.service import NOT_E164, Options, Sms, To
 from landline.store.database import Record
 from landline.wire import sms
 from landline.wire.base import timestamp
@@ -110,9 +110,7 @@ def _answer(asked: sms.OptOutRequest, valid: set[str], opted_out: set[str] | Non
             [
                 sms.OptOutResponseItem(to.to, 200, None if opted_out is None else to.to in opted_out)
                 if to.to in valid
-                else sms.OptOutResponseItem(
-                    to.to, 400, error_message="The recipient is not a phone number in E.164 format."
-                )
+                else sms.OptOutResponseItem(to.to, 400, error_message=NOT_E164)
                 for to in asked.recipients
             ]
         ),

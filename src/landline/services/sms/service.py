@@ -39,7 +39,8 @@ REPEATABILITY_WINDOW = timedelta(hours=24)
 
 SHORTEST_VALIDITY_S, LONGEST_VALIDITY_S = 60, 259_200
 
-NOT_E164 = "The recipient is not a phone number in E.164 format."
+NO_SENDER = "The sender is neither a phone number in E.164 format, such as +18005550100, nor a short code nor a name."
+NOT_E164 = "The recipient is not a phone number in E.164 format, such as +14255550199."
 NO_NUMBER = "Invalid To phone number format."
 """ACS's words for what is written as an E.164 number and is too long for one (JavaScript SDK, recorded tests)."""
 
@@ -249,7 +250,7 @@ class Sms:
 
     async def _sender(self, resource: ResourceId, sender: str) -> OwnedNumber:
         if phone.sender_kind(sender) is None:
-            raise Invalid("The sender is not a phone number, short code or alphanumeric name.", target="from")
+            raise Invalid(NO_SENDER, target="from")
         owned = await self._numbers.sender(resource, sender)
         if owned is None:
             raise Unauthorized("The sender does not belong to this resource.", target="from")
