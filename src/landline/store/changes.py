@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 import structlog
 
+from landline.core.errors import Unavailable
 from landline.store.database import UNREACHED, Connection
 from landline.store.watched import watched
 
@@ -33,7 +34,6 @@ class Changes:
         self._answer_s = answer_s
         self._forget: dict[str, list[Callable[[str | None], None]]] = {}
         self._task: asyncio.Task[None] | None = None
-        self._listening = asyncio.Event()
         self.trusted = False
 
     def watch(self, subject: str, forget: Callable[[str | None], None]) -> None:
@@ -50,24 +50,29 @@ class Changes:
             forget(key)
 
     async def start(self) -> None:
-        """Begin to listen; returns when the first connection listens."""
-        self._task = watched(self._listen(), "changes")
-        await self._listening.wait()
+        """Begin to listen; returns when the first connection listens. Raises `Unavailable`: where PostgreSQL has no
+        connection left for this, who starts us is to be told, and not to wait."""
+        begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._task = watched(self._listen(begun), "changes")
+        await begun
 
     async def close(self) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _listen(self) -> None:
+    async def _listen(self, begun: asyncio.Future[None]) -> None:
         while True:
             try:
-                await self._listen_once()
+                await self._listen_once(begun)
             except UNREACHED as error:
+                if not begun.done():
+                    begun.set_exception(Unavailable(f"cannot reach PostgreSQL: {error}"))
+                    return
                 log.warning("changes.lost", error=type(error).__name__)
             await asyncio.sleep(_RETRY_S)
 
-    async def _listen_once(self) -> None:
+    async def _listen_once(self, begun: asyncio.Future[None]) -> None:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         connection: Any = await asyncpg.connect(self._dsn, timeout=10, command_timeout=self._answer_s)
         try:
@@ -75,7 +80,7 @@ class Changes:
             await connection.add_listener(_CHANNEL, self._heard)
             self._forget_everything()
             self.trusted = True
-            self._listening.set()
+            _end(begun)
             while not ended.done():
                 await asyncio.wait([ended], timeout=self._ask_s)
                 if not ended.done():
@@ -94,6 +99,6 @@ class Changes:
             self.forget(subject, None)
 
 
-def _end(ended: asyncio.Future[None], _connection: object) -> None:
+def _end(ended: asyncio.Future[None], _connection: object = None) -> None:
     if not ended.done():
         ended.set_result(None)

@@ -182,11 +182,15 @@ class Database:
         return database
 
     async def _check_settings(self) -> None:
-        ignored = await self.fetch(
-            "SELECT name FROM unnest($1::text[], $2::text[]) AS s (name, value) WHERE current_setting(name) <> value",
-            list(_SETTINGS),
-            list(_SETTINGS.values()),
-        )
+        try:
+            ignored = await self.fetch(
+                "SELECT name FROM unnest($1::text[], $2::text[]) AS s (name, value)"
+                " WHERE current_setting(name) <> value",
+                list(_SETTINGS),
+                list(_SETTINGS.values()),
+            )
+        except (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError) as error:
+            raise Pooled("what one client prepares in a session meets another") from error
         if ignored:
             raise Pooled(f"it ignores our settings, {ignored[0]['name']} among them")
 

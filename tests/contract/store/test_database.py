@@ -224,6 +224,26 @@ async def test_a_pooler_in_between_is_refused_with_what_to_do(dsn: str) -> None:
             await Database.connect(through, size=2)
 
 
+class Sharing(Cable):
+    """Gives each client a session that was another's before, as PgBouncer does by transactions: what asyncpg prepares,
+    under names that it counts in each process, is there already."""
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        data = b""
+        while not data.startswith(b"P"):  # PostgreSQL 55.7: Parse
+            if not (data := await reader.read(65_536)):
+                return writer.close()
+            again = data[: 1 + int.from_bytes(data[1:5])] if data.startswith(b"P") else b""
+            writer.write(again + data)
+        return await super()._pass(reader, writer)
+
+
+async def test_sessions_that_were_anothers_are_a_poolers(dsn: str) -> None:
+    async with cable(place(dsn), Sharing) as way:
+        with pytest.raises(Refusal, match=r"PgBouncer .*prepares .* give the DSN of PostgreSQL itself"):
+            await Database.connect(over(way, dsn), size=2)
+
+
 async def test_both_ends_end_a_connection_over_which_nothing_gets_through(dsn: str) -> None:
     async with cable(place(dsn)) as way:
         database = await Database.connect(over(way, dsn), size=2)
@@ -287,6 +307,17 @@ async def test_news_are_heard_again_whatever_it_was_that_kept_us_from_listening(
     await operator.does("ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     await until(lambda: ear.changes.trusted)
     await ear.changes.close()
+
+
+async def test_a_start_is_told_that_nobody_can_listen(dsn: str, operator: Operator) -> None:
+    """A pool may have taken the last connections that there are for us."""
+    changes = Changes(dsn)
+    await operator.does("ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    async with asyncio.timeout(PATIENCE_S):
+        with pytest.raises(Unavailable, match=r"cannot reach PostgreSQL: .* not currently accepting connections"):
+            await changes.start()
+    await changes.close()
+    await operator.does("ALTER DATABASE {name} ALLOW_CONNECTIONS true")
 
 
 async def test_a_connection_over_which_nothing_comes_any_more_is_not_trusted_for_long(
