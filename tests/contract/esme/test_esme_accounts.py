@@ -28,11 +28,13 @@ from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import BindKind, Command
 from landline.protocols.smpp.events import BindRefused, Bound
 from landline.protocols.smpp.framing import HEADER, HEADER_BYTES
-from landline.services.sms import accounts, admin_accounts
+from landline.services.sms import accounts, admin_accounts, records_esme
 from landline.services.sms.accounts import Settings
 from landline.services.sms.model.esme import EsmeAccount
+from landline.services.sms.model.messages import State
 
 PATH = "/resources/local/smpp-accounts"
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 WRONG = BindRefused(status.ESME_RINVPASWD)
 
 
@@ -462,3 +464,23 @@ async def test_an_account_counts_before_its_process_hears_of_it(
     _, second = await process.accounts.rotate(world.resource, "customer")
     assert await other.accounts.authenticate("customer", first, "127.0.0.1") is None
     assert await other.accounts.authenticate("customer", second, "127.0.0.1") is not None
+
+
+async def test_what_ends_or_comes_while_an_account_is_being_deleted_is_taken_all_the_same(world: EsmeWorld) -> None:
+    """It waits for who deletes the account, and then knows that there is none."""
+    process = await world.process()
+    client = await world.client(process, await world.account(process, texts=("*",)))
+    client.submit(registered_delivery=1)
+    assert await client.status() == 0
+    messages = await world.messages()
+    async with world.database.transaction() as connection:
+        assert await records_esme.delete_account(connection, world.resource, "customer")
+        taken = [
+            asyncio.create_task(world.end(process, messages)),
+            asyncio.create_task(world.text(process, "hello", OURS, "+14255550123")),
+        ]
+        while await world.database.fetchval(WAITING) < len(taken):
+            assert not any(task.done() for task in taken)
+    await asyncio.gather(*taken)
+    assert [row["state"] for row in await world.messages()] == [State.DELIVERED]
+    assert await world.waiting() == 0

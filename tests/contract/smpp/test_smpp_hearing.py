@@ -481,7 +481,7 @@ async def test_a_text_over_whose_key_its_process_stood_still_is_not_passed_on_bu
 
     monkeypatch.setattr(Records, "arrival_keys", stands_still)
     world.smsc.text(PHONE, OURS, "yes")
-    await world.smsc.until(lambda: world.smsc.counts.delivered or world.smsc.counts.delivery_refusals)
+    await world.smsc.until(lambda: bool(world.smsc.counts.delivered or world.smsc.counts.delivery_refusals))
     assert world.events.arrivals == []
     await _say(world, "yes")  # had no other process told it
     assert [arrival.text for arrival in world.events.arrivals] == ["yes"]

@@ -521,4 +521,18 @@ async def test_a_receipt_that_was_parked_long_after_a_submission_is_not_its(worl
     await world.connection.execute(
         "INSERT INTO sms_submissions VALUES ($1, $2, $3, $4, 'first', '1')", RESOURCE, MESSAGE, BLOCK, NOW
     )
+    await world.change(state=State.DELIVERED, ended_at=NOW)
     assert await unparked(world, NOW + timedelta(minutes=1)) == set()
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+async def test_a_receipt_that_came_while_the_process_that_stored_the_answer_stood_still_is_its(
+    world: World, awaited: bool
+):
+    """The answer is dated before the stop, and was there after the receipt."""
+    await park(world, "1", NOW + timedelta(minutes=1))
+    await world.connection.execute(
+        "INSERT INTO sms_submissions VALUES ($1, $2, $3, $4, 'first', '1')", RESOURCE, MESSAGE, BLOCK, NOW
+    )
+    found = await receipts.unpark(world.connection, NOW + timedelta(minutes=1), [("first", "1")] if awaited else [])
+    assert [row["carrier_message_id"] for row in found] == ["1"]

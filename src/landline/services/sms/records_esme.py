@@ -18,8 +18,8 @@ _ACCOUNT = (
     " created_at, alphabet, number"
 )
 _OWN = "coalesce({message}.account, {account}) = {account}"
-"""Whether a message of a system id is of the account that has it now, and not of one before; of those of earlier
-versions nobody knows."""
+"""Whether a message of a system id is of the account that has it now, not of one before; of old ones nobody knows."""
+_THERE = "FOR KEY SHARE OF a"  # one that is being deleted is none: its foreign key would refuse all rows
 _CANCELED = (
     f"{{message}}.code = {details.CANCELED} AND EXISTS (SELECT FROM sms_attempts t"
     " WHERE t.resource_id = {message}.resource_id AND t.message_id = {message}.message_id AND t.carrier = ''"
@@ -242,7 +242,7 @@ async def report(connection: Connection, ended: Sequence[Ended], now: datetime) 
         " JOIN sms_esme_accounts a ON a.resource_id = m.resource_id AND a.system_id = m.system_id AND a.receipts"
         f"  AND {_OWN.format(message='m', account='a.number')}"
         # ReportWish: always, on failure, on success
-        " WHERE m.wish = 1 OR m.wish = CASE WHEN e.delivered THEN 3 ELSE 2 END RETURNING system_id",
+        f" WHERE m.wish = 1 OR m.wish = CASE WHEN e.delivered THEN 3 ELSE 2 END {_THERE} RETURNING system_id",
         now,
         [each.resource for each in ended],
         [each.message_id for each in ended],
@@ -274,7 +274,7 @@ async def bring_reports(
         " FROM unnest($4::uuid[], $5::timestamptz[], $6::timestamptz[], $7::uuid[], $8::text[], $9::text[],"
         "  $10::text[], $11::integer[]) AS o"
         "  (out_id, submitted_at, done_at, message_id, sender, recipient, parts, code)"
-        " JOIN sms_esme_accounts a ON a.resource_id = $1 AND a.system_id = $2 AND a.receipts",
+        f" JOIN sms_esme_accounts a ON a.resource_id = $1 AND a.system_id = $2 AND a.receipts {_THERE}",
         resource,
         system_id,
         now,
@@ -304,7 +304,7 @@ async def bring_text(
         "INSERT INTO sms_esme_out (resource_id, system_id, out_id, due_at, message_id, sender, recipient, body)"
         " SELECT a.resource_id, a.system_id, o.out_id, $1, $2, $3, $4, $5"
         " FROM unnest($6::text[], $7::uuid[]) AS o (system_id, out_id)"
-        " JOIN sms_esme_accounts a ON a.resource_id = $8 AND a.system_id = o.system_id",
+        f" JOIN sms_esme_accounts a ON a.resource_id = $8 AND a.system_id = o.system_id {_THERE}",
         now,
         message_id,
         sender,

@@ -174,25 +174,31 @@ async def forget_early(connection: Connection, carrier: str, ids: Sequence[str])
     )
 
 
-_LATEST = """
+_OPEN = (
+    "EXISTS (SELECT FROM sms_messages m WHERE m.resource_id = s.resource_id AND m.message_id = s.message_id"
+    f" AND m.state < {int(State.DELIVERED)})"
+)
+"""Nobody knew it when its receipt was parked: the process that stored its answer stood still before the commit."""
+_LATEST = f"""
 SELECT p.ctid FROM (
     SELECT ctid, carrier, carrier_message_id, parked_at FROM sms_parked_receipts
     WHERE parked_at > $2 ORDER BY parked_at DESC LIMIT 5000
 ) p
 JOIN LATERAL (
-    SELECT submitted_at FROM sms_submissions
+    SELECT submitted_at, resource_id, message_id FROM sms_submissions
     WHERE carrier = p.carrier AND carrier_message_id = p.carrier_message_id LIMIT 1
-) s ON s.submitted_at > p.parked_at - $1::interval
+) s ON s.submitted_at > p.parked_at - $1::interval OR {_OPEN}
 LIMIT 500
 """
-_AWAITED = """
+_AWAITED = f"""
 SELECT p.ctid FROM unnest($2::text[], $3::text[]) AS k (carrier, id)
 JOIN LATERAL (
     SELECT ctid, parked_at FROM sms_parked_receipts WHERE carrier = k.carrier AND carrier_message_id = k.id LIMIT 1
 ) p ON true
 JOIN LATERAL (
-    SELECT submitted_at FROM sms_submissions WHERE carrier = k.carrier AND carrier_message_id = k.id LIMIT 1
-) s ON s.submitted_at > p.parked_at - $1::interval
+    SELECT submitted_at, resource_id, message_id FROM sms_submissions
+    WHERE carrier = k.carrier AND carrier_message_id = k.id LIMIT 1
+) s ON s.submitted_at > p.parked_at - $1::interval OR {_OPEN}
 """
 _TAKE_OUT = (
     "DELETE FROM sms_parked_receipts WHERE ctid = ANY(ARRAY({}))"
@@ -201,8 +207,8 @@ _TAKE_OUT = (
 
 
 async def unpark(connection: Connection, now: datetime, awaited: Sequence[tuple[str, str]] = ()) -> list[Record]:
-    """Parked receipts whose submission was stored since, or in the same moment, taken out: those of `awaited` (carrier,
-    its id) however long ago that was, or else some of the latest."""
+    """Parked receipts whose submission was stored since, or in the same moment, or whose message is open, taken out:
+    those of `awaited` (carrier, its id) however long ago that was, or else some of the latest."""
     if not awaited:
         return await connection.fetch(_TAKE_OUT.format(_LATEST), _SKEW, now - PARKED_FOR)
     carriers, ids = zip(*awaited, strict=True)
