@@ -60,7 +60,6 @@ LOST = (
 """Failures that time will mend: the server is away, restarting, full, a standby for now, has trouble with its disk,
 keeps to a timeout of its operator's, or made us give way to another transaction."""
 
-_GAVE_WAY = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 UNREACHED = (*LOST, asyncpg.PostgresError)
 """Failures to get a connection: whatever PostgreSQL says then, no statement of ours is its reason."""
 
@@ -220,7 +219,7 @@ class Database:
             self._troubles.note(error)
             await self._pool.expire_connections()  # another server may be the primary by now
             raise Unavailable(_READ_ONLY) from error
-        except _GAVE_WAY as error:
+        except asyncpg.TransactionRollbackError as error:  # a deadlock, mostly
             raise GaveWay(f"PostgreSQL let another transaction go first: {type(error).__name__}") from error
         except LOST as error:
             self._troubles.note(error)
