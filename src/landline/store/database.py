@@ -60,11 +60,8 @@ LOST = (
 """Failures that time will mend: the server is away, restarting, full, a standby for now, has trouble with its disk,
 keeps to a timeout of its operator's, or made us give way to another transaction."""
 
-_GAVE_WAY = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-"""Those of them that another transaction is the reason of: it goes on, and ours may begin again at once."""
 _REFUSED = (
     asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,
     asyncpg.PostgresSystemError,
     asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
@@ -239,7 +236,7 @@ class Database:
             self._troubles.note(error)
             await self._pool.expire_connections()  # another server may be the primary by now
             raise NotWritten(_READ_ONLY) from error
-        except _GAVE_WAY as error:
+        except asyncpg.TransactionRollbackError as error:  # a deadlock, mostly
             raise GaveWay(f"PostgreSQL let another transaction go first: {type(error).__name__}") from error
         except LOST as error:
             self._troubles.note(error)

@@ -249,9 +249,9 @@ NOT_TO_BE_CANCELED = {
 @pytest.mark.parametrize("state", NOT_TO_BE_CANCELED.values(), ids=NOT_TO_BE_CANCELED)
 async def test_only_what_waits_is_canceled(world: World, state: Callable[[World], Any]):
     await state(world)
-    assert not await records.cancel(world.connection, RESOURCE, MESSAGE, NOW)
+    assert not await records.cancel(world.connection, RESOURCE, [MESSAGE], NOW)
     await world.change(due_at=LATER, claim_id=None, state=State.QUEUED)
-    assert await records.cancel(world.connection, RESOURCE, MESSAGE, NOW)
+    assert await records.cancel(world.connection, RESOURCE, [MESSAGE], NOW)
 
 
 async def test_what_has_ended_does_not_end_again(world: World):
@@ -458,7 +458,7 @@ async def test_what_is_due_is_found_without_looking_through_what_is_kept_out(wor
 async def test_what_is_being_canceled_is_not_claimed(world: World):
     await world.change(due_at=LATER)
     async with world.database.transaction() as theirs:
-        assert await records.cancel(theirs, RESOURCE, MESSAGE, NOW)
+        assert await records.cancel(theirs, RESOURCE, [MESSAGE], NOW)
         assert await claim(world, uuid4(), "first") == set()
 
 

@@ -72,6 +72,25 @@ async def test_all_that_waits_is_taken_back_and_later_messages_go(world: World) 
     await nothing_is_left(world)
 
 
+async def test_very_many_are_taken_back_a_hundred_at_a_time(world: World) -> None:
+    """Some wait in this process's queue, some for their time; one is with its carrier."""
+    gone = await world.send(Options(), phones=PHONES[:1])
+    await world.clock.advance(timedelta(seconds=1))
+    world.carrier.up = False
+    many = [f"+1206555{number:04}" for number in range(75)]
+    waiting = [*await world.send(Options(), phones=many)]
+    waiting += await world.send(Options(send_at=world.clock.now() + timedelta(hours=1)), phones=many)
+    keys = [key for message in [*gone, *waiting] if (key := parse_public_id(message))]
+    assert len(await world.gateway.taking_back.cancel(world.resource, keys)) == 150
+    rows = await world.database.fetch("SELECT state, xmin::text AS committed FROM sms_messages WHERE code = 5000")
+    assert len(rows) == 150
+    assert len({row["committed"] for row in rows}) == 2
+    world.carrier.up = True
+    await world.clock.advance(timedelta(hours=2))
+    assert list(world.senders()) == PHONES[:1]
+    await nothing_is_left(world)
+
+
 async def test_what_a_carrier_may_have_is_not_taken_back(world: World) -> None:
     """Silence: nobody knows whether it was got."""
     world.carrier.fate = Fate.LOST

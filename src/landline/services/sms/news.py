@@ -124,16 +124,20 @@ class News:
         """Fail `messages`, which waited too long for their carrier; not what another process has claimed meanwhile."""
         await self._group.submit(_News(expired=messages))
 
-    async def cancel(self, resource: UUID, message: UUID) -> bool:
-        """Take back a message that waits for its time, for its next try, or for its carrier in this process's queue or
-        in nobody's; False when a carrier may have it, or another process has it in hand."""
-        queued = await self._kept_back(message)
-        canceled = False
+    async def cancel(self, resource: UUID, messages: Sequence[UUID]) -> set[UUID]:
+        """Take back those of `messages` that wait for their time, for their next try, or for their carrier in this
+        process's queue or in nobody's, in one commit. Others a carrier may have, or another process has in hand."""
+        kept: list[Pending] = []
+        canceled: set[UUID] = set()
         try:
-            canceled = await self._cancel(resource, message, None if queued is None else self._blocks.owner)
+            for message in messages:  # one by one: who gives up asking leaves none kept back
+                queued = await self._kept_back(message)
+                kept += () if queued is None else (queued,)
+            canceled = await self._cancel(resource, messages, kept)
         finally:
-            if queued is not None and not canceled:
-                self._handover.go_on(queued)
+            for queued in kept:
+                if queued.submission.key not in canceled:
+                    self._handover.go_on(queued)
         return canceled
 
     async def _kept_back(self, message: UUID) -> Pending | None:
@@ -146,15 +150,16 @@ class News:
                 return queued
         return None
 
-    async def _cancel(self, resource: UUID, message: UUID, holder: UUID | None) -> bool:
-        done = Outcome(self._handover.taken)
+    async def _cancel(self, resource: UUID, messages: Sequence[UUID], kept: Sequence[Pending]) -> set[UUID]:
+        done, keys = Outcome(self._handover.taken), [queued.submission.key for queued in kept]
         async with self._database.transaction() as connection:
-            if not await records.cancel(connection, resource, message, self._clock.now(), holder):
-                return False
-            await self._end(connection, done, [(resource, message, details.CANCELED)])
+            found = await records.cancel(connection, resource, messages, self._clock.now(), self._blocks.owner, keys)
+            if not found:
+                return found
+            await self._end(connection, done, [(resource, message, details.CANCELED) for message in found])
             emitted = await self._write(connection, done)
         self._committed(done, emitted)
-        return True
+        return found
 
     async def reroute(self, messages: Sequence[Pending], reason: str) -> list[Pending]:
         """Give `messages`, which their carrier could not take, to other carriers; those for which there is none."""

@@ -298,40 +298,49 @@ async def taken_before(connection: Connection, keys: Sequence[tuple[UUID, UUID, 
 
 
 async def cancel(
-    connection: Connection, resource: UUID, message: UUID, now: datetime, holder: UUID | None = None
-) -> bool:
-    """Whether the message waits in nobody's hands, or in those of `holder`, who keeps it back, and no carrier has it;
-    it is locked then, until the transaction ends."""
+    connection: Connection,
+    resource: UUID,
+    messages: Sequence[UUID],
+    now: datetime,
+    holder: UUID | None = None,
+    kept: Sequence[UUID] = (),
+) -> set[UUID]:
+    """Those of `messages` that wait in nobody's hands, or are `kept` back by `holder`, who has them, and that no
+    carrier has; they are locked then, until the transaction ends."""
     # A block that nobody holds is locked first, so that nobody claims it and reads the message meanwhile.
-    backlog = await connection.fetchval(
-        "SELECT 1 FROM sms_blocks b JOIN sms_messages m ON m.block_id = b.block_id WHERE b.owner IS NULL"
-        " AND m.resource_id = $1 AND m.message_id = $2 AND m.due_at IS NULL AND m.doubt = 0 FOR UPDATE OF b",
+    backlog = await connection.fetch(
+        "SELECT m.message_id FROM unnest($2::uuid[]) AS k (message_id) JOIN sms_messages m ON m.resource_id = $1"
+        " AND m.message_id = k.message_id JOIN sms_blocks b ON b.block_id = m.block_id WHERE b.owner IS NULL"
+        " AND m.due_at IS NULL AND m.doubt = 0 ORDER BY b.block_id FOR UPDATE OF b",
         resource,
-        message,
+        messages,
     )
-    found = await connection.fetchval(
-        "SELECT 1 FROM sms_messages m WHERE resource_id = $1 AND message_id = $2"
-        f" AND state < {int(State.DELIVERED)} AND NOT EXISTS (SELECT FROM sms_submissions s"
-        "  WHERE s.block_id = m.block_id AND s.message_id = m.message_id)"
-        f" AND (due_at IS NOT NULL AND claim_id IS NULL OR due_at IS NULL AND $3 OR {_IN_HAND.format('$4')})"
-        " FOR UPDATE",
+    rows = await connection.fetch(
+        "SELECT m.message_id FROM unnest($2::uuid[]) AS k (message_id) JOIN sms_messages m ON m.resource_id = $1"
+        f" AND m.message_id = k.message_id WHERE m.state < {int(State.DELIVERED)}"
+        "  AND NOT EXISTS (SELECT FROM sms_submissions s"
+        "   WHERE s.block_id = m.block_id AND s.message_id = m.message_id)"
+        "  AND (m.due_at IS NOT NULL AND m.claim_id IS NULL OR m.due_at IS NULL AND m.message_id = ANY($3::uuid[])"
+        f"   OR m.message_id = ANY($5::uuid[]) AND {_IN_HAND.format('$4')})"
+        " ORDER BY m.message_id FOR UPDATE OF m",
         resource,
-        message,
-        backlog is not None,
+        messages,
+        [row["message_id"] for row in backlog],
         holder,
+        kept,
     )
-    if found is None:
-        return False
-    await connection.execute(
-        "INSERT INTO sms_attempts (resource_id, message_id, at, carrier, code, temporary, reason)"
-        f" SELECT m.resource_id, m.message_id, {attempt_at('$3::timestamptz', 'm')}, '', $4::integer, false, 'canceled'"
-        " FROM (VALUES ($1::uuid, $2::uuid)) AS m (resource_id, message_id)",
-        resource,
-        message,
-        now,
-        details.CANCELED,
-    )
-    return True
+    found = {row["message_id"] for row in rows}
+    if found:
+        await connection.execute(
+            "INSERT INTO sms_attempts (resource_id, message_id, at, carrier, code, temporary, reason)"
+            f" SELECT $1, m.message_id, {attempt_at('$3::timestamptz', 'm')}, '', $4::integer, false, 'canceled'"
+            " FROM (SELECT $1::uuid AS resource_id, unnest($2::uuid[]) AS message_id) AS m",
+            resource,
+            list(found),
+            now,
+            details.CANCELED,
+        )
+    return found
 
 
 async def holders(connection: Connection, resource: UUID, messages: Sequence[UUID]) -> dict[UUID, UUID]:

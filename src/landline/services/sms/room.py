@@ -53,6 +53,11 @@ class Room:
         """How many more messages fill it."""
         return self._limit - len(self._in_hand)
 
+    @property
+    def full_of_waiting(self) -> bool:
+        """Whether what waits here fills it, without what is on its way."""
+        return sum(map(len, self._queues.values())) >= self._limit
+
     def crowd(self, carrier: str, sender: Sender, count: int) -> Crowd | None:
         """The crowd among which `count` new messages have to wait in the database, if there is one."""
         limit, in_hand, found = self._limit, len(self._in_hand), self._present()
@@ -75,7 +80,7 @@ class Room:
         crowd, full = self.crowd(carrier, sender, count), len(self._in_hand) >= self._limit
         if crowd is None:
             return count
-        if of_crowd and (crowd.sender is None or not full or sum(map(len, self._queues.values())) < self._limit):
+        if of_crowd and (crowd.sender is None or not full or not self.full_of_waiting):
             return count
         if not full or crowd.sender is None:
             return 0

@@ -5,7 +5,7 @@ is not reached, or does not answer in time, stays.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from uuid import UUID
@@ -22,6 +22,9 @@ from landline.store.database import Database
 ASKED, ANSWERED = "sms.take_back", "sms.taken_back"
 ANSWER_S = 5.0
 """Within which another process answers; `News.cancel` looks for 2 s at most."""
+
+_AT_ONCE = 100
+"""Messages that are taken back in one commit: none of them is handed over meanwhile."""
 
 log = structlog.get_logger()
 
@@ -84,7 +87,9 @@ class TakingBack:
     async def cancel(self, resource: UUID, messages: Sequence[UUID]) -> set[UUID]:
         """Those of `messages` that were taken back: they have ended as failed (5000). What had ended, is with a carrier
         or may be, or is held by a process that does not answer, stays as it is."""
-        canceled = {message for message in messages if await self._news.cancel(resource, message)}
+        canceled: set[UUID] = set()
+        for some in _portions(messages):
+            canceled |= await self._news.cancel(resource, some)
         left = [message for message in messages if message not in canceled]
         if left and self._bus is not None and self._bus.together:
             canceled |= await self._ask(self._bus, resource, left)
@@ -119,14 +124,15 @@ class TakingBack:
 
     async def _answer(self, question: _Question, messages: Sequence[UUID]) -> None:
         assert self._bus is not None
-        for message in messages:
+        for some in _portions(messages):
             try:
-                canceled = await self._news.cancel(question.resource, message)
+                canceled = await self._news.cancel(question.resource, some)
             except Unavailable as error:
                 log.warning("sms.not_taken_back", reason=error.message)
                 return
-            answer = _Answer(question.asker, question.number, message, canceled)
-            self._bus.publish(ANSWERED, msgspec.msgpack.encode(answer))
+            for message in some:
+                answer = _Answer(question.asker, question.number, message, message in canceled)
+                self._bus.publish(ANSWERED, msgspec.msgpack.encode(answer))
 
     def _answered(self, data: bytes) -> None:
         answer = _ANSWER.decode(data)
@@ -138,3 +144,7 @@ class TakingBack:
             question.taken_back.add(answer.message)
         if not question.missing and not question.done.done():
             question.done.set_result(None)
+
+
+def _portions(messages: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
+    return (messages[first : first + _AT_ONCE] for first in range(0, len(messages), _AT_ONCE))

@@ -240,8 +240,7 @@ class Worker:
                 await self._leave_unreached()
                 more = await self._claim()
                 until = None if more else await self._next_due()
-            except GaveWay as error:  # the other transaction has gone on since
-                log.info("sms.gave_way", reason=error.message)
+            except GaveWay:  # the other transaction has gone on since
                 continue
             except Unavailable as error:
                 log.warning("sms.database_unavailable", reason=error.message)
@@ -314,6 +313,7 @@ class Worker:
             of_each = limit = min(limit, max(self._handover.room.free // self._block_size, 1))
         else:
             of_each = max(fairly.of_each // self._block_size, 1)
+        full = self._handover.room.full_of_waiting
         claimed, of_crowds = await self._blocks.claim_fairly(now, limit, of_each, keys)
         self._resuming = set(claimed)
         self._handover.lose(self._resuming)
@@ -324,9 +324,16 @@ class Worker:
                     await records_deferred.give_back(connection, list(claimed), self._blocks.owner, self._clock.now())
                     unfinished = await records.unfinished(connection, list(claimed))
                 self._learn_size(len(claimed), sum(map(len, unfinished.values())))
-                for block, held in claimed.items():
+                beyond: dict[UUID, bool] = {}
+                for block, held in sorted(claimed.items(), key=lambda each: each[0] in of_crowds):
+                    if block in of_crowds and not full and self._handover.room.full_of_waiting:
+                        beyond[block] = held
+                        continue
                     await self._resume(block, unfinished[block], held=held, of_crowd=block in of_crowds)
                     self._suspicious.discard(block)
+                for held in set(beyond.values()):  # some were larger than those before
+                    await self._blocks.release({block: now for block in beyond if beyond[block] is held}, held=held)
+                self._suspicious.difference_update(beyond)
         finally:
             self._resuming = set()
         return len(claimed)
