@@ -11,7 +11,7 @@ from tests.sim.turns import CURRENT, Process, Turns
 
 from landline.core.errors import Unavailable
 from landline.store.changes import Changes
-from landline.store.database import LOST, Connection, Database, Record
+from landline.store.database import LOST, Connection, Database, Record, unavailable
 
 T = TypeVar("T")
 
@@ -153,7 +153,7 @@ class SimDatabase(Database):
         try:
             yield cast(Connection, connection)
         except LOST as error:
-            raise Unavailable(f"PostgreSQL is away: {type(error).__name__}") from error
+            raise unavailable(error) from error
         finally:
             if connection.counted:
                 self._process.at_work -= 1

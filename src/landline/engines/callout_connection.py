@@ -62,7 +62,8 @@ class Connection(asyncio.Protocol):
     def ask(self, request: bytes, limit_bytes: int) -> "asyncio.Future[Answer]":
         """Write `request`; its answer, the body cut at `limit_bytes`. Raises `CalloutFailed`."""
         assert self._future is None
-        assert self._transport is not None
+        if self._transport is None:
+            raise NothingCame("the connection was closed as soon as it was made")
         self._reader.begin(limit_bytes)
         self._future = future = asyncio.get_running_loop().create_future()
         self._transport.write(request)
@@ -114,6 +115,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(exc)
+        self._transport = None  # asyncio's own over TLS cannot be aborted any more
         self._keeper.lost(self)
 
     def _end(self, cause: Exception | None) -> None:

@@ -111,6 +111,14 @@ Duplicate = asyncpg.UniqueViolationError
 """What a statement raises that would write a key which is there already; it has written nothing."""
 
 
+def unavailable(error: Exception) -> Unavailable:
+    """One of `LOST`, as it is told to who asked."""
+    if isinstance(error, asyncpg.TransactionRollbackError):  # a deadlock, mostly
+        return GaveWay(f"PostgreSQL let another transaction go first: {type(error).__name__}")
+    kind = NotWritten if isinstance(error, _REFUSED) else Unavailable
+    return kind(f"PostgreSQL is away: {type(error).__name__}")
+
+
 class _Line(asyncpg.Connection):
     """A connection that ends when nothing gets through any more: the network would repeat for a quarter of an hour what
     nobody acknowledges. A statement that takes long is not ended: the other machine answers while it works on it."""
@@ -236,12 +244,11 @@ class Database:
             self._troubles.note(error)
             await self._pool.expire_connections()  # another server may be the primary by now
             raise NotWritten(_READ_ONLY) from error
-        except asyncpg.TransactionRollbackError as error:  # a deadlock, mostly
-            raise GaveWay(f"PostgreSQL let another transaction go first: {type(error).__name__}") from error
         except LOST as error:
-            self._troubles.note(error)
-            kind = NotWritten if isinstance(error, _REFUSED) else Unavailable
-            raise kind(f"PostgreSQL is away: {type(error).__name__}") from error
+            told = unavailable(error)
+            if not isinstance(told, GaveWay):
+                self._troubles.note(error)
+            raise told from error
         except asyncpg.InternalServerError as error:  # class XX: a page, an index, a catalogue of its own is broken
             self._troubles.note(error)
             raise Unavailable(f"PostgreSQL failed at something of its own: {type(error).__name__}") from error
