@@ -506,6 +506,18 @@ async def test_a_text_that_two_processes_find_whole_is_sent_and_counted_once(wor
     assert {row["count"] for row in counted} == {1}
 
 
+async def test_a_text_whose_time_comes_while_it_is_taken_in_is_sent_at_once(world: EsmeWorld) -> None:
+    """It was in the future when it came: who asked for a second from now is not told that this is no time."""
+    process = await world.process()
+    await world.account(process)
+    account = (await process.accounts.get(world.resource, "customer")).right
+    (message_id,) = process.esme.new_ids(1)
+    due = CustomerSubmission(message_id, OURS, PHONE, "hello", send_at=process.clock.now())
+    assert await process.esme.submit(account, [due]) == [None]
+    assert len(await world.messages()) == 1
+    assert process.gateway.handover.count == 1
+
+
 async def test_the_same_reference_may_begin_another_text(world: EsmeWorld) -> None:
     process = await world.process()
     client = await world.client(process, await world.account(process))

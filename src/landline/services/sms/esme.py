@@ -199,7 +199,10 @@ class PlannedSends:
         """See `Sends`."""
         if len(text) > _TEXT_LIMIT:
             raise Invalid(f"A text has at most {_TEXT_LIMIT} characters.", target="message")
-        valid_for_s = None if valid_until is None else _valid_for_s(valid_until, send_at or self._clock.now())
+        now = self._clock.now()
+        if send_at is not None and send_at <= now:
+            send_at = None  # it was to come when the text came, and has come since
+        valid_for_s = None if valid_until is None else _valid_for_s(valid_until, send_at or now)
         options = Options(report_wanted=report_wanted, tag=tag, send_at=send_at, valid_for_s=valid_for_s)
         to = To(recipient, message_id=message_id)
         (outcome,) = await self._sms.send(resource, sender, [to], text, options)
