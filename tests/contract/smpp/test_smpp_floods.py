@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
+from tests.support.floods import ENQUIRE, heard_in_turn
 from tests.support.patience import PATIENCE_S
 from tests.support.product import Product
 from tests.support.raw_esme import RawEsme
@@ -17,13 +18,11 @@ from tests.support.smpp_world import OURS, PHONE, until
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.listener import ListenerConfig, SmppListener
 from landline.protocols.smpp import pdu, status
-from landline.protocols.smpp.commands import RESPONSE, BindKind, Command, Tag
-from landline.protocols.smpp.framing import HEADER, HEADER_BYTES
+from landline.protocols.smpp.commands import BindKind, Command, Tag
+from landline.protocols.smpp.framing import HEADER
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.store.database import Database
 
-ENQUIRE = HEADER.pack(HEADER_BYTES, Command.ENQUIRE_LINK, 0, 9)
-ANSWER = HEADER.pack(HEADER_BYTES, Command.ENQUIRE_LINK | RESPONSE, 0, 9)
 BIND = pdu.encode(BindKind.TRANSCEIVER.value, pdu.Bind("customer", "secret"), 1)
 LARGE = ShortMessage(
     source_addr_ton=1,
@@ -115,17 +114,7 @@ async def test_connections_leave_half_of_the_files_to_others_and_the_log_tells_i
 
 async def test_a_customer_who_says_thousands_of_requests_at_once_lets_others_be_heard_meanwhile(world: World) -> None:
     rude, polite = await world.bound_socket(), await world.bound_socket()
-    flood = ENQUIRE * 10_000
-    assert rude.send(flood) == len(flood)
-    assert polite.send(ENQUIRE) == len(ENQUIRE)  # both have come when the loop looks next
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(PATIENCE_S):
-        assert await loop.sock_recv(polite, 1000) == ANSWER
-        answered = len(rude.recv(len(flood)))
-        assert 0 < answered < len(flood) / 3
-        while answered < len(flood):
-            answered += len(await loop.sock_recv(rude, len(flood)))
-    assert answered == len(flood)
+    await heard_in_turn(rude, polite)
 
 
 async def test_a_stranger_who_says_much_before_a_bind_is_cut(world: World) -> None:
