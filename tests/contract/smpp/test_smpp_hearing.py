@@ -487,6 +487,34 @@ async def test_a_text_over_whose_key_its_process_stood_still_is_not_passed_on_bu
     assert [arrival.text for arrival in world.events.arrivals] == ["yes"]
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_text_said_again_is_told_though_the_first_was_put_off_here_and_brought_again_to_another_process(
+    world: World, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    line = DrivenClock()
+    world.smsc.conduct.deliver_retry_s = 3600.0
+    await world.start(slots=AllMine(1), line=line)
+
+    async def refuse(_carrier: str, _arrivals: Sequence[Arrival]) -> None:
+        raise Unavailable("away", retry_after_s=0.0)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.events, "arrived", refuse)
+        world.smsc.text(PHONE, OURS, "yes")
+        await world.smsc.until(lambda: status.ESME_RX_T_APPN in world.smsc.counts.delivery_refusals)
+    now = world.clock.now()
+    other = Records(world.database, "smpp", uuid4(), Alphabet.GSM)
+    theirs = await other.arrival_keys([Look(fingerprint(PHONE, OURS, "yes"), "new", now)], now)
+    assert theirs != ["new"]
+    await other.settled([] if late else theirs, theirs if late else [], now)
+    for _ in range(10):
+        await line.advance(timedelta(seconds=1))
+        await world.clock.advance(timedelta(seconds=1))
+    await _say(world, "yes")
+    await _say(world, "yes")
+    assert len({*theirs, *(arrival.key for arrival in world.events.arrivals)}) == 3
+
+
 async def _say(world: World, words: str) -> None:
     """A phone's text, and its acknowledgement."""
     before = world.smsc.counts.delivered

@@ -123,7 +123,7 @@ class Inbox:
         self._reports: list[Item] = []
         # Ordered, for the oldest to go in no time: a dict looks for its first key from where it once began.
         self._known: OrderedDict[str, bool] = OrderedDict()
-        self._texts = RecentTexts(config.name, records)
+        self._texts = RecentTexts(config.name, records, line)
         self._told = Seldom()
         self._sweep_at = 0.0
         self._told_of_unmarked = False

@@ -2,7 +2,7 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -50,6 +50,8 @@ class Recent:
     """Whether other processes know the key, or it is theirs."""
     other: str = ""
     """The key of an equal text before it, which is another one."""
+    settled: bool = False
+    """Whether this process told others that its SMSC knows that it was taken in."""
 
     @property
     def late(self) -> bool:
@@ -106,11 +108,12 @@ class Item(Struct, eq=False):
 
 
 class RecentTexts:
-    """The texts that a carrier brought to this process lately, and their keys."""
+    """The texts that a carrier brought to this process lately, and their keys. `line` is the connections' clock."""
 
-    def __init__(self, carrier: str, records: Records) -> None:
+    def __init__(self, carrier: str, records: Records, line: Callable[[], float]) -> None:
         self._carrier = carrier
         self._records = records
+        self._line = line
         self._recent: OrderedDict[bytes, Recent] = OrderedDict()
         self._settling: list[tuple[float, Pump, Recent]] = []
 
@@ -119,6 +122,7 @@ class RecentTexts:
         with the same items; raises `Unavailable`."""
         repeated = 0
         looks: dict[int, tuple[Recent, Look]] = {}
+        await self._forget_settled(items, now)
         for item in items:
             if item.recent is None:
                 item.recent, again = self._recognise(item, now)
@@ -156,6 +160,23 @@ class RecentTexts:
         asked = [look for look in looks.values() if look.fingerprint not in ours]
         keys = await self._records.known_keys(asked, datetime.fromtimestamp(now, UTC)) if asked else []
         return frozenset(ours.union(look.fingerprint for look, key in zip(asked, keys, strict=True) if key))
+
+    async def _forget_settled(self, items: Sequence[Item], now: float) -> None:
+        """Of the texts that `items` seem to bring again, forget those that another process was brought again and has
+        settled since, before these came: they are others, said once more."""
+        asked: dict[str, Item] = {}
+        for item in items:
+            recent = self._recent.get(item.fingerprint) if item.recent is None else None
+            if recent is not None and recent.known and not recent.settled and _is_again(item, recent, now):
+                asked.setdefault(recent.key, item)
+        if not asked:
+            return
+        heard_by = datetime.fromtimestamp(now - HEARD_S, UTC)
+        unsettled = await self._records.unsettled(list(asked), heard_by)
+        lately = self._line() - HEARD_S  # who has settled one by now had acknowledged it by then
+        for key, item in asked.items():
+            if key not in unsettled and item.came_at - item.stood_s >= lately:
+                del self._recent[item.fingerprint]
 
     def _recognise(self, item: Item, now: float) -> tuple[Recent, bool]:
         """What `item` is, and whether this process has had it before. Where it has not, its new key is remembered
@@ -197,6 +218,8 @@ class RecentTexts:
             prompt = [each.key for each in heard if not each.late]
             try:
                 await self._records.settled(prompt, late, datetime.fromtimestamp(now, UTC))
+                for each in heard:
+                    each.settled = True
             except Unavailable as error:
                 log.warning("smpp.settling_put_off", carrier=self._carrier, reason=error.message)
                 waiting += [(pump, each) for _, pump, each in settling if each.heard]

@@ -224,6 +224,18 @@ class Records:
         )
         return _known_keys(looks, rows)
 
+    async def unsettled(self, keys: Sequence[str], until: datetime) -> frozenset[str]:
+        """Which of `keys`, given lately, are of texts that equal ones may be, as far as anybody knew `until` then."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT key FROM smpp_arrivals WHERE carrier = $1 AND key = ANY($2)"
+                " AND (settled_at IS NULL OR settled_at > $3)",
+                self._carrier,
+                list(keys),
+                until,
+            )
+        return frozenset(row["key"] for row in rows)
+
     async def settled(self, prompt: Sequence[str], late: Sequence[str], now: datetime) -> None:
         """The SMSC knows that the texts of these keys were taken in: what equals them is another text. The `late` ones
         were acknowledged so late that it may have brought them to another process before, which may not have looked at
