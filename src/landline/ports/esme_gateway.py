@@ -33,6 +33,8 @@ class Account:
     """What data_coding 0 means in its texts, and how it is brought texts."""
     number: int = 0
     """Another account that has the system id later has another one."""
+    since: datetime | None = None
+    """When it was made: what came under its system id before that is another's."""
 
 
 class ReportWish(IntEnum):

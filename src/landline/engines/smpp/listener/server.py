@@ -362,7 +362,7 @@ class SmppListener:
 
     def texts(self, account: Account) -> Texts:
         """See `intake.Desk`."""
-        return Texts(self._database, account.system_id, self._owner, account.alphabet)
+        return Texts(self._database, account.system_id, self._owner, account.alphabet, since=account.since)
 
     async def report_given_up(self, account: Account) -> None:
         """See `intake.Desk`."""

@@ -48,7 +48,7 @@ _RENEW = (
     f" AS n ({_COLUMNS}, sequence, octets, message_id, anew) ON "
     + " AND ".join(f"t.{column} = n.{column}" for column in _GROUP)
     + f" LEFT JOIN smpp_inbound_parts p ON p.sequence = n.sequence AND {_PARTS_OF.format(carrier='$11', text='n')}"
-    " WHERE t.system_id = $1 AND CASE WHEN p.octets IS NULL THEN t.done"
+    " WHERE t.system_id = $1 AND CASE WHEN t.begun_at < $15 THEN true WHEN p.octets IS NULL THEN t.done"
     " ELSE n.anew AND t.done OR p.octets <> n.octets AND (t.done OR t.begun_at <= $12) END),"
     f" told AS ({_AS_EXPIRED}, $10, coalesce(whole_at + $13::interval, $10), parts"
     f" FROM old WHERE NOT done AND {_WANTS_FAILURE}"
@@ -117,11 +117,15 @@ class _Wished:
 
 
 class Texts:
-    """The long texts of one account. Every method is durable when it returns; all raise `Unavailable`."""
+    """The long texts of one account, which was made at `since`. Every method is durable when it returns; all raise
+    `Unavailable`."""
 
-    def __init__(self, database: Database, system_id: str, owner: UUID, alphabet: Alphabet) -> None:
+    def __init__(
+        self, database: Database, system_id: str, owner: UUID, alphabet: Alphabet, *, since: datetime | None = None
+    ) -> None:
         self._database = database
         self._system_id = system_id
+        self._since = since
         self._carrier = f"esme:{system_id}"
         self._records = Records(database, self._carrier, owner, alphabet)
 
@@ -159,7 +163,8 @@ class Texts:
                     of_text.parts.append(part.sequence)
         # A reference used again: other octets in the same place begin a new text, if the other text is done or its
         # parts are not on their way at this moment (two binds may bring them at once); and so does what a text that
-        # is done has no place for, because its parts are kept no longer or it was given up without them.
+        # is done has no place for, because its parts are kept no longer or it was given up without them. Of an
+        # account that had the system id before nothing goes on.
         await connection.execute(
             _RENEW,
             self._system_id,
@@ -172,6 +177,7 @@ class Texts:
             now - _ON_ITS_WAY,
             _BEING_ACCEPTED,
             [anew for _, _, anew in parts],
+            self._since,
         )
         rows = await connection.fetch(
             _BEGIN,

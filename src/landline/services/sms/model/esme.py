@@ -60,6 +60,7 @@ class EsmeAccount:
             self.rate_per_s,
             self.alphabet,
             self.number,
+            self.created_at,
         )
 
     @property
