@@ -1,13 +1,17 @@
 """The command `opt-out`: who opted out, lists from elsewhere, and what is the matter with them."""
 
+import asyncio
 import csv
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.e2e.test_cli import cli, listed
+from tests.support.cluster import written
 
 from landline.testing import Server
+from landline.testing.smsc import Smsc
 
 SENDER = "+18005550100"
 
@@ -72,3 +76,23 @@ def test_of_a_list_with_a_mistake_nothing_is_entered(
     with pytest.raises(LookupError, match=re.escape(said)):
         cli(landline, "opt-out", "import", str(file), *given)
     assert listed(landline, "opt-out", "list", "--to", "+14255550246") == []
+
+
+async def test_a_name_that_a_spreadsheet_would_take_for_a_formula_is_listed_as_text(
+    landline_server: Callable[..., Server], dsn: str, tmp_path: Path
+) -> None:
+    """Whoever texts may say under which name, where a carrier lets them."""
+    smsc = Smsc({"landline": "secret"})
+    await smsc.start()
+    try:
+        config = written(tmp_path / "landline.toml", dsn, smsc.port, binds=1)
+        server = await asyncio.to_thread(landline_server, arguments=["--config", str(config)])
+        await smsc.until(lambda: smsc.bound("landline") == 1)
+        smsc.text("=1+2", server.phone_number, "STOP")
+        await smsc.until(lambda: smsc.counts.delivered == 1)
+        shown = await asyncio.to_thread(cli, server, "opt-out", "list", "--csv")
+        assert [(row["from"], row["to"]) for row in csv.DictReader(shown.splitlines())] == [
+            (server.phone_number, "'=1+2")
+        ]
+    finally:
+        await smsc.close()

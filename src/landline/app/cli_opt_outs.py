@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from landline.app.cli_admin import DEFAULT_RESOURCE, HERE, Json, Resource, Server, ask, resource_path, show
 from landline.app.cli_messages import pages_of
 from landline.app.cli_settings import File, text_of
-from landline.core import phone
+from landline.core import phone, sheets
 from landline.core.errors import Refusal
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def list_opt_outs(
         return
     lines = csv.writer(sys.stdout, lineterminator="\n")
     lines.writerow(_COLUMNS)
-    lines.writerows([each[column] for column in _COLUMNS] for each in found)
+    lines.writerows([sheets.cell(each[column]) for column in _COLUMNS] for each in found)
 
 
 @opt_out.command(name="add")

@@ -1,10 +1,9 @@
 """Groups as rows: the JSON shape of one, and lines of CSV (RFC 4180) that a spreadsheet opens without running them."""
 
-import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from landline.core import money
+from landline.core import money, sheets
 from landline.services.insights.model import NO_CARRIER, Figures
 from landline.services.insights.questions import Dimension, Group, Place
 from landline.services.insights.requests import day_text, hour_text
@@ -17,9 +16,6 @@ _COLUMNS = (
     *("deliverySecondsP50", "deliverySecondsP90", "deliverySecondsP95", "deliverySecondsP99"),
     *("replies", "responseRate", "optOuts", "optOutRate", "cost", "priced"),
 )
-_PHONE = re.compile(r"\+[0-9]+", re.ASCII)
-_FORMULA = "=+-@\t\r\n＝＋－＠"
-"""What spreadsheets take for the beginning of a formula, in either width (OWASP: CSV injection)."""
 
 
 def insight(by: Sequence[Dimension], place: Place, figures: Figures) -> Insight:
@@ -104,6 +100,4 @@ def _cell(value: Cell) -> str:
         return ""
     if not isinstance(value, str):
         return str(value)
-    if value[:1] in _FORMULA and value and not _PHONE.fullmatch(value):
-        value = f"'{value}"
-    return '"' + value.replace('"', '""') + '"'
+    return '"' + sheets.cell(value).replace('"', '""') + '"'
