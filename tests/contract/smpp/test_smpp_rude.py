@@ -197,11 +197,13 @@ async def test_message_ids_of_any_size_keep_no_other_answer(world: World) -> Non
 async def test_messages_without_ids_of_their_own_are_told_apart(world: World, given: str) -> None:
     world.events.open.clear()
     await world.carrier.submit([Submission(uuid4(), OURS, PHONE, "hello", 1, True) for _ in range(3)])
-    for _ in range(3):
-        _, sequence = await world.smsc.request()
-        await world.smsc.say(pdu.encode(Command.SUBMIT_SM | RESPONSE, pdu.MessageAnswer(given), sequence))
-    world.events.open.set()
-    await world.events.until(lambda: len(world.events.answers) == 3)
+    with capture_logs() as logs:
+        for _ in range(3):
+            _, sequence = await world.smsc.request()
+            await world.smsc.say(pdu.encode(Command.SUBMIT_SM | RESPONSE, pdu.MessageAnswer(given), sequence))
+        world.events.open.set()
+        await world.events.until(lambda: len(world.events.answers) == 3)
+    assert [each["event"] for each in logs].count("smpp.no_message_id") == (0 if given else 1)
     ids = {answer.carrier_message_id for answer in world.events.answers}
     assert len(ids) == 3
     assert "" not in ids

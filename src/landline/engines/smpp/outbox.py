@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+import structlog
 from msgspec import Struct
 
 from landline.core.errors import Unavailable
@@ -17,6 +18,8 @@ from landline.ports.sms_carrier import CrashPolicy, Submission, Submitted
 from landline.protocols.smpp import receipts, status
 from landline.protocols.smpp.errors import LocalProtocolError
 from landline.protocols.smpp.events import Answered, AnsweredLate
+
+log = structlog.get_logger()
 
 _UNAVAILABLE = 5001
 _NOT_TO_BE_SENT = 5000
@@ -115,6 +118,7 @@ class Outbox:
         self.untold: set[str] = set()
         """Ids the carrier has given that the service has not stored: their receipts have to wait."""
         self.counters = OutboxCounters()
+        self._told_of_no_id = False
 
     @property
     def queued(self) -> int:
@@ -309,6 +313,9 @@ class Outbox:
         message_id = _canonical(given, self._config.message_ids)
         if message_id and (message_id not in self.untold or message_id in part.outgoing.ids):
             return message_id
+        if not message_id and part.outgoing.report_wanted and not self._told_of_no_id:
+            self._told_of_no_id = True
+            log.warning("smpp.no_message_id", carrier=self._config.name)  # no receipt can ever be of that message
         return f"{message_id}?{part.outgoing.key.hex}.{part.index}"
 
     def _taken_after_all(self, part: Part, state: int, given_id: str) -> None:
