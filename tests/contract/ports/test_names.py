@@ -88,6 +88,31 @@ async def test_more_names_than_are_looked_up_at_once_wait_for_their_turn(servers
     assert sorted(servers.asked) == [f"{number}.dead" for number in range(5)]
 
 
+async def test_names_that_nobody_answered_for_leave_room_for_others_when_they_are_asked_for_again(
+    servers: Servers,
+) -> None:
+    now = 0.0
+    names = Names(servers.look, at_once=4, time=lambda: now)
+    async with asyncio.timeout(PATIENCE_S):
+        dead = [asyncio.create_task(names.addresses(f"{number}.dead", 443)) for number in range(4)]
+        await until(lambda: len(servers.asked) == 4)
+        now += 30.0
+        servers.back.set()
+        await asyncio.gather(*dead, return_exceptions=True)
+        servers.back.clear()
+        servers.asked.clear()
+        dead = [asyncio.create_task(names.addresses(f"{number}.dead", 443)) for number in range(4)]
+        await until(lambda: len(servers.asked) == 2)
+        assert await names.addresses("localhost", 443)
+        assert servers.asked == ["0.dead", "1.dead", "localhost"]
+        servers.back.set()
+        await asyncio.gather(*dead, return_exceptions=True)
+        servers.asked.clear()
+        dead = [asyncio.create_task(names.addresses(f"{number}.dead", 443)) for number in range(4)]
+        await asyncio.gather(*dead, return_exceptions=True)
+        assert sorted(servers.asked) == [f"{number}.dead" for number in range(4)]
+
+
 async def test_a_name_is_looked_up_anew_after_an_answer_and_for_others_when_one_gives_up(servers: Servers) -> None:
     names = Names(servers.look)
     impatient, patient = (asyncio.create_task(names.addresses("one.dead", 443)) for _ in range(2))
