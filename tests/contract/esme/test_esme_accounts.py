@@ -6,6 +6,7 @@ import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -238,6 +239,30 @@ async def test_guesses_at_once_are_no_more_than_guesses_in_turn(world: EsmeWorld
     counted = process.accounts._guesses._counts["pair"][("customer", "127.0.0.1")]
     assert counted.wrong == 5
     assert await bind(world, process, password) == WRONG
+
+
+async def test_a_customer_waits_for_no_crowd_of_guesses(
+    world: EsmeWorld, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the /64s of one stranger's network, each of which may guess a few times."""
+    password = await world.account(process)
+    hashed, hold, looked_at = accounts._hashed, Event(), list[str]()
+
+    def held(guess: str, salt: bytes) -> bytes:
+        looked_at.append(guess)
+        hold.wait(PATIENCE_S)
+        return hashed(guess, salt)
+
+    monkeypatch.setattr(accounts, "_hashed", held)
+    find = process.accounts.authenticate
+    guesses = [asyncio.create_task(find("customer", f"guess{each}", f"2001:db8:0:{each:x}::1")) for each in range(10)]
+    await until(lambda: len(process.accounts._hashing) == 9)
+    customer = asyncio.create_task(find("customer", password, "192.0.2.1"))
+    await until(lambda: len(process.accounts._hashing) == 10)
+    hold.set()
+    assert await customer is not None
+    assert await asyncio.gather(*guesses) == [None] * 10
+    assert looked_at.index(password) <= 2
 
 
 async def test_what_comes_before_the_bind_is_refused(world: EsmeWorld, process: Process) -> None:

@@ -22,8 +22,9 @@ from landline.services.numbers.service import Numbers
 from landline.services.sms import records_esme as records
 from landline.services.sms.model import esme
 from landline.services.sms.model.esme import ALL_NUMBERS, EsmeAccount
-from landline.services.sms.model.guesses import Guesses
+from landline.services.sms.model.guesses import Guesses, network
 from landline.services.sms.records_esme import Stored
+from landline.services.sms.turns import Turns
 from landline.store.changes import Changes
 from landline.store.database import Connection, Database
 from landline.store.sealing import Sealer
@@ -73,8 +74,9 @@ class Accounts:
         self._cached: _Snapshot | None = None
         self._version = 0
         self._guesses = Guesses()
-        self._hashing = asyncio.Semaphore(1)
-        """One at a time: each wrong password is counted before the next is looked at."""
+        self._hashing = Turns()
+        """One at a time: each wrong password is counted before the next is looked at. A stranger's many addresses have
+        one turn together, so that customers need not wait for all of their guesses."""
         self._key = os.urandom(32)
         self._proved: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         """MACs under a key of this process of passwords that were right: a second bind need not hash again."""
@@ -181,7 +183,7 @@ class Accounts:
         key = (system_id, stored.account.generation) if stored is not None else None
         if self._has_proved(key, proof):
             return True
-        async with self._hashing:
+        async with self._hashing.taken(network(address)):
             if self._has_proved(key, proof):  # by another of its binds, which come back together after a restart
                 return True
             now = self._clock.now().timestamp()

@@ -1,14 +1,14 @@
 """Wrong passwords: eight characters can be guessed, so whoever guesses wrong must wait, and the longer the oftener.
 
-Counted for each pair of system id and address, for each address (an IPv6 one by its /64) and for each system id. The
-last holds only for addresses that never had the right password, so that no stranger can lock a customer out.
+Counted for each pair of system id and address, and for each address (an IPv6 one by its /64). Not for a system id: with
+a few addresses a stranger would lock its customer out.
 """
 
 import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
 
-_FREE = {"pair": 5, "address": 20, "system": 100}
+_FREE = {"pair": 5, "address": 20}
 """Wrong passwords that cost nothing yet."""
 _LONGEST_S = 60.0
 _FORGOTTEN_S = 3600.0
@@ -27,14 +27,11 @@ class Guesses:
     def __init__(self, *, limit: int = 20_000) -> None:
         self._limit = limit
         self._counts: dict[str, OrderedDict[tuple[str, str], _Count]] = {kind: OrderedDict() for kind in _FREE}
-        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def blocked(self, system_id: str, address: str, now: float) -> bool:
         """Whether this one must wait; the password it comes with is not even looked at."""
         for kind, key in _keys(system_id, address).items():
             count = self._counts[kind].get(key)
-            if kind == "system" and (system_id, _block(address)) in self._known:
-                continue
             # Nobody waits for longer: who would was told so before the clock was set back.
             if count is not None and now < count.blocked_until <= now + _LONGEST_S:
                 return True
@@ -58,26 +55,27 @@ class Guesses:
 
     def right(self, system_id: str, address: str) -> None:
         """It was the right password: this pair starts anew."""
-        pair = (system_id, _block(address))
-        self._counts["pair"].pop(pair, None)
-        self._known.pop(pair, None)
-        self._known[pair] = None
-        if len(self._known) > self._limit:
-            self._known.popitem(last=False)
+        self._counts["pair"].pop((system_id, _block(address)), None)
 
     def forgive(self, system_id: str) -> None:
         """The account was changed by its operator: wrong passwords for it so far are forgotten."""
-        for kind in ("pair", "system"):
-            for key in [key for key in self._counts[kind] if key[0] == system_id]:
-                del self._counts[kind][key]
+        pairs = self._counts["pair"]
+        for pair in [pair for pair in pairs if pair[0] == system_id]:
+            del pairs[pair]
+
+
+def network(address: str) -> str:
+    """What one stranger may have of addresses at most, and others with him: the /48 of a site (RFC 6177), of which each
+    /64 is a block of its own; an IPv4 address."""
+    return _block(address, prefix=48)
 
 
 def _keys(system_id: str, address: str) -> dict[str, tuple[str, str]]:
     block = _block(address)
-    return {"pair": (system_id, block), "address": ("", block), "system": (system_id, "")}
+    return {"pair": (system_id, block), "address": ("", block)}
 
 
-def _block(address: str) -> str:
+def _block(address: str, *, prefix: int = 64) -> str:
     """What one stranger has of addresses."""
     try:
         found = ipaddress.ip_address(address)
@@ -87,4 +85,5 @@ def _block(address: str) -> str:
         return address
     if found.ipv4_mapped is not None:
         return str(found.ipv4_mapped)
-    return str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))
+    host_bits = 128 - prefix
+    return str(ipaddress.ip_network((int(found) >> host_bits << host_bits, prefix)))
