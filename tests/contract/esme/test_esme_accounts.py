@@ -265,6 +265,34 @@ async def test_a_customer_waits_for_no_crowd_of_guesses(
     assert looked_at.index(password) <= 2
 
 
+async def test_who_is_gone_waits_for_nothing(
+    world: EsmeWorld, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many binds a stranger leaves behind, nothing of them is kept; what has begun is counted."""
+    password = await world.account(process)
+    hashed, hold, looked_at = accounts._hashed, Event(), list[str]()
+
+    def held(guess: str, salt: bytes) -> bytes:
+        looked_at.append(guess)
+        hold.wait(PATIENCE_S)
+        return hashed(guess, salt)
+
+    monkeypatch.setattr(accounts, "_hashed", held)
+    strangers = [await world.connect(process) for _ in range(4)]
+    binds = [asyncio.create_task(stranger.bind(f"guess{each}")) for each, stranger in enumerate(strangers)]
+    await until(lambda: len(process.accounts._hashing) == 3)
+    for stranger in strangers:
+        stranger.pump.abort()
+    await until(lambda: len(process.accounts._hashing) == 0)
+    assert len(looked_at) == 1
+    hold.set()
+    assert isinstance(await bind(world, process, password), Bound)
+    assert looked_at == [looked_at[0], password]
+    for each in binds:
+        each.cancel()
+    await asyncio.gather(*binds, return_exceptions=True)
+
+
 async def test_what_comes_before_the_bind_is_refused(world: EsmeWorld, process: Process) -> None:
     client = await world.connect(process)
     frame = pdu.encode(Command.SUBMIT_SM, pdu.ShortMessage(short_message=b"x"), 1)

@@ -9,8 +9,9 @@ import hashlib
 import hmac
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import structlog
 
@@ -35,6 +36,7 @@ SUBJECT = "sms_esme_accounts"
 _SALT_BYTES = 16
 _COST, _BLOCK, _LANES = 2**14, 8, 1
 _KNOWN_LIMIT = 10_000
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +150,14 @@ class Accounts:
         log.info("sms.esme_deleted", system_id=system_id)
 
     async def authenticate(self, system_id: str, password: str, address: str) -> EsmeAccount | None:
-        """The account that `password` opens from `address`, or None; the log says why. Raises `Unavailable`."""
+        """The account that `password` opens from `address`, or None; the log says why. Raises `Unavailable`. Who gives
+        up leaves the line of those whose passwords are looked at."""
         now = self._clock.now().timestamp()
         if self._guesses.blocked(system_id, address, now):
             return _refused(system_id, address, "too many wrong passwords")
-        stored = await self._latest(system_id)
+        stored = await _to_its_end(
+            self._latest(system_id)
+        )  # else each who gives up would cost a connection to cancel it
         if stored is not None and not stored.account.admits(address):
             log.warning("sms.esme_address_not_allowed", system_id=system_id, address=address)
             stored = None  # and on as for a system id there is not, so that nobody learns which there are
@@ -186,19 +191,22 @@ class Accounts:
         async with self._hashing.taken(network(address)):
             if self._has_proved(key, proof):  # by another of its binds, which come back together after a restart
                 return True
-            now = self._clock.now().timestamp()
-            if self._guesses.blocked(system_id, address, now):
-                return False
-            expected = self._nobody if stored is None else self._sealer.open(stored.secret, stored.account.seal)
-            found = await asyncio.to_thread(_hashed, password, expected[:_SALT_BYTES])
-            right = hmac.compare_digest(found, expected) and stored is not None
-            if not right:
-                self._guesses.wrong(system_id, address, now)
-        if right and key is not None:
-            self._proved[key] = proof
-            if len(self._proved) > _KNOWN_LIMIT:
-                self._proved.popitem(last=False)
-        return right
+            # Who gives up in the middle would not be counted, and others would be looked at beside it.
+            return await _to_its_end(self._look_at(stored, system_id, password, address, proof))
+
+    async def _look_at(self, stored: Stored | None, system_id: str, password: str, address: str, proof: bytes) -> bool:
+        now = self._clock.now().timestamp()
+        if self._guesses.blocked(system_id, address, now):
+            return False
+        expected = self._nobody if stored is None else self._sealer.open(stored.secret, stored.account.seal)
+        found = await asyncio.to_thread(_hashed, password, expected[:_SALT_BYTES])
+        if not hmac.compare_digest(found, expected) or stored is None:
+            self._guesses.wrong(system_id, address, now)
+            return False
+        self._proved[system_id, stored.account.generation] = proof
+        if len(self._proved) > _KNOWN_LIMIT:
+            self._proved.popitem(last=False)
+        return True
 
     def _has_proved(self, key: tuple[str, int] | None, proof: bytes) -> bool:
         return key is not None and hmac.compare_digest(self._proved.get(key, b""), proof)
@@ -269,6 +277,16 @@ async def _found(connection: Connection, resource: ResourceId, system_id: str, *
     if stored is None:
         raise NotFound("The resource has no such SMPP account.")
     return stored
+
+
+async def _to_its_end(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """What `work` comes to. Who gives up waiting for it does so after its end."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise
 
 
 def _hashed(password: str, salt: bytes) -> bytes:

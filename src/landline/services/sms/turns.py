@@ -24,11 +24,14 @@ class Turns:
         """Have it, alone, from when it is one's turn."""
         if self._taken:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.setdefault(kind, deque()).append(turn)
+            line = self._waiting.setdefault(kind, deque())
+            line.append(turn)
             try:
                 await turn
             except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
+                if turn in line:
+                    self._leave(kind, line, turn)
+                elif not turn.cancelled():
                     self._pass_on()
                 raise
         self._taken = True
@@ -37,6 +40,11 @@ class Turns:
         finally:
             self._pass_on()
 
+    def _leave(self, kind: str, line: deque[asyncio.Future[None]], turn: asyncio.Future[None]) -> None:
+        line.remove(turn)
+        if not line:
+            del self._waiting[kind]
+
     def _pass_on(self) -> None:
         """Give it to who is next, and to nobody else meanwhile."""
         while self._waiting:
@@ -44,7 +52,7 @@ class Turns:
             turn = line.popleft()
             if line:
                 self._waiting[kind] = line
-            if not turn.done():
+            if not turn.done():  # who gives up has not left the line yet
                 turn.set_result(None)
                 return
         self._taken = False

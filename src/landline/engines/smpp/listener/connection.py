@@ -92,6 +92,7 @@ class Connection:
         """What it has said, and so much of that, about, is not acted on."""
         self._wakeup = asyncio.Event()
         self._gone = False
+        self._authenticating: asyncio.Task[Account | None] | None = None
 
     async def run(self) -> None:
         """Until the connection is gone."""
@@ -234,7 +235,7 @@ class Connection:
     async def _bind(self, event: BindArrived) -> None:
         address = self.pump.peer
         try:
-            account = await self._owner.gateway.authenticate(event.bind.system_id, event.bind.password, address)
+            account = await self._authenticated(event.bind.system_id, event.bind.password, address)
             if self.session.ended:
                 return
             result = status.ESME_RINVPASWD if account is None else await self._owner.admit(self, account)
@@ -253,6 +254,19 @@ class Connection:
         kind, version = event.kind.name.lower(), f"0x{event.bind.interface_version:02x}"
         log.info("smpp.customer_bound", system_id=account.system_id, kind=kind, address=address, version=version)
         self._owner.gateway.bound(account)
+
+    async def _authenticated(self, system_id: str, password: str, address: str) -> Account | None:
+        """None also when the connection is lost meanwhile, which is not to be waited for by others, nor kept."""
+        authenticate = self._owner.gateway.authenticate(system_id, password, address)
+        self._authenticating = asyncio.create_task(authenticate)
+        try:
+            return await self._authenticating
+        except asyncio.CancelledError:
+            if not self._gone:
+                raise
+            return None
+        finally:
+            self._authenticating = None
 
     def _refuse_bind(self, state: int, system_id: str) -> None:
         if self.session.ended:
@@ -307,6 +321,8 @@ class Connection:
         self._gone = True
         for unanswered in self.session.close():
             settle(unanswered.context, None)
+        if self._authenticating is not None:
+            self._authenticating.cancel()
         self._wakeup.set()
         self._owner.gone(self)
 
