@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from landline.app.cli_admin import DEFAULT_RESOURCE, HERE, Json, Resource, Server, ask, resource_path, show
+from landline.app.cli_admin import DEFAULT_RESOURCE, HERE, Json, Resource, Server, ask, on_one_line, resource_path, show
 from landline.app.cli_messages import pages_of
 from landline.app.cli_settings import File, text_of
 from landline.core import phone, sheets
@@ -64,7 +64,8 @@ def list_opt_outs(
         return
     lines = csv.writer(sys.stdout, lineterminator="\n")
     lines.writerow(_COLUMNS)
-    lines.writerows([sheets.cell(each[column]) for column in _COLUMNS] for each in found)
+    # Whoever texts may have any name, and this may be a terminal or go into a spreadsheet.
+    lines.writerows([sheets.cell(on_one_line(each[column])) for column in _COLUMNS] for each in found)
 
 
 @opt_out.command(name="add")
