@@ -257,10 +257,10 @@ class Connection:
 
     async def _authenticated(self, system_id: str, password: str, address: str) -> Account | None:
         """None also when the connection is lost meanwhile, which is not to be waited for by others, nor kept."""
-        authenticate = self._owner.gateway.authenticate(system_id, password, address)
-        self._authenticating = asyncio.create_task(authenticate)
+        task = asyncio.create_task(self._owner.gateway.authenticate(system_id, password, address))
+        self._authenticating = task
         try:
-            return await self._authenticating
+            return await task
         except asyncio.CancelledError:
             if not self._gone:
                 raise
