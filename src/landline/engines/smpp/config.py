@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from landline.core.errors import Invalid
+from landline.core.trust import trusting
 from landline.ports.sms_carrier import CrashPolicy
 from landline.protocols.smpp.commands import INTERFACE_VERSION
 from landline.protocols.smpp.texts import Alphabet, LongStyle
@@ -64,7 +65,7 @@ class Tls:
             raise Invalid("key_file is the key of a certificate_file, and there is none", target="tls")
         file = self.ca_file
         try:
-            context = ssl.create_default_context(cafile=self.ca_file)
+            context = trusting(self.ca_file)
             file = self.certificate_file if self.key_file is None else f"{self.certificate_file}, {self.key_file}"
             if self.certificate_file is not None:
                 context.load_cert_chain(self.certificate_file, self.key_file)
