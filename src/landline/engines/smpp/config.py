@@ -3,6 +3,7 @@
 import ssl
 from dataclasses import dataclass, field
 from enum import Enum
+from ipaddress import ip_address
 
 from landline.core.errors import Invalid
 from landline.core.trust import trusting
@@ -161,6 +162,8 @@ class SmppConfig:
         for name, lowest in (("binds", 1), ("window", 1), ("port", 1)):
             if getattr(self, name) < lowest:
                 raise Invalid(f"{name} must be at least {lowest}", target=name)
+        if not _is_host(self.host):
+            raise Invalid("host is a name or an address alone: without brackets, the port is `port`", target="host")
         for name, size in _SIZES.items():
             value: str = getattr(self, name)
             if len(value) > size or not value.isascii():
@@ -176,6 +179,16 @@ class SmppConfig:
         for name in ("response_s", "enquire_link_s", "connect_s", "backoff_first_s", "throttle_pause_s"):
             if not getattr(self, name) > 0:
                 raise Invalid(f"{name} must be positive", target=name)
+
+
+def _is_host(text: str) -> bool:
+    """A colon is in no name, and brackets are in no address."""
+    if ":" not in text:
+        return "[" not in text
+    try:
+        return ip_address(text).version == 6
+    except ValueError:
+        return False
 
 
 def _countries() -> set[str]:
