@@ -255,6 +255,26 @@ async def test_a_kill_while_the_database_is_made_is_survived(tmp_path: Path, sta
     assert not list(tmp_path.glob("data.making-*"))
 
 
+async def test_who_is_told_to_end_while_the_database_is_made_waits_for_that(tmp_path: Path) -> None:
+    starting = asyncio.create_task(EmbeddedServer(tmp_path).start())
+    while not list(tmp_path.glob("data.making-*/*")):
+        assert not starting.done()
+        await asyncio.sleep(0.001)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert not list(tmp_path.glob("data.making-*"))
+    assert not (tmp_path / "socket").exists()
+
+
+def test_a_user_without_a_name_is_told_what_to_do(tmp_path: Path) -> None:
+    """As in a container that is given any number for a user."""
+    program = [sys.executable, "-c", SUPERVISOR, tmp_path]
+    command = ["unshare", "--user", "--map-user=54321", "--map-group=54321", *program]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert "PostgreSQL makes no database as user 54321, which has no name here" in ended.stderr.splitlines()[-1]
+
+
 async def test_what_is_made_beside_the_database_is_on_the_disk_before_the_first_use(
     tmp_path: Path, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,6 +336,21 @@ async def test_a_second_start_on_the_same_directory_is_refused_and_names_the_fir
     server = await started(stack, EmbeddedServer(tmp_path))
     with pytest.raises(DirectoryTaken, match=f"in use by process {os.getpid()}"):
         await EmbeddedServer(tmp_path).start()
+    assert await value(server, "SELECT 1") == 1
+
+
+async def test_a_copy_of_a_running_servers_directory_leaves_that_server_alone(
+    tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    """Its process id and its socket are named in the copy too, and the process is a PostgreSQL."""
+    server = await started(stack, EmbeddedServer(tmp_path / "first"))
+    pid = server.pid
+    subprocess.run(["cp", "-a", tmp_path / "first", tmp_path / "copy"], check=True)
+    copy = await started(stack, EmbeddedServer(tmp_path / "copy"))
+    assert await value(copy, "SELECT 1") == 1
+    assert await value(server, "SELECT 1") == 1
+    assert server.pid == pid
+    await copy.close()
     assert await value(server, "SELECT 1") == 1
 
 

@@ -117,6 +117,12 @@ class Browser:
 
     def __init__(self, http: aiohttp.ClientSession) -> None:
         self._http = http
+        self._pages: list[Page] = []
+
+    async def close(self) -> None:
+        """Close what is open: aiohttp warns of sockets that are forgotten."""
+        for page in self._pages:
+            await page.socket.close()
 
     async def request(self, node: Node, method: str, path: str, **options: Any) -> tuple[int, str]:
         url = f"{node.url}{path}"
@@ -134,6 +140,7 @@ class Browser:
         """A socket that has been greeted."""
         url = f"{node.url}/socket.io/1/websocket/x?{urlencode(params)}"
         page = Page(await self._http.ws_connect(url))
+        self._pages.append(page)
         assert await page.heard() == Connected()
         return page
 

@@ -40,7 +40,9 @@ async def one(database: Database, dsn: str, clock: DrivenClock) -> AsyncGenerato
 @pytest.fixture
 async def browser() -> AsyncGenerator[Browser]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=40)) as http:
-        yield Browser(http)
+        browser = Browser(http)
+        yield browser
+        await browser.close()
 
 
 async def text(page: Page) -> str:
@@ -127,7 +129,8 @@ async def test_a_slow_reader_is_cut_and_others_hear_all(database: Database, dsn:
 
 async def cut_off(one: Node, browser: Browser) -> None:
     (slow, slow_token), (quick, quick_token) = await one.user(), await one.user()
-    stuck, page = await browser.connect(one, slow_token), await browser.connect(one, quick_token)
+    await browser.connect(one, slow_token)
+    page = await browser.connect(one, quick_token)
     sent = 0
     while one.hub.size == 2:
         assert sent < 4000, "the slow reader was never cut"
@@ -138,7 +141,7 @@ async def cut_off(one: Node, browser: Browser) -> None:
     assert await text(page) == "still here"
     assert sent * 28_000 > UNREAD_BYTES
     assert one.hub.figures.slow_readers == 1
-    await stuck.socket.close()
+    await browser.close()
 
 
 async def test_a_token_that_ends_closes_its_socket(one: Node, browser: Browser) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
+import uvloop
 from tests.support.bus import Ear, nats_server, processes, settings
 from tests.support.cluster import eventually
 from tests.support.patience import PATIENCE_S
@@ -107,7 +108,14 @@ async def test_a_killed_server_comes_back_and_what_was_said_meanwhile_is_heard()
         assert [bus.dropped for bus in buses] == [0, 0, 0]
 
 
-async def test_a_server_that_does_not_read_costs_bounded_memory_and_no_time() -> None:
+def test_a_server_that_does_not_read_costs_bounded_memory_and_no_time() -> None:
+    """On the loop of the product: asyncio's own tells nobody to wait in Python 3.12.0 to 3.12.8, 3.13.0 and 3.13.1
+    (CVE-2024-12254)."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(unread())
+
+
+async def unread() -> None:
     async with nats_server() as server, processes(server.url, backlog=500) as (one, other):
         ear, own = Ear(), Ear()
         await other.subscribe("a", ear)

@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 from typing import Any
 
 import pytest
@@ -65,4 +66,8 @@ async def test_a_body_is_nested_as_deep_as_it_likes(server: Front, depth: int) -
     for opened, closed in ((b"[", b"]"), (b'{"":', b"}"), (b"[", b"")):
         nested = opened * depth + b"0" + closed * depth
         reply = await server.signed("POST", f"/identities?{VERSION}", b'{"unknown":' + nested + b"}")
-        assert (reply.status, reply.json()["error"]["code"]) == (400, "BadRequest")
+        if reply.status != 201:  # from Python 3.13 on 10,000 levels are read, and passed over
+            assert (reply.status, reply.json()["error"]["code"]) == (400, "BadRequest")
+        else:
+            assert sys.version_info >= (3, 13)
+            assert (depth, nested.count(b"}") + nested.count(b"]")) == (2_000, 2_000)

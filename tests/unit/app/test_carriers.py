@@ -137,6 +137,8 @@ def test_the_environments_password_wins_over_the_files(tmp_path: Path) -> None:
         (NORTH.replace("2775", '"2775"'), "carrier north: port: "),
         (NORTH.replace("2775", "0"), "carrier north: port: "),
         (NORTH.replace("smsc.example", "smpp://smsc.example"), "carrier north: host: "),
+        (NORTH.replace("smsc.example", "smsc.example:2775"), "carrier north: host: .* `port`"),
+        (NORTH.replace("smsc.example", "[2001:db8::1]"), "carrier north: host: .* without brackets"),
         (NORTH.replace('host = "smsc.example"\n', ""), "carrier north: .*`host`"),
         (NORTH.replace("host", "hots"), "carrier north: .*`hots`"),
         (NORTH.replace('"north"', '"no rth"'), "carrier no rth: name: "),
@@ -179,6 +181,12 @@ def test_a_mistake_is_said_in_one_line_with_its_carrier_and_field(text: str, sai
         configured(tmp_path, text)
     assert "\n" not in refused.value.message
     assert "nine chars" not in refused.value.message
+
+
+@pytest.mark.parametrize("host", ["2001:db8::1", "fe80::1%eth0", "::ffff:192.0.2.1", "192.0.2.1", "smsc"])
+def test_a_carrier_is_at_a_name_or_an_address(host: str, tmp_path: Path) -> None:
+    [carrier] = configured(tmp_path, NORTH.replace("smsc.example", host)).carriers
+    assert carrier.host == host
 
 
 def test_a_password_for_no_carrier_is_refused(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ from landline.app import logs
 logs.configure("info", "{style}")
 
 def send(recipient, text):
-    raise ValueError("a bug")
+    raise ValueError("a " + "bug")  # from Python 3.13 on a traceback shows lines of `-c` as well
 
 try:
     send(*(part * 2 for part in ("+1206", "pay")))

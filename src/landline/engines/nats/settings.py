@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from landline.core.errors import Refusal
+from landline.core.trust import trusting
 
 STANDARD_PORT = 4222
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
@@ -63,7 +64,7 @@ class Settings:
     def tls(self) -> ssl.SSLContext:
         """How servers are checked, and who we are. Raises `CannotUse`."""
         try:
-            context = ssl.create_default_context(cafile=self.authority)
+            context = trusting(self.authority)
             if self.certificate is not None:
                 context.load_cert_chain(self.certificate, self.certificate_key)
         except (OSError, ssl.SSLError) as error:

@@ -3,8 +3,10 @@
 import ssl
 from dataclasses import dataclass, field
 from enum import Enum
+from ipaddress import ip_address
 
 from landline.core.errors import Invalid
+from landline.core.trust import trusting
 from landline.ports.sms_carrier import CrashPolicy
 from landline.protocols.smpp.commands import INTERFACE_VERSION
 from landline.protocols.smpp.texts import Alphabet, LongStyle
@@ -64,7 +66,7 @@ class Tls:
             raise Invalid("key_file is the key of a certificate_file, and there is none", target="tls")
         file = self.ca_file
         try:
-            context = ssl.create_default_context(cafile=self.ca_file)
+            context = trusting(self.ca_file)
             file = self.certificate_file if self.key_file is None else f"{self.certificate_file}, {self.key_file}"
             if self.certificate_file is not None:
                 context.load_cert_chain(self.certificate_file, self.key_file)
@@ -160,6 +162,8 @@ class SmppConfig:
         for name, lowest in (("binds", 1), ("window", 1), ("port", 1)):
             if getattr(self, name) < lowest:
                 raise Invalid(f"{name} must be at least {lowest}", target=name)
+        if not _is_host(self.host):
+            raise Invalid("host is a name or an address alone: without brackets, the port is `port`", target="host")
         for name, size in _SIZES.items():
             value: str = getattr(self, name)
             if len(value) > size or not value.isascii():
@@ -175,6 +179,16 @@ class SmppConfig:
         for name in ("response_s", "enquire_link_s", "connect_s", "backoff_first_s", "throttle_pause_s"):
             if not getattr(self, name) > 0:
                 raise Invalid(f"{name} must be positive", target=name)
+
+
+def _is_host(text: str) -> bool:
+    """A colon is in no name, and brackets are in no address."""
+    if ":" not in text:
+        return "[" not in text
+    try:
+        return ip_address(text).version == 6
+    except ValueError:
+        return False
 
 
 def _countries() -> set[str]:

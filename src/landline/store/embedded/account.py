@@ -84,6 +84,8 @@ def choose(data: Path) -> Account:
     not. Raises `CannotRun`."""
     uid = os.geteuid()
     if uid != 0:
+        if not data.exists():
+            _check_named(uid)
         return Account(uid, os.getegid(), switch=False)
     if data.exists():
         owner = data.stat()
@@ -99,6 +101,17 @@ def choose(data: Path) -> Account:
         "PostgreSQL does not run as root, and there is no user `postgres` or `nobody` here to run it as: "
         "start Landline as another user, or give it a DSN"
     )
+
+
+def _check_named(uid: int) -> None:
+    """Refuse what initdb refuses, as in containers that are given any number for a user. Raises `CannotRun`."""
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        raise CannotRun(
+            f"PostgreSQL makes no database as user {uid}, which has no name here: "
+            "give it one in /etc/passwd, start Landline as another user, or give it a DSN"
+        ) from None
 
 
 def _dying_with(parent: int, with_signal: signal.Signals) -> Callable[[], None] | None:

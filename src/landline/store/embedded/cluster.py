@@ -96,12 +96,13 @@ def answers(data: Path, pid: int) -> bool:
     return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
 
-def clear_dead_owner(data: Path, *, patience_s: float = 5.0) -> None:
-    """Have `data` free of other postmasters. Its directory is locked by us, so one that still runs has lost its
-    Landline: it gets `patience_s` to end as it was told when that died, and is then ended."""
+def clear_dead_owner(data: Path, account: Account, *, patience_s: float = 5.0) -> None:
+    """Have `data` free of other postmasters. Its directory is locked by us, so one that still runs in it has lost its
+    Landline: it gets `patience_s` to end as it was told when that died, and is then ended. What else has its process id
+    is left alone: the file may be copied from a server that runs, or be of before the machine started."""
     deadline = time.monotonic() + patience_s
     while (pid := _owner(data)) is not None:
-        state = _state(pid)
+        state = _state(pid, data, account)
         if state in (None, "Z", "other"):
             _bury(data, pid)
             return
@@ -159,8 +160,8 @@ def _owner(data: Path) -> int | None:
         return None
 
 
-def _state(pid: int) -> str | None:
-    """One letter as /proc has it, `other` when the process is no PostgreSQL, None when there is none."""
+def _state(pid: int, data: Path, account: Account) -> str | None:
+    """One letter as /proc has it, `other` when the process is no PostgreSQL of `data`, None when there is none."""
     if sys.platform != "linux":
         try:
             os.kill(pid, 0)
@@ -174,7 +175,22 @@ def _state(pid: int) -> str | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     name, _, rest = stat.partition("(")[2].rpartition(")")
-    return rest.split()[0] if name in ("postgres", "postmaster") or rest.split()[0] == "Z" else "other"
+    letter = rest.split()[0]
+    return (
+        letter if letter == "Z" or (name in ("postgres", "postmaster") and _works_in(pid, data, account)) else "other"
+    )
+
+
+def _works_in(pid: int, data: Path, account: Account) -> bool:
+    """A postmaster's working directory is its data. Root may not see it in a container, but who it runs as does."""
+    there = f"/proc/{pid}/cwd"
+    try:
+        return os.path.samefile(there, data)
+    except PermissionError:
+        with handed_over(data, account) as (name, fds):
+            return account.run(["test", there, "-ef", name], fds=fds)[0] == 0
+    except FileNotFoundError:
+        return False
 
 
 def _bury(data: Path, pid: int) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -99,7 +99,7 @@ class EmbeddedServer:
         """
         self._lock = DirectoryLock(self._directory)
         try:
-            await asyncio.to_thread(self._prepare)
+            await _to_its_end(self._prepare)
             self._process, exited = await self._launch()
         except BaseException:
             await self.close()
@@ -117,7 +117,7 @@ class EmbeddedServer:
             await asyncio.to_thread(_stop, self._process)
             self._process = None
         if self._lock is not None:
-            sockets.remove(self._note)
+            sockets.clear(self._note)
             self._lock.release()
             self._lock = None
 
@@ -135,6 +135,7 @@ class EmbeddedServer:
         self._programs = binaries.reachable(chosen, self._account, copies=self._copies)
         if cluster.major_of(self._data) is None:
             cluster.initialise(self._data, self._directory / "password", self._programs, self._account)
+        cluster.clear_dead_owner(self._data, self._account)  # whose socket is removed next
         sockets.make(self._account, self._note)
         if self._log.exists() and self._log.stat().st_size > _LOG_LIMIT_BYTES:
             self._log.replace(self._log.with_suffix(".log.old"))
@@ -143,7 +144,7 @@ class EmbeddedServer:
         """A server that answers, and the future of its exit status. Raises `CannotRun`."""
         deadline = time.monotonic() + RETRY_S
         while True:
-            await asyncio.to_thread(cluster.clear_dead_owner, self._data)
+            await asyncio.to_thread(cluster.clear_dead_owner, self._data, self._account)
             said_before = self._log.stat().st_size if self._log.exists() else 0
             self._process = self._spawn()
             exited = _exit_of(self._process)
@@ -192,6 +193,16 @@ class EmbeddedServer:
                     log.error("postgres.restart_failed", reason=str(error))
                     await asyncio.sleep(pause_s)
                     pause_s = min(pause_s * 2, _LONGEST_BACKOFF_S)
+
+
+async def _to_its_end(work: Callable[[], None]) -> None:
+    """Run `work` in a thread. Who is cancelled meanwhile waits for it: its directory is to be locked that long."""
+    working = asyncio.create_task(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.gather(working, return_exceptions=True)
+        raise
 
 
 def _exit_of(process: "subprocess.Popen[bytes]") -> "asyncio.Future[int]":

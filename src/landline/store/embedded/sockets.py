@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import tempfile
 import time
 from contextlib import suppress
@@ -10,20 +11,29 @@ from pathlib import Path
 from landline.store.embedded.account import Account
 
 _PREFIX = "landline-pg-"
+_SOCKET = ".s.PGSQL.5432"
 _ABANDONED_S = 3600
-_LONGEST = 107 - len("/.s.PGSQL.5432.lock")
+_LONGEST = 107 - len(f"/{_SOCKET}.lock")
 
 
 def make(account: Account, note: Path) -> Path:
     """A new directory (0700) owned by `account`. Its path is kept in the file `note`, by which the next start removes
     what a killed one left behind."""
-    remove(note)
+    clear(note)
     place = _place(account)
     _sweep(Path(place), account)
     path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
     note.write_text(str(path), "utf-8")
     account.own(path)
     return path
+
+
+def clear(note: Path) -> None:
+    """`remove`, but for a directory in which a server answers: in a copy of that server's data it is its, not ours."""
+    if note.exists() and _answers(Path(note.read_text("utf-8")) / _SOCKET):
+        note.unlink()
+    else:
+        remove(note)
 
 
 def remove(note: Path) -> None:
@@ -43,6 +53,18 @@ def _sweep(place: Path, account: Account) -> None:
             stat = path.stat()
             if stat.st_uid == account.uid and time.time() - stat.st_mtime > _ABANDONED_S:
                 path.rmdir()
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.setblocking(False)
+        try:
+            asking.connect(str(path))
+        except BlockingIOError:  # more wait for it than it has room for
+            return True
+        except OSError:
+            return False
+    return True
 
 
 def _place(account: Account) -> str:
