@@ -441,6 +441,37 @@ async def test_what_another_process_delivers_late_stays_delivered(here: Slice) -
         assert row["dead_at"] is None
 
 
+@pytest.mark.parametrize("stored", [True, False])
+async def test_what_is_in_hand_twice_is_delivered_where_it_was_taken_once(here: Slice, stored: bool) -> None:
+    """Two tries of it end in the same moment: that of a block whose lease had ended, and that of the block after it."""
+    subscription, now, block = await here.subscribe("all", "http://127.0.0.1:9/"), here.clock.now(), uuid4()
+    deliveries = [Delivery(here.event(), subscription, now, block=block) for _ in range(3)]
+    async with here.database.connection() as connection:
+        if stored:
+            await parts_of_statements.execute(connection, [records.inserting(deliveries, now)])
+            lease = {"block": block, "owner": here.events.owner, "lease_until": now + LEASE}
+            deliveries = await records.claim(here.database, now, 10, (), **lease)
+        else:
+            kept = records.keeping(deliveries, block, here.events.owner, now + LEASE, now)
+            await parts_of_statements.execute(connection, [kept])
+        twice, other, failed = deliveries
+        again = Again(now + timedelta(seconds=10))
+        tries = [
+            records.Result(twice, Outcome(now, 503), again),
+            records.Result(msgspec.structs.replace(twice, block=uuid4()), Outcome(now, 200), Delivered()),
+            records.Result(other, Outcome(now, 200), Delivered()),
+            records.Result(failed, Outcome(now, 503), again),
+        ]
+        await parts_of_statements.execute(connection, records.writing(tries, here.events.owner))
+    rows = {row["event_id"]: (row["delivered_at"] is not None, row["next_at"] is not None) for row in await here.rows()}
+    delivered, waits = (True, False), (False, True)
+    assert rows == {
+        twice.event.event_id: delivered,
+        other.event.event_id: delivered,
+        failed.event.event_id: waits,
+    }
+
+
 async def test_what_was_given_up_and_then_taken_is_no_dead_letter(here: Slice) -> None:
     async with webhook() as hook, working(here.events):
         await here.subscribe("all", hook.url)
