@@ -408,9 +408,11 @@ async def test_a_late_first_verdict_is_left_to_who_has_the_batch_or_had_it(here:
         await here.emit(here.event())
         await hook.wait_for(1)
         await here.database.execute(taken, uuid4())
+        ours = here.event()
+        await here.emit(ours)
         hook.gate.set()
         await here.settle()
-        assert await here.rows() == []
+        assert [row["event_id"] for row in await here.rows()] == [ours.event_id]
 
 
 async def test_what_another_process_delivers_late_stays_delivered(here: Slice) -> None:
@@ -472,16 +474,19 @@ async def test_what_is_in_hand_twice_is_delivered_where_it_was_taken_once(here: 
     }
 
 
-async def test_what_was_given_up_and_then_taken_is_no_dead_letter(here: Slice) -> None:
+@pytest.mark.parametrize("meanwhile", ["dead_at = since, reason = 'BadRequest'", "next_at = since + interval '1 hour'"])
+async def test_what_another_process_gave_up_or_put_off_and_was_then_taken_is_done_with(
+    here: Slice, meanwhile: str
+) -> None:
     async with webhook() as hook, working(here.events):
         await here.subscribe("all", hook.url)
         async with tried_again(here, hook, 200):
-            await here.database.execute(
-                "UPDATE events_deliveries SET block_id = NULL, dead_at = since, reason = 'BadRequest'"
-            )
+            await here.database.execute(f"UPDATE events_deliveries SET block_id = NULL, {meanwhile}")
         (row,) = await here.rows()
         assert row["delivered_at"] is not None
-        assert (row["dead_at"], row["reason"]) == (None, None)
+        assert (row["dead_at"], row["reason"], row["next_at"]) == (None, None, None)
+        await here.clock.advance(timedelta(hours=2))
+        assert len(hook.calls) == 2
 
 
 async def test_of_a_batch_only_what_came_to_nothing_yet_is_delivered_by_another_process(here: Slice, dsn: str) -> None:
