@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 from tests.contract.events.test_events_delivery import look
 from tests.contract.events.webhooks import RESOURCE, Slice, process, webhook, working
 from tests.support.patience import PATIENCE_S
@@ -28,6 +29,11 @@ async def enable(here: Slice, enabled: bool) -> None:
     await here.subscriptions.change("local", "hook", as_it_is, enabled=enabled, validation=False)
 
 
+def elsewhere(settings: Settings, secrets: Secrets) -> tuple[Settings, Secrets]:
+    """Where nobody is."""
+    return replace(settings, endpoint=f"http://127.0.0.1:{free_port()}/"), secrets
+
+
 def as_it_is(settings: Settings, secrets: Secrets) -> tuple[Settings, Secrets]:
     return settings, secrets
 
@@ -45,6 +51,28 @@ async def test_what_outlives_its_time_while_its_subscription_is_disabled_is_a_de
         (row,) = await here.rows()
         assert (row["reason"], row["attempts"], row["delivered_at"]) == ("TimeToLiveExceeded", 1, None)
         assert len(hook.calls) == 1
+
+
+@pytest.mark.parametrize("status", [503, None])
+async def test_a_dead_letter_says_what_its_last_try_met_though_it_ended_while_it_waited(
+    here: Slice, status: int | None
+) -> None:
+    async with webhook(lambda _call: web.Response(status=500)) as hook, working(here.events):
+        await here.subscribe("hook", hook.url, ttl_minutes=30)
+        await here.emit(here.event())
+        await here.settle()
+        if status is None:
+            await here.subscriptions.change("local", "hook", elsewhere, enabled=None, validation=False)
+        else:
+            hook.answer = lambda _call: web.Response(status=status)
+        await here.clock.advance(timedelta(seconds=11))
+        await enable(here, False)
+        await here.clock.advance(timedelta(minutes=31))
+        await enable(here, True)
+        await here.settle()
+        (letter,) = await here.subscriptions.dead_letters("local", "hook", None, 10)
+        assert (letter["reason"], letter["attempts"], letter["status"]) == ("TimeToLiveExceeded", 2, status)
+        assert (letter["error"] is None) is (status is not None)
 
 
 async def test_what_waits_in_memory_when_its_subscription_is_disabled_is_sent_once_it_is_enabled(here: Slice) -> None:

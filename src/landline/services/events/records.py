@@ -131,7 +131,9 @@ ON CONFLICT DO NOTHING
 _MOVED = f"""
 UPDATE events_deliveries d SET
     next_at = r.next_at, dead_at = r.dead_at, reason = r.reason, block_id = NULL,
-    attempts = r.attempts, status = r.status, error = r.error,
+    attempts = r.attempts,
+    status = CASE WHEN r.failure IS NULL THEN d.status ELSE r.status END, -- without a try what the last one met
+    error = CASE WHEN r.failure IS NULL THEN d.error ELSE r.error END,
     failures = CASE WHEN r.failure IS NULL THEN d.failures
         ELSE coalesce(d.failures, '[]'::jsonb) || r.failure::jsonb END
 FROM unnest(${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::timestamptz[],
