@@ -118,3 +118,30 @@ async def test_phones_texts_with_one_reference_and_one_beginning_all_arrive_whol
     assert [arrival.text for arrival in world.events.arrivals] == texts
     counters = carrier.counters()
     assert (counters["inbox_parts"], counters["inbox_incomplete"]) == (6, 0)
+
+
+@pytest.mark.parametrize(
+    ("order", "texts"),
+    [
+        ("A1 A2 B1 B2", ["A1 A2", "B1 B2"]),
+        ("A2 A1 B2 B1", ["A1 A2", "B1 B2"]),
+        ("A1 A2 A1 B2", ["A1 A2", "A1 B2"]),
+        ("A1 A2 A1 A2 B1 B2 C1 C1 C2", ["A1 A2", "B1 B2", "C1 C2"]),
+    ],
+)
+async def test_texts_with_one_reference_that_come_at_once_all_arrive_whole(
+    world: World, order: str, texts: list[str]
+) -> None:
+    """Of a sender whose texts all have the same one, after their SMSC was away."""
+    carrier = await world.start()
+    bodies: dict[str, bytes] = {}
+    for count, name in enumerate("ABC", 1):
+        made: list[bytes] = []
+        world.smsc.text(PHONE, OURS, name * 173, order=lambda each, made=made: made.extend(each) or ())
+        for at, body in enumerate(made, 1):
+            bodies[f"{name}{at}"] = body.replace(bytes((5, 0, 3, count)), bytes((5, 0, 3, 1)))
+    world.smsc.deliver("landline", [bodies[name] for name in order.split()])
+    await world.smsc.until(lambda: world.smsc.counts.delivered == len(order.split()))
+    arrived = [arrival.text for arrival in world.events.arrivals]
+    assert arrived == [text[0] * 153 + text[3] * 20 for text in texts]
+    assert carrier.counters()["inbox_incomplete"] == 0

@@ -197,10 +197,10 @@ class Inbox:
         if reports:
             self._reports += reports
             self._ring_lanes()
-        if found:
-            await self._attempt(found, lambda batch: self._arrive(carrier, events, batch, now), sleep)
-            self._acknowledge(found)
-            self._texts.settle_soon(found, now)
+        for some in _apart(found):
+            await self._attempt(some, lambda batch: self._arrive(carrier, events, batch, now), sleep)
+            self._acknowledge(some)
+            self._texts.settle_soon(some, now)
         await self._texts.settle(now)
         return bool(reports or found or self._items)
 
@@ -469,6 +469,22 @@ class Inbox:
             self.counters.incomplete += len(wholes)
             await events.arrived(carrier, [_arrival_of(whole, at) for whole in wholes])
             await self._records.finish([whole.joined.key for whole in wholes])
+
+
+def _apart(items: Sequence[Item]) -> list[list[Item]]:
+    """`items` in pieces, in none of which a part is there twice: one that comes again may begin another text by the
+    reference of the one before, which is to be whole and passed on by then."""
+    pieces: list[list[Item]] = []
+    places: set[tuple[GroupKey, int]] = set()
+    for item in items:
+        place = None if item.part is None else (item.part.key, item.part.sequence)
+        if not pieces or place in places:
+            pieces.append([])
+            places.clear()
+        if place is not None:
+            places.add(place)
+        pieces[-1].append(item)
+    return pieces
 
 
 def _arrival_of(whole: Whole, at: datetime) -> Arrival:
