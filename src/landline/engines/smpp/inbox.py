@@ -22,7 +22,7 @@ from landline.engines.smpp.early import fold_early
 from landline.engines.smpp.encoding import number_of
 from landline.engines.smpp.pump import Pump
 from landline.engines.smpp.recent import STOOD_STILL_S, Item, RecentTexts
-from landline.engines.smpp.records import Records, Whole, fingerprint
+from landline.engines.smpp.records import GIVEN_UP_AT_ONCE, Records, Whole, fingerprint
 from landline.engines.smpp.reports import Reports, instant
 from landline.engines.smpp.standstill import Standstill
 from landline.ports.sms_carrier import Arrival, CarrierEvents
@@ -460,6 +460,8 @@ class Inbox:
         try:
             wholes = await self._records.overdue(at, timedelta(seconds=patience_s))
             await self._give_up(carrier, events, wholes, at)
+            if len(wholes) >= GIVEN_UP_AT_ONCE:
+                self._sweep_at = now  # there may be more, which go on when what came meanwhile is through
         except Unavailable as error:
             log.warning("smpp.sweep_put_off", carrier=carrier, reason=error.message)
 
