@@ -12,6 +12,7 @@ from landline.protocols.smpp.joiner import GroupKey, TextPart
 from landline.protocols.smpp.texts import Alphabet
 from landline.store.database import Database
 
+OTHER = "+14255550143"
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
@@ -87,6 +88,34 @@ async def test_so_is_one_of_three_parts(
     database: Database, brought: Sequence[tuple[float, str]], texts: list[str]
 ) -> None:
     assert await heard(database, 3, [(0, "A1"), (1, "A2"), (2, "A3"), *brought]) == texts
+
+
+@pytest.mark.parametrize("again", ["B1 B2", "A1 B2"])
+async def test_a_reference_that_is_used_again_says_nothing_of_other_phones_and_carriers(
+    database: Database, again: str
+) -> None:
+    """A text of each is done, and another is not whole yet."""
+    north, south = (Records(database, name, uuid4(), Alphabet.GSM) for name in ("north", "south"))
+    senders = [(records, GroupKey(phone, OURS, 7, 2, False)) for records in (north, south) for phone in (PHONE, OTHER)]
+    waiting = [(records, GroupKey(key.sender, OURS, 8, 2, False)) for records, key in senders]
+
+    async def bring(to: Records, key: GroupKey, names: str, second: int) -> list[str]:
+        now = AT + timedelta(seconds=second)
+        found = await to.interrupted(parts := [TextPart(key, int(name[1]), 0, name.encode()) for name in names.split()])
+        found += await to.keep_parts(parts, now)
+        await to.finish([whole.joined.key for whole in found])
+        return [whole.joined.text for whole in found]
+
+    for to, key in senders:
+        assert await bring(to, key, "A1 A2", 0) == ["A1A2"]
+    for to, key in waiting:
+        assert await bring(to, key, "A1", 1) == []
+    assert await bring(*senders[0], "A1", 5) == []
+    assert await bring(*senders[0], again, 6) == [again.replace(" ", "")]
+    for to, key in senders[1:]:
+        assert await bring(to, key, "A2 A1", 7) == []
+    for to, key in waiting:
+        assert await bring(to, key, "A2", 8) == ["A1A2"]
 
 
 async def test_what_is_kept_of_a_text_is_forgotten_at_once(database: Database) -> None:
