@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from tests.support.smpp_world import OURS, PHONE, World
+from tests.support.smpp_world import OURS, PHONE, World, until
 
 from landline.engines.smpp.records import KEPT, Records
 from landline.protocols.smpp.joiner import GroupKey, TextPart
@@ -149,6 +149,17 @@ async def test_phones_texts_with_one_reference_and_one_beginning_all_arrive_whol
     assert (counters["inbox_parts"], counters["inbox_incomplete"]) == (6, 0)
 
 
+def _bodies(world: World) -> dict[str, bytes]:
+    """The deliver_sm of three texts of two parts, all with one reference."""
+    bodies: dict[str, bytes] = {}
+    for count, name in enumerate("ABC", 1):
+        made: list[bytes] = []
+        world.smsc.text(PHONE, OURS, name * 173, order=lambda each, made=made: made.extend(each) or ())
+        for at, body in enumerate(made, 1):
+            bodies[f"{name}{at}"] = body.replace(bytes((5, 0, 3, count)), bytes((5, 0, 3, 1)))
+    return bodies
+
+
 @pytest.mark.parametrize(
     ("order", "texts"),
     [
@@ -163,14 +174,23 @@ async def test_texts_with_one_reference_that_come_at_once_all_arrive_whole(
 ) -> None:
     """Of a sender whose texts all have the same one, after their SMSC was away."""
     carrier = await world.start()
-    bodies: dict[str, bytes] = {}
-    for count, name in enumerate("ABC", 1):
-        made: list[bytes] = []
-        world.smsc.text(PHONE, OURS, name * 173, order=lambda each, made=made: made.extend(each) or ())
-        for at, body in enumerate(made, 1):
-            bodies[f"{name}{at}"] = body.replace(bytes((5, 0, 3, count)), bytes((5, 0, 3, 1)))
+    bodies = _bodies(world)
     world.smsc.deliver("landline", [bodies[name] for name in order.split()])
     await world.smsc.until(lambda: world.smsc.counts.delivered == len(order.split()))
     arrived = [arrival.text for arrival in world.events.arrivals]
     assert arrived == [text[0] * 153 + text[3] * 20 for text in texts]
     assert carrier.counters()["inbox_incomplete"] == 0
+
+
+async def test_texts_with_one_reference_that_come_at_once_wait_together_for_a_service_that_is_away(
+    world: World,
+) -> None:
+    world.smsc.conduct.deliver_retry_s = 0.5
+    carrier = await world.start()
+    bodies = _bodies(world)
+    world.events.away = True
+    world.smsc.deliver("landline", [bodies[f"{name}{at}"] for name in "ABC" for at in (1, 2)])
+    await until(lambda: carrier.counters()["inbox_put_off"] == 6)
+    assert world.events.refused == 3  # tries, of all of them
+    world.events.away = False
+    await world.arrived(3)
