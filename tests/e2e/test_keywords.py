@@ -45,6 +45,8 @@ def test_what_cannot_be_a_setting_is_refused_and_changes_nothing(admin: Server) 
         {"languages": [{"language": "en", "stop": ["Out"], "start": ["in", "OUT!"]}]},
         {"languages": [{"language": "en", "stop": ["x" * 161]}]},
         {"languages": [{"language": "en", "stop": ["stop", "!"]}]},
+        {"languages": [{"language": "de", "start": ["weiter", "Stop"]}]},
+        {"languages": [{"language": "de", "help": ["STOP!"]}, {"language": "en"}]},
         {"languages": [{"language": "en", "start": []}]},
         {"languages": [{"language": "en", "help": [f"help{number}" for number in range(65)]}]},
         {"languages": [{"language": "en", "helpReply": "x" * 2_049}]},

@@ -326,6 +326,29 @@ async def test_dead_letters_are_listed_page_by_page_and_replayed(here: Slice, ca
         assert (await call("GET", "/resources/local/deadletters"))[1]["value"] == []
 
 
+async def test_of_two_operators_who_replay_at_once_each_dead_letter_is_one_ones(here: Slice, call: Api) -> None:
+    async with webhook(lambda _call: web.Response(status=400)) as hook:
+        await call("POST", SUBSCRIPTIONS, {"name": "all", "endpoint": hook.url, "validation": False})
+        async with working(here.events):
+            await here.emit(here.event(), here.event())
+            await here.settle()
+        found = await here.subscriptions.get("local", "all")
+        async with here.database.transaction() as connection:
+            first = "event_id = (SELECT min(event_id::text)::uuid FROM events_deliveries)"
+            await connection.execute(
+                "UPDATE events_deliveries SET dead_at = NULL, reason = NULL, next_at = NULL, delivered_at = since,"
+                f" data = '' WHERE subscription_id = $1 AND {first}",
+                found.subscription_id,
+            )
+            replaying = asyncio.create_task(call("POST", f"{SUBSCRIPTIONS}/all:replay"))
+            while not await connection.fetchval(WAITING):
+                await asyncio.sleep(0)
+        assert await replaying == (200, {"replayed": 1})
+        rows = await here.rows()
+        assert sorted(row["next_at"] is not None for row in rows) == [False, True]
+        assert [row["delivered_at"] for row in rows if row["next_at"] is not None] == [None]
+
+
 @pytest.mark.parametrize(
     "change",
     [

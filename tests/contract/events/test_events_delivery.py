@@ -408,9 +408,11 @@ async def test_a_late_first_verdict_is_left_to_who_has_the_batch_or_had_it(here:
         await here.emit(here.event())
         await hook.wait_for(1)
         await here.database.execute(taken, uuid4())
+        ours = here.event()
+        await here.emit(ours)
         hook.gate.set()
         await here.settle()
-        assert await here.rows() == []
+        assert [row["event_id"] for row in await here.rows()] == [ours.event_id]
 
 
 async def test_what_another_process_delivers_late_stays_delivered(here: Slice) -> None:
@@ -441,16 +443,50 @@ async def test_what_another_process_delivers_late_stays_delivered(here: Slice) -
         assert row["dead_at"] is None
 
 
-async def test_what_was_given_up_and_then_taken_is_no_dead_letter(here: Slice) -> None:
+@pytest.mark.parametrize("stored", [True, False])
+async def test_what_is_in_hand_twice_is_delivered_where_it_was_taken_once(here: Slice, stored: bool) -> None:
+    """Two tries of it end in the same moment: that of a block whose lease had ended, and that of the block after it."""
+    subscription, now, block = await here.subscribe("all", "http://127.0.0.1:9/"), here.clock.now(), uuid4()
+    deliveries = [Delivery(here.event(), subscription, now, block=block) for _ in range(3)]
+    async with here.database.connection() as connection:
+        if stored:
+            await parts_of_statements.execute(connection, [records.inserting(deliveries, now)])
+            lease = {"block": block, "owner": here.events.owner, "lease_until": now + LEASE}
+            deliveries = await records.claim(here.database, now, 10, (), **lease)
+        else:
+            kept = records.keeping(deliveries, block, here.events.owner, now + LEASE, now)
+            await parts_of_statements.execute(connection, [kept])
+        twice, other, failed = deliveries
+        again = Again(now + timedelta(seconds=10))
+        tries = [
+            records.Result(twice, Outcome(now, 503), again),
+            records.Result(msgspec.structs.replace(twice, block=uuid4()), Outcome(now, 200), Delivered()),
+            records.Result(other, Outcome(now, 200), Delivered()),
+            records.Result(failed, Outcome(now, 503), again),
+        ]
+        await parts_of_statements.execute(connection, records.writing(tries, here.events.owner))
+    rows = {row["event_id"]: (row["delivered_at"] is not None, row["next_at"] is not None) for row in await here.rows()}
+    delivered, waits = (True, False), (False, True)
+    assert rows == {
+        twice.event.event_id: delivered,
+        other.event.event_id: delivered,
+        failed.event.event_id: waits,
+    }
+
+
+@pytest.mark.parametrize("meanwhile", ["dead_at = since, reason = 'BadRequest'", "next_at = since + interval '1 hour'"])
+async def test_what_another_process_gave_up_or_put_off_and_was_then_taken_is_done_with(
+    here: Slice, meanwhile: str
+) -> None:
     async with webhook() as hook, working(here.events):
         await here.subscribe("all", hook.url)
         async with tried_again(here, hook, 200):
-            await here.database.execute(
-                "UPDATE events_deliveries SET block_id = NULL, dead_at = since, reason = 'BadRequest'"
-            )
+            await here.database.execute(f"UPDATE events_deliveries SET block_id = NULL, {meanwhile}")
         (row,) = await here.rows()
         assert row["delivered_at"] is not None
-        assert (row["dead_at"], row["reason"]) == (None, None)
+        assert (row["dead_at"], row["reason"], row["next_at"]) == (None, None, None)
+        await here.clock.advance(timedelta(hours=2))
+        assert len(hook.calls) == 2
 
 
 async def test_of_a_batch_only_what_came_to_nothing_yet_is_delivered_by_another_process(here: Slice, dsn: str) -> None:

@@ -289,8 +289,10 @@ async def test_resources_do_not_see_each_other(database: Database, insights: Ins
     tally = sent(midnight, delivered=1)
     await store(database, insights, sent(midnight, tally=tally, resource=THEIRS, delivered=5))
     for _ in range(2):
-        assert (await totals(insights, around(midnight))).delivered == 1
-        assert (await totals(insights, around(midnight), THEIRS)).delivered == 5
+        for by in ((), (Dimension.HOUR,)):  # of days, and of hours
+            question = replace(around(midnight), by=by)
+            assert (await totals(insights, question)).delivered == 1
+            assert (await totals(insights, question, THEIRS)).delivered == 5
         await insights.fold()
 
 

@@ -202,6 +202,20 @@ async def test_a_text_whose_part_never_comes_is_passed_on_without_it(world: Worl
     assert [arrival.text for arrival in world.events.arrivals] == ["y" * 100]
 
 
+async def test_texts_whose_parts_never_come_are_all_passed_on_once_they_are_due(world: World) -> None:
+    carrier = await world.start(join_patience_s=600)
+    for _ in range(250):  # of all that came a part was lost
+        world.smsc.text(PHONE, OURS, "x" * 153 + "y" * 100, order=lambda bodies: bodies[1:])
+    await world.smsc.until(lambda: world.smsc.counts.delivered == 250)
+    for _ in range(34):
+        await world.clock.advance(timedelta(seconds=20))
+    world.smsc.text(PHONE, OURS, "whole")
+    await until(lambda: world.events.arrivals[-1].text == "whole")
+    assert [arrival.text for arrival in world.events.arrivals] == ["y" * 100] * 250 + ["whole"]
+    assert len({arrival.key for arrival in world.events.arrivals}) == 251
+    assert carrier.counters()["inbox_incomplete"] == 250
+
+
 async def test_a_text_said_twice_arrives_twice(world: World) -> None:
     await world.start()
     for count in (1, 2):

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -13,9 +13,11 @@ from tests.support.smpp_world import OURS, PHONE, until, until_bound
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import LongReceipts, SmppConfig
-from landline.ports.sms_carrier import Submission
+from landline.engines.smpp.records import Records
+from landline.ports.sms_carrier import Receipt, Submission
 from landline.protocols.smpp import pdu
 from landline.protocols.smpp.commands import RESPONSE, Command
+from landline.protocols.smpp.texts import Alphabet
 from landline.store.database import Database
 
 THREE = "long " * 80
@@ -112,3 +114,25 @@ async def test_a_text_of_which_each_part_is_to_be_reported_waits_for_all(databas
         await world.report("3", "DELIVRD")
         await world.events.until(lambda: len(world.events.receipts) == 2)
         assert world.events.receipts[1].segments_delivered == 3
+
+
+async def test_ids_that_two_carriers_give_alike_are_of_two_messages(database: Database) -> None:
+    """What one reports of them, or gives them to later, is nothing to the other."""
+    north, south = (Records(database, name, uuid4(), Alphabet.GSM) for name in ("north", "south"))
+    now = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+    def receipts(*ids: str) -> list[Receipt]:
+        return [Receipt(each, True, 2000, now) for each in ids]
+
+    for to in (north, south):
+        await to.remember_sent([["1", "2"]], now)
+    assert await north.fold(receipts("1"), now) == []
+    assert await south.fold(receipts("2"), now) == []
+    (whole,) = await north.fold(receipts("2"), now)
+    assert (whole.carrier_message_id, whole.delivered) == ("1", True)
+    await north.remember_sent([["1", "3"]], now + timedelta(hours=1))  # it counts its ids anew
+    assert await north.sent_parts(["1", "2", "3"]) == {"1", "3"}
+    assert await south.sent_parts(["1", "2", "3"]) == {"1", "2"}
+    (whole,) = await south.fold(receipts("1"), now)
+    assert whole.carrier_message_id == "1"
+    assert await north.fold(receipts("1"), now) == []

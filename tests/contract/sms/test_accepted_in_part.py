@@ -20,6 +20,7 @@ from landline.store.database import Database
 
 CAMPAIGN, CODES = "+18005550100", "+14255550100"
 HOME, ABROAD = "+14255559999", "+447700900123"
+IDS = ("11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222")
 LIMIT = 100
 _FULL = """
 CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -49,6 +50,13 @@ class World:
     async def stored(self) -> set[str]:
         rows = await self.database.fetch("SELECT recipient FROM sms_messages WHERE recipient IN ($1, $2)", HOME, ABROAD)
         return {row["recipient"] for row in rows}
+
+    async def passes(self, phone: str) -> bool:
+        """Whether a text to a phone that got none before is within the caps."""
+        await self.send(CODES, phone)
+        code = await self.database.fetchval("SELECT code FROM sms_messages WHERE recipient = $1", phone)
+        assert code in (None, OVER_LIMIT)
+        return code is None
 
     async def crowd(self, at_once: int = 50) -> None:
         """So much waits at the slow carrier that more of it waits in the database."""
@@ -84,12 +92,11 @@ async def test_a_request_that_can_be_repeated_is_to_be_repeated_and_nothing_of_i
     """As the SDKs do by themselves, which give each recipient an id."""
     await world.crowd()
     await world.fail(f"new.carrier = 'slow' AND new.recipient = '{HOME}'")
-    ids = ("11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222")
     with pytest.raises(Unavailable):
-        await world.send(CODES, ABROAD, HOME, ids=ids)
+        await world.send(CODES, ABROAD, HOME, ids=IDS)
     assert await world.stored() == {ABROAD}
     await world.database.execute("DROP TRIGGER full_disk ON sms_messages")
-    assert [outcome.status for outcome in await world.send(CODES, ABROAD, HOME, ids=ids)] == [202, 202]
+    assert [outcome.status for outcome in await world.send(CODES, ABROAD, HOME, ids=IDS)] == [202, 202]
     assert await world.stored() == {ABROAD, HOME}
     assert await world.database.fetchval("SELECT count(*) FROM sms_messages WHERE recipient = $1", ABROAD) == 1
 
@@ -99,11 +106,30 @@ async def test_what_was_written_in_part_counts_though_it_is_to_be_repeated(world
     await world.gateway.settings.put(world.resource, {"caps": {"perDay": 2}})
     await world.fail(f"new.carrier = 'slow' AND new.recipient = '{HOME}'")
     with pytest.raises(Unavailable):
-        await world.send(CODES, ABROAD, HOME, ids=(str(UUID(int=1)), str(UUID(int=2))))
+        await world.send(CODES, ABROAD, HOME, ids=IDS)
     await world.database.execute("DROP TRIGGER full_disk ON sms_messages")
-    await world.send(CODES, "+447700900124")
-    code = await world.database.fetchval("SELECT code FROM sms_messages WHERE recipient = '+447700900124'")
-    assert code == OVER_LIMIT
+    assert await world.passes("+447700900124")
+    assert not await world.passes("+447700900125")
+
+
+@pytest.mark.parametrize(("sender", "others"), [(CODES, 1), ("pool:news", 20)], ids=["carriers", "senders"])
+async def test_what_was_not_written_counts_once_however_often_it_is_asked_for(
+    world: World, sender: str, others: int
+) -> None:
+    await world.gateway.pools.put(world.resource, Pool("news", (CAMPAIGN, CODES), sticky=False))
+    phones = HOME, *(f"+4477009001{number:02}" for number in range(others))
+    ids = tuple(str(UUID(int=number)) for number in range(1, 1 + len(phones)))
+    await world.crowd()
+    await world.gateway.settings.put(world.resource, {"caps": {"perDay": len(phones) + 1}})
+    await world.fail(f"new.recipient = '{HOME}'")
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await world.send(sender, *phones, ids=ids)
+    await world.database.execute("DROP TRIGGER full_disk ON sms_messages")
+    assert {outcome.status for outcome in await world.send(sender, *phones, ids=ids)} == {202}
+    assert await world.database.fetchval("SELECT code FROM sms_messages WHERE recipient = $1", HOME) is None
+    assert await world.passes("+447700900201")
+    assert not await world.passes("+447700900202")
 
 
 async def test_of_a_pools_senders_each_recipient_is_told_whether_its_text_was_accepted(world: World) -> None:

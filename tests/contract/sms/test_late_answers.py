@@ -185,6 +185,25 @@ async def test_a_receipt_by_either_id_ends_what_was_handed_over_again(world: Wor
     assert await world.database.fetchval("SELECT count(*) FROM sms_parked_receipts") == 0
 
 
+@pytest.mark.parametrize("ids", [("late", "first2"), ("first2", "late"), ("late", "late")])
+@pytest.mark.parametrize("first", [True, False])
+async def test_of_two_receipts_that_come_together_the_one_that_says_delivered_counts(
+    world: World, ids: tuple[str, str], first: bool
+):
+    await world.start(world.first)
+    key = await world.send()
+    world.first.fate = Fate.TAKEN
+    await world.pass_time(seconds=6)
+    await world.late(key)
+    receipts = [
+        Receipt(carrier_id, delivered, 2000 if delivered else 5000, world.clock.now())
+        for carrier_id, delivered in zip(ids, (first, not first), strict=True)
+    ]
+    await world.gateway.news.reported("first", receipts)
+    assert await world.end() == (8, 2000)
+    assert await world.ends() == 1
+
+
 async def test_a_late_answer_is_not_taken_for_that_of_the_next_hand_over(world: World):
     await world.start(world.first)
     key = await world.send()

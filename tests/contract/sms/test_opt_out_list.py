@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.parse import urlencode
+from uuid import uuid4
 
 import pytest
 from prometheus_client.registry import CollectorRegistry
@@ -18,7 +19,7 @@ from landline.edge.admin import admin_app
 from landline.engines.clock import DrivenClock
 from landline.ports.sms_carrier import Arrival
 from landline.services.insights.questions import Question
-from landline.services.sms import admin_opt_outs
+from landline.services.sms import admin_opt_outs, records_opt_outs
 from landline.services.sms.opt_outs import OptOuts
 from landline.services.sms.service import Options, To
 from landline.store.database import Database
@@ -209,3 +210,21 @@ async def test_a_token_goes_on_with_its_own_question_only(world: World) -> None:
     token = (await world.ask("GET", from_=OURS, pageSize=1)).json()["continuationToken"]
     assert (await world.ask("GET", from_=OTHER, continuationToken=token)).status == 400
     assert (await world.ask("GET", continuationToken=token)).json()["value"][0]["to"] == BEN
+
+
+async def test_who_wants_texts_of_one_number_again_still_wants_none_of_others(world: World) -> None:
+    """By a keyword, by an SDK or by an operator; nor does it say anything of another resource's."""
+    neighbour = ResourceId(uuid4())
+    entered = [(sender, phone) for sender in (OURS, OTHER) for phone in (ANNA, BEN, EVA)]
+    async with world.database.connection() as connection:
+        for resource in (world.resource, neighbour):
+            for sender, phone in entered:
+                await records_opt_outs.add(connection, resource, sender, [phone], world.clock.now(), "api")
+    await world.gateway.sms.opt_in(world.resource, OURS, [ANNA])
+    await world.gateway.news.arrived(world.carrier.name, [Arrival("1", BEN, OURS, "START", 1, world.clock.now())])
+    await world.ask("POST", ":remove", {"value": [{"from": OURS, "to": EVA}]})
+    rows = await world.database.fetch("SELECT resource_id, sender, recipient FROM sms_optouts")
+    assert {tuple(row) for row in rows} == {
+        *((world.resource, OTHER, phone) for phone in (ANNA, BEN, EVA)),
+        *((neighbour, sender, phone) for sender, phone in entered),
+    }

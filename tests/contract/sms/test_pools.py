@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from uuid import uuid4
 
 import pytest
 from tests.support.gateway import Gateway
@@ -22,6 +23,10 @@ from landline.store.database import Connection, Database
 
 A, B = "+18005550100", "+14255550100"
 PHONES = [f"+1425555{number:04}" for number in range(200, 220)]
+
+
+async def _put(pools: Pools, resource: ResourceId, name: str, *senders: str) -> None:
+    await pools.put(resource, Pool(name, senders))
 
 
 class World:
@@ -95,6 +100,47 @@ async def test_a_pool_is_removed_once(world: World) -> None:
         await world.chosen()
     with pytest.raises(NotFound):
         await world.gateway.pools.remove(world.resource, "news")
+
+
+async def test_a_pool_and_who_knows_its_senders_are_its_resources_and_its_own(world: World) -> None:
+    pools, numbers, other = world.gateway.pools, world.gateway.numbers, ResourceId(uuid4())
+    theirs = "+14255550111", "+14255550112"
+    for number in theirs:
+        await numbers.add(other, number)
+    phone = PHONES[0]
+    first = {(world.resource, "news"): A, (world.resource, "ads"): B, (other, "news"): theirs[0]}
+    for (resource, name), sender in first.items():
+        await _put(pools, resource, name, sender)
+        assert await pools.choose(resource, name, [phone]) == [sender]
+    for resource, name in first:
+        await _put(pools, resource, name, *((A, B) if resource == world.resource else theirs))
+    for (resource, name), sender in first.items():
+        assert await pools.choose(resource, name, [phone]) == [sender]
+    assert [pool.name for pool in await pools.all_of(world.resource)] == ["ads", "news"]
+    await pools.remove(world.resource, "news")
+    assert [pool.name for pool in await pools.all_of(world.resource)] == ["ads"]
+    assert [pool.name for pool in await pools.all_of(other)] == ["news"]
+    assert await pools.choose(other, "news", [phone]) == [theirs[0]]
+    assert await pools.choose(world.resource, "ads", [phone]) == [B]
+
+
+async def test_a_pool_that_is_made_anew_knows_nobody(world: World) -> None:
+    for first in (A, B):  # whichever it would choose
+        await world.pool(first)
+        await world.chosen()
+        await world.gateway.pools.remove(world.resource, "news")
+        await world.pool(A, B)
+        assert await world.chosen() == {A, B}
+        await world.gateway.pools.remove(world.resource, "news")
+
+
+async def test_a_pool_that_is_sticky_no_more_chooses_anew(world: World) -> None:
+    await world.pool(A)
+    assert await world.chosen() == {A}
+    await world.pool(A, B, sticky=False)
+    assert await world.chosen() == {A, B}
+    await world.pool(A, B)
+    assert await world.chosen() == {A}
 
 
 async def test_who_opted_out_of_the_sender_he_knew_gets_nothing_from_the_one_that_takes_its_place(

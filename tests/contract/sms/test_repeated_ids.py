@@ -5,6 +5,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 from tests.support.gateway import Gateway
 from tests.support.scripted import Fate, ScriptedCarrier
 
@@ -141,3 +142,29 @@ async def test_receipts_of_nobodys_messages_do_not_stand_before_others(world: Wo
     )  # fmt: skip
     assert await world.gateway.news.unpark() == 1
     assert await world.state(message) == DELIVERED
+
+
+async def test_a_receipt_that_its_carrier_dates_back_ends_its_own_message_and_not_the_next_by_its_id(world: World):
+    first = await world.send()
+    await world.answer(first)
+    lately = world.clock.now() - timedelta(minutes=1)
+    both = [Receipt(ID, True, 2000, lately), Receipt("nobody's", True, 2000, lately)]
+    await world.gateway.news.reported("carrier", both)
+    assert await world.state(first) == DELIVERED
+    second = await world.send()
+    await world.answer(second)
+    assert await world.state(second) == QUEUED
+
+
+async def test_receipts_that_are_repeated_twice_at_once_hold_up_no_other(world: World):
+    first = await world.send()
+    await world.answer(first)
+    await world.receipt()
+    await world.clock.advance(timedelta(minutes=5))
+    second = await world.send()
+    await world.gateway.news.submitted("carrier", [Submitted(second, "18")])
+    now = world.clock.now()
+    with capture_logs() as logs:
+        await world.gateway.news.reported("carrier", [Receipt(name, True, 2000, now) for name in (ID, ID, "18", ID)])
+    assert [await world.state(first), await world.state(second)] == [DELIVERED, DELIVERED]
+    assert [entry for entry in logs if entry["log_level"] in ("warning", "error")] == []

@@ -115,6 +115,26 @@ async def test_what_is_in_doubt_and_waits_again_is_not_taken_back(dsn: str, data
     await world.gateway.crash()
 
 
+async def test_what_is_in_doubt_and_waits_for_its_next_try_is_not_taken_back(dsn: str, database: Database) -> None:
+    """Its phone may have it, though its carrier said nothing: who is told that it was canceled sends another."""
+    world = World(dsn, database)
+    world.carrier.fate = Fate.SILENCE
+    await world.gateway.start()
+    world.resource = await world.gateway.own()
+    messages = await world.send(Options(valid_for_s=3600), phones=PHONES[:2])
+    waiting = "SELECT count(*) FROM sms_messages WHERE due_at IS NOT NULL AND claim_id IS NULL"
+    while await database.fetchval(waiting) < 2:
+        await world.clock.advance(timedelta(seconds=1))
+    with pytest.raises(Conflict):
+        await world.gateway.outgoing.cancel([world.resource], messages[0])
+    keys = [key for message in messages if (key := parse_public_id(message))]
+    assert await world.gateway.taking_back.cancel(world.resource, keys) == set()
+    world.carrier.fate = Fate.DELIVERED
+    await world.clock.advance(timedelta(minutes=2))
+    assert {(await world.timeline(message))["state"] for message in messages} == {"delivered"}
+    await world.gateway.crash()
+
+
 async def test_backlog_that_nobody_holds_is_taken_back(dsn: str, database: Database) -> None:
     world = World(dsn, database)
     world.gateway.worker.close()

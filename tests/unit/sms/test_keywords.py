@@ -1,5 +1,7 @@
 """Which texts are keywords, and which only look like them."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,6 +66,15 @@ def test_stop_is_obeyed_whatever_languages_are_set(text):
     assert find(text, (spanish, german)) == (Action.STOP, spanish)
     assert find(text, (german, ENGLISH)) == (Action.STOP, ENGLISH)
     assert find("START", (spanish, german)) is None
+
+
+@pytest.mark.parametrize("action", ["start", "help"])
+def test_stop_is_obeyed_even_where_a_language_has_it_for_something_else(action):
+    """As one that was set before that was refused."""
+    confused = replace(PRESETS["de"], **{action: ("stop", "weiter")})
+    assert find("Stop!", (confused,)) == (Action.STOP, confused)
+    assert find("stop", (confused, ENGLISH)) == (Action.STOP, ENGLISH)
+    assert find("weiter", (confused, ENGLISH)) == (Action(action), confused)
 
 
 def test_the_first_language_listed_wins_a_shared_keyword():

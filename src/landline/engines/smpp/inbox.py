@@ -21,8 +21,8 @@ from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.early import fold_early
 from landline.engines.smpp.encoding import number_of
 from landline.engines.smpp.pump import Pump
-from landline.engines.smpp.recent import STOOD_STILL_S, Item, RecentTexts
-from landline.engines.smpp.records import Records, Whole, fingerprint
+from landline.engines.smpp.recent import STOOD_STILL_S, Item, RecentTexts, apart
+from landline.engines.smpp.records import GIVEN_UP_AT_ONCE, Records, Whole, fingerprint
 from landline.engines.smpp.reports import Reports, instant
 from landline.engines.smpp.standstill import Standstill
 from landline.ports.sms_carrier import Arrival, CarrierEvents
@@ -197,10 +197,14 @@ class Inbox:
         if reports:
             self._reports += reports
             self._ring_lanes()
-        if found:
-            await self._attempt(found, lambda batch: self._arrive(carrier, events, batch, now), sleep)
-            self._acknowledge(found)
-            self._texts.settle_soon(found, now)
+        there = True
+        for some in apart(found):
+            if there:
+                there = await self._attempt(some, lambda batch: self._arrive(carrier, events, batch, now), sleep)
+            else:
+                self._put_off(some)
+            self._acknowledge(some)
+            self._texts.settle_soon(some, now)
         await self._texts.settle(now)
         return bool(reports or found or self._items)
 
@@ -406,13 +410,14 @@ class Inbox:
         self._stood_still(new)
         return [item for item in items if item not in new]
 
-    async def _attempt(self, items: list[Item], pass_on: Callable[[list[Item]], Awaitable[None]], sleep: Sleep) -> None:
-        """Pass `items` on; those the service does not take get a status that has the SMSC bring them again."""
+    async def _attempt(self, items: list[Item], pass_on: Callable[[list[Item]], Awaitable[None]], sleep: Sleep) -> bool:
+        """Pass `items` on; those the service does not take get a status that has the SMSC bring them again. False when
+        it was away to the end."""
         for attempt in range(_TRIES):
             # What a connection brought that has ended is brought again, maybe to another process, and passed on there.
             items = [item for item in items if not item.pump.session.ended and item.status == status.ESME_ROK]
             if not items:
-                return
+                return True
             try:
                 await pass_on(items)
             except Unavailable as error:
@@ -423,14 +428,18 @@ class Inbox:
                 raise
             except Exception:
                 log.exception("smpp.not_passed_on", carrier=self._config.name, count=len(items))
-                if len(items) > 1:  # one bad item must not keep its neighbours
-                    for item in items:
-                        await self._attempt([item], pass_on, sleep)
-                    return
-                break
+                if len(items) == 1:
+                    break
+                for item in items:  # one bad item must not keep its neighbours
+                    await self._attempt([item], pass_on, sleep)
+                return True
             else:
-                return
+                return True
+        else:
+            self._put_off(items)
+            return False
         self._put_off(items)
+        return True
 
     def _put_off(self, items: Sequence[Item]) -> None:
         self.counters.put_off += len(items)
@@ -460,6 +469,8 @@ class Inbox:
         try:
             wholes = await self._records.overdue(at, timedelta(seconds=patience_s))
             await self._give_up(carrier, events, wholes, at)
+            if len(wholes) >= GIVEN_UP_AT_ONCE:
+                self._sweep_at = now  # there may be more, which go on when what came meanwhile is through
         except Unavailable as error:
             log.warning("smpp.sweep_put_off", carrier=carrier, reason=error.message)
 

@@ -15,7 +15,7 @@ from landline.engines.smpp.pump import Pump
 from landline.engines.smpp.records import REPEAT, Look, Records
 from landline.ports.sms_carrier import Arrival, Receipt
 from landline.protocols.smpp import status
-from landline.protocols.smpp.joiner import TextPart
+from landline.protocols.smpp.joiner import GroupKey, TextPart
 from landline.protocols.smpp.session import Session
 
 log = structlog.get_logger()
@@ -224,6 +224,22 @@ class RecentTexts:
                 log.warning("smpp.settling_put_off", carrier=self._carrier, reason=error.message)
                 waiting += [(pump, each) for _, pump, each in settling if each.heard]
         self._settling += [(now + HEARD_S, pump, each) for pump, each in waiting]
+
+
+def apart(items: Sequence[Item]) -> list[list[Item]]:
+    """`items` in pieces, in none of which a part is there twice: one that comes again may begin another text by the
+    reference of the one before, which is to be whole and passed on by then."""
+    pieces: list[list[Item]] = []
+    places: set[tuple[GroupKey, int]] = set()
+    for item in items:
+        place = None if item.part is None else (item.part.key, item.part.sequence)
+        if not pieces or place in places:
+            pieces.append([])
+            places.clear()
+        if place is not None:
+            places.add(place)
+        pieces[-1].append(item)
+    return pieces
 
 
 def _is_again(item: Item, recent: Recent, now: float) -> bool:

@@ -25,6 +25,9 @@ ENDED_KEPT = timedelta(hours=6)
 """How long they are known once all have come, for the SMSC may bring one again: an SMSC that was restarted may give
 their ids to other messages."""
 
+GIVEN_UP_AT_ONCE = 100
+"""Texts that are given up together."""
+
 _ARRIVALS = 0x61727276  # "arrv": the first half of an advisory lock, whose second is of the carrier
 _GROUP = ("sender", "recipient", "reference", "total", "wide")
 _MATCH = " AND ".join(f"p.{column} = n.{column}" for column in _GROUP)
@@ -138,12 +141,13 @@ class Records:
                 )
 
     async def overdue(self, now: datetime, patience: timedelta) -> list[Whole]:
-        """Texts whose missing parts are waited for no more; what is kept no longer is deleted on the way."""
+        """Texts whose missing parts are waited for no more, up to `GIVEN_UP_AT_ONCE`; what is kept no longer is deleted
+        on the way."""
         async with self._database.connection() as connection:
             await self.forget_old(connection, now)
             rows = await connection.fetch(
                 f"SELECT {', '.join(_GROUP)} FROM smpp_inbound_parts WHERE carrier = $1 AND NOT done"
-                f" GROUP BY {', '.join(_GROUP)} HAVING min(at) <= $2 LIMIT 100",
+                f" GROUP BY {', '.join(_GROUP)} HAVING min(at) <= $2 LIMIT {GIVEN_UP_AT_ONCE}",
                 self._carrier,
                 now - patience,
             )

@@ -131,7 +131,9 @@ ON CONFLICT DO NOTHING
 _MOVED = f"""
 UPDATE events_deliveries d SET
     next_at = r.next_at, dead_at = r.dead_at, reason = r.reason, block_id = NULL,
-    attempts = r.attempts, status = r.status, error = r.error,
+    attempts = r.attempts,
+    status = CASE WHEN r.failure IS NULL THEN d.status ELSE r.status END, -- without a try what the last one met
+    error = CASE WHEN r.failure IS NULL THEN d.error ELSE r.error END,
     failures = CASE WHEN r.failure IS NULL THEN d.failures
         ELSE coalesce(d.failures, '[]'::jsonb) || r.failure::jsonb END
 FROM unnest(${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::timestamptz[],
@@ -187,6 +189,7 @@ WITH RECURSIVE waits AS ({_OF_EACH.format(time="next_at", each="waits")}),
 died AS ({_OF_EACH.format(time="dead_at", each="died")})
 DELETE FROM events_deliveries WHERE ctid = ANY(
     {_OLD.format(time="next_at", each="waits")} || {_OLD.format(time="dead_at", each="died")})
+    AND (next_at < $1 OR dead_at < $1) -- an operator may revive it in this moment
 """
 
 
@@ -304,7 +307,7 @@ def writing(results: Sequence[Result], owner: UUID) -> list[Part]:
         events = [result.delivery.event for result in alike.rows]
         keys = ([event.about or event.event_id for event in events], [event.event_id for event in events])
         parts.append(Part(_FINISHED, (*_columns(alike.keys, 7), alike.first, alike.last, *keys)))
-    failed = [r for r in results if isinstance(r.verdict, Again | Dead)]
+    failed = _without([r for r in results if isinstance(r.verdict, Again | Dead)], finished)
     moved = [r for r in failed if r.delivery.stored]
     if moved:
         parts.append(Part(_MOVED, (*_keys(moved), *_changes(moved), owner)))
@@ -326,7 +329,19 @@ def _once(finished: list[Result]) -> list[Result]:
     """`finished` with the last result only of what was delivered twice, which one statement cannot write."""
     if len({result.delivery.event.event_id for result in finished}) == len(finished):
         return finished
-    return list({(r.delivery.event.event_id, r.delivery.subscription): r for r in finished}.values())
+    return list({_key(result): result for result in finished}.values())
+
+
+def _without(failed: list[Result], finished: list[Result]) -> list[Result]:
+    """`failed` without what was in hand twice and has been delivered by the other: nor can it write both."""
+    if not failed or not finished:
+        return failed
+    delivered = {_key(result) for result in finished}
+    return [result for result in failed if _key(result) not in delivered]
+
+
+def _key(result: Result) -> tuple[UUID, UUID]:
+    return result.delivery.event.event_id, result.delivery.subscription
 
 
 def _changes(failed: Sequence[Result]) -> tuple[list[Any], ...]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Sequence, Set
 from datetime import datetime
 from uuid import UUID
 
@@ -30,6 +30,15 @@ from landline.store.group_commit import GroupCommit
 
 Exceptions = dict[int, tuple[Refused, str]]
 """By index of the recipient: why it got no new message, and the id of the one it got before."""
+
+
+class WrittenInPart(Unavailable):
+    """The same request is to be made again, and what of it was written will be found. `unwritten`: the indices of the
+    recipients who certainly got no new message by this one."""
+
+    def __init__(self, message: str, unwritten: Set[int]) -> None:
+        super().__init__(message)
+        self.unwritten = unwritten
 
 
 _LANES = 2
@@ -170,21 +179,34 @@ class Accepts:
 
 def _told(plans: Sequence[Plan], answers: Sequence[Exceptions | BaseException]) -> list[Exceptions]:
     """The answers to parts of one request. Where the database was away for some, each of their recipients is told so;
-    raises what was raised when that was all, when it is something else, and when all of the request can be repeated
-    without doing so to what was accepted, as the SDKs repeat it by themselves. `NotWritten` is of all or of none."""
+    raises what was raised when that was all, when it is something else, and `WrittenInPart` when all of the request can
+    be repeated without doing so to what was accepted, as the SDKs repeat it by themselves."""
     failures = [answer for answer in answers if isinstance(answer, BaseException)]
-    for failure in sorted(failures, key=lambda failure: isinstance(failure, NotWritten)):
-        repeatable = all(recipient.repeatability_id is not None for plan in plans for recipient in plan.recipients)
-        if len(failures) < len(answers) and repeatable and isinstance(failure, NotWritten):
-            raise Unavailable(failure.message) from failure
-        if len(failures) == len(answers) or repeatable or not isinstance(failure, Unavailable):
+    for failure in failures:
+        if not isinstance(failure, Unavailable):
             raise failure
+    if failures and all(isinstance(answer, NotWritten) for answer in answers):
+        raise failures[0]  # of all: whoever counted them need not be told which
+    repeatable = all(recipient.repeatability_id is not None for plan in plans for recipient in plan.recipients)
+    if failures and repeatable:
+        unwritten = {index for plan, answer in zip(plans, answers, strict=True) for index in _unwritten(plan, answer)}
+        raise WrittenInPart(str(failures[0]), unwritten) from failures[0]
+    if len(failures) == len(answers) and failures:
+        raise next(failure for failure in failures if not isinstance(failure, NotWritten))
     return [
         {recipient.index: (Refused.UNAVAILABLE, "") for recipient in plan.recipients}
         if isinstance(answer, BaseException)
         else answer
         for plan, answer in zip(plans, answers, strict=True)
     ]
+
+
+def _unwritten(plan: Plan, answer: Exceptions | BaseException) -> Set[int]:
+    if isinstance(answer, dict):
+        return answer.keys()
+    if isinstance(answer, WrittenInPart):
+        return answer.unwritten
+    return {recipient.index for recipient in plan.recipients} if isinstance(answer, NotWritten) else frozenset()
 
 
 _OPTED_OUT = Blocked(details.OPTED_OUT, "the recipient opted out")

@@ -8,7 +8,7 @@ import msgspec
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
 from landline.services.sms import records_inbound
-from landline.services.sms.model.keywords import ENGLISH, PRESETS, Language, plain
+from landline.services.sms.model.keywords import ALWAYS, ENGLISH, PRESETS, Language, plain
 from landline.store.changes import Changes
 from landline.store.database import Database
 
@@ -92,7 +92,7 @@ def _check(languages: Sequence[Language]) -> None:
         if len(words) > _MOST_KEYWORDS or not all(plain(word) and len(word) <= _LONGEST_KEYWORD for word in words):
             told = f"at most {_MOST_KEYWORDS} keywords of at most {_LONGEST_KEYWORD} characters, none of them empty"
             raise Invalid(f"A language has {told}.", target="languages")
-        twice = _twice(language.stop, language.start, language.help)
+        twice = _twice((*language.stop, ALWAYS), language.start, language.help)
         if twice is not None:
             raise Invalid(f"The keyword {twice!r} can ask for one thing only.", target="languages")
         if not language.stop or not language.start:

@@ -306,7 +306,7 @@ async def cancel(
     kept: Sequence[UUID] = (),
 ) -> set[UUID]:
     """Those of `messages` that wait in nobody's hands, or are `kept` back by `holder`, who has them, and that no
-    carrier has; they are locked then, until the transaction ends."""
+    carrier has or may have; they are locked then, until the transaction ends."""
     # A block that nobody holds is locked first, so that nobody claims it and reads the message meanwhile.
     backlog = await connection.fetch(
         "SELECT m.message_id FROM unnest($2::uuid[]) AS k (message_id) JOIN sms_messages m ON m.resource_id = $1"
@@ -320,7 +320,8 @@ async def cancel(
         f" AND m.message_id = k.message_id WHERE m.state < {int(State.DELIVERED)}"
         "  AND NOT EXISTS (SELECT FROM sms_submissions s"
         "   WHERE s.block_id = m.block_id AND s.message_id = m.message_id)"
-        "  AND (m.due_at IS NOT NULL AND m.claim_id IS NULL OR m.due_at IS NULL AND m.message_id = ANY($3::uuid[])"
+        "  AND (m.due_at IS NOT NULL AND m.claim_id IS NULL AND m.doubt = 0"
+        "   OR m.due_at IS NULL AND m.message_id = ANY($3::uuid[])"
         f"   OR m.message_id = ANY($5::uuid[]) AND {_IN_HAND.format('$4')})"
         " ORDER BY m.message_id FOR UPDATE OF m",
         resource,

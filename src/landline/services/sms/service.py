@@ -20,7 +20,7 @@ from landline.services.insights.service import Insights
 from landline.services.numbers.model import OwnedNumber
 from landline.services.numbers.service import Numbers
 from landline.services.sms import records, records_opt_outs
-from landline.services.sms.accept import Accepts
+from landline.services.sms.accept import Accepts, WrittenInPart
 from landline.services.sms.guard import Guard
 from landline.services.sms.limits import Limits
 from landline.services.sms.model import details, messages
@@ -161,6 +161,9 @@ class Sms:
             repeated = await self._accept(plans, outcomes, now)
         except NotWritten:  # and is asked for again, as often as it fails
             uncount({each.index for each in planned})
+            raise
+        except WrittenInPart as error:  # likewise, and what was written will be found to be repeated
+            uncount(error.unwritten)
             raise
         if repeated:
             uncount(repeated)

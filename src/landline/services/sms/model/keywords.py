@@ -85,7 +85,8 @@ PRESETS = {
     )
 }
 
-_ALWAYS = "stop"
+ALWAYS = "stop"
+"""Asks every number for the same."""
 _BETWEEN_WORDS = re.compile(r"[\s\u2010-\u2015-]+")
 
 
@@ -113,9 +114,9 @@ def find(text: str, languages: tuple[Language, ...]) -> tuple[Action, Language] 
             (Action.START, language.start),
             (Action.HELP, language.help),
         ):
-            if any(plain(keyword) == word for keyword in keywords):
+            if (word != ALWAYS or action is Action.STOP) and any(plain(keyword) == word for keyword in keywords):
                 return action, language
-    return (Action.STOP, languages[0]) if word == _ALWAYS and languages else None
+    return (Action.STOP, languages[0]) if word == ALWAYS and languages else None
 
 
 def _edge(character: str) -> bool:
