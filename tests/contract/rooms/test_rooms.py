@@ -172,3 +172,10 @@ async def test_pages_hold_every_room_once_the_youngest_first(rooms: Rooms) -> No
     while page := await rooms.page(OURS, (seen[-1].created_at, seen[-1].room_id), 3):
         seen += page
     assert seen == sorted(made, key=lambda room: (room.created_at, room.room_id), reverse=True)
+
+
+async def test_a_room_open_from_the_callers_now_ends_by_itself_180_days_later(rooms: Rooms, clock: DrivenClock) -> None:
+    """Whoever says "from now" has read the clock before us: the end nobody named may not be what is refused."""
+    earlier = clock.now() - timedelta(milliseconds=20)
+    room = await rooms.create(OURS, valid_from=earlier)
+    assert (room.valid_from, room.valid_until) == (earlier, earlier + model.LONGEST)

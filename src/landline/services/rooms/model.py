@@ -120,9 +120,9 @@ def opened(
     room_id: RoomId, now: datetime, valid_from: datetime | None, valid_until: datetime | None, *, dial_out: bool
 ) -> Room:
     """A new room. By default it opens now, and ends 180 days from now, also when it opens later (Azure's recorded
-    answers). Raises `Invalid`."""
+    answers); where it opened before, as a caller's "now" always has, 180 days after that. Raises `Invalid`."""
     opens = _opening(valid_from, now) or now
-    ends = _instant(valid_until, "validUntil") or now + LONGEST
+    ends = _instant(valid_until, "validUntil") or min(opens, now) + LONGEST
     return _checked(Room(room_id, now, opens, ends, dial_out), now)
 
 
