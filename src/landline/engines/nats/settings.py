@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from landline.core.errors import Refusal
-from landline.core.trust import trusting
+from landline.engines.trust import trusting
 
 STANDARD_PORT = 4222
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")

@@ -6,7 +6,7 @@ from enum import Enum
 from ipaddress import ip_address
 
 from landline.core.errors import Invalid
-from landline.core.trust import trusting
+from landline.engines.trust import trusting
 from landline.ports.sms_carrier import CrashPolicy
 from landline.protocols.smpp.commands import INTERFACE_VERSION
 from landline.protocols.smpp.texts import Alphabet, LongStyle
