@@ -140,8 +140,7 @@ def _listed(file: Path, sender: str | None) -> list[tuple[int, dict[str, str]]]:
     """What a list says, with the lines where it does. Raises `Refusal` before anything is entered."""
     lines = text_of(file).splitlines()
     delimiter = ";" if lines and ";" in lines[0] else ","
-    first = next(csv.reader(lines[:1], delimiter=delimiter), [])
-    head = [name.strip().lower() for name in first]
+    head = [name.strip().lower() for row in csv.reader(lines[:1], delimiter=delimiter) for name in row]
     if "to" in head:
         rows = csv.DictReader(lines, head, delimiter=delimiter)
         next(rows)
