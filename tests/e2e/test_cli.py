@@ -1,11 +1,15 @@
 """The commands that ask a running server, and the README's own example."""
 
+import fcntl
 import json
 import os
+import pty
 import re
 import socket
+import struct
 import subprocess
 import sys
+import termios
 from contextlib import closing
 from pathlib import Path
 
@@ -32,6 +36,24 @@ def printed(command: list[str]) -> str:
 
 def listed(server: Server, *arguments: str) -> list[dict[str, object]]:
     return json.loads(cli(server, *arguments, "--json"))
+
+
+def shown(command: list[str], columns: int) -> str:
+    """What the command prints in a terminal so many columns wide, without colours."""
+    ours, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(command, stdout=terminal)
+    os.close(terminal)
+    found = b""
+    try:
+        while read := os.read(ours, 65536):
+            found += read
+    except OSError:  # its end, on Linux
+        pass
+    finally:
+        os.close(ours)
+    assert process.wait(60) == 0
+    return re.sub(r"\x1b\[[0-9;]*m", "", found.decode()).replace("\r\n", "\n")
 
 
 def test_the_readmes_example_is_short_and_its_text_arrives_on_the_handset(landline: Server) -> None:
@@ -103,6 +125,32 @@ def test_a_handset_texts_the_toll_free_number_also_when_the_shells_variables_nam
     said = printed(["sh", "-c", lines + '\nexec "$@"', "sh", *texts])
     assert said == f"sent from +14255550186 to {landline.phone_number}\n"
     assert "unsubscribed" in handset.wait_for_sms().text
+
+
+@pytest.mark.parametrize("columns", [40, 80, 300])
+def test_a_terminal_without_room_shows_a_list_whole(landline: Server, columns: int) -> None:
+    sent = cli(landline, "message", "send", "+14255550191", "Hello", "--tag", "a tag in words").split()[-1]
+    lines = shown([*COMMAND, "message", "list", "--to", "+14255550191", "--data", str(landline.data)], columns)
+    [line] = [line for line in lines.splitlines() if sent in line]
+    assert "+14255550191" in line
+    assert line == line.rstrip(), "blanks would fill lines of their own"
+    assert "a tag in words" in line
+
+
+def test_sentences_are_folded_where_the_terminal_has_room_for_the_rest(landline: Server) -> None:
+    lines = shown([*COMMAND, "keywords", "show", landline.phone_number, "--data", str(landline.data)], 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) > 4
+
+
+def test_a_text_is_listed_as_it_is(landline: Server) -> None:
+    """Into a pipe on one line; and it has no emoji but its own."""
+    text = ("see :warning: [b]here[/b] " + "at-" * 600).strip()
+    handset = landline.handset("+14255550192")
+    cli(landline, "message", "send", "+14255550192", text)
+    handset.wait_for_sms()
+    [_, line] = cli(landline, "handset", "inbox", "+14255550192").splitlines()
+    assert line.endswith(text)
 
 
 def test_a_number_is_bound_to_a_carrier(landline: Server) -> None:
@@ -193,6 +241,18 @@ def test_a_subscription_belongs_to_the_resource_of_the_connection_string(landlin
         (["subscription", "change", "none", "--header", "x"], "Name: value"),
         (["subscription", "change", "none", "--signature-secret", "@/nowhere"], "cannot read /nowhere"),
         (["handset", "inbox", "abc"], "NUMBER: "),
+        (["handset", "inbox", ""], "that was given is empty"),
+        (["message", "list", "--resource", ""], "that was given is empty"),
+        (["message", "list", "--tag", "a\udcff"], "not UTF-8"),
+        (["message", "show", "a\udcff"], "not UTF-8"),
+        (["message", "send", "+14255550123", "a\udcff"], "not UTF-8"),
+        (["smpp-account", "create", "nobody", "--password-file", "-", "--rate-per-s", "nan"], "NaN"),
+        (
+            ["settings", "change", "caps.perday=3"],
+            "caps: Object contains unknown field `perday` (did you mean `perDay`?)",
+        ),
+        (["campaign", "resume", "sprign"], "TAG: of local no campaign sprign is halted"),
+        (["campaign", "halt", ""], "TAG is empty"),
     ],
 )
 def test_refusals_are_one_line(landline: Server, arguments: list[str], said: str) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import csv
+import os
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from tests.e2e.test_cli import cli, listed
 from tests.support.cluster import written
 
 from landline.testing import Server
+from landline.testing.server import COMMAND
 from landline.testing.smsc import Smsc
 
 SENDER = "+18005550100"
@@ -47,6 +50,26 @@ def test_what_was_listed_can_be_entered_elsewhere(landline: Server, tmp_path: Pa
     file.write_text(cli(landline, "opt-out", "list", "--to", "+14255550243", "--csv"))
     cli(landline, "opt-out", "remove", SENDER, "+14255550243")
     assert cli(landline, "opt-out", "import", str(file)) == "1 entered"
+
+
+@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
+def test_a_list_may_come_by_standard_input_as_spreadsheets_write_it(landline: Server, locale: str) -> None:
+    """With a byte order mark, and all values in quotation marks."""
+    phone = "+14255550247" if locale == "C" else "+14255550248"
+    given = f'\ufeff"from","to","name"\r\n"{SENDER}","{phone}","Zoë"\r\n'.encode()
+    done = imported(landline, given, locale)
+    assert (done.returncode, done.stdout) == (0, b"1 entered\n"), done.stderr
+
+
+def test_standard_input_that_is_not_utf_8_is_refused_as_a_file_is(landline: Server) -> None:
+    for locale in ("C.UTF-8", "C"):
+        done = imported(landline, f"from,to,name\n{SENDER},+14255550249,Zoë\n".encode("latin-1"), locale)
+        assert (done.returncode, done.stderr) == (1, b"landline: cannot read -: it is not UTF-8\n")
+
+
+def imported(server: Server, given: bytes, locale: str) -> "subprocess.CompletedProcess[bytes]":
+    command = [*COMMAND, "opt-out", "import", "-", "--data", str(server.data)]
+    return subprocess.run(command, env={**os.environ, "LC_ALL": locale}, input=given, capture_output=True, check=False)
 
 
 def test_a_phone_a_line_is_enough(landline: Server, tmp_path: Path) -> None:

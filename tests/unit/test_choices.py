@@ -1,4 +1,4 @@
-"""A value that is none of those there are is refused with those there are."""
+"""A value that is none of those there are is refused with those there are, and a field with the one nearest to it."""
 
 from enum import Enum
 from typing import Annotated, Literal
@@ -48,6 +48,9 @@ def test_a_request_is_told_the_values_there_are(body: bytes, said: str, target: 
     [
         ({"LANDLINE_SENDER_RATES": '{"mobile": 3}'}, "Must be one of alphanumeric"),
         ({"LANDLINE_LOG_FORMAT": "xml"}, "Must be one of console, json, not 'xml'"),
+        ({"LANDLINE_PROT": "1"}, "the setting LANDLINE_PROT, which there is not (did you mean LANDLINE_PORT?)"),
+        ({"LANDLINE_XYZZY": "1"}, "the setting LANDLINE_XYZZY, which there is not: docs"),
+        ({"LANDLINE_CARRIERS": '[{"passwd": "a"}]'}, "unknown field `passwd` (did you mean `password`?)"),
         (
             {"LANDLINE_CARRIERS": '[{"kind": "smpp", "name": "a", "host": "a", "port": 1, "system_id": "a", '
              '"long_style": "udh"}]'},

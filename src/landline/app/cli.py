@@ -40,6 +40,10 @@ def _run(arguments: list[str] | None) -> int:
         _fail(error.message)
     except BrokenPipeError:
         return 1
+    except UnicodeEncodeError as error:
+        if error.encoding != "utf-8":
+            raise
+        _fail("what was given is not UTF-8: write it in UTF-8, and set LANG to a locale such as C.UTF-8")
     except OSError as error:
         if error.errno not in _OF_THE_MACHINE:
             raise

@@ -211,15 +211,30 @@ def show(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) ->
         print_json(rows)
         return
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
 
-    table = Table(*columns, box=None, header_style="bold")
-    for row in rows:
-        table.add_row(*(on_one_line(row.get(column) if row.get(column) is not None else "-") for column in columns))
-    # Into a file or a pipe nothing is folded: one row is one line.
-    Console(width=None if sys.stdout.isatty() else 1000, highlight=False, markup=False).print(table)
+    cells = [
+        [on_one_line(row.get(column) if row.get(column) is not None else "-") for column in columns] for row in rows
+    ]
+    table = Table(box=None)
+    for number, column in enumerate(columns):
+        table.add_column(column, no_wrap=all(" " not in row[number] for row in cells), overflow="fold")
+    for row in cells:
+        table.add_row(*row)
+    console = Console(highlight=False, markup=False, emoji=False)
+    # Nothing is cut: ids are there to be copied, and the first digits of a figure are another figure. Into a file or a
+    # pipe one row is one line, and so it is where the terminal has no room for all columns: it wraps the line itself.
+    needed = Measurement.get(console, console.options.update(width=_ANY_WIDTH), table)
+    if not sys.stdout.isatty() or needed.minimum > console.width:
+        console.width = needed.maximum
+    head, *lines = ("".join(part.text for part in line).rstrip() for line in console.render_lines(table, pad=False))
+    console.print(head, style="bold", soft_wrap=True)
+    for line in lines:
+        print(line)
 
 
+_ANY_WIDTH = 1_000_000
 _RULES = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 

@@ -56,6 +56,8 @@ def doctor(
         HTTPS port of the API.
     mode
         Which command's settings to check.
+    json
+        Print the checks as JSON.
     """
     findings = check(mode or ("serve" if config else "dev"), config, data, port)
     if json:

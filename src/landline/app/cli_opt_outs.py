@@ -140,9 +140,10 @@ def _others(count: int, what: str) -> str:
 def _listed(file: Path, sender: str | None) -> list[tuple[int, dict[str, str]]]:
     """What a list says, with the lines where it does. Raises `Refusal` before anything is entered."""
     lines = text_of(file).splitlines()
-    head = [name.strip().lower() for name in (lines[0] if lines else "").replace(";", ",").split(",")]
+    delimiter = ";" if lines and ";" in lines[0] else ","
+    head = [name.strip().lower() for row in csv.reader(lines[:1], delimiter=delimiter) for name in row]
     if "to" in head:
-        rows = csv.DictReader(lines, head, delimiter=";" if ";" in lines[0] else ",")
+        rows = csv.DictReader(lines, head, delimiter=delimiter)
         next(rows)
         found = [(rows.line_num, {name: (row.get(name) or "").strip() for name in _ENTERED}) for row in rows]
     elif sender is not None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json as jsonlib
 import sys
 from decimal import Decimal
@@ -20,6 +21,7 @@ from landline.app.cli_admin import (
     Resource,
     Server,
     ask,
+    on_one_line,
     print_json,
     resource_path,
     show,
@@ -81,6 +83,8 @@ def set_settings(
 @campaign.command(name="halt")
 def halt_campaign(tag: str, *, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
     """Send no text of a campaign from now on: what no carrier has yet ends with code 5000 when its turn comes."""
+    if not tag:
+        raise Refusal("TAG is empty: see that the shell's variable for it is set")
     ask(server, {"haltedTags": "TAG"}).call("PATCH", _settings_path(resource), {"haltedTags": {tag: True}})
     print(f"{tag} is halted")
 
@@ -88,15 +92,19 @@ def halt_campaign(tag: str, *, resource: Resource = DEFAULT_RESOURCE, server: Se
 @campaign.command(name="resume")
 def resume_campaign(tag: str, *, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
     """Send a campaign's texts again; those that have ended meanwhile are not sent."""
-    ask(server, {"haltedTags": "TAG"}).call("PATCH", _settings_path(resource), {"haltedTags": {tag: None}})
+    client = ask(server, {"haltedTags": "TAG"})
+    halted = _halted(client, resource)
+    if tag not in halted:
+        there = ", ".join(map(on_one_line, halted)) or "none"
+        raise Refusal(f"TAG: of {resource} no campaign {on_one_line(tag)} is halted; those that are: {there}")
+    client.call("PATCH", _settings_path(resource), {"haltedTags": {tag: None}})
     print(f"{tag} goes on")
 
 
 @campaign.command(name="list")
 def list_campaigns(*, resource: Resource = DEFAULT_RESOURCE, json: Json = False, server: Server = HERE) -> None:
     """List the campaigns that are halted."""
-    halted = ask(server).call("GET", _settings_path(resource))["haltedTags"]
-    show([{"tag": tag} for tag, on in halted.items() if on], ("tag",), json)
+    show([{"tag": tag} for tag in _halted(ask(server), resource)], ("tag",), json)
 
 
 @pool.command(name="list")
@@ -242,6 +250,11 @@ def _settings_path(resource: str) -> str:
     return f"{resource_path(resource)}/sms/settings"
 
 
+def _halted(client: AdminClient, resource: str) -> list[str]:
+    tags = client.call("GET", _settings_path(resource))["haltedTags"]
+    return [tag for tag, on in tags.items() if on]
+
+
 def _pool_path(resource: str, name: str) -> str:
     from landline.app.client import quoted
 
@@ -305,7 +318,8 @@ def _document(file: Path, kind: type[dict[str, Any]] | type[list[Any]] = dict) -
 def text_of(file: Path) -> str:
     """What the file holds, or standard input. Raises `Refusal`."""
     try:
-        return sys.stdin.read() if str(file) == "-" else file.read_text("utf-8-sig")
+        given = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        return io.TextIOWrapper(io.BytesIO(given), "utf-8-sig").read()  # whatever the locale is
     except UnicodeDecodeError:
         raise Refusal(f"cannot read {file}: it is not UTF-8") from None
     except OSError as error:

@@ -45,7 +45,7 @@ class AdminClient:
 
     def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
         """The decoded answer; `path` is quoted. Raises `CannotAsk`, saying in one line what to do."""
-        status, answer = self._answer(method, path, json.dumps(body) if body is not None else None)
+        status, answer = self._answer(method, path, _text(body) if body is not None else None)
         decoded = self._decoded(answer)
         if status >= 400:
             raise CannotAsk(self._refusal(status, decoded))
@@ -164,7 +164,16 @@ def quoted(*segments: str) -> str:
     return _path(segments)
 
 
+def _text(body: Mapping[str, object]) -> str:
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False)  # so that what is not UTF-8 is found out here
+    except ValueError:
+        raise CannotAsk("no amount, rate or limit may be NaN or infinite: give a number") from None
+
+
 def _path(segments: tuple[str, ...]) -> str:
+    if not all(segments):  # by this path the server would be asked for something else
+        raise CannotAsk("a name, number or id that was given is empty: see that the shell's variable for it is set")
     return "".join("/" + quote(segment, safe="") for segment in segments)
 
 

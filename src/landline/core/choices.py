@@ -1,30 +1,62 @@
-"""What msgspec says of a value that is none of those there are, with those there are: it does not name them itself."""
+"""What msgspec says of a value that is none of those there are, with those there are: it does not name them itself.
+And of a field that there is not, with the one that was perhaps meant."""
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 import msgspec
 
 _NO_CHOICE = re.compile(r"Invalid enum value (.*) - at (`key` in )?`\$(.*)`$")
+_NO_FIELD = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$(.*)`)?$")
 _STEP = re.compile(r"\.(\w+)|\[")
 
 
 def told(error: msgspec.ValidationError, kind: Any) -> str:
     """What `error` says, raised when something was to become a `kind`; where it stands stays at its end."""
     said = str(error)
+    if (unknown := _NO_FIELD.match(said)) is not None:
+        field, path = unknown.groups()
+        near = nearest(field, (name for place in _places(kind, path or "") for name in _fields(place)))
+        return said if near is None else said.replace(f"`{field}`", f"`{field}` (did you mean `{near}`?)", 1)
     found = _NO_CHOICE.match(said)
     if found is None:
         return said
     value, is_key, path = found.groups()
-    places = [msgspec.inspect.type_info(kind)]
-    for step in _STEP.finditer(path):
-        places = [below for place in places for below in _below(place, step.group(1))]
+    places = _places(kind, path)
     if is_key:
         places = [key for place in places for key in _keys(place)]
     values = [value for place in places for value in _values(place)]
     if not values:
         return said
     return said.replace(f"Invalid enum value {value}", f"Must be one of {', '.join(values)}, not {value}", 1)
+
+
+def nearest(name: str, there: Iterable[str]) -> str | None:
+    """Which of the names `there` a `name` that is none of them was perhaps meant to be."""
+    spelled = {each.lower(): each for each in there}
+    near: list[str] = get_close_matches(name.lower(), list(spelled), 1)
+    return spelled[near[0]] if near else None
+
+
+def _places(kind: Any, path: str) -> list[msgspec.inspect.Type]:
+    places = [msgspec.inspect.type_info(kind)]
+    for step in _STEP.finditer(path):
+        places = [below for place in places for below in _below(place, step.group(1))]
+    return places
+
+
+def _fields(place: msgspec.inspect.Type) -> list[str]:
+    match place:
+        case msgspec.inspect.Metadata():
+            return _fields(place.type)
+        case msgspec.inspect.UnionType():
+            return [name for each in place.types for name in _fields(each)]
+        case msgspec.inspect.StructType():
+            return [each.encode_name for each in place.fields]
+        case _:
+            return []
 
 
 def _below(place: msgspec.inspect.Type, field: str | None) -> list[msgspec.inspect.Type]:
