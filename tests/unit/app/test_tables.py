@@ -16,4 +16,4 @@ WRITTEN = {
 def test_what_others_wrote_stays_on_its_line_and_tells_the_terminal_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     show([{"tag": written, "n": 1} for written in WRITTEN], ("tag", "n"), as_json=False)
     _, *lines = capsys.readouterr().out.splitlines()
-    assert [line.removesuffix("1 ").strip(" ") for line in lines] == list(WRITTEN.values())
+    assert [line.removesuffix("1").strip(" ") for line in lines] == list(WRITTEN.values())
