@@ -66,8 +66,8 @@ UPDATE sms_messages m SET state = k.state, code = k.code, ended_at = k.at, due_a
 FROM known k WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.state < {int(State.DELIVERED)}
     AND (k.state = {int(State.DELIVERED)} OR m.carrier = $1
         -- Of a message that was handed over twice one copy may fail, as a duplicate, in the moment the other arrives.
-        AND k.message_id NOT IN (
-            SELECT message_id FROM known WHERE state = {int(State.DELIVERED)} AND message_id IS NOT NULL))
+        AND k.message_id <> ALL(ARRAY(SELECT message_id FROM known
+            WHERE state = {int(State.DELIVERED)} AND message_id IS NOT NULL)))
 {CHANGED}
 """
 
