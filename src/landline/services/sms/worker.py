@@ -72,7 +72,7 @@ class Worker:
         self._standing = Standing(database, clock, self._line, handover, blocks, news, failover, may_send, settings)
         self._expiry = Expiry(clock, handover, news)
         self._giving_up = GivingUp(carriers, handover, news, failover)
-        self._timers = Timers(database, clock, handover, self._giving_up, blocks.owner, pause=_UNREACHED_PAUSE)
+        self.timers = Timers(database, clock, handover, self._giving_up, blocks.owner, pause=_UNREACHED_PAUSE)
         self._detours = Detours(clock, self._line, handover, news, self._standing, failover, self.look)
         self._blocks_at_once, self._block_size = 1, 1
         self._due = clock.alarm()
@@ -135,7 +135,7 @@ class Worker:
 
     async def _release_forgotten(self) -> None:
         """Have blocks looked at whose commit we made without learning of it."""
-        forgotten = await self._blocks.forgotten(self._handover.known() | self._resuming | self._timers.claiming)
+        forgotten = await self._blocks.forgotten(self._handover.known() | self._resuming | self.timers.claiming)
         if forgotten:
             log.warning("sms.blocks_forgotten", blocks=len(forgotten))
             now = self._clock.now()
@@ -298,14 +298,15 @@ class Worker:
         if not self._handover.room.is_there(DUE):
             return None
         without = self._handover.room.kept_out()
-        due = await self._timers.next_due(without)
-        return _soonest(due, await self._blocks.next_due(self._handover.room.keys(without)))
+        due = await self.timers.next_due(without)
+        keys = self._handover.room.keys(without)
+        return _soonest(due, await self._blocks.next_due(keys, self._handover.reached))
 
     async def _claim(self) -> int:
         if not self._handover.room.is_there(DUE):
             return 0
         without = self._handover.room.kept_out()
-        return await self._claim_blocks(without) + await self._timers.claim(without)
+        return await self._claim_blocks(without) + await self.timers.claim(without)
 
     async def _claim_blocks(self, without: Crowds) -> int:
         now, limit = self._clock.now(), self._blocks_at_once
@@ -315,7 +316,7 @@ class Worker:
         else:
             of_each = max(fairly.of_each // self._block_size, 1)
         full = self._handover.room.full_of_waiting
-        claimed, of_crowds = await self._blocks.claim_fairly(now, limit, of_each, keys)
+        claimed, of_crowds = await self._blocks.claim_fairly(now, limit, of_each, keys, self._handover.reached)
         self._resuming = set(claimed)
         self._handover.lose(self._resuming)
         self._suspicious.update(block for block, held in claimed.items() if held)
