@@ -447,6 +447,15 @@ async def test_what_is_due_is_claimed_fairly(world: World):
     assert set(await claim_fairly(world, uuid4(), "first", fairly=fairly)) == {*many[12:], *kept_out}
 
 
+async def test_who_is_due_after_as_many_senders_as_are_claimed_at_once_gets_a_turn(world: World):
+    """While the others have more that is due, and has been for longer."""
+    *_, (last,) = await of_senders(world, 1000, 1000, 1000, 1)
+    claimed = list[UUID]()
+    while last not in claimed:
+        assert len(claimed) < 600, "in half as many claims as the others can fill, one in four of which it is in"
+        claimed += await claim_fairly(world, uuid4(), "first", fairly=Fairly(NO_CROWDS, of_each=10), limit=3)
+
+
 async def test_what_another_claims_at_this_moment_is_not_claimed_fairly(world: World):
     await world.change(due_at=LATER)
     everybody = Fairly(NO_CROWDS, of_each=10)
