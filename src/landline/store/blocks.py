@@ -22,9 +22,10 @@ RECURSIVE crowds AS (
 ),
 wanted AS (
     SELECT crowd FROM crowds WHERE ${0}::text[] IS NOT NULL AND crowd NOT IN (SELECT unnest(${0}::text[]))
+    AND (${1}::text[] IS NULL OR split_part(crowd, E'\\n', 1) = ANY(${1}))
 )
 """
-"""The crowds there are, each found by its name after the one before, but for some."""
+"""The crowds there are at some places, each found by its name after the one before, but for some."""
 _CLAIM_FAIRLY = """
 WITH {crowds},
 found AS (
@@ -94,10 +95,10 @@ class Blocks:
         )
         not_ours = "owner IS DISTINCT FROM $1 AND block_id <> ALL({})"
         self._claim_fairly = _CLAIM_FAIRLY.format(
-            table=table, crowds=_CROWDS.format(6, table=table), not_ours=not_ours.format("$5")
+            table=table, crowds=_CROWDS.format(6, 8, table=table), not_ours=not_ours.format("$5")
         )
         self._next_fairly = _NEXT_FAIRLY.format(
-            table=table, crowds=_CROWDS.format(3, table=table), not_ours=not_ours.format("$2")
+            table=table, crowds=_CROWDS.format(3, 4, table=table), not_ours=not_ours.format("$2")
         )
         self._extend = f"UPDATE {table} SET due_at = $2 WHERE owner = $1 RETURNING block_id"
         self._release = (
@@ -129,15 +130,21 @@ class Blocks:
         return {row["block_id"]: row["held"] for row in rows}
 
     async def claim_fairly(
-        self, now: datetime, limit: int, of_each: int, without: Collection[str] | None = ()
+        self,
+        now: datetime,
+        limit: int,
+        of_each: int,
+        without: Collection[str] | None = (),
+        places: Collection[str] | None = None,
     ) -> tuple[dict[UUID, bool], set[UUID]]:
         """The same in a table that says whose its blocks are, and which of them are crowds': those of no crowd first,
         then no more than `of_each` of each crowd, the first of each before the second of any; and of crowds in
-        `without`, or with None of any, only what has to end (`ends_at`). What waits of these is not looked through,
-        however much it is."""
+        `without`, or with None of any, or at other than `places`, only what has to end (`ends_at`). What waits of these
+        is not looked through, however much it is. A crowd's name begins with its place, on a line of its own."""
         arguments = (self.owner, now + LEASE, now, limit, self._not_ours(now))
         kept_out = None if without is None else list(without)
-        rows = await self._database.fetch(self._claim_fairly, *arguments, kept_out, of_each)
+        where = None if places is None else list(places)
+        rows = await self._database.fetch(self._claim_fairly, *arguments, kept_out, of_each, where)
         claimed = {row["block_id"]: row["held"] for row in rows}
         return claimed, {row["block_id"] for row in rows if row["crowd"] is not None}
 
@@ -197,12 +204,15 @@ class Blocks:
         """`close` as a part of another statement."""
         return Part(self._close, (list(blocks), self.owner))
 
-    async def next_due(self, without: Collection[str] | None = ()) -> datetime | None:
-        """When the next block that this process does not hold wants to be looked at; `without` as in `claim_fairly`."""
+    async def next_due(
+        self, without: Collection[str] | None = (), places: Collection[str] | None = None
+    ) -> datetime | None:
+        """When the next block that this process does not hold wants to be looked at; `without` and `places` as in
+        `claim_fairly`."""
         passed, instants = self._passed, [until for _, until in self._passed.values()]
-        if without is None or without:
-            crowds = None if without is None else list(without)
-            due = await self._database.fetchval(self._next_fairly, self.owner, list(passed), crowds)
+        if without is None or without or places is not None:
+            crowds, where = None if without is None else list(without), None if places is None else list(places)
+            due = await self._database.fetchval(self._next_fairly, self.owner, list(passed), crowds, where)
         else:
             due = await self._database.fetchval(self._next, self.owner, list(passed))
         return min((at for at in (due, *instants) if at is not None), default=None)

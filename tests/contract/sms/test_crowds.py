@@ -14,6 +14,7 @@ from tests.support.scripted import Fate, ScriptedCarrier
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
 from landline.ports.sms_carrier import Arrival, Submission
+from landline.services.sms.model.crowds import NO_CROWDS
 from landline.services.sms.model.pools import Pool
 from landline.services.sms.model.routing import Choice, Rule
 from landline.services.sms.service import Options, To
@@ -275,6 +276,21 @@ async def test_a_text_scheduled_is_sent_at_its_time_behind_campaigns_scheduled_f
     await world.clock.advance(timedelta(minutes=1))
     sent = Counter(each.sender for each in world.slow.submissions)
     assert min(sent[sender] for sender in senders) >= 3, sent
+
+
+async def test_a_text_scheduled_does_not_wait_for_all_of_another_senders_campaign_that_is_due(world: World) -> None:
+    """Which its carrier takes as fast as it comes, so that memory never fills."""
+    await world.gateway.crash()
+    world.gateway, at = world.started(50 * LIMIT), world.clock.now() + timedelta(minutes=5)
+    world.gateway.worker.close()  # it does not run
+    for first in range(0, 1500, 100):
+        await world.send(CAMPAIGN, [f"+1425555{1000 + first + number}" for number in range(100)], send_at=at)
+    await world.send(CODES, [PHONE], send_at=at + timedelta(seconds=1))
+    await world.clock.advance(timedelta(minutes=5, seconds=1))
+    timers = world.gateway.worker.timers
+    assert await timers.next_due(NO_CROWDS) == at
+    assert [await timers.claim(NO_CROWDS) for _ in range(2)] == [500, 251]
+    assert PHONE in {each.submission.recipient for each in world.gateway.handover.waiting("slow")}
 
 
 async def test_a_text_is_tried_again_beside_a_campaign(world: World) -> None:

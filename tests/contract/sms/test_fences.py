@@ -365,7 +365,7 @@ async def test_what_another_process_took_up_for_another_carrier_is_not_handed_ov
             now = world.clock.now()
             async with world.database.connection() as connection:
                 claim = (connection, uuid4(), SOMEBODY_ELSE, now, now + LEASE)
-                assert await records_deferred.claim_deferred(*claim, 10, carriers=["second"], others_since=now)
+                assert await records_deferred.claim_deferred(*claim, 10, carriers=["second"])
             raise
 
     monkeypatch.setattr(world.gateway.news, "reroute", lost)
@@ -423,7 +423,7 @@ async def test_a_deferred_message_claimed_without_our_learning_of_it_is_taken_up
     soon = world.clock.now() + timedelta(seconds=6)
     async with world.database.connection() as connection:  # PostgreSQL dies before it answers
         assert await records_deferred.claim_deferred(
-            connection, uuid4(), world.gateway.owner, soon, soon + LEASE, 10, carriers=["first"], others_since=soon
+            connection, uuid4(), world.gateway.owner, soon, soon + LEASE, 10, carriers=["first"]
         )
     await eventually(lambda: world.database.fetchval("SELECT claim_id IS NULL FROM sms_messages"))
     await world.clock.advance(timedelta(seconds=1))

@@ -347,9 +347,7 @@ async def test_only_a_good_report_counts_of_a_carrier_that_has_the_message_no_mo
 
 
 async def claim(world: World, claim: UUID, *carriers: str, at: datetime = LATER) -> set[UUID]:
-    rows = await records_deferred.claim_deferred(
-        world.connection, claim, US, at, at + LEASE, 10, carriers=carriers, others_since=at - timedelta(seconds=15)
-    )
+    rows = await records_deferred.claim_deferred(world.connection, claim, US, at, at + LEASE, 10, carriers=carriers)
     return {row["message_id"] for row in rows}
 
 
@@ -365,10 +363,40 @@ async def test_what_is_due_is_claimed_by_one(world: World):
     assert second not in owners, "nothing was opened for nothing"
 
 
-async def test_what_is_due_at_another_carrier_is_left_to_who_reaches_it_for_a_while(world: World):
+async def claim_ending(world: World, *carriers: str, at: datetime) -> set[UUID]:
+    pause = timedelta(seconds=15)
+    rows = await records_deferred.claim_ending(
+        world.connection, uuid4(), US, at, at + LEASE, 10, carriers=carriers, since=at - pause
+    )
+    return {row["message_id"] for row in rows}
+
+
+async def test_what_is_due_at_another_carrier_is_left_to_who_reaches_it(world: World):
     await world.change(due_at=LATER)
-    assert await claim(world, uuid4(), "second") == set()
-    assert await claim(world, uuid4(), "second", at=LATER + timedelta(seconds=15)) == {MESSAGE}
+    assert await claim(world, uuid4(), "second", at=REPORT_BY) == set()
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{}, {"report_by": LATER}, {"valid_until": LATER}, {"doubt": 1}],
+    ids=["good", "late", "invalid", "doubt"],
+)
+async def test_of_that_only_what_ends_is_claimed_after_a_while(world: World, columns: dict[str, Any]):
+    await world.change(due_at=LATER, **columns)
+    soon, after = LATER + timedelta(seconds=14), LATER + timedelta(seconds=15)
+    assert await claim_ending(world, "second", at=soon) == set()
+    assert await claim_ending(world, "first", "second", at=after) == set(), "it is not another's"
+    assert await claim_ending(world, "second", at=after) == ({MESSAGE} if columns else set())
+
+
+async def test_whether_others_have_timers(world: World):
+    assert not await records_deferred.elsewhere(world.connection, [])
+    await world.change(due_at=LATER)
+    assert await records_deferred.elsewhere(world.connection, [])
+    assert await records_deferred.elsewhere(world.connection, ["second", "a third"])
+    assert not await records_deferred.elsewhere(world.connection, ["second", "first"])
+    await world.change(claim_id=THEIR_CLAIM)
+    assert not await records_deferred.elsewhere(world.connection, [])
 
 
 async def test_what_another_claims_at_this_moment_is_not_claimed(world: World):
@@ -387,7 +415,6 @@ async def claim_fairly(world: World, claim: UUID, *carriers: str, fairly: Fairly
         LATER + LEASE,
         limit,
         carriers=carriers,
-        others_since=LATER - timedelta(seconds=15),
         fairly=fairly,
     )
     return [row["message_id"] for row in rows]
@@ -420,6 +447,15 @@ async def test_what_is_due_is_claimed_fairly(world: World):
     assert set(await claim_fairly(world, uuid4(), "first", fairly=fairly)) == {*many[12:], *kept_out}
 
 
+async def test_who_is_due_after_as_many_senders_as_are_claimed_at_once_gets_a_turn(world: World):
+    """While the others have more that is due, and has been for longer."""
+    *_, (last,) = await of_senders(world, 1000, 1000, 1000, 1)
+    claimed = list[UUID]()
+    while last not in claimed:
+        assert len(claimed) < 600, "in half as many claims as the others can fill, one in four of which it is in"
+        claimed += await claim_fairly(world, uuid4(), "first", fairly=Fairly(NO_CROWDS, of_each=10), limit=3)
+
+
 async def test_what_another_claims_at_this_moment_is_not_claimed_fairly(world: World):
     await world.change(due_at=LATER)
     everybody = Fairly(NO_CROWDS, of_each=10)
@@ -433,26 +469,36 @@ async def test_when_something_is_due_of_others_than_crowds(world: World):
     await of_senders(world, 3)
     await world.change(due_at=LATER)
     fairly = Fairly({Crowd("first", (ResourceId(RESOURCE), "+18005550000")): 3}, of_each=10)
-    pause, due = timedelta(seconds=15), records_deferred.next_deferred
-    before = NOW + timedelta(seconds=5)
+    due, everybody = records_deferred.next_deferred, Fairly(NO_CROWDS, of_each=10)
     first_at = NOW + timedelta(milliseconds=1)
-    assert await due(world.connection, before, ["first"], pause, Fairly(NO_CROWDS, of_each=10)) == first_at
-    assert await due(world.connection, before, [], pause, Fairly(NO_CROWDS, of_each=10)) == first_at + pause
-    assert await due(world.connection, before, ["first"], pause, fairly) == LATER
-    assert await due(world.connection, LATER, [], pause, fairly) == LATER + pause
-    assert await due(world.connection, before, ["first"], pause, Fairly({Crowd("first"): 3}, of_each=10)) is None
+    assert await due(world.connection, ["first"]) == await due(world.connection, ["first"], everybody) == first_at
+    assert await due(world.connection, ["second"], everybody) is None, "it is left to who reaches its carrier"
+    assert await due(world.connection, ["first"], fairly) == LATER
+    assert await due(world.connection, ["first"], Fairly({Crowd("first"): 3}, of_each=10)) is None
+
+
+async def read_for_one(world: World, fairly: Fairly, *carriers: str) -> int:
+    """Rows read to find the one message that is due there."""
+    async with world.database.transaction() as connection:
+        await records_deferred.elsewhere(connection, carriers)
+        await records_deferred.next_deferred(connection, carriers, fairly)
+        theirs = World(world.database, connection)
+        assert len(await claim_fairly(theirs, uuid4(), *carriers, fairly=fairly)) == 1
+        return await connection.fetchval(
+            "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'sms_messages'"
+        )
 
 
 async def test_what_is_due_is_found_without_looking_through_what_is_kept_out(world: World):
     await of_senders(world, 1000, 1)
     fairly = Fairly({Crowd("first", (ResourceId(RESOURCE), "+18005550000")): 1000}, of_each=10)
-    async with world.database.transaction() as connection:
-        await records_deferred.next_deferred(connection, LATER, ["first"], timedelta(0), fairly)
-        assert len(await claim_fairly(World(world.database, connection), uuid4(), "first", fairly=fairly)) == 1
-        read = await connection.fetchval(
-            "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'sms_messages'"
-        )
-    assert 1 <= read < 50
+    assert 1 <= await read_for_one(world, fairly, "first") < 50
+
+
+async def test_what_is_due_is_found_without_looking_through_what_is_at_others_carriers(world: World):
+    await of_senders(world, 1000, 1000)
+    await world.change(due_at=LATER, carrier="second")
+    assert 1 <= await read_for_one(world, Fairly(NO_CROWDS, of_each=500), "second") < 50
 
 
 async def test_what_is_being_canceled_is_not_claimed(world: World):
@@ -468,7 +514,7 @@ async def test_a_message_with_two_of_its_carriers_ids_is_claimed_as_one(world: W
     assert [len(rows) for rows in (await records.unfinished(world.connection, [BLOCK])).values()] == [1]
     await world.change(due_at=LATER)
     rows = await records_deferred.claim_deferred(
-        world.connection, uuid4(), US, LATER, LATER + LEASE, 10, carriers=["first"], others_since=LATER
+        world.connection, uuid4(), US, LATER, LATER + LEASE, 10, carriers=["first"]
     )
     assert len(rows) == 1
 

@@ -190,3 +190,47 @@ async def test_what_one_carrier_of_a_request_delivers_ends_nothing_of_the_others
         return [row["code"] for row in rows] == [2000, 2000, 5002, 5002]
 
     await eventually(ended)
+
+
+async def nobody_reaches(world: World) -> None:
+    """The carrier of all texts."""
+    for gateway in (world.here, world.there):
+        gateway.rules = [Rule(name="all", carriers=(Choice("carrier"),))]
+    for carrier in (world.ours, world.theirs):
+        carrier.reachable = carrier.up = False
+    world.here.worker.reached()
+
+
+VERSIONS = "SELECT m.message_id, m.xmin::text, m.due_at FROM sms_messages m ORDER BY m.message_id"
+
+
+async def test_what_is_due_at_others_carriers_is_not_touched_until_it_ends(world: World):
+    """However much it is and however long it waits there: a campaign scheduled for one instant, say."""
+    await nobody_reaches(world)
+    later = world.clock.now() + timedelta(seconds=1)
+    await world.here.sms.send(
+        world.resource, FREE, [To(phone) for phone in PHONES], "hello", Options(send_at=later, valid_for_s=3600)
+    )
+    before = await world.database.fetch(VERSIONS)
+    for _ in range(6):
+        await world.clock.advance(timedelta(minutes=5))
+        world.here.worker.look()
+    assert await world.database.fetch(VERSIONS) == before
+    await world.clock.advance(timedelta(minutes=35))
+    ended = await world.database.fetch("SELECT code FROM sms_messages")
+    assert [row["code"] for row in ended] == [5001] * len(PHONES)
+
+
+async def test_a_crowd_at_others_carrier_is_not_claimed_until_some_of_it_ends(world: World):
+    await nobody_reaches(world)
+    phones = [f"+1425555{number:04}" for number in range(1000, 1300)]
+    await world.here.sms.send(world.resource, FREE, [To(phone) for phone in phones], "hello", Options(valid_for_s=3600))
+    blocks = "SELECT block_id, xmin::text, owner, due_at, crowd FROM sms_blocks"
+    before = await world.database.fetch(blocks)
+    assert [row["crowd"] is None for row in before] == [False]
+    for _ in range(6):
+        await world.clock.advance(timedelta(minutes=5))
+        world.here.worker.look()
+    assert await world.database.fetch(blocks) == before
+    await world.clock.advance(timedelta(minutes=31))
+    assert await world.database.fetchval("SELECT count(*) FROM sms_messages WHERE code = 5001") == len(phones)

@@ -246,7 +246,7 @@ WITH found AS (
     JOIN sms_messages m ON m.resource_id = k.resource_id AND m.message_id = k.message_id
     WHERE m.state < {int(State.DELIVERED)} AND m.due_at IS NOT NULL AND (m.claim_id IS NULL OR m.doubt = k.doubt)
         AND (m.carrier = k.carrier OR NOT EXISTS (SELECT FROM sms_submissions s
-            WHERE s.block_id = m.block_id AND s.message_id = m.message_id AND s.carrier = m.carrier))
+            WHERE s.block_id = m.block_id AND s.message_id = m.message_id AND (s.carrier = m.carrier) IS TRUE))
     FOR UPDATE OF m
 )
 UPDATE sms_messages m SET due_at = m.report_by, claim_id = NULL, carrier = k.carrier,
@@ -373,7 +373,7 @@ async def mark(
         " WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.carrier = k.carrier"
         f" AND m.attempts = k.attempts AND m.state < {int(State.DELIVERED)} AND {_IN_HAND.format('$6')}"
         " AND (k.doubt <= 1 OR NOT EXISTS (SELECT FROM sms_submissions s WHERE s.block_id = m.block_id"
-        "  AND s.message_id = m.message_id AND s.carrier = m.carrier)) RETURNING m.message_id",
+        "  AND s.message_id = m.message_id AND (s.carrier = m.carrier) IS TRUE)) RETURNING m.message_id",
         [resource for (resource, _), _, _, _ in messages],
         [message for (_, message), _, _, _ in messages],
         [carrier for _, carrier, _, _ in messages],
@@ -396,11 +396,14 @@ async def standing(connection: Connection, keys: Sequence[Key], owner: UUID) -> 
     )
 
 
+# A message that its carrier took twice, after a silence, has two of its ids. IS TRUE and LIMIT keep PostgreSQL from
+# looking through all that the carrier has, by the key that begins with it, or all that was ever taken, for each one.
 OPEN = (
     "SELECT m.resource_id, m.message_id, m.block_id, m.sender, m.recipient, m.body, m.segments, m.carrier, m.attempts,"
     " m.accepted_at, m.report_by, m.report_wanted, m.tag, m.valid_until, m.doubt, m.route,"
-    " s.carrier_message_id AS submitted FROM sms_messages m LEFT JOIN sms_submissions s ON s.block_id = m.block_id"
-    "  AND s.message_id = m.message_id AND s.carrier = m.carrier"
+    " s.carrier_message_id AS submitted FROM sms_messages m LEFT JOIN LATERAL (SELECT carrier_message_id"
+    "  FROM sms_submissions s WHERE s.block_id = m.block_id AND s.message_id = m.message_id"
+    "  AND (s.carrier = m.carrier) IS TRUE LIMIT 1) AS s ON true"
 )
 
 
@@ -413,7 +416,7 @@ async def unfinished(connection: Connection, blocks: Sequence[UUID]) -> dict[UUI
         blocks,
     )
     found: dict[UUID, list[Record]] = {block: [] for block in blocks}
-    for row in once(rows):
+    for row in rows:
         found[row["block_id"]].append(row)
     return found
 
@@ -428,8 +431,3 @@ async def close_ended(connection: Connection, blocks: Sequence[UUID], now: datet
         blocks,
         now,
     )
-
-
-def once(rows: Sequence[Record]) -> list[Record]:
-    """A message that its carrier took twice, after a silence, has two of its ids."""
-    return list({row["message_id"]: row for row in rows}.values())

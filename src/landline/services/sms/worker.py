@@ -3,18 +3,19 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 
 from landline.core.errors import GaveWay, Unavailable
 from landline.ports.clock import Alarm, Clock
-from landline.ports.sms_carrier import CrashPolicy, SmsCarrier
+from landline.ports.sms_carrier import SmsCarrier
 from landline.services.sms import records_deferred
 from landline.services.sms import records_progress as records
 from landline.services.sms.detours import Detours
 from landline.services.sms.expiry import Expiry
 from landline.services.sms.failover import Failover
+from landline.services.sms.giving_up import GivingUp
 from landline.services.sms.handover import HandOver, Pending, Queue, pending_in
 from landline.services.sms.model import details
 from landline.services.sms.model.crowds import Crowds
@@ -23,7 +24,8 @@ from landline.services.sms.rates import Rates
 from landline.services.sms.room import DUE
 from landline.services.sms.settings import Settings
 from landline.services.sms.standing import MaySend, Standing
-from landline.store.blocks import LEASE, Blocks
+from landline.services.sms.timers import Timers
+from landline.store.blocks import Blocks
 from landline.store.database import Database, Record
 
 log = structlog.get_logger()
@@ -31,7 +33,6 @@ _BLOCKS_AT_ONCE = 8
 _ROWS_AT_ONCE = 4_000
 """About how many messages of claimed blocks are read at once: meanwhile the event loop does nothing else."""
 """A block has at most some 2,000 messages; what was claimed is taken into memory, also beyond its limit."""
-_DEFERRED_AT_ONCE = 500
 _PAUSE = timedelta(seconds=1)
 _UNREACHED_PAUSE = timedelta(seconds=15)
 """How long work whose carrier this process does not reach is left to others."""
@@ -70,6 +71,8 @@ class Worker:
         self._rates = rates
         self._standing = Standing(database, clock, self._line, handover, blocks, news, failover, may_send, settings)
         self._expiry = Expiry(clock, handover, news)
+        self._giving_up = GivingUp(carriers, handover, news, failover)
+        self.timers = Timers(database, clock, handover, self._giving_up, blocks.owner, pause=_UNREACHED_PAUSE)
         self._detours = Detours(clock, self._line, handover, news, self._standing, failover, self.look)
         self._blocks_at_once, self._block_size = 1, 1
         self._due = clock.alarm()
@@ -132,7 +135,7 @@ class Worker:
 
     async def _release_forgotten(self) -> None:
         """Have blocks looked at whose commit we made without learning of it."""
-        forgotten = await self._blocks.forgotten(self._handover.known() | self._resuming)
+        forgotten = await self._blocks.forgotten(self._handover.known() | self._resuming | self.timers.claiming)
         if forgotten:
             log.warning("sms.blocks_forgotten", blocks=len(forgotten))
             now = self._clock.now()
@@ -294,17 +297,16 @@ class Worker:
     async def _next_due(self) -> datetime | None:
         if not self._handover.room.is_there(DUE):
             return None
-        now, without = self._clock.now(), self._handover.room.kept_out()
-        reached, fairly = self._handover.reached, self._handover.room.fairly(without)
-        async with self._database.connection() as connection:
-            deferred = await records_deferred.next_deferred(connection, now, reached, _UNREACHED_PAUSE, fairly)
-        return _soonest(deferred, await self._blocks.next_due(self._handover.room.keys(without)))
+        without = self._handover.room.kept_out()
+        due = await self.timers.next_due(without)
+        keys = self._handover.room.keys(without)
+        return _soonest(due, await self._blocks.next_due(keys, self._handover.reached))
 
     async def _claim(self) -> int:
         if not self._handover.room.is_there(DUE):
             return 0
         without = self._handover.room.kept_out()
-        return await self._claim_blocks(without) + await self._claim_deferred(without)
+        return await self._claim_blocks(without) + await self.timers.claim(without)
 
     async def _claim_blocks(self, without: Crowds) -> int:
         now, limit = self._clock.now(), self._blocks_at_once
@@ -314,7 +316,7 @@ class Worker:
         else:
             of_each = max(fairly.of_each // self._block_size, 1)
         full = self._handover.room.full_of_waiting
-        claimed, of_crowds = await self._blocks.claim_fairly(now, limit, of_each, keys)
+        claimed, of_crowds = await self._blocks.claim_fairly(now, limit, of_each, keys, self._handover.reached)
         self._resuming = set(claimed)
         self._handover.lose(self._resuming)
         self._suspicious.update(block for block, held in claimed.items() if held)
@@ -356,9 +358,9 @@ class Worker:
         awaiting = [row for row in rows if row["submitted"] is not None]
         if held:
             await self._standing.suspect(pending)
-        to_submit = await self._without_hopeless(pending, now)
+        to_submit = await self._giving_up.without_hopeless(pending, now)
         late = [row for row in awaiting if row["report_by"] <= now]
-        await self._give_up_late(late)
+        await self._giving_up.unreported(late)
         awaiting = [row for row in awaiting if row["report_by"] > now]
         to_submit, left = self._parted(to_submit)
         if left and to_submit:
@@ -389,96 +391,6 @@ class Worker:
             here = self._handover.reaches({message.carrier}) or self._handover.on_its_way(message) is not None
             (ours if here else theirs).append(message)
         return ours, theirs
-
-    async def _without_hopeless(self, pending: Sequence[Pending], now: datetime) -> list[Pending]:
-        """`pending` without what is not handed over any more, which is ended."""
-        ours = {message.submission.key for message in pending if self._handover.on_its_way(message)}
-        others = [message for message in pending if message.submission.key not in ours]
-        doubtful = [message for message in others if self._failover.hopeless(message.carrier, message.doubt)]
-        gone = {message.submission.key for message in doubtful}
-        late = [message for message in others if message.until <= now and message.submission.key not in gone]
-        ends = [(message.resource, message.submission.key, details.UNKNOWN) for message in doubtful]
-        ends += [(message.resource, message.submission.key, details.TEMPORARILY_UNAVAILABLE) for message in late]
-        if not ends:
-            return list(pending)
-        await self._news.give_up(ends)
-        gone |= {message.submission.key for message in late}
-        return [message for message in pending if message.submission.key not in gone]
-
-    async def _claim_deferred(self, without: Crowds) -> int:
-        claim = uuid4()
-        self._resuming = {claim}
-        try:
-            return await self._claim_deferred_under(claim, self._clock.now(), without)
-        finally:
-            self._resuming = set()
-
-    async def _claim_deferred_under(self, claim: UUID, now: datetime, without: Crowds) -> int:
-        """Take up what is due. Whatever this does not come to, its claim is found forgotten, and it is due again."""
-        async with self._database.connection() as connection:
-            rows = await records_deferred.claim_deferred(
-                connection,
-                claim,
-                self._blocks.owner,
-                now,
-                now + LEASE,
-                _DEFERRED_AT_ONCE,
-                carriers=self._handover.reached,
-                others_since=now - _UNREACHED_PAUSE,
-                fairly=self._handover.room.fairly(without),
-            )
-        if not rows:
-            return 0
-        taken = [row for row in rows if row["submitted"] is not None]
-        await self._give_up_late([row for row in taken if row["report_by"] <= now])
-        again = await self._without_hopeless(
-            [pending_in(row, claim=claim) for row in rows if row["submitted"] is None], now
-        )
-        reached = [message for message in again if self._handover.reaches({message.carrier})]
-        await self._wait_alone(
-            [(row["resource_id"], row["message_id"], row["report_by"]) for row in taken if row["report_by"] > now]
-        )
-        in_hand = {message.submission.key for message in reached}
-        left = [message for message in again if message.submission.key not in in_hand]
-        # Due at once for who reaches their carrier; for others, as we are, a while after that.
-        await self._wait_alone([(message.resource, message.submission.key, now) for message in left])
-        self._handover.take_alone(claim, reached)
-        return len(rows)
-
-    async def _wait_alone(self, messages: Sequence[tuple[UUID, UUID, datetime]]) -> None:
-        if messages:
-            async with self._database.connection() as connection:
-                keys = [(resource, message) for resource, message, _ in messages]
-                await records.wait_alone(connection, keys, [until for _, _, until in messages])
-
-    async def _give_up_late(self, rows: Sequence[Record]) -> None:
-        """End what was taken and not reported in time, as its carrier says when it can be asked."""
-        if not rows:
-            return
-        await self._news.unpark([(row["carrier"], row["submitted"]) for row in rows])
-        limits = {name: asyncio.Semaphore(carrier.at_once) for name, carrier in self._carriers.items()}
-        told = await asyncio.gather(*(self._ask(row, limits) for row in rows), return_exceptions=True)
-        for failure in told:
-            if isinstance(failure, BaseException):
-                raise failure
-        silent = [row for row, heard in zip(rows, told, strict=True) if not heard]
-        await self._news.give_up([(row["resource_id"], row["message_id"], details.NO_REPORT) for row in silent])
-
-    async def _ask(self, row: Record, limits: Mapping[str, asyncio.Semaphore]) -> bool:
-        """Whether the carrier of a message told what became of it. `limits`: how many each carrier is asked at once."""
-        carrier = self._carriers.get(row["carrier"])
-        if carrier is None or carrier.crash_policy is not CrashPolicy.QUERY:
-            return False
-        try:
-            async with limits[carrier.name]:
-                receipt = await carrier.query(row["submitted"], row["sender"])
-        except Unavailable as error:
-            log.warning("sms.query_failed", carrier=row["carrier"], reason=error.message)
-            return False
-        if receipt is None:
-            return False
-        await self._news.reported(row["carrier"], [receipt])
-        return True
 
 
 async def _ring_at(clock: Clock, alarm: Alarm, at: datetime, other: Alarm) -> None:

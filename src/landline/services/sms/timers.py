@@ -1,0 +1,122 @@
+"""Takes up messages with timers of their own (to be sent at a time, tried again, given up) when these are due."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from landline.ports.clock import Clock
+from landline.services.sms import records_deferred
+from landline.services.sms import records_progress as records
+from landline.services.sms.giving_up import GivingUp
+from landline.services.sms.handover import HandOver, pending_in
+from landline.services.sms.model.crowds import Crowds, Fairly
+from landline.store.blocks import LEASE
+from landline.store.database import Database
+
+_AT_ONCE = 500
+_OTHERS_EVERY = timedelta(minutes=1)
+"""How often what is due at others' carriers is looked through for what has to end: there may be a million of it."""
+
+
+class Timers:
+    """One process's share, which is `owner`. What is for carriers that are not reached from it is left to others; it is
+    ended here once it has to be and they did not for a `pause`: they may be gone, or there are none."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        handover: HandOver,
+        giving_up: GivingUp,
+        owner: UUID,
+        *,
+        pause: timedelta,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._handover = handover
+        self._giving_up = giving_up
+        self._owner = owner
+        self._pause = pause
+        self._elsewhere = True
+        """Whether there were, when this was idle last, timers at others' carriers."""
+        self._others_looked_at: datetime | None = None
+        self._many = False
+        """Whether more was due than is claimed at once."""
+        self.claiming: set[UUID] = set()
+        """The claim that is being made, of which nobody else knows yet."""
+
+    async def next_due(self, without: Crowds) -> datetime | None:
+        """When there is something to claim, but of the crowds `without`."""
+        reached = self._handover.reached
+        async with self._database.connection() as connection:
+            self._elsewhere = await records_deferred.elsewhere(connection, reached)
+            due = await records_deferred.next_deferred(connection, reached, self._fairly(without))
+        if not self._elsewhere:
+            return due
+        others = (self._others_looked_at or self._clock.now()) + _OTHERS_EVERY
+        return others if due is None else min(due, others)
+
+    async def claim(self, without: Crowds) -> int:
+        """Take up some of what is due, but of the crowds `without`; how much."""
+        claimed = await self._claim(without, others=False)
+        self._many = claimed >= _AT_ONCE
+        if self._elsewhere and self._others_are_due():
+            ended = await self._claim(without, others=True)
+            if ended < _AT_ONCE:
+                self._others_looked_at = self._clock.now()
+            claimed += ended
+        return claimed
+
+    def _fairly(self, without: Crowds) -> Fairly | None:
+        """Sender by sender also where one's campaign would be claimed before another's text, which was due after it, or
+        where what is due at others' carriers would be read."""
+        fairly = self._handover.room.fairly(without)
+        return Fairly(without, _AT_ONCE) if fairly is None and (self._many or self._elsewhere) else fairly
+
+    def _others_are_due(self) -> bool:
+        at = self._others_looked_at
+        return at is None or not at <= self._clock.now() < at + _OTHERS_EVERY  # earlier: the clock was set back
+
+    async def _claim(self, without: Crowds, *, others: bool) -> int:
+        claim = uuid4()
+        self.claiming = {claim}
+        try:
+            return await self._claim_under(claim, self._clock.now(), without, others=others)
+        finally:
+            self.claiming = set()
+
+    async def _claim_under(self, claim: UUID, now: datetime, without: Crowds, *, others: bool) -> int:
+        """Take up what is due. Whatever this does not come to, its claim is found forgotten, and it is due again."""
+        arguments = (claim, self._owner, now, now + LEASE, _AT_ONCE)
+        reached = self._handover.reached
+        async with self._database.connection() as connection:
+            if others:
+                since = now - self._pause
+                rows = await records_deferred.claim_ending(connection, *arguments, carriers=reached, since=since)
+            else:
+                fairly = self._fairly(without)
+                rows = await records_deferred.claim_deferred(connection, *arguments, carriers=reached, fairly=fairly)
+        if not rows:
+            return 0
+        taken = [row for row in rows if row["submitted"] is not None]
+        await self._giving_up.unreported([row for row in taken if row["report_by"] <= now])
+        again = await self._giving_up.without_hopeless(
+            [pending_in(row, claim=claim) for row in rows if row["submitted"] is None], now
+        )
+        reachable = [message for message in again if self._handover.reaches({message.carrier})]
+        await self._wait_alone(
+            [(row["resource_id"], row["message_id"], row["report_by"]) for row in taken if row["report_by"] > now]
+        )
+        in_hand = {message.submission.key for message in reachable}
+        left = [message for message in again if message.submission.key not in in_hand]
+        # Due at once for who reaches their carrier; for others, as we are, a while after that.
+        await self._wait_alone([(message.resource, message.submission.key, now) for message in left])
+        self._handover.take_alone(claim, reachable)
+        return len(rows)
+
+    async def _wait_alone(self, messages: Sequence[tuple[UUID, UUID, datetime]]) -> None:
+        if messages:
+            async with self._database.connection() as connection:
+                keys = [(resource, message) for resource, message, _ in messages]
+                await records.wait_alone(connection, keys, [until for _, _, until in messages])

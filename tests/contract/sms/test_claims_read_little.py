@@ -1,0 +1,124 @@
+"""What is taken up is found by keys, however much else waits and whatever PostgreSQL knows of its tables (plans.md)."""
+
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from landline.services.sms import records_deferred
+from landline.services.sms import records_progress as records
+from landline.services.sms.model.crowds import NO_CROWDS, Fairly
+from landline.services.sms.model.messages import State
+from landline.store.blocks import LEASE
+from landline.store.database import Connection, Database
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+RESOURCE, US = UUID(int=1), UUID(int=2)
+MANY = 3000
+CAMPAIGN, OTHERS = "+18005550000", [f"+1425555{number:04}" for number in range(20)]
+
+
+class World:
+    """A session that has planned nothing yet, of a database that nobody looks after."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    async def messages(self, count: int, sender: str, *, block: UUID | None = None, due: bool = True) -> None:
+        await self.connection.execute(
+            "INSERT INTO sms_messages (resource_id, message_id, block_id, accepted_at, report_by, segments, state,"
+            " report_wanted, sender, recipient, carrier, body, due_at)"
+            " SELECT $1, gen_random_uuid(), $2, $3, $4, 1, $5, true, $6, 'to', 'first', 'hello', $7"
+            " FROM generate_series(1, $8)",
+            RESOURCE, block or uuid4(), NOW, NOW + timedelta(hours=1), State.QUEUED, sender, NOW if due else None,
+            count,
+        )  # fmt: skip
+
+    async def submissions(self, count: int = MANY) -> None:
+        """Others' that the same carrier has taken."""
+        await self.connection.execute(
+            "INSERT INTO sms_submissions (resource_id, message_id, block_id, submitted_at, carrier, carrier_message_id)"
+            " SELECT $1, gen_random_uuid(), gen_random_uuid(), $2, 'first', gen_random_uuid()"
+            " FROM generate_series(1, $3)",
+            RESOURCE, NOW, count,
+        )  # fmt: skip
+
+    async def few_are_known(self) -> None:
+        """PostgreSQL has seen the table while it held hardly anything."""
+        await self.submissions(1)
+        await self.connection.execute("ANALYZE sms_submissions")
+
+    async def claim(self, limit: int, fairly: Fairly | None) -> list[str]:
+        """The senders of what is claimed."""
+        rows = await records_deferred.claim_deferred(
+            self.connection, uuid4(), US, NOW, NOW + LEASE, limit, carriers=["first"], fairly=fairly
+        )
+        return [row["sender"] for row in rows]
+
+    async def read(self, table: str) -> int:
+        """Rows of `table` that this transaction has read so far."""
+        return await self.connection.fetchval(
+            "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = $1", table
+        )
+
+
+@pytest.fixture
+async def world(database: Database) -> AsyncGenerator[World]:
+    for table in ("sms_messages", "sms_submissions"):
+        await database.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
+    async with database.transaction() as connection:
+        yield World(connection)
+
+
+@pytest.mark.parametrize("fairly", [None, Fairly(NO_CROWDS, of_each=10)], ids=["plainly", "fairly"])
+async def test_what_a_carrier_has_is_not_read_for_what_is_due(world: World, fairly: Fairly | None):
+    await world.few_are_known()
+    assert await world.claim(10, fairly) == []
+    await world.messages(20, CAMPAIGN)
+    await world.submissions()
+    assert len(await world.claim(10, fairly)) == 10
+    assert await world.read("sms_submissions") < 50
+
+
+async def test_what_a_carrier_has_is_not_read_for_a_block(world: World):
+    block = uuid4()
+    await world.few_are_known()
+    await records.unfinished(world.connection, [block])
+    await world.messages(20, CAMPAIGN, block=block, due=False)
+    await world.submissions()
+    assert len((await records.unfinished(world.connection, [block]))[block]) == 20
+    assert await world.read("sms_submissions") < 50
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["of empty tables", "of a campaign"])
+async def test_a_campaign_that_is_due_is_not_read_for_each_other_sender(world: World, known: bool):
+    """Though PostgreSQL believes that all there is is the campaign's."""
+    everybody = Fairly(NO_CROWDS, of_each=500)
+    if not known:
+        await world.claim(100, everybody)
+        await records_deferred.next_deferred(world.connection, ["first"], everybody)
+    await world.messages(MANY, CAMPAIGN)
+    if known:
+        await world.connection.execute("ANALYZE sms_messages")
+    for sender in OTHERS:
+        await world.messages(1, sender)
+    before = await world.read("sms_messages")
+    assert await records_deferred.next_deferred(world.connection, ["first"], everybody) == NOW
+    claimed = await world.claim(100, everybody)
+    assert (len(claimed), {*OTHERS} - {*claimed}) == (24, set()), (
+        "of the campaign as much as were there for each sender"
+    )
+    assert await world.read("sms_messages") - before < 10 * len(claimed)
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["of empty tables", "of a campaign"])
+async def test_a_campaign_that_is_due_is_not_read_for_some_of_it(world: World, known: bool):
+    if not known:
+        await world.claim(10, None)
+    await world.messages(MANY, CAMPAIGN)
+    if known:
+        await world.connection.execute("ANALYZE sms_messages")
+    before = await world.read("sms_messages")
+    assert len(await world.claim(10, None)) == 10
+    assert await world.read("sms_messages") - before < 100
