@@ -51,6 +51,8 @@ class Handed:
     """After this it is not handed over any more."""
     acknowledged: "asyncio.Future[int | None]"
     """The status of the customer's answer; None when none came."""
+    text: UUID | None = None
+    """Which long text this is a part of, if of any."""
     at: float = 0.0
     """When it was handed over last."""
 

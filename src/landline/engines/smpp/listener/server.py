@@ -220,20 +220,23 @@ class SmppListener:
         """See `ports.esme_gateway.Customers`."""
         await self._until_answered(deliveries)
         outcomes = [Delivered.TAKEN] * len(deliveries)
-        pending = [
-            (number, body)
-            for number, delivery in enumerate(deliveries)
-            for body in outgoing.deliverable(account.system_id, delivery, account.alphabet)
+        bodies = [outgoing.deliverable(account.system_id, delivery, account.alphabet) for delivery in deliveries]
+        texts = [
+            delivery.key if isinstance(delivery, TextOut) and len(parts) > 1 else None
+            for delivery, parts in zip(deliveries, bodies, strict=True)
         ]
+        pending = whole = [(number, body) for number, parts in enumerate(bodies) for body in parts]
         for _ in range(_TRIES):
-            answers = await self._hand(account, [body for _, body in pending], until)
+            answers = await self._hand(account, [(body, texts[number]) for number, body in pending], until)
             unanswered: list[tuple[int, bytes]] = []
             for (number, body), answer in zip(pending, answers, strict=True):
                 if answer is None:
                     unanswered.append((number, body))
                 elif answer is not Delivered.TAKEN and outcomes[number] is not Delivered.GONE:
                     outcomes[number] = answer
-            pending = unanswered
+            # A text is brought again as a whole: who has its other parts may be gone, or unable to pass them on.
+            anew = {number for number, _ in unanswered if texts[number] is not None}
+            pending = [each for each in unanswered if each[0] not in anew] + [each for each in whole if each[0] in anew]
             if not pending or not self._lively(account):
                 break  # whoever answers may be bound to another process
         for number, _ in pending:
@@ -251,15 +254,17 @@ class SmppListener:
         if awaited:
             await asyncio.wait(awaited)
 
-    async def _hand(self, account: Account, bodies: Sequence[bytes], until: datetime) -> list[Delivered | None]:
-        """Have `bodies` handed over; what came of each, None where no answer came."""
+    async def _hand(
+        self, account: Account, bodies: Sequence[tuple[bytes, UUID | None]], until: datetime
+    ) -> list[Delivered | None]:
+        """Have `bodies`, each with the text it is of, handed over; what came of each, None where no answer came."""
         customer = self._customer(account)
         if customer is None or not customer.receivers:
             return [Delivered.GONE] * len(bodies)
         if self.clock.now() >= until:
             return [Delivered.LATER] * len(bodies)
         loop = asyncio.get_running_loop()
-        handed = [Handed(body, until, loop.create_future()) for body in bodies]
+        handed = [Handed(body, until, loop.create_future(), text) for body, text in bodies]
         customer.waiting.extend(handed)
         self._drain(customer)
         if until.timestamp() < self._gives_up_at and self._overdue is not None:
