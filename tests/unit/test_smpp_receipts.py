@@ -284,6 +284,26 @@ def test_an_id_of_a_tlv_is_cut_to_what_can_be_stored() -> None:
     assert receipts.read(nameless) is None
 
 
+@pytest.mark.parametrize(
+    ("stat", "state"),
+    [
+        ("UNDELIV", MessageState.ENROUTE),
+        ("EXPIRED", MessageState.ENROUTE),
+        ("UNKNOWN", MessageState.ENROUTE),
+        ("ENROUTE", MessageState.ENROUTE),
+        ("DELIVRD", MessageState.DELIVERED),
+    ],
+)
+@pytest.mark.parametrize("tlvs", [(), receipts.tlvs("7", MessageState.UNDELIVERABLE)])
+def test_an_intermediate_notification_tells_of_no_failure(stat: str, state: MessageState, tlvs: Tlvs) -> None:
+    if tlvs:
+        state = MessageState.ENROUTE  # the TLV counts
+    for esm_class in (0x20, 0x23, 0xA0):
+        read = receipts.read(ShortMessage(esm_class=esm_class, short_message=f"id:7 stat:{stat}".encode(), tlvs=tlvs))
+        assert read is not None
+        assert (read.message_id, read.state) == ("7", state)
+
+
 def test_a_text_from_a_phone_is_no_receipt() -> None:
     assert not receipts.is_receipt(ShortMessage(short_message=b"id:1 stat:DELIVRD"))
     assert not receipts.is_receipt(ShortMessage(esm_class=0x40))

@@ -14,7 +14,7 @@ from landline.engines.clock import DrivenClock
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.config import SmppConfig
 from landline.protocols.smpp import status
-from landline.protocols.smpp.commands import Tag
+from landline.protocols.smpp.commands import ESM_INTERMEDIATE, ESM_RECEIPT, Tag
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.store.database import Database
 
@@ -92,3 +92,12 @@ async def test_a_receipt_that_calls_itself_an_acknowledgement_is_one(database: D
         await carrier.bring(text(b"I have read it", esm_class=esm_class))
         await carrier.events.until(lambda: bool(carrier.events.arrivals))
         assert [each.text for each in carrier.events.arrivals] == ["I have read it"]
+
+
+async def test_an_intermediate_notification_of_a_failure_ends_no_message(database: Database) -> None:
+    async with bound(database) as carrier:
+        await carrier.bring(text(RECEIPT, esm_class=ESM_INTERMEDIATE))
+        await carrier.bring(text(RECEIPT.replace(b"UNDELIV", b"DELIVRD"), esm_class=ESM_RECEIPT))
+        await carrier.events.until(lambda: bool(carrier.events.receipts))
+        assert [(each.carrier_message_id, each.delivered) for each in carrier.events.receipts] == [("42", True)]
+        assert not carrier.events.arrivals

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from landline.protocols.smpp import texts
 from landline.protocols.smpp.commands import ESM_INTERMEDIATE, ESM_RECEIPT, ESM_TYPE, ESM_UDH, MessageState, Tag
@@ -115,7 +116,15 @@ def is_acknowledgement(message: ShortMessage) -> bool:
 
 def read(message: ShortMessage) -> DeliveryReceipt | None:
     """The receipt in a deliver_sm for which `is_receipt` or `is_written` holds; None when it names no message or no
-    state."""
+    state. What an intermediate notification (§5.2.12) calls a failure is that of one attempt: the SMSC tries again, and
+    tells of the end in another one."""
+    found = _read(message)
+    if found is None or message.esm_class & ESM_TYPE != ESM_INTERMEDIATE or found.state is MessageState.DELIVERED:
+        return found
+    return replace(found, state=MessageState.ENROUTE)
+
+
+def _read(message: ShortMessage) -> DeliveryReceipt | None:
     tlvs = message.tlvs
     if not tlvs:
         return parse(message.short_message) or parse(_plain(message.short_message, message))
