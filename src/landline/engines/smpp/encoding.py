@@ -13,6 +13,7 @@ from landline.protocols.smpp.commands import Npi, Ton
 from landline.protocols.smpp.pdu import ShortMessage, SubmitTemplate
 
 _Key = tuple[str, bool, int, int]
+_E164_LEAST = 7
 
 
 class Encoder:
@@ -99,12 +100,13 @@ def number_of(ton: int, address: str, country: str | None = None) -> str:
     those with their trunk prefix are, their calling code, where their `country` is given."""
     if ton in (Ton.INTERNATIONAL, Ton.UNKNOWN) and address.startswith("00") and address.isdigit() and len(address) > 9:
         return "+" + address[2:]  # E.164 knows no country code that begins with 0
-    if ton == Ton.INTERNATIONAL and address.isdigit():
+    # Some SMSCs call all they send international, short codes and numbers as at home as well.
+    if ton == Ton.INTERNATIONAL and address.isdigit() and len(address) >= _E164_LEAST and not address.startswith("0"):
         return "+" + address
     # SMSCs that leave the TON unknown still send full international numbers, which are longer than short codes.
     if ton == Ton.UNKNOWN and address.isdigit() and len(address) >= 10 and not address.startswith("0"):
         return "+" + address
-    if country is not None and ton in (Ton.NATIONAL, Ton.UNKNOWN) and address.isdigit():
+    if country is not None and ton in (Ton.INTERNATIONAL, Ton.NATIONAL, Ton.UNKNOWN) and address.isdigit():
         return _national(address, country) if ton == Ton.NATIONAL or address.startswith("0") else address
     return address
 

@@ -25,7 +25,6 @@ from landline.protocols.smpp.texts import Alphabet
 log = structlog.get_logger()
 
 _WISH = 0x03  # §5.2.17: bits 1-0 of registered_delivery
-_E164_LEAST = 7
 _WISHES = {wish.value: wish for wish in ReportWish}
 
 
@@ -107,7 +106,7 @@ def named_by(cancel: CancelSm) -> Cancellation | None:
 def _sender_of(ton: int, address: str) -> str:
     """The sender an address is. Clients have one TON for all their senders, and some leave it at "national": whose
     sender it is decides whether it may send, so that its digits may say what it is."""
-    if ton != Ton.ALPHANUMERIC and address.isdigit() and (ton != Ton.INTERNATIONAL or len(address) < _E164_LEAST):
+    if ton not in (Ton.ALPHANUMERIC, Ton.INTERNATIONAL) and address.isdigit():
         return number_of(Ton.UNKNOWN, address)
     return number_of(ton, address)
 
