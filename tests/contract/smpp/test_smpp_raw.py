@@ -13,7 +13,7 @@ from tests.support.smpp_world import OURS, PHONE, until
 
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.listener import ListenerConfig, SmppListener
-from landline.ports.esme_gateway import Delivered, ReportOut, ReportWish
+from landline.ports.esme_gateway import Delivered, ReportOut, ReportWish, TextOut
 from landline.protocols.smpp import pdu, receipts, status
 from landline.protocols.smpp.commands import ESM_UDH, RESPONSE, BindKind, Command, MessageState, Tag
 from landline.protocols.smpp.framing import HEADER, HEADER_BYTES
@@ -61,6 +61,23 @@ async def world(database: Database) -> AsyncGenerator[World]:
     for customer in world.customers:
         customer.close()
     await world.listener.close()
+
+
+@pytest.mark.parametrize("sender", ["John.Doe@mail.example.com", "+441234567890123456789", "0" * 64])
+async def test_a_text_whose_sender_is_longer_than_an_address_is_brought_with_its_beginning(
+    world: World, sender: str
+) -> None:
+    customer = await world.customer()
+    await customer.bind()
+    now = world.clock.now()
+    text = TextOut(uuid4(), sender, OURS, "hello")
+    delivering = asyncio.create_task(world.listener.deliver(world.product.account, [text], now + timedelta(seconds=30)))
+    brought = await customer.next()
+    await customer.say(pdu.encode(Command.DELIVER_SM | RESPONSE, pdu.MessageAnswer(), brought.sequence))
+    assert await delivering == [Delivered.TAKEN]
+    message = pdu.decode_message(bytes(16) + brought.body, strict=True)
+    assert message.short_message == b"hello"
+    assert message.source_addr == sender.removeprefix("+")[:20]
 
 
 @pytest.mark.parametrize("version", [0x00, 0x33, 0x34, 0x50])

@@ -13,6 +13,8 @@ from landline.protocols.smpp.texts import Alphabet, LongStyle
 
 log = structlog.get_logger()
 
+_ADDRESS_MOST = 20
+"""Octets of a deliver_sm's address (§4.6.1), without its NUL."""
 _TEMPORARY = frozenset(
     (
         status.ESME_RX_T_APPN,
@@ -81,6 +83,7 @@ def _receipt(report: ReportOut, message_id: str) -> bytes:
 
 def _deliver_sm(source: str, destination: str, text: bytes, esm_class: int, coding: int, tlvs: pdu.Tlvs) -> bytes:
     source_ton, source_npi, source_addr = address_of(source)
+    source_addr = source_addr[:_ADDRESS_MOST]  # a carrier's data_sm may have more (§4.7.1)
     ton, npi, address = address_of(destination)
     return pdu.encode_body(
         ShortMessage(
