@@ -126,14 +126,25 @@ _ISSUER = re.compile(r"https://[^\x00-\x20\x7f\s/@?#]+(/[^\x00-\x20\x7f\s?#]*)?"
 
 
 def checked_domain(text: str, setting: str) -> str:
-    """`text` as clients send it: Python's SDKs sign the capitals of an endpoint, which no HTTP client sends. Raises
-    `CannotConfigure` for what is no host name or address."""
+    """`text` as clients send it: Python's SDKs sign an endpoint's capitals, and letters that are not ASCII, and no HTTP
+    client sends them so. Raises `CannotConfigure` for what is no host name or address."""
     host = text.lower().removesuffix(".")
+    if not host.isascii():
+        host = _in_ascii(host)
     if _HOST.fullmatch(host) is None:
         raise CannotConfigure(
             f"{setting}: {text!r} is no host name: give sms.example.com, without scheme, port and path"
         )
     return host
+
+
+def _in_ascii(name: str) -> str:
+    import idna  # few names need it
+
+    try:
+        return idna.encode(name, uts46=True).decode()
+    except idna.IDNAError:
+        return ""
 
 
 def check_issuer(url: str | None, setting: str) -> None:

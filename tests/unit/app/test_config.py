@@ -30,6 +30,7 @@ def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Pa
         ({"domain": "acs.example.com", "public_port": 443}, "acs.example.com", "shop.acs.example.com"),
         ({"port": 443}, "localhost", "shop.localhost"),
         ({"domain": "SMS.Example.com.", "port": 443}, "sms.example.com", "shop.sms.example.com"),
+        ({"domain": "Bücher.example"}, "xn--bcher-kva.example:8443", "shop.xn--bcher-kva.example:8443"),
         ({"domain": "[::1]"}, "[::1]:8443", "shop.[::1]:8443"),
         ({"port": 443, "public_port": 8443}, "localhost:8443", "shop.localhost:8443"),
     ],
@@ -39,7 +40,20 @@ def test_endpoints_do_not_name_the_port_of_https(flags: dict[str, object], own: 
     assert (settings.authority(), settings.authority("shop")) == (own, shops)
 
 
-@pytest.mark.parametrize("domain", ["", "https://a.example", "a.example/", "a.example:8443", "a b", "a\x01b", "::1"])
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "",
+        "https://a.example",
+        "a.example/",
+        "a.example:8443",
+        "a b",
+        "a\x01b",
+        "::1",
+        "ü" * 80,
+        "a\u0301\u200d.example",
+    ],
+)
 def test_a_domain_that_is_no_host_name_is_refused(domain: str) -> None:
     with pytest.raises(CannotConfigure, match=r"LANDLINE_DOMAIN: .* is no host name"):
         load("dev", environment={"LANDLINE_DOMAIN": domain})
