@@ -277,6 +277,7 @@ async def _looked_into(config: Config) -> list[Finding]:
     assert config.dsn is not None
     database = await Database.connect(config.dsn, size=2)
     try:
+        await database.check()
         waiting = await _pending(database)
         if waiting:
             detail = f"reached; {waiting} migrations wait for the next start"
