@@ -121,6 +121,20 @@ def check_hosts(entries: Sequence[str], setting: str) -> None:
             )
 
 
+_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]+)?")
+_USUAL_PORT = re.compile(r"(http:.*:80|https:.*:443)")
+
+
+def check_origins(origins: Sequence[str], setting: str) -> None:
+    """Raise `CannotConfigure` for one that no browser sends (Fetch standard §2.2.5): it would let nobody in."""
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin) or _USUAL_PORT.fullmatch(origin):
+            raise CannotConfigure(
+                f"{setting}: {origin!r} is no origin as browsers send it: give https://app.example.com, in small"
+                " letters, without a path or a / at its end, with a port only where it is not the usual one; or *"
+            )
+
+
 _HOST = re.compile(r"\[[0-9a-f:.]+\]|[^\x00-\x20\x7f\s/:@?#\[\]]+")
 _ISSUER = re.compile(r"https://[^\x00-\x20\x7f\s/@?#]+(/[^\x00-\x20\x7f\s?#]*)?")
 

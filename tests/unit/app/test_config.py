@@ -59,6 +59,20 @@ def test_a_domain_that_is_no_host_name_is_refused(domain: str) -> None:
         load("dev", environment={"LANDLINE_DOMAIN": domain})
 
 
+@pytest.mark.parametrize(
+    "origin",
+    ["app.example", "https://app.example/", "https://App.example", "https://app.example:443", "https://*.example", ""],
+)
+def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
+    with pytest.raises(CannotConfigure, match=r"LANDLINE_CORS_ORIGINS: '.*' is no origin as browsers send it"):
+        load("dev", environment={"LANDLINE_CORS_ORIGINS": json.dumps(["https://b.example", origin])})
+
+
+def test_origins_that_browsers_send_are_taken() -> None:
+    sent = ("*", "null", "http://localhost:3000", "http://[::1]:8080", "capacitor://localhost", "https://a.example:444")
+    assert load("serve", environment={}, flags={"cors_origins": list(sent)}).cors_origins == sent
+
+
 def test_dev_and_serve_differ_in_what_is_switched_on() -> None:
     dev, serve = load("dev", environment={}), load("serve", environment={})
     for name in ("simulated_carrier", "driven_clock", "open_webhooks", "dev_issuer"):
