@@ -215,6 +215,43 @@ async def test_it_is_started_again_when_it_is_killed(tmp_path: Path, stack: Asyn
         assert await value(server, "SELECT count(*) FROM kept") == count + 1
 
 
+async def test_its_log_has_nothing_of_what_was_to_be_written(tmp_path: Path, stack: AsyncExitStack) -> None:
+    """A repeated send is an error of PostgreSQL's: with its statement each was 3 KB, and with the details of a row that
+    cannot be, the row itself."""
+    server = await started(stack, EmbeddedServer(tmp_path))
+    await value(server, "CREATE TABLE texts (body text UNIQUE CHECK (body <> 'a text that may not be'))")
+    await value(server, "INSERT INTO texts VALUES ('a text of somebody')")
+    connection = await asyncpg.connect(server.dsn)
+    for text in ("a text of somebody", "a text that may not be"):
+        with pytest.raises(asyncpg.PostgresError, match="violates"):
+            await connection.execute("INSERT INTO texts VALUES ($1)", text)
+    await connection.close()
+    said = (tmp_path / "postgresql.log").read_text("utf-8")
+    assert said.count("ERROR: ") == 2
+    assert "a text" not in said
+    assert "INSERT" not in said
+
+
+async def test_its_log_stays_small_while_it_runs(
+    tmp_path: Path, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landline.store.embedded.server.LOG_LOOK_S", 0.01)
+    monkeypatch.setattr("landline.store.embedded.server.LOG_LIMIT_BYTES", 20_000)
+    log, before = tmp_path / "postgresql.log", tmp_path / "postgresql.log.old"
+    server = await started(stack, EmbeddedServer(tmp_path))
+    connection = await asyncpg.connect(server.dsn)
+    async with asyncio.timeout(PATIENCE_S):
+        while not before.exists() or log.stat().st_size > 20_000:
+            with pytest.raises(asyncpg.PostgresError, match="division"):
+                await connection.execute("SELECT 1 / 0")
+        with pytest.raises(asyncpg.PostgresError, match="the_last"):
+            await connection.execute("SELECT * FROM the_last")
+    await connection.close()
+    assert before.stat().st_size > 20_000
+    assert log.read_bytes().count(b"\0") == 0  # it goes on at the beginning, not where it was
+    assert "the_last" in log.read_text("utf-8")
+
+
 async def test_it_ends_with_us_when_we_are_killed_and_the_next_start_works(
     tmp_path: Path, supervisor: "subprocess.Popen[str]", stack: AsyncExitStack
 ) -> None:

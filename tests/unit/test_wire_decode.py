@@ -64,3 +64,40 @@ def test_lengths_are_said_in_words(body: bytes, field: str, said: str) -> None:
     with pytest.raises(Invalid) as refusal:
         decode(body, msgspec.json.Decoder(Limited))
     assert (refusal.value.target, refusal.value.message) == (field, said)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "The request has no body."),
+        (b" \r\n", "The request has no body."),
+        (b"\xef\xbb\xbf", "The request has no body."),
+        (
+            rb'{"text": "\ud83d"}',
+            "The request body holds half a character: a surrogate in a \\u escape without the other.",
+        ),
+        (rb'{"text": "\ud83d\ud83d\ude00"}', "The request body holds half a character: a surrogate in a \\u escape"),
+        (rb'{"text": "\ude00 and on"}', "The request body holds half a character: a surrogate in a \\u escape"),
+        (rb'{"text": "\\\ud83dx"}', "The request body holds half a character: a surrogate in a \\u escape"),
+        (b'{"text": "caf\xe9 noir"}', "The request body is not UTF-8 (byte 13), as JSON is."),
+        ('{"text": "hello"}'.encode("utf-16"), "The request body is not UTF-8 (byte 0), as JSON is."),
+        (rb'{"text": "\\ud83d", }', "The request body is not valid JSON: "),
+        (rb'{"text": "\ud83d\ude00 ", }', "The request body is not valid JSON: "),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_said(body: bytes, said: str) -> None:
+    with pytest.raises(Invalid) as refusal:
+        decode(body, msgspec.json.Decoder(Limited))
+    assert refusal.value.target == "body"
+    assert refusal.value.message.startswith(said)
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    assert decode(b'\xef\xbb\xbf{"text": "hello"}', msgspec.json.Decoder(Limited)) == Limited("hello")
+    with pytest.raises(Invalid) as refusal:
+        decode(b'\xef\xbb\xbf{"text": "x"}', msgspec.json.Decoder(Limited))
+    assert refusal.value.target == "text"
+
+
+def test_a_pair_of_surrogates_is_a_character() -> None:
+    assert decode(rb'{"text": "\ud83d\ude00\\ud83d"}', msgspec.json.Decoder(Limited)) == Limited("😀\\ud83d")

@@ -19,6 +19,7 @@ from landline.store.wakeups import Wakeups
 
 CHAT = "chat"
 """What only processes that take requests serve."""
+EVENTS = "events"
 
 
 @dataclass(frozen=True, slots=True)

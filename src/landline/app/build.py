@@ -18,7 +18,7 @@ from landline.app import bus as buses
 from landline.app import clock_admin, processes_admin
 from landline.app import relay as relaying
 from landline.app.application import DevInfo, Place
-from landline.app.base import CHAT, Base
+from landline.app.base import CHAT, EVENTS, Base
 from landline.app.config import Config
 from landline.app.messaging import Messaging
 from landline.app.secrets import sealing_secret
@@ -144,7 +144,7 @@ class Product:
             self._owner,
             config.mode,
             wall=wall,
-            serves=["sms", "events", *([] if worker else [CHAT])],
+            serves=["sms", EVENTS, *([] if worker else [CHAT])],
             circle=None if worker else buses.circle(config, self._owner),
         )
         self._build_base()
@@ -175,6 +175,7 @@ class Product:
             public_base_url=self._endpoint(DEFAULT_RESOURCE),
             resource_name=self._resource_name,
             resource_id=self._resource_id,
+            share=lambda: self._processes.serving(EVENTS),
         )
         self._subscriptions = Subscriptions(self._events)
         self._events_worker = EventsWorker(self._events, alone=self._place.alone)

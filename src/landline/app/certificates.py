@@ -133,6 +133,18 @@ def life(certificate: Path) -> Life:
     return Life(loaded.not_valid_before_utc, loaded.not_valid_after_utc)
 
 
+def is_for(certificate: Path, host: str) -> bool:
+    """Whether clients take a certificate for that of `host`, a name in lower case or an address (RFC 6125 §6.4). Raises
+    as `ends`."""
+    try:
+        found = _load(certificate).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False  # the common name has not counted for years
+    names = {name.lower() for name in found.get_values_for_type(x509.DNSName)}
+    names |= {str(address) for address in found.get_values_for_type(x509.IPAddress)}
+    return host in names or f"*.{host.partition('.')[2]}" in names
+
+
 def _load(certificate: Path) -> x509.Certificate:
     return x509.load_pem_x509_certificate(certificate.read_bytes())
 

@@ -149,16 +149,20 @@ def _carrier(carrier: dict[str, Any]) -> Finding:
 
 
 def _ports(config: Config) -> list[Finding]:
+    """All are bound before one is closed: two of its own may be the same."""
+    from contextlib import ExitStack
+
     from landline.edge.server import CannotListen, bind
 
     findings: list[Finding] = []
-    for name, host, port in _listens(config):
-        try:
-            for each in bind(host, port):
-                each.close()
-            findings.append(Finding(name, ok=True, detail=f"{port} on {host} is free"))
-        except CannotListen as error:
-            findings.append(Finding(name, ok=False, detail=error.message))
+    with ExitStack() as bound:
+        for name, host, port in _listens(config):
+            try:
+                for each in bind(host, port):
+                    bound.enter_context(each)
+                findings.append(Finding(name, ok=True, detail=f"{port} on {host} is free"))
+            except CannotListen as error:
+                findings.append(Finding(name, ok=False, detail=error.message))
     return findings
 
 
@@ -277,6 +281,7 @@ async def _looked_into(config: Config) -> list[Finding]:
     assert config.dsn is not None
     database = await Database.connect(config.dsn, size=2)
     try:
+        await database.check()
         waiting = await _pending(database)
         if waiting:
             detail = f"reached; {waiting} migrations wait for the next start"

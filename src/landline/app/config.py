@@ -19,6 +19,7 @@ from landline.app.config_tables import (
     check_countries,
     check_hosts,
     check_issuer,
+    check_origins,
     checked_domain,
     expanded,
     of_table,
@@ -158,9 +159,10 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "audience; in Microsoft Entra every user and application of the tenant can have one."
         ),
     ] = ()
-    cors_origins: Annotated[tuple[str, ...], _says("Origins whose browser pages may call the API; `*` is any.")] = (
-        "*",
-    )
+    cors_origins: Annotated[
+        tuple[str, ...],
+        _says("Origins whose browser pages may call the API, as `https://app.example.com`; `*` is any."),
+    ] = ("*",)
     signature_skew_s: Annotated[
         int,
         Meta(ge=1, le=86_400),
@@ -396,6 +398,7 @@ def load(
     settings["carriers"] = with_passwords(settings.get("carriers", ()), environment)
     config = converted({**settings, "mode": mode}, "the configuration", Config, said=said)
     check_hosts(config.webhook_allow, said.get("webhook_allow", "webhook_allow"))
+    check_origins(config.cors_origins, said.get("cors_origins", "cors_origins"))
     check_issuer(config.oidc_issuer, said.get("oidc_issuer", "oidc_issuer"))
     if mode == "dev":  # the others say it beside all else that keeps them from starting
         check_countries(config.sms_countries, said.get("sms_countries", "sms_countries"))

@@ -121,19 +121,44 @@ def check_hosts(entries: Sequence[str], setting: str) -> None:
             )
 
 
+_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]+)?")
+_USUAL_PORT = re.compile(r"(http:.*:80|https:.*:443)")
+
+
+def check_origins(origins: Sequence[str], setting: str) -> None:
+    """Raise `CannotConfigure` for one that no browser sends (Fetch standard §2.2.5): it would let nobody in."""
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin) or _USUAL_PORT.fullmatch(origin):
+            raise CannotConfigure(
+                f"{setting}: {origin!r} is no origin as browsers send it: give https://app.example.com, in small"
+                " letters, without a path or a / at its end, with a port only where it is not the usual one; or *"
+            )
+
+
 _HOST = re.compile(r"\[[0-9a-f:.]+\]|[^\x00-\x20\x7f\s/:@?#\[\]]+")
 _ISSUER = re.compile(r"https://[^\x00-\x20\x7f\s/@?#]+(/[^\x00-\x20\x7f\s?#]*)?")
 
 
 def checked_domain(text: str, setting: str) -> str:
-    """`text` as clients send it: Python's SDKs sign the capitals of an endpoint, which no HTTP client sends. Raises
-    `CannotConfigure` for what is no host name or address."""
+    """`text` as clients send it: Python's SDKs sign an endpoint's capitals, and letters that are not ASCII, and no HTTP
+    client sends them so. Raises `CannotConfigure` for what is no host name or address."""
     host = text.lower().removesuffix(".")
+    if not host.isascii():
+        host = _in_ascii(host)
     if _HOST.fullmatch(host) is None:
         raise CannotConfigure(
             f"{setting}: {text!r} is no host name: give sms.example.com, without scheme, port and path"
         )
     return host
+
+
+def _in_ascii(name: str) -> str:
+    import idna  # few names need it
+
+    try:
+        return idna.encode(name, uts46=True).decode()
+    except idna.IDNAError:
+        return ""
 
 
 def check_issuer(url: str | None, setting: str) -> None:

@@ -1,5 +1,6 @@
 """What `serve` will not start with: each problem is one line that says what to do."""
 
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -44,7 +45,18 @@ def warnings(config: Config) -> list[str]:
         )
     if config.mode == "serve" and not config.carriers:
         found.append("there is no carrier: every text fails (5001). Add a table [[carriers]] to the configuration")
-    return [*found, *carriers.warnings(config)]
+    return [*found, *_other_name(config), *carriers.warnings(config)]
+
+
+def _other_name(config: Config) -> list[str]:
+    """A certificate of another name may be meant: a proxy in front has one of its own."""
+    with suppress(OSError, ValueError):  # which `problems` tells
+        if config.certificate is not None and not certificates.is_for(config.certificate, config.domain.strip("[]")):
+            return [
+                f"{config.certificate} is not for {config.domain}: clients refuse it, unless a proxy with another one "
+                "is in front. Set domain to the name clients use, or get a certificate for it"
+            ]
+    return []
 
 
 def _countries(config: Config) -> list[str]:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from time import perf_counter
+from types import MappingProxyType
 
 import structlog
 
@@ -34,6 +35,14 @@ _ENUM_NAME = "ApiVersion.V"
 """azure-communication-rooms 1.2.0, from Python 3.11 on, follows a nextLink with the name of its enum's member for the
 version: `ApiVersion.V2025_03_13`."""
 _UNKNOWN = Route("", "", lambda _: _nowhere(), access=Access.NONE, versioned=False, name="unknown")
+
+
+class Coded(Refusal):
+    """The body is compressed (RFC 9110 §15.5.16)."""
+
+    status = 415
+    code = "UnsupportedMediaType"
+    headers = MappingProxyType({"accept-encoding": "identity"})  # §12.5.3
 
 
 class Edge:
@@ -132,6 +141,8 @@ class Edge:
                 await self._gate.admit(request, route.access)
             if route.access is Access.ADMIN:
                 _check_repeated(request)
+            if "content-encoding" in request.headers:
+                _check_coding(request)
             if len(request.body) > FEW_BYTES and request.method in ("GET", "HEAD"):
                 self.room.release(request)  # it may wait for long, and what was signed with it means nothing here
             return route, await route.handler(request)
@@ -201,6 +212,12 @@ def _check_repeated(request: Request) -> None:
     repeated = request.repeated
     if repeated is not None:
         raise Invalid("A parameter is given once; this one is there more often.", target=repeated)
+
+
+def _check_coding(request: Request) -> None:
+    coding = request.headers["content-encoding"].strip().lower()
+    if request.body and coding not in ("", "identity"):
+        raise Coded("The body is in a content coding, and none is read: send it as it is.", target="content-encoding")
 
 
 def _check_version(request: Request, supports: str) -> None:

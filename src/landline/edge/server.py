@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import structlog
 
 from landline.core.errors import Refusal
+from landline.core.pass_phrase import nobody_says_it
 from landline.edge.connection import HttpApp, HttpConnection
 from landline.edge.handshake import Handshake
 from landline.edge.http import Request
@@ -56,13 +57,14 @@ def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
     try:
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, password=nobody_says_it)
     except ssl.SSLError as error:
         raise CannotListen(
             f"the certificate {certificate} and the key {key} do not belong together, or are no PEM files: correct them"
         ) from error
     except OSError as error:
-        raise CannotListen(f"cannot read the certificate {certificate} and the key {key}: {error.strerror}") from error
+        why = error.strerror or error
+        raise CannotListen(f"cannot read the certificate {certificate} and the key {key}: {why}") from error
     return context
 
 

@@ -1,6 +1,7 @@
 """The base of all wire shapes, and the two ways they become bytes and back."""
 
 import re
+from codecs import BOM_UTF8
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TypeVar
@@ -17,6 +18,8 @@ encode = msgspec.json.Encoder().encode
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
 _MISSING = re.compile(r"Object missing required field `(.+)`")
 _LENGTH = re.compile(r"Expected `(\w+)` of length ([<>])= (\d+)")
+_ESCAPE = re.compile(rb"\\(?:u[Dd][89ABab]..\\u[Dd][C-Fc-f]|(u[Dd][89A-Fa-f])|.)", re.DOTALL)
+"""Of a JSON text, each; the group is a surrogate without its other half (RFC 8259 §8.2)."""
 
 
 _INSTANT = "Must be an instant with its offset (RFC 3339), such as 2026-03-01T14:00:00Z."
@@ -58,9 +61,26 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
             said = f"The {missing[1]} field is required."
         raise Invalid(_LENGTH.sub(_length, _PLAINER.get(said, said)), target=target or "body") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Invalid(f"The request body is not valid JSON: {error}", target="body") from None
+        if body.startswith(
+            BOM_UTF8
+        ):  # some programs put it before what they write; RFC 8259 §8.1 lets it be passed over
+            return decode(body.removeprefix(BOM_UTF8), decoder)
+        raise Invalid(_unreadable(body, error), target="body") from None
     except RecursionError:
         raise Invalid("The request body is nested too deeply.", target="body") from None
+
+
+def _unreadable(body: bytes, error: Exception) -> str:
+    """Why `body` is no JSON. Of the first three msgspec says something else, or the wrong place."""
+    if not body.strip():
+        return "The request has no body."
+    try:
+        body.decode()
+    except UnicodeDecodeError as wrong:
+        return f"The request body is not UTF-8 (byte {wrong.start}), as JSON is."
+    if any(found.group(1) for found in _ESCAPE.finditer(body)):
+        return "The request body holds half a character: a surrogate in a \\u escape without the other."
+    return f"The request body is not valid JSON: {error}"
 
 
 def _length(found: re.Match[str]) -> str:

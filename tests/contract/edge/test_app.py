@@ -1,5 +1,6 @@
 """What every request meets at the edge, whatever it asks for: ids, versions, limits, methods, CORS, errors."""
 
+import gzip
 from typing import Any
 
 import pytest
@@ -64,6 +65,21 @@ async def test_every_answer_carries_ids(server: Front) -> None:
     assert echoed.headers["ms-cv"] == "abc.1.0"
     made = await get(server, "/echo/1", x_ms_return_client_request_id="true")
     assert made.headers["x-ms-client-request-id"] == made.headers["x-ms-request-id"]
+
+
+async def test_a_body_in_a_content_coding_is_refused_as_that(server: Front) -> None:
+    """RFC 9110 §15.5.16. Read as it came, it would be called broken JSON, or be taken for the text of a file."""
+
+    async def sent(path: str, coding: str, body: bytes) -> Any:
+        return await call(server.app, "POST", path, {"host": HOST, "content-encoding": coding}, body)
+
+    refused = await sent("/echo/1", "gzip", gzip.compress(b"{}"))
+    assert (refused.status, refused.headers["accept-encoding"]) == (415, "identity")
+    assert refused.json()["error"]["code"] == "UnsupportedMediaType"
+    assert refused.json()["error"]["target"] == "content-encoding"
+    assert (await sent("/echo/1", "Identity", b"{}")).status == 200
+    assert (await sent("/echo/1", "gzip", b"")).status == 200
+    assert (await sent("/nowhere", "gzip", b"x")).status == 404
 
 
 async def test_a_client_request_id_that_could_break_a_header_is_dropped(server: Front) -> None:

@@ -359,6 +359,8 @@ async def test_of_two_operators_who_replay_at_once_each_dead_letter_is_one_ones(
         {"schema": "CustomInputSchema"},
         {"includedEventTypes": [REPORT, REPORT.removeprefix("Microsoft.Communication.")]},
         {"includedEventTypes": [REPORT.lower()]},
+        {"includedEventTypes": []},  # it would be told of nothing, for ever
+        {"enabled": False},  # it would be enabled all the same
         {"maxDeliveryAttempts": 31},
         {"eventTimeToLiveInMinutes": 0},
         {"maxEventsPerBatch": 5001},

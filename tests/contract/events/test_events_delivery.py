@@ -645,6 +645,18 @@ async def test_an_allowed_rate_is_kept(here: Slice) -> None:
         assert len(hook.calls) == 5
 
 
+async def test_an_allowed_rate_is_kept_by_all_processes_together(dsn: str, database: object) -> None:
+    async with webhook() as hook, process(dsn, share=2) as one, process(dsn, one.clock, share=2) as other:
+        await one.subscribe("slow", hook.url, rate_per_minute=1)
+        async with working(one.events), working(other.events):
+            for each in (one, other):
+                await each.emit(*(each.event() for _ in range(3)))
+            await hook.wait_for(2)
+            for minutes in (1, 2, 3, 4):
+                await one.clock.advance(timedelta(minutes=1))
+                assert len(hook.calls) == 2 + minutes // 2 * 2
+
+
 async def test_lanes_that_wait_for_their_rate_and_for_a_free_request_wait_idly(
     here: Slice, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -152,8 +152,8 @@ class Slice:
 
 
 @asynccontextmanager
-async def process(dsn: str, clock: DrivenClock | None = None) -> AsyncGenerator[Slice]:
-    """The slice as one process has it, without a worker."""
+async def process(dsn: str, clock: DrivenClock | None = None, *, share: int = 1) -> AsyncGenerator[Slice]:
+    """The slice as one process of `share` has it, without a worker."""
     clock = clock or DrivenClock()
     database = await Database.connect(dsn, size=4)
     changes = Changes(dsn)
@@ -169,6 +169,7 @@ async def process(dsn: str, clock: DrivenClock | None = None) -> AsyncGenerator[
         public_base_url="https://landline.example",
         resource_name=resource_name,
         resource_id=resource_id,
+        share=lambda: share,
     )
     try:
         yield Slice(events, Subscriptions(events), clock, database)

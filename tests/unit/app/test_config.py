@@ -30,6 +30,7 @@ def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Pa
         ({"domain": "acs.example.com", "public_port": 443}, "acs.example.com", "shop.acs.example.com"),
         ({"port": 443}, "localhost", "shop.localhost"),
         ({"domain": "SMS.Example.com.", "port": 443}, "sms.example.com", "shop.sms.example.com"),
+        ({"domain": "Bücher.example"}, "xn--bcher-kva.example:8443", "shop.xn--bcher-kva.example:8443"),
         ({"domain": "[::1]"}, "[::1]:8443", "shop.[::1]:8443"),
         ({"port": 443, "public_port": 8443}, "localhost:8443", "shop.localhost:8443"),
     ],
@@ -39,10 +40,37 @@ def test_endpoints_do_not_name_the_port_of_https(flags: dict[str, object], own: 
     assert (settings.authority(), settings.authority("shop")) == (own, shops)
 
 
-@pytest.mark.parametrize("domain", ["", "https://a.example", "a.example/", "a.example:8443", "a b", "a\x01b", "::1"])
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "",
+        "https://a.example",
+        "a.example/",
+        "a.example:8443",
+        "a b",
+        "a\x01b",
+        "::1",
+        "ü" * 80,
+        "a\u0301\u200d.example",
+    ],
+)
 def test_a_domain_that_is_no_host_name_is_refused(domain: str) -> None:
     with pytest.raises(CannotConfigure, match=r"LANDLINE_DOMAIN: .* is no host name"):
         load("dev", environment={"LANDLINE_DOMAIN": domain})
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["app.example", "https://app.example/", "https://App.example", "https://app.example:443", "https://*.example", ""],
+)
+def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
+    with pytest.raises(CannotConfigure, match=r"LANDLINE_CORS_ORIGINS: '.*' is no origin as browsers send it"):
+        load("dev", environment={"LANDLINE_CORS_ORIGINS": json.dumps(["https://b.example", origin])})
+
+
+def test_origins_that_browsers_send_are_taken() -> None:
+    sent = ("*", "null", "http://localhost:3000", "http://[::1]:8080", "capacitor://localhost", "https://a.example:444")
+    assert load("serve", environment={}, flags={"cors_origins": list(sent)}).cors_origins == sent
 
 
 def test_dev_and_serve_differ_in_what_is_switched_on() -> None:

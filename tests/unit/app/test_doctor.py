@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from tests.support.ports import free_port
 
 from landline.app import cli_doctor, ready
 from landline.app.config import Mode
@@ -29,6 +30,14 @@ def test_every_port_it_would_listen_on_is_looked_at(setting: str, check: str, tm
         port = taken.getsockname()[1]
         found = checked(tmp_path, "dev", f"port = 0\nadmin_port = 0\nhost = '127.0.0.1'\n{setting} = {port}\n")
     [about] = [each for each in found if each.check.removesuffix(" HTTP port") == check]
+    assert not about.ok
+    assert f"port {port} on 127.0.0.1 is taken" in about.detail
+
+
+def test_two_of_its_own_ports_that_are_the_same_are_told(tmp_path: Path) -> None:
+    port = free_port()
+    found = checked(tmp_path, "dev", f"host = '127.0.0.1'\nport = {port}\nadmin_port = 0\nsmpp_listen_port = {port}\n")
+    [about] = [each for each in found if each.check == "SMPP port"]
     assert not about.ok
     assert f"port {port} on 127.0.0.1 is taken" in about.detail
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 from landline.app import certificates, production
 from landline.app.config import load
@@ -89,6 +90,40 @@ def test_a_key_of_another_certificate_is_refused(tmp_path: Path, problems: Probl
     other = certificates.ensure(tmp_path / "other", NOW)
     [problem] = problems(certificate_key=str(other.key))
     assert "do not belong together" in problem
+
+
+def test_a_key_with_a_pass_phrase_is_refused_and_nobody_asked_for_it(tmp_path: Path, problems: Problems) -> None:
+    """OpenSSL asks on the terminal, and a server that took up a renewed key did nothing else meanwhile."""
+    key = serialization.load_pem_private_key((tmp_path / "key.pem").read_bytes(), None)
+    pem, kind = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    locked = tmp_path / "locked.pem"
+    locked.write_bytes(key.private_bytes(pem, kind, serialization.BestAvailableEncryption(b"a phrase")))
+    own = {"certificate_file": str(tmp_path / "chain.pem"), "key_file": str(locked)}
+    both = {"nats_certificate": str(tmp_path / "chain.pem"), "nats_certificate_key": str(locked)}
+    for settings in (
+        {"certificate_key": str(locked)},
+        {"carriers": [{**CARRIER, "tls": own}]},
+        {**both, "nats_urls": ["tls://nats.example"]},
+    ):
+        [problem] = problems(**settings)
+        assert "the key has a pass phrase" in problem
+
+
+def test_a_certificate_for_another_domain_is_warned_of(tmp_path: Path) -> None:
+    def warned(domain: str, *names: str) -> bool:
+        leaf = trustme.CA().issue_cert(*names)
+        leaf.cert_chain_pems[0].write_to_path(tmp_path / "leaf.pem")
+        settings = {"certificate": str(tmp_path / "leaf.pem"), "domain": domain, "sms_countries": ["US"]}
+        found = production.warnings(load("serve", environment={}, flags={**settings, "carriers": [CARRIER]}))
+        assert len(found) < 2
+        return any(f"leaf.pem is not for {domain}" in each for each in found)
+
+    assert not warned("sms.example.com", "example.net", "SMS.example.com")
+    assert not warned("sms.example.com", "*.example.com")
+    assert not warned("192.0.2.1", "192.0.2.1")
+    assert warned("sms.example.com", "example.com")
+    assert warned("sms.example.com", "*.sms.example.com")
+    assert warned("a.sms.example.com", "*.example.com")
 
 
 def test_files_that_are_missing_or_no_certificates_are_refused(tmp_path: Path, problems: Problems) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from landline.core.errors import Refusal
+from landline.core.pass_phrase import nobody_says_it
 from landline.engines.trust import trusting
 
 STANDARD_PORT = 4222
@@ -66,7 +67,7 @@ class Settings:
         try:
             context = trusting(self.authority)
             if self.certificate is not None:
-                context.load_cert_chain(self.certificate, self.certificate_key)
+                context.load_cert_chain(self.certificate, self.certificate_key, password=nobody_says_it)
         except (OSError, ssl.SSLError) as error:
             files = [str(file) for file in (self.authority, self.certificate, self.certificate_key) if file is not None]
             raise CannotUse(f"nats: cannot use {', '.join(files)}: {error}") from None

@@ -6,6 +6,7 @@ from enum import Enum
 from ipaddress import ip_address
 
 from landline.core.errors import Invalid
+from landline.core.pass_phrase import nobody_says_it
 from landline.engines.trust import trusting
 from landline.ports.sms_carrier import CrashPolicy
 from landline.protocols.smpp.commands import INTERFACE_VERSION
@@ -69,7 +70,7 @@ class Tls:
             context = trusting(self.ca_file)
             file = self.certificate_file if self.key_file is None else f"{self.certificate_file}, {self.key_file}"
             if self.certificate_file is not None:
-                context.load_cert_chain(self.certificate_file, self.key_file)
+                context.load_cert_chain(self.certificate_file, self.key_file, password=nobody_says_it)
         except OSError as error:  # ssl.SSLError is one
             raise Invalid(f"cannot use {file}: {error.strerror or error}", target="tls") from error
         context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -29,6 +29,7 @@ _TO_REPLAY = msgspec.json.Decoder(DeadLettersToReplay)
 _PAGE = 100
 _LARGEST_PAGE = 1000
 _NAMESPACE = "Microsoft.Communication."
+_TYPES = "includedEventTypes"
 
 
 def routes(subscriptions: Subscriptions, clock: Clock, types: Collection[str]) -> list[Route]:
@@ -72,6 +73,8 @@ class _Admin:
             raise Invalid(
                 "A subscription needs a name and an endpoint.", target="name" if body.name is UNSET else "endpoint"
             )
+        if body.enabled is not UNSET:
+            raise Invalid("A new one is enabled once its endpoint consents. Change this later.", target="enabled")
         added = await self._subscriptions.add(
             request.params["name"], body.name, edit(body, self._types), validation=body.validation
         )
@@ -175,13 +178,15 @@ def edit(body: SubscriptionToChange, known: Collection[str]) -> Edit:
 
 def _types(names: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
     """Event types to be told of. One that can never come is a slip that nobody would notice but by silence."""
+    if not names:
+        raise Invalid("Name a type at least, or leave this out, or give null, for every type.", target=_TYPES)
     wrong = next((name for name in names if name not in known), None)
     if wrong is None:
         return tuple(names)
     spelled = {name.rpartition(".")[2].lower(): name for name in known}
     near = get_close_matches(wrong.rpartition(".")[2].lower(), spelled, n=1, cutoff=0.7)
     meant = f"did you mean {spelled[near[0]]}?" if near else f"they are like {_NAMESPACE}SMSReceived."
-    raise Invalid(f"There are no events of the type {wrong[:100]}: {meant}", target="includedEventTypes")
+    raise Invalid(f"There are no events of the type {wrong[:100]}: {meant}", target=_TYPES)
 
 
 def _schema(text: str) -> Schema:

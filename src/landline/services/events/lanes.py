@@ -51,7 +51,7 @@ _SLOW_KEPT = 16
 _NARROWEST, _FIRST, _WIDEST = 4, 16, 64
 _TROUBLE = timedelta(seconds=10)
 _LONGEST_GAP = timedelta(minutes=1)
-"""Between two requests to an endpoint: the least rate that one can allow."""
+"""Between two requests of all processes to an endpoint: the least rate that one can allow."""
 _NOT_TRIED = (None, None)
 
 
@@ -237,7 +237,7 @@ class Lanes:
 
     def _paused(self, lane: Lane) -> bool:
         now = self._events.clock.now()
-        if lane.next_slot is not None and lane.next_slot > now + _LONGEST_GAP:
+        if lane.next_slot is not None and lane.next_slot > now + _LONGEST_GAP * self._events.share():
             lane.next_slot = now  # the clock was set back
         return lane.next_slot is not None and lane.next_slot > now
 
@@ -268,7 +268,7 @@ class Lanes:
         if not batch:
             return
         if settings.rate_per_minute is not None:
-            gap = timedelta(seconds=60 / settings.rate_per_minute)
+            gap = timedelta(seconds=60 * self._events.share() / settings.rate_per_minute)
             lane.next_slot = max(now, lane.next_slot or now) + gap
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -319,7 +319,8 @@ class Lanes:
                 self._let_in()
         before, lane.most = lane.most, LANE_LIMIT
         if slow or rate_per_minute is not None:
-            lane.most = min(lane.most, max(_SLOW_KEPT, 0 if slow else (rate_per_minute or 0) // 2))
+            ours = 0 if slow else (rate_per_minute or 0) // self._events.share()
+            lane.most = min(lane.most, max(_SLOW_KEPT, ours // 2))
         over = len(lane.waiting) - lane.most
         if over > 0 and lane.most < before:  # not what was claimed since: it would go to and fro
             self._waiting -= over

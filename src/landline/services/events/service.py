@@ -77,7 +77,9 @@ class Events:
         public_base_url: str,
         resource_name: Callable[[ResourceId], Awaitable[str]],
         resource_id: Callable[[str], Awaitable[ResourceId]],
+        share: Callable[[], int] = lambda: 1,
     ) -> None:
+        """`share`: how many processes deliver events of this database, and share the rates that endpoints allow."""
         self.database = database
         self.clock = clock
         self.changes = changes
@@ -87,6 +89,7 @@ class Events:
         self.public_base_url = public_base_url.rstrip("/")
         self.resource_name = resource_name
         self.resource_id = resource_id
+        self.share = share
         self.batches = Blocks(database, "events_batches", owner)
         """What was emitted and came to nothing yet, a row for each commit."""
         self.blocks = Blocks(database, "events_blocks", owner)

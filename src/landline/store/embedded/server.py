@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -27,7 +28,8 @@ RETRY_S = 30.0
 """How long backends of a killed server may keep its shared memory from the next one."""
 STOP_S = 3.0
 _LONGEST_BACKOFF_S = 5.0
-_LOG_LIMIT_BYTES = 10_000_000
+LOG_LIMIT_BYTES = 10_000_000
+LOG_LOOK_S = 10.0
 _FULL_BYTES = 65_536
 _PASSING = ("pre-existing shared memory block", "lock file")
 
@@ -44,6 +46,9 @@ SETTINGS: dict[str, str] = {
     "jit": "off",
     "logging_collector": "off",
     "log_timezone": "UTC",
+    # What is refused is told, not the row it was about, nor the statement: a repeated send would be 3 KB of it.
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
     "timezone": "UTC",
     "max_logical_replication_workers": "0",
 }
@@ -137,8 +142,16 @@ class EmbeddedServer:
             cluster.initialise(self._data, self._directory / "password", self._programs, self._account)
         cluster.clear_dead_owner(self._data, self._account)  # whose socket is removed next
         sockets.make(self._account, self._note)
-        if self._log.exists() and self._log.stat().st_size > _LOG_LIMIT_BYTES:
-            self._log.replace(self._log.with_suffix(".log.old"))
+        self._shorten_log()
+
+    def _shorten_log(self) -> None:
+        """What it says beyond the limit is kept once. The file stays: it is open, and written at its end."""
+        with suppress(OSError):
+            if not self._log.exists() or self._log.stat().st_size <= LOG_LIMIT_BYTES:
+                return
+            with suppress(OSError):  # a full disk is one reason more
+                shutil.copyfile(self._log, self._log.with_suffix(".log.old"))
+            os.truncate(self._log, 0)
 
     async def _launch(self) -> "tuple[subprocess.Popen[bytes], asyncio.Future[int]]":
         """A server that answers, and the future of its exit status. Raises `CannotRun`."""
@@ -183,6 +196,8 @@ class EmbeddedServer:
         """Start it again whenever it ends, at once at first, then ever more slowly while that fails."""
         pause_s = 0.1
         while True:
+            while not (await asyncio.wait([exited], timeout=LOG_LOOK_S))[0]:
+                await asyncio.to_thread(self._shorten_log)
             log.error("postgres.exited", status=await exited)
             while exited.done():
                 try:

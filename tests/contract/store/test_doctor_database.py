@@ -1,4 +1,4 @@
-"""What `doctor` says of a database whose keys were sealed with another secret."""
+"""What `doctor` says of a database that a server would not start on."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -33,3 +33,16 @@ async def test_another_sealing_secret_is_told_before_the_start(
     told = [each.detail for each in found if each.check == "sealing secret"]
     assert [not each.ok for each in found if each.check == "sealing secret"] == [True] * len(said)
     assert all(part in detail for part, detail in zip(said, told, strict=True))
+
+
+async def test_a_database_that_is_read_only_is_told_before_the_start(
+    database: Database, dsn: str, tmp_path: Path
+) -> None:
+    """As a standby is, or one that an operator closed to writing."""
+    name = await database.fetchval("SELECT current_database()")
+    await database.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    file = tmp_path / "landline.toml"
+    file.write_text(f'dsn = "{dsn}"\nsealing_secret = "{SECRET}"\n')
+    found = await asyncio.to_thread(cli_doctor.check, "worker", file, tmp_path, None)
+    [told] = [each for each in found if each.check == "database"]
+    assert (told.ok, told.detail) == (False, "PostgreSQL is read-only, as a standby is")
