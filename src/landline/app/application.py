@@ -19,7 +19,6 @@ class DevInfo:
     connection_string: str
     phone_number: str
     """The toll-free number of resource `local`."""
-    portal_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ def _running(config: Config) -> list[Finding] | None:
     from landline.app.client import AdminClient, CannotAsk
     from landline.store.embedded.lock import is_held
 
-    found = ready.read(config.data / ready.IN_DATA)
+    found = ready.of(config.data)
     if found is None:
         return None
     client = AdminClient(found.admin_url, found.admin_token)

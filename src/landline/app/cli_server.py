@@ -200,7 +200,6 @@ def _announce(config: Config, ready: Ready, seconds: float) -> None:
         "",
         f"  API      {ready.url}",
         f"  Admin    {ready.admin_url}",
-        *([f"  Portal   {ready.portal_url}"] if ready.portal_url else []),
         *([f"  SMPP     {ready.smpp_address}"] if ready.smpp_address else []),
         *([f"  SMPP     {ready.smpp_tls_address} (TLS)"] if ready.smpp_tls_address else []),
         f"  Number   {ready.phone_number}",

@@ -148,7 +148,7 @@ def here(data: Path | None, token: str | None = None, typed: Mapping[str, str] |
     named = data or (Path(os.environ["LANDLINE_DATA"]) if os.environ.get("LANDLINE_DATA") else None)
     places = [expanded(named, "--data")] if named else [default_data("dev"), default_data("serve")]
     for place in places:
-        found = ready.read(place / ready.IN_DATA)
+        found = ready.of(place)
         if found is not None:
             return AdminClient(found.admin_url, _token(token) if token else found.admin_token, found, typed=typed)
         if ready.is_hidden(place / ready.IN_DATA):

@@ -23,10 +23,11 @@ class Ready(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True, kw_
     connection_string: str | None = None
     ca_bundle: str | None = None
     phone_number: str | None = None
-    portal_url: str | None = None
     smpp_address: str | None = None
     """Where customers bind, as `127.0.0.1:2775`; the other with TLS."""
     smpp_tls_address: str | None = None
+    directory: str | None = None
+    """Which data directory it is of, whatever its path is here: that of a copy is another."""
 
 
 def prepare(file: Path) -> None:
@@ -51,6 +52,22 @@ def read(file: Path) -> Ready | None:
         return msgspec.json.decode(file.read_bytes(), type=Ready)
     except (OSError, msgspec.DecodeError):
         return None
+
+
+def of(data: Path) -> Ready | None:
+    """What the server that runs on the directory `data` wrote; None when there is none. What a copy of the directory
+    brought along is of the server that runs on the original: who looks into the copy does not mean that one."""
+    found = read(data / IN_DATA)
+    return found if found is None or found.directory in (None, identity(data)) else None
+
+
+def identity(data: Path) -> str:
+    """What tells the directory `data` from all others, through links, mounts and moves. Empty when it is not there."""
+    try:
+        status = data.stat()
+    except OSError:
+        return ""
+    return f"{status.st_dev}:{status.st_ino}"
 
 
 def is_hidden(file: Path) -> bool:

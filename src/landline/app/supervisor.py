@@ -232,10 +232,10 @@ def _ready(config: Config, info: DevInfo | None, bundle: Path | None) -> Ready:
         admin_token=config.admin_token,
         connection_string=info.connection_string if info else None,
         phone_number=info.phone_number if info else None,
-        portal_url=info.portal_url if info else None,
         ca_bundle=str(bundle) if bundle else None,
         smpp_address=_address(config.smpp_listen_host, config.smpp_listen_port),
         smpp_tls_address=_address(config.smpp_listen_host, config.smpp_listen_tls_port),
+        directory=ready.identity(config.data),
     )
 
 

@@ -72,8 +72,18 @@ def range_of(query: Mapping[str, str], start: str, end: str) -> Generator[None]:
         raise
 
 
-def number(text: str) -> str:
-    """A phone number, of which the + was perhaps not written %2B; or any other sender, as it is."""
+def some(text: str, target: str) -> str:
+    """`text`, which names something. Raises `Invalid` where it is empty, as the variable that it came from was: what it
+    asks for would be nothing, or all."""
+    if not text:
+        raise Invalid("Must not be empty.", target=target)
+    return text
+
+
+def number(text: str, target: str) -> str:
+    """A phone number, of which the + was perhaps not written %2B; or any other sender, as it is. Raises `Invalid` where
+    it is empty."""
+    some(text, target)
     return f"+{text[1:]}" if text[:1] == " " and text[1:].isdigit() else text
 
 

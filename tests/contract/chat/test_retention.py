@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from tests.support.chat import RESOURCE, Process
+from tests.support.portions import portions
 
 from landline.core.errors import NotFound
 from landline.engines.clock import DrivenClock
@@ -64,3 +65,43 @@ async def test_what_a_deleted_thread_held_is_taken_away(
     assert await count(database, "chat_threads") == 1
     await clock.advance(timedelta(days=31))
     assert await count(database, "chat_threads") == 0
+
+
+async def test_what_is_forgotten_goes_in_portions(running: Process, clock: DrivenClock, database: Database) -> None:
+    """A statement that took all would be given up after the pool's time, and then each hour again."""
+    ann = await running.user()
+    thread = await running.thread(ann)
+    taken = await portions(database, "chat_threads", "chat_creations", "chat_log", "chat_stays")
+    now = clock.now()
+    for table, columns, values in (
+        (
+            "chat_creations",
+            "resource_id, raw_id, repeatability_id, digest, answer, created_at",
+            "$1, 'u', i, '', '', $2",
+        ),
+        (
+            "chat_threads",
+            "resource_id, thread_id, created_at, created_by, topic, metadata, version, sequence, last_message_id,"
+            " roster_version, deleted_at, purged_at",
+            "$1, gen_random_uuid(), $2::timestamptz, '', '', '{}', 1, 0, 0, 1, $2, $2",
+        ),
+    ):
+        await database.execute(
+            f"INSERT INTO {table} ({columns}) SELECT {values} FROM generate_series(1, 5001) AS i", RESOURCE, now
+        )
+    await database.execute(
+        "INSERT INTO chat_log (resource_id, thread_id, position, kind, at, roster_version, version)"
+        " SELECT $1, $2, nextval('chat_log_positions'), 'messageSent', $3, 1, 1 FROM generate_series(1, 10001)",
+        RESOURCE,
+        thread,
+        now,
+    )
+    await running.chat.delete(RESOURCE, ann, thread)
+    await clock.advance(timedelta(seconds=1))
+    assert await count(database, "chat_log") == 1
+    await clock.advance(timedelta(days=31))
+    for table, left in (("chat_threads", 0), ("chat_creations", 0), ("chat_log", 0), ("chat_stays", 0)):
+        assert await count(database, table) == left
+    assert await taken("chat_threads") == [5000, 2]
+    assert await taken("chat_creations") == [5000, 1]
+    assert max(await taken("chat_log")) == 10000

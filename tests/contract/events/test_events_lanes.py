@@ -122,6 +122,33 @@ async def test_endpoints_that_hang_leave_requests_to_those_that_answer(
         assert await here.blocks() == 0
 
 
+async def test_endpoints_that_begin_to_hang_at_once_hold_up_no_other_until_they_are_given_up(
+    here: Slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have all requests by then."""
+    for name, value in (("IN_FLIGHT_LIMIT", 8), ("_SLOW_S", 1000.0), ("_LOOK_S", 0.0), ("TIMEOUT_S", 1000.0)):
+        monkeypatch.setattr(lanes, name, value)
+    async with asyncio.timeout(PATIENCE_S), AsyncExitStack() as stack, working(here.events):
+        hooks = [await stack.enter_async_context(webhook()) for _ in range(5)]
+        for number, hook in enumerate(hooks):
+            await here.subscribe(f"hook{number}", hook.url, types=(REPORT,))
+            hook.gate.clear()
+        good = await stack.enter_async_context(webhook())
+        await here.subscribe("good", good.url, types=(TEXT,))
+        sent = [here.event() for _ in range(12)]
+        await here.emit(*sent)
+        await here.emit(here.event(type=TEXT))
+        monkeypatch.setattr(lanes, "_SLOW_S", 0.0)
+        await good.wait_for(1)
+        monkeypatch.setattr(lanes, "_SLOW_S", 1000.0)
+        assert sum(len(hook.calls) for hook in hooks) <= 11
+        for hook in hooks:
+            hook.gate.set()
+        await here.settle()
+        assert [Counter(hook.event_ids) for hook in hooks] == [Counter(str(event.event_id) for event in sent)] * 5
+        assert await here.blocks() == 0
+
+
 @pytest.mark.parametrize("known", [True, False])
 async def test_endpoints_that_hang_leave_memory_to_those_that_answer(
     here: Slice, monkeypatch: pytest.MonkeyPatch, known: bool

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from tests.support.numbers_world import OURS, THEIRS, World, world
+from tests.support.portions import portions
 
 from landline.core.errors import Conflict, Forbidden, Invalid, NotFound
 from landline.core.ids import ResourceId
@@ -228,6 +229,41 @@ async def test_what_has_ended_is_cleared_away(market: World) -> None:
     with pytest.raises(NotFound):
         await market.call("GET", f"/phoneNumbers/operations/purchase_{sold}")
     assert len(await market.owned()) == 1
+
+
+async def test_what_has_ended_is_cleared_away_in_portions(market: World) -> None:
+    """A statement that took all would be given up after the pool's time, and then each hour again."""
+    await market.stock(FIVE)
+    kept = await market.search()
+    tables = ("numbers_holds", "numbers_searches", "numbers_operations", "numbers_reservations")
+    taken = await portions(market.database, *tables)
+    old = market.clock.now() - timedelta(days=32)
+    for table, columns, values in (
+        (
+            "numbers_holds",
+            "number, resource_id, holder, expires_at, country, kind, assignment, sms, calling, offered_sms,"
+            " offered_calling, cost, currency, not_resell",
+            "i::text, $1, $1, $2, '', '', '', '', '', '', '', 1, 'USD', false",
+        ),
+        (
+            "numbers_searches",
+            "search_id, resource_id, state, kind, assignment, sms, calling, numbers, cost, currency, not_resell,"
+            " expires_at",
+            "gen_random_uuid(), $1, '', '', '', '', '', '{}', 1, 'USD', false, $2",
+        ),
+        ("numbers_operations", "operation_id, resource_id, type, created_at", "i::text, $1, '', $2"),
+        (
+            "numbers_reservations",
+            "reservation_id, resource_id, state, created_at, expires_at",
+            "gen_random_uuid(), $1, '', $2, $2",
+        ),
+    ):
+        sql = f"INSERT INTO {table} ({columns}) SELECT {values} FROM generate_series(1, 1001) AS i"
+        await market.database.execute(sql, OURS, old)
+    await NumbersWorker(market.database, market.clock).clear()
+    for table in tables:
+        assert await taken(table) == [1000, 1]
+    assert len((await market.found(kept))["phoneNumbers"]) == 1
 
 
 async def test_operations_are_polled_in_another_process(market: World, database: Database, dsn: str) -> None:

@@ -188,6 +188,8 @@ async def test_a_range_has_its_beginning_and_not_its_end(world: World) -> None:
     [
         ({"recipient": ANNA}, "recipient"),
         ({"to": ANNA.removeprefix("+")}, "to"),
+        ({"from_": ""}, "from"),
+        ({"carrier": ""}, "carrier"),
         ({"page_size": 0}, "pageSize"),
         ({"page_size": 1001}, "pageSize"),
         ({"page_size": "0009999999"}, "pageSize"),

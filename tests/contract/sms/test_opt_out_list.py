@@ -194,6 +194,7 @@ async def test_lifting_says_what_it_does_not_know(world: World) -> None:
     [
         ({"number": OURS}, "number"),
         ({"to": "Landline"}, "to"),
+        ({"from_": ""}, "from"),
         ({"since": "yesterday"}, "since"),
         ({"since": "2024-02-02", "until": "2024-02-01"}, "since"),
         ({"pageSize": "0"}, "pageSize"),

@@ -1,10 +1,12 @@
 """How a command finds the server it is to ask: what cannot be asked is said in one line."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from landline.app import ready
 from landline.app.client import CannotAsk, find
 
 
@@ -41,3 +43,22 @@ def test_a_directory_of_another_user_is_not_said_to_have_no_server(tmp_path: Pat
     finally:
         os.seteuid(own)
         directory.chmod(0o700)
+
+
+def test_a_copy_of_a_data_directory_does_not_lead_to_the_server_of_the_original(tmp_path: Path) -> None:
+    directory, copy, moved = tmp_path / "data", tmp_path / "copy", tmp_path / "moved"
+    directory.mkdir()
+    wrote = ready.Ready(admin_url="http://127.0.0.1:9443", admin_token="a", directory=ready.identity(directory))
+    ready.write(wrote, directory / ready.IN_DATA)
+    shutil.copytree(directory, copy)
+    with pytest.raises(CannotAsk, match=f"no server runs on {copy}"):
+        find(copy, None, None)
+    (tmp_path / "link").symlink_to(directory)
+    assert find(tmp_path / "link", None, None).url == find(directory, None, None).url == "http://127.0.0.1:9443"
+    directory.rename(moved)
+    assert find(moved, None, None).url == "http://127.0.0.1:9443"
+
+
+def test_what_a_server_of_a_version_before_wrote_is_taken(tmp_path: Path) -> None:
+    ready.write(ready.Ready(admin_url="http://127.0.0.1:9443", admin_token="a"), tmp_path / ready.IN_DATA)
+    assert find(tmp_path, None, None).url == "http://127.0.0.1:9443"

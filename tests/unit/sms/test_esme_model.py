@@ -58,6 +58,12 @@ def test_a_customers_message_is_known_by_its_id() -> None:
         (("203.0.113.0/24",), "203.0.114.9", False),
         (("203.0.113.9", "2001:db8::/32"), "2001:db8::1", True),
         (("203.0.113.9",), "", False),
+        (("::ffff:203.0.113.9",), "203.0.113.9", True),
+        (("::ffff:203.0.113.9",), "::ffff:203.0.113.9", True),
+        (("::ffff:203.0.113.0/120",), "203.0.113.9", True),
+        (("::ffff:203.0.113.0/120",), "203.0.114.9", False),
+        (("::ffff:0:0/96",), "203.0.113.9", True),
+        (("::ffff:0:0/96",), "2001:db8::1", False),
     ],
 )
 def test_addresses_are_admitted_by_network(addresses: tuple[str, ...], address: str, admitted: bool) -> None:
@@ -125,6 +131,27 @@ def test_an_address_is_counted_over_all_system_ids_and_v6_by_its_network() -> No
     assert not guesses.blocked("another", "2001:db8:0:1::1", 0.5)
 
 
+def test_a_customer_behind_the_address_of_one_who_goes_on_guessing_wrong_may_bind() -> None:
+    """As behind a proxy, or one NAT."""
+    guesses = Guesses()
+    guesses.right("customer", "203.0.113.9")
+    for number in range(40):
+        guesses.wrong(f"guess{number}", "203.0.113.9", 0.0)
+    assert not guesses.blocked("customer", "203.0.113.9", 0.5)
+    assert guesses.blocked("another", "203.0.113.9", 0.5)
+    for _ in range(40):
+        guesses.wrong("customer", "203.0.113.9", 0.5)
+    assert guesses.blocked("customer", "203.0.113.9", 1.0)
+
+
+def test_a_customer_who_goes_on_with_a_former_password_locks_nobody_out() -> None:
+    guesses = Guesses()
+    guesses.right("customer", "203.0.113.9")
+    for _ in range(40):
+        guesses.wrong("customer", "203.0.113.9", 0.0)
+    assert not guesses.blocked("another", "203.0.113.9", 0.5)
+
+
 def test_who_must_wait_does_not_wait_for_as_long_as_the_clock_is_set_back() -> None:
     guesses = Guesses()
     for _ in range(14):
@@ -148,7 +175,8 @@ def test_what_is_remembered_of_guesses_is_bounded() -> None:
     guesses = Guesses(limit=100)
     for number in range(1000):
         guesses.wrong(f"guess{number}", f"203.0.113.{number}", 0.0)
-    assert max(len(counts) for counts in guesses._counts.values()) == 100
+        guesses.right(f"customer{number}", "203.0.113.9")
+    assert max(len(counts) for counts in (*guesses._counts.values(), guesses._known)) == 100
 
 
 @pytest.mark.parametrize(

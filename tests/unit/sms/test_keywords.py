@@ -54,6 +54,18 @@ def test_full_width_letters_count_as_their_plain_ones():
     assert plain("ＳＴＯＰ") == "stop"
 
 
+@pytest.mark.parametrize("text", ["İPTAL", "iptal", "IPTAL", "ıptal", "İptal!", "i\u0307ptal", "I\u0307PTAL"])
+@pytest.mark.parametrize("keyword", ["iptal", "İPTAL", "IPTAL"])
+def test_a_keyword_is_found_with_the_case_of_turkish(keyword, text):
+    turkish = replace(ENGLISH, language="tr", stop=(keyword,))
+    assert find(text, (turkish,)) == (Action.STOP, turkish)
+
+
+@pytest.mark.parametrize("text", ["QUİT", "quıt", "UNSUBSCRİBE", "unsubscrıbe"])
+def test_an_english_keyword_is_found_as_a_turkish_phone_writes_it(text):
+    assert find(text, (ENGLISH,)) == (Action.STOP, ENGLISH)
+
+
 def test_each_preset_answers_in_its_own_language():
     for language in PRESETS.values():
         found = find(language.stop[0].upper(), (language, ENGLISH))

@@ -92,11 +92,17 @@ async def _go(connection: Connection, key: Key, those: Sequence[RawId] | None, p
     )
 
 
-async def purge(connection: Connection, key: Key) -> None:
-    """Take away all that the log says of a deleted thread but that it was deleted."""
-    await connection.execute(
-        "DELETE FROM chat_log WHERE resource_id = $1 AND thread_id = $2 AND kind <> $3", *key, Logged.THREAD_DELETED
+async def purge(database: Database, key: Key, limit: int) -> bool:
+    """Take away up to `limit` of all that the log says of a deleted thread but that it was deleted; whether there may
+    be more."""
+    done = await database.execute(
+        "DELETE FROM chat_log WHERE ctid = ANY(ARRAY(SELECT ctid FROM chat_log"
+        "  WHERE resource_id = $1 AND thread_id = $2 AND kind <> $3 ORDER BY position LIMIT $4))",
+        *key,
+        Logged.THREAD_DELETED,
+        limit,
     )
+    return int(done.rpartition(" ")[2]) >= limit
 
 
 async def trim(database: Database, before: datetime, limit: int) -> bool:
@@ -114,5 +120,15 @@ async def trim(database: Database, before: datetime, limit: int) -> bool:
             return False
         await connection.execute("UPDATE chat_log_state SET floor = greatest(floor, $1)", floor)
         done = await connection.execute("DELETE FROM chat_log WHERE position <= $1", floor)
-        await connection.execute("DELETE FROM chat_stays WHERE until_position <= $1", floor)
-    return int(done.rsplit(" ", 1)[1]) >= limit
+    return int(done.rpartition(" ")[2]) >= limit
+
+
+async def trim_stays(database: Database, limit: int) -> bool:
+    """Take up to `limit` stays away that ended before all that the log has; whether there may be more. Not with each
+    portion of `trim`: it looks through all stays."""
+    done = await database.execute(
+        "DELETE FROM chat_stays WHERE ctid = ANY(ARRAY(SELECT ctid FROM chat_stays"
+        "  WHERE until_position < coalesce((SELECT min(position) FROM chat_log), 9223372036854775807) LIMIT $1))",
+        limit,
+    )
+    return int(done.rpartition(" ")[2]) >= limit

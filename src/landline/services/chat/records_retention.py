@@ -58,10 +58,30 @@ async def purge_rest(connection: Connection, key: Key, now: datetime) -> None:
     )
 
 
-async def forget(connection: Connection, *, threads_before: datetime, creations_before: datetime) -> None:
-    """Forget that there were threads, purged and deleted so long ago, and what creations so long ago were answered."""
-    await connection.execute("DELETE FROM chat_threads WHERE deleted_at < $1 AND purged_at IS NOT NULL", threads_before)
-    await connection.execute("DELETE FROM chat_creations WHERE created_at < $1", creations_before)
+async def forget_threads(database: Database, before: datetime, limit: int) -> bool:
+    """Forget that there were up to `limit` threads, purged and deleted so long ago; whether there may be more."""
+    return await _some(
+        database,
+        "DELETE FROM chat_threads WHERE ctid = ANY(ARRAY(SELECT ctid FROM chat_threads"
+        " WHERE deleted_at < $1 AND purged_at IS NOT NULL ORDER BY deleted_at LIMIT $2))",
+        before,
+        limit,
+    )
+
+
+async def forget_creations(database: Database, before: datetime, limit: int) -> bool:
+    """Forget what up to `limit` creations so long ago were answered; whether there may be more."""
+    return await _some(
+        database,
+        "DELETE FROM chat_creations WHERE ctid = ANY(ARRAY(SELECT ctid FROM chat_creations"
+        " WHERE created_at < $1 ORDER BY created_at LIMIT $2))",
+        before,
+        limit,
+    )
+
+
+async def _some(database: Database, sql: str, before: datetime, limit: int) -> bool:
+    return int((await database.execute(sql, before, limit)).rpartition(" ")[2]) >= limit
 
 
 def keys(rows: Sequence[Record]) -> list[Key]:

@@ -1,5 +1,5 @@
 """What chat takes away by itself: threads whose retention is over, what deleted threads and deleted users held, old
-answers and old changes."""
+answers and old changes. In portions: a statement that takes longer than the pool's timeout is undone."""
 
 from datetime import datetime, timedelta
 
@@ -19,6 +19,7 @@ log = structlog.get_logger()
 _THREADS = 50
 _MESSAGES = 5_000
 _CHANGES = 10_000
+_FORGOTTEN = 5_000
 _AWAY = timedelta(seconds=10)
 _LOOK_EVERY = timedelta(hours=1)
 """Another process may have set an earlier end, or died while it took something away."""
@@ -76,10 +77,12 @@ class Worker:
         now = self._clock.now()
         while await records_log.trim(self._database, now - REMEMBER_CHANGES, _CHANGES):
             pass
-        async with self._database.connection() as connection:
-            await records_retention.forget(
-                connection, threads_before=now - _REMEMBER_DELETED, creations_before=now - _REMEMBER_CREATIONS
-            )
+        while await records_log.trim_stays(self._database, _CHANGES):
+            pass
+        while await records_retention.forget_threads(self._database, now - _REMEMBER_DELETED, _FORGOTTEN):
+            pass
+        while await records_retention.forget_creations(self._database, now - _REMEMBER_CREATIONS, _FORGOTTEN):
+            pass
 
     async def _end_threads(self) -> bool:
         now = self._clock.now()
@@ -110,7 +113,8 @@ class Worker:
         for key in keys:
             while await records_retention.purge_messages(self._database, key, _MESSAGES):
                 pass
+            while await records_log.purge(self._database, key, _CHANGES):
+                pass
             async with self._database.transaction() as connection:
-                await records_log.purge(connection, key)
                 await records_retention.purge_rest(connection, key, self._clock.now())
         return len(keys) == _THREADS

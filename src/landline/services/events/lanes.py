@@ -42,10 +42,12 @@ TOTAL_LIMIT = 20_000
 """Deliveries of all subscriptions in memory."""
 IN_FLIGHT_LIMIT = 512
 """Requests of all subscriptions under way. Half of them may be to endpoints that are slow: hundreds of those would hold
-up all others."""
+up all others. Where more are to endpoints that then turn out to be slow, half as many may be to the others beside."""
 _SLOW_S = 3.0
-"""An endpoint is slow that took so long for a request, whatever came of it. By the event loop's clock: endpoints cannot
-be driven."""
+"""An endpoint is slow that took so long for a request, whatever came of it, or has answered none for so long. By the
+event loop's clock: endpoints cannot be driven."""
+_LOOK_S = 1.0
+"""How often it is looked which of them have answered none."""
 _SLOW_KEPT = 16
 """Deliveries to a slow one in memory: a few of those, with thousands each, would leave no room for others."""
 _NARROWEST, _FIRST, _WIDEST = 4, 16, 64
@@ -69,7 +71,11 @@ class Lane:
     """When the endpoint's allowed rate lets the next request go."""
     starved: bool = False
     slow: bool = False
-    """Whether its last request took long."""
+    """Whether its last request took long, or does."""
+    asked: int = 0
+    """Requests that its endpoint has not answered."""
+    heard: float = 0.0
+    """When the endpoint ended a request last, or was asked after it had ended all."""
     most: int = field(default_factory=lambda: LANE_LIMIT)
     """Deliveries that memory has for it."""
     form: Form | None = None
@@ -94,6 +100,7 @@ class Lanes:
         self._set_back: deque[Lane] = deque()
         """Slow ones that wait until other slow ones have fewer requests under way."""
         self._slow_pumps = 0
+        self._look: asyncio.TimerHandle | None = None
         self._skipped: set[UUID] = set()
 
     def open(self, tasks: asyncio.TaskGroup) -> None:
@@ -177,6 +184,7 @@ class Lanes:
             if self._busy is None:
                 self._busy = self._events.clock.busy()
                 self._busy.__enter__()  # from this very moment, not from the task's first step
+                self._look_again()
             pump = self._tasks.create_task(self._pump(lane))
             self._pumps.add(pump)
             pump.add_done_callback(partial(self._ended, lane))
@@ -185,10 +193,16 @@ class Lanes:
         """Where `lane` is to wait before it has another request; None when it may."""
         if lane.slow and self._slow_pumps >= max(1, IN_FLIGHT_LIMIT // 2):
             return self._set_back
-        return self._starved if len(self._pumps) >= IN_FLIGHT_LIMIT else None
+        count, beside = len(self._pumps), IN_FLIGHT_LIMIT // 2
+        if count < IN_FLIGHT_LIMIT:
+            return None
+        quick = not lane.slow and count - self._slow_pumps < beside and count < IN_FLIGHT_LIMIT + beside
+        return None if quick else self._starved
 
     def _width(self, lane: Lane) -> int:
         # When half of all requests are under way, nobody takes many more: some must be left for everybody.
+        if len(self._pumps) >= IN_FLIGHT_LIMIT and self._slow_pumps > IN_FLIGHT_LIMIT // 2:
+            return 1  # whoever is not known to be slow may be
         return lane.width if len(self._pumps) < IN_FLIGHT_LIMIT / 2 else min(lane.width, _NARROWEST)
 
     def _ended(self, lane: Lane, pump: "asyncio.Task[None]") -> None:
@@ -203,6 +217,21 @@ class Lanes:
         if not self._pumps and self._busy is not None:
             self._busy.__exit__(None, None, None)
             self._busy = None
+            if self._look is not None:
+                self._look.cancel()
+
+    def _look_again(self) -> None:
+        self._look = asyncio.get_running_loop().call_later(_LOOK_S, self._find_slow)
+
+    def _find_slow(self) -> None:
+        """Those that hang are known by it before their requests are given up: when very many begin to at once, all
+        requests are theirs."""
+        self._look_again()
+        at = asyncio.get_running_loop().time() - _SLOW_S
+        for lane in [each for each in self._lanes.values() if each.asked and not each.slow and each.heard <= at]:
+            assert lane.form is not None, "it was asked in some form"
+            self._note(lane, slow=True, rate_per_minute=lane.form.target.subscription.settings.rate_per_minute)
+        self._let_in()
 
     def _let_in(self) -> None:
         """Have those go on who wait for others' requests to end, as far as they may."""
@@ -272,8 +301,15 @@ class Lanes:
             lane.next_slot = max(now, lane.next_slot or now) + gap
         loop = asyncio.get_running_loop()
         began = loop.time()
-        outcome = await self._post(form, batch, now)
-        self._note(lane, slow=loop.time() - began >= _SLOW_S, rate_per_minute=settings.rate_per_minute)
+        if not lane.asked:
+            lane.heard = began
+        lane.asked += 1
+        try:
+            outcome = await self._post(form, batch, now)
+        finally:
+            lane.asked -= 1
+            lane.heard = loop.time()
+        self._note(lane, slow=lane.heard - began >= _SLOW_S, rate_per_minute=settings.rate_per_minute)
         self._adapt(lane, outcome)
         if outcome.delivered:
             self._results.put([Result(delivery, outcome, DELIVERED) for delivery in batch])

@@ -102,15 +102,14 @@ def _where(query: Mapping[str, str]) -> tuple[tuple[Dimension, str], ...]:
 def _value(dimension: Dimension, text: str) -> str:
     if dimension is Dimension.TAG:
         return text[:TAG_CHARACTERS]  # as it is counted; empty for messages without a tag
-    if not text:
-        raise Invalid("Must not be empty.", target=dimension.value)
+    queries.some(text, dimension.value)
     if dimension is Dimension.COUNTRY:
         if not (len(text) == 2 and text.isascii() and text.isalpha()):
             raise Invalid("Must be a country's two letters (ISO 3166-1), such as US.", target="country")
         return text.upper()
     if dimension is Dimension.CARRIER:
         return "" if text == NO_CARRIER else text
-    return queries.number(text)
+    return queries.number(text, dimension.value)
 
 
 def _continued(text: str, resource: ResourceId) -> tuple[Question, Place]:

@@ -133,7 +133,3 @@ async def let_go(connection: Connection, number: str) -> None:
     """`number` is nobody's: it may be sold again."""
     await connection.execute("DELETE FROM numbers_holds WHERE number = $1 AND sold", number)
     await connection.execute("UPDATE numbers_stock SET sold = false WHERE number = $1", number)
-
-
-async def delete_expired(connection: Connection, now: datetime) -> None:
-    await connection.execute("DELETE FROM numbers_holds WHERE NOT sold AND expires_at <= $1", now)

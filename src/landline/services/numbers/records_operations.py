@@ -74,7 +74,3 @@ async def find(connection: Connection, resource: ResourceId, operation_id: str) 
         return None
     failure = Failure(row["error_code"], row["error_message"]) if row["error_code"] else None
     return Operation(operation_id, OperationType(row["type"]), row["created_at"], row["location"], failure)
-
-
-async def delete_before(connection: Connection, instant: datetime) -> None:
-    await connection.execute("DELETE FROM numbers_operations WHERE created_at < $1", instant)

@@ -114,10 +114,6 @@ async def end_search(
     )
 
 
-async def delete_searches_before(connection: Connection, instant: datetime) -> None:
-    await connection.execute("DELETE FROM numbers_searches WHERE expires_at < $1", instant)
-
-
 _OWNED = (
     "number, kind, country, assignment, sms_inbound, sms_outbound, calling_inbound, calling_outbound, cost, currency,"
     " added_at, offered_sms, offered_calling"

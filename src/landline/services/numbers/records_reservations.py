@@ -120,10 +120,6 @@ async def delete(connection: Connection, resource: ResourceId, reservation_id: U
     )
 
 
-async def delete_before(connection: Connection, instant: datetime) -> None:
-    await connection.execute("DELETE FROM numbers_reservations WHERE created_at < $1", instant)
-
-
 async def numbers(connection: Connection, resource: ResourceId, reservation_id: UUID) -> list[Reserved]:
     """The reservation's numbers, in their own order."""
     rows = await connection.fetch(

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from landline.core.errors import Unavailable
 from landline.ports.clock import Clock
-from landline.services.numbers import records_holds, records_operations, records_purchases, records_reservations
+from landline.services.numbers import records_clearing
 from landline.services.numbers.reservations import KEPT
 from landline.store.database import Database
 
@@ -33,8 +33,4 @@ class NumbersWorker:
     async def clear(self) -> None:
         """One round."""
         now = self._clock.now()
-        async with self._database.transaction() as connection:
-            await records_holds.delete_expired(connection, now)
-            await records_purchases.delete_searches_before(connection, now - KEPT)
-            await records_reservations.delete_before(connection, now - KEPT)
-            await records_operations.delete_before(connection, now - KEPT)
+        await records_clearing.clear(self._database, now, now - KEPT)

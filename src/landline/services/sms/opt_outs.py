@@ -127,7 +127,7 @@ def read(query: Mapping[str, str], resource: ResourceId) -> Asked:
 
 
 def _sought(filters: Mapping[str, str]) -> Sought:
-    sender, to = (queries.number(filters[name]) if name in filters else None for name in ("from", "to"))
+    sender, to = (queries.number(filters[name], name) if name in filters else None for name in ("from", "to"))
     if to is not None and phone.parse(to) is None:  # or it would find nothing, ever
         raise Invalid("Phone numbers are in E.164 format, such as +14255550199.", target="to")
     since, until = (queries.instant(filters, name) if name in filters else None for name in ("since", "until"))

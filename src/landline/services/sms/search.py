@@ -105,19 +105,25 @@ def _asked(filters: Mapping[str, str], limit: int, end: UUID | None) -> Asked:
     since, until = queries.instant(filters, "since"), queries.instant(filters, "until")
     if since >= until:
         raise Invalid("The range ends before it begins.", target="since")
-    sender, recipient = (queries.number(filters[name]) if name in filters else None for name in ("from", "to"))
+    sender, recipient = (queries.number(filters[name], name) if name in filters else None for name in ("from", "to"))
     if not incoming and recipient is not None and phone.parse(recipient) is None:  # or it would find nothing, ever
         raise Invalid("Messages go to phone numbers in E.164 format, such as +14255550199.", target="to")
     sought = Sought(
         sender,
         recipient,
         filters.get("tag"),
-        "" if filters.get("carrier") == NO_CARRIER else filters.get("carrier"),
+        _carrier(filters.get("carrier")),
         _state(filters.get("state")),
         _code(filters.get("code")),
     )
     first, last = time_ordered(since, bytes(10)), time_ordered(until, bytes(10))
     return Asked(sought, incoming, first, last if end is None else min(last, end), limit, filters)
+
+
+def _carrier(text: str | None) -> str | None:
+    if text is None:
+        return None
+    return "" if text == NO_CARRIER else queries.some(text, "carrier")
 
 
 def _state(text: str | None) -> State | None:

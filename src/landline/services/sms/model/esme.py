@@ -78,7 +78,7 @@ class EsmeAccount:
             return False
         if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
             found = found.ipv4_mapped
-        return any(found in ipaddress.ip_network(network) for network in self.addresses)
+        return any(found in _network(network) for network in self.addresses)
 
     def wants_texts_to(self, number: str) -> bool:
         return number in self.texts or ALL_NUMBERS in self.texts
@@ -98,10 +98,18 @@ def checked(account: EsmeAccount) -> EsmeAccount:
             raise Invalid(f"At most {LIST_MOST} entries.", target=name)
     for address in account.addresses:
         try:
-            ipaddress.ip_network(address)
+            _network(address)
         except ValueError as error:
             raise Invalid(f"Not an address or a network: {error}.", target="addresses") from None
     return account
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """The address or network `text`. One of IPv4 addresses in IPv6's form (RFC 4291 §2.5.5.2), as sockets for both
+    show them and so logs do, is that of these. Raises `ValueError`."""
+    network = ipaddress.ip_network(text)
+    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
+    return network if mapped is None else ipaddress.IPv4Network((int(mapped), network.prefixlen - 96))
 
 
 def password(entropy: bytes) -> str:

@@ -87,13 +87,16 @@ PRESETS = {
 
 ALWAYS = "stop"
 """Asks every number for the same."""
+_TURKISH_I = re.compile("i\u0307|\u0131")
+"""What folding leaves of İ, and ı."""
 _BETWEEN_WORDS = re.compile(r"[\s\u2010-\u2015-]+")
 
 
 def plain(text: str) -> str:
     """`text` as keywords are compared: NFKC, case folded, inner white space and hyphens a single space, edges bare of
     white space, punctuation and invisible characters."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    # Phones have their language's case: a Turkish one makes "QUİT" of "quit" and "quıt" of "QUIT".
+    folded = _TURKISH_I.sub("i", unicodedata.normalize("NFKC", text).casefold())
     start, end = 0, len(folded)
     while start < end and _edge(folded[start]):
         start += 1
