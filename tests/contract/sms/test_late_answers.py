@@ -4,7 +4,7 @@ a receipt by either of its ids ends it, once (docs/design/gateway.md, "Doubt")."
 import asyncio
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from tests.support.gateway import Gateway
@@ -272,10 +272,10 @@ async def test_what_fails_goes_to_another_carrier_when_its_last_copy_has_failed(
 
 
 async def test_the_failure_at_one_carrier_does_not_end_what_another_has_from_before(world: World):
-    world.second.fate = Fate.TAKEN
-    await world.start(world.first, world.second)
-    key = await world.send()
-    await world.late(key)
+    await had_by_both(world)
+    async with world.database.connection() as connection:  # what the first has failed of others is nothing to this one
+        another = [(Submitted(uuid4(), None, 5000), world.resource)]
+        await records_progress.attempted(connection, "first", another, world.clock.now())
     await world.gateway.news.reported("second", [Receipt("second1", False, 5000, world.clock.now())])
     assert await world.end() == (0, None)
     await world.receipt("late")
@@ -283,15 +283,39 @@ async def test_the_failure_at_one_carrier_does_not_end_what_another_has_from_bef
     assert await world.ends() == 1
 
 
-async def test_what_has_failed_at_both_carriers_has_failed(world: World):
+@pytest.mark.parametrize("order", [("first", "second"), ("second", "first")])
+async def test_what_has_failed_at_both_carriers_has_failed(world: World, order: tuple[str, str]):
+    await had_by_both(world)
+    codes = {"first": ("late", 4004), "second": ("second1", 5000)}
+    for name in order:
+        assert await world.end() == (0, None)
+        carrier_id, code = codes[name]
+        await world.gateway.news.reported(name, [Receipt(carrier_id, False, code, world.clock.now())])
+    assert await world.end() == (9, codes[order[1]][1])
+    assert await world.ends() == 1
+
+
+async def test_what_one_has_failed_and_the_other_never_reports_is_not_sent_again(world: World):
+    await had_by_both(world)
+    await world.gateway.news.reported("second", [Receipt("second1", False, 5000, world.clock.now())])
+    await world.pass_time(hours=2)
+    assert await world.end() == (9, 5002)
+    assert (len(world.first.submissions), len(world.second.submissions)) == (1, 1)
+
+
+async def test_what_a_carrier_says_of_one_copy_when_it_is_asked_at_last_ends_the_message(world: World):
+    await had_by_both(world)
+    world.second.crash_policy = CrashPolicy.QUERY
+    world.second.reports["second1"] = Receipt("second1", False, 5000, world.clock.now())
+    await world.pass_time(hours=2)
+    assert await world.end() == (9, 5000)
+
+
+async def had_by_both(world: World) -> None:
     world.second.fate = Fate.TAKEN
     await world.start(world.first, world.second)
-    key = await world.send()
-    await world.late(key)
-    await world.receipt("late", 4004)
-    assert await world.end() == (0, None)
-    await world.gateway.news.reported("second", [Receipt("second1", False, 5000, world.clock.now())])
-    assert await world.end() == (9, 5000)
+    await world.late(await world.send())
+    assert len(world.second.submissions) == 1
 
 
 async def handed_over_twice(world: World) -> None:

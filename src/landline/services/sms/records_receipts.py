@@ -41,10 +41,12 @@ _NEWEST = (
     " state = excluded.state, code = excluded.code, segments_delivered = excluded.segments_delivered"
 )
 _FAILED = (
-    "EXISTS (SELECT FROM sms_attempts a WHERE a.resource_id = s.resource_id AND a.message_id = s.message_id"
-    " AND a.carrier = s.carrier AND NOT a.temporary)"
+    "EXISTS (SELECT FROM sms_attempts a WHERE a.resource_id = m.resource_id AND a.message_id = m.message_id"
+    " AND a.carrier = {}.carrier AND NOT a.temporary)"
 )
-"""A carrier that took a message has failed it for good."""
+"""A carrier that took message m has failed it for good."""
+_FAILS_WITH = f"(m.carrier = $1 OR {_FAILED.format('m')})"
+"""Message m is this carrier's, or that of one which has failed it while this one's copy was waited for."""
 
 _REPORT = f"""
 WITH receipt AS MATERIALIZED (
@@ -70,12 +72,13 @@ UPDATE sms_messages m SET state = k.state, code = k.code, ended_at = k.at, due_a
     segments_delivered = CASE WHEN k.state = {int(State.DELIVERED)} THEN m.segments
     ELSE least(coalesce(k.segments_delivered, 0), m.segments - 1) END
 FROM known k WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.state < {int(State.DELIVERED)}
-    AND (k.state = {int(State.DELIVERED)} OR m.carrier = $1
+    AND (k.state = {int(State.DELIVERED)} OR {_FAILS_WITH}
         -- Of a message that was handed over twice one copy may fail, as a duplicate, in the moment the other arrives.
         AND k.message_id <> ALL(ARRAY(SELECT message_id FROM known
             WHERE state = {int(State.DELIVERED)} AND message_id IS NOT NULL))
         AND NOT EXISTS (SELECT FROM sms_submissions s WHERE s.block_id = m.block_id AND s.message_id = m.message_id
-            AND (s.carrier, s.carrier_message_id) <> ($1, k.carrier_message_id) AND NOT {_FAILED}))
+            AND (s.carrier, s.carrier_message_id) <> ($1, k.carrier_message_id)
+            AND m.report_by > $2 AND NOT {_FAILED.format("s")}))
 {CHANGED}
 """
 
@@ -124,11 +127,11 @@ SELECT m.resource_id, m.message_id FROM (
         WHERE carrier = $1 AND carrier_message_id = r.id LIMIT 1) s
 ) AS k
 JOIN sms_messages m ON m.resource_id = k.resource_id AND m.message_id = k.message_id
-WHERE m.state < {int(State.DELIVERED)} AND m.carrier = $1
+WHERE m.state < {int(State.DELIVERED)} AND {_FAILS_WITH}
 ORDER BY m.message_id FOR UPDATE OF m
 """
 _COPIES = f"""
-SELECT m.resource_id, m.message_id, s.carrier, s.carrier_message_id, {_FAILED} AS failed
+SELECT m.resource_id, m.message_id, s.carrier, s.carrier_message_id, {_FAILED.format("s")} AS failed
 FROM unnest($1::uuid[], $2::uuid[]) AS k (resource_id, message_id)
 JOIN sms_messages m ON m.resource_id = k.resource_id AND m.message_id = k.message_id
 JOIN sms_submissions s ON s.block_id = m.block_id AND s.message_id = m.message_id
@@ -136,16 +139,17 @@ ORDER BY s.submitted_at, s.carrier_message_id
 """
 _FORGET_COPIES = f"""
 WITH gone AS (
-    SELECT * FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::integer[])
-        AS g (resource_id, message_id, carrier_message_id, code)
+    SELECT * FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::integer[], $7::boolean[])
+        AS g (resource_id, message_id, carrier_message_id, code, for_good)
 ),
 forgotten AS (
-    DELETE FROM sms_submissions s USING gone g WHERE s.carrier = $1 AND s.carrier_message_id = g.carrier_message_id
+    DELETE FROM sms_submissions s USING gone g
+    WHERE s.carrier = $1 AND s.carrier_message_id = g.carrier_message_id AND NOT g.for_good
 ),
 told AS (
     INSERT INTO sms_attempts (resource_id, message_id, at, carrier, code, temporary, reason)
     SELECT g.resource_id, g.message_id, {attempt_at("$2::timestamptz", "g")}
-        + row_number() OVER (PARTITION BY g.message_id) * interval '1 microsecond', $1, g.code, true,
+        + row_number() OVER (PARTITION BY g.message_id) * interval '1 microsecond', $1, g.code, NOT g.for_good,
         'negative receipt of one of its copies, ' || g.carrier_message_id
     FROM gone g
 )
@@ -159,7 +163,7 @@ async def _forget_failed_copies(
     connection: Connection, carrier: str, failed: Mapping[str, Ending], now: datetime
 ) -> list[str]:
     """Forget those of the `failed` copies just reported beside which others of their messages are on their way; the ids
-    of those beside which none is any more."""
+    of those beside which none is any more. Where all others are other carriers', this one has failed for good."""
     locked = await connection.fetch(_LOCK_OPEN, carrier, list(failed))
     if not locked:
         return []
@@ -167,22 +171,24 @@ async def _forget_failed_copies(
     copies: dict[UUID, list[Record]] = {}
     for row in await connection.fetch(_COPIES, *keys):
         copies.setdefault(row["message_id"], []).append(row)
-    gone: list[Record] = []
+    gone: list[tuple[Record, bool]] = []
     last: list[str] = []
     for each in copies.values():
-        dead = [row for row in each if row["carrier"] == carrier and row["carrier_message_id"] in failed]
+        ours = [row for row in each if row["carrier"] == carrier]
+        dead = [row for row in ours if row["carrier_message_id"] in failed]
         if dead and all(row in dead or row["failed"] for row in each):
             last.append(dead.pop()["carrier_message_id"])
-        gone += dead
+        gone += [(row, len(dead) == len(ours)) for row in dead]
     if gone:
         await connection.execute(
             _FORGET_COPIES,
             carrier,
             now,
-            [row["resource_id"] for row in gone],
-            [row["message_id"] for row in gone],
-            [row["carrier_message_id"] for row in gone],
-            [failed[row["carrier_message_id"]].code for row in gone],
+            [row["resource_id"] for row, _ in gone],
+            [row["message_id"] for row, _ in gone],
+            [row["carrier_message_id"] for row, _ in gone],
+            [failed[row["carrier_message_id"]].code for row, _ in gone],
+            [for_good for _, for_good in gone],
         )
     return last
 
