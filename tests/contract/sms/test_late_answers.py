@@ -283,6 +283,20 @@ async def test_the_failure_at_one_carrier_does_not_end_what_another_has_from_bef
     assert await world.ends() == 1
 
 
+async def test_what_one_carrier_refused_says_nothing_of_the_copies_that_the_next_has(world: World):
+    world.first.fate, world.second.fate = Fate.REFUSED, Fate.SILENCE
+    await world.start(world.first, world.second)
+    key = await world.send()
+    world.second.fate = Fate.TAKEN
+    await world.pass_time(seconds=11)
+    assert len(world.second.submissions) == 2
+    await world.late(key, carrier="second")
+    await world.gateway.news.reported("second", [Receipt("second2", False, 5000, world.clock.now())])
+    assert await world.end() == (0, None)
+    await world.gateway.news.reported("second", [Receipt("late", True, 2000, world.clock.now())])
+    assert await world.end() == (8, 2000)
+
+
 @pytest.mark.parametrize("order", [("first", "second"), ("second", "first")])
 async def test_what_has_failed_at_both_carriers_has_failed(world: World, order: tuple[str, str]):
     await had_by_both(world)
