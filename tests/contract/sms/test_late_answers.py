@@ -271,14 +271,15 @@ async def test_what_fails_goes_to_another_carrier_when_its_last_copy_has_failed(
     assert await world.end() == (8, 2000)
 
 
-async def test_the_failure_at_one_carrier_does_not_end_what_another_has_from_before(world: World):
-    await had_by_both(world)
+@pytest.mark.parametrize("carrier_id", ["late", "second1"])  # both may count from one
+async def test_the_failure_at_one_carrier_does_not_end_what_another_has_from_before(world: World, carrier_id: str):
+    await had_by_both(world, carrier_id)
     async with world.database.connection() as connection:  # what the first has failed of others is nothing to this one
         another = [(Submitted(uuid4(), None, 5000), world.resource)]
         await records_progress.attempted(connection, "first", another, world.clock.now())
     await world.gateway.news.reported("second", [Receipt("second1", False, 5000, world.clock.now())])
     assert await world.end() == (0, None)
-    await world.receipt("late")
+    await world.receipt(carrier_id)
     assert await world.end() == (8, 2000)
     assert await world.ends() == 1
 
@@ -325,10 +326,10 @@ async def test_what_a_carrier_says_of_one_copy_when_it_is_asked_at_last_ends_the
     assert await world.end() == (9, 5000)
 
 
-async def had_by_both(world: World) -> None:
+async def had_by_both(world: World, carrier_id: str = "late") -> None:
     world.second.fate = Fate.TAKEN
     await world.start(world.first, world.second)
-    await world.late(await world.send())
+    await world.late(await world.send(), carrier_id)
     assert len(world.second.submissions) == 1
 
 
