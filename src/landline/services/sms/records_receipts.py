@@ -148,10 +148,9 @@ forgotten AS (
 ),
 told AS (
     INSERT INTO sms_attempts (resource_id, message_id, at, carrier, code, temporary, reason)
-    SELECT g.resource_id, g.message_id, {attempt_at("$2::timestamptz", "g")}
-        + row_number() OVER (PARTITION BY g.message_id) * interval '1 microsecond', $1, g.code, NOT g.for_good,
+    SELECT g.resource_id, g.message_id, {attempt_at("$2::timestamptz", "g")}, $1, g.code, NOT g.for_good,
         'negative receipt of one of its copies, ' || g.carrier_message_id
-    FROM gone g
+    FROM gone g ON CONFLICT DO NOTHING
 )
 UPDATE sms_messages m SET doubt = greatest(m.doubt - g.copies, 0)
 FROM (SELECT resource_id, message_id, count(*) AS copies FROM gone GROUP BY resource_id, message_id) g
