@@ -235,7 +235,7 @@ class Smsc:
             self.wrong.append(f"{key} goes to {self.name} after {len(doubtful)} silences")
         taken = [each for each in before if each.stored is Answer.TAKEN]
         known = [each for each in before if each.stored in (Answer.TAKEN, Answer.LATE)]
-        # Of two copies the first that fails counts, also where its answer was too late to prevent the second.
+        # Of two copies the last that fails counts; but the late answer to the first may be stored after that.
         if taken and not any(each.failed for each in known if each.carrier == taken[-1].carrier):
             self.wrong.append(f"{key} goes to {self.name} although {taken[-1].carrier} has it")
         elif taken and not self.fails_over():

@@ -136,3 +136,26 @@ async def test_ids_that_two_carriers_give_alike_are_of_two_messages(database: Da
     (whole,) = await south.fold(receipts("1"), now)
     assert whole.carrier_message_id == "1"
     assert await north.fold(receipts("1"), now) == []
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("codes", [(5000, 2000), (2000, 5000)])
+async def test_a_part_of_which_a_failure_is_taken_back_is_delivered(
+    database: Database, codes: tuple[int, int], together: bool
+) -> None:
+    """As a text of one part is, of two receipts that come together, and as long as the others are waited for."""
+    records, now = Records(database, "bare", uuid4(), Alphabet.GSM), datetime(2026, 11, 21, 12, tzinfo=UTC)
+    await records.remember_sent([["1", "2"]], now)
+    told = [Receipt("1", code == 2000, code, now) for code in codes]
+    for receipts in [told] if together else [[each] for each in told]:
+        assert await records.fold(receipts, now) == []
+    (whole,) = await records.fold([Receipt("2", True, 2000, now)], now)
+    assert (whole.delivered, whole.code, whole.segments_delivered) == (True, 2000, 2)
+
+
+async def test_of_two_failures_of_a_part_the_first_is_told(database: Database) -> None:
+    records, now = Records(database, "bare", uuid4(), Alphabet.GSM), datetime(2026, 11, 21, 12, tzinfo=UTC)
+    await records.remember_sent([["1", "2"]], now)
+    assert await records.fold([Receipt("1", False, code, now) for code in (5000, 4004)], now) == []
+    (whole,) = await records.fold([Receipt("1", False, 4006, now), Receipt("2", True, 2000, now)], now)
+    assert (whole.delivered, whole.code, whole.segments_delivered) == (False, 5000, 1)

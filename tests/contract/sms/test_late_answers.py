@@ -1,9 +1,10 @@
 """A carrier that takes a message and says so too late: it is not handed over again where that can still be helped, and
 a receipt by either of its ids ends it, once (docs/design/gateway.md, "Doubt")."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from tests.support.gateway import Gateway
@@ -19,6 +20,7 @@ from landline.services.sms.service import Options, To
 from landline.store.database import Database
 
 SENDER, PHONE = "+18005550100", "+14255550142"
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 class World:
@@ -202,6 +204,142 @@ async def test_of_two_receipts_that_come_together_the_one_that_says_delivered_co
     await world.gateway.news.reported("first", receipts)
     assert await world.end() == (8, 2000)
     assert await world.ends() == 1
+
+
+@pytest.mark.parametrize("ids", [("late", "first2"), ("first2", "late")])
+async def test_the_failure_of_one_copy_does_not_end_a_message_whose_other_copy_is_on_its_way(
+    world: World, ids: tuple[str, str]
+):
+    """An SMSC that tells duplicates apart fails one of them at once, long before it has delivered the other."""
+    await world.start(world.first)
+    await handed_over_twice(world)
+    await world.receipt(ids[0], 5000)
+    await world.receipt(ids[0], 5000)  # brought once more
+    await world.pass_time(minutes=20)
+    assert await world.end() == (0, None)
+    await world.receipt(ids[1])
+    assert await world.end() == (8, 2000)
+    assert await world.ends() == 1
+    assert len(world.first.submissions) == 2
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_message_of_which_every_copy_fails_has_failed_once(world: World, together: bool):
+    await world.start(world.first)
+    await handed_over_twice(world)
+    failures = [Receipt(carrier_id, False, 5000, world.clock.now()) for carrier_id in ("late", "first2")]
+    if together:
+        await world.gateway.news.reported("first", failures)
+    else:
+        await asyncio.gather(*(world.gateway.news.reported("first", [failure]) for failure in failures))
+    assert await world.end() == (9, 5000)
+    assert await world.ends() == 1
+
+
+async def test_two_processes_that_hear_of_one_copy_each_end_the_message(world: World):
+    """Neither knows of the other's before it commits: one waits for that, and sees that no copy is left."""
+    await world.start(world.first)
+    await handed_over_twice(world)
+    other = await Gateway(world.dsn, world.database, world.clock, ScriptedCarrier(world.clock, name="first")).start()
+    async with world.database.transaction() as connection:
+        await connection.execute("SELECT FROM sms_messages FOR UPDATE")
+        heard = [
+            asyncio.create_task(each.news.reported("first", [Receipt(carrier_id, False, 5000, world.clock.now())]))
+            for each, carrier_id in ((world.gateway, "late"), (other, "first2"))
+        ]
+        while await world.database.fetchval(WAITING) < len(heard):
+            await asyncio.sleep(0)
+    await asyncio.gather(*heard)
+    assert await world.end() == (9, 5000)
+    assert await world.ends() == 1
+    await other.crash()
+
+
+async def test_what_fails_goes_to_another_carrier_when_its_last_copy_has_failed(world: World):
+    """Else the phone gets it from both."""
+    world.second.up, world.second.crash_policy = False, CrashPolicy.UNKNOWN
+    await world.start(world.first, world.second)
+    world.gateway.fails_over_on_receipts = True
+    await handed_over_twice(world)
+    world.second.up = True
+    await world.receipt("first2", 5000)
+    await world.pass_time(minutes=1)
+    assert world.second.submissions == []
+    await world.receipt("late", 5000)
+    await world.pass_time(seconds=1)
+    assert len(world.second.submissions) == 1
+    assert await world.end() == (8, 2000)
+
+
+@pytest.mark.parametrize("carrier_id", ["late", "second1"])  # both may count from one
+async def test_the_failure_at_one_carrier_does_not_end_what_another_has_from_before(world: World, carrier_id: str):
+    await had_by_both(world, carrier_id)
+    async with world.database.connection() as connection:  # what the first has failed of others is nothing to this one
+        another = [(Submitted(uuid4(), None, 5000), world.resource)]
+        await records_progress.attempted(connection, "first", another, world.clock.now())
+    await world.gateway.news.reported("second", [Receipt("second1", False, 5000, world.clock.now())])
+    assert await world.end() == (0, None)
+    await world.receipt(carrier_id)
+    assert await world.end() == (8, 2000)
+    assert await world.ends() == 1
+
+
+async def test_what_one_carrier_refused_says_nothing_of_the_copies_that_the_next_has(world: World):
+    world.first.fate, world.second.fate = Fate.REFUSED, Fate.SILENCE
+    await world.start(world.first, world.second)
+    key = await world.send()
+    world.second.fate = Fate.TAKEN
+    await world.pass_time(seconds=11)
+    assert len(world.second.submissions) == 2
+    await world.late(key, carrier="second")
+    await world.gateway.news.reported("second", [Receipt("second2", False, 5000, world.clock.now())])
+    assert await world.end() == (0, None)
+    await world.gateway.news.reported("second", [Receipt("late", True, 2000, world.clock.now())])
+    assert await world.end() == (8, 2000)
+
+
+@pytest.mark.parametrize("order", [("first", "second"), ("second", "first")])
+async def test_what_has_failed_at_both_carriers_has_failed(world: World, order: tuple[str, str]):
+    await had_by_both(world)
+    codes = {"first": ("late", 4004), "second": ("second1", 5000)}
+    for name in order:
+        assert await world.end() == (0, None)
+        carrier_id, code = codes[name]
+        await world.gateway.news.reported(name, [Receipt(carrier_id, False, code, world.clock.now())])
+    assert await world.end() == (9, codes[order[1]][1])
+    assert await world.ends() == 1
+
+
+async def test_what_one_has_failed_and_the_other_never_reports_is_not_sent_again(world: World):
+    await had_by_both(world)
+    await world.gateway.news.reported("second", [Receipt("second1", False, 5000, world.clock.now())])
+    await world.pass_time(hours=2)
+    assert await world.end() == (9, 5002)
+    assert (len(world.first.submissions), len(world.second.submissions)) == (1, 1)
+
+
+async def test_what_a_carrier_says_of_one_copy_when_it_is_asked_at_last_ends_the_message(world: World):
+    await had_by_both(world)
+    world.second.crash_policy = CrashPolicy.QUERY
+    world.second.reports["second1"] = Receipt("second1", False, 5000, world.clock.now())
+    await world.pass_time(hours=2)
+    assert await world.end() == (9, 5000)
+
+
+async def had_by_both(world: World, carrier_id: str = "late") -> None:
+    world.second.fate = Fate.TAKEN
+    await world.start(world.first, world.second)
+    await world.late(await world.send(), carrier_id)
+    assert len(world.second.submissions) == 1
+
+
+async def handed_over_twice(world: World) -> None:
+    """Sent again after a silence; the carrier has both, as `late` and `first2`."""
+    key = await world.send()
+    world.first.fate = Fate.TAKEN
+    await world.pass_time(seconds=6)
+    await world.late(key)
+    assert len(world.first.submissions) == 2
 
 
 async def test_a_late_answer_is_not_taken_for_that_of_the_next_hand_over(world: World):

@@ -25,6 +25,8 @@ ENDED_KEPT = timedelta(hours=6)
 """How long they are known once all have come, for the SMSC may bring one again: an SMSC that was restarted may give
 their ids to other messages."""
 
+_DELIVERED = 2000
+
 GIVEN_UP_AT_ONCE = 100
 """Texts that are given up together."""
 
@@ -294,8 +296,11 @@ class Records:
         many of its parts' are as come."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
-                "WITH news AS (SELECT DISTINCT ON (part_id) * FROM unnest($2::text[], $3::int[]) AS n (part_id, code)),"
-                " folded AS (UPDATE smpp_sent_parts s SET code = coalesce(s.code, n.code) FROM news n"
+                # A failure may be taken back; of failures the first counts.
+                "WITH news AS (SELECT DISTINCT ON (part_id) part_id, code FROM unnest($2::text[], $3::int[])"
+                f"  WITH ORDINALITY AS n (part_id, code, place) ORDER BY part_id, code <> {_DELIVERED}, place),"
+                " folded AS (UPDATE smpp_sent_parts s SET code ="
+                f"   CASE WHEN n.code = {_DELIVERED} THEN n.code ELSE coalesce(s.code, n.code) END FROM news n"
                 "  WHERE s.carrier = $1 AND s.part_id = n.part_id RETURNING s.part_id, s.message_id)"
                 " SELECT part_id, message_id FROM folded",
                 self._carrier,
@@ -352,14 +357,14 @@ def _folded(receipts: Sequence[Receipt], part_of: dict[str, str], ended: Sequenc
             continue
         codes = codes_of.pop(message, None)
         if codes is not None:
-            failures = [code for code in codes if code is not None and code != 2000]
+            failures = [code for code in codes if code is not None and code != _DELIVERED]
             passed.append(
                 replace(
                     receipt,
                     carrier_message_id=message,
                     delivered=not failures,
-                    code=failures[0] if failures else 2000,
-                    segments_delivered=codes.count(2000),
+                    code=failures[0] if failures else _DELIVERED,
+                    segments_delivered=codes.count(_DELIVERED),
                 )
             )
     return passed

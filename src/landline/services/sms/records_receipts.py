@@ -1,7 +1,8 @@
 """The SQL of delivery receipts: what they end, and those that wait because nobody knows their message yet."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -39,6 +40,13 @@ _NEWEST = (
     "ON CONFLICT (carrier, carrier_message_id) DO UPDATE SET parked_at = excluded.parked_at, at = excluded.at,"
     " state = excluded.state, code = excluded.code, segments_delivered = excluded.segments_delivered"
 )
+_FAILED = (
+    "EXISTS (SELECT FROM sms_attempts a WHERE a.resource_id = m.resource_id AND a.message_id = m.message_id"
+    " AND a.carrier = {}.carrier AND NOT a.temporary)"
+)
+"""A carrier that took message m has failed it for good."""
+_FAILS_WITH = f"(m.carrier = $1 OR {_FAILED.format('m')})"
+"""Message m is this carrier's, or that of one which has failed it while this one's copy was waited for."""
 
 _REPORT = f"""
 WITH receipt AS MATERIALIZED (
@@ -64,10 +72,13 @@ UPDATE sms_messages m SET state = k.state, code = k.code, ended_at = k.at, due_a
     segments_delivered = CASE WHEN k.state = {int(State.DELIVERED)} THEN m.segments
     ELSE least(coalesce(k.segments_delivered, 0), m.segments - 1) END
 FROM known k WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.state < {int(State.DELIVERED)}
-    AND (k.state = {int(State.DELIVERED)} OR m.carrier = $1
+    AND (k.state = {int(State.DELIVERED)} OR {_FAILS_WITH}
         -- Of a message that was handed over twice one copy may fail, as a duplicate, in the moment the other arrives.
         AND k.message_id <> ALL(ARRAY(SELECT message_id FROM known
-            WHERE state = {int(State.DELIVERED)} AND message_id IS NOT NULL)))
+            WHERE state = {int(State.DELIVERED)} AND message_id IS NOT NULL))
+        AND NOT EXISTS (SELECT FROM sms_submissions s WHERE s.block_id = m.block_id AND s.message_id = m.message_id
+            AND (s.carrier, s.carrier_message_id) <> ($1, k.carrier_message_id)
+            AND m.report_by > $2 AND NOT {_FAILED.format("s")}))
 {CHANGED}
 """
 
@@ -76,13 +87,24 @@ async def report(
     connection: Connection, carrier: str, endings: Sequence[tuple[str, Ending]], now: datetime
 ) -> list[Record]:
     """End the messages that `endings` name by the carrier's ids; those ended now. Unknown ids are parked. A failure
-    counts from the carrier that has the message now: that of one which was given up before does not end it."""
+    counts from the carrier that has the message now: that of one which was given up before does not end it. Nor does
+    that of one copy while another is on its way, of a message that was handed over twice: the last one's does."""
     by_id: dict[str, Ending] = {}
     for carrier_message_id, ending in endings:
         before = by_id.setdefault(carrier_message_id, ending)  # repeated, the first counts; a failure may be taken back
         if ending.state is State.DELIVERED and before.state is not State.DELIVERED:
             by_id[carrier_message_id] = ending
-    alike = shared(by_id.items(), lambda item: item[1])
+    ended = await _report(connection, carrier, by_id, now)
+    failed = {carrier_id: ending for carrier_id, ending in by_id.items() if ending.state is State.FAILED}
+    if failed and len(ended) < len(by_id):
+        last = await _forget_failed_copies(connection, carrier, failed, now)
+        if last:
+            ended += await _report(connection, carrier, {carrier_id: failed[carrier_id] for carrier_id in last}, now)
+    return ended
+
+
+async def _report(connection: Connection, carrier: str, endings: Mapping[str, Ending], now: datetime) -> list[Record]:
+    alike = shared(endings.items(), lambda item: item[1])
     return await connection.fetch(
         _REPORT,
         carrier,
@@ -95,6 +117,79 @@ async def report(
         alike.last,
         [carrier_message_id for carrier_message_id, _ in alike.rows],
     )
+
+
+# Locked one after another: who hears of another copy in this moment sees what was forgotten here.
+_LOCK_OPEN = f"""
+SELECT m.resource_id, m.message_id FROM (
+    SELECT DISTINCT s.resource_id, s.message_id FROM unnest($2::text[]) AS r (id)
+    CROSS JOIN LATERAL (SELECT resource_id, message_id FROM sms_submissions
+        WHERE carrier = $1 AND carrier_message_id = r.id LIMIT 1) s
+) AS k
+JOIN sms_messages m ON m.resource_id = k.resource_id AND m.message_id = k.message_id
+WHERE m.state < {int(State.DELIVERED)} AND {_FAILS_WITH}
+ORDER BY m.message_id FOR UPDATE OF m
+"""
+_COPIES = f"""
+SELECT m.resource_id, m.message_id, s.carrier, s.carrier_message_id, {_FAILED.format("s")} AS failed
+FROM unnest($1::uuid[], $2::uuid[]) AS k (resource_id, message_id)
+JOIN sms_messages m ON m.resource_id = k.resource_id AND m.message_id = k.message_id
+JOIN sms_submissions s ON s.block_id = m.block_id AND s.message_id = m.message_id
+ORDER BY s.submitted_at, s.carrier_message_id
+"""
+_FORGET_COPIES = f"""
+WITH gone AS (
+    SELECT * FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::integer[], $7::boolean[])
+        AS g (resource_id, message_id, carrier_message_id, code, for_good)
+),
+forgotten AS (
+    DELETE FROM sms_submissions s USING gone g
+    WHERE s.carrier = $1 AND s.carrier_message_id = g.carrier_message_id AND NOT g.for_good
+),
+told AS (
+    INSERT INTO sms_attempts (resource_id, message_id, at, carrier, code, temporary, reason)
+    SELECT g.resource_id, g.message_id, {attempt_at("$2::timestamptz", "g")}, $1, g.code, NOT g.for_good,
+        'negative receipt of one of its copies, ' || g.carrier_message_id
+    FROM gone g ON CONFLICT DO NOTHING
+)
+UPDATE sms_messages m SET doubt = greatest(m.doubt - g.copies, 0)
+FROM (SELECT resource_id, message_id, count(*) AS copies FROM gone GROUP BY resource_id, message_id) g
+WHERE m.resource_id = g.resource_id AND m.message_id = g.message_id
+"""
+
+
+async def _forget_failed_copies(
+    connection: Connection, carrier: str, failed: Mapping[str, Ending], now: datetime
+) -> list[str]:
+    """Forget those of the `failed` copies just reported beside which others of their messages are on their way; the ids
+    of those beside which none is any more. Where all others are other carriers', this one has failed for good."""
+    locked = await connection.fetch(_LOCK_OPEN, carrier, list(failed))
+    if not locked:
+        return []
+    keys = ([row["resource_id"] for row in locked], [row["message_id"] for row in locked])
+    copies: dict[UUID, list[Record]] = {}
+    for row in await connection.fetch(_COPIES, *keys):
+        copies.setdefault(row["message_id"], []).append(row)
+    gone: list[tuple[Record, bool]] = []
+    last: list[str] = []
+    for each in copies.values():
+        ours = [row for row in each if row["carrier"] == carrier]
+        dead = [row for row in ours if row["carrier_message_id"] in failed]
+        if dead and all(row in dead or row["failed"] for row in each):
+            last.append(dead.pop()["carrier_message_id"])
+        gone += [(row, len(dead) == len(ours)) for row in dead]
+    if gone:
+        await connection.execute(
+            _FORGET_COPIES,
+            carrier,
+            now,
+            [row["resource_id"] for row, _ in gone],
+            [row["message_id"] for row, _ in gone],
+            [row["carrier_message_id"] for row, _ in gone],
+            [failed[row["carrier_message_id"]].code for row, _ in gone],
+            [for_good for _, for_good in gone],
+        )
+    return last
 
 
 async def park_repeated(
