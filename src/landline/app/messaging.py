@@ -156,6 +156,8 @@ class Messaging:
             base.numbers.may_send,
             self._settings,
             line=SteadyClock(),
+            # What was meant for handsets that are made up leaves to real ones by no accident.
+            configured=(*carriers.default_carriers(base.config), carriers.SIMULATED),
         )
         for carrier in self._carriers.values():
             if isinstance(carrier, SmppCarrier):
@@ -250,7 +252,7 @@ class Messaging:
             *admin_erasing.routes(self._erasing, base.resource_id),
             *admin_search.routes(Search(base.database), base.clock, base.resource_id),
             *admin_opt_outs.routes(OptOuts(base.database, base.clock, base.numbers), base.resource_id),
-            *carriers_admin.routes(self._carriers, base.database, base.clock, base.owner),
+            *carriers_admin.routes(self._carriers, self._worker.removed.waiting, base.database, base.clock, base.owner),
             *admin_accounts.routes(self._accounts, base.resource_id),
             *admin_guard.routes(self._settings, base.resource_id),
             *(simulated_admin.routes(self._simulated, self._timelines.received) if self._simulated else ()),
