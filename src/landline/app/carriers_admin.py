@@ -35,7 +35,8 @@ def routes(
             else:
                 shown.append({"name": name, "kind": "simulated", "up": carrier.up})
         removed = await waiting()
-        shown += [{"name": name, "kind": "removed", "up": False, "waiting": count} for name, count in removed.items()]
+        for name, count in removed.items():
+            shown.append({"name": name, "kind": "removed", "up": False, "waiting": count})
         return json_response(200, {"value": shown})
 
     return [

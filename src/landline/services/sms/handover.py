@@ -16,11 +16,9 @@ from msgspec import Struct
 from landline.core.ids import ResourceId
 from landline.ports.sms_carrier import Submission
 from landline.services.sms.model.crowds import Sender
-from landline.services.sms.model.messages import REPLY
 from landline.services.sms.model.pacing import Lanes
 from landline.services.sms.overheard import Overheard
 from landline.services.sms.room import NEW, Room
-from landline.store.database import Record
 
 _BEFORE = datetime.min.replace(tzinfo=UTC)
 
@@ -471,28 +469,3 @@ def _no_room() -> None:
 
 def _nobody(_at: datetime) -> None:
     return None
-
-
-def pending_in(row: Record, *, claim: UUID | None = None) -> Pending:
-    """The message in a row of `records_progress.OPEN`."""
-    return Pending(
-        resource=row["resource_id"],
-        block=row["block_id"],
-        carrier=row["carrier"],
-        submission=Submission(
-            key=row["message_id"],
-            sender=row["sender"],
-            recipient=row["recipient"],
-            text=row["body"],
-            segments=row["segments"],
-            report_wanted=True,
-            valid_until=row["valid_until"],
-        ),
-        accepted_at=row["accepted_at"],
-        report_by=row["report_by"],
-        tag=row["tag"],
-        attempts=row["attempts"],
-        claim=claim,
-        doubt=row["doubt"],
-        heeds_opt_outs=row["route"] != REPLY,
-    )

@@ -10,9 +10,10 @@ from landline.ports.clock import Clock
 from landline.services.sms import records_deferred
 from landline.services.sms import records_progress as records
 from landline.services.sms.giving_up import GivingUp
-from landline.services.sms.handover import HandOver, Pending, pending_in
+from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.model.crowds import NO_CROWDS, Crowds, Fairly
 from landline.services.sms.news import News
+from landline.services.sms.read_again import pending_in
 from landline.services.sms.removed import Removed
 from landline.store.blocks import LEASE
 from landline.store.database import Connection, Database, Record

@@ -16,11 +16,12 @@ from landline.services.sms.detours import Detours
 from landline.services.sms.expiry import Expiry
 from landline.services.sms.failover import Failover
 from landline.services.sms.giving_up import GivingUp
-from landline.services.sms.handover import HandOver, Pending, Queue, pending_in
+from landline.services.sms.handover import HandOver, Pending, Queue
 from landline.services.sms.model import details
 from landline.services.sms.model.crowds import Crowds
 from landline.services.sms.news import News
 from landline.services.sms.rates import Rates
+from landline.services.sms.read_again import pending_in
 from landline.services.sms.removed import Removed
 from landline.services.sms.room import DUE
 from landline.services.sms.settings import Settings
