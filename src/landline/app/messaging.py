@@ -297,6 +297,10 @@ class Messaging:
         ending, self._ending = self._ending, ()
         return [carrier.close() for carrier in ending]
 
+    async def give_back(self) -> None:
+        """Once all of `start` has been ended: leave to others what no carrier may have. Raises `Unavailable`."""
+        await self._worker.give_back()
+
     async def part_with_customers(self, patience_s: float) -> None:
         """Unbind them once what they submitted is answered, at most `patience_s` later, and leave to other processes
         what they had not acknowledged. The first call counts."""

@@ -46,9 +46,9 @@ class World:
         await self.clock.advance(timedelta(seconds=1))
         return gateway
 
-    async def end(self, gateway: Gateway) -> None:
+    async def end(self, gateway: Gateway, *, told_to: bool = False) -> None:
         self.processes.remove(gateway)
-        await gateway.crash()
+        await (gateway.end() if told_to else gateway.crash())
 
     async def send(self, gateway: Gateway, *phones: str, options: Options | None = None) -> None:
         resource = self.resource = self.resource or await gateway.own()
@@ -187,6 +187,30 @@ async def test_what_a_careful_carrier_surely_never_got_goes_through_the_next(wor
     await world.end(before)
     await world.start(world.carrier("south", policy=CrashPolicy.UNKNOWN))
     await world.ends([2000])
+
+
+async def test_what_waited_in_a_server_that_was_told_to_end_is_in_no_doubt(world: World):
+    """As when one is started anew without the carrier: a careful one may have it, and so it can be taken back."""
+    before = await world.start(world.carrier("north", up=False))
+    await world.send(before, *PHONES[:2])
+    await world.end(before, told_to=True)
+    after = await world.start(world.carrier("south", policy=CrashPolicy.UNKNOWN, up=False))
+    await world.clock.advance(WHILE)
+    message = await world.database.fetchval("SELECT min(message_id::text)::uuid FROM sms_messages")
+    assert world.resource is not None
+    assert await after.taking_back.cancel(world.resource, [message]) == {message}
+    await world.end(after, told_to=True)
+    await world.start(world.carrier("south", policy=CrashPolicy.UNKNOWN))
+    await world.ends([2000, 5000])
+
+
+async def test_what_was_on_its_way_then_is(world: World):
+    before = await world.start(world.carrier("north", Fate.LOST, policy=CrashPolicy.RESEND))
+    await world.send(before, PHONES[0])
+    await world.end(before, told_to=True)
+    await world.start(world.carrier("south", up=False))
+    await world.clock.advance(timedelta(seconds=5))
+    assert await world.database.fetchval("SELECT doubt FROM sms_messages") == 1
 
 
 async def test_who_does_not_have_a_careful_carrier_calls_nothing_of_it_doubtful(world: World):

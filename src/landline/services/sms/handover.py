@@ -367,6 +367,11 @@ class HandOver:
         """The blocks with messages in hand: this process's leases are on them."""
         return {block_id for block_id, block in self._blocks.items() if block.unanswered > 0}
 
+    def untouched(self) -> set[UUID]:
+        """Blocks that are `held`, of which no carrier may have any message whose answer is not stored."""
+        touched = {message.held_by for message in self._in_hand.values() if message.handed}
+        return self.held() - touched
+
     def unreached(self) -> dict[UUID, list[Pending]]:
         """Blocks (and claims) in which messages wait for carriers that are not reached from here, with all that is in
         hand of them; without those of which something is on its way."""

@@ -122,6 +122,11 @@ class Worker:
         self._ring()
         self.look()
 
+    async def give_back(self) -> None:
+        """This process ends, and its carriers have: what none of them may have is anybody's, and in no doubt. Raises
+        `Unavailable`."""
+        await self._blocks.release(dict.fromkeys(self._handover.untouched(), self._clock.now()))
+
     def close(self) -> None:
         """The worker has ended, or will never run."""
         for alarm in (self._due, *self._alarms.values()):
