@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0, help="how long things go wrong")
     parser.add_argument("--seed", type=int, default=None, help="repeats an earlier run's choices")
     parser.add_argument("--pace", type=float, default=1.0, help="1 is some 40 messages a second")
-    parser.add_argument("--only", nargs="*", default=[], help="only these faults (tests/chaos/faults.py)")
+    parser.add_argument("--only", nargs="*", default=[], help="only these faults (tests/chaos/faults.py, acts.py)")
     parser.add_argument("--alone", action="store_true", help="one machine, with its own PostgreSQL and NATS")
     parser.add_argument(
         "--ahead", type=float, default=0.0, help="seconds that one machine's clock is ahead of the others"

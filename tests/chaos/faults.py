@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -49,9 +49,9 @@ class Faults:
         self.busy: set[str] = set()
         self._running: set[asyncio.Task[None]] = set()
 
-    async def run(self, seconds: float, only: list[str]) -> None:
+    async def run(self, seconds: float, only: list[str], kinds: "Mapping[Fault, float]") -> None:
         """Let things go wrong for so long, then until all is over that has begun."""
-        chosen = {name: weight for name, weight in FAULTS.items() if not only or name.__name__ in only}
+        chosen = {name: weight for name, weight in kinds.items() if not only or name.__name__ in only}
         deadline = asyncio.get_running_loop().time() + seconds
         try:
             while asyncio.get_running_loop().time() < deadline:
@@ -438,7 +438,8 @@ CONDUCTS: dict[str, dict[str, Any]] = {
     "binds nobody": {"bind_status": status.ESME_RBINDFAIL},
 }
 
-FAULTS: dict[Callable[[Faults], Coroutine[Any, Any, None]], float] = {
+Fault = Callable[[Faults], Coroutine[Any, Any, None]]
+FAULTS: dict[Fault, float] = {
     kill_a_process: 3,
     kill_a_machine: 2,
     end_a_machine: 2,

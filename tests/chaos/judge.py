@@ -15,7 +15,7 @@ from tests.chaos.customer import Customer
 from tests.chaos.ledger import Asked, Key, Ledger, Posted
 from tests.chaos.senders import PACED
 from tests.chaos.smsc import TOKEN
-from tests.chaos.stage import BINDS, POLICIES, RESPONSE_S, Machine
+from tests.chaos.stage import BINDS, RESPONSE_S, Machine
 
 from landline.protocols.smpp import pdu, receipts, status
 from landline.protocols.smpp.commands import MessageState
@@ -359,8 +359,9 @@ def _copies(case: Case, key: Key, copies: list[Taken]) -> None:
         if case.run.fails_over and before.smsc != after.smsc and case.failed_before(parts, after.at):
             continue
         unexcused += 1
-        if POLICIES[before.smsc] != "resend":
-            case.breach("sent again though at most once", key, f"{before.smsc} {POLICIES[before.smsc]}")
+        policies = case.run.stage.policies[before.smsc]
+        if "resend" not in policies:
+            case.breach("sent again though at most once", key, f"{before.smsc} {policies}")
             continue
         stored = case.submissions.get((before.smsc, before.message_id))
         in_time = all(each.in_time for each in parts)
@@ -540,7 +541,8 @@ async def _machines(case: Case) -> None:
                 case.breach("grown", None, f"{machine.name} {pid}: {mib} MiB, {files} files; at first {before}")
     alive = {pid for machine in run.stage.machines for pid in machine.pids()}
     held = Counter(row["carrier"] for row in case.binds if row["owner"] is not None and row["pid"] in alive)
-    for name, count in BINDS.items():
+    for name in BINDS:
+        count = case.run.stage.binds(name)
         if held[name] != count:
             told = [dict(row) for row in case.binds if row["carrier"] == name]
             case.breach("binds are not held", None, f"{name}: {held[name]} of {count}; {told}")

@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 import asyncpg
 from tests.chaos import judge
+from tests.chaos.acts import ACTS
 from tests.chaos.customer import ACCOUNTS, Customer
-from tests.chaos.faults import Faults
+from tests.chaos.faults import FAULTS, Faults
 from tests.chaos.ledger import Ledger
 from tests.chaos.phones import Phones
 from tests.chaos.senders import PACED, PACED_PER_S, SLOW, SLOW_PER_S, Senders
@@ -81,7 +82,7 @@ class Run:
             tasks.append(asyncio.create_task(self._follow()))
             await asyncio.sleep(WARM_S)
             judge.measure(self)
-            raging = asyncio.create_task(faults.run(seconds, only))
+            raging = asyncio.create_task(faults.run(seconds, only, {**FAULTS, **ACTS}))
             joining = asyncio.gather(self._join(seconds / 2), self._upgrade(seconds / 3))
             await asyncio.wait([raging, *traffic, *tasks], return_when=asyncio.FIRST_COMPLETED)
             for each in [*traffic, *tasks]:

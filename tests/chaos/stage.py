@@ -313,7 +313,8 @@ class Machine(Program):
         self.data = directory / f"{name}-data"
         self._config = directory / f"{name}.toml"
 
-    def configure(self, public: dict[str, Any]) -> None:
+    def configure(self, public: dict[str, Any], plan: "Plan") -> None:
+        """Write its file, which it reads when it starts."""
         assert self.lines is not None
         settings: dict[str, Any] = {
             "domain": "localhost",
@@ -321,7 +322,7 @@ class Machine(Program):
             "sms_countries": ["*"],
             "sms_guard": False,
             "webhook_allow": ["127.0.0.1"],
-            "workers": self.workers,
+            "workers": plan.workers.get(self.name, self.workers),
             "admin_port": self.admin_port,
             "admin_token": "chaos-admin-token-0123456789",
             "data": str(self.data),
@@ -336,6 +337,8 @@ class Machine(Program):
             settings |= {"smpp_listen_port": self.smpp_port, "smpp_listen_tls_port": self.smpp_tls_port}
         lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
         for name, line in self.lines.smscs.items():
+            if name == plan.without:
+                continue
             carrier = {
                 "name": name,
                 "kind": "smpp",
@@ -353,16 +356,12 @@ class Machine(Program):
                 "backoff_limit_s": 2.0,
                 "throttle_patience_s": 10.0,
                 **({"binding": "pair"} if name == "west" else {}),
+                **plan.carriers.get(name, {}),
             }
             if name == OVER_TLS:
                 carrier["tls"] = {"ca_file": public["certificate"], "server_name": "localhost"}
             lines += ["[[carriers]]", *(f"{key} = {_toml(value)}" for key, value in carrier.items())]
-        weights = [{"carrier": "north", "weight": 2}, "south", "west"]
-        routes = [
-            {"name": "codes", "priority": 10, "tags": ["otp"], "carriers": ["south", {"carrier": "west", "weight": 0}]},
-            {"name": "all", "carriers": weights},
-        ]
-        for route in routes:
+        for route in plan.routes():
             lines += ["[[routes]]", *(f"{key} = {_toml(value)}" for key, value in route.items())]
         self._config.write_text("\n".join(lines) + "\n")
         os.chmod(self._config, 0o600)
@@ -393,6 +392,41 @@ class Machine(Program):
             await asyncio.sleep(0.2)
 
 
+@dataclass
+class Plan:
+    """What all machines are to be started with; it changes, and then they are started anew, one after the other."""
+
+    carriers: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    """What of each carrier is not as at first."""
+    without: str | None = None
+    """A carrier that is none any more."""
+    workers: dict[str, int] = field(default_factory=dict[str, int])
+    """How many processes a machine has, where these are not as many as at first."""
+    first: str = "south"
+    """The carrier of codes."""
+    weight: int = 2
+    """North's, of what is no code."""
+
+    def routes(self) -> list[dict[str, Any]]:
+        """The rules of the configuration, without those that would have no carrier."""
+        codes: list[dict[str, Any]] = [{"carrier": self.first}, {"carrier": "west", "weight": 0}]
+        every: list[dict[str, Any]] = [
+            {"carrier": "north", "weight": self.weight},
+            {"carrier": "south"},
+            {"carrier": "west"},
+        ]
+        routes = [
+            {"name": "codes", "priority": 10, "tags": ["otp"], "carriers": self._there(codes)},
+            {"name": "all", "carriers": self._there(every)},
+        ]
+        return [route for route in routes if route["carriers"]]
+
+    def _there(self, choices: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        there = {each["carrier"]: each for each in reversed(choices) if each["carrier"] != self.without}
+        chosen = [there[name] for name in reversed(there)]
+        return chosen if any(each.get("weight", 1) for each in chosen) else [{"carrier": name} for name in there]
+
+
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key} = {json.dumps(each)}" for key, each in value.items()) + "}"
@@ -415,6 +449,9 @@ class Stage:
     clock: Path | None = None
     """What the machines' clocks are ahead of ours, where they are set."""
     behind_s: float = 0.0
+    plan: Plan = field(default_factory=Plan)
+    policies: dict[str, set[str]] = field(default_factory=lambda: {name: {each} for name, each in POLICIES.items()})
+    """Of each carrier, all that were its crash policy at any time."""
     tasks: list["asyncio.Task[None]"] = field(default_factory=list["asyncio.Task[None]"])
 
     @classmethod
@@ -472,10 +509,21 @@ class Stage:
             await connection.close()
         for machine in self.machines:
             machine.lines = await self._laid(machine)
-            machine.configure({"certificate": str(self.certificate), "certificate_key": str(self.key)})
+            self.configure(machine)
             machine.start()
             await machine.serves()
         self.tasks += [asyncio.create_task(program.keep()) for program in self.programs]
+
+    def configure(self, machine: Machine) -> None:
+        """Have it start by the present plan from now on."""
+        machine.configure({"certificate": str(self.certificate), "certificate_key": str(self.key)}, self.plan)
+        for name, changed in self.plan.carriers.items():
+            if "crash_policy" in changed:
+                self.policies[name].add(changed["crash_policy"])
+
+    def binds(self, carrier: str) -> int:
+        """How many all machines together are to have."""
+        return self.plan.carriers.get(carrier, {}).get("binds", BINDS[carrier])
 
     async def _laid(self, machine: Machine) -> Lines:
         async def line(to: Program, port: int) -> Line:

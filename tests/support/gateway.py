@@ -172,6 +172,15 @@ class Gateway:
         self._running = asyncio.create_task(self.worker.run())
         return self
 
+    async def end(self) -> None:
+        """End as a server does that is told to, once no carrier is to answer any more."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+        await self.worker.give_back()
+        await self.blocks.end(self.clock.now())
+        await self.crash()
+
     async def crash(self) -> None:
         """End without finishing anything; leases of what it held have ended when this returns."""
         if self._running is not None:

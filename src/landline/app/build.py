@@ -424,6 +424,7 @@ class Product:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
+            await self._messaging.give_back()
             for blocks in (self._messaging.blocks, *self._events.held):
                 await blocks.end(self._clock.now())
         except Unavailable as error:

@@ -1,6 +1,6 @@
 """How the carriers are at this moment, for operators: `GET /sms/carriers`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from uuid import UUID
 
 from landline.edge.http import Request, Response, json_response
@@ -15,11 +15,18 @@ from landline.store.database import Database
 Shown = dict[str, object]
 
 
-def routes(carriers: Mapping[str, SmsCarrier], database: Database, clock: Clock, owner: UUID) -> list[Route]:
-    """`owner` is this process, whose `carriers` these are."""
+def routes(
+    carriers: Mapping[str, SmsCarrier],
+    waiting: Callable[[], Awaitable[Mapping[str, int]]],
+    database: Database,
+    clock: Clock,
+    owner: UUID,
+) -> list[Route]:
+    """`owner` is this process, whose `carriers` these are; `waiting` counts what waits for such as no process has."""
 
     async def list_carriers(_request: Request) -> Response:
-        """The carriers, which processes have their binds, and what keeps binds of the answering one from being up."""
+        """The carriers, which processes have their binds, and what keeps binds of the answering one from being up;
+        those that messages wait for and no process has."""
         held = await holders(database, clock.now())
         shown: list[Shown] = []
         for name, carrier in carriers.items():
@@ -27,6 +34,9 @@ def routes(carriers: Mapping[str, SmsCarrier], database: Database, clock: Clock,
                 shown.append(_smpp(carrier, [each for each in held if each.carrier == name], owner))
             else:
                 shown.append({"name": name, "kind": "simulated", "up": carrier.up})
+        removed = await waiting()
+        for name, count in removed.items():
+            shown.append({"name": name, "kind": "removed", "up": False, "waiting": count})
         return json_response(200, {"value": shown})
 
     return [

@@ -133,7 +133,9 @@ def _carriers(client: AdminClient) -> list[Finding]:
     from landline.app.client import CannotAsk
 
     try:
-        return [_carrier(each) for each in client.get("sms", "carriers")["value"] if each["kind"] == "smpp"]
+        shown = client.get("sms", "carriers")["value"]
+        removed = [_removed(each) for each in shown if each["kind"] == "removed"]
+        return [*(_carrier(each) for each in shown if each["kind"] == "smpp"), *removed]
     except CannotAsk as error:
         return [Finding("carriers", ok=False, detail=error.message)]
 
@@ -146,6 +148,14 @@ def _carrier(carrier: dict[str, Any]) -> Finding:
     troubles = sorted({link["trouble"] for link in carrier["links"] if "trouble" in link})
     reason = "; ".join(troubles) or "no bind is up yet"
     return Finding(name, ok=False, detail=f"{carrier['address']} as {carrier['systemId']}: {reason}")
+
+
+def _removed(carrier: dict[str, Any]) -> Finding:
+    detail = (
+        f"no server has it in its configuration any more, and {carrier['waiting']} messages wait for it:"
+        " give them another carrier by a route, or put it back until they are through"
+    )
+    return Finding(f"carrier {carrier['name']}", ok=False, detail=detail)
 
 
 def _ports(config: Config) -> list[Finding]:

@@ -371,6 +371,8 @@ def _weighted(text: str) -> dict[str, object]:
 
 def _binds(carrier: dict[str, Any]) -> dict[str, object]:
     troubles = {each["trouble"] for each in carrier.get("links", ()) if "trouble" in each}
+    if carrier["kind"] == "removed":
+        troubles.add(f"{carrier['waiting']} texts wait, no server has it")
     return {
         "up": "yes" if carrier["up"] else "no",
         "processes": len(carrier["processes"]) if "processes" in carrier else None,

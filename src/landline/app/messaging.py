@@ -156,6 +156,8 @@ class Messaging:
             base.numbers.may_send,
             self._settings,
             line=SteadyClock(),
+            # What was meant for handsets that are made up leaves to real ones by no accident.
+            configured=(*carriers.default_carriers(base.config), carriers.SIMULATED),
         )
         for carrier in self._carriers.values():
             if isinstance(carrier, SmppCarrier):
@@ -250,7 +252,7 @@ class Messaging:
             *admin_erasing.routes(self._erasing, base.resource_id),
             *admin_search.routes(Search(base.database), base.clock, base.resource_id),
             *admin_opt_outs.routes(OptOuts(base.database, base.clock, base.numbers), base.resource_id),
-            *carriers_admin.routes(self._carriers, base.database, base.clock, base.owner),
+            *carriers_admin.routes(self._carriers, self._worker.removed.waiting, base.database, base.clock, base.owner),
             *admin_accounts.routes(self._accounts, base.resource_id),
             *admin_guard.routes(self._settings, base.resource_id),
             *(simulated_admin.routes(self._simulated, self._timelines.received) if self._simulated else ()),
@@ -294,6 +296,10 @@ class Messaging:
         waited for no longer. The first call counts: then there is nothing to end."""
         ending, self._ending = self._ending, ()
         return [carrier.close() for carrier in ending]
+
+    async def give_back(self) -> None:
+        """Once all of `start` has been ended: leave to others what no carrier may have. Raises `Unavailable`."""
+        await self._worker.give_back()
 
     async def part_with_customers(self, patience_s: float) -> None:
         """Unbind them once what they submitted is answered, at most `patience_s` later, and leave to other processes

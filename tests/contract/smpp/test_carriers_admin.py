@@ -17,14 +17,21 @@ from landline.store.changes import Changes
 
 
 async def shown(world: World, carrier: SmppCarrier, owner: UUID) -> dict[str, Any]:
-    routes = carriers_admin.routes({carrier.name: carrier}, world.database, world.clock, owner)
+    [found] = await listed(world, carrier, owner, {})
+    return found
+
+
+async def listed(world: World, carrier: SmppCarrier, owner: UUID, waiting: dict[str, int]) -> list[dict[str, Any]]:
+    async def removed() -> dict[str, int]:
+        return waiting
+
+    routes = carriers_admin.routes({carrier.name: carrier}, removed, world.database, world.clock, owner)
     app = admin_app(routes, token=ADMIN_TOKEN, registry=CollectorRegistry(), checks={})
     headers = {"host": "localhost", "authorization": f"Bearer {ADMIN_TOKEN}"}
     reply = await call(app, "GET", "/sms/carriers", headers)
     assert reply.status == 200, reply.body
     assert "password" not in reply.body.decode().lower()
-    [found] = reply.json()["value"]
-    return found
+    return reply.json()["value"]
 
 
 async def test_a_carrier_that_is_up(world: World) -> None:
@@ -34,6 +41,11 @@ async def test_a_carrier_that_is_up(world: World) -> None:
     assert found["processes"] == [{"id": str(owner), "binds": 2, "up": True}]
     assert [each["bound"] for each in found["links"]] == [True, True]
     assert all("trouble" not in each for each in found["links"])
+
+
+async def test_one_that_was_removed_while_messages_wait_for_it(world: World) -> None:
+    _, removed = await listed(world, await world.start(), uuid4(), {"north": 3})
+    assert removed == {"name": "north", "kind": "removed", "up": False, "waiting": 3}
 
 
 async def test_what_keeps_a_bind_down_is_told_until_it_is_up(world: World) -> None:

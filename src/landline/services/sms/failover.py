@@ -32,6 +32,8 @@ class Failover:
         self._carriers = carriers
         self._route = route
         self.wants_failover = wants_failover
+        self.remembered: Mapping[str, CrashPolicy] = {}
+        """The crash policies of carriers that other processes have, or had."""
 
     @property
     def possible(self) -> bool:
@@ -45,7 +47,7 @@ class Failover:
     def policy(self, carrier: str) -> CrashPolicy:
         """What its operator wants done about messages it did not answer."""
         found = self._carriers.get(carrier)
-        return CrashPolicy.RESEND if found is None else found.crash_policy
+        return self.remembered.get(carrier, CrashPolicy.RESEND) if found is None else found.crash_policy
 
     def hopeless(self, carrier: str, doubt: int) -> bool:
         """Whether a message that may have been got unanswered `doubt` times is not to be handed over again."""
@@ -66,7 +68,7 @@ class Failover:
         self, resource: ResourceId, sender: str, recipient: str, tag: str | None, but: Collection[str], doubt: int
     ) -> str | None:
         """The first carrier of the message's route that is up, not in `but`, and may have it after `doubt` silences."""
-        if not self.possible:
+        if all(name in but for name in self._carriers):
             return None
         route = await self._route(resource, sender, recipient, tag)
         return next(

@@ -16,11 +16,9 @@ from msgspec import Struct
 from landline.core.ids import ResourceId
 from landline.ports.sms_carrier import Submission
 from landline.services.sms.model.crowds import Sender
-from landline.services.sms.model.messages import REPLY
 from landline.services.sms.model.pacing import Lanes
 from landline.services.sms.overheard import Overheard
 from landline.services.sms.room import NEW, Room
-from landline.store.database import Record
 
 _BEFORE = datetime.min.replace(tzinfo=UTC)
 
@@ -369,6 +367,11 @@ class HandOver:
         """The blocks with messages in hand: this process's leases are on them."""
         return {block_id for block_id, block in self._blocks.items() if block.unanswered > 0}
 
+    def untouched(self) -> set[UUID]:
+        """Blocks that are `held`, of which no carrier may have any message whose answer is not stored."""
+        touched = {message.held_by for message in self._in_hand.values() if message.handed}
+        return self.held() - touched
+
     def unreached(self) -> dict[UUID, list[Pending]]:
         """Blocks (and claims) in which messages wait for carriers that are not reached from here, with all that is in
         hand of them; without those of which something is on its way."""
@@ -471,28 +474,3 @@ def _no_room() -> None:
 
 def _nobody(_at: datetime) -> None:
     return None
-
-
-def pending_in(row: Record, *, claim: UUID | None = None) -> Pending:
-    """The message in a row of `records_progress.OPEN`."""
-    return Pending(
-        resource=row["resource_id"],
-        block=row["block_id"],
-        carrier=row["carrier"],
-        submission=Submission(
-            key=row["message_id"],
-            sender=row["sender"],
-            recipient=row["recipient"],
-            text=row["body"],
-            segments=row["segments"],
-            report_wanted=True,
-            valid_until=row["valid_until"],
-        ),
-        accepted_at=row["accepted_at"],
-        report_by=row["report_by"],
-        tag=row["tag"],
-        attempts=row["attempts"],
-        claim=claim,
-        doubt=row["doubt"],
-        heeds_opt_outs=row["route"] != REPLY,
-    )

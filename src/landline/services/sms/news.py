@@ -163,7 +163,7 @@ class News:
 
     async def reroute(self, messages: Sequence[Pending], reason: str) -> list[Pending]:
         """Give `messages`, which their carrier could not take, to other carriers; those for which there is none."""
-        if not self._failover.possible:
+        if not any(self._failover.another_up(carrier) for carrier in {message.carrier for message in messages}):
             return list(messages)
         now = self._clock.now()
         async with self._database.transaction() as connection:

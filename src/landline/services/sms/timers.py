@@ -1,26 +1,35 @@
 """Takes up messages with timers of their own (to be sent at a time, tried again, given up) when these are due."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
+
+import structlog
 
 from landline.ports.clock import Clock
 from landline.services.sms import records_deferred
 from landline.services.sms import records_progress as records
 from landline.services.sms.giving_up import GivingUp
-from landline.services.sms.handover import HandOver, pending_in
-from landline.services.sms.model.crowds import Crowds, Fairly
+from landline.services.sms.handover import HandOver, Pending
+from landline.services.sms.model.crowds import NO_CROWDS, Crowds, Fairly
+from landline.services.sms.news import News
+from landline.services.sms.read_again import pending_in
+from landline.services.sms.removed import Removed
 from landline.store.blocks import LEASE
-from landline.store.database import Database
+from landline.store.database import Connection, Database, Record
 
+log = structlog.get_logger()
 _AT_ONCE = 500
 _OTHERS_EVERY = timedelta(minutes=1)
 """How often what is due at others' carriers is looked through for what has to end: there may be a million of it."""
+_Arguments = tuple[UUID, UUID, datetime, datetime, int]
+_Claiming = Callable[[Connection, *_Arguments], Awaitable[list[Record]]]
 
 
 class Timers:
     """One process's share, which is `owner`. What is for carriers that are not reached from it is left to others; it is
-    ended here once it has to be and they did not for a `pause`: they may be gone, or there are none."""
+    ended here once it has to be and they did not for a `pause`: they may be gone, or there are none. What is for
+    carriers that nobody has any more is given to others of its route."""
 
     def __init__(
         self,
@@ -28,6 +37,8 @@ class Timers:
         clock: Clock,
         handover: HandOver,
         giving_up: GivingUp,
+        news: News,
+        removed: Removed,
         owner: UUID,
         *,
         pause: timedelta,
@@ -36,6 +47,8 @@ class Timers:
         self._clock = clock
         self._handover = handover
         self._giving_up = giving_up
+        self._news = news
+        self._removed = removed
         self._owner = owner
         self._pause = pause
         self._elsewhere = True
@@ -59,13 +72,14 @@ class Timers:
 
     async def claim(self, without: Crowds) -> int:
         """Take up some of what is due, but of the crowds `without`; how much."""
-        claimed = await self._claim(without, others=False)
+        claimed, _ = await self._claim(self._due(without))
         self._many = claimed >= _AT_ONCE
         if self._elsewhere and self._others_are_due():
-            ended = await self._claim(without, others=True)
-            if ended < _AT_ONCE:
+            ended, _ = await self._claim(self._ending)
+            found, moved = await self._claim(self._orphaned) if self._removed.names else (0, 0)
+            if ended < _AT_ONCE and not (moved and found >= _AT_ONCE):
                 self._others_looked_at = self._clock.now()
-            claimed += ended
+            claimed += ended + found
         return claimed
 
     def _fairly(self, without: Crowds) -> Fairly | None:
@@ -78,27 +92,37 @@ class Timers:
         at = self._others_looked_at
         return at is None or not at <= self._clock.now() < at + _OTHERS_EVERY  # earlier: the clock was set back
 
-    async def _claim(self, without: Crowds, *, others: bool) -> int:
-        claim = uuid4()
+    def _due(self, without: Crowds) -> "_Claiming":
+        fairly = self._fairly(without)
+
+        async def claim(connection: Connection, *arguments: *_Arguments) -> list[Record]:
+            reached = self._handover.reached
+            return await records_deferred.claim_deferred(connection, *arguments, carriers=reached, fairly=fairly)
+
+        return claim
+
+    async def _ending(self, connection: Connection, *arguments: *_Arguments) -> list[Record]:
+        since = self._clock.now() - self._pause
+        reached = self._handover.reached
+        return await records_deferred.claim_ending(connection, *arguments, carriers=reached, since=since)
+
+    async def _orphaned(self, connection: Connection, *arguments: *_Arguments) -> list[Record]:
+        names, fairly = self._removed.names, Fairly(NO_CROWDS, _AT_ONCE)
+        return await records_deferred.claim_deferred(connection, *arguments, carriers=names, fairly=fairly)
+
+    async def _claim(self, claiming: "_Claiming") -> tuple[int, int]:
+        """Take up what `claiming` finds; how much, and how much of it went to another carrier. Whatever this does not
+        come to, its claim is found forgotten, and it is due again."""
+        claim, now = uuid4(), self._clock.now()
         self.claiming = {claim}
         try:
-            return await self._claim_under(claim, self._clock.now(), without, others=others)
+            async with self._database.connection() as connection:
+                rows = await claiming(connection, claim, self._owner, now, now + LEASE, _AT_ONCE)
+            return len(rows), await self._take_up(claim, rows, now) if rows else 0
         finally:
             self.claiming = set()
 
-    async def _claim_under(self, claim: UUID, now: datetime, without: Crowds, *, others: bool) -> int:
-        """Take up what is due. Whatever this does not come to, its claim is found forgotten, and it is due again."""
-        arguments = (claim, self._owner, now, now + LEASE, _AT_ONCE)
-        reached = self._handover.reached
-        async with self._database.connection() as connection:
-            if others:
-                since = now - self._pause
-                rows = await records_deferred.claim_ending(connection, *arguments, carriers=reached, since=since)
-            else:
-                fairly = self._fairly(without)
-                rows = await records_deferred.claim_deferred(connection, *arguments, carriers=reached, fairly=fairly)
-        if not rows:
-            return 0
+    async def _take_up(self, claim: UUID, rows: Sequence[Record], now: datetime) -> int:
         taken = [row for row in rows if row["submitted"] is not None]
         await self._giving_up.unreported([row for row in taken if row["report_by"] <= now])
         again = await self._giving_up.without_hopeless(
@@ -110,10 +134,25 @@ class Timers:
         )
         in_hand = {message.submission.key for message in reachable}
         left = [message for message in again if message.submission.key not in in_hand]
-        # Due at once for who reaches their carrier; for others, as we are, a while after that.
-        await self._wait_alone([(message.resource, message.submission.key, now) for message in left])
+        moved = await self._leave(left, now)
         self._handover.take_alone(claim, reachable)
-        return len(rows)
+        return moved
+
+    async def _leave(self, left: Sequence[Pending], now: datetime) -> int:
+        """Have what is not for carriers reached from here wait, or go to another one if nobody has its own any more;
+        how much has gone."""
+        names = self._removed.names
+        orphans = [message for message in left if message.carrier in names]
+        # Due at once for who reaches their carrier; for others, as we are, a while after that.
+        until = [(message.resource, message.submission.key, now) for message in left if message.carrier not in names]
+        rest = await self._news.reroute(orphans, "no process has this carrier any more") if orphans else orphans
+        again = now + _OTHERS_EVERY
+        until += [(message.resource, message.submission.key, min(again, message.until)) for message in rest]
+        await self._wait_alone(until)
+        moved = len(orphans) - len(rest)
+        if moved:
+            log.info("sms.moved_from_removed_carriers", messages=moved)
+        return moved
 
     async def _wait_alone(self, messages: Sequence[tuple[UUID, UUID, datetime]]) -> None:
         if messages:

@@ -1,7 +1,7 @@
 """The SMS worker: hands messages to their carriers, and looks after blocks and timers that are due."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -16,11 +16,13 @@ from landline.services.sms.detours import Detours
 from landline.services.sms.expiry import Expiry
 from landline.services.sms.failover import Failover
 from landline.services.sms.giving_up import GivingUp
-from landline.services.sms.handover import HandOver, Pending, Queue, pending_in
+from landline.services.sms.handover import HandOver, Pending, Queue
 from landline.services.sms.model import details
 from landline.services.sms.model.crowds import Crowds
 from landline.services.sms.news import News
 from landline.services.sms.rates import Rates
+from landline.services.sms.read_again import pending_in
+from landline.services.sms.removed import Removed
 from landline.services.sms.room import DUE
 from landline.services.sms.settings import Settings
 from landline.services.sms.standing import MaySend, Standing
@@ -56,9 +58,11 @@ class Worker:
         *,
         beat_s: float = 2.0,
         line: Clock | None = None,
+        configured: Collection[str] = (),
     ) -> None:
-        """`beat_s`: real seconds between two heartbeats, which renew leases and notice other processes' backlog. `line`
-        times the pauses before a carrier that takes nothing is asked again, for that is not driven; None: `clock`."""
+        """`configured`: see `Removed`. `beat_s`: real seconds between two heartbeats, which renew leases and notice
+        other processes' backlog. `line` times the pauses before a carrier that takes nothing is asked again, for that
+        is not driven; None: `clock`."""
         self.beat_s = beat_s
         self._line = line or clock
         self._database = database
@@ -72,7 +76,10 @@ class Worker:
         self._standing = Standing(database, clock, self._line, handover, blocks, news, failover, may_send, settings)
         self._expiry = Expiry(clock, handover, news)
         self._giving_up = GivingUp(carriers, handover, news, failover)
-        self.timers = Timers(database, clock, handover, self._giving_up, blocks.owner, pause=_UNREACHED_PAUSE)
+        self.removed = Removed(database, clock, carriers, failover, configured)
+        self.timers = Timers(
+            database, clock, handover, self._giving_up, news, self.removed, blocks.owner, pause=_UNREACHED_PAUSE
+        )
         self._detours = Detours(clock, self._line, handover, news, self._standing, failover, self.look)
         self._blocks_at_once, self._block_size = 1, 1
         self._due = clock.alarm()
@@ -114,6 +121,11 @@ class Worker:
         self._blocks.take_back()
         self._ring()
         self.look()
+
+    async def give_back(self) -> None:
+        """This process ends, and its carriers have: what none of them may have is anybody's, and in no doubt. Raises
+        `Unavailable`."""
+        await self._blocks.release(dict.fromkeys(self._handover.untouched(), self._clock.now()))
 
     def close(self) -> None:
         """The worker has ended, or will never run."""
@@ -241,6 +253,7 @@ class Worker:
                 await self._settle()
                 await self._expiry.end_late()
                 await self._leave_unreached()
+                await self.removed.refresh()
                 more = await self._claim()
                 until = None if more else await self._next_due()
             except GaveWay:  # the other transaction has gone on since
@@ -300,7 +313,7 @@ class Worker:
         without = self._handover.room.kept_out()
         due = await self.timers.next_due(without)
         keys = self._handover.room.keys(without)
-        return _soonest(due, await self._blocks.next_due(keys, self._handover.reached))
+        return _soonest(due, await self._blocks.next_due(keys, self._places))
 
     async def _claim(self) -> int:
         if not self._handover.room.is_there(DUE):
@@ -316,7 +329,7 @@ class Worker:
         else:
             of_each = max(fairly.of_each // self._block_size, 1)
         full = self._handover.room.full_of_waiting
-        claimed, of_crowds = await self._blocks.claim_fairly(now, limit, of_each, keys, self._handover.reached)
+        claimed, of_crowds = await self._blocks.claim_fairly(now, limit, of_each, keys, self._places)
         self._resuming = set(claimed)
         self._handover.lose(self._resuming)
         self._suspicious.update(block for block, held in claimed.items() if held)
@@ -363,11 +376,17 @@ class Worker:
         await self._giving_up.unreported(late)
         awaiting = [row for row in awaiting if row["report_by"] > now]
         to_submit, left = self._parted(to_submit)
-        if left and to_submit:
-            # No process may reach all carriers of a block: who reaches some takes their messages, and frees the others.
-            await self._leave(left, now)
+        # No process may reach all carriers of a block: who reaches some takes their messages, and frees the others.
+        # What is for a carrier that nobody has any more is freed to go elsewhere (`Timers`).
+        free: list[Pending] = []
+        if to_submit:
+            free, left = left, free
+        elif left and self.removed.names:
+            free = [message for message in left if message.carrier in self.removed.names]
+            left = [message for message in left if message.carrier not in self.removed.names]
+        if free:
+            await self._leave(free, now)
             self._handover.on_left()
-            left = []
         to_submit, crowd = self._handover.crowded(to_submit, of_crowd=of_crowd)
         await self._leave(crowd, now)
         if left:
@@ -376,6 +395,11 @@ class Worker:
             self._handover.take(block, to_submit, awaiting=len(awaiting))
         else:
             await self._blocks.release({block: min(row["report_by"] for row in awaiting)})
+
+    @property
+    def _places(self) -> list[str]:
+        """The carriers whose crowds are taken up here."""
+        return [*self._handover.reached, *self.removed.names]
 
     async def _leave(self, messages: Sequence[Pending], now: datetime) -> None:
         if messages:
