@@ -10,6 +10,7 @@ from landline.services.sms import records_progress as records
 from landline.services.sms.giving_up import GivingUp
 from landline.services.sms.handover import HandOver, pending_in
 from landline.services.sms.model.crowds import Crowds, Fairly
+from landline.services.sms.rota import Rota
 from landline.store.blocks import LEASE
 from landline.store.database import Database
 
@@ -41,6 +42,7 @@ class Timers:
         self._elsewhere = True
         """Whether there were, when this was idle last, timers at others' carriers."""
         self._others_looked_at: datetime | None = None
+        self._rota = Rota()
         self._many = False
         """Whether more was due than is claimed at once."""
         self.claiming: set[UUID] = set()
@@ -51,7 +53,10 @@ class Timers:
         reached = self._handover.reached
         async with self._database.connection() as connection:
             self._elsewhere = await records_deferred.elsewhere(connection, reached)
-            due = await records_deferred.next_deferred(connection, reached, self._fairly(without))
+            if self._fairly(without) is None:
+                due = await records_deferred.next_deferred(connection)
+            else:
+                due = await self._rota.next_due(connection, self._clock.now(), reached, without)
         if not self._elsewhere:
             return due
         others = (self._others_looked_at or self._clock.now()) + _OTHERS_EVERY
@@ -60,7 +65,7 @@ class Timers:
     async def claim(self, without: Crowds) -> int:
         """Take up some of what is due, but of the crowds `without`; how much."""
         claimed = await self._claim(without, others=False)
-        self._many = claimed >= _AT_ONCE
+        self._many = claimed >= _AT_ONCE or self._rota.goes_on
         if self._elsewhere and self._others_are_due():
             ended = await self._claim(without, others=True)
             if ended < _AT_ONCE:
@@ -94,9 +99,10 @@ class Timers:
             if others:
                 since = now - self._pause
                 rows = await records_deferred.claim_ending(connection, *arguments, carriers=reached, since=since)
+            elif (fairly := self._fairly(without)) is None:
+                rows = await records_deferred.claim_deferred(connection, *arguments, carriers=reached)
             else:
-                fairly = self._fairly(without)
-                rows = await records_deferred.claim_deferred(connection, *arguments, carriers=reached, fairly=fairly)
+                rows = await self._rota.claim(connection, *arguments, carriers=reached, fairly=fairly)
         if not rows:
             return 0
         taken = [row for row in rows if row["submitted"] is not None]
