@@ -72,6 +72,10 @@ class World:
             rows = await self.rota.claim(*arguments, carriers=["first"], fairly=fairly)
         return [row["sender"] for row in rows]
 
+    async def a_block(self) -> UUID:
+        """One of ours."""
+        return await self.connection.fetchval("SELECT block_id FROM sms_blocks WHERE owner = $1 LIMIT 1", US)
+
     async def read(self, table: str) -> int:
         """Rows of `table` that this transaction has read so far."""
         return await self.connection.fetchval(
@@ -81,7 +85,7 @@ class World:
 
 @pytest.fixture
 async def world(database: Database) -> AsyncGenerator[World]:
-    for table in ("sms_messages", "sms_submissions"):
+    for table in ("sms_messages", "sms_submissions", "sms_blocks"):
         await database.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
     async with database.transaction() as connection:
         yield World(connection)
@@ -162,3 +166,23 @@ async def test_who_has_one_text_is_found_without_reading_on_behind_it(database: 
     async with database.connection() as connection:
         assert len(await World(connection).claim(500, Fairly(NO_CROWDS, of_each=500))) >= 250
     assert await index_pages_read(database, "sms_messages") - before < 8 * MANY
+
+
+async def test_of_the_blocks_in_our_hands_only_those_asked_for_are_read(world: World):
+    """Where each text was a request of its own they are ten thousand; PostgreSQL may believe that we hold none."""
+    insert = (
+        "INSERT INTO sms_blocks (block_id, owner, due_at) SELECT gen_random_uuid(), $1, $2 FROM generate_series(1, $3)"
+    )
+    await world.connection.execute(insert, None, NOW, MANY)
+    await world.connection.execute("ANALYZE sms_blocks")
+    await world.connection.execute(insert, US, NOW, MANY)
+    await world.messages(10, CAMPAIGN, block=await world.a_block(), due=False)
+    rows = await world.connection.fetch("SELECT resource_id, message_id FROM sms_messages")
+    keys = [(row["resource_id"], row["message_id"]) for row in rows]
+    before = await world.read("sms_blocks")
+    await records_deferred.give_back(world.connection, [await world.a_block()], US, NOW)
+    marked = await records.mark(world.connection, [(key, "first", 0, 1) for key in keys], US)
+    await records.leave(world.connection, keys, NOW, US)
+    assert len(marked) == 10
+    assert await world.connection.fetchval("SELECT count(*) FROM sms_messages WHERE attempts = 1") == 10
+    assert await world.read("sms_blocks") - before < 100

@@ -180,8 +180,9 @@ def _columns(senders: Sequence[Crowd]) -> list[list[Any]]:
 async def give_back(connection: Connection, claims: Sequence[UUID], owner: UUID, now: datetime) -> None:
     """Whatever is in somebody's hands under `claims`, which `owner` holds now, is in nobody's any more, and due."""
     await connection.execute(
+        # IS TRUE keeps PostgreSQL from reading all blocks of `owner`, for which there is an index, too.
         "UPDATE sms_messages SET claim_id = NULL, due_at = $3 FROM sms_blocks b"
-        " WHERE b.block_id = ANY($1) AND b.owner = $2 AND claim_id = b.block_id",
+        " WHERE b.block_id = ANY($1) AND (b.owner = $2) IS TRUE AND claim_id = b.block_id",
         claims,
         owner,
         now,

@@ -1,9 +1,9 @@
 """Whose turn it is of the senders with timers that are due, where one's campaign is not to be taken up before another's
 text. The first of each is, before the second of any; who they are is looked up once for all their turns."""
 
-from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 from uuid import UUID
 
 from landline.services.sms import records_deferred
@@ -19,7 +19,7 @@ class Rota:
     """One process's. Others may have taken the same senders' turns: what they have claimed is passed over."""
 
     def __init__(self) -> None:
-        self._turns: deque[Crowd] = deque()
+        self._turns: dict[Crowd, None] = {}
         self._of_each = 1
         self._nothing: Waiting | None = None
         """What was found when nothing was due, until `next_due` has told it."""
@@ -44,14 +44,15 @@ class Rota:
         """What is due of those whose turn it is, as `records_deferred.claim_deferred`: some, if there is any."""
         self._nothing, fresh = None, False
         while True:
-            if not self._turns:
+            of_each = min(self._of_each, fairly.of_each)
+            senders = self._next(max(limit // of_each, 1), carriers, fairly.without)
+            if not senders:
                 if fresh or not await self._begin(connection, now, limit, carriers, fairly):
                     return []
                 fresh = True
-            of_each = min(self._of_each, fairly.of_each)
-            senders = self._next(max(limit // of_each, 1), carriers, fairly.without)
+                continue
             arguments = (claim, owner, now, lease_until, of_each)
-            if senders and (rows := await records_deferred.claim_of_each(connection, *arguments, senders=senders)):
+            if rows := await records_deferred.claim_of_each(connection, *arguments, senders=senders):
                 return rows
 
     async def next_due(
@@ -70,15 +71,18 @@ class Rota:
         if not found.due:
             self._nothing = found
             return False
-        self._turns.extend(found.due)
-        self._of_each = max(limit // len(found.due), _OF_EACH)
+        self._turns = dict.fromkeys([*found.due, *self._turns])
+        self._of_each = max(limit // len(self._turns), _OF_EACH)
         return True
 
     def _next(self, count: int, carriers: Sequence[str], without: Crowds) -> list[Crowd]:
-        senders: list[Crowd] = []
-        while self._turns and len(senders) < count:
-            crowd = self._turns.popleft()
-            assert crowd.sender is not None
-            if crowd.carrier in carriers and crowd_of(without, crowd.carrier, crowd.sender) is None:
-                senders.append(crowd)
+        """Those who are not to be taken up now keep their turns: a crowd is one for moments, and soon again."""
+        senders = list(islice((each for each in self._turns if _wanted(each, carriers, without)), count))
+        for sender in senders:
+            del self._turns[sender]
         return senders
+
+
+def _wanted(crowd: Crowd, carriers: Sequence[str], without: Crowds) -> bool:
+    assert crowd.sender is not None
+    return crowd.carrier in carriers and crowd_of(without, crowd.carrier, crowd.sender) is None
