@@ -4,6 +4,7 @@ A process that commits work opens its block already held by itself and goes on f
 row by row. When it dies, its blocks' leases end and any process claims them (docs/design/blocks.md).
 """
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from itertools import islice
@@ -165,14 +166,15 @@ class Blocks:
         `without`, or with None of any, or at other than `places`, only what has to end (`ends_at`). What waits of these
         is not looked through, however much it is. A crowd's name begins with its place, on a line of its own."""
         not_ours, fresh, self._nothing_before = self._not_ours(now), without is None, None
+        kept_out = frozenset(without or ())
         while True:
-            crowds = [] if without is None else list(islice(self._wanted(without, places), limit))
+            crowds = [] if without is None else list(islice(self._wanted(kept_out, places), limit))
             if not crowds and not fresh:
-                await self._look_for_crowds(now, not_ours, without, places)
-                fresh, crowds = True, list(islice(self._wanted(without or (), places), limit))
-            rows = await self._database.fetch(
-                self._claim_fairly, self.owner, now + LEASE, now, limit, not_ours, crowds, of_each
-            )
+                await self._look_for_crowds(now, not_ours, kept_out, places)
+                fresh, crowds = True, list(islice(self._wanted(kept_out, places), limit))
+            each = min(of_each, math.ceil(limit / max(len(crowds), 1)))
+            arguments = (self.owner, now + LEASE, now, limit, not_ours, crowds, each)
+            rows = await self._database.fetch(self._claim_fairly, *arguments)
             served = {row["crowd"] for row in rows}
             for crowd in crowds:
                 if crowd in served or len(rows) < limit:
@@ -181,21 +183,21 @@ class Blocks:
                 claimed = {row["block_id"]: row["held"] for row in rows}
                 return claimed, {row["block_id"] for row in rows if row["crowd"] is not None}
 
-    def _wanted(self, without: Collection[str], places: Collection[str] | None) -> Iterator[str]:
+    def _wanted(self, kept_out: Set[str], places: Collection[str] | None) -> Iterator[str]:
         for crowd in self._turns:
-            if crowd not in without and (places is None or crowd.partition("\n")[0] in places):
+            if crowd not in kept_out and (places is None or crowd.partition("\n")[0] in places):
                 yield crowd
 
     async def _look_for_crowds(
         self,
         now: datetime,
         not_ours: Sequence[UUID],
-        without: Collection[str] | None,
+        kept_out: Set[str],
         places: Collection[str] | None,
     ) -> None:
         """Have those of which something is due take turns."""
-        kept_out, where = list(without or ()), None if places is None else list(places)
-        rows = await self._database.fetch(self._due_crowds, self.owner, not_ours, now, kept_out, where)
+        where = None if places is None else list(places)
+        rows = await self._database.fetch(self._due_crowds, self.owner, not_ours, now, list(kept_out), where)
         self._turns = dict.fromkeys([*(row["crowd"] for row in rows if row["due_at"] <= now), *self._turns])
         self._nothing_before = next((row["due_at"] for row in rows if row["due_at"] > now), None)
 

@@ -228,6 +228,14 @@ async def test_thousands_of_crowds_are_looked_for_once_for_all_their_turns(datab
     assert await index_pages_read(database, "sms_blocks") - before[1] < 50 * 500
 
 
+async def test_of_many_crowds_no_more_is_read_of_each_than_its_turn_can_bring(database: Database):
+    await of_crowds(database, *(f"crowd {number}" for number in range(20) for _ in range(100)))
+    blocks = Blocks(database, "sms_blocks", uuid4())
+    before = await rows_read(database, "sms_blocks")
+    assert len(await fairly(blocks, NOW + timedelta(minutes=1), 20, 100)) == 20
+    assert await rows_read(database, "sms_blocks") - before < 10 * 20
+
+
 async def test_all_crowds_have_their_turns_beside_larger_ones(database: Database):
     """Also those whose first block is due after all of the others'."""
     names = [f"crowd {number}" for number in range(20)]
