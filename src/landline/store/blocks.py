@@ -4,8 +4,10 @@ A process that commits work opens its block already held by itself and goes on f
 row by row. When it dies, its blocks' leases end and any process claims them (docs/design/blocks.md).
 """
 
-from collections.abc import Collection, Iterable, Mapping, Set
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime, timedelta
+from itertools import islice
 from uuid import UUID
 
 from landline.store.database import Connection, Database
@@ -13,31 +15,43 @@ from landline.store.parts import Part, execute
 
 LEASE = timedelta(seconds=15)
 _PASSED_LIMIT = 1000
+# A crowd's stretch of the index is bounded by >= and <=: were it named by =, PostgreSQL might look through all that is
+# due instead, as it believes that to be little, or much of it to be that crowd's.
+_OF_CROWD = "crowd >= w.crowd AND crowd <= w.crowd"
 _CROWDS = """
 RECURSIVE crowds AS (
-    (SELECT crowd FROM {table} WHERE crowd IS NOT NULL ORDER BY crowd LIMIT 1)
+    (SELECT crowd, due_at FROM {table} WHERE crowd IS NOT NULL{condition} ORDER BY crowd, due_at LIMIT 1)
     UNION ALL
-    SELECT next.crowd FROM crowds c CROSS JOIN LATERAL
-        (SELECT crowd FROM {table} WHERE crowd > c.crowd ORDER BY crowd LIMIT 1) AS next
+    SELECT next.* FROM crowds c CROSS JOIN LATERAL
+        (SELECT crowd, due_at FROM {table} WHERE crowd > c.crowd ORDER BY crowd, due_at LIMIT 1) AS next
 ),
 wanted AS (
-    SELECT crowd FROM crowds WHERE ${0}::text[] IS NOT NULL AND crowd NOT IN (SELECT unnest(${0}::text[]))
+    SELECT * FROM crowds WHERE ${0}::text[] IS NOT NULL AND crowd NOT IN (SELECT unnest(${0}::text[]))
     AND (${1}::text[] IS NULL OR split_part(crowd, E'\\n', 1) = ANY(${1}))
 )
 """
 """The crowds there are at some places, each found by its name after the one before, but for some."""
-_CLAIM_FAIRLY = """
+_DUE_CROWDS = """
 WITH {crowds},
-found AS (
+soonest AS MATERIALIZED (
+    SELECT due_at AS at FROM {table} WHERE due_at > '-infinity' AND {not_ours} ORDER BY due_at LIMIT 1
+)
+SELECT crowd, due_at FROM wanted WHERE due_at <= $3
+UNION ALL SELECT NULL, at FROM soonest WHERE at > $3
+ORDER BY due_at
+"""
+# They are not looked for while nothing is due at all.
+_CLAIM_FAIRLY = """
+WITH found AS (
     (
         SELECT block_id, due_at, 0 AS turn FROM {table}
         WHERE crowd IS NULL AND due_at <= $3 AND {not_ours} ORDER BY due_at, block_id LIMIT $4
     )
     UNION ALL
-    SELECT first.* FROM wanted w CROSS JOIN LATERAL (
-        SELECT each.*, row_number() OVER (ORDER BY due_at, block_id) FROM (
+    SELECT first.* FROM unnest($6::text[]) AS w (crowd) CROSS JOIN LATERAL (
+        SELECT each.block_id, each.due_at, row_number() OVER (ORDER BY each.due_at, each.block_id) FROM (
             SELECT block_id, due_at FROM {table}
-            WHERE crowd = w.crowd AND due_at <= $3 AND {not_ours} ORDER BY due_at LIMIT $7
+            WHERE {of_crowd} AND due_at <= $3 AND {not_ours} ORDER BY crowd, due_at LIMIT $7
         ) AS each
     ) AS first
     UNION ALL
@@ -64,7 +78,7 @@ SELECT least(
     (SELECT due_at FROM {table} WHERE crowd IS NULL AND {not_ours} ORDER BY due_at LIMIT 1),
     (
         SELECT min(first.due_at) FROM wanted w CROSS JOIN LATERAL
-            (SELECT due_at FROM {table} WHERE crowd = w.crowd AND {not_ours} ORDER BY due_at LIMIT 1) AS first
+            (SELECT due_at FROM {table} WHERE {of_crowd} AND {not_ours} ORDER BY crowd, due_at LIMIT 1) AS first
     ),
     (
         SELECT greatest(due_at, ends_at) FROM {table} WHERE crowd IS NOT NULL AND {not_ours}
@@ -94,17 +108,27 @@ class Blocks:
             f" RETURNING b.block_id, due.owner IS NOT NULL AS held"
         )
         not_ours = "owner IS DISTINCT FROM $1 AND block_id <> ALL({})"
-        self._claim_fairly = _CLAIM_FAIRLY.format(
-            table=table, crowds=_CROWDS.format(6, 8, table=table), not_ours=not_ours.format("$5")
+        self._due_crowds = _DUE_CROWDS.format(
+            table=table,
+            crowds=_CROWDS.format(4, 5, table=table, condition=" AND (SELECT at FROM soonest) <= $3"),
+            not_ours=not_ours.format("$2"),
         )
+        self._claim_fairly = _CLAIM_FAIRLY.format(table=table, of_crowd=_OF_CROWD, not_ours=not_ours.format("$5"))
         self._next_fairly = _NEXT_FAIRLY.format(
-            table=table, crowds=_CROWDS.format(3, 4, table=table), not_ours=not_ours.format("$2")
+            table=table,
+            crowds=_CROWDS.format(3, 4, table=table, condition=""),
+            of_crowd=_OF_CROWD,
+            not_ours=not_ours.format("$2"),
         )
+        self._turns: dict[str, None] = {}
+        """The crowds of which something was due when they were looked for last, and whose turn is still to come."""
+        self._nothing_before: datetime | None = None
+        """When the first is due of anybody's, as `claim_fairly` has found that nothing was."""
         self._extend = f"UPDATE {table} SET due_at = $2 WHERE owner = $1 RETURNING block_id"
         self._release = (
             f"UPDATE {table} b SET owner = $4, due_at = r.due_at"
             f" FROM unnest($2::uuid[], $3::timestamptz[]) AS r (block_id, due_at)"
-            f" WHERE b.block_id = r.block_id AND b.owner = $1"
+            f" WHERE b.block_id = r.block_id AND (b.owner = $1) IS TRUE"  # not by the index of all that it holds
         )
         self._inherit = f"UPDATE {table} SET due_at = $2 WHERE owner <> $1"
         self._close = f"DELETE FROM {table} WHERE block_id = ANY(${{}}) AND (owner = ${{}} OR owner IS NULL)"
@@ -141,12 +165,41 @@ class Blocks:
         then no more than `of_each` of each crowd, the first of each before the second of any; and of crowds in
         `without`, or with None of any, or at other than `places`, only what has to end (`ends_at`). What waits of these
         is not looked through, however much it is. A crowd's name begins with its place, on a line of its own."""
-        arguments = (self.owner, now + LEASE, now, limit, self._not_ours(now))
-        kept_out = None if without is None else list(without)
+        not_ours, fresh, self._nothing_before = self._not_ours(now), without is None, None
+        kept_out = frozenset(without or ())
+        while True:
+            crowds = [] if without is None else list(islice(self._wanted(kept_out, places), limit))
+            if not crowds and not fresh:
+                await self._look_for_crowds(now, not_ours, kept_out, places)
+                fresh, crowds = True, list(islice(self._wanted(kept_out, places), limit))
+            each = min(of_each, math.ceil(limit / max(len(crowds), 1)))
+            arguments = (self.owner, now + LEASE, now, limit, not_ours, crowds, each)
+            rows = await self._database.fetch(self._claim_fairly, *arguments)
+            served = {row["crowd"] for row in rows}
+            for crowd in crowds:
+                if crowd in served or len(rows) < limit:
+                    self._turns.pop(crowd, None)
+            if rows or (fresh and not crowds):
+                claimed = {row["block_id"]: row["held"] for row in rows}
+                return claimed, {row["block_id"] for row in rows if row["crowd"] is not None}
+
+    def _wanted(self, kept_out: Set[str], places: Collection[str] | None) -> Iterator[str]:
+        for crowd in self._turns:
+            if crowd not in kept_out and (places is None or crowd.partition("\n")[0] in places):
+                yield crowd
+
+    async def _look_for_crowds(
+        self,
+        now: datetime,
+        not_ours: Sequence[UUID],
+        kept_out: Set[str],
+        places: Collection[str] | None,
+    ) -> None:
+        """Have those of which something is due take turns."""
         where = None if places is None else list(places)
-        rows = await self._database.fetch(self._claim_fairly, *arguments, kept_out, of_each, where)
-        claimed = {row["block_id"]: row["held"] for row in rows}
-        return claimed, {row["block_id"] for row in rows if row["crowd"] is not None}
+        rows = await self._database.fetch(self._due_crowds, self.owner, not_ours, now, list(kept_out), where)
+        self._turns = dict.fromkeys([*(row["crowd"] for row in rows if row["due_at"] <= now), *self._turns])
+        self._nothing_before = next((row["due_at"] for row in rows if row["due_at"] > now), None)
 
     async def extend(self, now: datetime) -> set[UUID]:
         """Renew the lease of every block this process holds, and say which these are; call it at least every third of
@@ -208,12 +261,13 @@ class Blocks:
         self, without: Collection[str] | None = (), places: Collection[str] | None = None
     ) -> datetime | None:
         """When the next block that this process does not hold wants to be looked at; `without` and `places` as in
-        `claim_fairly`."""
+        `claim_fairly`. It may be another's, where that has just found nothing due at all."""
         passed, instants = self._passed, [until for _, until in self._passed.values()]
-        if without is None or without or places is not None:
+        due, self._nothing_before = self._nothing_before, None
+        if due is None and (without is None or without or places is not None):
             crowds, where = None if without is None else list(without), None if places is None else list(places)
             due = await self._database.fetchval(self._next_fairly, self.owner, list(passed), crowds, where)
-        else:
+        elif due is None:
             due = await self._database.fetchval(self._next, self.owner, list(passed))
         return min((at for at in (due, *instants) if at is not None), default=None)
 

@@ -338,6 +338,28 @@ async def test_of_one_senders_campaign_beyond_memory_no_text_is_put_on_a_timer(w
     assert await world.database.fetchval(ON_TIMERS) == 0
 
 
+async def test_of_texts_that_were_requests_of_their_own_many_are_taken_up_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.slow.up = False
+    for number in range(400):
+        await world.send(CODES, [f"+1425555{1000 + number}"])
+    await world.gateway.crash()
+    world.slow.up, world.gateway = True, world.started(10 * LIMIT)
+    claims, claim = list[int](), world.gateway.blocks.claim_fairly
+
+    async def counted(*arguments: Any) -> Any:
+        claimed, of_crowds = await claim(*arguments)
+        claims.append(len(claimed))
+        return claimed, of_crowds
+
+    monkeypatch.setattr(world.gateway.blocks, "claim_fairly", counted)
+    await world.gateway.start()
+    while len(world.slow.submissions) < 400:
+        await world.clock.advance(timedelta(seconds=1))
+    assert len([count for count in claims if count]) < 400 / 16, "not eight at once, as of those of a thousand"
+
+
 async def test_what_waits_in_the_database_ends_when_its_validity_does(world: World) -> None:
     world.slow.up = False
     await world.fill(sender=CODES)

@@ -3,6 +3,7 @@ ended, or is in another process's hands is left as it is (docs/design/gateway.md
 
 from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,6 +18,7 @@ from landline.services.sms.model.crowds import NO_CROWDS, Crowd, Fairly
 from landline.services.sms.model.messages import State
 from landline.services.sms.records_progress import PARKED_FOR, Deferral, TakenAfterAll
 from landline.services.sms.records_receipts import Ending
+from landline.services.sms.rota import Rota
 from landline.store.blocks import LEASE
 from landline.store.database import Connection, Database
 
@@ -34,6 +36,7 @@ class World:
     def __init__(self, database: Database, connection: Connection) -> None:
         self.database = database
         self.connection = connection
+        self.rota = Rota()
 
     async def begin(self) -> None:
         for block, owner in ((BLOCK, US), (CLAIM, US), (THEIR_CLAIM, THEM)):
@@ -407,7 +410,7 @@ async def test_what_another_claims_at_this_moment_is_not_claimed(world: World):
 
 
 async def claim_fairly(world: World, claim: UUID, *carriers: str, fairly: Fairly, limit: int = 500) -> list[UUID]:
-    rows = await records_deferred.claim_deferred(
+    rows = await world.rota.claim(
         world.connection,
         claim,
         US,
@@ -468,21 +471,22 @@ async def test_what_another_claims_at_this_moment_is_not_claimed_fairly(world: W
 async def test_when_something_is_due_of_others_than_crowds(world: World):
     await of_senders(world, 3)
     await world.change(due_at=LATER)
-    fairly = Fairly({Crowd("first", (ResourceId(RESOURCE), "+18005550000")): 3}, of_each=10)
-    due, everybody = records_deferred.next_deferred, Fairly(NO_CROWDS, of_each=10)
-    first_at = NOW + timedelta(milliseconds=1)
-    assert await due(world.connection, ["first"]) == await due(world.connection, ["first"], everybody) == first_at
-    assert await due(world.connection, ["second"], everybody) is None, "it is left to who reaches its carrier"
-    assert await due(world.connection, ["first"], fairly) == LATER
-    assert await due(world.connection, ["first"], Fairly({Crowd("first"): 3}, of_each=10)) is None
+    kept_out = {Crowd("first", (ResourceId(RESOURCE), "+18005550000")): 3}
+    due, first_at = partial(world.rota.next_due, world.connection), NOW + timedelta(milliseconds=1)
+    assert await records_deferred.next_deferred(world.connection) == first_at
+    assert await due(LATER, ["first"], NO_CROWDS) == await due(NOW, ["first"], NO_CROWDS) == first_at
+    assert await due(LATER, ["second"], NO_CROWDS) is None, "it is left to who reaches its carrier"
+    assert await due(LATER, ["first"], kept_out) == LATER
+    assert await due(LATER, ["first"], {Crowd("first"): 3}) is None
+    assert await due(NOW, ["second"], kept_out) == first_at, "until then nobody's are looked for"
 
 
 async def read_for_one(world: World, fairly: Fairly, *carriers: str) -> int:
     """Rows read to find the one message that is due there."""
     async with world.database.transaction() as connection:
         await records_deferred.elsewhere(connection, carriers)
-        await records_deferred.next_deferred(connection, carriers, fairly)
         theirs = World(world.database, connection)
+        await theirs.rota.next_due(connection, LATER, carriers, fairly.without)
         assert len(await claim_fairly(theirs, uuid4(), *carriers, fairly=fairly)) == 1
         return await connection.fetchval(
             "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'sms_messages'"

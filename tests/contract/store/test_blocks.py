@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from tests.support.patience import PATIENCE_S
-from tests.support.rows import rows_read
+from tests.support.rows import index_pages_read, rows_read
 
 from landline.store.blocks import LEASE, Blocks
 from landline.store.database import Database
@@ -214,6 +214,49 @@ async def test_blocks_are_found_without_reading_those_of_crowds_that_are_kept_ou
     assert await blocks.next_due(["many"]) == LATER
     assert await fairly(blocks, now, 10, 10, None) == {}
     assert await rows_read(database, "sms_blocks") - before < 100
+
+
+async def test_thousands_of_crowds_are_looked_for_once_for_all_their_turns(database: Database):
+    """And not all of them again for each few blocks."""
+    await of_crowds(database, *(f"crowd {number}" for number in range(2000)))
+    blocks, now = Blocks(database, "sms_blocks", uuid4()), NOW + timedelta(minutes=1)
+    assert len(await fairly(blocks, now, 10, 10)) == 10
+    before = await rows_read(database, "sms_blocks"), await index_pages_read(database, "sms_blocks")
+    for _ in range(50):
+        assert len(await fairly(blocks, now, 10, 10)) == 10
+    assert await rows_read(database, "sms_blocks") - before[0] < 5 * 500
+    assert await index_pages_read(database, "sms_blocks") - before[1] < 50 * 500
+
+
+async def test_of_many_crowds_no_more_is_read_of_each_than_its_turn_can_bring(database: Database):
+    await of_crowds(database, *(f"crowd {number}" for number in range(20) for _ in range(100)))
+    blocks = Blocks(database, "sms_blocks", uuid4())
+    before = await rows_read(database, "sms_blocks")
+    assert len(await fairly(blocks, NOW + timedelta(minutes=1), 20, 100)) == 20
+    assert await rows_read(database, "sms_blocks") - before < 10 * 20
+
+
+async def test_all_crowds_have_their_turns_beside_larger_ones(database: Database):
+    """Also those whose first block is due after all of the others'."""
+    names = [f"crowd {number}" for number in range(20)]
+    blocks = await of_crowds(database, *(name for name in names for _ in range(20)), "last")
+    ours, claimed = Blocks(database, "sms_blocks", uuid4()), set[UUID]()
+    while blocks[-1] not in claimed:
+        claimed |= set(await fairly(ours, NOW + timedelta(minutes=1), 3, 1))
+    assert len(claimed) <= len(names) + 3
+
+
+async def test_what_is_due_of_a_crowd_is_found_whatever_postgresql_knows(database: Database):
+    """It has planned this of an empty table, or has seen one that was all of one crowd."""
+    await database.execute("ALTER TABLE sms_blocks SET (autovacuum_enabled = false)")
+    blocks, now = Blocks(database, "sms_blocks", uuid4()), NOW + timedelta(minutes=1)
+    assert await fairly(blocks, now, 10, 10) == {}
+    await of_crowds(database, *["many"] * 2000, *(f"crowd {number}" for number in range(100)))
+    before = await rows_read(database, "sms_blocks"), await index_pages_read(database, "sms_blocks")
+    for _ in range(10):
+        assert await fairly(blocks, now, 10, 10)
+    assert await rows_read(database, "sms_blocks") - before[0] < 10 * 100
+    assert await index_pages_read(database, "sms_blocks") - before[1] < 10 * 500
 
 
 async def test_what_another_has_claimed_is_neither_given_back_nor_closed_by_who_had_it(database: Database, table: str):

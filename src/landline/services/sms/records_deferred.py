@@ -1,11 +1,12 @@
 """The SQL of messages with a timer of their own: to be sent at a time, tried again, or ended when no report came."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from landline.services.sms.model.crowds import Crowd, Fairly
+from landline.services.sms.model.crowds import Crowd, Crowds
 from landline.services.sms.records_progress import OPEN
 from landline.store.database import Connection, Record
 
@@ -19,14 +20,42 @@ async def claim_deferred(
     limit: int,
     *,
     carriers: Sequence[str],
-    fairly: Fairly | None = None,
 ) -> list[Record]:
     """Deferred messages that are due at one of `carriers`, from now on in the hands of `owner` under the block `claim`;
-    it is not opened where there are none. Without `fairly` those that are due elsewhere are read, too."""
-    arguments = (now, claim, owner, lease_until, limit)
-    if fairly is None:
-        return await connection.fetch(_CLAIM, *arguments, carriers)
-    return await connection.fetch(_CLAIM_FAIRLY, *arguments, *_columns_of(carriers, fairly), fairly.of_each)
+    it is not opened where there are none. Those that are due elsewhere are read, too."""
+    return await connection.fetch(_CLAIM, now, claim, owner, lease_until, limit, carriers)
+
+
+async def claim_of_each(
+    connection: Connection,
+    claim: UUID,
+    owner: UUID,
+    now: datetime,
+    lease_until: datetime,
+    limit: int,
+    *,
+    senders: Sequence[Crowd],
+) -> list[Record]:
+    """Likewise of each of `senders` no more than `limit`; nothing else is read."""
+    return await connection.fetch(_CLAIM_OF_EACH, now, claim, owner, lease_until, limit, *_columns(senders))
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The senders of whom something is due, the longest first; when the first of anybody is, or was, due."""
+
+    due: Sequence[Crowd]
+    next_at: datetime | None
+
+
+async def waiting(connection: Connection, carriers: Sequence[str], without: Crowds, now: datetime) -> Waiting:
+    """Whose timers are due at some carriers, but for some crowds. Nobody's are looked for while none is due anywhere:
+    `next_at` is the first of all carriers then."""
+    wanted = [carrier for carrier in carriers if Crowd(carrier) not in without]
+    kept_out = [crowd for crowd in without if crowd.sender is not None]
+    rows = await connection.fetch(_WAITING, now, wanted, *_columns(kept_out))
+    due = [Crowd(row["carrier"], (row["resource_id"], row["sender"])) for row in rows if row["due_at"] <= now]
+    return Waiting(due, rows[0]["due_at"] if rows else None)
 
 
 async def claim_ending(
@@ -90,46 +119,50 @@ WITH RECURSIVE found AS (
 )
 SELECT EXISTS (SELECT FROM found WHERE carrier <> ALL($1))
 """
-_SENDERS = """
-RECURSIVE sender AS (
-    SELECT first.* FROM unnest(${}::text[]) AS c (carrier) CROSS JOIN LATERAL (
-        SELECT carrier, resource_id, sender FROM sms_messages m WHERE due_at IS NOT NULL AND claim_id IS NULL
-        AND m.carrier = c.carrier ORDER BY carrier, resource_id, sender LIMIT 1
+# Every sender with timers at some carriers, each found by its key after the one before. For a stretch of the index of
+# senders, in that index's order, PostgreSQL reads no other, however empty it believes the table to be. It is given no
+# end, for a row to compare with ends no search: the index is read on to its last entry. What is found is looked at.
+_WAITING = f"""
+WITH RECURSIVE soonest AS MATERIALIZED (
+    SELECT due_at AS at FROM sms_messages WHERE due_at > '-infinity' AND claim_id IS NULL ORDER BY due_at LIMIT 1
+),
+sender AS (
+    SELECT first.* FROM unnest($2::text[]) AS c (carrier) CROSS JOIN LATERAL (
+        SELECT carrier, resource_id, sender, due_at FROM sms_messages m WHERE due_at IS NOT NULL AND claim_id IS NULL
+        AND (m.carrier, m.resource_id, m.sender, m.due_at) > (c.carrier, '{UUID(int=0)}', '', '-infinity')
+        ORDER BY carrier, resource_id, sender, due_at LIMIT 1
     ) AS first
+    WHERE (SELECT at FROM soonest) <= $1 AND first.carrier = c.carrier
     UNION ALL
     SELECT next.* FROM sender AS s CROSS JOIN LATERAL (
-        SELECT carrier, resource_id, sender FROM sms_messages m WHERE due_at IS NOT NULL AND claim_id IS NULL
-        AND m.carrier = s.carrier AND (m.resource_id, m.sender) > (s.resource_id, s.sender)
-        ORDER BY resource_id, sender LIMIT 1
+        SELECT carrier, resource_id, sender, due_at FROM sms_messages m WHERE due_at IS NOT NULL AND claim_id IS NULL
+        AND (m.carrier, m.resource_id, m.sender, m.due_at) > (s.carrier, s.resource_id, s.sender, 'infinity')
+        ORDER BY carrier, resource_id, sender, due_at LIMIT 1
     ) AS next
+    WHERE next.carrier = s.carrier
 ),
 wanted AS (
     SELECT * FROM sender WHERE (carrier, resource_id, sender) NOT IN
-        (SELECT * FROM unnest(${}::text[], ${}::uuid[], ${}::text[]))
+        (SELECT * FROM unnest($3::text[], $4::uuid[], $5::text[]))
 )
+SELECT * FROM wanted WHERE due_at <= $1 OR due_at = (SELECT min(due_at) FROM wanted)
+UNION ALL
+SELECT NULL, NULL, NULL, at FROM soonest WHERE at > $1
+ORDER BY due_at
 """
-"""Every sender with timers at some carriers, each found by its key after the one before, but for some crowds."""
-_OF_EACH = 2
-"""Of so many of each sender is chosen at least: only some of the senders may have any that are due."""
-# Of equal turns each claim ($2) has another order: by their age 500 campaigns would be taken from each time, and a text
-# that was due after these would wait for the end of one.
-# A sender's are found as a stretch of the index of senders: were he named by =, PostgreSQL might look through all that
-# is due instead, as it believes much of that to be his. What was found is locked by its key: the CASE keeps PostgreSQL
-# from reading the index of all that is due beside it.
-_CLAIM_FAIRLY = f"""
-WITH {_SENDERS.format(6, 7, 8, 9)},
-found AS (
-    SELECT first.* FROM wanted w CROSS JOIN LATERAL (
-        SELECT each.*, row_number() OVER (ORDER BY each.due_at) AS turn FROM (
-            SELECT m.resource_id, m.message_id, m.due_at FROM sms_messages m
-            WHERE m.due_at IS NOT NULL AND m.claim_id IS NULL
-            AND (m.carrier, m.resource_id, m.sender, m.due_at) > (w.carrier, w.resource_id, w.sender, '-infinity')
-            AND (m.carrier, m.resource_id, m.sender, m.due_at) <= (w.carrier, w.resource_id, w.sender, $1)
-            ORDER BY m.carrier, m.resource_id, m.sender, m.due_at
-            LIMIT (SELECT least($10::bigint, greatest($5 / greatest(count(*), 1), {_OF_EACH})) FROM wanted)
-        ) AS each
+# Likewise; were a sender named by =, PostgreSQL might look through all that is due instead, as it believes much of that
+# to be his. What was found is locked by its key: the CASE keeps it from reading the index of all that is due beside it.
+_CLAIM_OF_EACH = f"""
+WITH found AS (
+    SELECT first.resource_id, first.message_id
+    FROM unnest($6::text[], $7::uuid[], $8::text[]) AS w (carrier, resource_id, sender) CROSS JOIN LATERAL (
+        SELECT m.carrier, m.resource_id, m.sender, m.message_id, m.due_at FROM sms_messages m
+        WHERE m.due_at IS NOT NULL AND m.claim_id IS NULL
+        AND (m.carrier, m.resource_id, m.sender, m.due_at) > (w.carrier, w.resource_id, w.sender, '-infinity')
+        ORDER BY m.carrier, m.resource_id, m.sender, m.due_at LIMIT $5
     ) AS first
-    ORDER BY first.turn, md5(first.message_id::text || ($2::uuid)::text) LIMIT $5
+    WHERE (first.carrier, first.resource_id, first.sender) = (w.carrier, w.resource_id, w.sender)
+    AND first.due_at <= $1
 ),
 due AS (
     SELECT m.resource_id, m.message_id FROM found f JOIN sms_messages m USING (resource_id, message_id)
@@ -139,39 +172,26 @@ due AS (
 """
 
 
-def _columns_of(carriers: Sequence[str], fairly: Fairly) -> list[list[Any]]:
-    """The carriers at which something is wanted, and the crowds there of which nothing is."""
-    senders = [(crowd.carrier, *crowd.sender) for crowd in fairly.without if crowd.sender is not None]
-    wanted = [carrier for carrier in carriers if Crowd(carrier) not in fairly.without]
-    return [wanted, *([each[column] for each in senders] for column in range(3))]
+def _columns(senders: Sequence[Crowd]) -> list[list[Any]]:
+    rows = [(crowd.carrier, *crowd.sender) for crowd in senders if crowd.sender is not None]
+    return [[row[column] for row in rows] for column in range(3)]
 
 
 async def give_back(connection: Connection, claims: Sequence[UUID], owner: UUID, now: datetime) -> None:
     """Whatever is in somebody's hands under `claims`, which `owner` holds now, is in nobody's any more, and due."""
     await connection.execute(
+        # IS TRUE keeps PostgreSQL from reading all blocks of `owner`, for which there is an index, too.
         "UPDATE sms_messages SET claim_id = NULL, due_at = $3 FROM sms_blocks b"
-        " WHERE b.block_id = ANY($1) AND b.owner = $2 AND claim_id = b.block_id",
+        " WHERE b.block_id = ANY($1) AND (b.owner = $2) IS TRUE AND claim_id = b.block_id",
         claims,
         owner,
         now,
     )
 
 
-async def next_deferred(
-    connection: Connection, carriers: Sequence[str], fairly: Fairly | None = None
-) -> datetime | None:
-    """When there is something to claim at one of `carriers`; without `fairly` at any."""
-    if fairly is None:
-        return await connection.fetchval(_NEXT)
-    return await connection.fetchval(_NEXT_FAIRLY, *_columns_of(carriers, fairly))
+async def next_deferred(connection: Connection) -> datetime | None:
+    """When there is something to claim, at whatever carrier."""
+    return await connection.fetchval(_NEXT)
 
 
 _NEXT = "SELECT min(due_at) FROM sms_messages WHERE claim_id IS NULL"
-_NEXT_FAIRLY = f"""
-WITH {_SENDERS.format(1, 2, 3, 4)}
-SELECT min(first.due_at) FROM wanted w CROSS JOIN LATERAL (
-    SELECT m.due_at FROM sms_messages m WHERE m.due_at IS NOT NULL AND m.claim_id IS NULL
-    AND (m.carrier, m.resource_id, m.sender, m.due_at) > (w.carrier, w.resource_id, w.sender, '-infinity')
-    ORDER BY m.carrier, m.resource_id, m.sender, m.due_at LIMIT 1
-) AS first
-"""

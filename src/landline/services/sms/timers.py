@@ -15,6 +15,7 @@ from landline.services.sms.model.crowds import NO_CROWDS, Crowds, Fairly
 from landline.services.sms.news import News
 from landline.services.sms.read_again import pending_in
 from landline.services.sms.removed import Removed
+from landline.services.sms.rota import Rota
 from landline.store.blocks import LEASE
 from landline.store.database import Connection, Database, Record
 
@@ -54,6 +55,7 @@ class Timers:
         self._elsewhere = True
         """Whether there were, when this was idle last, timers at others' carriers."""
         self._others_looked_at: datetime | None = None
+        self._rota, self._orphans = Rota(), Rota()
         self._many = False
         """Whether more was due than is claimed at once."""
         self.claiming: set[UUID] = set()
@@ -64,7 +66,10 @@ class Timers:
         reached = self._handover.reached
         async with self._database.connection() as connection:
             self._elsewhere = await records_deferred.elsewhere(connection, reached)
-            due = await records_deferred.next_deferred(connection, reached, self._fairly(without))
+            if self._fairly(without) is None:
+                due = await records_deferred.next_deferred(connection)
+            else:
+                due = await self._rota.next_due(connection, self._clock.now(), reached, without)
         if not self._elsewhere:
             return due
         others = (self._others_looked_at or self._clock.now()) + _OTHERS_EVERY
@@ -73,11 +78,12 @@ class Timers:
     async def claim(self, without: Crowds) -> int:
         """Take up some of what is due, but of the crowds `without`; how much."""
         claimed, _ = await self._claim(self._due(without))
-        self._many = claimed >= _AT_ONCE
+        self._many = claimed >= _AT_ONCE or self._rota.goes_on
         if self._elsewhere and self._others_are_due():
             ended, _ = await self._claim(self._ending)
             found, moved = await self._claim(self._orphaned) if self._removed.names else (0, 0)
-            if ended < _AT_ONCE and not (moved and found >= _AT_ONCE):
+            more = moved and (found >= _AT_ONCE or self._orphans.goes_on)
+            if ended < _AT_ONCE and not more:
                 self._others_looked_at = self._clock.now()
             claimed += ended + found
         return claimed
@@ -97,7 +103,9 @@ class Timers:
 
         async def claim(connection: Connection, *arguments: *_Arguments) -> list[Record]:
             reached = self._handover.reached
-            return await records_deferred.claim_deferred(connection, *arguments, carriers=reached, fairly=fairly)
+            if fairly is None:
+                return await records_deferred.claim_deferred(connection, *arguments, carriers=reached)
+            return await self._rota.claim(connection, *arguments, carriers=reached, fairly=fairly)
 
         return claim
 
@@ -108,7 +116,7 @@ class Timers:
 
     async def _orphaned(self, connection: Connection, *arguments: *_Arguments) -> list[Record]:
         names, fairly = self._removed.names, Fairly(NO_CROWDS, _AT_ONCE)
-        return await records_deferred.claim_deferred(connection, *arguments, carriers=names, fairly=fairly)
+        return await self._orphans.claim(connection, *arguments, carriers=names, fairly=fairly)
 
     async def _claim(self, claiming: "_Claiming") -> tuple[int, int]:
         """Take up what `claiming` finds; how much, and how much of it went to another carrier. Whatever this does not

@@ -31,10 +31,12 @@ from landline.store.blocks import Blocks
 from landline.store.database import Database, Record
 
 log = structlog.get_logger()
-_BLOCKS_AT_ONCE = 8
+_BLOCKS_AT_ONCE = 64
+_READ_AT_ONCE = 8
+"""How many blocks are read together of which nothing is known: a block has one message, or some 2,000."""
 _ROWS_AT_ONCE = 4_000
-"""About how many messages of claimed blocks are read at once: meanwhile the event loop does nothing else."""
-"""A block has at most some 2,000 messages; what was claimed is taken into memory, also beyond its limit."""
+"""About how many messages of claimed blocks are read at once: meanwhile the event loop does nothing else. What was read
+is taken into memory, also beyond its limit."""
 _PAUSE = timedelta(seconds=1)
 _UNREACHED_PAUSE = timedelta(seconds=15)
 """How long work whose carrier this process does not reach is left to others."""
@@ -328,6 +330,7 @@ class Worker:
             of_each = limit = min(limit, max(self._handover.room.free // self._block_size, 1))
         else:
             of_each = max(fairly.of_each // self._block_size, 1)
+            limit = min(limit, max(self._handover.room.free // self._block_size, _READ_AT_ONCE))
         full = self._handover.room.full_of_waiting
         claimed, of_crowds = await self._blocks.claim_fairly(now, limit, of_each, keys, self._places)
         self._resuming = set(claimed)
@@ -335,13 +338,14 @@ class Worker:
         self._suspicious.update(block for block, held in claimed.items() if held)
         try:
             if claimed:
-                async with self._database.connection() as connection:
-                    await records_deferred.give_back(connection, list(claimed), self._blocks.owner, self._clock.now())
-                    unfinished = await records.unfinished(connection, list(claimed))
-                self._learn_size(len(claimed), sum(map(len, unfinished.values())))
+                order = sorted(claimed, key=lambda block: block in of_crowds)
+                unfinished = await self._read(order)
+                self._learn_size(len(claimed), len(unfinished), sum(map(len, unfinished.values())))
                 beyond: dict[UUID, bool] = {}
-                for block, held in sorted(claimed.items(), key=lambda each: each[0] in of_crowds):
-                    if block in of_crowds and not full and self._handover.room.full_of_waiting:
+                for block in order:
+                    held = claimed[block]
+                    crowded = block in of_crowds and not full and self._handover.room.full_of_waiting
+                    if crowded or block not in unfinished:
                         beyond[block] = held
                         continue
                     await self._resume(block, unfinished[block], held=held, of_crowd=block in of_crowds)
@@ -353,11 +357,23 @@ class Worker:
             self._resuming = set()
         return len(claimed)
 
-    def _learn_size(self, blocks: int, rows: int) -> None:
+    async def _read(self, blocks: Sequence[UUID]) -> dict[UUID, list[Record]]:
+        """What is unfinished of `blocks`, or of the first of them where that is much."""
+        found: dict[UUID, list[Record]] = {}
+        rows = 0
+        async with self._database.connection() as connection:
+            await records_deferred.give_back(connection, blocks, self._blocks.owner, self._clock.now())
+            while len(found) < len(blocks) and rows < _ROWS_AT_ONCE:
+                some = blocks[len(found) : 2 * len(found) or _READ_AT_ONCE]  # as many as were little together
+                found |= await records.unfinished(connection, some)
+                rows = sum(map(len, found.values()))
+        return found
+
+    def _learn_size(self, blocks: int, read: int, rows: int) -> None:
         """Blocks hold one message or thousands, as they were accepted: claim so many that they are some thousand."""
-        self._block_size = max(rows // blocks, 1)
-        if rows > _ROWS_AT_ONCE:
-            self._blocks_at_once = max(1, self._blocks_at_once // 2)
+        self._block_size = max(rows // read, 1)
+        if rows > _ROWS_AT_ONCE or read < blocks:
+            self._blocks_at_once = max(1, min(read, self._blocks_at_once // 2))
         elif blocks == self._blocks_at_once:
             self._blocks_at_once = min(_BLOCKS_AT_ONCE, self._blocks_at_once * 2)
 
