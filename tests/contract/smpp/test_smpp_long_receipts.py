@@ -159,3 +159,21 @@ async def test_of_two_failures_of_a_part_the_first_is_told(database: Database) -
     assert await records.fold([Receipt("1", False, code, now) for code in (5000, 4004)], now) == []
     (whole,) = await records.fold([Receipt("1", False, 4006, now), Receipt("2", True, 2000, now)], now)
     assert (whole.delivered, whole.code, whole.segments_delivered) == (False, 5000, 1)
+
+
+async def test_a_carrier_that_reports_one_part_of_each_text_may_report_several_at_once(database: Database) -> None:
+    records = Records(database, "bare", uuid4(), Alphabet.GSM, one_receipt=True)
+    now = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    await records.remember_sent([["1", "2", "3"]], now)
+    (whole,) = await records.fold([Receipt(each, True, 2000, now) for each in "23"], now)
+    assert (whole.carrier_message_id, whole.delivered) == ("1", True)
+
+
+async def test_what_is_remembered_once_more_keeps_what_was_reported_meanwhile(database: Database) -> None:
+    """Where the answer to the first was lost, another process may have been brought receipts since."""
+    records, now = Records(database, "bare", uuid4(), Alphabet.GSM), datetime(2026, 11, 21, 12, tzinfo=UTC)
+    await records.remember_sent([["1", "2"]], now)
+    assert await records.fold([Receipt("1", True, 2000, now)], now) == []
+    await records.remember_sent([["1", "2"]], now)
+    (whole,) = await records.fold([Receipt("2", True, 2000, now)], now)
+    assert (whole.carrier_message_id, whole.segments_delivered) == ("1", 2)

@@ -249,6 +249,20 @@ async def test_what_a_dead_process_may_have_sent_stays_in_doubt_when_its_heir_ca
     assert (len(world.first.submissions), await world.ends()) == (2, {PHONE: (9, 9999)})
 
 
+async def test_what_a_dead_process_may_have_sent_is_not_taken_back_from_what_waits_in_nobodys_hands(world: World):
+    """Who is told that it was canceled sends another."""
+    world.first.fate = Fate.LOST
+    await world.start()
+    resource, key = world.resource, await world.send()
+    await world.crash()
+    world.first.reachable = False
+    await world.start()
+    await world.pass_time(seconds=1)
+    assert await world.database.fetchval("SELECT owner IS NULL FROM sms_blocks")
+    assert await world.gateway.news.cancel(resource, [key]) == set()
+    assert await world.ends() == {PHONE: (0, None)}
+
+
 async def test_what_a_dead_process_may_have_sent_stays_in_doubt_when_its_heir_loses_the_database(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):

@@ -14,6 +14,7 @@ from landline.core.errors import Invalid, NotFound, Unauthorized
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
 from landline.services.numbers.model import Directions
+from landline.services.sms import records_pools
 from landline.services.sms.keywords import Keywords, preset
 from landline.services.sms.model.pools import Pool
 from landline.services.sms.pools import Pools
@@ -169,6 +170,23 @@ class Slow(Database):
             yield connection
         self.reads.release()
         await self.go_on.wait()
+
+
+async def test_of_two_requests_that_choose_at_once_both_send_by_the_sender_that_was_written_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool has one sender more for the second, and neither has read yet what the first writes."""
+
+    async def nothing_yet(*_: object) -> dict[str, str]:
+        return {}
+
+    monkeypatch.setattr(records_pools, "sticky", nothing_yet)
+    await world.pool(A)
+    assert await world.chosen() == {A}
+    await world.pool(A, B)
+    assert await world.chosen() == {A}
+    await world.pool(B)
+    assert await world.chosen() == {B}
 
 
 async def test_what_was_read_before_a_change_is_not_remembered(world: World, database: Database) -> None:

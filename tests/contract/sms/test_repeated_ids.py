@@ -168,3 +168,14 @@ async def test_receipts_that_are_repeated_twice_at_once_hold_up_no_other(world: 
         await world.gateway.news.reported("carrier", [Receipt(name, True, 2000, now) for name in (ID, ID, "18", ID)])
     assert [await world.state(first), await world.state(second)] == [DELIVERED, DELIVERED]
     assert [entry for entry in logs if entry["log_level"] in ("warning", "error")] == []
+
+
+async def test_a_message_whose_id_another_got_is_not_taken_back(world: World):
+    """Its phone may have it: who is told that it was canceled sends another."""
+    first = await world.send()
+    await world.answer(first)
+    await world.clock.advance(timedelta(minutes=5))
+    second = await world.send()
+    await world.answer(second)
+    assert await world.gateway.taking_back.cancel(world.resource, [first, second]) == set()
+    assert [await world.state(first), await world.state(second)] == [QUEUED, QUEUED]

@@ -308,13 +308,15 @@ async def cancel(
 ) -> set[UUID]:
     """Those of `messages` that wait in nobody's hands, or are `kept` back by `holder`, who has them, and that no
     carrier has or may have; they are locked then, until the transaction ends."""
-    # A block that nobody holds is locked first, so that nobody claims it and reads the message meanwhile.
+    # A block that nobody holds is locked first, so that nobody claims it and reads the message meanwhile. One that is
+    # not due waits for receipts alone, also of a message whose id the carrier gave to another since.
     backlog = await connection.fetch(
         "SELECT m.message_id FROM unnest($2::uuid[]) AS k (message_id) JOIN sms_messages m ON m.resource_id = $1"
         " AND m.message_id = k.message_id JOIN sms_blocks b ON b.block_id = m.block_id WHERE b.owner IS NULL"
-        " AND m.due_at IS NULL AND m.doubt = 0 ORDER BY b.block_id FOR UPDATE OF b",
+        " AND b.due_at <= $3 AND m.due_at IS NULL AND m.doubt = 0 ORDER BY b.block_id FOR UPDATE OF b",
         resource,
         messages,
+        now,
     )
     rows = await connection.fetch(
         "SELECT m.message_id FROM unnest($2::uuid[]) AS k (message_id) JOIN sms_messages m ON m.resource_id = $1"

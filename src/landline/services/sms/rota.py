@@ -71,7 +71,7 @@ class Rota:
         if not found.due:
             self._nothing = found
             return False
-        self._turns = dict.fromkeys([*found.due, *self._turns])
+        self._turns = dict.fromkeys([*found.due, *(each for each in self._turns if each.carrier in carriers)])
         self._of_each = max(limit // len(self._turns), _OF_EACH)
         return True
 
