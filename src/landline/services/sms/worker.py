@@ -33,7 +33,7 @@ from landline.store.database import Database, Record
 log = structlog.get_logger()
 _BLOCKS_AT_ONCE = 64
 _READ_AT_ONCE = 8
-"""How many blocks are read together of which nothing is known: a block has one message, or some 2,000."""
+"""How many blocks are read together: nothing is known of them, and one has a message, another some 2,000."""
 _ROWS_AT_ONCE = 4_000
 """About how many messages of claimed blocks are read at once: meanwhile the event loop does nothing else. What was read
 is taken into memory, also beyond its limit."""
@@ -364,7 +364,7 @@ class Worker:
         async with self._database.connection() as connection:
             await records_deferred.give_back(connection, blocks, self._blocks.owner, self._clock.now())
             while len(found) < len(blocks) and rows < _ROWS_AT_ONCE:
-                some = blocks[len(found) : 2 * len(found) or _READ_AT_ONCE]  # as many as were little together
+                some = blocks[len(found) : len(found) + _READ_AT_ONCE]
                 found |= await records.unfinished(connection, some)
                 rows = sum(map(len, found.values()))
         return found
