@@ -50,7 +50,8 @@ async def change_the_carriers(faults: Faults) -> None:
     faults.ledger.fault(f"another plan: {plan}")
     await _start_anew(faults)
     if plan.without is not None:
-        await asyncio.sleep(random.choice([5, 20, 100]))
+        # Texts from phones are known again for two minutes, then told twice (docs/guides/carriers.md).
+        await asyncio.sleep(random.choice([5, 20, 75]))
         plan.without = None
         faults.ledger.fault("the carrier is back")
         await _start_anew(faults)
