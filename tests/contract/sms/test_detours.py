@@ -112,8 +112,10 @@ async def test_what_nobody_else_might_have_is_looked_at_again_no_later_for_a_clo
     refused = world.gateway.worker._detours.refused
     await line.advance(timedelta(seconds=6))
     await refused(world.first, [], "it is down")
-    world.gateway.rules = []
     clock.set_back(timedelta(hours=1))
+    await line.advance(timedelta(0))  # what is being looked at is looked at by the rules there were
+    await clock.advance(timedelta(0))
+    world.gateway.rules = []
     await line.advance(timedelta(seconds=31))
     await refused(world.first, [], "it is down")
     await clock.advance(timedelta(0))
