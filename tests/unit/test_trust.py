@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from landline.core.errors import Refusal
 from landline.engines.nats.settings import Settings, server
 from landline.engines.smpp.config import Tls
 
@@ -76,3 +77,18 @@ def test_a_private_authoritys_certificate_is_taken_with_each_python(
         shake_hands(made(authority), served, "other.example")
     with pytest.raises(ssl.SSLCertVerificationError, match="verify failed"):
         shake_hands(Tls().context(), served, "smsc.example")
+
+
+@pytest.mark.parametrize("made", [of_a_carrier, of_nats])
+def test_a_file_is_read_anew_once_it_has_changed_and_not_before(
+    made: Callable[[Path], ssl.SSLContext], authority: Path
+) -> None:
+    """Who is out of reach is tried again each second or two, and a context takes time and memory."""
+    before = made(authority)
+    assert made(authority) is before
+    authority.write_bytes(authority.read_bytes() * 2)
+    renewed = made(authority)
+    assert renewed is not before
+    authority.write_text("nothing of use")
+    with pytest.raises(Refusal, match="cannot use"):
+        made(authority)

@@ -1,18 +1,22 @@
 """How a NATS cluster of the operator's is entered: by user, token, credentials file, over TLS; and what is refused."""
 
 import asyncio
+import gc
+import ssl
 from pathlib import Path
 
 import pytest
 import trustme
 from tests.support.bus import Ear, Nkey, configured
 from tests.support.cluster import eventually
+from tests.support.ports import free_port
 from tests.support.serving import serving
 
 from landline.core.errors import Unavailable
 from landline.engines.nats import bus as nats_bus
 from landline.engines.nats import server as nats_server
 from landline.engines.nats.bus import NatsBus
+from landline.engines.nats.connection import CannotConnect, Connection
 from landline.engines.nats.credentials import private_key
 from landline.engines.nats.server import CannotRun, NatsServer
 from landline.engines.nats.settings import CannotUse, Settings, server
@@ -131,6 +135,21 @@ async def test_no_secret_goes_in_the_clear_where_tls_is_wanted(monkeypatch: pyte
         said = await refusal(of(f"tls://landline:secret@127.0.0.1:{port}"), monkeypatch)
     assert said == f"NATS is out of reach: 127.0.0.1:{port}: the server does not speak TLS"
     assert heard == b""
+
+
+async def test_a_server_that_is_away_takes_no_more_memory_the_oftener_it_is_tried() -> None:
+    """A TLS context with the system's authorities is most of a megabyte, which the garbage collector does not see."""
+    settings = of(f"nats://127.0.0.1:{free_port()}")
+    before = contexts()
+    for _ in range(10):
+        with pytest.raises(CannotConnect, match="connection refused"):
+            await Connection.open(settings.servers[0], settings, lambda: None)
+    assert contexts() - before <= 1
+
+
+def contexts() -> int:
+    """How many there are, garbage that was not collected yet among them."""
+    return sum(isinstance(each, ssl.SSLContext) for each in gc.get_objects())
 
 
 async def test_what_the_server_forbids_is_told(tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 import re
 import ssl
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from landline.core.errors import Refusal
 from landline.core.pass_phrase import nobody_says_it
-from landline.engines.trust import trusting
+from landline.engines.trust import CONTEXTS_KEPT, stamps, trusting
 
 STANDARD_PORT = 4222
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
@@ -39,7 +40,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A cluster and this deployment's part of its subjects. The files are read anew for each connection."""
+    """A cluster and this deployment's part of its subjects. The files are read anew once they have changed."""
 
     servers: tuple[Server, ...]
     prefix: str = "landline"
@@ -64,14 +65,20 @@ class Settings:
 
     def tls(self) -> ssl.SSLContext:
         """How servers are checked, and who we are. Raises `CannotUse`."""
+        files = (self.authority, self.certificate, self.certificate_key)
         try:
-            context = trusting(self.authority)
-            if self.certificate is not None:
-                context.load_cert_chain(self.certificate, self.certificate_key, password=nobody_says_it)
+            return _context(*files, stamps(*files))
         except (OSError, ssl.SSLError) as error:
-            files = [str(file) for file in (self.authority, self.certificate, self.certificate_key) if file is not None]
-            raise CannotUse(f"nats: cannot use {', '.join(files)}: {error}") from None
-        return context
+            named = [str(file) for file in files if file is not None]
+            raise CannotUse(f"nats: cannot use {', '.join(named)}: {error}") from None
+
+
+@lru_cache(CONTEXTS_KEPT)
+def _context(authority: Path | None, certificate: Path | None, key: Path | None, _stamps: object) -> ssl.SSLContext:
+    context = trusting(authority)
+    if certificate is not None:
+        context.load_cert_chain(certificate, key, password=nobody_says_it)
+    return context
 
 
 def server(url: str, *, secure: bool = False) -> Server:

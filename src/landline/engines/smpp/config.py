@@ -3,11 +3,12 @@
 import ssl
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from ipaddress import ip_address
 
 from landline.core.errors import Invalid
 from landline.core.pass_phrase import nobody_says_it
-from landline.engines.trust import trusting
+from landline.engines.trust import CONTEXTS_KEPT, stamps, trusting
 from landline.ports.sms_carrier import CrashPolicy
 from landline.protocols.smpp.commands import INTERFACE_VERSION
 from landline.protocols.smpp.texts import Alphabet, LongStyle
@@ -62,19 +63,24 @@ class Tls:
     """The name the carrier's certificate must bear; the host when None."""
 
     def context(self) -> ssl.SSLContext:
-        """Raises `Invalid` when a file cannot be read."""
+        """Of what the files hold now. Raises `Invalid` when one cannot be read."""
         if self.key_file is not None and self.certificate_file is None:
             raise Invalid("key_file is the key of a certificate_file, and there is none", target="tls")
-        file = self.ca_file
-        try:
-            context = trusting(self.ca_file)
-            file = self.certificate_file if self.key_file is None else f"{self.certificate_file}, {self.key_file}"
-            if self.certificate_file is not None:
-                context.load_cert_chain(self.certificate_file, self.key_file, password=nobody_says_it)
-        except OSError as error:  # ssl.SSLError is one
-            raise Invalid(f"cannot use {file}: {error.strerror or error}", target="tls") from error
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        return context
+        return _context(self, stamps(self.ca_file, self.certificate_file, self.key_file))
+
+
+@lru_cache(CONTEXTS_KEPT)
+def _context(tls: Tls, _stamps: object) -> ssl.SSLContext:
+    file = tls.ca_file
+    try:
+        context = trusting(tls.ca_file)
+        file = tls.certificate_file if tls.key_file is None else f"{tls.certificate_file}, {tls.key_file}"
+        if tls.certificate_file is not None:
+            context.load_cert_chain(tls.certificate_file, tls.key_file, password=nobody_says_it)
+    except OSError as error:  # ssl.SSLError is one
+        raise Invalid(f"cannot use {file}: {error.strerror or error}", target="tls") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 SYSTEM_ID_MOST, PASSWORD_MOST = 15, 8
