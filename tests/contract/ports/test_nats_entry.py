@@ -3,12 +3,14 @@
 import asyncio
 import gc
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trustme
+from structlog.testing import capture_logs
 from tests.support.bus import Ear, Nkey, configured
-from tests.support.cluster import eventually
+from tests.support.cluster import PATIENCE_S, eventually
 from tests.support.ports import free_port
 from tests.support.serving import serving
 
@@ -145,6 +147,33 @@ async def test_a_server_that_is_away_takes_no_more_memory_the_oftener_it_is_trie
         with pytest.raises(CannotConnect, match="connection refused"):
             await Connection.open(settings.servers[0], settings, lambda: None)
     assert contexts() - before <= 1
+
+
+async def test_servers_that_are_away_are_told_of_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nats_bus, "_START_S", 0.0)
+    tried, often = [0, 0], asyncio.Event()
+
+    def away(number: int) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
+        def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tried[number] += 1
+            if min(tried) >= 4:
+                often.set()
+            writer.close()
+
+        return hang_up
+
+    async with (
+        await asyncio.start_server(away(0), "127.0.0.1", 0) as one,
+        await asyncio.start_server(away(1), "127.0.0.1", 0) as other,
+    ):
+        ports = [each.sockets[0].getsockname()[1] for each in (one, other)]
+        bus = NatsBus(Settings(tuple(server(f"nats://127.0.0.1:{port}") for port in ports)))
+        with capture_logs() as logs:
+            await bus.start()
+            async with asyncio.timeout(PATIENCE_S):
+                await often.wait()
+            await bus.close()
+    assert [entry["event"] for entry in logs].count("bus.unreachable") == 2
 
 
 def contexts() -> int:

@@ -64,6 +64,8 @@ class NatsBus:
         self._outgoing_bytes = 0
         self._connection: Connection | None = None
         self._reason = "not started"
+        self._told: set[str] = set()
+        """What was told since there was a connection: of several servers each has a reason of its own."""
         self._alone_since: float | None = None
         self._work = asyncio.Event()
         self._reached = asyncio.Event()
@@ -173,8 +175,9 @@ class NatsBus:
             await self._serve(connection)
         except CannotConnect as error:
             told = f"{server.place}: {error}"
-            if told != self._reason or self._connection is not None:
+            if told not in self._told or self._connection is not None:
                 log.warning("bus.unreachable", reason=told)
+            self._told.add(told)
             self._reason = told
         finally:
             if self._connection is not None:
@@ -186,6 +189,7 @@ class NatsBus:
 
     def _arrived(self, connection: Connection) -> None:
         self._connection, self._alone_since = connection, None
+        self._told.clear()
         self.figures.connections += 1
         self._reached.set()
         log.info("bus.connected", server=connection.server.place)
