@@ -28,7 +28,8 @@ _BEAT_S = 5.0
 _PAUSE_FIRST_S, _PAUSE_LIMIT_S = 0.05, 2.0
 _STABLE_S = 10.0
 _OTHERS_S = 0.25
-"""After an outage what waited is sent this much later, when the others have had time to come back, too."""
+"""After an outage what waited is sent this much later, and half a pause, by which others may have rested longer: they
+have had time to come back, too."""
 _MOMENT_S = 5.0
 """An outage that is shorter is nobody's business."""
 
@@ -64,6 +65,8 @@ class NatsBus:
         self._outgoing_bytes = 0
         self._connection: Connection | None = None
         self._reason = "not started"
+        self._pause_s = _PAUSE_FIRST_S
+        """The next one, between two attempts."""
         self._told: set[str] = set()
         """What was told since there was a connection: of several servers each has a reason of its own."""
         self._alone_since: float | None = None
@@ -154,16 +157,16 @@ class NatsBus:
         servers = list(self._settings.servers)
         random = Random()  # noqa: S311 - so that not all processes come at once
         random.shuffle(servers)
-        loop, pause_s, number = asyncio.get_running_loop(), _PAUSE_FIRST_S, 0
+        loop, number = asyncio.get_running_loop(), 0
         while not self._closing:
             began = loop.time()
             await self._connect_once(servers[number % len(servers)])
             number += 1
             if loop.time() - began > _STABLE_S:
-                pause_s = _PAUSE_FIRST_S
+                self._pause_s = _PAUSE_FIRST_S
             elif number % len(servers) == 0:
+                pause_s, self._pause_s = self._pause_s, min(self._pause_s * 2, _PAUSE_LIMIT_S)
                 await self._rest(pause_s * random.uniform(0.5, 1.0))
-                pause_s = min(pause_s * 2, _PAUSE_LIMIT_S)
 
     async def _connect_once(self, server: Server) -> None:
         """Serve by a connection to `server` until it is lost; at once when there is none to be had."""
@@ -198,7 +201,7 @@ class NatsBus:
         """Pass on what is to be sent and listened to. Raises `CannotConnect` when the connection is lost."""
         loop = asyncio.get_running_loop()
         if self.figures.connections > 1:
-            await self._rest(_OTHERS_S)
+            await self._rest(_OTHERS_S + self._pause_s / 2)
         ask_at = loop.time() + _BEAT_S
         while True:
             self._work.clear()
