@@ -12,8 +12,8 @@ from landline.services.sms import records_deferred
 from landline.services.sms import records_progress as records
 from landline.services.sms.model.crowds import NO_CROWDS, Fairly
 from landline.services.sms.model.messages import State
+from landline.services.sms.records_deferred import Claim
 from landline.services.sms.rota import Rota
-from landline.store.blocks import LEASE
 from landline.store.database import Connection, Database
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -65,7 +65,7 @@ class World:
 
     async def claim(self, limit: int, fairly: Fairly | None) -> list[str]:
         """The senders of what is claimed."""
-        arguments = (self.connection, uuid4(), US, NOW, NOW + LEASE, limit)
+        arguments = (self.connection, Claim(uuid4(), US, NOW), limit)
         if fairly is None:
             rows = await records_deferred.claim_deferred(*arguments, carriers=["first"])
         else:

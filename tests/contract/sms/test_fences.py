@@ -26,6 +26,7 @@ from landline.services.sms import records_progress as records
 from landline.services.sms.handover import Pending
 from landline.services.sms.model import details
 from landline.services.sms.model.messages import FINAL, State
+from landline.services.sms.records_deferred import Claim
 from landline.services.sms.service import Options, To
 from landline.store.blocks import LEASE
 from landline.store.database import Connection, Database
@@ -364,8 +365,8 @@ async def test_what_another_process_took_up_for_another_carrier_is_not_handed_ov
             world.first.up, world.first.at_once = True, 100
             now = world.clock.now()
             async with world.database.connection() as connection:
-                claim = (connection, uuid4(), SOMEBODY_ELSE, now, now + LEASE)
-                assert await records_deferred.claim_deferred(*claim, 10, carriers=["second"])
+                claim = Claim(uuid4(), SOMEBODY_ELSE, now)
+                assert await records_deferred.claim_deferred(connection, claim, 10, carriers=["second"])
             raise
 
     monkeypatch.setattr(world.gateway.news, "reroute", lost)
@@ -423,7 +424,7 @@ async def test_a_deferred_message_claimed_without_our_learning_of_it_is_taken_up
     soon = world.clock.now() + timedelta(seconds=6)
     async with world.database.connection() as connection:  # PostgreSQL dies before it answers
         assert await records_deferred.claim_deferred(
-            connection, uuid4(), world.gateway.owner, soon, soon + LEASE, 10, carriers=["first"]
+            connection, Claim(uuid4(), world.gateway.owner, soon), 10, carriers=["first"]
         )
     await eventually(lambda: world.database.fetchval("SELECT claim_id IS NULL FROM sms_messages"))
     await world.clock.advance(timedelta(seconds=1))

@@ -16,6 +16,7 @@ from landline.services.sms import records_progress as records
 from landline.services.sms import records_receipts as receipts
 from landline.services.sms.model.crowds import NO_CROWDS, Crowd, Fairly
 from landline.services.sms.model.messages import State
+from landline.services.sms.records_deferred import Claim
 from landline.services.sms.records_progress import PARKED_FOR, Deferral, TakenAfterAll
 from landline.services.sms.records_receipts import Ending
 from landline.services.sms.rota import Rota
@@ -350,7 +351,7 @@ async def test_only_a_good_report_counts_of_a_carrier_that_has_the_message_no_mo
 
 
 async def claim(world: World, claim: UUID, *carriers: str, at: datetime = LATER) -> set[UUID]:
-    rows = await records_deferred.claim_deferred(world.connection, claim, US, at, at + LEASE, 10, carriers=carriers)
+    rows = await records_deferred.claim_deferred(world.connection, Claim(claim, US, at), 10, carriers=carriers)
     return {row["message_id"] for row in rows}
 
 
@@ -369,7 +370,7 @@ async def test_what_is_due_is_claimed_by_one(world: World):
 async def claim_ending(world: World, *carriers: str, at: datetime) -> set[UUID]:
     pause = timedelta(seconds=15)
     rows = await records_deferred.claim_ending(
-        world.connection, uuid4(), US, at, at + LEASE, 10, carriers=carriers, since=at - pause
+        world.connection, Claim(uuid4(), US, at), 10, carriers=carriers, since=at - pause
     )
     return {row["message_id"] for row in rows}
 
@@ -412,10 +413,7 @@ async def test_what_another_claims_at_this_moment_is_not_claimed(world: World):
 async def claim_fairly(world: World, claim: UUID, *carriers: str, fairly: Fairly, limit: int = 500) -> list[UUID]:
     rows = await world.rota.claim(
         world.connection,
-        claim,
-        US,
-        LATER,
-        LATER + LEASE,
+        Claim(claim, US, LATER),
         limit,
         carriers=carriers,
         fairly=fairly,
@@ -517,9 +515,7 @@ async def test_a_message_with_two_of_its_carriers_ids_is_claimed_as_one(world: W
     await world.taken_by("first", "2")
     assert [len(rows) for rows in (await records.unfinished(world.connection, [BLOCK])).values()] == [1]
     await world.change(due_at=LATER)
-    rows = await records_deferred.claim_deferred(
-        world.connection, uuid4(), US, LATER, LATER + LEASE, 10, carriers=["first"]
-    )
+    rows = await records_deferred.claim_deferred(world.connection, Claim(uuid4(), US, LATER), 10, carriers=["first"])
     assert len(rows) == 1
 
 

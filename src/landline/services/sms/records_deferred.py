@@ -8,36 +8,45 @@ from uuid import UUID
 
 from landline.services.sms.model.crowds import Crowd, Crowds
 from landline.services.sms.records_progress import OPEN
+from landline.store.blocks import LEASE
 from landline.store.database import Connection, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """By whom, and when, what is due is taken up: under a `block` of its own, with a lease."""
+
+    block: UUID
+    owner: UUID
+    at: datetime
+
+    @property
+    def columns(self) -> tuple[datetime, UUID, UUID, datetime]:
+        """What the statements begin with."""
+        return self.at, self.block, self.owner, self.at + LEASE
 
 
 async def claim_deferred(
     connection: Connection,
-    claim: UUID,
-    owner: UUID,
-    now: datetime,
-    lease_until: datetime,
+    claim: Claim,
     limit: int,
     *,
     carriers: Sequence[str],
 ) -> list[Record]:
-    """Deferred messages that are due at one of `carriers`, from now on in the hands of `owner` under the block `claim`;
-    it is not opened where there are none. Those that are due elsewhere are read, too."""
-    return await connection.fetch(_CLAIM, now, claim, owner, lease_until, limit, carriers)
+    """Deferred messages that are due at one of `carriers`, from now on in the hands of the `claim`'s owner under its
+    block, which is not opened where there are none. Those that are due elsewhere are read, too."""
+    return await connection.fetch(_CLAIM, *claim.columns, limit, carriers)
 
 
 async def claim_of_each(
     connection: Connection,
-    claim: UUID,
-    owner: UUID,
-    now: datetime,
-    lease_until: datetime,
+    claim: Claim,
     limit: int,
     *,
     senders: Sequence[Crowd],
 ) -> list[Record]:
     """Likewise of each of `senders` no more than `limit`; nothing else is read."""
-    return await connection.fetch(_CLAIM_OF_EACH, now, claim, owner, lease_until, limit, *_columns(senders))
+    return await connection.fetch(_CLAIM_OF_EACH, *claim.columns, limit, *_columns(senders))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +69,7 @@ async def waiting(connection: Connection, carriers: Sequence[str], without: Crow
 
 async def claim_ending(
     connection: Connection,
-    claim: UUID,
-    owner: UUID,
-    now: datetime,
-    lease_until: datetime,
+    claim: Claim,
     limit: int,
     *,
     carriers: Sequence[str],
@@ -71,7 +77,7 @@ async def claim_ending(
 ) -> list[Record]:
     """Likewise those at other than `carriers` that have been due `since` then and are to be ended, or may be: they are
     late, or in doubt. All others that are due there are read for it."""
-    return await connection.fetch(_CLAIM_ENDING, now, claim, owner, lease_until, limit, carriers, since)
+    return await connection.fetch(_CLAIM_ENDING, *claim.columns, limit, carriers, since)
 
 
 async def elsewhere(connection: Connection, carriers: Sequence[str]) -> bool:

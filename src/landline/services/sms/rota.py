@@ -4,11 +4,10 @@ text. The first of each is, before the second of any; who they are is looked up 
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
-from uuid import UUID
 
 from landline.services.sms import records_deferred
 from landline.services.sms.model.crowds import Crowd, Crowds, Fairly, crowd_of
-from landline.services.sms.records_deferred import Waiting
+from landline.services.sms.records_deferred import Claim, Waiting
 from landline.store.database import Connection, Record
 
 _OF_EACH = 2
@@ -32,10 +31,7 @@ class Rota:
     async def claim(
         self,
         connection: Connection,
-        claim: UUID,
-        owner: UUID,
-        now: datetime,
-        lease_until: datetime,
+        claim: Claim,
         limit: int,
         *,
         carriers: Sequence[str],
@@ -47,12 +43,11 @@ class Rota:
             of_each = min(self._of_each, fairly.of_each)
             senders = self._next(max(limit // of_each, 1), carriers, fairly.without)
             if not senders:
-                if fresh or not await self._begin(connection, now, limit, carriers, fairly):
+                if fresh or not await self._begin(connection, claim.at, limit, carriers, fairly):
                     return []
                 fresh = True
                 continue
-            arguments = (claim, owner, now, lease_until, of_each)
-            if rows := await records_deferred.claim_of_each(connection, *arguments, senders=senders):
+            if rows := await records_deferred.claim_of_each(connection, claim, of_each, senders=senders):
                 return rows
 
     async def next_due(

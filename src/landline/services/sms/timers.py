@@ -14,17 +14,16 @@ from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.model.crowds import NO_CROWDS, Crowds, Fairly
 from landline.services.sms.news import News
 from landline.services.sms.read_again import pending_in
+from landline.services.sms.records_deferred import Claim
 from landline.services.sms.removed import Removed
 from landline.services.sms.rota import Rota
-from landline.store.blocks import LEASE
 from landline.store.database import Connection, Database, Record
 
 log = structlog.get_logger()
 _AT_ONCE = 500
 _OTHERS_EVERY = timedelta(minutes=1)
 """How often what is due at others' carriers is looked through for what has to end: there may be a million of it."""
-_Arguments = tuple[UUID, UUID, datetime, datetime, int]
-_Claiming = Callable[[Connection, *_Arguments], Awaitable[list[Record]]]
+_Claiming = Callable[[Connection, Claim, int], Awaitable[list[Record]]]
 
 
 class Timers:
@@ -98,35 +97,35 @@ class Timers:
         at = self._others_looked_at
         return at is None or not at <= self._clock.now() < at + _OTHERS_EVERY  # earlier: the clock was set back
 
-    def _due(self, without: Crowds) -> "_Claiming":
+    def _due(self, without: Crowds) -> _Claiming:
         fairly = self._fairly(without)
 
-        async def claim(connection: Connection, *arguments: *_Arguments) -> list[Record]:
+        async def due(connection: Connection, claim: Claim, limit: int) -> list[Record]:
             reached = self._handover.reached
             if fairly is None:
-                return await records_deferred.claim_deferred(connection, *arguments, carriers=reached)
-            return await self._rota.claim(connection, *arguments, carriers=reached, fairly=fairly)
+                return await records_deferred.claim_deferred(connection, claim, limit, carriers=reached)
+            return await self._rota.claim(connection, claim, limit, carriers=reached, fairly=fairly)
 
-        return claim
+        return due
 
-    async def _ending(self, connection: Connection, *arguments: *_Arguments) -> list[Record]:
-        since = self._clock.now() - self._pause
+    async def _ending(self, connection: Connection, claim: Claim, limit: int) -> list[Record]:
+        since = claim.at - self._pause
         reached = self._handover.reached
-        return await records_deferred.claim_ending(connection, *arguments, carriers=reached, since=since)
+        return await records_deferred.claim_ending(connection, claim, limit, carriers=reached, since=since)
 
-    async def _orphaned(self, connection: Connection, *arguments: *_Arguments) -> list[Record]:
+    async def _orphaned(self, connection: Connection, claim: Claim, limit: int) -> list[Record]:
         names, fairly = self._removed.names, Fairly(NO_CROWDS, _AT_ONCE)
-        return await self._orphans.claim(connection, *arguments, carriers=names, fairly=fairly)
+        return await self._orphans.claim(connection, claim, limit, carriers=names, fairly=fairly)
 
-    async def _claim(self, claiming: "_Claiming") -> tuple[int, int]:
+    async def _claim(self, claiming: _Claiming) -> tuple[int, int]:
         """Take up what `claiming` finds; how much, and how much of it went to another carrier. Whatever this does not
         come to, its claim is found forgotten, and it is due again."""
-        claim, now = uuid4(), self._clock.now()
-        self.claiming = {claim}
+        claim = Claim(uuid4(), self._owner, self._clock.now())
+        self.claiming = {claim.block}
         try:
             async with self._database.connection() as connection:
-                rows = await claiming(connection, claim, self._owner, now, now + LEASE, _AT_ONCE)
-            return len(rows), await self._take_up(claim, rows, now) if rows else 0
+                rows = await claiming(connection, claim, _AT_ONCE)
+            return len(rows), await self._take_up(claim.block, rows, claim.at) if rows else 0
         finally:
             self.claiming = set()
 
