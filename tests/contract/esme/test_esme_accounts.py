@@ -241,11 +241,8 @@ async def test_guesses_at_once_are_no_more_than_guesses_in_turn(world: EsmeWorld
     assert await bind(world, process, password) == WRONG
 
 
-async def test_a_customer_waits_for_no_crowd_of_guesses(
-    world: EsmeWorld, process: Process, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """From the /64s of one stranger's network, each of which may guess a few times."""
-    password = await world.account(process)
+def held_up(monkeypatch: pytest.MonkeyPatch) -> tuple[Event, list[str]]:
+    """Have passwords looked at only once the event is set; those that are, in turn."""
     hashed, hold, looked_at = accounts._hashed, Event(), list[str]()
 
     def held(guess: str, salt: bytes) -> bytes:
@@ -254,6 +251,15 @@ async def test_a_customer_waits_for_no_crowd_of_guesses(
         return hashed(guess, salt)
 
     monkeypatch.setattr(accounts, "_hashed", held)
+    return hold, looked_at
+
+
+async def test_a_customer_waits_for_no_crowd_of_guesses(
+    world: EsmeWorld, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the /64s of one stranger's network, each of which may guess a few times."""
+    password = await world.account(process)
+    hold, looked_at = held_up(monkeypatch)
     find = process.accounts.authenticate
     guesses = [asyncio.create_task(find("customer", f"guess{each}", f"2001:db8:0:{each:x}::1")) for each in range(10)]
     await until(lambda: len(process.accounts._hashing) == 9)
@@ -270,14 +276,7 @@ async def test_who_is_gone_waits_for_nothing(
 ) -> None:
     """However many binds a stranger leaves behind, nothing of them is kept; what has begun is counted."""
     password = await world.account(process)
-    hashed, hold, looked_at = accounts._hashed, Event(), list[str]()
-
-    def held(guess: str, salt: bytes) -> bytes:
-        looked_at.append(guess)
-        hold.wait(PATIENCE_S)
-        return hashed(guess, salt)
-
-    monkeypatch.setattr(accounts, "_hashed", held)
+    hold, looked_at = held_up(monkeypatch)
     strangers = [await world.connect(process) for _ in range(4)]
     binds = [asyncio.create_task(stranger.bind(f"guess{each}")) for each, stranger in enumerate(strangers)]
     await until(lambda: len(process.accounts._hashing) == 3)
