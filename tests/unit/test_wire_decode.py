@@ -99,5 +99,11 @@ def test_a_byte_order_mark_is_passed_over() -> None:
     assert refusal.value.target == "text"
 
 
+@pytest.mark.parametrize("count", [2, 100_000])
+def test_not_one_after_another(count: int) -> None:
+    with pytest.raises(Invalid, match="not valid JSON"):
+        decode(b"\xef\xbb\xbf" * count + b'{"text": "hello"}', msgspec.json.Decoder(Limited))
+
+
 def test_a_pair_of_surrogates_is_a_character() -> None:
     assert decode(rb'{"text": "\ud83d\ude00\\ud83d"}', msgspec.json.Decoder(Limited)) == Limited("😀\\ud83d")

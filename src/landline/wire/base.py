@@ -61,9 +61,8 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
             said = f"The {missing[1]} field is required."
         raise Invalid(_LENGTH.sub(_length, _PLAINER.get(said, said)), target=target or "body") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        if body.startswith(
-            BOM_UTF8
-        ):  # some programs put it before what they write; RFC 8259 §8.1 lets it be passed over
+        # Some programs put it before what they write; RFC 8259 §8.1 lets it be passed over. Not one after another.
+        if body.startswith(BOM_UTF8) and not body.startswith(BOM_UTF8 * 2):
             return decode(body.removeprefix(BOM_UTF8), decoder)
         raise Invalid(_unreadable(body, error), target="body") from None
     except RecursionError:
