@@ -150,6 +150,19 @@ async def test_what_another_process_has_still_is_left_to_it(world: World):
     assert south.submissions == []
 
 
+async def test_after_an_outage_of_all_the_first_to_look_lets_others_say_what_they_have(world: World):
+    north = await world.start(world.carrier("north"))
+    south = await world.start(world.carrier("south"))
+    await world.end(north)
+    await world.clock.advance(timedelta(minutes=10))
+    await south.worker.removed.refresh()
+    assert south.worker.removed.names == []
+    await world.start(world.carrier("north"))
+    await world.clock.advance(timedelta(seconds=15))
+    await south.worker.removed.refresh()
+    assert south.worker.removed.names == []
+
+
 async def test_without_another_carrier_it_waits_and_finds_its_own_again(world: World):
     before = await world.start(world.carrier("north", up=False))
     await world.send(before, PHONES[0], options=Options(valid_for_s=86_400))
@@ -157,8 +170,13 @@ async def test_without_another_carrier_it_waits_and_finds_its_own_again(world: W
     rules = [Rule(name="other", prefixes=("+49",), carriers=(Choice("south"),))]
     between = await world.start(world.carrier("south", up=False), rules=rules)
     await world.clock.advance(timedelta(minutes=10))
+
+    async def told() -> bool:
+        await world.clock.advance(timedelta(seconds=5))
+        return await between.worker.removed.waiting() == {"north": 1}
+
+    await eventually(told)  # operators
     assert await world.codes() == [None]
-    assert await between.worker.removed.waiting() == {"north": 1}, "as operators are told"
     await world.end(between)
     await world.start(world.carrier("north"))
     await world.ends([2000])

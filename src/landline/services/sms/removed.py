@@ -49,12 +49,14 @@ class Removed:
         now = self._clock.now()
         if self._looked_at is not None and self._looked_at <= now < self._looked_at + _EVERY:
             return
+        # Who comes back from an outage may be the first: others are given until the next look to say what they have.
+        back = self._looked_at is None or not self._looked_at <= now < self._looked_at + _GONE_AFTER
         async with self._database.connection() as connection:
             if self._said:
                 await records.say(connection, self._said, now, now - _EVERY)
             rows = await records.known(connection)
             silent = [row["carrier"] for row in rows if row["seen_at"] <= now - _GONE_AFTER]
-            self.names = [name for name in silent if name not in self._ours]
+            self.names = [] if back else [name for name in silent if name not in self._ours]
             waited_for = [
                 name for name in self.names if name not in self._told and await records.waiting(connection, [name])
             ]
