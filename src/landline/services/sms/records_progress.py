@@ -210,15 +210,20 @@ async def defer(
     )
 
 
-async def wait_alone(connection: Connection, keys: Sequence[Key], until: Sequence[datetime]) -> None:
-    """Set the timers of messages that have ones of their own; they are in nobody's hands then."""
+async def wait_alone(
+    connection: Connection, keys: Sequence[Key], until: Sequence[datetime], *, claim: UUID | None = None
+) -> None:
+    """Set the timers of messages that have ones of their own; they are in nobody's hands then. With a `claim` only of
+    those that are in hand under it: another process may have taken up the others since."""
     await connection.execute(
         "UPDATE sms_messages m SET due_at = k.due_at, claim_id = NULL"
         " FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS k (resource_id, message_id, due_at)"
-        f" WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.state < {int(State.DELIVERED)}",
+        f" WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id AND m.state < {int(State.DELIVERED)}"
+        " AND ($4::uuid IS NULL OR m.claim_id = $4)",
         [resource for resource, _ in keys],
         [message for _, message in keys],
         until,
+        claim,
     )
 
 

@@ -136,16 +136,15 @@ class Timers:
             [pending_in(row, claim=claim) for row in rows if row["submitted"] is None], now
         )
         reachable = [message for message in again if self._handover.reaches({message.carrier})]
-        await self._wait_alone(
-            [(row["resource_id"], row["message_id"], row["report_by"]) for row in taken if row["report_by"] > now]
-        )
+        waiting = [(row["resource_id"], row["message_id"], row["report_by"]) for row in taken if row["report_by"] > now]
+        await self._wait_alone(claim, waiting)
         in_hand = {message.submission.key for message in reachable}
         left = [message for message in again if message.submission.key not in in_hand]
-        moved = await self._leave(left, now)
+        moved = await self._leave(claim, left, now)
         self._handover.take_alone(claim, reachable)
         return moved
 
-    async def _leave(self, left: Sequence[Pending], now: datetime) -> int:
+    async def _leave(self, claim: UUID, left: Sequence[Pending], now: datetime) -> int:
         """Have what is not for carriers reached from here wait, or go to another one if nobody has its own any more;
         how much has gone."""
         names = self._removed.names
@@ -155,14 +154,14 @@ class Timers:
         rest = await self._news.reroute(orphans, "no process has this carrier any more") if orphans else orphans
         again = now + _OTHERS_EVERY
         until += [(message.resource, message.submission.key, min(again, message.until)) for message in rest]
-        await self._wait_alone(until)
+        await self._wait_alone(claim, until)
         moved = len(orphans) - len(rest)
         if moved:
             log.info("sms.moved_from_removed_carriers", messages=moved)
         return moved
 
-    async def _wait_alone(self, messages: Sequence[tuple[UUID, UUID, datetime]]) -> None:
+    async def _wait_alone(self, claim: UUID, messages: Sequence[tuple[UUID, UUID, datetime]]) -> None:
         if messages:
             async with self._database.connection() as connection:
                 keys = [(resource, message) for resource, message, _ in messages]
-                await records.wait_alone(connection, keys, [until for _, _, until in messages])
+                await records.wait_alone(connection, keys, [until for _, _, until in messages], claim=claim)
