@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -15,6 +15,10 @@ from landline.services.sms.news import News
 from landline.store.database import Record
 
 log = structlog.get_logger()
+ASKED_AGAIN = timedelta(seconds=15)
+"""After which a carrier that could not be asked is asked again, here or by others."""
+_ASKED_FOR = timedelta(minutes=1)
+"""For so long: a bind is being made, its window is full, or another process has it."""
 
 
 class GivingUp:
@@ -25,6 +29,8 @@ class GivingUp:
         self._handover = handover
         self._news = news
         self._failover = failover
+        self._cannot_ask_since: dict[str, datetime] = {}
+        """When each carrier could not be asked from here for the first time since it could."""
 
     async def without_hopeless(self, pending: Sequence[Pending], now: datetime) -> list[Pending]:
         """`pending` without what is not handed over any more, which is ended."""
@@ -41,31 +47,45 @@ class GivingUp:
         gone |= {message.submission.key for message in late}
         return [message for message in pending if message.submission.key not in gone]
 
-    async def unreported(self, rows: Sequence[Record]) -> None:
-        """End what was taken and not reported in time, as its carrier says when it can be asked."""
+    async def unreported(self, rows: Sequence[Record], now: datetime) -> list[Record]:
+        """End what was taken and not reported in time, as its carrier says; what that could not be asked for, and is to
+        be `ASKED_AGAIN`."""
         if not rows:
-            return
+            return []
         await self._news.unpark([(row["carrier"], row["submitted"]) for row in rows])
         limits = {name: asyncio.Semaphore(carrier.at_once) for name, carrier in self._carriers.items()}
-        told = await asyncio.gather(*(self._ask(row, limits) for row in rows), return_exceptions=True)
+        told = await asyncio.gather(*(self._ask(row, limits, now) for row in rows), return_exceptions=True)
         for failure in told:
             if isinstance(failure, BaseException):
                 raise failure
-        silent = [row for row, heard in zip(rows, told, strict=True) if not heard]
+        again = [row for row, heard in zip(rows, told, strict=True) if heard is None and self._patient(row, now)]
+        later = {row["message_id"] for row in again}
+        silent = [row for row, heard in zip(rows, told, strict=True) if not heard and row["message_id"] not in later]
         await self._news.give_up([(row["resource_id"], row["message_id"], details.NO_REPORT) for row in silent])
+        return again
 
-    async def _ask(self, row: Record, limits: Mapping[str, asyncio.Semaphore]) -> bool:
-        """Whether the carrier of a message told what became of it. `limits`: how many each carrier is asked at once."""
-        carrier = self._carriers.get(row["carrier"])
-        if carrier is None or carrier.crash_policy is not CrashPolicy.QUERY:
+    async def _ask(self, row: Record, limits: Mapping[str, asyncio.Semaphore], now: datetime) -> bool | None:
+        """Whether the carrier of a message told what became of it; None when it could not be asked. `limits`: how many
+        each carrier is asked at once."""
+        name = row["carrier"]
+        if self._failover.policy(name) is not CrashPolicy.QUERY:
             return False
+        carrier = self._carriers.get(name)
         try:
-            async with limits[carrier.name]:
+            if carrier is None:
+                raise Unavailable("it is another process's")
+            async with limits[name]:
                 receipt = await carrier.query(row["submitted"], row["sender"])
         except Unavailable as error:
-            log.warning("sms.query_failed", carrier=row["carrier"], reason=error.message)
-            return False
+            log.warning("sms.query_failed", carrier=name, reason=error.message)
+            self._cannot_ask_since.setdefault(name, now)
+            return None
+        self._cannot_ask_since.pop(name, None)
         if receipt is None:
             return False
-        await self._news.reported(row["carrier"], [receipt])
+        await self._news.reported(name, [receipt])
         return True
+
+    def _patient(self, row: Record, now: datetime) -> bool:
+        since = self._cannot_ask_since.get(row["carrier"], now)
+        return timedelta(0) <= now - max(row["report_by"], since) < _ASKED_FOR  # less: the clock was set back

@@ -9,7 +9,7 @@ import structlog
 from landline.ports.clock import Clock
 from landline.services.sms import records_deferred
 from landline.services.sms import records_progress as records
-from landline.services.sms.giving_up import GivingUp
+from landline.services.sms.giving_up import ASKED_AGAIN, GivingUp
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.model.crowds import NO_CROWDS, Crowds, Fairly
 from landline.services.sms.news import News
@@ -131,12 +131,13 @@ class Timers:
 
     async def _take_up(self, claim: UUID, rows: Sequence[Record], now: datetime) -> int:
         taken = [row for row in rows if row["submitted"] is not None]
-        await self._giving_up.unreported([row for row in taken if row["report_by"] <= now])
+        unasked = await self._giving_up.unreported([row for row in taken if row["report_by"] <= now], now)
         again = await self._giving_up.without_hopeless(
             [pending_in(row, claim=claim) for row in rows if row["submitted"] is None], now
         )
         reachable = [message for message in again if self._handover.reaches({message.carrier})]
         waiting = [(row["resource_id"], row["message_id"], row["report_by"]) for row in taken if row["report_by"] > now]
+        waiting += [(row["resource_id"], row["message_id"], now + ASKED_AGAIN) for row in unasked]
         await self._wait_alone(claim, waiting)
         in_hand = {message.submission.key for message in reachable}
         left = [message for message in again if message.submission.key not in in_hand]

@@ -15,7 +15,7 @@ from landline.services.sms import records_progress as records
 from landline.services.sms.detours import Detours
 from landline.services.sms.expiry import Expiry
 from landline.services.sms.failover import Failover
-from landline.services.sms.giving_up import GivingUp
+from landline.services.sms.giving_up import ASKED_AGAIN, GivingUp
 from landline.services.sms.handover import HandOver, Pending, Queue
 from landline.services.sms.model import details
 from landline.services.sms.model.crowds import Crowds
@@ -389,7 +389,7 @@ class Worker:
             await self._standing.suspect(pending)
         to_submit = await self._giving_up.without_hopeless(pending, now)
         late = [row for row in awaiting if row["report_by"] <= now]
-        await self._giving_up.unreported(late)
+        unasked = await self._giving_up.unreported(late, now)
         awaiting = [row for row in awaiting if row["report_by"] > now]
         to_submit, left = self._parted(to_submit)
         # No process may reach all carriers of a block: who reaches some takes their messages, and frees the others.
@@ -405,12 +405,13 @@ class Worker:
             self._handover.on_left()
         to_submit, crowd = self._handover.crowded(to_submit, of_crowd=of_crowd)
         await self._leave(crowd, now)
-        if left:
+        if left or not (to_submit or self._handover.reaches({row["carrier"] for row in unasked})):
             await self._blocks.pass_on([block], now, now + _UNREACHED_PAUSE)
-        elif to_submit or not awaiting:
-            self._handover.take(block, to_submit, awaiting=len(awaiting))
+        elif to_submit or not (awaiting or unasked):
+            self._handover.take(block, to_submit, awaiting=len(awaiting) + len(unasked))
         else:
-            await self._blocks.release({block: min(row["report_by"] for row in awaiting)})
+            again = [now + ASKED_AGAIN] if unasked else []
+            await self._blocks.release({block: min([*again, *(row["report_by"] for row in awaiting)])})
 
     @property
     def _places(self) -> list[str]:
