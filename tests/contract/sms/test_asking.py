@@ -1,5 +1,5 @@
-"""A carrier is asked what became of what it never reported, before that fails: also where it cannot be asked right away,
-or by another process only (docs/design/gateway.md, "Doubt")."""
+"""A carrier is asked what became of what it never reported, before that fails: also where it cannot be asked right
+away, or by another process only (docs/design/gateway.md, "Doubt")."""
 
 from datetime import timedelta
 

@@ -1,6 +1,7 @@
 """A campaign that was halted: its texts go to no carrier any more, until it goes on."""
 
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from tests.support.scripted import Fate, ScriptedCarrier
 
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
+from landline.core.phone import SenderKind
 from landline.engines.clock import DrivenClock
 from landline.services.sms.service import Options, To
 from landline.store.database import Database
@@ -19,10 +21,12 @@ PHONES = [f"+1425555{number:04}" for number in range(200, 240)]
 
 
 class World:
-    def __init__(self, dsn: str, database: Database) -> None:
+    def __init__(self, dsn: str, database: Database, *, per_second: float | None = None) -> None:
+        """`per_second`: the pace of each number."""
         self.clock = DrivenClock()
         self.carrier = ScriptedCarrier(self.clock)
-        self.gateway = Gateway(dsn, database, self.clock, self.carrier)
+        rates = None if per_second is None else {SenderKind.TOLL_FREE: per_second}
+        self.gateway = Gateway(dsn, database, self.clock, self.carrier, sender_rates=rates)
         self.resource: ResourceId
 
     async def send(self, tag: str | None, phones: list[str] | None = None, **options: Any) -> list[str]:
@@ -43,13 +47,18 @@ class World:
 HALTED = ("failed", 5000, ["its campaign is halted"])
 
 
-@pytest.fixture
-async def world(dsn: str, database: Database) -> AsyncGenerator[World]:
-    world = World(dsn, database)
+@asynccontextmanager
+async def running(world: World) -> AsyncGenerator[World]:
     await world.gateway.start()
     world.resource = await world.gateway.own()
     yield world
     await world.gateway.crash()
+
+
+@pytest.fixture
+async def world(dsn: str, database: Database) -> AsyncGenerator[World]:
+    async with running(World(dsn, database)) as world:
+        yield world
 
 
 async def test_a_text_of_a_halted_campaign_is_not_sent_and_says_so(world: World) -> None:
@@ -68,6 +77,21 @@ async def test_what_waits_for_a_slow_carrier_is_not_sent_once_its_campaign_is_ha
     await world.clock.advance(timedelta(hours=1))  # each comes to its next try
     assert len(world.carrier.submissions) == len(PHONES)
     assert {(await world.end(message))[:2] for message in messages} == {HALTED[:2]}
+
+
+async def test_a_halted_campaign_does_not_take_its_numbers_turns(dsn: str, database: Database) -> None:
+    """The corrected one waited as long as if the halted one were sent first."""
+    async with running(World(dsn, database, per_second=0.05)) as world:
+        messages = await world.send("spring", PHONES)
+        [other] = await world.send("autumn")
+        assert len(world.carrier.submissions) == 1
+        await world.halt("spring")
+        await world.clock.advance(timedelta(seconds=21))
+        assert (await world.end(other))[0] == "delivered"
+        assert [await world.end(message) for message in messages[1:]] == [HALTED] * (len(messages) - 1)
+        await world.send("autumn", PHONES)
+        await world.clock.advance(timedelta(seconds=59))
+        assert len(world.carrier.submissions) == 2 + 2, "what was not sent makes nothing faster afterwards"
 
 
 async def test_a_scheduled_text_is_not_sent_while_its_campaign_is_halted(world: World) -> None:

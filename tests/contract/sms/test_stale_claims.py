@@ -1,5 +1,5 @@
-"""A process that stood still (stopped, or with its machine) between taking something up and saying what follows: another
-has it by then, and what that does stands (docs/design/gateway.md, "Fences")."""
+"""A process that stood still (stopped, or with its machine) between taking something up and saying what follows:
+another has it by then, and what that does stands (docs/design/gateway.md, "Fences")."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -60,7 +60,7 @@ async def world(dsn: str, database: Database):
 def standing_still(
     monkeypatch: pytest.MonkeyPatch, name: str, meanwhile: Callable[[], Awaitable[None]]
 ) -> Callable[[], bool]:
-    """Have `meanwhile` happen between the next claim that finds something and what is done about that; whether it has."""
+    """Have `meanwhile` happen between the next claim that finds something and what is done about it; whether it has."""
     claim, done = getattr(records_deferred, name), list[bool]()
 
     async def slow(connection: Connection, *arguments: Any, **named: Any) -> list[Record]:

@@ -269,3 +269,24 @@ def test_what_is_taken_back_while_its_sender_waits_for_its_pace_leaves_nothing_t
     assert lanes.remove("slow", last)
     assert (lanes.next_at(START), lanes.paced(), lanes.sizes(), lanes.size("slow")) == (None, set(), {}, 0)
     assert lanes.take(9, START + 9) == []
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.booleans()), min_size=1, max_size=60), st.floats(0.05, 20), st.booleans())
+def test_what_was_taken_and_is_not_sent_is_others_turn(
+    steps: list[tuple[float, bool]], rate: float, of_carrier: bool
+) -> None:
+    """It goes no slower for it, nor faster than the rate."""
+    bucket = TokenBucket(rate, 2, now=START)
+    lanes = filled({"a": 500}, bucket=bucket if of_carrier else None, limit=None if of_carrier else lambda _: bucket)
+    now, sent = START, list[float]()
+    for gap, halted in steps:
+        now += gap
+        taken = lanes.take(9, now)
+        if halted and taken:
+            lanes.give_back("a", taken, now)
+            taken = lanes.take(len(taken), now)
+            assert taken, "its turn is there at once"
+        sent += [now] * len(taken)
+    for first, since in enumerate(sent):
+        for last, until in enumerate(sent[first:], first):
+            assert last - first + 1 <= 2 + rate * (until - since) + 1e-3

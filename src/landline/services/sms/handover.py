@@ -221,6 +221,14 @@ class HandOver:
         self.room.moved(len(taken))
         return taken
 
+    def not_sent(self, carrier: str, messages: Iterable[Pending], now: datetime) -> None:
+        """`messages` were taken off the carrier's queue, and are for nobody to send: others go in their place."""
+        by_sender: dict[Sender, list[Pending]] = {}
+        for message in messages:
+            by_sender.setdefault((message.resource, message.submission.sender), []).append(message)
+        for sender, its in by_sender.items():
+            self._queues[carrier].give_back(sender, its, now.timestamp())
+
     def next_at(self, carrier: str, now: datetime) -> datetime | None:
         """When `next` may give something, after it gave nothing; None when the queue is empty."""
         at = self._queues[carrier].next_at(now.timestamp())

@@ -200,9 +200,13 @@ class Worker:
                 await alarm.wait(self._handover.next_at(name, now))
                 continue
             try:
+                taken = batch
                 batch = await self._expiry.without_late(batch)
                 batch = await self._standing.check(batch)
                 batch = await self._expiry.without_late(batch)  # that may have taken seconds
+                if len(batch) < len(taken):
+                    going = set(map(id, batch))
+                    self._handover.not_sent(name, [each for each in taken if id(each) not in going], now)
             except Unavailable as error:
                 log.warning("sms.not_handed_over", carrier=name, reason=error.message, messages=len(batch))
                 self._handover.put_back(name, batch, unsure=True)

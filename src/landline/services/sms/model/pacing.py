@@ -5,7 +5,7 @@ SIGCOMM 1995), so that one sender's campaign does not stand before another's sin
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import islice
 from math import inf
@@ -42,7 +42,8 @@ class TokenBucket:
         return max(int(self._tokens + _ROUNDING), 0)
 
     def take(self, count: int, now: float) -> None:
-        """`count` were taken. More than were allowed are a debt, paid before anything more is allowed."""
+        """`count` were taken. More than were allowed are a debt, paid before anything more is allowed; less than none
+        were given back."""
         self._fill(now)
         self._tokens -= count
 
@@ -159,6 +160,17 @@ class Lanes(Generic[K, T]):
         if self.bucket is None:
             return at
         return max(at, self.bucket.next_at(now, 1 if self._cost is None else self._cost(head)))
+
+    def give_back(self, sender: K, items: Collection[T], now: float) -> None:
+        """`items` of `sender` were taken and are not sent: what they were allowed is for those behind them."""
+        if self.bucket is not None:
+            self.bucket.take(-(len(items) if self._cost is None else sum(map(self._cost, items))), now)
+        limit = None if self._limit is None else self._limit(sender)
+        if limit is not None:
+            limit.take(-len(items), now)
+            self._turns.extend(lane for _, _, lane in self._waiting if lane.key == sender)
+            self._waiting = [each for each in self._waiting if each[2].key != sender]
+            heapify(self._waiting)
 
     def retuned(self) -> None:
         """Senders' buckets were changed: those that wait for theirs are to be asked again."""
