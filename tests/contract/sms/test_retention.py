@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from tests.support.gateway import DEFAULT_CARRIER, Gateway
+from tests.support.rows import rows_read
 from tests.support.scripted import Fate, ScriptedCarrier
 
 from landline.core.errors import Unavailable
@@ -118,6 +119,32 @@ async def test_receipts_that_nobody_knew_go_in_portions(database: Database, monk
     monkeypatch.setattr(database, "execute", counted)
     await Retention(database, clock, keep=timedelta(days=90)).prune(clock.now() + PARKED_FOR + timedelta(minutes=1))
     assert (sum(gone), max(gone)) == (12_000, 5000)
+
+
+@pytest.mark.parametrize("table", ["sms_submissions", "sms_parked_receipts"])
+async def test_a_portion_reads_no_more_than_it_drops_though_it_was_planned_for_an_empty_table(
+    database: Database, table: str
+) -> None:
+    """All there was of the old was read and sorted for each 5,000, until PostgreSQL learned how much that is."""
+    clock = DrivenClock()
+    retention = Retention(database, clock, keep=timedelta(days=1))
+    old = clock.now() + LONGEST_OPEN + timedelta(minutes=1)
+    for each in ("sms_submissions", "sms_parked_receipts"):
+        await database.execute(f"ALTER TABLE {each} SET (autovacuum_enabled = false)")
+    await retention.prune(old)
+    await database.execute(
+        "INSERT INTO sms_submissions (carrier, carrier_message_id, resource_id, message_id, block_id, submitted_at)"
+        " SELECT 'c', n::text, b.id, b.id, b.id, $1 FROM generate_series(1, 40000) AS n"
+        " CROSS JOIN LATERAL (SELECT lpad(to_hex(n), 32, '0')::uuid) AS b (id)"
+        if table == "sms_submissions"
+        else "INSERT INTO sms_parked_receipts (carrier, carrier_message_id, parked_at, at, state, code)"
+        " SELECT 'c', n::text, $1, $1, 4, 2000 FROM generate_series(1, 40000) AS n",
+        clock.now(),
+    )
+    before = await rows_read(database, table)
+    await retention.prune(old)
+    assert await database.fetchval(f"SELECT count(*) FROM {table}") == 0
+    assert await rows_read(database, table) - before < 2.5 * 40_000
 
 
 async def test_it_goes_each_hour_also_after_one_in_which_the_database_was_away(

@@ -25,9 +25,11 @@ _OTHERS = tuple(
     f" ORDER BY message_id LIMIT {_AT_ONCE}))"
     for table in ("sms_inbound", "sms_attempts")
 )
+# The oldest are looked at without a condition, for which PostgreSQL has one way only (docs/design/plans.md): where it
+# believes a table to be empty, it would read and sort all that is old for each portion of it.
 _SUBMISSIONS = (
-    "DELETE FROM sms_submissions WHERE ctid = ANY(ARRAY(SELECT ctid FROM sms_submissions WHERE block_id < $1"
-    f" ORDER BY block_id LIMIT {_AT_ONCE}))"
+    "DELETE FROM sms_submissions WHERE ctid = ANY(ARRAY(SELECT ctid FROM (SELECT ctid, block_id FROM sms_submissions"
+    f" ORDER BY block_id LIMIT {_AT_ONCE}) AS oldest WHERE block_id < $1))"
 )
 _RESOURCES = (
     "WITH RECURSIVE r AS ((SELECT resource_id FROM {table} ORDER BY resource_id LIMIT 1) UNION ALL"
@@ -36,8 +38,8 @@ _RESOURCES = (
 )
 """Each resource once, by as many looks into the primary key."""
 _PARKED = (
-    "DELETE FROM sms_parked_receipts WHERE ctid = ANY(ARRAY(SELECT ctid FROM sms_parked_receipts WHERE parked_at < $1"
-    f" ORDER BY parked_at LIMIT {_AT_ONCE}))"
+    "DELETE FROM sms_parked_receipts WHERE ctid = ANY(ARRAY(SELECT ctid FROM (SELECT ctid, parked_at"
+    f" FROM sms_parked_receipts ORDER BY parked_at LIMIT {_AT_ONCE}) AS oldest WHERE parked_at < $1))"
 )
 """A carrier may bring receipts of another system's messages, or of none: millions an hour."""
 LONGEST_OPEN = timedelta(days=40)
