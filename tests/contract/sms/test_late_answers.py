@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from msgspec import structs
 from tests.support.gateway import Gateway
 from tests.support.scripted import Fate, ScriptedCarrier
 
@@ -221,6 +222,58 @@ async def test_the_failure_of_one_copy_does_not_end_a_message_whose_other_copy_i
     assert await world.end() == (8, 2000)
     assert await world.ends() == 1
     assert len(world.first.submissions) == 2
+
+
+async def one_failed_while_the_other_is_unanswered(world: World) -> UUID:
+    await world.start(world.first)
+    key = await world.send()
+    world.first.fate = Fate.LOST
+    await world.pass_time(seconds=6)
+    await world.late(key)
+    await world.receipt("late", 5000)
+    await world.receipt("late", 5000)  # brought once more
+    assert (len(world.first.submissions), await world.end()) == (2, (0, None))
+    return key
+
+
+async def test_the_failure_of_one_copy_does_not_end_a_message_whose_other_copy_is_being_taken(world: World):
+    """Its SMSC fails the first when the second has come, before it answers that."""
+    key = await one_failed_while_the_other_is_unanswered(world)
+    await world.gateway.news.submitted("first", [Submitted(key, "second")])
+    await world.pass_time(minutes=20)
+    assert await world.end() == (0, None)
+    await world.receipt("second")
+    assert (await world.end(), await world.ends()) == ((8, 2000), 1)
+    assert len(world.first.submissions) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "end", "handed_over"),
+    [
+        (Submitted(UUID(int=0), None, 4001), (9, 4001), 2),
+        (Submitted(UUID(int=0), None, 5001, temporary=True), (8, 2000), 3),
+        (Submitted(UUID(int=0), None, 5001, temporary=True, unknown=True), (9, 9999), 2),
+    ],
+    ids=["refused", "busy", "silence"],
+)
+async def test_what_failed_in_one_copy_goes_by_what_becomes_of_the_other(
+    world: World, answer: Submitted, end: tuple[int, int], handed_over: int
+):
+    key = await one_failed_while_the_other_is_unanswered(world)
+    world.first.fate = Fate.DELIVERED
+    await world.gateway.news.submitted("first", [structs.replace(answer, key=key)])
+    await world.pass_time(minutes=20)
+    assert (await world.end(), await world.ends(), len(world.first.submissions)) == (end, 1, handed_over)
+
+
+async def test_what_failed_in_one_copy_is_tried_again_after_the_process_that_sent_the_other_died(world: World):
+    """Of two hand-overs one is in doubt then, which is not too much."""
+    await one_failed_while_the_other_is_unanswered(world)
+    await world.gateway.crash()
+    world.first.fate = Fate.DELIVERED
+    await world.start(world.first)
+    await world.pass_time(minutes=20)
+    assert (await world.end(), len(world.first.submissions)) == ((8, 2000), 3)
 
 
 @pytest.mark.parametrize("together", [True, False])

@@ -47,6 +47,9 @@ _FAILED = (
 """A carrier that took message m has failed it for good."""
 _FAILS_WITH = f"(m.carrier = $1 OR {_FAILED.format('m')})"
 """Message m is this carrier's, or that of one which has failed it while this one's copy was waited for."""
+_IN_HAND = """(m.claim_id IS NOT NULL AND m.carrier = $1 AND m.doubt > (SELECT count(*) FROM sms_submissions s
+    WHERE s.block_id = m.block_id AND s.message_id = m.message_id))"""
+"""Another copy of message m is handed over to this carrier, which has not answered that yet."""
 
 _REPORT = f"""
 WITH receipt AS MATERIALIZED (
@@ -78,7 +81,8 @@ FROM known k WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id
             WHERE state = {int(State.DELIVERED)} AND message_id IS NOT NULL))
         AND NOT EXISTS (SELECT FROM sms_submissions s WHERE s.block_id = m.block_id AND s.message_id = m.message_id
             AND (s.carrier, s.carrier_message_id) <> ($1, k.carrier_message_id)
-            AND m.report_by > $2 AND NOT {_FAILED.format("s")}))
+            AND m.report_by > $2 AND NOT {_FAILED.format("s")})
+        AND NOT (m.report_by > $2 AND {_IN_HAND}))
 {CHANGED}
 """
 
@@ -131,8 +135,9 @@ WHERE m.state < {int(State.DELIVERED)} AND {_FAILS_WITH}
 ORDER BY m.message_id FOR UPDATE OF m
 """
 _COPIES = f"""
-SELECT m.resource_id, m.message_id, s.carrier, s.carrier_message_id, {_FAILED.format("s")} AS failed
-FROM unnest($1::uuid[], $2::uuid[]) AS k (resource_id, message_id)
+SELECT m.resource_id, m.message_id, s.carrier, s.carrier_message_id, {_FAILED.format("s")} AS failed,
+    {_IN_HAND} AS in_hand
+FROM unnest($2::uuid[], $3::uuid[]) AS k (resource_id, message_id)
 JOIN sms_messages m ON m.resource_id = k.resource_id AND m.message_id = k.message_id
 JOIN sms_submissions s ON s.block_id = m.block_id AND s.message_id = m.message_id
 ORDER BY s.submitted_at, s.carrier_message_id
@@ -168,16 +173,17 @@ async def _forget_failed_copies(
         return []
     keys = ([row["resource_id"] for row in locked], [row["message_id"] for row in locked])
     copies: dict[UUID, list[Record]] = {}
-    for row in await connection.fetch(_COPIES, *keys):
+    for row in await connection.fetch(_COPIES, carrier, *keys):
         copies.setdefault(row["message_id"], []).append(row)
     gone: list[tuple[Record, bool]] = []
     last: list[str] = []
     for each in copies.values():
         ours = [row for row in each if row["carrier"] == carrier]
         dead = [row for row in ours if row["carrier_message_id"] in failed]
-        if dead and all(row in dead or row["failed"] for row in each):
+        in_hand = each[0]["in_hand"]
+        if dead and not in_hand and all(row in dead or row["failed"] for row in each):
             last.append(dead.pop()["carrier_message_id"])
-        gone += [(row, len(dead) == len(ours)) for row in dead]
+        gone += [(row, len(dead) == len(ours) and not in_hand) for row in dead]
     if gone:
         await connection.execute(
             _FORGET_COPIES,
