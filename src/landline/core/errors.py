@@ -74,6 +74,13 @@ class TooLarge(Refusal):
     code = "RequestEntityTooLarge"
 
 
+class TargetTooLong(Refusal):
+    """The path and query are over the limit (RFC 9110 §15.5.15)."""
+
+    status = 414
+    code = "RequestUriTooLong"
+
+
 class NotServed(Refusal):
     """An operation of the public wire that this server does not serve (yet)."""
 

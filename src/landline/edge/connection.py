@@ -175,7 +175,7 @@ class HttpConnection(asyncio.Protocol):
         if self._deaf or not self._begun:
             return
         if not self._headers_done and self._read_bytes > self._most_head:
-            self._refuse(unread.too_many_headers(self._limits.header_bytes))
+            self._refuse(unread.too_long_head(len(self._url), self._limits))
         elif self._read_bytes > self._most_head + _FRAMING * len(self._body):
             self._refuse(unread.too_wordy())
         else:
@@ -215,8 +215,10 @@ class HttpConnection(asyncio.Protocol):
         if self._deaf:
             return
         limits, headers = self._limits, self._headers
-        if self._header_count > limits.header_count or len(self._url) > limits.target_bytes:
-            self._refuse(TooLarge("The request has too many headers, or too long a path and query."))
+        if len(self._url) > limits.target_bytes:
+            self._refuse(unread.too_long_head(len(self._url), limits))
+        elif self._header_count > limits.header_count:
+            self._refuse(TooLarge(f"The request has more than {limits.header_count} headers."))
         elif self._read_bytes > limits.header_bytes and _size(headers) > limits.header_bytes:
             self._refuse(unread.too_many_headers(limits.header_bytes))
         # httptools has seen that it is a number

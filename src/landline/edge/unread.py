@@ -4,7 +4,8 @@ import re
 
 import httptools
 
-from landline.core.errors import NotServed, Refusal, TooLarge
+from landline.core.errors import NotServed, Refusal, TargetTooLong, TooLarge
+from landline.edge.http import Limits
 
 _A_METHOD = re.compile(rb"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} \S+ HTTP/1\.[01]\r?$", re.MULTILINE)
 
@@ -24,6 +25,13 @@ def too_large(limit: int) -> TooLarge:
 def too_many_headers(limit: int) -> TooLarge:
     """They may have `limit` bytes together."""
     return TooLarge(f"The request's headers are over {limit} bytes.")
+
+
+def too_long_head(target_bytes: int, limits: Limits) -> Refusal:
+    """The start of a request, whose path and query have `target_bytes` so far, is over what it may have."""
+    if target_bytes > limits.target_bytes:
+        return TargetTooLong(f"The path and query are over {limits.target_bytes} bytes.")
+    return too_many_headers(limits.header_bytes)
 
 
 def too_wordy() -> TooLarge:

@@ -1,10 +1,12 @@
 """The pool of PostgreSQL connections: every statement of the product goes through `Database`."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, TypeAlias, cast
+from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 import structlog
@@ -115,6 +117,8 @@ def unavailable(error: Exception) -> Unavailable:
     """One of `LOST`, as it is told to who asked."""
     if isinstance(error, asyncpg.TransactionRollbackError):  # a deadlock, mostly
         return GaveWay(f"PostgreSQL let another transaction go first: {type(error).__name__}")
+    if isinstance(error, asyncpg.QueryCanceledError):  # by a timeout of its operator's, mostly
+        return Unavailable(f"PostgreSQL gave a statement up: {error}")
     kind = NotWritten if isinstance(error, _REFUSED) else Unavailable
     return kind(f"PostgreSQL is away: {type(error).__name__}")
 
@@ -186,7 +190,7 @@ class Database:
         except UNREACHED as error:
             if "startup parameter" in str(error):  # PgBouncer, of settings that it is not told to ignore
                 raise Pooled(str(error)) from error
-            raise Unavailable(f"cannot reach PostgreSQL: {error}") from error
+            raise Unavailable(f"cannot reach PostgreSQL: {_unread_file(dsn, error) or error}") from error
         except ValueError:
             raise UnreadableDsn(
                 "the DSN cannot be read: write #, / and ? in its password as %23, %2F and %3F", target="dsn"
@@ -301,6 +305,17 @@ class Database:
     async def execute(self, sql: str, *arguments: object) -> str:
         async with self.connection() as connection:
             return await connection.execute(sql, *arguments)
+
+
+def _unread_file(dsn: str, error: Exception) -> str | None:
+    """Which of the files that `dsn` names cannot be read, where `error` says that one cannot, and not which."""
+    if not isinstance(error, FileNotFoundError | PermissionError):
+        return None
+    named = dict(parse_qsl(urlsplit(dsn).query))
+    for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
+        if name in named and not os.access(named[name], os.R_OK):
+            return f"the DSN's {name}, {named[name]}, cannot be read: {error.strerror}"
+    return None
 
 
 async def _reset(connection: Any) -> None:

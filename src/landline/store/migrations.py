@@ -21,6 +21,7 @@ _TIMEOUTS = """FROM pg_settings WHERE name IN
 _PATIENT = f"SELECT set_config(name, '0', false) {_TIMEOUTS}"
 """What an operator set on the role or the database is meant for statements of every day."""
 _AS_BEFORE = f"SELECT set_config(name, reset_val, false) {_TIMEOUTS}"
+_USUAL_PATH = '"$user", public'
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _ROOTS = ("store", "services", "engines")
 
@@ -126,12 +127,18 @@ async def pending(connection: Connection) -> list[Migration]:
 
 async def _check_rights(connection: Connection) -> None:
     row = await connection.fetchrow(
-        "SELECT current_user AS role, s, has_schema_privilege(s, 'CREATE') AS may_make,"
+        "SELECT current_user AS role, s, current_setting('search_path') AS path,"
+        " has_schema_privilege(s, 'CREATE') AS may_make,"
         " to_regclass('store_migrations') IS NULL AS new FROM current_schema() AS s"
     )
     assert row is not None
     if row["new"] and not row["may_make"]:
-        schema = row["s"] or "public"  # none of its search_path is there, or open to it
+        if row["s"] is None and row["path"] != _USUAL_PATH:
+            raise NoRights(
+                f"search_path is {row['path']}, which names no schema that is there and open to role {row['role']}:"
+                " make it, or set another in the DSN, on the role or on the database"
+            )
+        schema = row["s"] or "public"  # which is not open to it
         raise NoRights(
             f"role {row['role']} may make no tables in schema {schema} of the database: make the role the database's"
             f" owner, or GRANT CREATE, USAGE ON SCHEMA {schema} TO {row['role']}"

@@ -197,6 +197,7 @@ async def test_a_method_that_nothing_here_knows_is_one_all_the_same(client: Clie
         f"GET /echo HTTP/1.1\r\n{HEAD}big: {'x' * 2100}\r\n\r\n",
         f"GET /echo HTTP/1.1\r\n{HEAD}never-ending: {'x' * 3000}",
         f"GET /echo?{'x' * 600} HTTP/1.1\r\n{HEAD}\r\n",
+        f"GET /echo?{'x' * 6000}",
         f"POST /echo HTTP/1.1\r\n{HEAD}transfer-encoding: chunked\r\n\r\n3f0\r\n{'x' * 1008}\r\n",
         f"POST /echo HTTP/1.1\r\n{HEAD}transfer-encoding: chunked\r\n\r\n0\r\na: {'x' * 12_000}",
         f"POST /echo HTTP/1.1\r\n{HEAD}transfer-encoding: chunked\r\n\r\n1;{'x' * 12_000}",
@@ -205,7 +206,7 @@ async def test_a_method_that_nothing_here_knows_is_one_all_the_same(client: Clie
 async def test_what_is_too_large_is_refused_as_soon_as_that_is_known(client: Client, text: str) -> None:
     send(client, text)
     reply = await client.reply()
-    assert (reply.status, reply.headers["connection"]) == (413, "close")
+    assert (reply.status, reply.headers["connection"]) == (414 if "?" in text else 413, "close")
 
 
 async def test_a_body_in_small_chunks_takes_no_more_room_than_it_has_bytes(handlers: Handlers) -> None:

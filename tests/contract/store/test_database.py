@@ -4,6 +4,7 @@ import asyncio
 import socket
 import traceback
 from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -270,6 +271,21 @@ async def test_a_dsn_that_cannot_be_read_is_refused_and_not_shown(dsn: str) -> N
     with pytest.raises(Refusal, match="the DSN cannot be read") as refused:
         await Database.connect(dsn, size=2)
     assert "Sec" not in "".join(traceback.format_exception(refused.value))
+
+
+@pytest.mark.parametrize(("name", "mode"), [("sslrootcert", "verify-full"), ("sslcert", "require")])
+async def test_a_file_of_the_dsn_that_is_not_there_is_named(dsn: str, name: str, mode: str, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.pem"
+    with pytest.raises(Unavailable, match=rf"the DSN's {name}, {missing}, cannot be read: No such file"):
+        await Database.connect(f"{dsn}{'&' if '?' in dsn else '?'}sslmode={mode}&{name}={missing}", size=2)
+
+
+async def test_a_statement_that_the_operators_timeout_ends_says_so(dsn: str) -> None:
+    """Not that PostgreSQL is away."""
+    hurried = await Database.connect(f"{dsn}{'&' if '?' in dsn else '?'}statement_timeout=200", size=2)
+    with pytest.raises(Unavailable, match="gave a statement up: canceling statement due to statement timeout"):
+        await hurried.fetch("SELECT pg_sleep(60)")
+    await hurried.close()
 
 
 class Ear:

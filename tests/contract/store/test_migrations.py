@@ -108,6 +108,12 @@ async def test_a_role_that_may_make_no_tables_is_told_what_it_needs(dsn: str, ro
     assert "GRANT CREATE" in message
 
 
+async def test_a_search_path_that_leads_nowhere_is_named(dsn: str) -> None:
+    """It was told to GRANT rights on another schema."""
+    message = await refused(await Database.connect(f"{dsn}{'&' if '?' in dsn else '?'}search_path=nowhere", size=2))
+    assert "search_path is nowhere, which names no schema that is there" in message
+
+
 async def test_a_role_that_does_not_own_what_was_restored_as_another_is_told_so(
     dsn: str, database: Database, role: str
 ) -> None:
