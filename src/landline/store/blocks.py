@@ -10,10 +10,13 @@ from datetime import datetime, timedelta
 from itertools import islice
 from uuid import UUID
 
-from landline.store.database import Connection, Database
+from landline.store.database import Connection, Database, Record
 from landline.store.parts import Part, execute
 
 LEASE = timedelta(seconds=15)
+_LONG = timedelta(minutes=1)
+"""The lease of a block that is held for longer than a heartbeat, by a process that renews its own beside it. When that
+ends, so do these."""
 _PASSED_LIMIT = 1000
 # A crowd's stretch of the index is bounded by >= and <=: were it named by =, PostgreSQL might look through all that is
 # due instead, as it believes that to be little, or much of it to be that crowd's.
@@ -68,10 +71,35 @@ due AS (
     ) AS f JOIN {table} b USING (block_id)
     WHERE CASE WHEN b.owner IS DISTINCT FROM $1 THEN b.due_at <= $3 END FOR UPDATE OF b SKIP LOCKED
 )
-UPDATE {table} b SET owner = $1, due_at = $2 FROM due WHERE b.block_id = due.block_id
-RETURNING b.block_id, due.owner IS NOT NULL AS held, b.crowd
+{claimed}, b.crowd
 """
 # What was found is locked by its key: the CASE keeps PostgreSQL from reading the index of all that is due beside it.
+_CLAIMED = """
+UPDATE {table} b SET owner = CASE WHEN due.owner = b.block_id THEN due.owner ELSE $1 END, due_at = $2
+FROM due WHERE b.block_id = due.block_id
+RETURNING b.block_id, due.owner IS NOT NULL AS held, (due.owner = b.block_id) IS TRUE AS of_process
+"""
+# A process's own row stays its own: it says whose other blocks are to be ended, however often that is begun.
+_END_DEAD = """
+WITH dead AS (
+    DELETE FROM {table} WHERE block_id = ANY($1) AND owner = block_id AND due_at = $2 RETURNING block_id
+)
+UPDATE {table} b SET due_at = least(b.due_at, $3) FROM dead
+WHERE b.owner = dead.block_id AND b.block_id <> dead.block_id
+"""
+_RENEW_OWN = """
+INSERT INTO {table} (block_id, owner, due_at) SELECT $1, $1, $2
+WHERE EXISTS (SELECT FROM {table} WHERE owner = $1 AND block_id <> $1)
+ON CONFLICT (block_id) DO UPDATE SET owner = excluded.owner, due_at = excluded.due_at
+"""
+# Not by the index of all that is due, which is why it says IS TRUE.
+_RENEW = """
+WITH renewed AS (
+    UPDATE {table} SET due_at = $3 WHERE owner = $1 AND block_id <> $1 AND (due_at < $2) IS TRUE RETURNING block_id
+)
+SELECT block_id FROM renewed
+UNION ALL SELECT block_id FROM {table} WHERE owner = $1 AND block_id <> $1 AND (due_at >= $2) IS TRUE
+"""
 _NEXT_FAIRLY = """
 WITH {crowds}
 SELECT least(
@@ -93,10 +121,12 @@ _NOBODY = UUID(int=0)
 class Blocks:
     """The blocks of one kind of work, in `table (block_id uuid PRIMARY KEY, owner uuid, due_at timestamptz)`.
 
-    `due_at` is when the block wants to be looked at next; for a held block it is the end of the lease.
+    `due_at` is when the block wants to be looked at next; for a held block it is the end of the lease. A process that
+    holds some for longer has a row of its own there, whose `block_id` and `owner` it is: the one that it renews often.
     """
 
-    def __init__(self, database: Database, table: str, owner: UUID) -> None:
+    def __init__(self, database: Database, table: str, owner: UUID, *, one_lease: bool = True) -> None:
+        """Without `one_lease` each block's is renewed each time: where no index holds `due_at` that is cheap."""
         assert table.isidentifier()
         self._database = database
         self.owner = owner
@@ -104,16 +134,18 @@ class Blocks:
         self._claim = (
             f"WITH due AS (SELECT * FROM {table} WHERE due_at <= $3 AND owner IS DISTINCT FROM $1"
             f" AND block_id <> ALL($5) ORDER BY due_at, block_id LIMIT $4 FOR UPDATE SKIP LOCKED)"
-            f" UPDATE {table} b SET owner = $1, due_at = $2 FROM due WHERE b.block_id = due.block_id"
-            f" RETURNING b.block_id, due.owner IS NOT NULL AS held"
+            + _CLAIMED.format(table=table)
         )
+        self._end_dead = _END_DEAD.format(table=table)
         not_ours = "owner IS DISTINCT FROM $1 AND block_id <> ALL({})"
         self._due_crowds = _DUE_CROWDS.format(
             table=table,
             crowds=_CROWDS.format(4, 5, table=table, condition=" AND (SELECT at FROM soonest) <= $3"),
             not_ours=not_ours.format("$2"),
         )
-        self._claim_fairly = _CLAIM_FAIRLY.format(table=table, of_crowd=_OF_CROWD, not_ours=not_ours.format("$5"))
+        self._claim_fairly = _CLAIM_FAIRLY.format(
+            table=table, of_crowd=_OF_CROWD, not_ours=not_ours.format("$5"), claimed=_CLAIMED.format(table=table)
+        )
         self._next_fairly = _NEXT_FAIRLY.format(
             table=table,
             crowds=_CROWDS.format(3, 4, table=table, condition=""),
@@ -124,7 +156,15 @@ class Blocks:
         """The crowds of which something was due when they were looked for last, and whose turn is still to come."""
         self._nothing_before: datetime | None = None
         """When the first is due of anybody's, as `claim_fairly` has found that nothing was."""
-        self._extend = f"UPDATE {table} SET due_at = $2 WHERE owner = $1 RETURNING block_id"
+        self._one_lease = one_lease
+        self._renew_all = f"UPDATE {table} SET due_at = $2 WHERE owner = $1 RETURNING block_id"
+        self._renew_own = _RENEW_OWN.format(table=table)
+        self._renew = _RENEW.format(table=table)
+        self._drop_own = (
+            f"DELETE FROM {table} WHERE block_id = $1 AND owner = $1"
+            f" AND NOT EXISTS (SELECT FROM {table} WHERE owner = $1 AND block_id <> $1)"
+        )
+        self._has_own = False
         self._release = (
             f"UPDATE {table} b SET owner = $4, due_at = r.due_at"
             f" FROM unnest($2::uuid[], $3::timestamptz[]) AS r (block_id, due_at)"
@@ -132,7 +172,7 @@ class Blocks:
         )
         self._inherit = f"UPDATE {table} SET due_at = $2 WHERE owner <> $1"
         self._close = f"DELETE FROM {table} WHERE block_id = ANY(${{}}) AND (owner = ${{}} OR owner IS NULL)"
-        self._owned = f"SELECT block_id FROM {table} WHERE owner = $1"
+        self._owned = f"SELECT block_id FROM {table} WHERE owner = $1 AND block_id <> $1"
         self._unknown: frozenset[UUID] = frozenset()
         self._next = f"SELECT min(due_at) FROM {table} WHERE owner IS DISTINCT FROM $1 AND block_id <> ALL($2)"
         self._end = f"UPDATE {table} SET due_at = least(due_at, $2) WHERE owner = $1"
@@ -150,8 +190,21 @@ class Blocks:
     async def claim(self, now: datetime, limit: int) -> dict[UUID, bool]:
         """Up to `limit` due blocks, the longest due first, now held by this process; for each, whether a process held
         it that did not give it back: it may have died with the block's work half done."""
-        rows = await self._database.fetch(self._claim, self.owner, now + LEASE, now, limit, self._not_ours(now))
-        return {row["block_id"]: row["held"] for row in rows}
+        claimed: dict[UUID, bool] = {}
+        while True:
+            arguments = (self.owner, now + LEASE, now, limit - len(claimed), self._not_ours(now))
+            rows = await self._database.fetch(self._claim, *arguments)
+            found = await self._without_dead(rows, now)
+            claimed |= {row["block_id"]: row["held"] for row in found}
+            if len(found) == len(rows) or len(claimed) == limit:
+                return claimed
+
+    async def _without_dead(self, rows: Sequence[Record], now: datetime) -> list[Record]:
+        """What was claimed, without dead processes' own rows: what these held is due now."""
+        dead = [row["block_id"] for row in rows if row["of_process"]]
+        if dead:
+            await self._database.execute(self._end_dead, dead, now + LEASE, now)
+        return [row for row in rows if not row["of_process"]]
 
     async def claim_fairly(
         self,
@@ -179,9 +232,11 @@ class Blocks:
             for crowd in crowds:
                 if crowd in served or len(rows) < limit:
                     self._turns.pop(crowd, None)
-            if rows or (fresh and not crowds):
-                claimed = {row["block_id"]: row["held"] for row in rows}
-                return claimed, {row["block_id"] for row in rows if row["crowd"] is not None}
+            found = await self._without_dead(rows, now)
+            if found or (fresh and not crowds and not rows):
+                claimed = {row["block_id"]: row["held"] for row in found}
+                return claimed, {row["block_id"] for row in found if row["crowd"] is not None}
+            fresh = fresh and not rows  # of crowds that a dead process held something may be due now
 
     def _wanted(self, kept_out: Set[str], places: Collection[str] | None) -> Iterator[str]:
         for crowd in self._turns:
@@ -204,7 +259,17 @@ class Blocks:
     async def extend(self, now: datetime) -> set[UUID]:
         """Renew the lease of every block this process holds, and say which these are; call it at least every third of
         `LEASE`. What is not among them although it was held before has been claimed by another process."""
-        rows = await self._database.fetch(self._extend, self.owner, now + LEASE)
+        if not self._one_lease:
+            rows = await self._database.fetch(self._renew_all, self.owner, now + LEASE)
+            return {row["block_id"] for row in rows}
+        # One after the other: once its own row is renewed nobody ends what the process still has.
+        if (await self._database.execute(self._renew_own, self.owner, now + LEASE)).endswith(" 0"):
+            if self._has_own:
+                await self._database.execute(self._drop_own, self.owner)
+                self._has_own = False
+            return set()
+        self._has_own = True
+        rows = await self._database.fetch(self._renew, self.owner, now + LEASE, now + _LONG)
         return {row["block_id"] for row in rows}
 
     async def release(self, blocks: Mapping[UUID, datetime], *, held: bool = False) -> None:
