@@ -65,13 +65,14 @@ due AS (
     SELECT b.block_id, b.owner
     FROM (
         SELECT block_id FROM found GROUP BY block_id ORDER BY min(turn), min(due_at), block_id LIMIT $4
-    ) AS f JOIN {table} b USING (block_id)
+    ) AS f JOIN {table} b ON b.block_id = ANY(ARRAY[f.block_id])
     WHERE CASE WHEN b.owner IS DISTINCT FROM $1 THEN b.due_at <= $3 END FOR UPDATE OF b SKIP LOCKED
 )
-UPDATE {table} b SET owner = $1, due_at = $2 FROM due WHERE b.block_id = due.block_id
+UPDATE {table} b SET owner = $1, due_at = $2 FROM due WHERE b.block_id = ANY(ARRAY[due.block_id])
 RETURNING b.block_id, due.owner IS NOT NULL AS held, b.crowd
 """
-# What was found is locked by its key: the CASE keeps PostgreSQL from reading the index of all that is due beside it.
+# What was found is locked by its key: the CASE keeps PostgreSQL from reading the index of all that is due beside it, ANY
+# from reading all there is, where it has seen nothing but dead rows (docs/design/plans.md).
 _NEXT_FAIRLY = """
 WITH {crowds}
 SELECT least(
@@ -104,7 +105,7 @@ class Blocks:
         self._claim = (
             f"WITH due AS (SELECT * FROM {table} WHERE due_at <= $3 AND owner IS DISTINCT FROM $1"
             f" AND block_id <> ALL($5) ORDER BY due_at, block_id LIMIT $4 FOR UPDATE SKIP LOCKED)"
-            f" UPDATE {table} b SET owner = $1, due_at = $2 FROM due WHERE b.block_id = due.block_id"
+            f" UPDATE {table} b SET owner = $1, due_at = $2 FROM due WHERE b.block_id = ANY(ARRAY[due.block_id])"
             f" RETURNING b.block_id, due.owner IS NOT NULL AS held"
         )
         not_ours = "owner IS DISTINCT FROM $1 AND block_id <> ALL({})"
@@ -128,7 +129,7 @@ class Blocks:
         self._release = (
             f"UPDATE {table} b SET owner = $4, due_at = r.due_at"
             f" FROM unnest($2::uuid[], $3::timestamptz[]) AS r (block_id, due_at)"
-            f" WHERE b.block_id = r.block_id AND (b.owner = $1) IS TRUE"  # not by the index of all that it holds
+            f" WHERE b.block_id = ANY(ARRAY[r.block_id]) AND (b.owner = $1) IS TRUE"  # not by the index of all it holds
         )
         self._inherit = f"UPDATE {table} SET due_at = $2 WHERE owner <> $1"
         self._close = f"DELETE FROM {table} WHERE block_id = ANY(${{}}) AND (owner = ${{}} OR owner IS NULL)"

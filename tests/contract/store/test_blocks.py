@@ -259,6 +259,36 @@ async def test_what_is_due_of_a_crowd_is_found_whatever_postgresql_knows(databas
     assert await index_pages_read(database, "sms_blocks") - before[1] < 10 * 500
 
 
+async def seen_empty(database: Database, table: str) -> None:
+    """PostgreSQL has found pages in `table`, and only dead rows in them, as while a backup goes on."""
+    await database.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
+    await database.execute(f"INSERT INTO {table} SELECT gen_random_uuid(), NULL, $1 FROM generate_series(1, 3000)", NOW)
+    await database.execute(f"DELETE FROM {table}")
+    await database.execute(f"ANALYZE {table}")
+
+
+async def test_blocks_are_claimed_by_their_keys_though_postgresql_has_seen_none(database: Database):
+    """Of a backlog that has come since, or of all that is dead, the whole would be read for each few."""
+    await seen_empty(database, "sms_blocks")
+    await of_crowds(database, *["many"] * 3000)
+    ours, now = Blocks(database, "sms_blocks", uuid4()), NOW + timedelta(minutes=1)
+    before = await rows_read(database, "sms_blocks")
+    claimed = await fairly(ours, now, 10, 10)
+    assert len(claimed) == 10
+    await ours.release(dict.fromkeys(claimed, LATER))
+    assert await rows_read(database, "sms_blocks") - before < 100
+
+
+async def test_blocks_that_have_no_crowds_are_claimed_likewise(database: Database, table: str):
+    """Without an index all that is due is read once, to be put in order, and not once more for its keys."""
+    await seen_empty(database, table)
+    blocks = Blocks(database, table, uuid4())
+    await database.execute(f"INSERT INTO {table} SELECT gen_random_uuid(), NULL, $1 FROM generate_series(1, 3000)", NOW)
+    before = await rows_read(database, table)
+    assert len(await blocks.claim(NOW, 10)) == 10
+    assert await rows_read(database, table) - before < 3100
+
+
 async def test_what_another_has_claimed_is_neither_given_back_nor_closed_by_who_had_it(database: Database, table: str):
     ours, theirs, third = (Blocks(database, table, uuid4()) for _ in range(3))
     block, free = [await opened(database, ours, held=held) for held in (True, False)]
