@@ -71,8 +71,8 @@ due AS (
 UPDATE {table} b SET owner = $1, due_at = $2 FROM due WHERE b.block_id = ANY(ARRAY[due.block_id])
 RETURNING b.block_id, due.owner IS NOT NULL AS held, b.crowd
 """
-# What was found is locked by its key: the CASE keeps PostgreSQL from reading the index of all that is due beside it, ANY
-# from reading all there is, where it has seen nothing but dead rows (docs/design/plans.md).
+# What was found is locked by its key: CASE keeps PostgreSQL from reading the index of all that is due beside it, and
+# ANY from reading all there is, where it has seen nothing but dead rows (docs/design/plans.md).
 _NEXT_FAIRLY = """
 WITH {crowds}
 SELECT least(
