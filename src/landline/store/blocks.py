@@ -97,13 +97,16 @@ class Blocks:
     `due_at` is when the block wants to be looked at next; for a held block it is the end of the lease.
     """
 
-    def __init__(self, database: Database, table: str, owner: UUID) -> None:
+    def __init__(self, database: Database, table: str, owner: UUID, *, by_key: bool = False) -> None:
+        """`by_key`: the table has no index but that of its key, by which all it holds is looked through then: its pages
+        may be very many and all but empty, after a backup that kept what is dead in them."""
         assert table.isidentifier()
+        where = f"WHERE block_id > '{_NOBODY}' AND" if by_key else "WHERE"
         self._database = database
         self.owner = owner
         self._open = f"INSERT INTO {table} (block_id, owner, due_at) VALUES (${{}}, ${{}}, ${{}})"
         self._claim = (
-            f"WITH due AS (SELECT * FROM {table} WHERE due_at <= $3 AND owner IS DISTINCT FROM $1"
+            f"WITH due AS (SELECT * FROM {table} {where} due_at <= $3 AND owner IS DISTINCT FROM $1"
             f" AND block_id <> ALL($5) ORDER BY due_at, block_id LIMIT $4 FOR UPDATE SKIP LOCKED)"
             f" UPDATE {table} b SET owner = $1, due_at = $2 FROM due WHERE b.block_id = ANY(ARRAY[due.block_id])"
             f" RETURNING b.block_id, due.owner IS NOT NULL AS held"
@@ -125,18 +128,18 @@ class Blocks:
         """The crowds of which something was due when they were looked for last, and whose turn is still to come."""
         self._nothing_before: datetime | None = None
         """When the first is due of anybody's, as `claim_fairly` has found that nothing was."""
-        self._extend = f"UPDATE {table} SET due_at = $2 WHERE owner = $1 RETURNING block_id"
+        self._extend = f"UPDATE {table} SET due_at = $2 {where} owner = $1 RETURNING block_id"
         self._release = (
             f"UPDATE {table} b SET owner = $4, due_at = r.due_at"
             f" FROM unnest($2::uuid[], $3::timestamptz[]) AS r (block_id, due_at)"
             f" WHERE b.block_id = ANY(ARRAY[r.block_id]) AND (b.owner = $1) IS TRUE"  # not by the index of all it holds
         )
-        self._inherit = f"UPDATE {table} SET due_at = $2 WHERE owner <> $1"
+        self._inherit = f"UPDATE {table} SET due_at = $2 {where} owner <> $1"
         self._close = f"DELETE FROM {table} WHERE block_id = ANY(${{}}) AND (owner = ${{}} OR owner IS NULL)"
-        self._owned = f"SELECT block_id FROM {table} WHERE owner = $1"
+        self._owned = f"SELECT block_id FROM {table} {where} owner = $1"
         self._unknown: frozenset[UUID] = frozenset()
-        self._next = f"SELECT min(due_at) FROM {table} WHERE owner IS DISTINCT FROM $1 AND block_id <> ALL($2)"
-        self._end = f"UPDATE {table} SET due_at = least(due_at, $2) WHERE owner = $1"
+        self._next = f"SELECT min(due_at) FROM {table} {where} owner IS DISTINCT FROM $1 AND block_id <> ALL($2)"
+        self._end = f"UPDATE {table} SET due_at = least(due_at, $2) {where} owner = $1"
         self._passed: dict[UUID, tuple[datetime, datetime]] = {}
         """Since when and until when each is left alone."""
 
