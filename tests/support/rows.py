@@ -18,3 +18,13 @@ async def index_pages_read(database: Database, table: str) -> int:
     return await database.fetchval(
         "SELECT sum(idx_blks_read + idx_blks_hit)::bigint FROM pg_statio_user_indexes WHERE relname = $1", table
     )
+
+
+async def pages_read(database: Database, table: str) -> int:
+    """Pages of the table itself and of its indexes, likewise."""
+    await database.execute("SELECT pg_stat_force_next_flush()")
+    return await database.fetchval(
+        "SELECT (heap_blks_read + heap_blks_hit + coalesce(idx_blks_read + idx_blks_hit, 0))::bigint"
+        " FROM pg_statio_user_tables WHERE relname = $1",
+        table,
+    )

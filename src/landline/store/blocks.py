@@ -68,15 +68,16 @@ due AS (
     SELECT b.block_id, b.owner
     FROM (
         SELECT block_id FROM found GROUP BY block_id ORDER BY min(turn), min(due_at), block_id LIMIT $4
-    ) AS f JOIN {table} b USING (block_id)
+    ) AS f JOIN {table} b ON b.block_id = ANY(ARRAY[f.block_id])
     WHERE CASE WHEN b.owner IS DISTINCT FROM $1 THEN b.due_at <= $3 END FOR UPDATE OF b SKIP LOCKED
 )
 {claimed}, b.crowd
 """
-# What was found is locked by its key: the CASE keeps PostgreSQL from reading the index of all that is due beside it.
+# What was found is locked by its key: CASE keeps PostgreSQL from reading the index of all that is due beside it, and
+# ANY from reading all there is, where it has seen nothing but dead rows (docs/design/plans.md).
 _CLAIMED = """
 UPDATE {table} b SET owner = CASE WHEN due.owner = b.block_id THEN due.owner ELSE $1 END, due_at = $2
-FROM due WHERE b.block_id = due.block_id
+FROM due WHERE b.block_id = ANY(ARRAY[due.block_id])
 RETURNING b.block_id, due.owner IS NOT NULL AS held, (due.owner = b.block_id) IS TRUE AS of_process
 """
 # A process's own row stays its own: it says whose other blocks are to be ended, however often that is begun.
@@ -125,14 +126,17 @@ class Blocks:
     holds some for longer has a row of its own there, whose `block_id` and `owner` it is: the one that it renews often.
     """
 
-    def __init__(self, database: Database, table: str, owner: UUID, *, one_lease: bool = True) -> None:
-        """Without `one_lease` each block's is renewed each time: where no index holds `due_at` that is cheap."""
+    def __init__(self, database: Database, table: str, owner: UUID, *, by_key: bool = False) -> None:
+        """`by_key`: the table has no index but that of its key. All it holds is looked through by that then: its pages
+        may be very many and all but empty, after a backup that kept what is dead in them. And each block's lease is
+        renewed each time, which is cheap where no index holds `due_at`."""
         assert table.isidentifier()
+        where = f"WHERE block_id > '{_NOBODY}' AND" if by_key else "WHERE"
         self._database = database
         self.owner = owner
         self._open = f"INSERT INTO {table} (block_id, owner, due_at) VALUES (${{}}, ${{}}, ${{}})"
         self._claim = (
-            f"WITH due AS (SELECT * FROM {table} WHERE due_at <= $3 AND owner IS DISTINCT FROM $1"
+            f"WITH due AS (SELECT * FROM {table} {where} due_at <= $3 AND owner IS DISTINCT FROM $1"
             f" AND block_id <> ALL($5) ORDER BY due_at, block_id LIMIT $4 FOR UPDATE SKIP LOCKED)"
             + _CLAIMED.format(table=table)
         )
@@ -156,8 +160,8 @@ class Blocks:
         """The crowds of which something was due when they were looked for last, and whose turn is still to come."""
         self._nothing_before: datetime | None = None
         """When the first is due of anybody's, as `claim_fairly` has found that nothing was."""
-        self._one_lease = one_lease
-        self._renew_all = f"UPDATE {table} SET due_at = $2 WHERE owner = $1 RETURNING block_id"
+        self._one_lease = not by_key
+        self._renew_all = f"UPDATE {table} SET due_at = $2 {where} owner = $1 RETURNING block_id"
         self._renew_own = _RENEW_OWN.format(table=table)
         self._renew = _RENEW.format(table=table)
         self._drop_own = (
@@ -168,14 +172,14 @@ class Blocks:
         self._release = (
             f"UPDATE {table} b SET owner = $4, due_at = r.due_at"
             f" FROM unnest($2::uuid[], $3::timestamptz[]) AS r (block_id, due_at)"
-            f" WHERE b.block_id = r.block_id AND (b.owner = $1) IS TRUE"  # not by the index of all that it holds
+            f" WHERE b.block_id = ANY(ARRAY[r.block_id]) AND (b.owner = $1) IS TRUE"  # not by the index of all it holds
         )
-        self._inherit = f"UPDATE {table} SET due_at = $2 WHERE owner <> $1"
+        self._inherit = f"UPDATE {table} SET due_at = $2 {where} owner <> $1"
         self._close = f"DELETE FROM {table} WHERE block_id = ANY(${{}}) AND (owner = ${{}} OR owner IS NULL)"
-        self._owned = f"SELECT block_id FROM {table} WHERE owner = $1 AND block_id <> $1"
+        self._owned = f"SELECT block_id FROM {table} {where} owner = $1 AND block_id <> $1"
         self._unknown: frozenset[UUID] = frozenset()
-        self._next = f"SELECT min(due_at) FROM {table} WHERE owner IS DISTINCT FROM $1 AND block_id <> ALL($2)"
-        self._end = f"UPDATE {table} SET due_at = least(due_at, $2) WHERE owner = $1"
+        self._next = f"SELECT min(due_at) FROM {table} {where} owner IS DISTINCT FROM $1 AND block_id <> ALL($2)"
+        self._end = f"UPDATE {table} SET due_at = least(due_at, $2) {where} owner = $1"
         self._passed: dict[UUID, tuple[datetime, datetime]] = {}
         """Since when and until when each is left alone."""
 

@@ -186,3 +186,23 @@ async def test_of_the_blocks_in_our_hands_only_those_asked_for_are_read(world: W
     assert len(marked) == 10
     assert await world.connection.fetchval("SELECT count(*) FROM sms_messages WHERE attempts = 1") == 10
     assert await world.read("sms_blocks") - before < 100
+
+
+async def test_the_blocks_of_what_is_asked_about_are_found_by_key_though_postgresql_has_seen_none(world: World):
+    """It found pages and only dead rows in them, as while a backup goes on; by then, or since, there are thousands."""
+    insert = "INSERT INTO sms_blocks SELECT gen_random_uuid(), $1, $2 FROM generate_series(1, $3)"
+    await world.connection.execute(insert, None, NOW, MANY)
+    await world.connection.execute("DELETE FROM sms_blocks")
+    await world.connection.execute("ANALYZE sms_blocks")
+    await world.connection.execute(insert, None, NOW, MANY)
+    await world.connection.execute(insert, US, NOW, 1)
+    await world.messages(1, CAMPAIGN, block=await world.a_block(), due=False)
+    (row,) = await world.connection.fetch("SELECT resource_id, message_id FROM sms_messages")
+    key, message = (row["resource_id"], row["message_id"]), row["message_id"]
+    before = await world.read("sms_blocks")
+    assert await records.holders(world.connection, RESOURCE, [message]) == {message: US}
+    assert await records.cancel(world.connection, RESOURCE, [message], NOW, US, [message]) == {message}
+    assert len(await records.mark(world.connection, [(key, "first", 0, 1)], US)) == 1
+    await records.leave(world.connection, [key], NOW, US)
+    assert await world.connection.fetchval("SELECT attempts FROM sms_messages") == 1
+    assert await world.read("sms_blocks") - before < 100

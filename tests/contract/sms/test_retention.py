@@ -3,10 +3,11 @@
 import asyncio
 from contextlib import suppress
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from tests.support.gateway import DEFAULT_CARRIER, Gateway
-from tests.support.rows import rows_read
+from tests.support.rows import index_pages_read, rows_read
 from tests.support.scripted import Fate, ScriptedCarrier
 
 from landline.core.errors import Unavailable
@@ -15,7 +16,7 @@ from landline.ports.sms_carrier import Arrival, Receipt
 from landline.services.sms.records_progress import PARKED_FOR
 from landline.services.sms.retention import LONGEST_OPEN, Retention
 from landline.services.sms.service import Options, To
-from landline.store.database import Database
+from landline.store.database import Database, Record
 
 SENDER, PHONE = "+18005550100", "+14255550142"
 
@@ -60,18 +61,18 @@ async def test_what_a_database_that_went_away_left_of_the_old_goes_the_next_time
     await gateway.news.arrived(carrier.name, [Arrival("mo1", PHONE, SENDER, "hi", 1, clock.now())])
     await clock.advance(timedelta(minutes=1))
     await gateway.crash()
-    retention, execute, done = Retention(database, clock, keep=timedelta(days=1)), database.execute, 0
+    retention, fetchrow, done = Retention(database, clock, keep=timedelta(days=1)), database.fetchrow, 0
 
-    async def away_after(sql: str, *arguments: object) -> str:
+    async def away_after(sql: str, *arguments: object) -> Record | None:
         nonlocal done
         if done == statement:
             raise Unavailable("the database is away")
         done += 1
-        return await execute(sql, *arguments)
+        return await fetchrow(sql, *arguments)
 
     old = clock.now() + LONGEST_OPEN + timedelta(minutes=1)
     with monkeypatch.context() as patch:
-        patch.setattr(database, "execute", away_after)
+        patch.setattr(database, "fetchrow", away_after)
         with pytest.raises(Unavailable):
             await retention.prune(old)
     await retention.prune(old)
@@ -89,6 +90,25 @@ async def test_what_is_old_goes_of_every_resource(dsn: str, database: Database) 
     retention = Retention(database, clock, keep=timedelta(days=1))
     assert await retention.prune(clock.now() + LONGEST_OPEN + timedelta(minutes=1)) == 5
     assert await counts(database) == [0, 0, 0, 0, 0]
+
+
+async def test_what_went_already_is_not_gone_through_for_each_portion(database: Database) -> None:
+    """Its entries stay in the index until PostgreSQL has vacuumed: of ten million messages the last portions would
+    take as long as all others do."""
+    clock = DrivenClock()
+    await database.execute("ALTER TABLE sms_messages SET (autovacuum_enabled = false)")
+    await database.execute(
+        "INSERT INTO sms_messages (resource_id, message_id, block_id, accepted_at, report_by, segments, state,"
+        " report_wanted, sender, recipient, carrier, body) SELECT $1::uuid, lpad(to_hex(n), 32, '0')::uuid, $1, $2, $2,"
+        " 1, 8, true, 'from', 'to', 'first', 'hello' FROM generate_series(1, 20000) AS n",
+        UUID(int=1),
+        clock.now(),
+    )
+    before = await index_pages_read(database, "sms_messages")
+    retention = Retention(database, clock, keep=timedelta(days=1), at_once=100)
+    assert await retention.prune(clock.now()) == 20_000
+    assert await index_pages_read(database, "sms_messages") - before < 2000, "a few for each of 200 portions"
+    assert (await counts(database))[0] == 0
 
 
 async def test_a_receipt_waits_for_its_message_for_as_long_as_promised(dsn: str, database: Database) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from tests.support.patience import PATIENCE_S
-from tests.support.rows import index_pages_read, rows_read
+from tests.support.rows import index_pages_read, pages_read, rows_read
 
 from landline.store.blocks import LEASE, Blocks
 from landline.store.database import Database
@@ -257,6 +257,62 @@ async def test_what_is_due_of_a_crowd_is_found_whatever_postgresql_knows(databas
         assert await fairly(blocks, now, 10, 10)
     assert await rows_read(database, "sms_blocks") - before[0] < 10 * 100
     assert await index_pages_read(database, "sms_blocks") - before[1] < 10 * 500
+
+
+async def seen_empty(database: Database, table: str) -> None:
+    """PostgreSQL has found pages in `table`, and only dead rows in them, as while a backup goes on."""
+    await database.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
+    await database.execute(f"INSERT INTO {table} SELECT gen_random_uuid(), NULL, $1 FROM generate_series(1, 3000)", NOW)
+    await database.execute(f"DELETE FROM {table}")
+    await database.execute(f"ANALYZE {table}")
+
+
+async def test_blocks_are_claimed_by_their_keys_though_postgresql_has_seen_none(database: Database):
+    """Of a backlog that has come since, or of all that is dead, the whole would be read for each few."""
+    await seen_empty(database, "sms_blocks")
+    await of_crowds(database, *["many"] * 3000)
+    ours, now = Blocks(database, "sms_blocks", uuid4()), NOW + timedelta(minutes=1)
+    before = await rows_read(database, "sms_blocks")
+    claimed = await fairly(ours, now, 10, 10)
+    assert len(claimed) == 10
+    await ours.release(dict.fromkeys(claimed, LATER))
+    assert await rows_read(database, "sms_blocks") - before < 100
+
+
+async def test_blocks_that_have_no_crowds_are_claimed_likewise(database: Database, table: str):
+    """Without an index all that is due is read once, to be put in order, and not once more for its keys."""
+    await seen_empty(database, table)
+    blocks = Blocks(database, table, uuid4())
+    await database.execute(f"INSERT INTO {table} SELECT gen_random_uuid(), NULL, $1 FROM generate_series(1, 3000)", NOW)
+    before = await rows_read(database, table)
+    assert len(await blocks.claim(NOW, 10)) == 10
+    assert await rows_read(database, table) - before < 3100
+
+
+async def test_pages_that_hold_nothing_any_more_are_not_read_for_what_is_there(database: Database):
+    """A backup kept half a million batches of events; they are gone since, and the room they had is not."""
+    await database.execute(
+        "INSERT INTO events_batches (block_id, owner, due_at, since, events)"
+        " SELECT lpad(to_hex(n), 32, '0')::uuid, $1, $2, $2, convert_to(repeat('x', 700), 'UTF8')"
+        " FROM generate_series(1, 10000) AS n",
+        uuid4(),
+        NOW,
+    )
+    await database.execute("DELETE FROM events_batches WHERE block_id <> lpad(to_hex(10000), 32, '0')::uuid")
+    await database.execute("VACUUM events_batches")  # once for the rows, and for what they had in the index
+    await database.execute("VACUUM events_batches")
+    assert await database.fetchval("SELECT pg_relation_size('events_batches') / 8192") > 900, (
+        "the last page holds a row"
+    )
+    blocks = Blocks(database, "events_batches", uuid4(), by_key=True)
+    before = await pages_read(database, "events_batches")
+    assert await blocks.next_due() == NOW
+    assert len(await blocks.claim(NOW, 10)) == 1
+    assert len(await blocks.extend(NOW)) == 1
+    assert await blocks.forgotten(set()) == []
+    await blocks.inherit(NOW)
+    await blocks.end(NOW)
+    assert await pages_read(database, "events_batches") - before < 100
 
 
 async def test_what_another_has_claimed_is_neither_given_back_nor_closed_by_who_had_it(database: Database, table: str):

@@ -90,9 +90,9 @@ class Events:
         self.resource_name = resource_name
         self.resource_id = resource_id
         self.share = share
-        self.batches = Blocks(database, "events_batches", owner, one_lease=False)
+        self.batches = Blocks(database, "events_batches", owner, by_key=True)
         """What was emitted and came to nothing yet, a row for each commit."""
-        self.blocks = Blocks(database, "events_blocks", owner, one_lease=False)
+        self.blocks = Blocks(database, "events_blocks", owner, by_key=True)
         """What was claimed of the rows that waited for another try."""
         self.held = (self.batches, self.blocks)
         self.sender: Sender | None = None

@@ -320,6 +320,8 @@ _COLUMNS_OUT = (
     "resource_id, system_id, out_id, message_id, attempts, submitted_at, done_at, code, delivered, sender, recipient,"
     " body, parts, canceled"
 )
+# Rows are found by their keys and changed by ctid: joined, all there are might be read, and each ask anew (plans.md).
+_N = "SELECT ctid FROM sms_esme_out WHERE resource_id = $1 AND system_id = $2 AND out_id = n.out_id LIMIT 1"
 
 
 async def claim(
@@ -333,9 +335,8 @@ async def claim(
 ) -> list[Record]:
     """Up to `limit` of what is due for an account, the oldest first; nobody else claims it before `lease_until`."""
     rows = await connection.fetch(
-        "UPDATE sms_esme_out SET owner = $3, due_at = $5 WHERE (resource_id, system_id, out_id) IN ("
-        " SELECT resource_id, system_id, out_id FROM sms_esme_out"
-        " WHERE resource_id = $1 AND system_id = $2 AND due_at <= $4 ORDER BY out_id LIMIT $6 FOR UPDATE SKIP LOCKED)"
+        "UPDATE sms_esme_out SET owner = $3, due_at = $5 WHERE ctid = ANY(ARRAY(SELECT ctid FROM sms_esme_out"
+        " WHERE resource_id = $1 AND system_id = $2 AND due_at <= $4 ORDER BY out_id LIMIT $6 FOR UPDATE SKIP LOCKED))"
         f" RETURNING {_COLUMNS_OUT}",
         resource,
         system_id,
@@ -359,7 +360,8 @@ async def delivered(
 ) -> None:
     """The account has taken these."""
     await connection.execute(
-        "DELETE FROM sms_esme_out WHERE resource_id = $1 AND system_id = $2 AND out_id = ANY($3) AND owner = $4",
+        f"DELETE FROM sms_esme_out WHERE ctid = ANY(ARRAY(SELECT ({_N}) FROM unnest($3::uuid[]) AS n (out_id)))"
+        " AND owner = $4",
         resource,
         system_id,
         outs,
@@ -378,7 +380,7 @@ async def put_off(
     await connection.execute(
         "UPDATE sms_esme_out o SET owner = NULL, due_at = n.due_at, attempts = n.attempts"
         " FROM unnest($3::uuid[], $4::timestamptz[], $5::integer[]) AS n (out_id, due_at, attempts)"
-        " WHERE o.resource_id = $1 AND o.system_id = $2 AND o.out_id = n.out_id AND o.owner = $6",
+        f" CROSS JOIN LATERAL ({_N}) AS found WHERE o.ctid = found.ctid AND o.owner = $6",
         resource,
         system_id,
         [out_id for out_id, _, _ in outs],
@@ -417,9 +419,8 @@ async def latest(connection: Connection, resource: ResourceId, system_id: str, c
 async def give_up(connection: Connection, resource: ResourceId, system_id: str, before: UUID, *, limit: int) -> int:
     """Delete up to `limit` of what waits for an account and is older than the id `before`; how many it were."""
     tag = await connection.execute(
-        "DELETE FROM sms_esme_out WHERE (resource_id, system_id, out_id) IN ("
-        " SELECT resource_id, system_id, out_id FROM sms_esme_out"
-        " WHERE resource_id = $1 AND system_id = $2 AND out_id < $3 ORDER BY out_id LIMIT $4)",
+        "DELETE FROM sms_esme_out WHERE ctid = ANY(ARRAY(SELECT ctid FROM sms_esme_out"
+        " WHERE resource_id = $1 AND system_id = $2 AND out_id < $3 ORDER BY out_id LIMIT $4))",
         resource,
         system_id,
         before,
@@ -429,8 +430,7 @@ async def give_up(connection: Connection, resource: ResourceId, system_id: str, 
 
 
 async def resources(connection: Connection) -> list[ResourceId]:
-    """Those whose messages are remembered."""
-    # From each to the next, as the key has it.
+    """Those whose messages are remembered: from each to the next, as the key has it."""
     rows = await connection.fetch(
         "WITH RECURSIVE resource AS ("
         " (SELECT resource_id FROM sms_esme_messages ORDER BY resource_id LIMIT 1) UNION ALL"

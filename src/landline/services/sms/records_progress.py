@@ -46,10 +46,11 @@ class TakenAfterAll(Struct, frozen=True):
 
 _IN_HAND = (
     "EXISTS (SELECT FROM sms_blocks b WHERE (b.owner = {}) IS TRUE"
-    " AND b.block_id = CASE WHEN m.due_at IS NULL THEN m.block_id ELSE m.claim_id END)"
+    " AND b.block_id = ANY(ARRAY[CASE WHEN m.due_at IS NULL THEN m.block_id ELSE m.claim_id END]))"
 )
 """A message in a block of this process, or claimed under one. Another may have it when we could not renew the lease.
-IS TRUE keeps PostgreSQL from reading all blocks that this process holds, for which there is an index, too."""
+IS TRUE keeps PostgreSQL from reading all blocks that this process holds, for which there is an index, too, and ANY all
+that there are, where it takes the table to be empty (docs/design/plans.md)."""
 
 CHANGED = (
     "RETURNING m.resource_id, m.message_id, m.block_id, m.accepted_at, m.sender, m.recipient, m.tag, m.segments,"
@@ -316,9 +317,13 @@ async def cancel(
     # A block that nobody holds is locked first, so that nobody claims it and reads the message meanwhile. One that is
     # not due waits for receipts alone, also of a message whose id the carrier gave to another since.
     backlog = await connection.fetch(
-        "SELECT m.message_id FROM unnest($2::uuid[]) AS k (message_id) JOIN sms_messages m ON m.resource_id = $1"
-        " AND m.message_id = k.message_id JOIN sms_blocks b ON b.block_id = m.block_id WHERE b.owner IS NULL"
-        " AND b.due_at <= $3 AND m.due_at IS NULL AND m.doubt = 0 ORDER BY b.block_id FOR UPDATE OF b",
+        "WITH waits AS MATERIALIZED (SELECT m.message_id, m.block_id FROM unnest($2::uuid[]) AS k (message_id)"
+        "  JOIN sms_messages m ON m.resource_id = $1 AND m.message_id = k.message_id"
+        "  WHERE m.due_at IS NULL AND m.doubt = 0),"
+        " backlog AS (SELECT b.block_id FROM sms_blocks b WHERE b.block_id = ANY(ARRAY(SELECT block_id FROM waits))"
+        # The CASE keeps PostgreSQL from reading the index of all that is due.
+        "  AND CASE WHEN b.owner IS NULL THEN b.due_at <= $3 END ORDER BY b.block_id FOR UPDATE)"
+        " SELECT message_id FROM waits JOIN backlog USING (block_id)",
         resource,
         messages,
         now,
@@ -356,7 +361,7 @@ async def holders(connection: Connection, resource: UUID, messages: Sequence[UUI
     """Which processes hold those of `messages` that have not ended and that no carrier has; owners by message."""
     rows = await connection.fetch(
         "SELECT m.message_id, b.owner FROM sms_messages m"
-        " JOIN sms_blocks b ON b.block_id = CASE WHEN m.due_at IS NULL THEN m.block_id ELSE m.claim_id END"
+        " JOIN sms_blocks b ON b.block_id = ANY(ARRAY[CASE WHEN m.due_at IS NULL THEN m.block_id ELSE m.claim_id END])"
         f" WHERE m.resource_id = $1 AND m.message_id = ANY($2) AND m.state < {int(State.DELIVERED)}"
         " AND b.owner IS NOT NULL AND NOT EXISTS (SELECT FROM sms_submissions s"
         "  WHERE s.block_id = m.block_id AND s.message_id = m.message_id)",
