@@ -126,6 +126,21 @@ async def test_at_most_once_is_not_handed_over_again_after_a_crash(world: World)
 
 
 @pytest.mark.parametrize("policy", [CrashPolicy.RESEND, CrashPolicy.UNKNOWN])
+async def test_what_crashes_ended_says_so_in_its_timeline(world: World, policy: CrashPolicy):
+    await world.start(ScriptedCarrier(world.clock, Fate.LOST, policy=policy))
+    await world.send()
+    for _ in range(3):
+        await world.crash()
+    [message] = await world.database.fetch("SELECT resource_id, message_id FROM sms_messages")
+    timeline = await world.gateway.timelines.timeline([message["resource_id"]], str(message["message_id"]))
+    unanswered, reported = timeline["steps"][-2:]
+    assert (unanswered["what"], unanswered["code"], unanswered["temporary"]) == ("unanswered", 9999, False)
+    assert unanswered["carrier"] == timeline["carrier"]
+    assert unanswered["reason"] == "it was handed over before a crash, and no answer to that is known"
+    assert (reported["what"], reported["code"]) == ("reported", 9999)
+
+
+@pytest.mark.parametrize("policy", [CrashPolicy.RESEND, CrashPolicy.UNKNOWN])
 async def test_what_was_never_handed_over_is_sent_after_crashes(world: World, policy: CrashPolicy):
     await world.start(ScriptedCarrier(world.clock, Fate.DELIVERED, policy=policy))
     world.carrier.up = False

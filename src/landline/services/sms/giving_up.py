@@ -7,24 +7,34 @@ from datetime import datetime, timedelta
 import structlog
 
 from landline.core.errors import Unavailable
-from landline.ports.sms_carrier import CrashPolicy, SmsCarrier
+from landline.ports.sms_carrier import CrashPolicy, SmsCarrier, Submitted
+from landline.services.sms import records_progress as progress
 from landline.services.sms.failover import Failover
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.model import details
 from landline.services.sms.news import News
-from landline.store.database import Record
+from landline.store.database import Database, Record
 
 log = structlog.get_logger()
 ASKED_AGAIN = timedelta(seconds=15)
 """After which a carrier that could not be asked is asked again, here or by others."""
 _ASKED_FOR = timedelta(minutes=1)
 """For so long: a bind is being made, its window is full, or another process has it."""
+_CRASHED = "it was handed over before a crash, and no answer to that is known"
 
 
 class GivingUp:
     """Ends messages. Its methods raise `Unavailable`."""
 
-    def __init__(self, carriers: Mapping[str, SmsCarrier], handover: HandOver, news: News, failover: Failover) -> None:
+    def __init__(
+        self,
+        database: Database,
+        carriers: Mapping[str, SmsCarrier],
+        handover: HandOver,
+        news: News,
+        failover: Failover,
+    ) -> None:
+        self._database = database
         self._carriers = carriers
         self._handover = handover
         self._news = news
@@ -43,9 +53,24 @@ class GivingUp:
         ends += [(message.resource, message.submission.key, details.TEMPORARILY_UNAVAILABLE) for message in late]
         if not ends:
             return list(pending)
+        await self._note(doubtful, now)
         await self._news.give_up(ends)
         gone |= {message.submission.key for message in late}
         return [message for message in pending if message.submission.key not in gone]
+
+    async def _note(self, doubtful: Sequence[Pending], now: datetime) -> None:
+        """Have timelines say why `doubtful` messages end: whose process could not say it of its silence is gone."""
+        for carrier in dict.fromkeys(message.carrier for message in doubtful):
+            why = [
+                (
+                    Submitted(message.submission.key, None, details.UNKNOWN, reason=_CRASHED, unknown=True),
+                    message.resource,
+                )
+                for message in doubtful
+                if message.carrier == carrier
+            ]
+            async with self._database.connection() as connection:
+                await progress.attempted(connection, carrier, why, now)
 
     async def unreported(self, rows: Sequence[Record], now: datetime) -> list[Record]:
         """End what was taken and not reported in time, as its carrier says; what that could not be asked for, and is to

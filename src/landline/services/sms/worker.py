@@ -77,7 +77,7 @@ class Worker:
         self._rates = rates
         self._standing = Standing(database, clock, self._line, handover, blocks, news, failover, may_send, settings)
         self._expiry = Expiry(clock, handover, news)
-        self._giving_up = GivingUp(carriers, handover, news, failover)
+        self._giving_up = GivingUp(database, carriers, handover, news, failover)
         self.removed = Removed(database, clock, carriers, failover, configured)
         self.timers = Timers(
             database, clock, handover, self._giving_up, news, self.removed, blocks.owner, pause=_UNREACHED_PAUSE
