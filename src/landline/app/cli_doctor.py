@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from landline.app.client import AdminClient
+    from landline.app.admin_client import AdminClient
     from landline.app.config import Config, Mode
     from landline.store.database import Database
 
@@ -112,7 +112,7 @@ def _data(config: Config) -> Finding:
 
 def _running(config: Config) -> list[Finding] | None:
     from landline.app import ready
-    from landline.app.client import AdminClient, CannotAsk
+    from landline.app.admin_client import AdminClient, CannotAsk
     from landline.store.embedded.lock import is_held
 
     found = ready.of(config.data)
@@ -139,7 +139,7 @@ def _ailments(health: dict[str, Any]) -> list[Finding]:
 
 
 def _carriers(client: AdminClient) -> list[Finding]:
-    from landline.app.client import CannotAsk
+    from landline.app.admin_client import CannotAsk
 
     try:
         shown = client.get("sms", "carriers")["value"]

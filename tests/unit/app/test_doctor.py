@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from tests.support.ports import free_port
 
 from landline.app import cli_doctor, ready
-from landline.app.client import AdminClient
+from landline.app.admin_client import AdminClient
 from landline.app.config import Mode
 from landline.core.errors import Unavailable
 from landline.edge.admin import admin_app
