@@ -16,7 +16,7 @@ from tests.sim.world import RESOURCE, Run, entropy
 
 from landline.engines.callout import HttpCallout
 from landline.engines.clock import SystemClock
-from landline.services.events import subscription_records
+from landline.services.events import records_subscriptions
 from landline.services.events.model import Settings, State, Subscription
 from landline.services.numbers import model, records
 from landline.store.database import Database
@@ -89,7 +89,7 @@ class Simulation:
             webhook = Subscription(
                 UUID(int=1), RESOURCE, "all", Settings("https://hook.example/"), State.ENABLED, None, now
             )
-            await subscription_records.insert(connection, webhook, b"", None)
+            await records_subscriptions.insert(connection, webhook, b"", None)
         await database.close()
         await self._arena.start()
 

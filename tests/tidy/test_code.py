@@ -9,6 +9,7 @@ from tests.tidy.tree import ROOT, SOURCE, name, parsed, python
 FUNCTION_LINES = 60
 FILE_LINES = 500
 TEST_LINES = 800
+PORT_METHODS = 8
 TABLES_OF_DATA: frozenset[str] = frozenset()
 """Files that are tables and may be as long as what they list."""
 
@@ -44,6 +45,23 @@ def test_functions_are_short() -> None:
                 if lines > FUNCTION_LINES:
                     long.append(f"{name(file)}:{node.lineno} {node.name} has {lines} lines")
     assert not long, "split these: " + "; ".join(long)
+
+
+def test_ports_are_small() -> None:
+    """HOUSE.md 5.1; what is only read (a property) is no method."""
+    methods = {
+        f"{name(file)} {port.name}": [
+            each.name
+            for each in port.body
+            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+            and not any(isinstance(mark, ast.Name) and mark.id == "property" for mark in each.decorator_list)
+        ]
+        for file in python("src/landline/ports")
+        for port in parsed(file).body
+        if isinstance(port, ast.ClassDef) and any(ast.unparse(base) == "Protocol" for base in port.bases)
+    }
+    assert "src/landline/ports/sms_carrier.py SmsCarrier" in methods
+    assert not {port: told for port, told in methods.items() if len(told) > PORT_METHODS}
 
 
 @pytest.mark.parametrize("root", ["src", "tests", "bench"])

@@ -43,6 +43,12 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
     assert not lines_with(REGISTRIES)
 
 
+def test_the_map_of_the_largest_slice_has_each_of_its_files() -> None:
+    page = (ROOT / "docs" / "design" / "sms.md").read_text("utf-8")
+    told = set(re.findall(r"`(\w+)`", page)) - {"records_X"}
+    assert told == {file.stem for file in (SOURCE / "services" / "sms").glob("[!_]*.py")}, "docs/design/sms.md"
+
+
 def test_the_configurations_page_is_up_to_date() -> None:
     page = ROOT / "docs" / "reference" / "configuration.md"
     assert page.read_text("utf-8") == config_reference.document(), "run: make docs"

@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 from uuid import UUID
 
 from landline.app.config import Config
-from landline.app.served import Served
+from landline.app.served_certificates import Served
 from landline.edge.server import App
 from landline.ports.clock import Clock
 

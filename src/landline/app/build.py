@@ -22,7 +22,7 @@ from landline.app.base import CHAT, EVENTS, Base
 from landline.app.config import Config
 from landline.app.messaging import Messaging
 from landline.app.secrets import sealing_secret
-from landline.app.served import Certificates, Served
+from landline.app.served_certificates import Certificates, Served
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId, time_ordered
 from landline.core.phone import SenderKind

@@ -1,4 +1,5 @@
-"""The certificates of `dev`: an authority of its own, leaves for localhost, and a bundle for clients to trust."""
+"""Certificates in files: what they say of themselves, and the making of those of `dev`: an authority of its own, leaves
+for localhost, and a bundle for clients to trust. Those a process serves with: `served_certificates`."""
 
 import os
 import ssl

@@ -163,7 +163,7 @@ def remove_account(system_id: str, *, resource: Resource = DEFAULT_RESOURCE, ser
 
 
 def _path(resource: str, system_id: str) -> str:
-    from landline.app.client import quoted
+    from landline.app.admin_client import quoted
 
     return f"{resource_path(resource)}/smpp-accounts{quoted(system_id)}"
 

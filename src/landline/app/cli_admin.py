@@ -17,7 +17,7 @@ from landline.core.errors import Refusal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from landline.app.client import AdminClient
+    from landline.app.admin_client import AdminClient
 
 DEFAULT_RESOURCE = "local"
 
@@ -139,7 +139,7 @@ def add_number(
 @number.command(name="remove")
 def remove_number(number: str, *, resource: Resource = DEFAULT_RESOURCE, server: Server = HERE) -> None:
     """Take a number away from a resource."""
-    from landline.app.client import quoted
+    from landline.app.admin_client import quoted
 
     ask(server, _NUMBER).call("DELETE", resource_path(resource) + "/numbers" + quoted(number))
     print(f"{number} is no number of {resource} any more")
@@ -160,7 +160,7 @@ def send_text(number: str, text: str, *, to: str | None = None, server: Server =
     to
         The number to text. Default: the server's toll-free number.
     """
-    from landline.app.client import quoted
+    from landline.app.admin_client import quoted
 
     client = ask(server, {**_NUMBER, "to": "--to", "text": "TEXT"})
     to = to or toll_free(client)
@@ -170,26 +170,26 @@ def send_text(number: str, text: str, *, to: str | None = None, server: Server =
 
 def env(*, server: Server = HERE) -> None:
     """Print the variables for a shell: `eval "$(landline env)"`."""
-    from landline.app import client
+    from landline.app import admin_client
     from landline.app.cli_server import exports
 
     if server.admin_url is not None:
         raise Refusal("these are known on the server's own machine only: give its --data instead of --admin-url")
-    found = client.here(server.data).found
+    found = admin_client.here(server.data).found
     assert found is not None, "a server here is found by its ready file"
     print("\n".join(exports(found)))
 
 
 def ask(server: Server, typed: Mapping[str, str] | None = None) -> AdminClient:
     """The server's admin API. Its refusals call fields by what `typed` says. Raises `CannotAsk`."""
-    from landline.app import client
+    from landline.app import admin_client
 
-    return client.find(server.data, server.admin_url, server.admin_token, typed)
+    return admin_client.find(server.data, server.admin_url, server.admin_token, typed)
 
 
 def resource_path(name: str) -> str:
     """The admin API's path of a resource."""
-    from landline.app.client import quoted
+    from landline.app.admin_client import quoted
 
     return quoted("resources", name)
 

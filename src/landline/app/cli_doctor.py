@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from landline.app.client import AdminClient
+    from landline.app.admin_client import AdminClient
     from landline.app.config import Config, Mode
     from landline.store.database import Database
 
@@ -43,8 +43,8 @@ def doctor(
     mode: Literal["dev", "serve", "worker"] | None = None,
     json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
-    """Look for what would keep a server from running here, and carriers of a running one that are down. Ends with
-    status 1 when there is something.
+    """Look for what would keep a server from running here, and for what a running one complains of, carriers that are
+    down among it. Ends with status 1 when there is something.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def _data(config: Config) -> Finding:
 
 def _running(config: Config) -> list[Finding] | None:
     from landline.app import ready
-    from landline.app.client import AdminClient, CannotAsk
+    from landline.app.admin_client import AdminClient, CannotAsk
     from landline.store.embedded.lock import is_held
 
     found = ready.of(config.data)
@@ -120,17 +120,26 @@ def _running(config: Config) -> list[Finding] | None:
         return None
     client = AdminClient(found.admin_url, found.admin_token)
     try:
-        client.get("healthz")
+        health = client.health()
     except CannotAsk as error:
         if not is_held(config.data):
             return None  # it was killed, or its machine was: the next one starts where it ended
         return [Finding("server", ok=False, detail=f"one runs here and is not well: {error.message}")]
     well = Finding("server", ok=True, detail=f"runs at {found.url}, admin API at {found.admin_url}")
-    return [well, *_carriers(client)]
+    return [well, *_ailments(health), *_carriers(client)]
+
+
+def _ailments(health: dict[str, Any]) -> list[Finding]:
+    """What `/healthz` complains of, which is of all processes that the server consists of."""
+    ill = {part: told for part, told in health["checks"].items() if told != "ok"}
+    silent = [each for each in health.get("workers", []) if "checks" not in each]
+    if silent:
+        ill["processes"] = f"{len(silent)} of {len(health['workers'])} do not answer"
+    return [Finding(f"server's {part}", ok=False, detail=told) for part, told in ill.items()]
 
 
 def _carriers(client: AdminClient) -> list[Finding]:
-    from landline.app.client import CannotAsk
+    from landline.app.admin_client import CannotAsk
 
     try:
         shown = client.get("sms", "carriers")["value"]

@@ -26,7 +26,7 @@ from landline.core.errors import Refusal
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from landline.app.client import AdminClient
+    from landline.app.admin_client import AdminClient
 
 _MOST_OF_A_PAGE = 1000
 _COUNTS = ("accepted", "delivered", "failed", "pending", "deliveryRate", "p50", "p99", "replies", "responseRate")
@@ -175,7 +175,7 @@ def show_message(message_id: str, *, json: Json = False, server: Server = HERE) 
 @message.command(name="cancel")
 def cancel_message(message_id: str, *, server: Server = HERE) -> None:
     """Take back a text that no carrier has yet."""
-    from landline.app.client import quoted
+    from landline.app.admin_client import quoted
 
     ask(server, _MESSAGE).call("DELETE", quoted("messages", message_id))
     print(f"{message_id} is taken back")
@@ -356,7 +356,7 @@ def _figures(group: dict[str, Any]) -> dict[str, object]:
 
 
 def _route_path(name: str) -> str:
-    from landline.app.client import quoted
+    from landline.app.admin_client import quoted
 
     return quoted("sms", "routes", name)
 

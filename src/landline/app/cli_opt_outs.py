@@ -18,7 +18,7 @@ from landline.core.errors import Refusal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from landline.app.client import AdminClient
+    from landline.app.admin_client import AdminClient
 
 _COLUMNS = ("from", "to", "at", "origin")
 _PORTION = 1000

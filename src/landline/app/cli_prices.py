@@ -98,6 +98,6 @@ def import_prices(
 
 
 def _path(carrier: str, prefix: str | None) -> str:
-    from landline.app.client import quoted
+    from landline.app.admin_client import quoted
 
     return quoted("sms", "prices", carrier, *(() if prefix is None else (prefix,)))

@@ -29,7 +29,7 @@ from landline.app.cli_admin import (
 from landline.core.errors import Refusal
 
 if TYPE_CHECKING:
-    from landline.app.client import AdminClient
+    from landline.app.admin_client import AdminClient
 
 _MOST_OF_A_PAGE = 100
 _LISTS = ("allowedCountries", "messagingConnectPartners")
@@ -240,7 +240,7 @@ def add_range(first: str, last: str, *values: str, server: Server = HERE) -> Non
 @stock.command(name="remove")
 def remove_stock(number: str, *, server: Server = HERE) -> None:
     """Take a number off sale."""
-    from landline.app.client import quoted
+    from landline.app.admin_client import quoted
 
     ask(server, {"number": "NUMBER"}).call("DELETE", quoted("numbers", "stock", number))
     print(f"{number} is not for sale any more")
@@ -256,13 +256,13 @@ def _halted(client: AdminClient, resource: str) -> list[str]:
 
 
 def _pool_path(resource: str, name: str) -> str:
-    from landline.app.client import quoted
+    from landline.app.admin_client import quoted
 
     return f"{resource_path(resource)}/sms/pools{quoted(name)}"
 
 
 def _keywords_path(resource: str, number: str) -> str:
-    from landline.app.client import quoted
+    from landline.app.admin_client import quoted
 
     return f"{resource_path(resource)}/numbers{quoted(number)}/keywords"
 

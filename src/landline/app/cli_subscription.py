@@ -24,7 +24,7 @@ from landline.app.cli_admin import (
 from landline.core.errors import Refusal
 
 if TYPE_CHECKING:
-    from landline.app.client import AdminClient
+    from landline.app.admin_client import AdminClient
 
 NAMESPACE = "Microsoft.Communication."
 _MOST_ROWS = 1000
@@ -242,7 +242,7 @@ def remove_subscription(name: str, *, resource: Resource = DEFAULT_RESOURCE, ser
 
 
 def _path(resource: str, name: str) -> str:
-    from landline.app.client import quoted
+    from landline.app.admin_client import quoted
 
     return f"{resource_path(resource)}/subscriptions{quoted(name)}"
 

@@ -49,6 +49,7 @@ def configure(level: str, style: str) -> None:
         structlog.stdlib.ProcessorFormatter(processors=[*_of_libraries(), *rendered], foreign_pre_chain=shared)
     )
     handler.addFilter(_without_traceback)
+    handler.addFilter(_of_use)
     logging.basicConfig(handlers=[handler], level=max(least, logging.WARNING), force=True)
     for name, quiet in _LIBRARIES.items():
         logging.getLogger(name).setLevel(max(least, quiet))
@@ -133,6 +134,12 @@ def _without_traceback(record: logging.LogRecord) -> bool:
         record.msg = f"{record.getMessage()}: {type(error).__name__}: {error}"
         record.args, record.exc_info, record.exc_text = (), None, None
     return True
+
+
+def _of_use(record: logging.LogRecord) -> bool:
+    """Not what asyncio says at each end of nats-py's TLS, whose reader does not know that it is encrypted: it is of no
+    consequence, and nobody who runs Landline can change it."""
+    return "has no effect when using ssl" not in record.getMessage()
 
 
 def _of_libraries() -> list[Any]:

@@ -16,7 +16,7 @@ from landline.app.config import Config
 from landline.app.failures import Failures, until_one_ends
 from landline.app.gathered import Gathered
 from landline.app.memory import FreedMemory
-from landline.app.served import Served
+from landline.app.served_certificates import Served
 from landline.edge.server import DRAIN_S, Listener, listen
 from landline.engines.clock import SystemClock
 

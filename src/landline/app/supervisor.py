@@ -25,7 +25,7 @@ from landline.app.config import Config
 from landline.app.failures import Failures, until_one_ends
 from landline.app.ready import Ready
 from landline.app.secrets import kept, prove, sealing_secret
-from landline.app.served import Served
+from landline.app.served_certificates import Served
 from landline.app.serving import Serving, Sockets
 from landline.app.workers import Workers
 from landline.edge.server import CannotListen, bind

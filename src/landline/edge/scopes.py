@@ -17,10 +17,6 @@ CHANGE_MEMBERS = frozenset({CHAT, CHAT_JOIN})
 """Add and remove participants as well."""
 CHANGE_THREADS = frozenset({CHAT})
 """Create, update and delete threads as well."""
-IN_CALL = frozenset({VOIP, VOIP_JOIN})
-"""Join calls."""
-START_CALL = frozenset({VOIP})
-"""Start calls as well."""
 
 
 def require(caller: Caller, allowing: frozenset[str]) -> RawId:

@@ -17,7 +17,7 @@ from trustme import KeyType
 
 from landline.app import certificates
 from landline.app.config import Config, load
-from landline.app.served import Certificates, Served
+from landline.app.served_certificates import Certificates, Served
 from landline.core.errors import Unavailable
 from landline.edge.app import Edge
 from landline.edge.cors import Cors

@@ -19,7 +19,7 @@ from landline.core.errors import Conflict, Invalid, NotFound
 from landline.edge.http import Request, Response
 from landline.edge.routes import Access, Router
 from landline.services.events import admin, api
-from landline.services.events.subscription_records import consent
+from landline.services.events.records_subscriptions import consent
 
 
 class Api:

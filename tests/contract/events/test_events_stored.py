@@ -12,7 +12,7 @@ from tests.support.rows import index_pages_read, rows_read
 
 from landline.core.errors import NotFound
 from landline.services.events import records
-from landline.services.events.subscription_records import DeadKey
+from landline.services.events.records_subscriptions import DeadKey
 
 STORED = 3000
 

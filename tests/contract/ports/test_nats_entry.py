@@ -187,7 +187,6 @@ async def test_what_the_server_forbids_is_told(tmp_path: Path) -> None:
         bus = NatsBus(of(f"nats://a:b@127.0.0.1:{port}"))
         await bus.start()
         await bus.check()
-        await bus.subscribe("a", Ear())
 
         async def told() -> bool:
             try:
@@ -196,8 +195,12 @@ async def test_what_the_server_forbids_is_told(tmp_path: Path) -> None:
                 return 'permissions violation for subscription to "landline.a"' in refused.message
             return False
 
-        await eventually(told)
-        await bus.close()
+        with capture_logs() as logs:
+            await bus.subscribe("a", Ear())
+            await eventually(told)
+            await bus.subscribe("b", Ear())
+            await bus.close()
+    assert [entry["event"] for entry in logs].count("bus.not_permitted") == 1
 
 
 @pytest.mark.parametrize(

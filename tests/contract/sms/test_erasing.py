@@ -16,7 +16,7 @@ from landline.core.ids import ResourceId
 from landline.edge.admin import admin_app
 from landline.engines.clock import DrivenClock
 from landline.ports.sms_carrier import Arrival, Receipt
-from landline.services.events import subscription_records
+from landline.services.events import records_subscriptions
 from landline.services.events.model import Settings, State, Subscription
 from landline.services.sms import admin_erasing
 from landline.services.sms.accounts import Settings as AccountSettings
@@ -55,7 +55,7 @@ class World:
             uuid4(), self.resource, "hook", Settings("https://localhost/"), State.ENABLED, None, self.clock.now(), None
         )
         async with self.database.connection() as connection:
-            await subscription_records.insert(connection, webhook, b"", None)
+            await records_subscriptions.insert(connection, webhook, b"", None)
 
     async def send(self, *phones: str, sender: str = SENDER, **options: Any) -> list[str]:
         outcomes = await self.gateway.sms.send(

@@ -11,7 +11,7 @@ import pytest
 from landline.app import certificates
 from landline.app.certificates import DevCertificates
 from landline.app.config import load
-from landline.app.served import Served
+from landline.app.served_certificates import Served
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -1,5 +1,6 @@
 """What `doctor` looks at before a server is started."""
 
+import asyncio
 import socket
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -7,10 +8,15 @@ from pathlib import Path
 
 import pytest
 import trustme
+from prometheus_client import CollectorRegistry
 from tests.support.ports import free_port
 
 from landline.app import cli_doctor, ready
+from landline.app.admin_client import AdminClient
 from landline.app.config import Mode
+from landline.core.errors import Unavailable
+from landline.edge.admin import admin_app
+from landline.edge.server import bind, listen
 from landline.store.embedded.lock import DirectoryLock
 
 
@@ -49,9 +55,12 @@ def test_two_of_its_own_ports_that_are_the_same_are_told(tmp_path: Path) -> None
         ("certificate_file = 'none.pem'", "none.pem: No such file or directory"),
         ("ca_file = 'landline.toml'", "landline.toml: "),
         ("key_file = 'none.pem'", "there is none"),
+        ("certificate_file = 'ours.pem'", "certificate in PEM, and the key too, without a key_file"),
+        ("certificate_file = 'ours.pem'\nkey_file = 'ours.pem'", "certificate in PEM, and its private key"),
     ],
 )
 def test_files_of_a_carriers_tls_are_opened_in_dev_too(tls: str, said: str, tmp_path: Path) -> None:
+    trustme.CA().issue_cert("h").cert_chain_pems[0].write_to_path(tmp_path / "ours.pem")
     carrier = "kind = 'smpp'\nname = 'north'\nhost = 'h'\nport = 1\nsystem_id = 's'\npassword = 'p'\n"
     found = checked(tmp_path, "dev", f"[[carriers]]\n{carrier}[carriers.tls]\n{tls}\n")
     [about] = [each for each in found if each.check == "settings of dev"]
@@ -82,6 +91,29 @@ def test_a_server_that_was_killed_is_in_the_way_of_no_other(tmp_path: Path) -> N
     killed = checked(tmp_path, "dev", settings)
     assert all(each.ok for each in killed)
     assert "API port" in {each.check for each in killed}
+
+
+@pytest.mark.parametrize(("lesser", "status"), [(["bus"], "degraded"), ([], "unavailable")])
+async def test_what_the_health_of_a_running_server_complains_of_is_told(
+    lesser: list[str], status: str, tmp_path: Path
+) -> None:
+    async def well() -> None: ...
+
+    async def ill() -> None:
+        raise Unavailable("NATS is out of reach")
+
+    app = admin_app([], token="t", registry=CollectorRegistry(), checks={"store": well, "bus": ill}, lesser=lesser)
+    [bound] = bind("127.0.0.1", 0)
+    listener = await listen(app, [bound])
+    url = f"http://127.0.0.1:{listener.port}"
+    (tmp_path / "data").mkdir()
+    ready.write(ready.Ready(admin_url=url, admin_token="t"), tmp_path / "data" / ready.IN_DATA)
+    health = await asyncio.to_thread(AdminClient(url, "t").health)
+    found = await asyncio.to_thread(checked, tmp_path, "dev", "")
+    await listener.close()
+    assert health["status"] == status
+    told = {each.check: (each.ok, each.detail) for each in found if each.check.startswith("server")}
+    assert told == {"server": (True, f"runs at , admin API at {url}"), "server's bus": (False, "NATS is out of reach")}
 
 
 def test_a_worker_needs_no_certificate_and_no_public_port(tmp_path: Path) -> None:

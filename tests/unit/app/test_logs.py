@@ -39,6 +39,37 @@ def test_a_bug_keeps_its_traceback() -> None:
     assert "Traceback" in logged("ValueError('a bug')")
 
 
+TLS_ENDS = """
+import asyncio, logging, ssl
+import trustme, uvloop
+from landline.app import logs
+
+logs.configure("info", "text")
+
+async def main():
+    authority, ours, theirs = trustme.CA(), ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.configure_trust(ours)
+    authority.issue_cert("localhost").configure_cert(theirs)
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=theirs)
+    reader = asyncio.StreamReader()
+    loop, port = asyncio.get_running_loop(), server.sockets[0].getsockname()[1]
+    plain, protocol = await loop.create_connection(lambda: asyncio.StreamReaderProtocol(reader), "127.0.0.1", port)
+    await loop.start_tls(plain, protocol, ours, server_hostname="localhost")  # as nats-py does it
+    await reader.read()
+    await asyncio.sleep(0)
+    logging.getLogger("asyncio").warning("the end")
+
+uvloop.run(main())
+"""
+
+
+def test_what_asyncio_says_of_each_end_of_tls_to_nats_is_left_out() -> None:
+    command = [sys.executable, "-c", TLS_ENDS]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stderr
+    assert "the end" in said
+    assert said.count("\n") == 1, said
+
+
 BUG = """
 import logging
 import structlog

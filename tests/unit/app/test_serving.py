@@ -12,7 +12,7 @@ import pytest
 
 from landline.app.application import Application, DevInfo, Place
 from landline.app.config import Config
-from landline.app.served import Served
+from landline.app.served_certificates import Served
 from landline.app.serving import Serving, Sockets
 from landline.edge.server import App
 from landline.ports.clock import Clock

@@ -8,12 +8,15 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import structlog
 from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from landline.engines.nats.credentials import Credentials
 from landline.engines.nats.settings import CannotUse, Server, Settings
+
+log = structlog.get_logger()
 
 CONNECT_S = 3.0
 ANSWER_S = 3.0
@@ -168,6 +171,8 @@ class Connection:
         if isinstance(error, errors.SlowConsumerError):
             self.dropped += 1
         elif "permissions violation" in str(error).lower():
+            if self.refused is None:  # each subject is refused by itself
+                log.warning("bus.not_permitted", server=self.server.place, reason=_told(error))
             self.refused = str(error)
         else:
             self._lose(_told(error))

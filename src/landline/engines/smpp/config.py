@@ -78,7 +78,11 @@ def _context(tls: Tls, _stamps: object) -> ssl.SSLContext:
         if tls.certificate_file is not None:
             context.load_cert_chain(tls.certificate_file, tls.key_file, password=nobody_says_it)
     except OSError as error:  # ssl.SSLError is one
-        raise Invalid(f"cannot use {file}: {error.strerror or error}", target="tls") from error
+        why = error.strerror or str(error)
+        if "PEM lib" in why:  # all that OpenSSL says where a key is missing, or is none
+            needed = "its private key" if tls.key_file is not None else "the key too, without a key_file"
+            why = f"it is to be a certificate in PEM, and {needed}"
+        raise Invalid(f"cannot use {file}: {why}", target="tls") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 

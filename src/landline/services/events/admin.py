@@ -18,7 +18,7 @@ from landline.edge.routes import Access, Handler, Route
 from landline.ports.clock import Clock
 from landline.services.events import delivery_headers
 from landline.services.events.model import Schema, Secrets, Settings, Subscription, state_at
-from landline.services.events.subscription_records import DeadKey, Position, Row
+from landline.services.events.records_subscriptions import DeadKey, Position, Row
 from landline.services.events.subscriptions import Edit, Subscriptions
 from landline.wire import base, events
 from landline.wire.events import DeadLettersToReplay, DeliveryHeader, Replayed, SubscriptionToAdd, SubscriptionToChange

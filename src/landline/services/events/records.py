@@ -1,4 +1,5 @@
-"""SQL of event delivery: the rows of subscriptions and deliveries, and nothing else's."""
+"""SQL of event delivery: events, their blocks, and their deliveries to subscriptions. The subscriptions themselves, and
+dead letters: `records_subscriptions`."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from landline.core.ids import ResourceId, time_ordered
 from landline.ports.callout import Callout
 from landline.ports.clock import Clock
-from landline.services.events import model, records, subscription_records
+from landline.services.events import model, records, records_subscriptions
 from landline.services.events.model import Delivery, Emitted, Event, Secrets, State, Subscription, Try
 from landline.store.blocks import LEASE, Blocks
 from landline.store.changes import Changes
@@ -197,7 +197,7 @@ class Events:
         if target is not None and self.changes.trusted:
             return target
         generation = self._generation
-        found = await subscription_records.by_id(self.database, subscription)
+        found = await records_subscriptions.by_id(self.database, subscription)
         if found is None:
             return None
         secrets = self.open_secrets(*found)
@@ -220,7 +220,7 @@ class Events:
         if known is not None and self.changes.trusted:
             return known
         generation = self._generation
-        found = await subscription_records.of_resource(connection, resource)
+        found = await records_subscriptions.of_resource(connection, resource)
         enabled = [subscription for subscription in found if subscription.state is State.ENABLED]
         if generation == self._generation:  # nothing changed while we read
             self._enabled[resource] = enabled

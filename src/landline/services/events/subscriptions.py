@@ -12,11 +12,11 @@ import msgspec
 
 from landline.core.errors import Conflict, Invalid, NotFound
 from landline.core.ids import ResourceId, time_ordered
-from landline.services.events import handshake, subscription_records
+from landline.services.events import handshake, records_subscriptions
 from landline.services.events.handshake import Answered
 from landline.services.events.model import Schema, Secrets, Settings, State, Subscription, topic
+from landline.services.events.records_subscriptions import DeadKey, Position, Row
 from landline.services.events.service import SUBJECT, Events, Target
-from landline.services.events.subscription_records import DeadKey, Position, Row
 from landline.store.database import Connection
 
 VALIDATION_TIME = timedelta(minutes=10)
@@ -45,7 +45,7 @@ class Subscriptions:
         """All subscriptions of a resource, by name."""
         resource = await self._events.resource_id(resource_name)
         async with self._database.connection() as connection:
-            return await subscription_records.of_resource(connection, resource)
+            return await records_subscriptions.of_resource(connection, resource)
 
     async def get(self, resource_name: str, name: str) -> Subscription:
         """One subscription. Raises `NotFound`."""
@@ -69,10 +69,10 @@ class Subscriptions:
         token = tokens.token_urlsafe(32)
         sealed = self._events.seal_secrets(subscription.subscription_id, secrets)
         async with self._database.transaction() as connection:
-            if len(await subscription_records.of_resource(connection, resource)) >= SUBSCRIPTIONS_LIMIT:
+            if len(await records_subscriptions.of_resource(connection, resource)) >= SUBSCRIPTIONS_LIMIT:
                 raise Conflict(f"A resource can have {SUBSCRIPTIONS_LIMIT} subscriptions.", target="name")
             stored = _digest(token) if validation else None
-            if not await subscription_records.insert(connection, subscription, sealed, stored):
+            if not await records_subscriptions.insert(connection, subscription, sealed, stored):
                 raise Conflict(f"There is a subscription {name} already.", target="name")
             await self._publish(connection, resource)
         self._forget(resource)
@@ -136,7 +136,7 @@ class Subscriptions:
         now = self._events.clock.now()
         rate = handshake.allowed_rate(allowed_rate)
         async with self._database.transaction() as connection:
-            resource = await subscription_records.consent(connection, subscription, _digest(token), now, rate)
+            resource = await records_subscriptions.consent(connection, subscription, _digest(token), now, rate)
             if resource is None:
                 raise NotFound("Nothing waits for this validation, or its time has passed.")
             await self._publish(connection, resource)
@@ -146,28 +146,28 @@ class Subscriptions:
         """Remove a subscription; what waits for it, and its dead letters, go with it. Raises `NotFound`."""
         resource = await self._events.resource_id(resource_name)
         async with self._database.transaction() as connection:
-            removed = await subscription_records.delete(connection, resource, name)
+            removed = await records_subscriptions.delete(connection, resource, name)
             if removed is None:
                 raise NotFound(f"There is no subscription {name}.")
             await self._publish(connection, resource)
         self._forget(resource)
         for _ in range(_ROUNDS):
-            if not await subscription_records.delete_waiting(self._database, resource, removed, _ROWS_AT_ONCE):
+            if not await records_subscriptions.delete_waiting(self._database, resource, removed, _ROWS_AT_ONCE):
                 return
 
     async def dead_letters(
         self, resource_name: str, name: str | None, after: Position | None, limit: int
     ) -> Sequence[Row]:
-        """Dead letters, the oldest first (see `subscription_records.dead_letters`). Raises `NotFound`."""
+        """Dead letters, the oldest first (see `records_subscriptions.dead_letters`). Raises `NotFound`."""
         resource = await self._events.resource_id(resource_name)
         if name is not None:
             await self._find(resource_name, name)
-        return await subscription_records.dead_letters(self._database, resource, name, after, limit)
+        return await records_subscriptions.dead_letters(self._database, resource, name, after, limit)
 
     async def replay(self, resource_name: str, keys: Sequence[DeadKey]) -> int:
         """Deliver these dead letters again, from the first try on; how many of them there were."""
         resource = await self._events.resource_id(resource_name)
-        revived = await subscription_records.revive(self._database, resource, keys, self._events.clock.now())
+        revived = await records_subscriptions.revive(self._database, resource, keys, self._events.clock.now())
         self._wake()
         return revived
 
@@ -177,7 +177,7 @@ class Subscriptions:
         now = self._events.clock.now()
         revived = 0
         for _ in range(_ROUNDS):
-            count = await subscription_records.revive_all(
+            count = await records_subscriptions.revive_all(
                 self._database, found.resource, found.subscription_id, now, _ROWS_AT_ONCE
             )
             revived += count
@@ -188,7 +188,7 @@ class Subscriptions:
 
     async def _find(self, resource_name: str, name: str) -> tuple[Subscription, Secrets]:
         resource = await self._events.resource_id(resource_name)
-        found = await subscription_records.find(self._database, resource, name)
+        found = await records_subscriptions.find(self._database, resource, name)
         if found is None:
             raise NotFound(f"There is no subscription {name}.")
         return found[0], self._events.open_secrets(*found)
@@ -211,9 +211,9 @@ class Subscriptions:
         async with self._database.transaction() as connection:
             if answered.state is State.ENABLED:
                 now, rate = self._events.clock.now(), answered.rate_per_minute
-                await subscription_records.consent(connection, subscription, digest, now, rate)
+                await records_subscriptions.consent(connection, subscription, digest, now, rate)
             elif answered.state is State.FAILED:
-                refused = await subscription_records.not_moved(connection, subscription, digest)
+                refused = await records_subscriptions.not_moved(connection, subscription, digest)
             await self._publish(connection, present.resource)
         self._forget(present.resource)
         self._wake()
@@ -223,7 +223,7 @@ class Subscriptions:
         return await self._again(present)
 
     async def _pending_secrets(self, subscription: Subscription) -> Secrets:
-        sealed = await subscription_records.pending_secrets(self._database, subscription.subscription_id)
+        sealed = await records_subscriptions.pending_secrets(self._database, subscription.subscription_id)
         return Secrets() if sealed is None else self._events.open_secrets(subscription, sealed)
 
     async def _store(
@@ -233,7 +233,7 @@ class Subscriptions:
         sealed = self._events.seal_secrets(own, secrets)
         pending = None if pending_secrets is None else self._events.seal_secrets(own, pending_secrets)
         async with self._database.transaction() as connection:
-            if not await subscription_records.update(connection, subscription, sealed, token, pending):
+            if not await records_subscriptions.update(connection, subscription, sealed, token, pending):
                 raise _Overtaken
             await self._publish(connection, subscription.resource)
         self._forget(subscription.resource)
@@ -245,11 +245,11 @@ class Subscriptions:
         async with self._database.transaction() as connection:
             digest = _digest(token)
             if answered.state is State.ENABLED:
-                await subscription_records.consent(
+                await records_subscriptions.consent(
                     connection, subscription.subscription_id, digest, now, answered.rate_per_minute
                 )
             else:
-                await subscription_records.not_consented(
+                await records_subscriptions.not_consented(
                     connection, subscription.subscription_id, digest, answered.state, answered.reason or ""
                 )
             await self._publish(connection, subscription.resource)
@@ -258,7 +258,7 @@ class Subscriptions:
         return await self._again(subscription)
 
     async def _again(self, subscription: Subscription) -> Subscription:
-        found = await subscription_records.by_id(self._database, subscription.subscription_id)
+        found = await records_subscriptions.by_id(self._database, subscription.subscription_id)
         if found is None:
             raise NotFound(f"There is no subscription {subscription.name}.")
         return found[0]

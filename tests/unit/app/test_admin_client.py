@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from landline.app import ready
-from landline.app.client import CannotAsk, find
+from landline.app.admin_client import CannotAsk, find
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, urlsplit
 
 from landline.app import ready
@@ -65,6 +65,14 @@ class AdminClient:
         if status >= 400:
             raise CannotAsk(self._refusal(status, self._decoded(answer)))
         return answer.decode()
+
+    def health(self) -> dict[str, Any]:
+        """What `/healthz` answers, well or not. Raises `CannotAsk` when it does not answer."""
+        status, answer = self._answer("GET", "/healthz", None)
+        health = self._decoded(answer)
+        if not isinstance(health, dict) or "checks" not in health:
+            raise CannotAsk(self._refusal(status, health))
+        return cast(dict[str, Any], health)
 
     def _decoded(self, answer: bytes) -> Any:
         try:
