@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from aiohttp import web
@@ -12,7 +12,10 @@ from tests.support.rows import index_pages_read, rows_read
 
 from landline.core.errors import NotFound
 from landline.services.events import records
+from landline.services.events.model import Again, Delivery, Outcome
 from landline.services.events.records_subscriptions import DeadKey
+from landline.store.blocks import LEASE
+from landline.store.parts import execute
 
 STORED = 3000
 
@@ -36,6 +39,39 @@ async def store(here: Slice, subscription: UUID, count: int, *, dead: bool) -> N
         now + timedelta(0 if dead else 3600),
         count,
     )
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["tried before", "for the first time"])
+async def test_what_is_in_hand_is_not_read_for_each_try_though_postgresql_has_seen_nothing(
+    here: Slice, stored: bool
+) -> None:
+    """It found pages and only dead rows in them, as is usual of what is told at once; then webhooks are down."""
+    table = "events_blocks" if stored else "events_batches"
+    columns, values = ("", "") if stored else (", since, events", ", $2, ''")
+    insert = (
+        f"INSERT INTO {table} (block_id, owner, due_at{columns}) SELECT gen_random_uuid(), $1, $2{values}"
+        f" FROM generate_series(1, {STORED})"
+    )
+    subscription, now, block = await here.subscribe("all", "http://127.0.0.1:9/"), here.clock.now(), uuid4()
+    await here.database.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
+    await here.database.execute(insert, here.events.owner, now)
+    await here.database.execute(f"DELETE FROM {table}")
+    await here.database.execute(f"ANALYZE {table}")
+    await here.database.execute(insert, here.events.owner, now)
+    deliveries = [Delivery(here.event(), subscription, now, block=block) for _ in range(10)]
+    async with here.database.connection() as connection:
+        if stored:
+            await execute(connection, [records.inserting(deliveries, now)])
+            lease = {"block": block, "owner": here.events.owner, "lease_until": now + LEASE}
+            deliveries = await records.claim(here.database, now, 10, (), **lease)
+        else:
+            await execute(connection, [records.keeping(deliveries, block, here.events.owner, now + LEASE, now)])
+    before = await rows_read(here.database, table)
+    tries = [records.Result(each, Outcome(now, 503), Again(now + timedelta(seconds=10))) for each in deliveries]
+    async with here.database.connection() as connection:
+        await execute(connection, records.writing(tries, here.events.owner))
+    assert [row["next_at"] for row in await here.rows()] == [now + timedelta(seconds=10)] * 10
+    assert await rows_read(here.database, table) - before < 50
 
 
 async def read(here: Slice, do: Callable[[], Awaitable[object]]) -> int:

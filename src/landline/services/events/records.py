@@ -123,7 +123,8 @@ FROM unnest(${}::uuid[], ${}::uuid[], ${}::uuid[], ${}::uuid[], ${}::uuid[], ${}
     ${}::timestamptz[], ${}::timestamptz[], ${}::text[], ${}::text[], ${}::bytea[])
     AS r (resource_id, about, event_id, subscription_id, block_id, next_at, dead_at, reason, attempts, status, error,
         failure, since, at, type, subject, data)
-WHERE EXISTS (SELECT FROM events_batches b WHERE b.block_id = r.block_id AND (b.owner = ${} OR b.owner IS NULL))
+WHERE EXISTS (SELECT FROM events_batches b
+    WHERE b.block_id = ANY(ARRAY[r.block_id]) AND (b.owner = ${} OR b.owner IS NULL)) -- ANY: see plans.md
 ON CONFLICT DO NOTHING
 """
 
@@ -142,7 +143,7 @@ FROM unnest(${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::u
     AS r (resource_id, about, event_id, subscription_id, block_id, next_at, dead_at, reason, attempts, status, error,
         failure)
 WHERE {_MATCH} AND d.delivered_at IS NULL AND d.block_id = r.block_id AND EXISTS (
-    SELECT FROM events_blocks b WHERE b.block_id = r.block_id AND (b.owner = ${{}} OR b.owner IS NULL))
+    SELECT FROM events_blocks b WHERE b.block_id = ANY(ARRAY[r.block_id]) AND (b.owner = ${{}} OR b.owner IS NULL))
 """
 
 _TRIES = """
