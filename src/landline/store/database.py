@@ -72,6 +72,8 @@ _REFUSED = (
 """Those of them by which PostgreSQL says that a statement did nothing. One that is canceled may have committed, and
 waited for its standby."""
 
+_CANCELED = "57014"
+
 UNREACHED = (*LOST, asyncpg.PostgresError)
 """Failures to get a connection: whatever PostgreSQL says then, no statement of ours is its reason."""
 
@@ -117,7 +119,7 @@ def unavailable(error: Exception) -> Unavailable:
     """One of `LOST`, as it is told to who asked."""
     if isinstance(error, asyncpg.TransactionRollbackError):  # a deadlock, mostly
         return GaveWay(f"PostgreSQL let another transaction go first: {type(error).__name__}")
-    if isinstance(error, asyncpg.QueryCanceledError):  # by a timeout of its operator's, mostly
+    if getattr(error, "sqlstate", None) == _CANCELED:  # by a timeout of its operator's, mostly
         return Unavailable(f"PostgreSQL gave a statement up: {error}")
     kind = NotWritten if isinstance(error, _REFUSED) else Unavailable
     return kind(f"PostgreSQL is away: {type(error).__name__}")
