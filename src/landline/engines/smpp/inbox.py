@@ -81,9 +81,9 @@ class InboxCounters:
 
 class Inbox:
     """See the module. `untold` has the ids of parts whose messages are still on their way, `awaiting` says since when
-    a response to a submit_sm is; `ring` is called when there is something to `bring`, `ring_lanes` when there is
-    something to `report`, `caught_up` when `behind` may have changed; `line` is the connections' clock. `known` tells
-    of submissions that this process did not make or has forgotten, `several` whether others submit meanwhile."""
+    a response to a submit_sm is; `ring_lanes` is called when there is something to `report`, `caught_up` when `behind`
+    may have changed; `line` is the connections' clock. `known` tells of submissions that this process did not make or
+    has forgotten, `several` whether others submit meanwhile."""
 
     def __init__(
         self,
@@ -91,7 +91,6 @@ class Inbox:
         records: Records,
         untold: Set[str],
         awaiting: Callable[[], float | None],
-        ring: Callable[[], None],
         ring_lanes: Callable[[], None],
         caught_up: Callable[[], None],
         line: Callable[[], float],
@@ -104,7 +103,6 @@ class Inbox:
         self._records = records
         self._untold = untold
         self._awaiting = awaiting
-        self._ring = ring
         self._ring_lanes = ring_lanes
         self._caught_up = caught_up
         self._sent = 0
@@ -143,7 +141,11 @@ class Inbox:
             pump.session.answer(item.sequence)  # the pump flushes after the read
             return
         self._items.append(item)
-        self._ring()
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is something to `bring`."""
+        return bool(self._items)
 
     def not_taken(self, pump: Pump, sequence: int, error: Exception) -> None:
         """There is a bug in how it was read: the SMSC is to bring it again, to who may have none."""
