@@ -16,6 +16,7 @@ from landline.services.events import records
 from landline.services.events.model import Again, Delivery
 from landline.services.events.records import Result
 from landline.services.events.service import Events
+from landline.store.database import Duplicate
 from landline.store.parts import execute
 
 log = structlog.get_logger()
@@ -107,7 +108,10 @@ class Results:
         closing = [self._events.batches.closing(batches)] if batches else []
         closing += [self._events.blocks.closing(blocks)] if blocks else []
         async with self._events.database.connection() as connection:  # one statement: a transaction of its own
-            await execute(connection, [*closing, *records.writing(results, self._events.owner)])
+            try:
+                await execute(connection, [*closing, *records.writing(results, self._events.owner)])
+            except Duplicate:  # by another process, or by us, who did not learn of it
+                await execute(connection, [*closing, *records.writing(results, self._events.owner, again=True)])
         self._left.subtract(done)
         for block in closed:
             del self._left[block]
