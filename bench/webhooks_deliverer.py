@@ -13,7 +13,6 @@ import uvloop
 from landline.core.ids import ResourceId, time_ordered
 from landline.engines.callout import HttpCallout
 from landline.engines.clock import SystemClock
-from landline.ports.callout import Answer, Headers
 from landline.services.events.model import Event, Secrets, Settings
 from landline.services.events.service import Events
 from landline.services.events.subscriptions import Subscriptions
@@ -107,26 +106,16 @@ class Deliverer:
         self.events.committed(emitted)
 
     async def _requests(self, url: str, count: int) -> None:
-        headers, left, done = Headers(_HEADERS), count, asyncio.Event()
+        async def some() -> None:
+            for _ in range(count // _CONCURRENT):
+                answer = await self._callout.request(
+                    "POST", url, headers=dict(_HEADERS), body=_DATA, answer_limit_bytes=1024
+                )
+                assert answer.status == 200
 
-        def post() -> None:
-            self._callout.post(
-                url, headers=headers, body=_DATA, timeout_s=30.0, answer_limit_bytes=1024, answered=answered
-            )
-
-        def answered(answer: Answer | Exception) -> None:
-            nonlocal left
-            assert isinstance(answer, Answer)
-            assert answer.status == 200
-            left -= 1
-            if left >= _CONCURRENT:
-                post()
-            elif not left:
-                done.set()
-
-        for _ in range(_CONCURRENT):
-            post()
-        await done.wait()
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(_CONCURRENT):
+                tasks.create_task(some())
 
     async def _name(self, resource: ResourceId) -> str:
         return next(case for case, known in self._resources.items() if known == resource)
