@@ -28,7 +28,7 @@ _BUSY_TABLES = (
     "smpp_binds",
     "store_processes",
 )
-_OTHERS = "datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+OTHERS = "datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
 
 
 async def change_the_carriers(faults: Faults) -> None:
@@ -115,7 +115,7 @@ async def end_connections(faults: Faults) -> None:
     faults.ledger.fault(f"{how} of {part} of all")
     async with _operator(faults, how) as connection:
         for _ in range(5):
-            await connection.execute(f"SELECT {how}(pid) FROM pg_stat_activity WHERE {_OTHERS} AND random() < {part}")
+            await connection.execute(f"SELECT {how}(pid) FROM pg_stat_activity WHERE {OTHERS} AND random() < {part}")
             await asyncio.sleep(faults.while_s(0.02, 1.5))
 
 
