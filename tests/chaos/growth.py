@@ -11,20 +11,19 @@ measured once more from the start: what had only to fill a bound is full by then
 import asyncio
 import json
 import math
-import os
-import signal
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPException
-from itertools import combinations, count, pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from tests.chaos import judge
-from tests.chaos.stage import BINDS, Machine, tell
+from tests.chaos.probes import Probes, until
+from tests.chaos.stage import BINDS, Machine
 from tests.support.signed import Raw, sms_body
 
 from landline.testing.admin import AdminError
@@ -32,13 +31,11 @@ from landline.testing.admin import AdminError
 if TYPE_CHECKING:
     from tests.chaos.run import Run
 
-WARM, MEASURED = 4, 14
+WARM, MEASURED = 3, 12
 MOST = {"KiB": 150.0, "young": math.inf}
 """Of memory, by act: less than this is how an interpreter's own allocators creep."""
 MOST_OF_OTHERS = 0.4
-PATIENCE_S = 180.0
 SENDER = "+18005550100"
-PROBE = Path(__file__).parent / "probe"
 KEPT = {
     *("sms_messages", "sms_attempts", "sms_submissions", "sms_inbound", "sms_optouts", "sms_sticky"),
     *("sms_esme_messages", "events_deliveries", "insights_hours", "insights_days", "insights_tags"),
@@ -98,11 +95,10 @@ class Growth:
     broken: list[str] = field(default_factory=list[str])
     turn: int = 0
     """Counts all acts: what is to be another each time is named for it."""
-    _numbers: "count[int]" = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
         self.stage = self.run.stage
-        self._probes = self.run.directory / "probes"
+        self.probes = Probes(self.run)
 
     @property
     def serving(self) -> list[Machine]:
@@ -136,11 +132,11 @@ class Growth:
         return again
 
     async def _series(self, name: str, act: "Act") -> dict[str, float]:
-        probed = await self._probed(name)
+        probed = await self.probes.ask(name)
         series: list[Figures] = []
         for number in range(MEASURED):
             await self._do(act)
-            probed = await self._probed(name, least=MEASURED // 2 if number == MEASURED - 1 else 0)
+            probed = await self.probes.ask(name, least=MEASURED // 2 if number == MEASURED - 1 else 0)
             series.append({**await self.measured(), **_of_probes(probed)})
         found = grown(series)
         for who, now in probed.items():
@@ -156,14 +152,7 @@ class Growth:
 
     async def until(self, met: Callable[[], Coroutine[Any, Any, bool] | bool], what: str) -> None:
         """Return when `met`. Raises `TimeoutError` when that does not come in any time a busy machine needs."""
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            held = met()
-            if held if isinstance(held, bool) else await held:
-                return
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{what} did not come")
-            await asyncio.sleep(0.1)
+        await until(met, what)
 
     async def quiet(self) -> None:
         """Return when everybody is well and has nothing to do."""
@@ -210,7 +199,7 @@ class Growth:
     async def measured(self) -> Figures:
         """All that others than the processes themselves know of them."""
         found: Figures = {}
-        for who, pid in self._processes():
+        for who, pid in self.probes.processes():
             kib, threads = _memory(pid)
             found[f"KiB of {who}"], found[f"threads of {who}"] = kib, threads
             found[f"files of {who}"] = len(list(Path(f"/proc/{pid}/fd").iterdir()))
@@ -225,46 +214,8 @@ class Growth:
             await connection.close()
         return found
 
-    def _processes(self) -> Iterable[tuple[str, int]]:
-        for machine in self.stage.machines:
-            for pid in judge.of_landline(self.run, machine):
-                with_probe = Path(f"/proc/{pid}/environ").read_bytes()
-                if b"CHAOS_PROBE=" in with_probe and "python" in Path(f"/proc/{pid}/exe").resolve().name:
-                    yield f"{machine.name} {pid}", pid
-
-    async def _probed(self, series: str, *, least: int = 0) -> dict[str, Any]:
-        """What each process says of itself."""
-        self._probes.mkdir(exist_ok=True)
-        number = next(self._numbers)
-        asked = {"number": number, "series": series, "least": least}
-        (self._probes / "ask").write_text(json.dumps(asked))
-        processes = dict(self._processes())
-        tell(processes.values(), signal.SIGUSR2)
-        found: dict[str, Any] = {}
-
-        def answered() -> bool:
-            for who, pid in processes.items():
-                file = self._probes / f"{pid}.json"
-                if who not in found and file.exists():
-                    told = json.loads(file.read_text())
-                    assert "failed" not in told, told
-                    if told["asked"] == number:
-                        found[who] = told
-            return len(found) == len(processes)
-
-        await self.until(answered, "the answers of all probes")
-        return found
-
 
 Act = Callable[[Growth], Coroutine[Any, Any, None]]
-
-
-def watched(run: "Run") -> None:
-    """Have the processes of all machines answer probes; before they start."""
-    for machine in run.stage.machines:
-        kept = machine.environment.get("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
-        machine.environment["PYTHONPATH"] = os.pathsep.join([str(PROBE), *filter(None, [kept])])
-        machine.environment["CHAOS_PROBE"] = str(run.directory / "probes")
 
 
 def _memory(pid: int) -> tuple[int, int]:

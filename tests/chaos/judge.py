@@ -15,9 +15,10 @@ from tests.chaos import judge_office
 from tests.chaos.customer import Customer
 from tests.chaos.ledger import Asked, Key, Ledger, Posted
 from tests.chaos.office import FORGETFUL, THRIFT
+from tests.chaos.probes import Probes, of_landline
 from tests.chaos.senders import PACED
 from tests.chaos.smsc import TOKEN
-from tests.chaos.stage import BINDS, RESPONSE_S, Machine
+from tests.chaos.stage import BINDS, RESPONSE_S
 
 from landline.protocols.smpp import pdu, receipts, status
 from landline.protocols.smpp.commands import MessageState
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 MOST_MIB, MOST_FILES = 300, 200
 GROWTH_FILES = 40
+MOST_TASKS = 40
+"""Of one kind, in one process that has nothing to do."""
 _SHOWN = 12
 _HEEDED_S = 5.0
 """How long after a STOP or a halt a text may go out that was looked at before: 2 s, and what a full machine takes."""
@@ -62,12 +65,6 @@ def measure(run: "Run") -> None:
     for machine in run.stage.machines:
         for process in of_landline(run, machine):
             run.sizes[process] = _size(process)
-
-
-def of_landline(run: "Run", machine: Machine) -> list[int]:
-    """Its processes without those of a PostgreSQL of its own, which keeps open what it has read."""
-    others = set(run.stage.postgres.pids())
-    return [pid for pid in machine.pids() if pid not in others]
 
 
 def _size(pid: int) -> tuple[int, int]:
@@ -318,6 +315,8 @@ async def judge(run: "Run", customers: Sequence[Customer], settled: bool) -> lis
     await judge_office.judge(case, run.kept)
     await _insights(case)
     await _machines(case)
+    await _tasks(case)
+    await _bound(case)
     _logs(case)
     _tell(case)
     return case.broken
@@ -583,6 +582,34 @@ async def _machines(case: Case) -> None:
             ended = next((each["state"] for each in case.all_rows if each["message_id"] == message), 0)
             if ended < _DELIVERED:
                 case.breach("a receipt stays parked", None, str(dict(row)))
+
+
+async def _tasks(case: Case) -> None:
+    """Nothing is waited for by many: a task that never ends is left behind by each thing that went wrong."""
+    for who, told in (await Probes(case.run).ask("end")).items():
+        for what, number in told["tasks"].items():
+            if number > MOST_TASKS:
+                case.breach("tasks gather", None, f"{who}: {number} of {what}")
+
+
+async def _bound(case: Case) -> None:
+    """Each customer's connections are counted as they are, or the account could not bind them all."""
+    if case.run.stage.nats is None:
+        return  # one process alone counts them by itself
+    deadline = time.monotonic() + 120.0
+    while True:
+        connection = await case.run.stage.postgres.answers("chaos")
+        try:
+            rows = await connection.fetch("SELECT system_id, sum(binds) AS n FROM smpp_customer_binds GROUP BY 1")
+        finally:
+            await connection.close()
+        counted = {row["system_id"]: int(row["n"]) for row in rows if row["n"]}
+        there = {each.system_id: sum(bind.bound for bind in each.binds) for each in case.customers}
+        if counted == {name: number for name, number in there.items() if number}:
+            return None
+        if time.monotonic() > deadline:
+            return case.breach("customers' binds are miscounted", None, f"{counted}, and are {there}")
+        await asyncio.sleep(1.0)
 
 
 _LEVELS = ("error", "critical")

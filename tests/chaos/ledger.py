@@ -18,7 +18,7 @@ class Asked:
     token: str
     to: str
     kind: str
-    """http, sdk, batch, long, pool, scheduled, customer, optout; turns, thrift, erased (tests/chaos/office.py)."""
+    """http, sdk, batch, long, pool, scheduled, customer, passing, optout; of the office turns, thrift, erased."""
     began: float
     sender: str
     acked: float | None = None

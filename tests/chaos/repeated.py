@@ -20,7 +20,7 @@ from tests.support.smpp_client import Client
 from landline.protocols.smpp.commands import BindKind
 from landline.testing.admin import AdminError
 
-_TRIES = 8
+_TRIES = 5
 _TEXTS = 5
 _ACCOUNT = "/resources/local/smpp-accounts"
 

@@ -12,10 +12,11 @@ from tests.chaos import judge
 from tests.chaos.acts import ACTS
 from tests.chaos.customer import ACCOUNTS, Customer
 from tests.chaos.faults import FAULTS, Faults
-from tests.chaos.growth import Growth, watched
+from tests.chaos.growth import Growth
 from tests.chaos.ledger import Ledger
 from tests.chaos.office import Kept, Office
 from tests.chaos.phones import Phones
+from tests.chaos.probes import watched
 from tests.chaos.repeated import REPEATED
 from tests.chaos.senders import PACED, PACED_PER_S, SLOW, SLOW_PER_S, Senders
 from tests.chaos.stage import Stage
@@ -63,6 +64,7 @@ class Run:
 
     async def play(self, seconds: float, only: list[str]) -> list[str]:
         """Every promise that was broken."""
+        watched(self)
         for webhook in self.webhooks:
             await webhook.start()
         tasks: list[asyncio.Task[Any]] = []

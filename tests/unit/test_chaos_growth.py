@@ -22,7 +22,7 @@ def test_the_slope_is_what_most_steps_are_whatever_a_few_odd_figures_say() -> No
     ids=["one an act", "one in two acts", "memory"],
 )
 def test_what_grows_with_each_act_has_grown(name: str, values: "range | list[int]") -> None:
-    assert grown([{name: each} for each in values])
+    assert grown([{name: float(each)} for each in values])
 
 
 @pytest.mark.parametrize(
@@ -37,9 +37,9 @@ def test_what_grows_with_each_act_has_grown(name: str, values: "range | list[int
     ids=["filled a bound", "one jump", "up and down", "noise", "less"],
 )
 def test_what_fills_a_bound_or_moves_about_has_not(values: list[int]) -> None:
-    assert grown([{"files of a": each} for each in values]) == {}
+    assert grown([{"files of a": float(each)} for each in values]) == {}
 
 
 def test_what_is_not_there_all_along_is_nobodys_growth() -> None:
     """A process that was killed and replaced."""
-    assert grown([{"files of a": number} if number else {} for number in range(MEASURED)][::-1]) == {}
+    assert grown([{"files of a": float(number)} if number else {} for number in range(MEASURED)][::-1]) == {}
