@@ -579,8 +579,7 @@ async def _machines(case: Case) -> None:
     for row in case.parked:
         if (row["carrier"], row["carrier_message_id"]) in case.submissions:
             message = case.submissions[row["carrier"], row["carrier_message_id"]]["message_id"]
-            ended = next((each["state"] for each in case.all_rows if each["message_id"] == message), 0)
-            if ended < _DELIVERED:
+            if any(each["message_id"] == message and each["state"] < _DELIVERED for each in case.by_id.values()):
                 case.breach("a receipt stays parked", None, str(dict(row)))
 
 

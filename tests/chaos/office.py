@@ -30,7 +30,7 @@ FORGETFUL = "+18665550101"
 """Who writes to phones that are erased."""
 TURNING = "turns"
 """A sticky pool whose senders come and go."""
-FIRST_CAP = Decimal("0.6")
+FIRST_CAP = Decimal("0.4")
 _PRICES = ["0.01", "0.0125", "0.02", "0.005", "0.0311"]
 _TIMEOUT_S = 8.0
 _TOLD_S = 150.0
@@ -194,8 +194,8 @@ class Office:
         """Other prices, and caps that grow."""
         cap = FIRST_CAP
         while not self.stopping:
-            if self.random.random() < 0.3:
-                cap += Decimal(self.random.choice([1, 4])) / 10
+            if self.random.random() < 0.2:
+                cap += Decimal(self.random.choice([1, 2])) / 10
                 self.kept.caps.append(change := Change(cap, time.time()))
                 answer = await self._ask("PATCH", f"/resources/{THRIFT}/sms/settings", _cap(cap))
             else:
