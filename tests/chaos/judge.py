@@ -605,9 +605,10 @@ async def _bound(case: Case) -> None:
         counted = {row["system_id"]: int(row["n"]) for row in rows if row["n"]}
         there = {each.system_id: sum(bind.bound for bind in each.binds) for each in case.customers}
         if counted == {name: number for name, number in there.items() if number}:
-            return None
+            return
         if time.monotonic() > deadline:
-            return case.breach("customers' binds are miscounted", None, f"{counted}, and are {there}")
+            case.breach("customers' binds are miscounted", None, f"{counted}, and are {there}")
+            return
         await asyncio.sleep(1.0)
 
 
