@@ -48,6 +48,8 @@ KEPT = {
 
 BOUNDED = {
     "asyncpg.connection._StatementCache._entries",  # 100 of each connection
+    "landline.store.database._Line._stmts_to_close",  # of those, what expired, until its connection prepares another
+    "landline.services.sms.model.guesses.Guesses._counts",  # 20,000 of each kind
     "landline.engines.smpp.inbox.Inbox._known",  # 100,000 ids of receipts
     "landline.services.sms.handover.HandOver._blocks",  # 100,000
     "landline.services.sms.overheard.Overheard._before",  # what was heard of in half a minute
@@ -55,7 +57,7 @@ BOUNDED = {
 }
 CACHED = (
     *("builtins.", "asyncpg.", "uvloop.loop.TimerHandle", "uvloop.loop.UVTimer", "_contextvars.", "collections."),
-    "landline.services.sms.handover._Block",
+    *("landline.services.sms.handover._Block", "landline.services.sms.model.guesses._Count"),
 )
 """What fills up to a bound, and takes longer for that than a series; objects that statements kept ready consist of,
 and those that are nothing without whose they are."""

@@ -284,7 +284,6 @@ REPEATED: dict[str, Act] = {
         subscriptions_change,
         certificates_are_read_anew,
         strangers_call,
-        strangers_bind,
         customers_come_and_go,
         numbers_come_and_go,
         settings_change,
@@ -292,5 +291,6 @@ REPEATED: dict[str, Act] = {
         texts_are_taken_back,
         users_come_and_go,
         a_process_is_killed,
+        strangers_bind,  # whose address has to wait after that
     )
 }
