@@ -40,6 +40,7 @@ KEPT = {
     *("sms_messages", "sms_attempts", "sms_submissions", "sms_inbound", "sms_optouts", "sms_sticky"),
     *("sms_esme_messages", "events_deliveries", "insights_hours", "insights_days", "insights_tags"),
     "identity_user",  # a deleted one's id is remembered, so that its tokens stay void
+    *("sms_keywords", "sms_rates"),  # of a number that was removed, too: where it comes back they are in force again
     "sms_parked_receipts",  # for ten minutes (docs/design/gateway.md)
     "smpp_arrivals",  # for two minutes (docs/guides/carriers.md)
     "smpp_sent_parts",  # for six hours (docs/design/gateway.md)
@@ -49,7 +50,11 @@ KEPT = {
 BOUNDED = {
     "asyncpg.connection._StatementCache._entries",  # 100 of each connection
     "landline.store.database._Line._stmts_to_close",  # of those, what expired, until its connection prepares another
-    "landline.services.sms.model.guesses.Guesses._counts",  # 20,000 of each kind
+    *("landline.services.sms.model.guesses.Guesses._counts", "landline.services.sms.model.guesses.Guesses._known"),
+    "landline.services.sms.accounts.Accounts._proved",  # as these, 20,000 or less
+    "landline.services.sms.keywords.Keywords._cache",  # 10,000
+    "landline.services.sms.rates.Rates._buckets",  # 50,000
+    "landline.engines.smpp.recent.RecentTexts._recent",  # texts of two minutes
     "landline.engines.smpp.inbox.Inbox._known",  # 100,000 ids of receipts
     "landline.services.sms.handover.HandOver._blocks",  # 100,000
     "landline.services.sms.overheard.Overheard._before",  # what was heard of in half a minute
@@ -58,6 +63,8 @@ BOUNDED = {
 CACHED = (
     *("builtins.", "asyncpg.", "uvloop.loop.TimerHandle", "uvloop.loop.UVTimer", "_contextvars.", "collections."),
     *("landline.services.sms.handover._Block", "landline.services.sms.model.guesses._Count"),
+    *("landline.services.sms.model.keywords.Language", "landline.services.sms.model.pacing.TokenBucket"),
+    *("landline.protocols.smpp.pdu.SubmitTemplate", "landline.engines.smpp.recent.Recent"),
 )
 """What fills up to a bound, and takes longer for that than a series; objects that statements kept ready consist of,
 and those that are nothing without whose they are."""
