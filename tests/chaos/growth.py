@@ -39,7 +39,6 @@ SENDER = "+18005550100"
 KEPT = {
     *("sms_messages", "sms_attempts", "sms_submissions", "sms_inbound", "sms_optouts", "sms_sticky"),
     *("sms_esme_messages", "events_deliveries", "insights_hours", "insights_days", "insights_tags"),
-    "identity_user",  # a deleted one's id is remembered, so that its tokens stay void
     *("sms_keywords", "sms_rates"),  # of a number that was removed, too: where it comes back they are in force again
     "sms_parked_receipts",  # for ten minutes (docs/design/gateway.md)
     "smpp_arrivals",  # for two minutes (docs/guides/carriers.md)
