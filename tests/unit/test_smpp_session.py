@@ -610,6 +610,11 @@ def test_the_time_for_a_bind_goes_on_while_it_is_answered() -> None:
     pair.to_smsc()
     assert pair.smsc.deadline() == 1005
     assert pair.smsc.expire(1004.9) == []
+    assert only(PeerLost, pair.smsc.expire(1005)).reason == "its bind was not answered in time"
+
+
+def test_who_says_no_bind_in_time_is_told_apart_from_who_waits_for_the_answer() -> None:
+    pair = Pair(None, init_s=5)
     assert only(PeerLost, pair.smsc.expire(1005)).reason == "no bind in time"
 
 

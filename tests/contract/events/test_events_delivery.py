@@ -747,20 +747,20 @@ async def test_a_database_that_is_away_is_asked_again_after_a_pause(
     here: Slice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = 0
-    claim = records.claim
+    look = records.look
 
-    async def away(*_arguments: object, **_options: object) -> list[Delivery]:
+    async def away(*_arguments: object, **_options: object) -> tuple[datetime | None, int]:
         nonlocal asked
         asked += 1
         raise Unavailable("PostgreSQL is away")
 
     async with webhook() as hook, working(here.events):
         await here.settle()
-        monkeypatch.setattr(records, "claim", away)
+        monkeypatch.setattr(records, "look", away)
         here.events.sender.wake()  # type: ignore[union-attr]
         await here.clock.advance(timedelta(seconds=5))
         assert 1 <= asked <= 7
-        monkeypatch.setattr(records, "claim", claim)
+        monkeypatch.setattr(records, "look", look)
         await here.subscribe("Reports", hook.url)
         await here.emit(here.event())
         await hook.wait_for(1)

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from aiohttp import web
@@ -182,6 +183,32 @@ async def test_endpoints_that_hang_leave_memory_to_those_that_answer(
         await here.settle()
         assert [Counter(hook.event_ids) for hook in hooks] == [Counter(str(event.event_id) for event in sent)] * 2
         assert await here.blocks() == 0
+
+
+@pytest.mark.parametrize(("waiting", "first"), [(12, 2), (1, 1)])
+async def test_the_backlogs_of_many_are_claimed_as_memory_has_room_for_them(
+    here: Slice, monkeypatch: pytest.MonkeyPatch, waiting: int, first: int
+) -> None:
+    """Of 500 with 256 rows each all were claimed at once, in a statement that took too long and so did nothing."""
+    monkeypatch.setattr(lanes, "TOTAL_LIMIT", 100)
+    claim, claimed = records.claim, list[Counter[UUID]]()
+
+    async def counting(*arguments: Any, **options: Any) -> list[Delivery]:
+        rows = await claim(*arguments, **options)
+        claimed.append(Counter(row.subscription for row in rows))
+        return rows
+
+    monkeypatch.setattr(records, "claim", counting)
+    async with webhook() as hook:
+        for n in range(50):
+            await here.subscribe(f"hook-{n}", hook.url)
+        await here.emit(*(here.event() for _ in range(waiting)))  # nobody delivers: all of it waits in the database
+        async with working(here.events):
+            await here.clock.advance(timedelta(minutes=1))
+            assert [*claimed[0].values()] == [first] * 50
+            assert max(each.total() for each in claimed) <= 100
+            assert len(hook.event_ids) == 50 * waiting
+            assert await here.blocks() == 0
 
 
 async def test_what_could_not_be_sent_because_of_a_bug_is_sent_later(

@@ -471,7 +471,7 @@ class Session:
         limits = self.limits
         if self.state in (State.OPEN, State.BINDING):
             if limits.init_s is not None and now >= self._opened_at + limits.init_s:
-                return "no bind in time"
+                return "no bind in time" if self.state is State.OPEN else "its bind was not answered in time"
         elif limits.inactivity_s is not None and now >= self._active_at + limits.inactivity_s:
             return "inactive"
         return None

@@ -131,11 +131,12 @@ class Lanes:
         lane = self._lanes.get(subscription)
         return min(LANE_LIMIT if lane is None else lane.most - len(lane.waiting), TOTAL_LIMIT - self._waiting)
 
-    def portion(self, limit: int) -> int:
-        """How many rows of each subscription are to be claimed at once, up to `limit`: those that take little have half
-        of memory at most."""
+    def portion(self, limit: int, due: int) -> int:
+        """How many rows of each of `due` subscriptions are to be claimed at once, up to `limit`: together no more than
+        memory has room for, and those that take little have half of memory at most."""
+        fair = min(limit, (TOTAL_LIMIT - self._waiting) // due)
         few = sum(lane.most < LANE_LIMIT for lane in self._lanes.values())
-        return max(1, min(limit, TOTAL_LIMIT // (2 * few))) if few else limit
+        return max(1, min(fair, TOTAL_LIMIT // (2 * few)) if few else fair)
 
     @property
     def full(self) -> bool:

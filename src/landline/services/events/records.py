@@ -87,8 +87,9 @@ opened AS (
 UPDATE events_deliveries d SET next_at = NULL, block_id = $4 FROM r WHERE {_MATCH} RETURNING {_COLUMNS}
 """
 
-_NEXT_DUE = """
-SELECT min(due.next_at) FROM events_subscriptions s CROSS JOIN LATERAL (
+_LOOK = """
+SELECT min(due.next_at) AS next_at, count(*) FILTER (WHERE due.next_at <= $2) AS due
+FROM events_subscriptions s CROSS JOIN LATERAL (
     SELECT next_at FROM events_deliveries
     WHERE resource_id = s.resource_id AND subscription_id = s.subscription_id AND next_at IS NOT NULL
     ORDER BY next_at LIMIT 1
@@ -299,9 +300,11 @@ async def claim(
     return [_delivery(row) for row in rows]
 
 
-async def next_due(database: Database, without: Collection[UUID]) -> datetime | None:
-    """When the next row of an enabled subscription not in `without` is due."""
-    return await database.fetchval(_NEXT_DUE, list(without))
+async def look(database: Database, without: Collection[UUID], now: datetime) -> tuple[datetime | None, int]:
+    """When the next row of an enabled subscription not in `without` is due, and how many of these have due ones now."""
+    row = await database.fetchrow(_LOOK, list(without), now)
+    assert row is not None, "an aggregate has a row"
+    return row["next_at"], row["due"]
 
 
 def writing(results: Sequence[Result], owner: UUID, *, again: bool = False) -> list[Part]:

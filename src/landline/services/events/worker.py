@@ -171,22 +171,24 @@ class EventsWorker:
         self._rows_due = None
         block = time_ordered(now, os.urandom(10))
         try:
-            rows = await records.claim(
-                database,
-                now,
-                self._lanes.portion(_ROWS_PER_LANE),
-                self._lanes.skipped(),
-                block=block,
-                owner=self._events.blocks.owner,
-                lease_until=now + LEASE,
-            )
-            self._lanes.take(rows)
-            due = await records.next_due(database, self._lanes.skipped())
+            due_at, due = await records.look(database, self._lanes.skipped(), now)
+            if due:
+                rows = await records.claim(
+                    database,
+                    now,
+                    self._lanes.portion(_ROWS_PER_LANE, due),
+                    self._lanes.skipped(),
+                    block=block,
+                    owner=self._events.blocks.owner,
+                    lease_until=now + LEASE,
+                )
+                self._lanes.take(rows)
+                due_at, _ = await records.look(database, self._lanes.skipped(), now)
         except Unavailable:
             self._rows_due = now  # at the next look, which is not to be at once
             raise
-        if due is not None and (self._rows_due is None or due < self._rows_due):
-            self._rows_due = due  # this very turn heeds it: nobody is to be rung
+        if due_at is not None and (self._rows_due is None or due_at < self._rows_due):
+            self._rows_due = due_at  # this very turn heeds it: nobody is to be rung
 
     async def _prune(self, now: datetime) -> None:
         """A portion of each kind; whatever had more comes again at once, and only that."""
