@@ -24,13 +24,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0, help="how long things go wrong")
     parser.add_argument("--seed", type=int, default=None, help="repeats an earlier run's choices")
     parser.add_argument("--pace", type=float, default=1.0, help="1 is some 40 messages a second")
-    parser.add_argument("--only", nargs="*", default=[], help="only these faults (tests/chaos/faults.py, acts.py)")
+    parser.add_argument("--only", nargs="*", default=[], help="only these (faults.py, acts.py, repeated.py)")
     parser.add_argument("--alone", action="store_true", help="one machine, with its own PostgreSQL and NATS")
     parser.add_argument(
         "--ahead", type=float, default=0.0, help="seconds that one machine's clock is ahead of the others"
     )
     parser.add_argument("--back", action="store_true", help="all machines' clocks are set back now and then")
     parser.add_argument("--older", default=None, help="the commit that all machines begin with, and are upgraded from")
+    parser.add_argument(
+        "--growth", action="store_true", help="no chaos: equal acts again and again, and what grows with them"
+    )
     parser.add_argument("--directory", type=Path, default=None, help="where everything is kept; else a temporary one")
     parser.add_argument("--keep", action="store_true", help="keep the directory of a good run, too")
     options = parser.parse_args()
@@ -44,7 +47,8 @@ def main() -> None:
     began = time.monotonic()
     clocks = {"ahead_s": options.ahead, "back": options.back}
     run = Run(directory, seed, options.pace, alone=options.alone, older=options.older, **clocks)
-    broken = asyncio.run(run.play(options.seconds, options.only))
+    playing = run.grow(options.only) if options.growth else run.play(options.seconds, options.only)
+    broken = asyncio.run(playing)
     print(f"seed {seed}: {len(broken)} broken promises after {time.monotonic() - began:.0f} s", flush=True)
     if not broken and not options.keep:
         shutil.rmtree(directory, ignore_errors=True)

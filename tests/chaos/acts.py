@@ -3,13 +3,17 @@ anew, change subscriptions, and deal with PostgreSQL and NATS as if nobody used 
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
 from tests.chaos.faults import Fault, Faults
+from tests.chaos.ledger import Asked
+from tests.chaos.senders import NUMBERS
 from tests.chaos.stage import BINDS, POLICIES, WINDOW, Machine
+from tests.support.smpp_client import Client
 
 from landline.testing.admin import AdminError
 
@@ -28,7 +32,7 @@ _BUSY_TABLES = (
     "smpp_binds",
     "store_processes",
 )
-_OTHERS = "datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+OTHERS = "datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
 
 
 async def change_the_carriers(faults: Faults) -> None:
@@ -115,7 +119,7 @@ async def end_connections(faults: Faults) -> None:
     faults.ledger.fault(f"{how} of {part} of all")
     async with _operator(faults, how) as connection:
         for _ in range(5):
-            await connection.execute(f"SELECT {how}(pid) FROM pg_stat_activity WHERE {_OTHERS} AND random() < {part}")
+            await connection.execute(f"SELECT {how}(pid) FROM pg_stat_activity WHERE {OTHERS} AND random() < {part}")
             await asyncio.sleep(faults.while_s(0.02, 1.5))
 
 
@@ -137,6 +141,34 @@ async def lock_a_table(faults: Faults) -> None:
     await asyncio.gather(*locking)
 
 
+async def customers_come_and_go(faults: Faults) -> None:
+    """Many connections at once under the name of the kiosk, with its password and without: they bind, submit, and are
+    gone at any moment, without a word or with an unbind."""
+    serving = [machine for machine in faults.stage.machines if machine.kind == "serve"]
+    faults.ledger.fault("40 connections of customers come and go")
+
+    async def one() -> None:
+        client, right = Client(), faults.random.random() < 0.7
+        with suppress(OSError, TimeoutError):
+            await asyncio.wait_for(client.connect(faults.random.choice(serving).smpp_port), 5.0)
+            client.begin_bind(faults.kiosk.password if right else "wrong", system_id=faults.kiosk.system_id)
+            await asyncio.sleep(faults.while_s(0, 2))
+            if client.session.can_submit:
+                token, to = faults.ledger.token("g"), faults.random.choice(NUMBERS)
+                sender = faults.senders.senders[0]
+                faults.ledger.asked[token, to] = Asked(token, to, "passing", time.time(), sender)
+                address = {"source_addr": sender[1:], "destination_addr": to[1:]}
+                client.submit(f"{token} in passing".encode(), registered_delivery=1, **address)
+                await asyncio.sleep(faults.while_s(0, 0.3))
+            if client.session.can_submit and faults.random.random() < 0.5:
+                client.session.unbind(0.0)
+                client.pump.flush()
+                await asyncio.sleep(faults.while_s(0, 1))
+            client.pump.abort()
+
+    await asyncio.gather(*(one() for _ in range(40)))
+
+
 async def lose_nats_for_long(faults: Faults) -> None:
     if faults.stage.nats is not None:
         await faults.away(faults.stage.nats, signal.SIGKILL, faults.while_s(15, 60))
@@ -147,5 +179,6 @@ ACTS: dict[Fault, float] = {
     change_a_subscription: 2,
     end_connections: 1.5,
     lock_a_table: 2,
+    customers_come_and_go: 1.5,
     lose_nats_for_long: 0.7,
 }

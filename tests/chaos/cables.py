@@ -15,6 +15,8 @@ class Line:
         self.name = name
         self.to = to
         self.port = 0
+        self.tried = 0
+        """How often somebody connected."""
         self._passing = asyncio.Event()
         self._passing.set()
         self._open = True
@@ -53,6 +55,7 @@ class Line:
             self._server.close()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.tried += 1
         self._writers.add(writer)
         far: asyncio.StreamWriter | None = None
         try:

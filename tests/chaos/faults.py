@@ -396,6 +396,7 @@ async def halt_a_campaign(faults: Faults) -> None:
     await asyncio.sleep(faults.while_s(8, 20))
     halt.until = time.time()
     await faults.stage.ask("PATCH", path, {"haltedTags": {told: None}})
+    halt.over = time.time()
     faults.ledger.fault(f"{told} goes on")
     faults.busy.discard("halted")
 

@@ -11,11 +11,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.chaos import judge_office
 from tests.chaos.customer import Customer
 from tests.chaos.ledger import Asked, Key, Ledger, Posted
+from tests.chaos.office import FORGETFUL, THRIFT
+from tests.chaos.probes import Probes, of_landline
 from tests.chaos.senders import PACED
 from tests.chaos.smsc import TOKEN
-from tests.chaos.stage import BINDS, RESPONSE_S, Machine
+from tests.chaos.stage import BINDS, RESPONSE_S
 
 from landline.protocols.smpp import pdu, receipts, status
 from landline.protocols.smpp.commands import MessageState
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 MOST_MIB, MOST_FILES = 300, 200
 GROWTH_FILES = 40
+MOST_TASKS = 40
+"""Of one kind, in one process that has nothing to do."""
 _SHOWN = 12
 _HEEDED_S = 5.0
 """How long after a STOP or a halt a text may go out that was looked at before: 2 s, and what a full machine takes."""
@@ -58,14 +63,8 @@ class Taken:
 def measure(run: "Run") -> None:
     """Memory and open files of Landline's processes, to compare with later."""
     for machine in run.stage.machines:
-        for process in _of_landline(run, machine):
+        for process in of_landline(run, machine):
             run.sizes[process] = _size(process)
-
-
-def _of_landline(run: "Run", machine: Machine) -> list[int]:
-    """Its processes without those of a PostgreSQL of its own, which keeps open what it has read."""
-    others = set(run.stage.postgres.pids())
-    return [pid for pid in machine.pids() if pid not in others]
 
 
 def _size(pid: int) -> tuple[int, int]:
@@ -174,6 +173,16 @@ class Case:
         self.attempts: dict[Any, list[Any]] = defaultdict(list)
         self.texts: list[Any] = []
         self.all_rows: list[Any] = []
+        """Of the first resource."""
+        self.thrifty: list[Any] = []
+        """Of the one with a spend cap."""
+        self.orphans: dict[str, int] = {}
+        """Rows of messages that are not there, by table."""
+
+    def token(self, row: Any) -> str:
+        """What a stored text is known by."""
+        found = TOKEN.search(row["body"])
+        return found[1] if found else ""
 
     def failed_before(self, parts: Sequence[Taken], at: float) -> bool:
         """Whether the SMSC that took these has reported one of them as failed by then."""
@@ -183,7 +192,15 @@ class Case:
     async def load(self) -> None:
         connection = await self.run.stage.postgres.answers("chaos")
         try:
-            self.all_rows = await connection.fetch("SELECT * FROM sms_messages")
+            rows = await connection.fetch(
+                "SELECT m.*, r.name AS whose FROM sms_messages m JOIN resources_resource r USING (resource_id)"
+            )
+            self.all_rows = [row for row in rows if row["whose"] == "local"]
+            self.thrifty = [row for row in rows if row["whose"] == THRIFT]
+            self.orphans["sms_attempts"] = await connection.fetchval(
+                "SELECT count(*) FROM sms_attempts t WHERE NOT EXISTS ("
+                "SELECT FROM sms_messages m WHERE m.message_id = t.message_id)"
+            )
             # Not when it was written: the process may have been stopped between that and its commit.
             told = await connection.fetchval("SELECT current_setting('track_commit_timestamp')") == "on"
             at = "pg_xact_commit_timestamp(xmin)" if told else "NULL::timestamptz"
@@ -202,9 +219,8 @@ class Case:
             self.untold = await connection.fetch("SELECT about FROM events_deliveries WHERE delivered_at IS NULL")
         finally:
             await connection.close()
-        for row in self.all_rows:
-            found = TOKEN.search(row["body"])
-            self.rows[found[1] if found else "", row["recipient"]].append(row)
+        for row in rows:
+            self.rows[self.token(row), row["recipient"]].append(row)
             self.by_id[messages.outgoing_id(row["message_id"], row["accepted_at"])] = row
         for webhook, posted in self.ledger.posted.items():
             for each in posted:
@@ -280,8 +296,7 @@ async def judge(run: "Run", customers: Sequence[Customer], settled: bool) -> lis
         case.breach("work is left", None, str({name: count for name, count in (await left(run)).items() if count}))
         for row in case.all_rows:
             if row["state"] < _DELIVERED:
-                found = TOKEN.search(row["body"])
-                case.breach("not ended", (found[1] if found else "", row["recipient"]), str(row["message_id"]))
+                case.breach("not ended", (case.token(row), row["recipient"]), str(row["message_id"]))
     for key, asked in run.ledger.asked.items():
         _message(case, key, asked)
     for key, copies in case.taken.items():
@@ -297,8 +312,11 @@ async def judge(run: "Run", customers: Sequence[Customer], settled: bool) -> lis
         case.breach("dead letters", None, str(case.dead))
     _phones(case)
     _customers(case)
+    await judge_office.judge(case, run.kept)
     await _insights(case)
     await _machines(case)
+    await _tasks(case)
+    await _bound(case)
     _logs(case)
     _tell(case)
     return case.broken
@@ -306,6 +324,8 @@ async def judge(run: "Run", customers: Sequence[Customer], settled: bool) -> lis
 
 def _message(case: Case, key: Key, asked: Asked) -> None:
     rows, copies = case.rows.get(key, []), case.taken.get(key, [])
+    if asked.kind == "erased" and not rows:
+        return  # tests/chaos/judge_office.py
     if asked.acked is not None and not rows:
         case.breach("acknowledged and lost", key)
         return
@@ -342,7 +362,8 @@ def _copies(case: Case, key: Key, copies: list[Taken]) -> None:
     """No message twice but by the rules of its carrier's crash policy."""
     if not key[0]:
         return
-    if key not in case.rows:
+    asked = case.ledger.asked.get(key)
+    if key not in case.rows and not (asked is not None and asked.kind == "erased"):
         case.breach("sent and never accepted", key)
     # A long text of which a part was refused is no text: it may go elsewhere as a whole.
     texts: dict[tuple[str, int, int], list[Taken]] = defaultdict(list)
@@ -427,8 +448,9 @@ def _reports(case: Case, webhook: str) -> None:
     """One report event of each message that wants one, which tells its end."""
     posted = case.events[webhook]
     for public, row in case.by_id.items():
-        found = TOKEN.search(row["body"])
-        key = (found[1] if found else "", row["recipient"])
+        if row["whose"] != "local":
+            continue
+        key = (case.token(row), row["recipient"])
         events = posted.get(public, [])
         ids = {each.event_id for each in events}
         if row["state"] >= _DELIVERED and len(ids) != (1 if row["report_wanted"] else 0):
@@ -508,12 +530,20 @@ def _receipts(case: Case, customer: Customer) -> None:
 
 async def _insights(case: Case) -> None:
     machine = case.run.stage.machines[0]
-    totals = (await asyncio.to_thread(machine.admin.call, "GET", "/resources/local/insights"))["totals"]
-    rows = [row for row in case.all_rows if row["route"] != "reply"]
+    groups = await asyncio.to_thread(
+        machine.admin.call, "GET", "/resources/local/insights", query={"by": "number", "pageSize": 1000}
+    )
+    totals: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    for group in groups["value"]:
+        if group["number"] != FORGETFUL:
+            totals += Counter({name: group[name] for name in ("accepted", "delivered", "pending")})
+            failed += Counter(group["failedByCode"])
+    rows = [row for row in case.all_rows if row["route"] != "reply" and row["sender"] != FORGETFUL]
     codes = Counter(str(row["code"]) for row in rows if row["state"] == _FAILED)
     delivered = sum(row["state"] == _DELIVERED for row in rows)
-    if (totals["accepted"], totals["delivered"]) != (len(rows), delivered) or totals["failedByCode"] != codes:
-        case.breach("the insights differ", None, f"{totals} from {len(rows)} {delivered} {codes}")
+    if (totals["accepted"], totals["delivered"]) != (len(rows), delivered) or failed != codes:
+        case.breach("the insights differ", None, f"{totals} {failed} from {len(rows)} {delivered} {codes}")
     if totals["pending"]:
         case.breach("the insights wait", None, str(totals["pending"]))
 
@@ -533,7 +563,7 @@ async def _machines(case: Case) -> None:
             await asyncio.sleep(1.0)
         if health.get("status") != "ok":
             case.breach("not well at the end", None, f"{machine.name} {json.dumps(health)[:1500]}")
-        for pid in _of_landline(case.run, machine):
+        for pid in of_landline(case.run, machine):
             mib, files = _size(pid)
             before = run.sizes.get(pid)
             print(f"{machine.name} {pid}: {mib} MiB, {files} files; at first {before}")
@@ -549,9 +579,37 @@ async def _machines(case: Case) -> None:
     for row in case.parked:
         if (row["carrier"], row["carrier_message_id"]) in case.submissions:
             message = case.submissions[row["carrier"], row["carrier_message_id"]]["message_id"]
-            ended = next((each["state"] for each in case.all_rows if each["message_id"] == message), 0)
-            if ended < _DELIVERED:
+            if any(each["message_id"] == message and each["state"] < _DELIVERED for each in case.by_id.values()):
                 case.breach("a receipt stays parked", None, str(dict(row)))
+
+
+async def _tasks(case: Case) -> None:
+    """Nothing is waited for by many: a task that never ends is left behind by each thing that went wrong."""
+    for who, told in (await Probes(case.run).ask("end")).items():
+        for what, number in told["tasks"].items():
+            if number > MOST_TASKS:
+                case.breach("tasks gather", None, f"{who}: {number} of {what}")
+
+
+async def _bound(case: Case) -> None:
+    """Each customer's connections are counted as they are, or the account could not bind them all."""
+    if case.run.stage.nats is None:
+        return  # one process alone counts them by itself
+    deadline = time.monotonic() + 120.0
+    while True:
+        connection = await case.run.stage.postgres.answers("chaos")
+        try:
+            rows = await connection.fetch("SELECT system_id, sum(binds) AS n FROM smpp_customer_binds GROUP BY 1")
+        finally:
+            await connection.close()
+        counted = {row["system_id"]: int(row["n"]) for row in rows if row["n"]}
+        there = {each.system_id: sum(bind.bound for bind in each.binds) for each in case.customers}
+        if counted == {name: number for name, number in there.items() if number}:
+            return
+        if time.monotonic() > deadline:
+            case.breach("customers' binds are miscounted", None, f"{counted}, and are {there}")
+            return
+        await asyncio.sleep(1.0)
 
 
 _LEVELS = ("error", "critical")

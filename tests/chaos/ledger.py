@@ -18,7 +18,7 @@ class Asked:
     token: str
     to: str
     kind: str
-    """http, sdk, batch, long, pool, scheduled, customer, optout."""
+    """http, sdk, batch, long, pool, scheduled, customer, passing, optout; of the office turns, thrift, erased."""
     began: float
     sender: str
     acked: float | None = None
@@ -76,11 +76,12 @@ class Held:
 
 @dataclass
 class Halt:
-    """Of a tag or a sender: from the answer until it was asked to go on."""
+    """Of a tag or a sender: from the answer until it was asked to go on; `over` when that was answered."""
 
     what: str
     since: float
     until: float = math.inf
+    over: float = math.inf
 
 
 @dataclass

@@ -12,11 +12,16 @@ from tests.chaos import judge
 from tests.chaos.acts import ACTS
 from tests.chaos.customer import ACCOUNTS, Customer
 from tests.chaos.faults import FAULTS, Faults
+from tests.chaos.growth import Growth
 from tests.chaos.ledger import Ledger
+from tests.chaos.office import Kept, Office
 from tests.chaos.phones import Phones
+from tests.chaos.probes import watched
+from tests.chaos.repeated import REPEATED
 from tests.chaos.senders import PACED, PACED_PER_S, SLOW, SLOW_PER_S, Senders
 from tests.chaos.stage import Stage
 from tests.chaos.webhook import Webhook
+from tests.support.signed import Raw
 
 from landline.testing.admin import AdminError
 
@@ -52,21 +57,26 @@ class Run:
         self.stage = Stage.of(directory, alone=alone, ahead_s=ahead_s, back=back, older=older)
         self.webhooks = [Webhook(name, self.ledger, Random(f"{seed} {name}")) for name in WEBHOOKS]
         self.sizes: dict[int, tuple[int, int]] = {}
+        self.kept = Kept()
         self.passwords: dict[str, str] = {}
         self.fails_over = Random(f"{seed} settings").random() < 0.5
         """Whether what a carrier reports as failed goes to the next one."""
 
     async def play(self, seconds: float, only: list[str]) -> list[str]:
         """Every promise that was broken."""
+        watched(self)
         for webhook in self.webhooks:
             await webhook.start()
         tasks: list[asyncio.Task[Any]] = []
         try:
             await self.stage.start()
-            connection = await self._furnish()
+            connection = await self.furnish()
             senders = Senders(self.stage, self.ledger, Random(f"{self.seed} senders"), connection, SENDERS)
             senders.pace = self.pace
             phones = Phones(self.stage, self.ledger, Random(f"{self.seed} phones"), senders)
+            office = Office(self.stage, self.ledger, Random(f"{self.seed} office"), senders, NEWCOMER)
+            self.kept = office.kept
+            await office.furnish()
             serving = [machine for machine in self.stage.machines if machine.kind == "serve"]
             customers = [
                 Customer(name, self.ledger, Random(f"{self.seed} {name}"), serving, SENDERS, self.stage.certificate)
@@ -76,10 +86,10 @@ class Run:
                 each.password = self.passwords[each.system_id]
             random = Random(f"{self.seed} faults")
             faults = Faults(self.stage, self.ledger, random, self.webhooks, customers, senders, phones)
-            loops = [*senders.loops(), *phones.loops(), *(each.send for each in customers)]
+            loops = [*senders.loops(), *phones.loops(), *office.loops(), *(each.send for each in customers)]
             traffic = [asyncio.create_task(loop()) for loop in loops]
             tasks = [asyncio.create_task(bind.run()) for each in customers for bind in each.binds]
-            tasks.append(asyncio.create_task(self._follow()))
+            tasks.append(asyncio.create_task(self.follow()))
             await asyncio.sleep(WARM_S)
             judge.measure(self)
             raging = asyncio.create_task(faults.run(seconds, only, {**FAULTS, **ACTS}))
@@ -92,12 +102,13 @@ class Run:
             self.stage.heal()
             await joining
             self.ledger.fault("all is healed")
-            for each in (senders, phones, *customers):
+            for each in (senders, phones, office, *customers):
                 each.stopping = True
             await asyncio.wait(traffic, timeout=120.0)
             for each in traffic:
                 each.result()
             settled = await self._settle()
+            await office.finish()
             for each in customers:
                 each.ended = True
             print(f"faults: {faults.counts}", flush=True)
@@ -109,7 +120,29 @@ class Run:
             for webhook in self.webhooks:
                 await webhook.close()
 
-    async def _furnish(self) -> str:
+    async def grow(self, only: list[str]) -> list[str]:
+        """Everything that grows with the count of equal acts (tests/chaos/growth.py)."""
+        watched(self)
+        for webhook in self.webhooks:
+            await webhook.start()
+        following: asyncio.Task[None] | None = None
+        try:
+            await self.stage.start()
+            keys = dict(part.split("=", 1) for part in (await self.furnish()).split(";") if part)
+            alpha = self.stage.machines[0]
+            raw = Raw(f"https://localhost:{alpha.port}/", keys["accesskey"], str(self.stage.certificate))
+            following = asyncio.create_task(self.follow())
+            return await Growth(self, raw).judge(
+                {name: act for name, act in REPEATED.items() if name in (only or REPEATED)}
+            )
+        finally:
+            if following is not None:
+                following.cancel()
+            await self.stage.end()
+            for webhook in self.webhooks:
+                await webhook.close()
+
+    async def furnish(self) -> str:
         """Numbers, webhooks and the customers' accounts; the resource's connection string."""
         admin = self.stage.machines[0].admin
 
@@ -148,7 +181,7 @@ class Run:
             await machine.upgrade()
             await asyncio.sleep(seconds / 3)
 
-    async def _follow(self) -> None:
+    async def follow(self) -> None:
         """Read the SMSCs' journals as they are written."""
         owed: dict[str, str] = {}
         while True:

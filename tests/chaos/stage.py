@@ -368,7 +368,9 @@ class Machine(Program):
 
     async def upgrade(self) -> None:
         """End the older version in order, and start the present one."""
-        del self.environment["PYTHONPATH"]
+        others = self.environment["PYTHONPATH"].split(os.pathsep)
+        others = [*(each for each in others if "older" not in Path(each).parts), os.environ.get("PYTHONPATH", "")]
+        self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, others))
         await self.stop()
         self.start()
 

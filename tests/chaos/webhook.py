@@ -22,6 +22,8 @@ class Webhook:
         self.ledger = ledger
         self.mood = "well"
         self.port = 0
+        self.failed = 0
+        """How often it did as its mood is."""
         self._random = random
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -59,6 +61,7 @@ class Webhook:
             writer.write(head % len(answer) + answer)
             return True
         mood = self.mood if self._random.random() < 0.8 else "well"
+        self.failed += mood != "well"
         if mood == "errors":
             writer.write(_ERROR)
             return True

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from tests.sim.loop import Process
 
-from landline.ports.callout import Answer, CalloutFailed, Headers
+from landline.ports.callout import Answer, Answered, CalloutFailed, Headers
 
 FINAL = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 413: "RequestEntityTooLarge"}
 
@@ -95,6 +95,7 @@ class SimCallout:
     def __init__(self, hooks: Mapping[str, Hook], process: Process) -> None:
         self._hooks = hooks
         self._process = process
+        self._posts: set[asyncio.Task[Answer]] = set()
 
     async def request(
         self,
@@ -114,6 +115,27 @@ class SimCallout:
         name = lines["aeg-subscription-name"].lower()
         post = Post(self._process, name, events, asyncio.get_running_loop().time())
         return Answer(await self._hooks[url].answer(post, timeout_s), {}, b"")
+
+    def post(
+        self,
+        url: str,
+        *,
+        headers: Headers,
+        body: bytes,
+        timeout_s: float,
+        answer_limit_bytes: int,
+        answered: Answered,
+    ) -> None:
+        def ended(post: "asyncio.Task[Answer]") -> None:
+            self._posts.discard(post)
+            if not post.cancelled():
+                failure = post.exception()
+                answered(failure if isinstance(failure, Exception) else post.result())
+
+        asking = self.request("POST", url, headers=headers, body=body, timeout_s=timeout_s)
+        post = asyncio.get_running_loop().create_task(asking)
+        self._posts.add(post)
+        post.add_done_callback(ended)
 
     def check(self, url: str) -> None:
         assert url in self._hooks

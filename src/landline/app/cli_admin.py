@@ -224,14 +224,30 @@ def show(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) ->
         table.add_row(*row)
     console = Console(highlight=False, markup=False, emoji=False)
     # Nothing is cut: ids are there to be copied, and the first digits of a figure are another figure. Into a file or a
-    # pipe one row is one line, and so it is where the terminal has no room for all columns: it wraps the line itself.
+    # pipe one row is one line.
     needed = Measurement.get(console, console.options.update(width=_ANY_WIDTH), table)
-    if not sys.stdout.isatty() or needed.minimum > console.width:
+    if not sys.stdout.isatty():
         console.width = needed.maximum
+    elif needed.minimum > console.width:
+        _show_apart([dict(zip(columns, row, strict=True)) for row in cells], console.width)
+        return
     head, *lines = ("".join(part.text for part in line).rstrip() for line in console.render_lines(table, pad=False))
     console.print(head, style="bold", soft_wrap=True)
     for line in lines:
         print(line)
+
+
+def _show_apart(rows: list[dict[str, str]], width: int) -> None:
+    """Print each row on as many lines as it needs where the terminal has no room for the columns, without what it has
+    not; parted only between two of its values."""
+    for row in rows:
+        lines = [""]
+        for told in (f"{column}: {value}" for column, value in row.items() if value != "-"):
+            if lines[-1] and len(lines[-1]) + len(told) + 2 > width:
+                lines.append("")
+            gap = "  " if lines[-1] or len(lines) > 1 else ""
+            lines[-1] += gap + told
+        print("\n".join(lines))
 
 
 _ANY_WIDTH = 1_000_000

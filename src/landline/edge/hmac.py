@@ -33,6 +33,8 @@ _DATE_LENGTH = len("Sat, 21 Nov 2026 01:53:14 GMT")
 _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, start=1)}
 _DATES = ("x-ms-date", "date")
+_NOTHING_HASHED = hashlib.sha256()
+"""A copy of it costs a third of a new one."""
 _VERB = re.compile(r"(.*)(:[A-Za-z]+)")
 _PORT = re.compile(r":[0-9]*$", re.ASCII)
 
@@ -64,10 +66,13 @@ class Signatures:
         names = _signed_names(match.group(1).lower())
         if names is None:
             raise Unauthorized("SignedHeaders must name a date, host and x-ms-content-sha256, each once.")
-        if any(name not in headers for name in names):
-            raise Unauthorized("A header named in SignedHeaders was not sent.")
+        for name in names:
+            if name not in headers:
+                raise Unauthorized("A header named in SignedHeaders was not sent.")
         self._check_date(headers, names)
-        body_hash = base64.b64encode(hashlib.sha256(request.body).digest())
+        hashed = _NOTHING_HASHED.copy()
+        hashed.update(request.body)
+        body_hash = base64.b64encode(hashed.digest())
         if not hmac.compare_digest(body_hash, headers["x-ms-content-sha256"].encode("utf-8", "replace")):
             raise Unauthorized("The x-ms-content-sha256 header does not fit the body.")
         found = self._match(request, names, match.group(2).encode(), keys)

@@ -78,12 +78,17 @@ class Router:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._root = _node()
+        self._plain: dict[tuple[str, str], Route] = {}
+        """Those without parameters, by method and path: most requests are of them."""
         self.routes = list(routes)
         for route in self.routes:
             self._add(route)
 
     def find(self, method: str, raw_path: str) -> tuple[Route, dict[str, str]]:
         """The route and its decoded parameters. Raises `NoSuchPath` or `MethodNotAllowed`."""
+        plain = self._plain.get((method, raw_path))
+        if plain is not None:
+            return plain, {}
         segments = [unquote(segment) for segment in raw_path.removeprefix("/").split("/")]
         allowed: set[str] = set()
         found = _walk(self._root, segments, 0, {}, method, allowed)
@@ -99,6 +104,8 @@ class Router:
             node = _child(node, segment)
         assert route.method not in node.routes, f"two routes for {route.method} {route.template}"
         node.routes[route.method] = route
+        if "{" not in route.template:
+            self._plain[route.method, route.template] = route
 
 
 def _node() -> _Node:

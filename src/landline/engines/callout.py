@@ -7,19 +7,21 @@ The parts: `callout_url` and `callout_addresses` (what may be called), `callout_
 
 import asyncio
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 from landline.core.errors import Invalid
 from landline.engines.callout_addresses import Policy, check_url
-from landline.engines.callout_connection import Connection, NothingCame
+from landline.engines.callout_connection import Connection, NothingCame, closing
 from landline.engines.callout_deadlines import Deadlines
 from landline.engines.callout_dial import Dialer, Resolve
 from landline.engines.callout_pool import Connect, Pools
 from landline.engines.callout_url import Endpoint
 from landline.engines.names import Names
-from landline.ports.callout import Answer, CalloutFailed, Headers
+from landline.ports.callout import Answer, Answered, CalloutFailed, Headers
 
 _KEEP_ALIVE_S = 4.0
 """Below the 5 s after which common servers (Node.js) close an idle connection under a request just sent."""
@@ -58,6 +60,8 @@ class HttpCallout:
         self._pools = Pools(per_origin=connections_per_host, in_all=connections, keep_s=_KEEP_ALIVE_S)
         self._deadlines = Deadlines[Connection](_too_late)
         self._endpoints: dict[str, Endpoint] = {}
+        self._tasks: set[asyncio.Task[Answer]] = set()
+        """Posts for which no connection was at hand."""
 
     def check(self, url: str) -> None:
         check_url(url, self._policy)
@@ -74,45 +78,72 @@ class HttpCallout:
     ) -> Answer:
         endpoint = self._endpoints.get(url) or self._checked(url)
         request = _request(method, endpoint, headers, body)
-        connection = self._pools.take(endpoint.origin)
-        if connection is None:
-            return await self._ask_slowly(endpoint, request, timeout_s, answer_limit_bytes, again=False)
-        self._deadlines.begin(connection, timeout_s)
-        began = asyncio.get_running_loop().time()
-        try:
-            return await connection.ask(request, answer_limit_bytes)
-        except NothingCame:
-            pass
-        except asyncio.CancelledError:
-            connection.abort()
-            raise
-        finally:
+        return await self._ask(endpoint, request, timeout_s, answer_limit_bytes, again=False)
+
+    def post(
+        self,
+        url: str,
+        *,
+        headers: Headers,
+        body: bytes,
+        timeout_s: float,
+        answer_limit_bytes: int,
+        answered: Answered,
+    ) -> None:
+        endpoint = self._endpoints.get(url)
+        connection = None if endpoint is None else self._pools.take(endpoint.origin)
+        if endpoint is None or connection is None:
+            options: dict[str, Any] = {"timeout_s": timeout_s, "answer_limit_bytes": answer_limit_bytes}
+            self._in_task(self.request("POST", url, headers=headers, body=body, **options), answered)
+            return
+        request = _request("POST", endpoint, headers, body)
+        began = connection.now()
+
+        def heard(result: Answer | Exception) -> None:
             self._deadlines.end(connection, timeout_s)
-        left_s = timeout_s - (asyncio.get_running_loop().time() - began)
-        return await self._ask_slowly(endpoint, request, left_s, answer_limit_bytes, again=True)
+            if isinstance(result, NothingCame):
+                left_s = timeout_s - (connection.now() - began)
+                self._in_task(self._ask(endpoint, request, left_s, answer_limit_bytes, again=True), answered)
+            else:
+                answered(result)
+
+        self._deadlines.begin(connection, timeout_s, began)
+        connection.ask(request, answer_limit_bytes, heard)
 
     async def close(self) -> None:
         self._deadlines.close()
         await self._pools.close(_CLOSE_S)
+        for task in self._tasks:
+            task.cancel()
 
-    async def _ask_slowly(
+    def _in_task(self, asking: Coroutine[Any, Any, Answer], answered: Answered) -> None:
+        task = asyncio.get_running_loop().create_task(asking)
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._ended, answered))
+
+    def _ended(self, answered: Answered, task: "asyncio.Task[Answer]") -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            answered(closing())
+        else:
+            failure = task.exception()
+            answered(failure if isinstance(failure, Exception) else task.result())
+
+    async def _ask(
         self, endpoint: Endpoint, request: bytes, timeout_s: float, answer_limit_bytes: int, *, again: bool
     ) -> Answer:
-        """Ask where no connection is at hand. `again`: a kept one was lost already, so only a new one will do."""
+        """`again`: a kept connection was lost already, so only a new one will do."""
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
                     connection = await self._pools.obtain(endpoint.origin, self._connector(endpoint), new=again)
                     kept = connection.kept
                     try:
-                        return await connection.ask(request, answer_limit_bytes)
+                        return await _answer(connection, request, answer_limit_bytes)
                     except NothingCame:
                         if again or not kept:
                             raise
                         again = True
-                    except asyncio.CancelledError:
-                        connection.abort()
-                        raise
         except (TimeoutError, ValueError, OSError) as error:
             raise _failure(error) from error
 
@@ -150,6 +181,24 @@ def _request(method: str, endpoint: Endpoint, headers: Mapping[str, str] | Heade
     if not body and method in _BODILESS:
         return b"%b%b\r\n" % (endpoint.opening(method), headers.lines)
     return b"%b%bcontent-length: %d\r\n\r\n%b" % (endpoint.opening(method), headers.lines, len(body), body)
+
+
+async def _answer(connection: Connection, request: bytes, limit_bytes: int) -> Answer:
+    """What comes back. Raises `CalloutFailed`."""
+    future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def heard(result: Answer | Exception) -> None:
+        if isinstance(result, Answer):
+            future.set_result(result)
+        else:
+            future.set_exception(result)
+
+    connection.ask(request, limit_bytes, heard)
+    try:
+        return await future
+    except asyncio.CancelledError:
+        connection.abort()
+        raise
 
 
 def _too_late(connection: Connection) -> None:

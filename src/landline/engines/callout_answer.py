@@ -9,6 +9,8 @@ HEADERS_LIMIT_BYTES = 65536
 _REMAINDER_BYTES = 65536
 """An answer longer than asked for is read to its end when so little is left: cheaper than another connection."""
 _INTERIM_LIMIT = 32
+_SHORT_BYTES = 1024
+"""What an endpoint says most often is not longer, and is remembered of each connection."""
 
 
 class BadAnswer(Exception):
@@ -29,7 +31,10 @@ class AnswerReader:
         "_limit",
         "_parser",
         "_received",
+        "_said",
         "_status",
+        "_usual",
+        "_usual_answer",
         "_whole",
         "reusable",
     )
@@ -41,6 +46,11 @@ class AnswerReader:
         )
         self.reusable = False
         """Whether, after a whole answer, the connection may carry another request."""
+        self._usual = b""
+        """The last short answer that came whole, in one piece, and left the connection as it was. The same again is not
+        parsed again."""
+        self._usual_answer: Answer | None = None
+        self._said: Answer | None = None
 
     def begin(self, limit_bytes: int) -> None:
         """The next answer is awaited, its body to be cut at `limit_bytes`."""
@@ -49,6 +59,7 @@ class AnswerReader:
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._headers_done = self._full = self._whole = self.reusable = False
+        self._said = None
 
     @property
     def silent(self) -> bool:
@@ -57,7 +68,12 @@ class AnswerReader:
 
     def receive(self, data: bytes) -> bool:
         """Whether the answer is whole, or as long as was asked for. Raises `BadAnswer`."""
+        first = not self._received
         self._received += len(data)
+        if first and data == self._usual and len(data) <= self._limit:
+            self._whole = self.reusable = True
+            self._said = self._usual_answer
+            return True
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
@@ -65,6 +81,9 @@ class AnswerReader:
             if not self._whole:
                 raise BadAnswer(_why(error)) from error
         if self._whole:
+            if first and self.reusable and len(data) <= min(_SHORT_BYTES, self._limit):
+                self._usual = data
+                self._said = self._usual_answer = self.answer()
             return True
         if self._full and not self._worth_reading_on():
             return True
@@ -79,6 +98,8 @@ class AnswerReader:
 
     def answer(self) -> Answer:
         """What has come."""
+        if self._said is not None:
+            return self._said
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers}
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         return Answer(self._status, headers, body[: self._limit])

@@ -4,7 +4,7 @@ import asyncio
 from typing import Protocol, cast
 
 from landline.engines.callout_answer import AnswerReader, BadAnswer
-from landline.ports.callout import Answer, CalloutFailed
+from landline.ports.callout import Answered, CalloutFailed
 
 Origin = tuple[str, str, int]
 """Scheme, host and port: what requests must share to share connections."""
@@ -41,7 +41,7 @@ class Connection(asyncio.Protocol):
     cases it is closed.
     """
 
-    __slots__ = ("_future", "_keeper", "_open", "_reader", "_transport", "idle_since", "kept", "origin")
+    __slots__ = ("_answered", "_keeper", "_loop", "_open", "_reader", "_transport", "idle_since", "kept", "origin")
 
     def __init__(self, origin: Origin, keeper: Keeper) -> None:
         self.origin = origin
@@ -49,9 +49,10 @@ class Connection(asyncio.Protocol):
         """Whether it has brought an answer already."""
         self.idle_since = 0.0
         self._keeper = keeper
+        self._loop = asyncio.get_running_loop()
         self._open = True
         self._transport: asyncio.Transport | None = None
-        self._future: asyncio.Future[Answer] | None = None
+        self._answered: Answered | None = None
         self._reader = AnswerReader()
 
     @property
@@ -59,18 +60,23 @@ class Connection(asyncio.Protocol):
         """Whether a request may be written."""
         return self._open and self._transport is not None and not self._transport.is_closing()
 
-    def ask(self, request: bytes, limit_bytes: int) -> "asyncio.Future[Answer]":
-        """Write `request`; its answer, the body cut at `limit_bytes`. Raises `CalloutFailed`."""
-        assert self._future is None
+    def now(self) -> float:
+        """The event loop's time."""
+        return self._loop.time()
+
+    def ask(self, request: bytes, limit_bytes: int, answered: Answered) -> None:
+        """Write `request`; `answered` is told its answer, the body cut at `limit_bytes`, or `CalloutFailed`, unless the
+        connection is aborted before. Raises `NothingCame`."""
+        assert self._answered is None
         if self._transport is None:
             raise NothingCame("the connection was closed as soon as it was made")
         self._reader.begin(limit_bytes)
-        self._future = future = asyncio.get_running_loop().create_future()
+        self._answered = answered
         self._transport.write(request)
-        return future
 
     def abort(self) -> None:
-        """End it now, and whatever is under way."""
+        """End it now, and whatever is under way, of which nobody is told anything more."""
+        self._answered = None
         self._open = False
         if self._transport is not None:
             self._transport.abort()
@@ -83,23 +89,23 @@ class Connection(asyncio.Protocol):
 
     def leave(self) -> None:
         """The callout engine closes: nothing under way is waited for."""
-        if self._future is None:
+        if self._answered is None:
             self.close()
         else:
             self.fail(closing())
 
     def fail(self, failure: CalloutFailed) -> None:
         """Give up the request under way, and the connection with it."""
+        answered = self._answered
         self.abort()
-        future, self._future = self._future, None
-        if future is not None and not future.done():
-            future.set_exception(failure)
+        if answered is not None:
+            answered(failure)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._future is None:
+        if self._answered is None:
             self.abort()  # nobody asked
             return
         try:
@@ -120,7 +126,7 @@ class Connection(asyncio.Protocol):
 
     def _end(self, cause: Exception | None) -> None:
         self._open = False
-        if self._future is None:
+        if self._answered is None:
             return
         if self._reader.silent:
             self.fail(NothingCame(str(cause or "") or "the connection was closed before an answer came"))
@@ -131,15 +137,16 @@ class Connection(asyncio.Protocol):
 
     def _finish(self) -> None:
         assert self._transport is not None
-        future, self._future = self._future, None
+        assert self._answered is not None
+        answered, self._answered = self._answered, None
         answer = self._reader.answer()
         # An answer may come before the request has left: then the rest of it would run into the next.
         if self._reader.reusable and self._open and not self._transport.get_write_buffer_size():
             self.kept = True
+            self.idle_since = self._loop.time()
             self._keeper.free(self)
         elif self._transport.get_write_buffer_size():
             self.abort()  # it would close only when that has left, and who answers before may never read it
         else:
             self.close()
-        if future is not None and not future.done():
-            future.set_result(answer)
+        answered(answer)

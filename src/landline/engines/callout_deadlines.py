@@ -23,15 +23,14 @@ class Deadlines(Generic[T]):
         self._expired = expired
         self._queues: dict[float, _Queue[T]] = {}
 
-    def begin(self, wait: T, timeout_s: float) -> None:
-        """From now on `wait` has `timeout_s`."""
+    def begin(self, wait: T, timeout_s: float, now: float) -> None:
+        """From `now` on, the loop's time, `wait` has `timeout_s`."""
         queue = self._queues.get(timeout_s)
         if queue is None:
             queue = self._queues[timeout_s] = _Queue()
-        loop = asyncio.get_running_loop()
-        queue.ends[wait] = end = loop.time() + timeout_s
+        queue.ends[wait] = end = now + timeout_s
         if queue.timer is None:
-            queue.timer = loop.call_at(end, self._ring, timeout_s)
+            queue.timer = asyncio.get_running_loop().call_at(end, self._ring, timeout_s)
 
     def end(self, wait: T, timeout_s: float) -> None:
         """`wait`, begun with `timeout_s`, is over."""

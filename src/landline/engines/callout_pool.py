@@ -82,13 +82,11 @@ class Pools:
         if self._waiting and not pool.waiting:
             connection.close()  # its place is wanted for another origin
             return
-        loop = asyncio.get_running_loop()
-        connection.idle_since = loop.time()
         pool.idle.append(connection)
         if pool.waiting:
             _wake(pool.waiting)
         if self._sweep is None:
-            self._sweep = loop.call_later(self._keep_s, self._close_old_ones)
+            self._sweep = asyncio.get_running_loop().call_later(self._keep_s, self._close_old_ones)
 
     def lost(self, connection: Connection) -> None:
         pool = self._pools.get(connection.origin)
@@ -122,7 +120,7 @@ class Pools:
     def _idle(self, pool: Pool) -> Connection | None:
         while pool.idle:
             connection = pool.idle.pop()
-            if connection.usable and asyncio.get_running_loop().time() - connection.idle_since < self._keep_s:
+            if connection.usable and connection.now() - connection.idle_since < self._keep_s:
                 return connection
             connection.close()
         return None

@@ -1,9 +1,10 @@
 """The Callout port: HTTP requests to addresses that customers gave us (webhooks, later recordings and prompts)."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Protocol
+
+from msgspec import Struct
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -35,8 +36,7 @@ def _line(name: str, value: str) -> bytes:
     return f"{name}: {value}\r\n".encode("latin-1")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What came back: status, headers with lower-case names, and the body cut at the limit asked for."""
 
     status: int
@@ -50,6 +50,10 @@ class CalloutFailed(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+Answered = Callable[[Answer | Exception], None]
+"""Told what came of a request: the answer, `CalloutFailed`, or what a bug raised. It raises nothing itself."""
 
 
 class Callout(Protocol):
@@ -71,6 +75,20 @@ class Callout(Protocol):
         answer_limit_bytes: int = 65536,
     ) -> Answer:
         """Send one request. Raises `CalloutFailed`. Make `Headers` of what many requests have in common."""
+        ...
+
+    def post(
+        self,
+        url: str,
+        *,
+        headers: Headers,
+        body: bytes,
+        timeout_s: float,
+        answer_limit_bytes: int,
+        answered: Answered,
+    ) -> None:
+        """`request` of a POST for who makes very many: nobody waits for the answer, which is told to `answered`, once
+        and after this has returned."""
         ...
 
     def check(self, url: str) -> None:

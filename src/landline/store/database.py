@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
@@ -72,6 +72,8 @@ _REFUSED = (
 """Those of them by which PostgreSQL says that a statement did nothing. One that is canceled may have committed, and
 waited for its standby."""
 
+_CANCELED = "57014"
+
 UNREACHED = (*LOST, asyncpg.PostgresError)
 """Failures to get a connection: whatever PostgreSQL says then, no statement of ours is its reason."""
 
@@ -117,7 +119,7 @@ def unavailable(error: Exception) -> Unavailable:
     """One of `LOST`, as it is told to who asked."""
     if isinstance(error, asyncpg.TransactionRollbackError):  # a deadlock, mostly
         return GaveWay(f"PostgreSQL let another transaction go first: {type(error).__name__}")
-    if isinstance(error, asyncpg.QueryCanceledError):  # by a timeout of its operator's, mostly
+    if getattr(error, "sqlstate", None) == _CANCELED:  # by a timeout of its operator's, mostly
         return Unavailable(f"PostgreSQL gave a statement up: {error}")
     kind = NotWritten if isinstance(error, _REFUSED) else Unavailable
     return kind(f"PostgreSQL is away: {type(error).__name__}")
@@ -162,6 +164,30 @@ class UnreadableDsn(Refusal):
     code = "UnreadableDsn"
 
 
+_SPARE = 2
+"""Connections that are not given back to the pool at once, nor more than it keeps open in any case."""
+_USES = 100
+"""Of one before the pool has it back, which makes a new one of it now and then."""
+
+
+class _Lent:
+    """A connection of the pool's. To have one and give it back costs as much as a short statement."""
+
+    __slots__ = ("connection", "uses")
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.uses = 1
+
+    @property
+    def there(self) -> bool:
+        """Whether it is not lost: then the pool has taken it back by itself."""
+        try:
+            return not self.connection.is_closed()
+        except asyncpg.InterfaceError:
+            return False
+
+
 class Database:
     """One process's way to PostgreSQL. A statement that meets a lost server raises `Unavailable`; whether what it was
     doing has committed is then unknown, so whatever must not repeat carries a key that the database makes unique. Where
@@ -169,6 +195,9 @@ class Database:
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool  # an asyncpg.Pool, whose package carries no types
+        self._spare: list[_Lent] = []
+        self._most_spare = _SPARE
+        self._acquiring = 0
         self._troubles = Troubles()
 
     @classmethod
@@ -229,8 +258,10 @@ class Database:
 
     async def close(self) -> None:
         """Wait for statements in progress, at most 3 s, and disconnect."""
+        self._most_spare = 0
         try:
             async with asyncio.timeout(3):
+                await self._spare_none()
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
@@ -238,15 +269,18 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
         """A connection for statements that each stand alone."""
-        connection = await self._acquired()
+        lent = await self._lent()
         try:
             try:
-                yield connection
+                yield lent.connection
+            except BaseException:
+                lent.uses = _USES  # what is left of a statement is the pool's to clear up
+                raise
             finally:
-                await self._pool.release(connection)
+                await self._back(lent)
         except asyncpg.ReadOnlySQLTransactionError as error:
             self._troubles.note(error)
-            await self._pool.expire_connections()  # another server may be the primary by now
+            await self._expire()  # another server may be the primary by now
             raise NotWritten(_READ_ONLY) from error
         except LOST as error:
             told = unavailable(error)
@@ -257,9 +291,37 @@ class Database:
             self._troubles.note(error)
             raise Unavailable(f"PostgreSQL failed at something of its own: {type(error).__name__}") from error
 
-    async def _acquired(self) -> Connection:
+    async def _lent(self) -> "_Lent":
+        while self._spare:
+            lent = self._spare.pop()
+            if lent.there:
+                lent.uses += 1
+                return lent
+            await self._pool.release(lent.connection)
+        self._acquiring += 1
         try:
-            return cast(Connection, await self._pool.acquire(timeout=10))
+            return _Lent(await self._acquired())
+        finally:
+            self._acquiring -= 1
+
+    async def _back(self, lent: "_Lent") -> None:
+        spare = lent.uses < _USES and len(self._spare) < self._most_spare and not self._acquiring
+        if spare and lent.there and not lent.connection.is_in_transaction():
+            self._spare.append(lent)
+        else:
+            await self._pool.release(lent.connection)
+
+    async def _spare_none(self) -> None:
+        while self._spare:
+            await self._pool.release(self._spare.pop().connection)
+
+    async def _expire(self) -> None:
+        await self._pool.expire_connections()
+        await self._spare_none()
+
+    async def _acquired(self) -> Any:
+        try:
+            return await self._pool.acquire(timeout=10)
         except UNREACHED as error:
             self._troubles.note(error)
             raise NotWritten(f"PostgreSQL is away: {type(error).__name__}") from error
@@ -267,7 +329,7 @@ class Database:
     async def check(self) -> None:
         """For `/healthz`. Raises `Unavailable` when nothing is answered or written, or its disk was full just now."""
         if await self.fetchval("SELECT current_setting('transaction_read_only')") == "on":
-            await self._pool.expire_connections()
+            await self._expire()
             raise Unavailable(_READ_ONLY)
         if full := self._troubles.full():
             raise Unavailable(f"PostgreSQL's disk is full: {full}")

@@ -330,8 +330,9 @@ async def test_a_commit_that_is_answered_after_its_block_was_found_delivers_once
         assert await here.blocks() == 0
 
 
+@pytest.mark.parametrize("status", [200, 503])
 async def test_what_is_written_again_since_its_answer_was_lost_counts_once(
-    here: Slice, monkeypatch: pytest.MonkeyPatch
+    here: Slice, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     lost = iter([Unavailable("PostgreSQL is away")])
 
@@ -340,12 +341,13 @@ async def test_what_is_written_again_since_its_answer_was_lost_counts_once(
         for error in lost:
             raise error
 
-    async with webhook(lambda _call: web.Response(status=503)) as hook, working(here.events):
+    async with webhook(lambda _call: web.Response(status=status)) as hook, working(here.events):
         await here.subscribe("all", hook.url)
         monkeypatch.setattr(results, "execute", execute)
         event = here.event()
         await here.emit(event)
         await here.clock.advance(timedelta(seconds=5))
+        assert next(lost, None) is None
         assert event.about is not None
         assert [each.attempt for each in await here.events.tries(RESOURCE, event.about)] == [1]
 

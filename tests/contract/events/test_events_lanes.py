@@ -14,7 +14,6 @@ from tests.contract.events.webhooks import REPORT, Slice, Webhook, process, webh
 from tests.support.patience import PATIENCE_S
 
 from landline.core.errors import Unavailable
-from landline.ports.callout import Answer
 from landline.services.events import lanes, records
 from landline.services.events.model import Delivery
 
@@ -188,18 +187,21 @@ async def test_endpoints_that_hang_leave_memory_to_those_that_answer(
 async def test_what_could_not_be_sent_because_of_a_bug_is_sent_later(
     here: Slice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request, broken = here.events.callout.request, 0
+    post, broken = here.events.callout.post, 0
 
-    async def fail(*arguments: Any, **options: Any) -> Answer:
+    def fail(*arguments: Any, **options: Any) -> None:
         nonlocal broken
         broken += 1
-        if broken <= 2:
+        if broken == 1:
             raise RuntimeError("a bug")
-        return await request(*arguments, **options)
+        if broken == 2:
+            asyncio.get_running_loop().call_soon(options["answered"], RuntimeError("another"))
+        else:
+            post(*arguments, **options)
 
     async with webhook() as hook, working(here.events):
         await here.subscribe("hook", hook.url)
-        monkeypatch.setattr(here.events.callout, "request", fail)
+        monkeypatch.setattr(here.events.callout, "post", fail)
         sent = [here.event() for _ in range(50)]
         with capture_logs() as logs:
             await here.emit(*sent)
@@ -214,26 +216,26 @@ async def test_what_could_not_be_sent_because_of_a_bug_is_sent_later(
 async def test_what_cannot_be_dropped_while_the_database_is_away_is_dropped_later(
     here: Slice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    discard, away = records.discard, 0
+    away = 0
 
-    async def away_at_first(database: Any, batch: Sequence[Delivery]) -> None:
+    async def is_away(_database: Any, _batch: Sequence[Delivery]) -> None:
         nonlocal away
         away += 1
-        if away <= 2:
-            raise Unavailable("PostgreSQL is away")
-        await discard(database, batch)
+        raise Unavailable("PostgreSQL is away")
 
     async with webhook() as hook, working(here.events):
         await here.subscribe("hook", hook.url)
         hook.gate.clear()
         await here.emit(*(here.event() for _ in range(40)))
         await hook.wait_for(16)
-        monkeypatch.setattr(records, "discard", away_at_first)
+        monkeypatch.setattr(records, "discard", is_away)
         await here.subscriptions.remove("local", "hook")
         hook.gate.set()
         await here.clock.advance(timedelta(seconds=1))
-        assert away > 2
+        assert away == 1
         assert await here.blocks() == 0
+        await here.clock.advance(timedelta(hours=1))
+        assert all(row["next_at"] is None for row in await here.rows())
 
 
 async def test_who_closes_lets_what_is_under_way_end_and_begins_nothing(here: Slice) -> None:

@@ -600,6 +600,33 @@ async def test_receipts_are_passed_on_while_others_are_being_stored(
     await world.smsc.until(lambda: world.smsc.counts.delivered == 3)
 
 
+async def test_fewer_receipts_than_are_being_stored_wait_for_those(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit of their own would cost as much as one of all."""
+    carrier = await world.start()
+    stored = asyncio.Event()
+    passed_on: list[int] = []
+    reported = world.events.reported
+
+    async def slow(name: str, receipts: Sequence[Receipt]) -> None:
+        passed_on.append(len(receipts))
+        await stored.wait()
+        await reported(name, receipts)
+
+    monkeypatch.setattr(world.events, "reported", slow)
+    await world.send(carrier, "one")
+    await until(lambda: passed_on == [1])
+    await world.send(carrier, "two")
+    await until(lambda: carrier.counters()["inbox_receipts"] == 2)
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert passed_on == [1]
+    stored.set()
+    await world.smsc.until(lambda: world.smsc.counts.delivered == 2)
+    assert passed_on == [1, 1]
+
+
 async def test_a_receipt_whose_answer_is_being_stored_is_not_looked_at_all_the_time(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
 from landline.engines import clock as clock_engines
 from landline.engines.clock import DrivenClock
-from landline.services.sms import guard_records
+from landline.services.sms import records_guard
 from landline.services.sms.guard import Guard
 from landline.services.sms.guard_caps import ASK_AGAIN, IDLE
 from landline.services.sms.model import settings as model
@@ -279,7 +279,7 @@ async def test_what_could_not_be_given_back_keeps_nothing_else_from_it(
         raise Unavailable("PostgreSQL is away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(guard_records, "use", away)
+        patched.setattr(records_guard, "use", away)
         await clock.advance(IDLE + timedelta(seconds=1))
     assert asked
     other = ResourceId(uuid4())

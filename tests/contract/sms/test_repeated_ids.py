@@ -179,3 +179,13 @@ async def test_a_message_whose_id_another_got_is_not_taken_back(world: World):
     await world.answer(second)
     assert await world.gateway.taking_back.cancel(world.resource, [first, second]) == set()
     assert [await world.state(first), await world.state(second)] == [QUEUED, QUEUED]
+
+
+async def test_a_carrier_that_gives_its_ids_again_has_each_answer_stored(world: World):
+    """As one with very few of them does, each time."""
+    for _ in range(3):
+        message = await world.send()
+        await world.answer(message)
+        await world.receipt()
+        assert await world.state(message) == DELIVERED
+        await world.clock.advance(timedelta(minutes=31))

@@ -353,3 +353,47 @@ async def test_a_connection_over_which_nothing_comes_any_more_is_not_trusted_for
                 async with database.connection() as connection:
                     await ear.changes.publish(connection, "numbers", "+12065550100")
         await ear.changes.close()
+
+
+async def test_who_waits_for_a_connection_has_the_next_that_is_free(dsn: str) -> None:
+    database = await Database.connect(dsn, size=2)
+    async with asyncio.timeout(PATIENCE_S):
+        for _ in range(3):
+            async with database.connection(), database.connection():
+                waiting = [asyncio.create_task(database.fetchval("SELECT 1")) for _ in range(4)]
+                await asyncio.sleep(0)
+            assert await asyncio.gather(*waiting) == [1] * 4
+    await database.close()
+
+
+async def test_what_was_left_of_a_transaction_or_a_statement_is_nobody_elses(dsn: str) -> None:
+    database = await Database.connect(dsn, size=2)
+    async with database.connection() as connection:
+        await connection.execute("BEGIN")
+        await connection.execute("CREATE TABLE left_open ()")
+    for _ in range(4):
+        assert await database.fetchval("SELECT to_regclass('left_open') IS NULL")
+    for _ in range(2):
+        asleep = asyncio.create_task(database.execute("SELECT pg_sleep(600)"))
+        async with asyncio.timeout(PATIENCE_S):
+            while not await database.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE query = $1", "SELECT pg_sleep(600)"
+            ):
+                await asyncio.sleep(0)
+            asleep.cancel()
+            for _ in range(4):
+                assert await asyncio.gather(*[database.fetchval("SELECT 1") for _ in range(2)]) == [1, 1]
+    await database.close()
+
+
+async def test_a_connection_that_was_ended_while_it_was_spare_is_not_used(dsn: str, operator: Operator) -> None:
+    database = await Database.connect(dsn, size=2)
+    async with asyncio.timeout(PATIENCE_S):
+        async with database.connection() as one, database.connection() as other:
+            lent: list[Any] = [one, other]
+            lines = [each._con for each in lent]  # which the pool takes away from what it lent
+        await operator.ends_all_sessions()
+        while not all(line.is_closed() for line in lines):
+            await asyncio.sleep(0)
+        assert await database.fetchval("SELECT 1") == 1
+    await database.close()

@@ -137,13 +137,6 @@ def test_prefixes_are_held_once_however_many_senders_have_rules_of_their_own() -
     assert held_bytes < 1_000_000
 
 
-def test_failover_goes_to_the_next_carrier_that_is_up_and_was_not_tried() -> None:
-    up = {"south", "east"}.__contains__
-    assert Router.next_after(("north", "south", "east"), set(), up) == "south"
-    assert Router.next_after(("north", "south", "east"), {"south"}, up) == "east"
-    assert Router.next_after(("north", "south"), {"south"}, up) is None
-
-
 conditions = st.fixed_dictionaries(
     {
         "priority": st.integers(0, 3),

@@ -83,7 +83,6 @@ class SmppCarrier:
             self._records,
             self._outbox.untold,
             self._awaiting,
-            self._ring,
             self._ring_lanes,
             self._outbox.pass_on,
             self._line_now,
@@ -277,7 +276,7 @@ class SmppCarrier:
         if not self._closing:
             self._outbox.fill(self._links, now)
         self._binds.settle(link)
-        if self._outbox.answers:
+        if self._outbox.answers or self._inbox.waits:
             self._ring()
 
     def _reached(self) -> None:

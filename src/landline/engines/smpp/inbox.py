@@ -54,7 +54,8 @@ _AT_ONCE = 500
 """deliver_sm that are passed on together: an SMSC may have 10,000 unanswered, and what is made of all at once keeps the
 event loop from others."""
 _LANE_LEAST = 100
-"""A lane leaves others their share of the receipts that are due, from so many on."""
+"""A lane leaves others their share of the receipts that are due, from so many on. Fewer wait for those that are being
+stored, unless they are twice as many: two small commits cost half as much again as one."""
 _AHEAD = 400
 """Messages that may be sent beyond the receipts passed on meanwhile, while receipts wait."""
 Sleep = Callable[[float], Awaitable[None]]
@@ -80,9 +81,9 @@ class InboxCounters:
 
 class Inbox:
     """See the module. `untold` has the ids of parts whose messages are still on their way, `awaiting` says since when
-    a response to a submit_sm is; `ring` is called when there is something to `bring`, `ring_lanes` when there is
-    something to `report`, `caught_up` when `behind` may have changed; `line` is the connections' clock. `known` tells
-    of submissions that this process did not make or has forgotten, `several` whether others submit meanwhile."""
+    a response to a submit_sm is; `ring_lanes` is called when there is something to `report`, `caught_up` when `behind`
+    may have changed; `line` is the connections' clock. `known` tells of submissions that this process did not make or
+    has forgotten, `several` whether others submit meanwhile."""
 
     def __init__(
         self,
@@ -90,7 +91,6 @@ class Inbox:
         records: Records,
         untold: Set[str],
         awaiting: Callable[[], float | None],
-        ring: Callable[[], None],
         ring_lanes: Callable[[], None],
         caught_up: Callable[[], None],
         line: Callable[[], float],
@@ -103,11 +103,12 @@ class Inbox:
         self._records = records
         self._untold = untold
         self._awaiting = awaiting
-        self._ring = ring
         self._ring_lanes = ring_lanes
         self._caught_up = caught_up
         self._sent = 0
         self._passing = 0
+        self._storing = 0
+        """Receipts that lanes are passing on."""
         self._several = several
         self._standstill = standstill
         self._elsewhere = known
@@ -140,7 +141,11 @@ class Inbox:
             pump.session.answer(item.sequence)  # the pump flushes after the read
             return
         self._items.append(item)
-        self._ring()
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is something to `bring`."""
+        return bool(self._items)
 
     def not_taken(self, pump: Pump, sequence: int, error: Exception) -> None:
         """There is a bug in how it was read: the SMSC is to bring it again, to who may have none."""
@@ -209,17 +214,23 @@ class Inbox:
         return bool(reports or found or self._items)
 
     async def report(self, carrier: str, events: CarrierEvents, sleep: Sleep) -> bool:
-        """Pass on receipts that are due and acknowledge them; whether there were any. `LANES` may do so at once."""
+        """Pass on receipts that are due and acknowledge them; whether there were any. `LANES` may do so at once, where
+        there are enough of them: else who is at it goes on with the rest."""
+        if len(self._reports) < min(_LANE_LEAST, 2 * self._storing):
+            return False
         share = min(max(_LANE_LEAST, -(-len(self._reports) // LANES)), _AT_ONCE)
         reports, self._reports = self._reports[:share], self._reports[share:]
         if not reports:
             return False
+        count = len(reports)
         self._passing += 1
+        self._storing += count
         try:
             await self._attempt(reports, lambda batch: self._report(carrier, events, batch), sleep)
         finally:
             self._passing -= 1
-            self._sent = max(0, self._sent - len(reports))
+            self._storing -= count
+            self._sent = max(0, self._sent - count)
         self._acknowledge(reports)
         self._caught_up()
         return True

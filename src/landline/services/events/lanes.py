@@ -7,7 +7,7 @@ A lane widens with every delivery and narrows with every failure to answer, so d
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 
 from landline.core.errors import Unavailable
-from landline.ports.callout import CalloutFailed
+from landline.ports.callout import Answer, CalloutFailed
 from landline.services.events import records
 from landline.services.events.model import (
     DELIVERED,
@@ -25,7 +25,6 @@ from landline.services.events.model import (
     Delivery,
     Gone,
     Outcome,
-    Settings,
     State,
     verdict,
 )
@@ -59,14 +58,13 @@ _NOT_TRIED = (None, None)
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """One subscription's deliveries in memory. `width` bounds its requests under way."""
+    """One subscription's deliveries in memory. `width` bounds its requests under way, of which there are `asked`."""
 
     subscription: UUID
     waiting: deque[Delivery] = field(default_factory=deque[Delivery])
-    pumps: int = 0
-    starting: int = 0
-    """Pumps that have not taken their first step."""
     width: int = _FIRST
+    looking: bool = False
+    """What a request to it needs is being looked up."""
     next_slot: datetime | None = None
     """When the endpoint's allowed rate lets the next request go."""
     starved: bool = False
@@ -93,31 +91,40 @@ class Lanes:
         self._lanes: dict[UUID, Lane] = {}
         self._waiting = 0
         self._tasks: asyncio.TaskGroup | None = None
-        self._pumps: set[asyncio.Task[None]] = set()
+        self._under_way = 0
+        """Requests, and lookups for them."""
+        self._lookups: set[asyncio.Task[None]] = set()
         self._busy: AbstractContextManager[None] | None = None
-        """Entered while there are pumps."""
+        """Entered while something is under way."""
+        self._idle = asyncio.Event()
+        """Set while nothing is."""
+        self._idle.set()
+        self._closed = False
         self._starved: deque[Lane] = deque()
         self._set_back: deque[Lane] = deque()
         """Slow ones that wait until other slow ones have fewer requests under way."""
-        self._slow_pumps = 0
+        self._slow_under_way = 0
         self._look: asyncio.TimerHandle | None = None
         self._skipped: set[UUID] = set()
 
     def open(self, tasks: asyncio.TaskGroup) -> None:
-        """From now on requests go out, in `tasks`."""
+        """From now on requests go out; what one needs is looked up in `tasks`."""
         self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
 
     def stop(self) -> None:
         """Send nothing new."""
         self._tasks = None
 
     async def close(self, drain_s: float) -> None:
-        """Send nothing new; requests under way get `drain_s` to end."""
+        """Send nothing new; requests under way get `drain_s` to end. What comes of them later counts for nothing."""
         self.stop()
-        if self._pumps:
-            await asyncio.wait(self._pumps, timeout=drain_s)
-        for pump in list(self._pumps):
-            pump.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(drain_s):
+                await self._idle.wait()
+        self._closed = True
+        for lookup in self._lookups:
+            lookup.cancel()
 
     def room(self, subscription: UUID) -> int:
         """How many more deliveries of `subscription` fit in memory."""
@@ -165,58 +172,98 @@ class Lanes:
         return min((lane.next_slot for lane in waiting if lane.next_slot and lane.next_slot > now), default=None)
 
     def _start(self, lane: Lane) -> None:
-        if lane.waiting and self._paused(lane):
-            self._hungry()  # whoever asks when to `resume` asks again
+        """Ask the endpoint as often as it may be asked at once."""
+        if lane.looking or not self._may_ask(lane):
             return
-        together = 1 if lane.form is None else lane.form.together
-        while (
-            self._tasks is not None and len(lane.waiting) > lane.starting * together and lane.pumps < self._width(lane)
-        ):
-            queue = self._queue(lane)
-            if queue is not None:
-                if not lane.starved:
-                    lane.starved = True
-                    queue.append(lane)
-                return
-            lane.pumps += 1
-            lane.starting += 1
-            self._slow_pumps += lane.slow
-            if self._busy is None:
-                self._busy = self._events.clock.busy()
-                self._busy.__enter__()  # from this very moment, not from the task's first step
-                self._look_again()
-            pump = self._tasks.create_task(self._pump(lane))
-            self._pumps.add(pump)
-            pump.add_done_callback(partial(self._ended, lane))
+        target = self._events.known_target(lane.subscription)
+        if target is not None:
+            self._fill(lane, target)
+            return
+        assert self._tasks is not None, "it may be asked"
+        lane.looking = True
+        self._begun()
+        lookup = self._tasks.create_task(self._look_up(lane))
+        self._lookups.add(lookup)
+        lookup.add_done_callback(self._lookups.discard)
+
+    def _fill(self, lane: Lane, target: Target) -> None:
+        while self._may_ask(lane):
+            self._deliver(lane, target)
+
+    def _may_ask(self, lane: Lane) -> bool:
+        """Whether the next of `lane` can be sent now. Else whoever it waits for knows."""
+        if self._tasks is None or not lane.waiting:
+            return False
+        if self._paused(lane):
+            self._hungry()  # whoever asks when to `resume` asks again
+            return False
+        if lane.asked >= self._width(lane):
+            return False
+        queue = self._queue(lane)
+        if queue is not None and not lane.starved:
+            lane.starved = True
+            queue.append(lane)
+        return queue is None
+
+    async def _look_up(self, lane: Lane) -> None:
+        batch: list[Delivery] = []
+        target: Target | None = None
+        try:
+            target = await self._events.target(lane.subscription)
+            if target is None:
+                batch += self._pop(lane, len(lane.waiting))
+                await self._discard(batch)
+        except Unavailable as error:  # whose subscription it is cannot be looked up just now
+            log.warning("events.delivery_waits", subscription_id=str(lane.subscription), reason=error.message)
+            self._put_off(batch or self._pop(lane, len(lane.waiting)), _TROUBLE)
+        except Exception:
+            self._trouble(lane, batch or self._pop(lane, len(lane.waiting)))
+        finally:
+            lane.looking = False
+            self._under_way -= 1
+            if target is not None:
+                self._fill(lane, target)
+            self._go_on(lane)
 
     def _queue(self, lane: Lane) -> deque[Lane] | None:
         """Where `lane` is to wait before it has another request; None when it may."""
-        if lane.slow and self._slow_pumps >= max(1, IN_FLIGHT_LIMIT // 2):
+        if lane.slow and self._slow_under_way >= max(1, IN_FLIGHT_LIMIT // 2):
             return self._set_back
-        count, beside = len(self._pumps), IN_FLIGHT_LIMIT // 2
+        count, beside = self._under_way, IN_FLIGHT_LIMIT // 2
         if count < IN_FLIGHT_LIMIT:
             return None
-        quick = not lane.slow and count - self._slow_pumps < beside and count < IN_FLIGHT_LIMIT + beside
+        quick = not lane.slow and count - self._slow_under_way < beside and count < IN_FLIGHT_LIMIT + beside
         return None if quick else self._starved
 
     def _width(self, lane: Lane) -> int:
         # When half of all requests are under way, nobody takes many more: some must be left for everybody.
-        if len(self._pumps) >= IN_FLIGHT_LIMIT and self._slow_pumps > IN_FLIGHT_LIMIT // 2:
+        if self._under_way >= IN_FLIGHT_LIMIT and self._slow_under_way > IN_FLIGHT_LIMIT // 2:
             return 1  # whoever is not known to be slow may be
-        return lane.width if len(self._pumps) < IN_FLIGHT_LIMIT / 2 else min(lane.width, _NARROWEST)
+        return lane.width if self._under_way < IN_FLIGHT_LIMIT / 2 else min(lane.width, _NARROWEST)
 
-    def _ended(self, lane: Lane, pump: "asyncio.Task[None]") -> None:
-        self._pumps.discard(pump)
-        lane.pumps -= 1
-        self._slow_pumps -= lane.slow
-        self._let_in()
-        if lane.waiting and not self._paused(lane):
-            self._start(lane)
-        elif not (lane.waiting or lane.pumps or lane.slow) and lane.width >= _FIRST and lane.next_slot is None:
+    def _begun(self) -> None:
+        self._under_way += 1
+        if self._busy is None:
+            self._busy = self._events.clock.busy()
+            self._busy.__enter__()
+            self._idle.clear()
+            self._look_again()
+
+    def _go_on(self, lane: Lane) -> None:
+        """A request of `lane`, or a lookup, is over: those who waited for that have their turn, then `lane` itself."""
+        if self._starved or self._set_back:
+            self._let_in()
+        if lane.subscription in self._skipped and len(lane.waiting) <= lane.width:
+            self._skipped.discard(lane.subscription)
+            self._hungry()
+        self._start(lane)
+        done = not (lane.waiting or lane.asked or lane.looking or lane.slow)
+        if done and lane.width >= _FIRST and lane.next_slot is None:
             self._lanes.pop(lane.subscription, None)
-        if not self._pumps and self._busy is not None:
+        if not self._under_way and self._busy is not None:
             self._busy.__exit__(None, None, None)
             self._busy = None
+            self._idle.set()
             if self._look is not None:
                 self._look.cancel()
 
@@ -243,82 +290,88 @@ class Lanes:
                 lane.starved = False
                 self._start(lane)
 
-    async def _pump(self, lane: Lane) -> None:
-        lane.starting -= 1
-        while lane.waiting and lane.pumps <= lane.width and self._tasks is not None:
-            if self._paused(lane):
-                self._hungry()
-                return
-            batch: list[Delivery] = []
-            try:
-                await self._deliver(lane, batch)
-            except Unavailable as error:  # whose subscription it is cannot be looked up just now
-                log.warning("events.delivery_waits", subscription_id=str(lane.subscription), reason=error.message)
-                self._put_off(batch or self._pop(lane, len(lane.waiting)), _TROUBLE)
-            except Exception:
-                log.exception("events.delivery_trouble", subscription_id=str(lane.subscription))
-                self._put_off(batch or self._pop(lane, len(lane.waiting)), _TROUBLE)
-            if lane.subscription in self._skipped and len(lane.waiting) <= lane.width:
-                self._skipped.discard(lane.subscription)
-                self._hungry()
-            if self._starved or (lane.slow and self._set_back):
-                return
-
     def _paused(self, lane: Lane) -> bool:
+        if lane.next_slot is None:
+            return False
         now = self._events.clock.now()
-        if lane.next_slot is not None and lane.next_slot > now + _LONGEST_GAP * self._events.share():
+        if lane.next_slot > now + _LONGEST_GAP * self._events.share():
             lane.next_slot = now  # the clock was set back
-        return lane.next_slot is not None and lane.next_slot > now
+        return lane.next_slot > now
 
-    async def _deliver(self, lane: Lane, batch: list[Delivery]) -> None:
-        """One request with the first of the lane's deliveries, which are moved to `batch`."""
-        target = await self._events.target(lane.subscription)
-        if not lane.waiting or self._paused(lane):
-            return
-        if target is None:
-            batch += self._pop(lane, 1)
-            await self._discard(batch)
-            return
+    def _trouble(self, lane: Lane, batch: Sequence[Delivery], bug: Exception | bool = True) -> None:
+        log.error("events.delivery_trouble", subscription_id=str(lane.subscription), exc_info=bug)
+        self._put_off(batch, _TROUBLE)
+
+    def _deliver(self, lane: Lane, target: Target) -> None:
+        """One request with the first of the lane's deliveries."""
+        batch: list[Delivery] = []
+        try:
+            self._send(lane, target, batch)
+        except Exception:
+            self._trouble(lane, batch or self._pop(lane, len(lane.waiting)))
+
+    def _send(self, lane: Lane, target: Target, batch: list[Delivery]) -> None:
         form = lane.form
         if form is None or form.target is not target:
             form = lane.form = Form(target, self._origin)
         batch += self._pop(lane, form.first_batch(lane.waiting))
-        if form.together > 1 and lane.waiting:
-            self._start(lane)  # the batch was cut by its size, so more requests are needed than was thought
-        if target.subscription.state is State.ENABLED:
-            await self._send(lane, form, batch)
-        else:
+        if target.subscription.state is not State.ENABLED:
             self._put_off(batch, timedelta(0))  # it waits in the database until the subscription is enabled
-
-    async def _send(self, lane: Lane, form: Form, batch: list[Delivery]) -> None:
+            return
         now = self._events.clock.now()
-        settings = form.target.subscription.settings
-        self._set_aside(batch, settings, now)
+        settings = target.subscription.settings
+        self._set_aside(batch, now - form.time_to_live, now)
         if not batch:
             return
         if settings.rate_per_minute is not None:
             gap = timedelta(seconds=60 * self._events.share() / settings.rate_per_minute)
             lane.next_slot = max(now, lane.next_slot or now) + gap
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        headers, body = form.notification(batch, now)
+        began = self._loop.time()
+        self._events.callout.post(
+            settings.endpoint,
+            headers=headers,
+            body=body,
+            timeout_s=TIMEOUT_S,
+            answer_limit_bytes=1024,
+            answered=partial(self._answered, lane, form, batch, began),
+        )
+        self._begun()
+        self._slow_under_way += lane.slow
         if not lane.asked:
             lane.heard = began
         lane.asked += 1
-        try:
-            outcome = await self._post(form, batch, now)
-        finally:
-            lane.asked -= 1
-            lane.heard = loop.time()
-        self._note(lane, slow=lane.heard - began >= _SLOW_S, rate_per_minute=settings.rate_per_minute)
+
+    def _answered(
+        self, lane: Lane, form: Form, batch: list[Delivery], began: float, answer: Answer | Exception
+    ) -> None:
+        lane.asked -= 1
+        self._under_way -= 1
+        self._slow_under_way -= lane.slow
+        lane.heard = self._loop.time()
+        if not self._closed:
+            rate_per_minute = form.target.subscription.settings.rate_per_minute
+            self._note(lane, slow=lane.heard - began >= _SLOW_S, rate_per_minute=rate_per_minute)
+            self._conclude(lane, form.target, batch, answer)
+        self._go_on(lane)
+
+    def _conclude(self, lane: Lane, target: Target, batch: list[Delivery], answer: Answer | Exception) -> None:
+        now = self._events.clock.now()
+        if isinstance(answer, Answer):
+            outcome = Outcome(now, answer.status)
+        elif isinstance(answer, CalloutFailed):
+            outcome = Outcome(now, None, f"{answer.reason}: {answer}".replace("\0", "")[:300])
+        else:
+            return self._trouble(lane, batch, answer)
         self._adapt(lane, outcome)
         if outcome.delivered:
             self._results.put([Result(delivery, outcome, DELIVERED) for delivery in batch])
         else:
-            self._results.put([self._result(delivery, outcome, form.target) for delivery in batch])
+            self._results.put([self._result(delivery, outcome, target) for delivery in batch])
+        return None
 
-    def _set_aside(self, batch: list[Delivery], settings: Settings, now: datetime) -> None:
+    def _set_aside(self, batch: list[Delivery], too_old: datetime, now: datetime) -> None:
         """Take out of `batch` what is not to be tried: its time to live has passed."""
-        too_old = now - timedelta(minutes=settings.ttl_minutes)
         expired = [delivery for delivery in batch if delivery.since <= too_old]
         if expired:
             batch[:] = [delivery for delivery in batch if delivery.since > too_old]
@@ -329,28 +382,12 @@ class Lanes:
         self._waiting -= count
         return [lane.waiting.popleft() for _ in range(count)]
 
-    async def _post(self, form: Form, batch: list[Delivery], now: datetime) -> Outcome:
-        headers, body = form.notification(batch, now)
-        try:
-            answer = await self._events.callout.request(
-                "POST",
-                form.target.subscription.settings.endpoint,
-                headers=headers,
-                body=body,
-                timeout_s=TIMEOUT_S,
-                answer_limit_bytes=1024,
-            )
-        except CalloutFailed as failure:
-            text = f"{failure.reason}: {failure}".replace("\0", "")[:300]
-            return Outcome(self._events.clock.now(), None, text)
-        return Outcome(self._events.clock.now(), answer.status)
-
     def _note(self, lane: Lane, *, slow: bool, rate_per_minute: int | None) -> None:
         """What the endpoint takes says how much of memory is for it. The rest goes into the database, and comes back
         when that is through."""
         if slow is not lane.slow:
             lane.slow = slow
-            self._slow_pumps += lane.pumps if slow else -lane.pumps
+            self._slow_under_way += lane.asked if slow else -lane.asked
             if not slow:
                 self._let_in()
         before, lane.most = lane.most, LANE_LIMIT
@@ -364,11 +401,9 @@ class Lanes:
 
     def _adapt(self, lane: Lane, outcome: Outcome) -> None:
         if outcome.status is None or outcome.status >= 500 or outcome.status == 429:
-            # Whole: else a pump too many ends and is begun again, for ever.
             lane.width = max(lane.width // 2, _NARROWEST)
         elif lane.width < _WIDEST:
             lane.width += 1
-            self._start(lane)
 
     def _result(self, delivery: Delivery, outcome: Outcome, target: Target) -> Result:
         ruling = verdict(delivery, outcome, target.subscription.settings)

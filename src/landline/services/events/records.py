@@ -96,17 +96,21 @@ SELECT min(due.next_at) FROM events_subscriptions s CROSS JOIN LATERAL (
 WHERE s.state = 'enabled' AND s.subscription_id <> ALL($1)
 """
 
-# Its first row, most often, and without what it told, which nobody needs any more. It is in its block, by whose id it
-# will be pruned, also where a process that had lost the block has put it on the ladder, or given it up, meanwhile.
-_FINISHED = f"""
+# Its first row, most often, and without what it told, which nobody needs any more. To look whether there is one already
+# costs PostgreSQL half as much again: `_FINISHED` is for what is known to have one, or turned out to.
+_FINISHED_FIRST = """
 INSERT INTO events_deliveries (resource_id, about, event_id, subscription_id, block_id, since, at, delivered_at,
     attempts, status, type, subject, data)
 SELECT s.resource_id, e.about, e.event_id, s.subscription_id, s.block_id, s.since, s.since, s.at, s.attempts, s.status,
     '', '', ''
-FROM unnest(${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::timestamptz[], ${{}}::timestamptz[],
-    ${{}}::smallint[], ${{}}::smallint[], ${{}}::integer[], ${{}}::integer[])
+FROM unnest(${}::uuid[], ${}::uuid[], ${}::uuid[], ${}::timestamptz[], ${}::timestamptz[], ${}::smallint[],
+    ${}::smallint[], ${}::integer[], ${}::integer[])
     AS s (resource_id, subscription_id, block_id, since, at, attempts, status, first, last)
-CROSS JOIN LATERAL unnest((${{}}::uuid[])[first:last], (${{}}::uuid[])[first:last]) AS e (about, event_id)
+CROSS JOIN LATERAL unnest((${}::uuid[])[first:last], (${}::uuid[])[first:last]) AS e (about, event_id)
+"""
+# It is in its block, by whose id it will be pruned, also where a process that had lost the block has put it on the
+# ladder, or given it up, meanwhile.
+_FINISHED = f"""{_FINISHED_FIRST}
 ON CONFLICT {_KEY} DO UPDATE SET delivered_at = excluded.delivered_at, attempts = excluded.attempts,
     status = excluded.status, next_at = NULL, dead_at = NULL, reason = NULL, block_id = excluded.block_id, data = ''
 """
@@ -300,15 +304,18 @@ async def next_due(database: Database, without: Collection[UUID]) -> datetime | 
     return await database.fetchval(_NEXT_DUE, list(without))
 
 
-def writing(results: Sequence[Result], owner: UUID) -> list[Part]:
-    """What tries of the process `owner` came to, in three parts at most."""
+def writing(results: Sequence[Result], owner: UUID, *, again: bool = False) -> list[Part]:
+    """What tries of the process `owner` came to, in three parts at most. What was written before raises `Duplicate`,
+    unless it is written `again`."""
     parts: list[Part] = []
     finished = _once([r for r in results if isinstance(r.verdict, Delivered)])
     if finished:
         alike = shared(finished, _shared_by_results)
         events = [result.delivery.event for result in alike.rows]
         keys = ([event.about or event.event_id for event in events], [event.event_id for event in events])
-        parts.append(Part(_FINISHED, (*_columns(alike.keys, 7), alike.first, alike.last, *keys)))
+        again = again or any(result.delivery.stored for result in finished)
+        columns = (*_columns(alike.keys, 7), alike.first, alike.last, *keys)
+        parts.append(Part(_FINISHED if again else _FINISHED_FIRST, columns))
     failed = _without([r for r in results if isinstance(r.verdict, Again | Dead)], finished)
     moved = [r for r in failed if r.delivery.stored]
     if moved:

@@ -1,7 +1,7 @@
 """The HTTP requests of event delivery: notifications in both schemas, their headers and signature (acs-wire.md 10)."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 import msgspec
@@ -25,6 +25,7 @@ class Form:
         settings = target.subscription.settings
         self.together = settings.batch_events
         """The most events of one request."""
+        self.time_to_live = timedelta(minutes=settings.ttl_minutes)
         self._fixed = {
             **dict(settings.headers),
             **dict(target.secrets.headers),

@@ -191,10 +191,14 @@ class Events:
         deliveries it were."""
         return await records.erase(connection, resource, about)
 
+    def known_target(self, subscription: UUID) -> Target | None:
+        """`target` as far as it is known; None when it has to be looked up."""
+        return self._targets.get(subscription) if self.changes.trusted else None
+
     async def target(self, subscription: UUID) -> Target | None:
         """What a request to a subscription needs, or None when the subscription is gone."""
-        target = self._targets.get(subscription)
-        if target is not None and self.changes.trusted:
+        target = self.known_target(subscription)
+        if target is not None:
             return target
         generation = self._generation
         found = await records_subscriptions.by_id(self.database, subscription)

@@ -11,7 +11,7 @@ import structlog
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
 from landline.ports.clock import Alarm, Clock
-from landline.services.sms import guard_records as records
+from landline.services.sms import records_guard as records
 from landline.services.sms.model import caps as model
 from landline.services.sms.model.caps import Budget, Needs, Period, Purse
 from landline.services.sms.model.settings import Caps

@@ -83,6 +83,7 @@ class News:
         self._customers = customers
         self._counts = counts
         self._silences = Silences()
+        self._taken = taken.Taken(database, handover)
         self._group: GroupCommit[_News, None] = GroupCommit(
             self._commit, lanes=_LANES, batch_limit=_TOGETHER, size=_size
         )
@@ -217,8 +218,7 @@ class News:
         carrier = news[0].carrier
         if any(item.carrier != carrier or len(item.answers) < _size(item) for item in news):
             return False
-        answers = [answer for item in news for answer in item.answers]
-        return await taken.store(self._database, self._handover, carrier, answers, self._clock.now())
+        return await self._taken.store(carrier, [each for item in news for each in item.answers], self._clock.now())
 
     async def _commit_all(self, news: Sequence[_News]) -> None:
         done = Outcome(self._handover.taken)

@@ -75,25 +75,26 @@ async def taken(
     database: Database, carrier: str, answers: Sequence[tuple[Submitted, UUID, UUID]], at: datetime
 ) -> bool:
     """Store the same in a transaction of its own; whether receipts are parked for them, for which `submitted` has to be
-    called."""
+    called. Raises `Duplicate`, and has written nothing, when the carrier used one of the ids before."""
     return await database.fetchval(_TAKEN, *_taken(carrier, answers, at))
 
 
-_ANSWERS = """
-WITH answer AS (
+_INSERT_ANSWERS = """
     INSERT INTO sms_submissions (carrier, carrier_message_id, resource_id, message_id, block_id, submitted_at)
     SELECT $1, a.carrier_message_id, s.resource_id, a.message_id, s.block_id, $2
     FROM unnest($4::uuid[], $5::uuid[], $6::integer[], $7::integer[]) AS s (resource_id, block_id, first, last)
     CROSS JOIN LATERAL unnest(($3::text[])[first:last], ($8::uuid[])[first:last]) AS a (carrier_message_id, message_id)
+"""
+_SUBMITTED = f"""
+WITH answer AS ({_INSERT_ANSWERS}
     ON CONFLICT (carrier, carrier_message_id) DO UPDATE SET resource_id = excluded.resource_id,
         message_id = excluded.message_id, block_id = excluded.block_id, submitted_at = excluded.submitted_at
 )
-"""
-_SUBMITTED = f"""{_ANSWERS}
 DELETE FROM sms_parked_receipts WHERE carrier = $1 AND carrier_message_id = ANY($3::text[])
 RETURNING carrier_message_id, state, code, at, segments_delivered, parked_at
 """
-_TAKEN = f"""{_ANSWERS}
+_TAKEN = f"""
+WITH answer AS ({_INSERT_ANSWERS})
 SELECT EXISTS (SELECT FROM sms_parked_receipts WHERE carrier = $1 AND carrier_message_id = ANY($3::text[]))
 """
 

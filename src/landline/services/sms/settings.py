@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from landline.core.ids import ResourceId
-from landline.services.sms import guard_records as records
+from landline.services.sms import records_guard as records
 from landline.services.sms.model import settings as model
 from landline.services.sms.model.settings import Document, SmsSettings
 from landline.store.changes import Changes

@@ -432,8 +432,9 @@ class Worker:
         """Messages of a block that are for this process, those on their way among them, and those for others."""
         ours: list[Pending] = []
         theirs: list[Pending] = []
+        reached = {name for name in {message.carrier for message in messages} if self._handover.reaches((name,))}
         for message in messages:
-            here = self._handover.reaches({message.carrier}) or self._handover.on_its_way(message) is not None
+            here = message.carrier in reached or self._handover.on_its_way(message) is not None
             (ours if here else theirs).append(message)
         return ours, theirs
 

@@ -41,7 +41,7 @@ SETTINGS: dict[str, str] = {
     "full_page_writes": "on",
     "max_wal_size": "512MB",
     "wal_compression": "on",
-    "shared_buffers": "96MB",
+    "shared_buffers": "256MB",  # what it has not touched takes no memory
     "max_connections": "100",
     "jit": "off",
     "logging_collector": "off",

@@ -9,8 +9,6 @@ from msgspec import Struct
 from landline.core import money
 from landline.core.errors import Invalid
 
-EVERYWHERE = "+"
-"""The prefix of every number: a carrier's price where no longer prefix has one."""
 DEAREST = 1_000_000 * money.ONE
 _REMEMBERED = 65_536
 _PREFIX = re.compile(r"\+(?:[1-9][0-9]{0,14})?", re.ASCII)

@@ -323,11 +323,6 @@ class Router:
             routes.append(deal.route(recipient) if owned_carrier is None else deal.after(owned_carrier))
         return routes
 
-    @staticmethod
-    def next_after(carriers: Sequence[str], tried: Collection[str], up: Callable[[str], bool]) -> str | None:
-        """The first of a route's `carriers` that was not tried and is up; None when there is none now."""
-        return next((name for name in carriers if name not in tried and up(name)), None)
-
     def explain(
         self,
         resource: ResourceId,
