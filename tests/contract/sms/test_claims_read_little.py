@@ -206,3 +206,22 @@ async def test_the_blocks_of_what_is_asked_about_are_found_by_key_though_postgre
     await records.leave(world.connection, [key], NOW, US)
     assert await world.connection.fetchval("SELECT attempts FROM sms_messages") == 1
     assert await world.read("sms_blocks") - before < 100
+
+
+async def test_who_holds_a_message_is_found_without_all_that_is_held(world: World):
+    """Of blocks PostgreSQL has seen none, as above, but it knows that there are many messages."""
+    insert = "INSERT INTO sms_blocks SELECT gen_random_uuid(), $1, $2 FROM generate_series(1, $3)"
+    await world.connection.execute(insert, US, NOW, MANY)
+    await world.connection.execute("DELETE FROM sms_blocks")
+    await world.connection.execute("ANALYZE sms_blocks")
+    await world.connection.execute(insert, UUID(int=3), NOW, MANY)
+    await world.connection.execute(insert, US, NOW, 1)
+    ours = await world.connection.fetchval("SELECT block_id FROM sms_blocks WHERE owner = $1", US)
+    await world.messages(MANY, CAMPAIGN, due=False)
+    await world.connection.execute("ANALYZE sms_messages")
+    await world.messages(1, OTHERS[0], block=ours, due=False)
+    message = await world.connection.fetchval("SELECT message_id FROM sms_messages WHERE block_id = $1", ours)
+    before = [await world.read(table) for table in ("sms_blocks", "sms_messages")]
+    assert await records.holders(world.connection, RESOURCE, [message]) == {message: US}
+    after = [await world.read(table) for table in ("sms_blocks", "sms_messages")]
+    assert sum(after) - sum(before) < 10

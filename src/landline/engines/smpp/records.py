@@ -32,33 +32,44 @@ GIVEN_UP_AT_ONCE = 100
 
 _ARRIVALS = 0x61727276  # "arrv": the first half of an advisory lock, whose second is of the carrier
 _GROUP = ("sender", "recipient", "reference", "total", "wide")
-_MATCH = " AND ".join(f"p.{column} = n.{column}" for column in _GROUP)
 _COLUMNS = ", ".join(_GROUP)
+
+
+def parts_of(text: str, carrier: str = "$1") -> str:
+    """A query for the parts of a carrier's `text`, an alias that has its columns: their rows, each with its `place`,
+    the ctid to change it by. For LATERAL. The order keeps PostgreSQL to the index that has all these columns, where it
+    takes the table to be empty and the other one to be as cheap (docs/design/plans.md)."""
+    matched = " AND ".join(f"k.{column} = {text}.{column}" for column in _GROUP)
+    return (
+        f"SELECT k.ctid AS place, k.* FROM smpp_inbound_parts k WHERE k.carrier = {carrier} AND {matched}"
+        " ORDER BY k.sequence"
+    )
+
+
 _GROUP_ARRAYS = "$2::text[], $3::text[], $4::int[], $5::smallint[], $6::boolean[]"
 _NEW_PARTS = (
     f"unnest({_GROUP_ARRAYS}, $7::smallint[], $8::smallint[], $9::bytea[])"
     " AS n (sender, recipient, reference, total, wide, sequence, data_coding, octets)"
 )
 
+_COLUMNS_OF_P = ", ".join(f"p.{column}" for column in _GROUP)
+
 # Parts in front of the first other one are the new text's, too, if they came again lately: after that one did, or else
 # its text was brought again as a whole.
 _KEPT_FOR_NEW = "p.sequence < b.sequence AND p.again_at >= $10 AND (b.again_at IS NULL OR p.again_at > b.again_at)"
 _BEGIN_ANEW = (
-    f"WITH begun AS MATERIALIZED (SELECT {', '.join(f'p.{column}' for column in _GROUP)},"
-    " min(p.sequence) AS sequence, max(p.again_at) AS again_at"
-    f" FROM smpp_inbound_parts p, {_NEW_PARTS} WHERE p.carrier = $1 AND p.done AND {_MATCH}"
-    " AND p.sequence = n.sequence AND p.octets <> n.octets"
-    f" GROUP BY {', '.join(f'p.{column}' for column in _GROUP)}),"
-    " kept AS (UPDATE smpp_inbound_parts p SET done = false, at = p.again_at, again_at = NULL FROM begun b"
-    f" WHERE p.carrier = $1 AND {_MATCH.replace('n.', 'b.')} AND {_KEPT_FOR_NEW})"
-    " DELETE FROM smpp_inbound_parts p USING begun b"
-    f" WHERE p.carrier = $1 AND {_MATCH.replace('n.', 'b.')} AND ({_KEPT_FOR_NEW}) IS NOT TRUE"
+    f"WITH begun AS MATERIALIZED (SELECT {_COLUMNS_OF_P}, min(p.sequence) AS sequence, max(p.again_at) AS again_at"
+    f" FROM {_NEW_PARTS} JOIN LATERAL ({parts_of('n')}) AS p ON p.sequence = n.sequence"
+    f" WHERE p.done AND p.octets <> n.octets GROUP BY {_COLUMNS_OF_P}),"
+    " kept AS (UPDATE smpp_inbound_parts p SET done = false, at = p.again_at, again_at = NULL"
+    f" FROM begun b CROSS JOIN LATERAL ({parts_of('b')}) AS found WHERE p.ctid = found.place AND {_KEPT_FOR_NEW})"
+    f" DELETE FROM smpp_inbound_parts p USING begun b CROSS JOIN LATERAL ({parts_of('b')}) AS found"
+    f" WHERE p.ctid = found.place AND ({_KEPT_FOR_NEW}) IS NOT TRUE"
 )
 # As a whole: what is left of a text's would keep those of a new one from being told of.
 _FORGET_PARTS = (
-    "DELETE FROM smpp_inbound_parts p WHERE p.carrier = $1 AND p.done AND p.at < $2 AND NOT EXISTS ("
-    "SELECT FROM smpp_inbound_parts n WHERE n.carrier = $1 AND"
-    f" {_MATCH} AND (n.at >= $2 OR n.again_at >= $2))"
+    "DELETE FROM smpp_inbound_parts p WHERE p.carrier = $1 AND p.done AND p.at < $2 AND"
+    f" (SELECT true FROM ({parts_of('p')}) AS n WHERE n.at >= $2 OR n.again_at >= $2 LIMIT 1) IS NULL"
 )
 
 
@@ -122,9 +133,9 @@ class Records:
         their reference is used again. To be passed on as they are, and told to `finish`, before `keep_parts`."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
-                f"SELECT DISTINCT {', '.join(f'p.{column}' for column in _GROUP)} FROM smpp_inbound_parts p JOIN"
-                f" {_NEW_PARTS} ON {_MATCH} AND p.sequence = n.sequence"
-                " WHERE p.carrier = $1 AND NOT p.done AND p.octets <> n.octets",
+                f"SELECT DISTINCT {_COLUMNS_OF_P} FROM {_NEW_PARTS}"
+                f" JOIN LATERAL ({parts_of('n')}) AS p ON p.sequence = n.sequence"
+                " WHERE NOT p.done AND p.octets <> n.octets",
                 self._carrier,
                 *_group_columns([part.key for part in parts]),
                 *_part_columns(parts),
@@ -137,7 +148,8 @@ class Records:
             async with self._database.connection() as connection:
                 await connection.execute(
                     "UPDATE smpp_inbound_parts p SET done = true FROM"
-                    f" unnest({_GROUP_ARRAYS}) AS n ({', '.join(_GROUP)}) WHERE p.carrier = $1 AND {_MATCH}",
+                    f" unnest({_GROUP_ARRAYS}) AS n ({_COLUMNS}) CROSS JOIN LATERAL ({parts_of('n')}) AS found"
+                    " WHERE p.ctid = found.place",
                     self._carrier,
                     *_group_columns(keys),
                 )
@@ -168,8 +180,8 @@ class Records:
         if not keys:
             return []
         rows = await connection.fetch(
-            f"SELECT p.* FROM smpp_inbound_parts p JOIN unnest({_GROUP_ARRAYS}) AS n ({', '.join(_GROUP)})"
-            f" ON {_MATCH} WHERE p.carrier = $1 ORDER BY p.at, p.sequence",
+            f"SELECT p.* FROM unnest({_GROUP_ARRAYS}) AS n ({_COLUMNS}) CROSS JOIN LATERAL ({parts_of('n')}) AS p"
+            " ORDER BY p.at, p.sequence",
             self._carrier,
             *_group_columns(keys),
         )

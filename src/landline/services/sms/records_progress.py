@@ -361,8 +361,9 @@ async def cancel(
 async def holders(connection: Connection, resource: UUID, messages: Sequence[UUID]) -> dict[UUID, UUID]:
     """Which processes hold those of `messages` that have not ended and that no carrier has; owners by message."""
     rows = await connection.fetch(
-        "SELECT m.message_id, b.owner FROM sms_messages m"
-        " JOIN sms_blocks b ON b.block_id = ANY(ARRAY[CASE WHEN m.due_at IS NULL THEN m.block_id ELSE m.claim_id END])"
+        # Each block by its key: joined, all that anybody holds might be gone through, with the messages for each.
+        "SELECT m.message_id, b.owner FROM sms_messages m CROSS JOIN LATERAL (SELECT owner FROM sms_blocks WHERE"
+        "  block_id = ANY(ARRAY[CASE WHEN m.due_at IS NULL THEN m.block_id ELSE m.claim_id END]) LIMIT 1) AS b"
         f" WHERE m.resource_id = $1 AND m.message_id = ANY($2) AND m.state < {int(State.DELIVERED)}"
         " AND b.owner IS NOT NULL AND NOT EXISTS (SELECT FROM sms_submissions s"
         "  WHERE s.block_id = m.block_id AND s.message_id = m.message_id)",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from landline.engines.smpp.records import Records, Whole
+from landline.engines.smpp.records import Records, Whole, parts_of
 from landline.ports.esme_gateway import ReportWish
 from landline.protocols.smpp.commands import MessageState
 from landline.protocols.smpp.joiner import GroupKey, TextPart
@@ -25,14 +25,18 @@ _AT_ONCE = 1000
 _GROUP = ("sender", "recipient", "reference", "total", "wide")
 _COLUMNS = ", ".join(_GROUP)
 _ARRAYS = "$2::text[], $3::text[], $4::int[], $5::smallint[], $6::boolean[]"
-_OF_KEYS = f"unnest({_ARRAYS}) AS n ({_COLUMNS}) WHERE t.system_id = $1 AND " + " AND ".join(
+# Texts are found one by one by their keys, whatever PostgreSQL believes of the table (docs/design/plans.md), and are
+# changed by ctid. It stays: `_TAKE` or `_BEGIN` has locked them, and nobody changes parts but who holds their text.
+_FOUND = "SELECT ctid AS place, * FROM smpp_customer_texts t WHERE t.system_id = $1 AND " + " AND ".join(
     f"t.{column} = n.{column}" for column in _GROUP
 )
-_OF_IDS = f"unnest({_ARRAYS}, $7::uuid[]) AS n ({_COLUMNS}, message_id) WHERE t.system_id = $1 AND " + " AND ".join(
-    f"t.{column} = n.{column}" for column in (*_GROUP, "message_id")
+_OF_KEYS = (
+    f"unnest({_ARRAYS}) AS n ({_COLUMNS}) CROSS JOIN LATERAL ({_FOUND} LIMIT 1) AS found WHERE t.ctid = found.place"
 )
-_OF_OLD = "t.system_id = o.system_id AND " + " AND ".join(f"t.{column} = o.{column}" for column in _GROUP)
-_PARTS_OF = "p.carrier = {carrier} AND " + " AND ".join(f"p.{column} = {{text}}.{column}" for column in _GROUP)
+_OF_IDS = (
+    f"unnest({_ARRAYS}, $7::uuid[]) AS n ({_COLUMNS}, message_id) CROSS JOIN LATERAL ({_FOUND} LIMIT 1) AS found"
+    " WHERE t.ctid = found.place AND t.message_id = n.message_id"
+)
 _NOTE = (
     "INSERT INTO smpp_customer_given_up"
     " (system_id, message_id, sender, recipient, state, begun_at, done_at, due_at, parts)"
@@ -41,21 +45,24 @@ _AS_EXPIRED = f"{_NOTE} SELECT system_id, message_id, sender, recipient, {int(Me
 _WANTS_FAILURE = f"wish IN ({int(ReportWish.ALWAYS)}, {int(ReportWish.ON_FAILURE)})"
 
 # One order for all who take rows of several texts, so that they never wait for each other in a ring.
-_TAKE = f"SELECT FROM smpp_customer_texts t, {_OF_KEYS} ORDER BY {', '.join(f't.{c}' for c in _GROUP)} FOR UPDATE OF t"
+_TAKE = (
+    f"SELECT FROM (SELECT DISTINCT * FROM unnest({_ARRAYS}) AS n ({_COLUMNS}) ORDER BY {_COLUMNS}) AS n"
+    f" CROSS JOIN LATERAL ({_FOUND} LIMIT 1 FOR UPDATE) AS taken"
+)
 _RENEW = (
-    f"WITH old AS (SELECT t.*, n.message_id AS new_id FROM smpp_customer_texts t"
-    f" JOIN unnest({_ARRAYS}, $7::smallint[], $8::bytea[], $9::uuid[], $14::boolean[])"
-    f" AS n ({_COLUMNS}, sequence, octets, message_id, anew) ON "
-    + " AND ".join(f"t.{column} = n.{column}" for column in _GROUP)
-    + f" LEFT JOIN smpp_inbound_parts p ON p.sequence = n.sequence AND {_PARTS_OF.format(carrier='$11', text='n')}"
-    " WHERE t.system_id = $1 AND CASE WHEN t.begun_at < $15 THEN true WHEN p.octets IS NULL THEN t.done"
+    "WITH old AS (SELECT t.*, n.message_id AS new_id"
+    f" FROM unnest({_ARRAYS}, $7::smallint[], $8::bytea[], $9::uuid[], $14::boolean[])"
+    f" AS n ({_COLUMNS}, sequence, octets, message_id, anew) CROSS JOIN LATERAL ({_FOUND} LIMIT 1) AS t"
+    f" LEFT JOIN LATERAL ({parts_of('n', '$11')}) AS p ON p.sequence = n.sequence"
+    " WHERE CASE WHEN t.begun_at < $15 THEN true WHEN p.octets IS NULL THEN t.done"
     " ELSE n.anew AND t.done OR p.octets <> n.octets AND (t.done OR t.begun_at <= $12) END),"
     f" told AS ({_AS_EXPIRED}, $10, coalesce(whole_at + $13::interval, $10), parts"
     f" FROM old WHERE NOT done AND {_WANTS_FAILURE}"
     " ON CONFLICT DO NOTHING),"
     " renewed AS (UPDATE smpp_customer_texts t SET message_id = o.new_id, begun_at = $10, done = false, wish = 0,"
-    f" parts = '{{}}', whole_at = NULL FROM old o WHERE {_OF_OLD})"
-    f" DELETE FROM smpp_inbound_parts p USING old o WHERE {_PARTS_OF.format(carrier='$11', text='o')}"
+    " parts = '{}', whole_at = NULL FROM old o WHERE t.ctid = o.place)"
+    f" DELETE FROM smpp_inbound_parts p USING old o CROSS JOIN LATERAL ({parts_of('o', '$11')}) AS found"
+    " WHERE p.ctid = found.place"
 )
 _BEGIN = (
     f"INSERT INTO smpp_customer_texts AS t (system_id, {_COLUMNS}, message_id, begun_at, wish, parts)"
@@ -70,7 +77,8 @@ _BEGIN = (
 _WHOLE = f"UPDATE smpp_customer_texts t SET whole_at = $7 FROM {_OF_KEYS} RETURNING t.*"
 _FINISH = (
     f"WITH finished AS (UPDATE smpp_customer_texts t SET done = true FROM {_OF_IDS} RETURNING t.*)"
-    f" UPDATE smpp_inbound_parts p SET done = true FROM finished f WHERE {_PARTS_OF.format(carrier='$8', text='f')}"
+    f" UPDATE smpp_inbound_parts p SET done = true FROM finished f CROSS JOIN LATERAL ({parts_of('f', '$8')}) AS found"
+    " WHERE p.ctid = found.place"
 )
 _REFUSE = (
     f"WITH refused AS (DELETE FROM smpp_customer_texts t USING {_OF_IDS} RETURNING t.*),"
@@ -79,7 +87,8 @@ _REFUSE = (
     " array(SELECT unnest(r.parts) EXCEPT SELECT unnest(string_to_array(a.parts, ',')::smallint[]))"
     " FROM refused r JOIN unnest($7::uuid[], $10::text[]) AS a (message_id, parts) ON a.message_id = r.message_id"
     f" WHERE r.{_WANTS_FAILURE} ON CONFLICT DO NOTHING)"
-    f" DELETE FROM smpp_inbound_parts p USING refused r WHERE {_PARTS_OF.format(carrier='$8', text='r')}"
+    f" DELETE FROM smpp_inbound_parts p USING refused r CROSS JOIN LATERAL ({parts_of('r', '$8')}) AS found"
+    " WHERE p.ctid = found.place"
 )
 _OVERDUE = (
     "SELECT * FROM smpp_customer_texts WHERE system_id = $1 AND begun_at <= $2 AND NOT done"
@@ -88,16 +97,17 @@ _OVERDUE = (
 _GIVE_UP = (
     f"WITH old AS (DELETE FROM smpp_customer_texts t USING {_OF_IDS} RETURNING t.*),"
     f" told AS ({_AS_EXPIRED}, $9, $9, parts FROM old WHERE {_WANTS_FAILURE} ON CONFLICT DO NOTHING)"
-    f" DELETE FROM smpp_inbound_parts p USING old o WHERE {_PARTS_OF.format(carrier='$8', text='o')}"
+    f" DELETE FROM smpp_inbound_parts p USING old o CROSS JOIN LATERAL ({parts_of('o', '$8')}) AS found"
+    " WHERE p.ctid = found.place"
 )
 _FORGET_OLD = (
-    "DELETE FROM smpp_customer_texts t WHERE t.system_id = $1 AND t.begun_at < $2 AND NOT EXISTS ("
-    f"SELECT FROM smpp_inbound_parts p WHERE NOT p.done AND {_PARTS_OF.format(carrier='$3', text='t')})"
+    "DELETE FROM smpp_customer_texts t WHERE t.system_id = $1 AND t.begun_at < $2 AND"
+    f" (SELECT true FROM ({parts_of('t', '$3')}) AS p WHERE NOT p.done LIMIT 1) IS NULL"
 )
 # Parts without a text: versions before 0034 left such behind.
 _FORGET_LONELY = (
-    "DELETE FROM smpp_inbound_parts p WHERE p.carrier = $3 AND p.at < $2 AND NOT p.done AND NOT EXISTS ("
-    f"SELECT FROM smpp_customer_texts t WHERE t.system_id = $1 AND {_PARTS_OF.format(carrier='$3', text='t')})"
+    "DELETE FROM smpp_inbound_parts p WHERE p.carrier = $3 AND p.at < $2 AND NOT p.done AND"
+    f" (SELECT true FROM ({_FOUND.replace('n.', 'p.')} LIMIT 1) AS t) IS NULL"
 )
 
 
