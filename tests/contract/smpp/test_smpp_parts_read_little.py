@@ -1,9 +1,11 @@
 """Parts of long texts are found by their keys, however many others wait and whatever PostgreSQL knows of their tables
 (docs/design/plans.md)."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+from tests.support.cluster import eventually
 from tests.support.rows import rows_read
 
 from landline.engines.smpp.listener.texts import PATIENCE, Texts
@@ -114,3 +116,29 @@ async def test_a_carriers_old_parts_are_forgotten_without_reading_all_for_each(d
     assert not await Records(database, "carrier", US, Alphabet.GSM).overdue(AT, timedelta(minutes=1))
     assert await read(database) - before < 10 * MANY
     assert await database.fetchval(f"SELECT count(*) FROM {PARTS}") == 0
+
+
+async def test_a_reference_used_again_begins_a_text_though_an_old_part_comes_to_another_process_just_then(
+    dsn: str, database: Database
+) -> None:
+    records = Records(database, "carrier", US, Alphabet.GSM)
+    for sequence in (1, 2):
+        await records.keep_parts([part for part, _, _ in parts(sequence)], AT)
+    await records.finish(KEYS)
+    another = await Database.connect(dsn)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+    async def waits() -> bool:
+        return bool(await database.fetchval(waiting))
+
+    try:
+        async with another.transaction() as connection:
+            theirs = Records(another, "carrier", UUID(int=3), Alphabet.GSM)
+            await theirs.keep_parts_by(connection, [part for part, _, _ in parts(2)], AT)
+            new = [part for sequence in (1, 2) for part, _, _ in parts(sequence, b"other")]
+            keeping = asyncio.create_task(records.keep_parts(new, AT + timedelta(seconds=1)))
+            await eventually(waits)
+        whole = await keeping
+    finally:
+        await another.close()
+    assert [text.joined.text for text in whole] == ["otherother"] * len(KEYS)

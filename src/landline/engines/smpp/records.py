@@ -53,6 +53,10 @@ _NEW_PARTS = (
 )
 
 _COLUMNS_OF_P = ", ".join(f"p.{column}" for column in _GROUP)
+_OTHER_IN_PLACE = (
+    f"SELECT DISTINCT {_COLUMNS_OF_P} FROM {_NEW_PARTS} JOIN LATERAL ({parts_of('n')}) AS p ON p.sequence = n.sequence"
+    " WHERE p.octets <> n.octets AND "
+)
 
 # Parts in front of the first other one are the new text's, too, if they came again lately: after that one did, or else
 # its text was brought again as a whole.
@@ -65,6 +69,10 @@ _BEGIN_ANEW = (
     f" FROM begun b CROSS JOIN LATERAL ({parts_of('b')}) AS found WHERE p.ctid = found.place AND {_KEPT_FOR_NEW})"
     f" DELETE FROM smpp_inbound_parts p USING begun b CROSS JOIN LATERAL ({parts_of('b')}) AS found"
     f" WHERE p.ctid = found.place AND ({_KEPT_FOR_NEW}) IS NOT TRUE"
+)
+# First: what another process changes meanwhile has another place after that, where `_BEGIN_ANEW` would not find it.
+_LOCK = (
+    f"SELECT FROM unnest({_GROUP_ARRAYS}) AS n ({_COLUMNS}) CROSS JOIN LATERAL ({parts_of('n')} FOR UPDATE) AS locked"
 )
 # As a whole: what is left of a text's would keep those of a new one from being told of.
 _FORGET_PARTS = (
@@ -114,7 +122,11 @@ class Records:
         """As `keep_parts`. In a transaction whoever else stores parts of the same texts is to wait for its end."""
         columns = [*_group_columns([part.key for part in parts]), *_part_columns(parts)]
         # A reference used again: other octets in the same place of a text that is done begin a new text.
-        await connection.execute(_BEGIN_ANEW, self._carrier, *columns, now - FOLLOWED)
+        anew = await connection.fetch(_OTHER_IN_PLACE + "p.done", self._carrier, *columns)
+        if anew:
+            async with connection.transaction():
+                await connection.fetch(_LOCK, self._carrier, *_group_columns([_group_of(row) for row in anew]))
+                await connection.execute(_BEGIN_ANEW, self._carrier, *columns, now - FOLLOWED)
         await connection.execute(
             "INSERT INTO smpp_inbound_parts (carrier, sender, recipient, reference, total, wide, sequence,"
             f" data_coding, octets, at) SELECT DISTINCT ON ({', '.join(f'n.{c}' for c in _GROUP)}, n.sequence)"
@@ -133,9 +145,7 @@ class Records:
         their reference is used again. To be passed on as they are, and told to `finish`, before `keep_parts`."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
-                f"SELECT DISTINCT {_COLUMNS_OF_P} FROM {_NEW_PARTS}"
-                f" JOIN LATERAL ({parts_of('n')}) AS p ON p.sequence = n.sequence"
-                " WHERE NOT p.done AND p.octets <> n.octets",
+                _OTHER_IN_PLACE + "NOT p.done",
                 self._carrier,
                 *_group_columns([part.key for part in parts]),
                 *_part_columns(parts),
