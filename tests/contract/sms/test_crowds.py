@@ -14,7 +14,7 @@ from tests.support.scripted import Fate, ScriptedCarrier
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
 from landline.ports.sms_carrier import Arrival, Submission
-from landline.services.sms.model.crowds import NO_CROWDS
+from landline.services.sms.model.crowds import NO_CROWDS, Crowd
 from landline.services.sms.model.pools import Pool
 from landline.services.sms.model.routing import Choice, Rule
 from landline.services.sms.service import Options, To
@@ -260,6 +260,20 @@ async def test_a_scheduled_text_is_sent_at_its_time_beside_a_campaign(world: Wor
     assert not world.sent(PHONE)
     await world.clock.advance(timedelta(minutes=1))
     assert world.sent(PHONE)
+
+
+async def test_a_text_scheduled_between_two_looks_is_found_by_the_second_when_there_is_a_campaign_by_then(
+    world: World,
+) -> None:
+    """What the first had found beside one was taken for what there is: the text was late by up to a heartbeat."""
+    timers = world.gateway.worker.timers
+    campaign = {Crowd("slow", (world.resource, CAMPAIGN)): 1}
+    assert await timers.next_due({}) is None
+    assert await timers.claim(campaign) == 0
+    at = world.clock.now() + timedelta(minutes=5)
+    await world.send(CODES, [PHONE], send_at=at)
+    assert await timers.claim({}) == 0
+    assert await timers.next_due(campaign) == at
 
 
 async def test_a_text_scheduled_is_sent_at_its_time_behind_campaigns_scheduled_for_the_same(world: World) -> None:

@@ -38,7 +38,8 @@ class Rota:
         fairly: Fairly,
     ) -> list[Record]:
         """What is due of those whose turn it is, as `records_deferred.claim_deferred`: some, if there is any."""
-        self._nothing, fresh = None, False
+        self.forget()
+        fresh = False
         while True:
             of_each = min(self._of_each, fairly.of_each)
             senders = self._next(max(limit // of_each, 1), carriers, fairly.without)
@@ -49,6 +50,10 @@ class Rota:
                 continue
             if rows := await records_deferred.claim_of_each(connection, claim, of_each, senders=senders):
                 return rows
+
+    def forget(self) -> None:
+        """What is due is looked for anew: what was found before says nothing of what has come since."""
+        self._nothing = None
 
     async def next_due(
         self, connection: Connection, now: datetime, carriers: Sequence[str], without: Crowds

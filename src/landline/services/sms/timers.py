@@ -76,6 +76,7 @@ class Timers:
 
     async def claim(self, without: Crowds) -> int:
         """Take up some of what is due, but of the crowds `without`; how much."""
+        self._rota.forget()
         claimed, _ = await self._claim(self._due(without))
         self._many = claimed >= _AT_ONCE or self._rota.goes_on
         if self._elsewhere and self._others_are_due():

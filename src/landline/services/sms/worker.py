@@ -87,6 +87,8 @@ class Worker:
         self._due = clock.alarm()
         self._alarms = {name: clock.alarm() for name in carriers}
         self._until: datetime | None = None
+        self._told: datetime | None = None
+        """The first instant that was told of since what is due was looked for last, which may not have found it."""
         self._resuming: set[UUID] = set()
         self._suspicious: set[UUID] = set()
         """Blocks claimed from a process that died, of whose messages nobody has said yet which are in doubt."""
@@ -255,6 +257,7 @@ class Worker:
 
     async def _look_after_due(self) -> None:
         while True:
+            self._told = None
             try:
                 await self._settle()
                 await self._expiry.end_late()
@@ -270,10 +273,11 @@ class Worker:
                 await self._pause(self._due)
                 continue
             if not more:
-                self._until = until
+                self._until = until = _soonest(until, self._told)
                 await self._due.wait(_soonest(until, self._handover.late_at))
 
     def _awaits(self, at: datetime) -> None:
+        self._told = _soonest(self._told, at)
         if self._until is None or at < self._until:
             self._until = at
             self._due.ring()
