@@ -10,12 +10,15 @@ from urllib.parse import urlsplit
 import pytest
 import uvloop
 from tests.support.bus import Ear, nats_server, processes, settings
+from tests.support.cable import Cable
 from tests.support.cluster import eventually
 from tests.support.patience import PATIENCE_S
+from tests.support.ports import free_port
 
 from landline.core.errors import Unavailable
 from landline.engines.nats import bus as nats_bus
 from landline.engines.nats.bus import NatsBus
+from landline.engines.nats.connection import Connection
 from landline.engines.nats.server import NatsServer
 
 
@@ -235,3 +238,31 @@ async def test_the_server_is_gone_after_its_end_and_none_is_started_twice() -> N
     await server.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_a_server_that_comes_just_when_it_was_tried_in_vain_is_not_left_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """nats-py tries twice and tells of the first time, too: what others sent meanwhile was lost with the connection."""
+    async with nats_server() as far:
+        port, its = free_port(), urlsplit(far.url).port or 0
+        cable = Cable(its)
+        listening: list[asyncio.Server] = []
+        told = Connection._erred
+
+        async def told_then(connection: Connection, error: Exception) -> None:
+            if not listening:
+                listening.append(await asyncio.start_server(cable.connected, "127.0.0.1", port))
+            await told(connection, error)
+
+        monkeypatch.setattr(Connection, "_erred", told_then)
+        of = settings(far.url.replace(str(its), str(port)))
+        connection = await Connection.open(of.servers[0], of, lambda: None)
+        try:
+            assert listening
+            assert connection.lost is None
+            await connection.settle()
+        finally:
+            await connection.close()
+            listening[0].close()
+            cable.cut()

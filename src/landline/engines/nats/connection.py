@@ -55,6 +55,8 @@ class Connection:
         try:
             async with asyncio.timeout(CONNECT_S):
                 await made._connect(settings)
+                if made._client.is_connected:  # nats-py has tried twice, perhaps, and told us of the first time
+                    made.lost = None
         except (errors.Error, OSError, TimeoutError, CannotUse, ValueError) as error:
             await made.close()
             raise CannotConnect(made.lost or _told(error)) from None
