@@ -29,6 +29,13 @@ async def until(true: Callable[[], bool]) -> None:
     await eventually(asked)
 
 
+async def lost(bus: NatsBus) -> None:
+    """Return when it has no connection: looked at in every turn, as it is soon so no more."""
+    async with asyncio.timeout(PATIENCE_S):
+        while bus.together:
+            await asyncio.sleep(0)
+
+
 def said_by(number: int, count: int) -> list[bytes]:
     return [f"{number}:{each}".encode() for each in range(count)]
 
@@ -96,9 +103,7 @@ async def test_a_killed_server_comes_back_and_what_was_said_meanwhile_is_heard()
             former = server.pid
             assert former is not None
             os.kill(former, signal.SIGKILL)
-            async with asyncio.timeout(PATIENCE_S):
-                while any(bus.together for bus in buses):  # looked at in every turn: it is soon so no more
-                    await asyncio.sleep(0)
+            await asyncio.gather(*(lost(bus) for bus in buses))
             later, data = Ear(), b"%d" % number
             await buses[1].subscribe(f"later.{number}", later)  # while there is no server
             buses[0].publish("a", data)
@@ -109,6 +114,21 @@ async def test_a_killed_server_comes_back_and_what_was_said_meanwhile_is_heard()
         assert {tuple(ear.heard) for ear in ears} == {(b"0", b"1", b"2")}
         assert [bus.figures.connections for bus in buses] == [4, 4, 4]
         assert [bus.dropped for bus in buses] == [0, 0, 0]
+
+
+async def test_a_connection_lost_while_it_waits_for_the_others_is_known_at_once_and_so_is_what_is_listened_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two outages within moments: who did not see the second one was together with nobody."""
+    monkeypatch.setattr(nats_bus, "_OTHERS_S", 3600.0)
+    async with nats_server() as server, processes(server.url) as (bus, other):
+        for outage in range(2):
+            assert server.pid is not None
+            os.kill(server.pid, signal.SIGKILL)
+            await asyncio.gather(lost(bus), lost(other))
+            await until(lambda connections=outage + 2: bus.figures.connections >= connections and other.together)
+            async with asyncio.timeout(PATIENCE_S):
+                await bus.subscribe(f"later.{outage}", Ear())
 
 
 def test_a_server_that_does_not_read_costs_bounded_memory_and_no_time() -> None:

@@ -200,24 +200,28 @@ class NatsBus:
     async def _serve(self, connection: Connection) -> None:
         """Pass on what is to be sent and listened to. Raises `CannotConnect` when the connection is lost."""
         loop = asyncio.get_running_loop()
+        send_from = loop.time()
         if self.figures.connections > 1:
-            await self._rest(_OTHERS_S + self._pause_s / 2)
+            send_from += _OTHERS_S + self._pause_s / 2
         ask_at = loop.time() + _BEAT_S
         while True:
             self._work.clear()
             if self._stale:
                 await self._reconcile(connection)
-            await self._send(connection)
+            holds_back = loop.time() < send_from and not self._closing
+            if not holds_back:
+                await self._send(connection)
             if connection.lost is not None:
                 raise CannotConnect(connection.lost)
             if self._closing:
                 return
             try:
-                async with asyncio.timeout_at(ask_at):
+                async with asyncio.timeout_at(send_from if holds_back else ask_at):
                     await self._work.wait()
             except TimeoutError:
-                await connection.settle()
-                ask_at = loop.time() + _BEAT_S
+                if not holds_back:
+                    await connection.settle()
+                    ask_at = loop.time() + _BEAT_S
 
     async def _send(self, connection: Connection) -> None:
         prefix = self._settings.prefix
