@@ -103,6 +103,19 @@ async def test_a_header_that_leaves_no_room_for_a_text_loses_none(world: World) 
     assert (len(arrival.text), arrival.segments) == (40_000, 255)
 
 
+async def test_what_is_too_long_for_an_address_is_cut_and_its_text_is_taken(world: World) -> None:
+    long = bytes(97 + octet % 26 for octet in randbytes(5000))
+    parts = [
+        deliver_sm(number, text(words, esm_class=ESM_UDH, source_addr_ton=5, source_addr="long"))
+        for number, words in enumerate((b"\5\0\3\7\2\1one ", b"\5\0\3\7\2\2two"), start=1)
+    ]
+    for frame in parts:
+        body = frame[16:].replace(b"long\0", long + b"\0")
+        await world.smsc.say((16 + len(body)).to_bytes(4, "big") + frame[4:16] + body)
+    assert sorted(await world.smsc.answers(2)) == [(status.ESME_ROK, 1), (status.ESME_ROK, 2)]
+    assert [(each.text, each.sender) for each in world.events.arrivals] == [("one two", long[:64].decode())]
+
+
 def sar(total: int, sequence: int) -> tuple[tuple[int, bytes], ...]:
     return (
         (Tag.SAR_MSG_REF_NUM, b"\0\1"),

@@ -14,8 +14,9 @@ from landline.protocols.smpp.pdu import ShortMessage, SubmitTemplate
 
 _Key = tuple[str, bool, int, int]
 _E164_LEAST = 7
-_LONGEST = 20
-"""Of an address (SMPP 3.4 §5.2.8). What is longer is no number, and is not to be remembered."""
+LONGEST = 64
+"""Characters of an address (SMPP 3.4 §4.7.1). One with more cannot be told apart in the database, which has keys of them:
+its text would be brought again for ever."""
 
 
 class Encoder:
@@ -113,13 +114,9 @@ def number_of(ton: int, address: str, country: str | None = None) -> str:
     return address
 
 
+@lru_cache(10_000)
 def _national(address: str, country: str) -> str:
     """The international number of `address` in `country`; `address` itself where it is none, as short codes are."""
-    return address if len(address) > _LONGEST else _international(address, country)
-
-
-@lru_cache(10_000)
-def _international(address: str, country: str) -> str:
     import phonenumbers  # its tables are only needed where a carrier sends such numbers
 
     try:
