@@ -104,6 +104,14 @@ def test_insights_as_a_table_json_and_csv(landline: Server) -> None:
     assert (row["tag"], row["accepted"]) == ("counted", "1")
 
 
+def test_a_tag_in_insights_as_csv_rules_no_terminal(landline: Server) -> None:
+    tag = "evil\x1b[2J\x07\nforged"
+    cli(landline, "message", "send", "+14255550174", "counted", "--tag", tag)
+    said = cli(landline, "insights", "--by", "tag", "--tag", tag, "--csv")
+    [row] = csv.DictReader(said.splitlines())
+    assert row["tag"] == r"evil\x1b[2J\x07\nforged"
+
+
 def test_carriers_and_the_way_a_message_would_go(landline: Server) -> None:
     [found] = [each for each in listed(landline, "carrier", "list") if each["name"] == "simulated"]
     assert (found["kind"], found["up"]) == ("simulated", True)

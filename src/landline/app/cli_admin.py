@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json as jsonlib
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from cyclopts import App, Parameter
 
+from landline.app.one_line import on_one_line
 from landline.core.errors import Refusal
 
 if TYPE_CHECKING:
@@ -251,15 +251,8 @@ def _show_apart(rows: list[dict[str, str]], width: int) -> None:
 
 
 _ANY_WIDTH = 1_000_000
-_RULES = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def print_json(found: object) -> None:
     """Print `found` as JSON, for programs and for what no table has room for."""
     print(jsonlib.dumps(found, indent=2))
-
-
-def on_one_line(value: object) -> str:
-    """`value` as text that tells the terminal nothing: customers write tags, phones texts, and carriers
-    reasons. What would move the cursor, colour or turn round what follows is shown as an escape."""
-    return _RULES.sub(lambda found: found[0].encode("unicode_escape").decode(), str(value))

@@ -15,12 +15,12 @@ from landline.app.cli_admin import (
     Resource,
     Server,
     ask,
-    on_one_line,
     print_json,
     resource_path,
     show,
     toll_free,
 )
+from landline.app.one_line import on_one_line
 from landline.core.errors import Refusal
 
 if TYPE_CHECKING:
@@ -202,7 +202,8 @@ def insights(
     typed = {**_SELECTING, "from": "--since", "to": "--until", "number": "--number", "country": "--country"}
     client, path = ask(server, typed), f"{resource_path(resource)}/insights"
     if csv:
-        print(client.text(f"{path}?{_encoded({**query, 'format': 'csv'})}"), end="")
+        rows = client.text(f"{path}?{_encoded({**query, 'format': 'csv'})}").split("\r\n")
+        print("\r\n".join(map(on_one_line, rows)), end="")
         return
     pages = list(pages_of(client, path, query, _MOST_OF_A_PAGE))
     groups = [group for page in pages for group in page["value"]]

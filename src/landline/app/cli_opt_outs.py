@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from landline.app.cli_admin import DEFAULT_RESOURCE, HERE, Json, Resource, Server, ask, on_one_line, resource_path, show
+from landline.app.cli_admin import DEFAULT_RESOURCE, HERE, Json, Resource, Server, ask, resource_path, show
 from landline.app.cli_messages import pages_of
 from landline.app.cli_settings import File, text_of
+from landline.app.one_line import on_one_line
 from landline.core import phone, sheets
 from landline.core.errors import Refusal
 

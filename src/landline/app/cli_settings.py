@@ -21,11 +21,11 @@ from landline.app.cli_admin import (
     Resource,
     Server,
     ask,
-    on_one_line,
     print_json,
     resource_path,
     show,
 )
+from landline.app.one_line import on_one_line
 from landline.core.errors import Refusal
 
 if TYPE_CHECKING:

@@ -1,5 +1,6 @@
 """Logs go to standard error, one event a line with what is bound to its request; those of the libraries too."""
 
+import io
 import json
 import logging
 import os
@@ -8,7 +9,7 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TextIO, cast
@@ -16,6 +17,7 @@ from typing import Any, TextIO, cast
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
+from landline.app.one_line import on_one_line
 from landline.store.database import UNREACHED
 
 _LIBRARIES = {"asyncio": logging.WARNING}
@@ -36,8 +38,10 @@ def configure(level: str, style: str) -> None:
         traceback = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
         rendered: list[Any] = [traceback, structlog.processors.JSONRenderer()]
     else:
-        plain = structlog.dev.plain_traceback
-        rendered = [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=plain)]
+        rendered = [
+            _tells_no_terminal,
+            structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=_traceback),
+        ]
     structlog.configure(
         processors=[*shared, *rendered],
         wrapper_class=structlog.make_filtering_bound_logger(least),
@@ -53,6 +57,21 @@ def configure(level: str, style: str) -> None:
     logging.basicConfig(handlers=[handler], level=max(least, logging.WARNING), force=True)
     for name, quiet in _LIBRARIES.items():
         logging.getLogger(name).setLevel(max(least, quiet))
+
+
+def _tells_no_terminal(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What strangers and carriers are called stands among it. JSON escapes it by itself, and of what is no text
+    structlog writes the `repr`."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[key] = on_one_line(value)
+    return event
+
+
+def _traceback(out: TextIO, error: Any) -> None:
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, error)
+    out.write("\n".join(map(on_one_line, text.getvalue().split("\n"))))
 
 
 class _Lines:

@@ -26,7 +26,8 @@ def kept(file: Path) -> str:
 def write_private(file: Path, text: str) -> None:
     """Put `text` into `file` (0600) at once: who reads it finds all of it or the former one."""
     making = file.with_name(f".{file.name}.{os.getpid()}")
-    with open(os.open(making, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+    making.unlink(missing_ok=True)  # a crash left it, or others put it there, where they may write, to read along
+    with open(os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
         out.write(text)
         out.flush()
         os.fsync(out.fileno())

@@ -12,6 +12,7 @@ _OF_A_PLAN = re.compile(r"\+(?:1[0-9]{6,10}|[2-9][0-9]{6,14})")
 """Numbers of country code 1 have at most ten digits more; seven where they have no area code (+1 310 1234, Canada)."""
 _SHORT_CODE = re.compile(r"[0-9]{5,6}")
 _ALPHANUMERIC = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 +\-_&]{1,11}")
+_MOST_HIDDEN = 20
 _NANP_TOLL_FREE = ("+1800", "+1833", "+1844", "+1855", "+1866", "+1877", "+1888")
 
 
@@ -45,5 +46,6 @@ def sender_kind(sender: str) -> SenderKind | None:
 
 
 def redacted(number: str) -> str:
-    """`number` with all but its last two characters hidden: the only form of it that may reach a log."""
-    return "*" * max(len(number) - 2, 0) + number[-2:]
+    """`number` with all but its last two characters hidden: the only form of it that may reach a log. Carriers may
+    bring addresses of thousands of characters, which are all told as one."""
+    return "*" * min(max(len(number) - 2, 0), _MOST_HIDDEN) + number[-2:]

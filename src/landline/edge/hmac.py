@@ -24,6 +24,8 @@ MAX_TRIES = 512
 LONGEST_REQUOTED = 1024
 """Characters of a path and query of which other readings than the plain one are made: each costs as much as it is
 long. The SDKs' own, with ids and tokens of pages, are shorter."""
+LONGEST_SIGNED = 4096
+"""Characters of the signed headers together, and of the host in its place: they are hashed in every try."""
 
 _AUTHORIZATION = re.compile(r"hmac-sha256 +SignedHeaders=([A-Za-z0-9;-]{1,200})&Signature=([A-Za-z0-9+/]{43}=)", re.I)
 _DATE = re.compile(
@@ -69,6 +71,8 @@ class Signatures:
         for name in names:
             if name not in headers:
                 raise Unauthorized("A header named in SignedHeaders was not sent.")
+        if sum([len(headers[name]) for name in names]) > LONGEST_SIGNED:
+            raise Unauthorized("The headers named in SignedHeaders are too long.")
         self._check_date(headers, names)
         hashed = _NOTHING_HASHED.copy()
         hashed.update(request.body)
@@ -132,7 +136,7 @@ class Signatures:
             sent.insert(0, forwarded)
         hosts = [host + end for each in sent for host in (each, _other_port(each)) for end in ("", "/")]
         other = headers.get("x-ms-host")
-        if other:
+        if other and len(other) <= LONGEST_SIGNED:
             hosts.append(other)
         for host in self._hosts:
             hosts += (host, _other_port(host))

@@ -143,6 +143,16 @@ async def test_without_news_of_changes_the_database_is_asked(numbers: Numbers, d
     assert await deaf.sender(OURS, "55501") == added
 
 
+async def test_what_can_be_no_sender_is_nobodys_and_nothing_is_asked_or_kept_of_it(
+    database: Database, changes: Changes
+) -> None:
+    numbers = Numbers(database, SystemClock(), changes)
+    await database.close()
+    for address in ("1" * 60_000, "", "+1²³", "\x1b[2J"):  # as carriers may bring them
+        assert await numbers.owner(address) is None
+        assert await numbers.sender(OURS, address) is None
+
+
 async def test_dev_numbers_are_there_once_and_stay_with_their_first_owner(numbers: Numbers) -> None:
     first = await numbers.ensure_dev_numbers(OURS)
     assert {number.number: number.kind for number in first} == {

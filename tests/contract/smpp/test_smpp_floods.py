@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 from tests.support.floods import ENQUIRE, heard_in_turn
@@ -18,7 +19,7 @@ from tests.support.smpp_world import OURS, PHONE, until
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp.listener import ListenerConfig, SmppListener
 from landline.protocols.smpp import pdu, status
-from landline.protocols.smpp.commands import BindKind, Command, Tag
+from landline.protocols.smpp.commands import ESM_UDH, BindKind, Command, Tag
 from landline.protocols.smpp.framing import HEADER
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.store.database import Database
@@ -147,3 +148,24 @@ async def test_what_a_customer_submits_is_read_no_faster_than_it_is_taken(world:
     assert [answer.sequence for answer in answers] == list(range(1, 201))
     assert {answer.status for answer in answers} == {status.ESME_ROK}
     await saying
+
+
+async def test_a_part_that_no_phone_could_be_sent_is_not_kept(world: World, database: Database) -> None:
+    customer = await world.customer()
+    assert (await customer.bind()).status == status.ESME_ROK
+    sar = (
+        (int(Tag.SAR_MSG_REF_NUM), b"\0\7"),
+        (int(Tag.SAR_TOTAL_SEGMENTS), b"\xff"),
+        (int(Tag.SAR_SEGMENT_SEQNUM), b"\1"),
+    )
+    header = ((int(Tag.MESSAGE_PAYLOAD), b"\5\0\3\7\xff\1" + b"x" * 60_000),)
+    whole = ((int(Tag.MESSAGE_PAYLOAD), b"\5\0\3\7\xff\1" + b"x" * 248),)
+    asked = [
+        msgspec.structs.replace(LARGE, esm_class=ESM_UDH, tlvs=header),
+        msgspec.structs.replace(LARGE, tlvs=(*LARGE.tlvs, *sar)),
+        msgspec.structs.replace(LARGE, esm_class=ESM_UDH, tlvs=whole),
+    ]
+    found = [await customer.asked(pdu.encode(Command.SUBMIT_SM, each, n)) for n, each in enumerate(asked, start=1)]
+    assert [each.status for each in found] == [status.ESME_RINVMSGLEN, status.ESME_RINVMSGLEN, status.ESME_ROK]
+    rows = await database.fetch("SELECT length(octets) AS size FROM smpp_inbound_parts")
+    assert [row["size"] for row in rows] == [248]

@@ -94,6 +94,28 @@ async def test_a_text_by_the_tables_of_its_language_arrives_as_it_was_written(wo
     assert [(arrival.text, arrival.segments) for arrival in world.events.arrivals] == [("İyi Ş", 1), ("नमस्ते", 2)]
 
 
+async def test_a_header_that_leaves_no_room_for_a_text_loses_none(world: World) -> None:
+    header = bytes((0xFE, 0x25, 1, 6, 0x7F, 249, *bytes(249)))
+    said = text(b"", esm_class=ESM_UDH, tlvs=((Tag.MESSAGE_PAYLOAD, header + b"/" * 40_000),))
+    await world.smsc.say(deliver_sm(1, said))
+    assert await world.smsc.answers(1) == [(status.ESME_ROK, 1)]
+    [arrival] = world.events.arrivals
+    assert (len(arrival.text), arrival.segments) == (40_000, 255)
+
+
+async def test_what_is_too_long_for_an_address_is_cut_and_its_text_is_taken(world: World) -> None:
+    long = bytes(97 + octet % 26 for octet in randbytes(5000))
+    parts = [
+        deliver_sm(number, text(words, esm_class=ESM_UDH, source_addr_ton=5, source_addr="long"))
+        for number, words in enumerate((b"\5\0\3\7\2\1one ", b"\5\0\3\7\2\2two"), start=1)
+    ]
+    for frame in parts:
+        body = frame[16:].replace(b"long\0", long + b"\0")
+        await world.smsc.say((16 + len(body)).to_bytes(4, "big") + frame[4:16] + body)
+    assert sorted(await world.smsc.answers(2)) == [(status.ESME_ROK, 1), (status.ESME_ROK, 2)]
+    assert [(each.text, each.sender) for each in world.events.arrivals] == [("one two", long[:64].decode())]
+
+
 def sar(total: int, sequence: int) -> tuple[tuple[int, bytes], ...]:
     return (
         (Tag.SAR_MSG_REF_NUM, b"\0\1"),
@@ -119,6 +141,10 @@ ODD_PARTS = [
     ([text(b"\5\0\3\7\1\1", esm_class=ESM_UDH)], [""]),
     ([text(b"\0\0H\0i", esm_class=ESM_UDH, data_coding=8)], ["Hi"]),
     ([text(b"\0H\0i", esm_class=ESM_UDH, data_coding=8)], ["Hi"]),
+    (
+        [text(b"", esm_class=ESM_UDH, tlvs=((Tag.MESSAGE_PAYLOAD, b"\5\0\3\7\2\1" + b"large" * 1000),))],
+        ["large" * 1000],
+    ),
     (
         [
             text(b"\5\0\3\7\3\1one ", esm_class=ESM_UDH),

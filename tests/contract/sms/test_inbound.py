@@ -78,6 +78,14 @@ async def test_texts_to_numbers_that_nobody_has_are_told_once_a_minute(world: Wo
     ]
 
 
+async def test_a_number_that_is_none_is_told_in_few_characters(world: World) -> None:
+    with capture_logs() as logs:
+        for length in (60_000, 60_001, 60_002):
+            await world.receive("hello", to="1" * length)
+    lines = [line for line in logs if line["event"] == "sms.arrived_for_nobody"]
+    assert [(line["number"], line["count"]) for line in lines] == [("*" * 20 + "11", 1)]
+
+
 async def test_keywords_are_obeyed_answered_and_counted_once(world: World) -> None:
     await world.receive("STOP")
     assert await world.opted_out()

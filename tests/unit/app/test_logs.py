@@ -100,6 +100,34 @@ def test_a_traceback_tells_no_texts_and_no_numbers(style: str) -> None:
         assert [each["exception"][0]["frames"][-1]["name"] for each in (ours, theirs)] == ["send", "send"]
 
 
+STRANGERS = """
+import logging
+import structlog
+from landline.app import logs
+
+logs.configure("info", "{style}")
+evil = "a\\x1b[2J\\x9b1m\\u202e\\x07\\nforged line"
+structlog.get_logger().warning("smpp.customer_refused", system_id=evil[:-12], reason=evil, tried=[evil])
+logging.getLogger("theirs").warning("said %s", evil)
+try:
+    raise ValueError(evil)
+except ValueError:
+    structlog.get_logger().exception("ours")
+"""
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_what_a_stranger_is_called_rules_no_terminal(style: str) -> None:
+    command = [sys.executable, "-c", STRANGERS.format(style=style)]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stderr
+    assert said.count("[2J") >= 4  # it is told, though
+    assert not [character for character in said if character not in "\n " and not character.isprintable()]
+    first, second = said.splitlines()[:2]
+    assert "smpp.customer_refused" in first
+    assert "forged line" in second  # within the line that it came in
+    assert "said a" in second
+
+
 GOES_ON = """
 import logging
 import os

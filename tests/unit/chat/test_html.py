@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from landline.core.errors import Invalid
+from landline.services.chat.model import values
 from landline.services.chat.model.html import sanitised
+from landline.services.chat.model.values import Kind
 
 ATTACKS = [
     "<script>alert(1)</script>",
@@ -103,3 +106,37 @@ def test_what_people_write_stays_as_it_is(html: str) -> None:
 def test_links_open_without_the_page_they_came_from() -> None:
     link = '<a href="https://example.org/">x</a>'
     assert sanitised(link) == '<a href="https://example.org/" rel="noopener noreferrer">x</a>'
+
+
+DEEP = [
+    "<div>" * 257,
+    "<DIV CLASS=x>" * 257,
+    "<div></x>" * 257,  # which closes nothing
+    "<b>" * 4000 + "</i>" * 4000,
+    "<q><i>" * 200,
+    "<rt>" * 5000,
+]
+
+
+@pytest.mark.parametrize("html", DEEP)
+def test_what_is_nested_as_nobody_writes_it_is_refused(html: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        values.content(Kind.HTML, f"{html}text", {}, ())
+    assert refused.value.target == "content"
+
+
+FLAT = [
+    "<div>" * 200 + "text" + "</div>" * 200,
+    "<p>one" * 3000,
+    "<ul>" + "<li>one" * 2000 + "</ul>",
+    "<table>" + "<tr><td>1<td>2" * 1500 + "</table>",
+    "<table>" + "<tr><td>1</td></tr>" * 1000 + "</table>",
+    "one<br>two<br/>" * 1500,
+    "<b>bold</B > and <i>more</i>, " * 800,
+    "1 < 2 and <3 and a<b" * 200,
+]
+
+
+@pytest.mark.parametrize("html", FLAT)
+def test_what_is_long_and_flat_is_taken(html: str) -> None:
+    assert values.content(Kind.HTML, html, {}, ())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from landline.core.errors import Unauthorized
 from landline.core.ids import ResourceId
-from landline.edge.hmac import LONGEST_REQUOTED, MAX_TRIES, Signatures, seconds, target_readings
+from landline.edge.hmac import LONGEST_REQUOTED, LONGEST_SIGNED, MAX_TRIES, Signatures, seconds, target_readings
 from landline.edge.http import Request
 from landline.edge.tenancy import SigningKey
 
@@ -237,6 +237,17 @@ def test_a_long_target_is_read_in_one_way(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(Unauthorized):
         signatures().verify(forged, KEYS)
     assert len(tried) == 4 * len(KEYS)  # with and without a slash at the end, and its port
+
+
+@pytest.mark.parametrize("name", ["x-more", "x-ms-host", "host"])
+def test_long_headers_are_not_hashed_again_and_again(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    names = f"x-ms-date;host;x-ms-content-sha256{';x-more' if name == 'x-more' else ''}"
+    forged = signed("/a", names=names, secret=b"nobody's", extra={name: "h" * 30_000})
+    hashed: list[bytes] = []
+    monkeypatch.setattr("landline.edge.hmac.hmac.digest", lambda *given: hashed.append(given[1]) or b"\0" * 32)
+    with pytest.raises(Unauthorized):
+        signatures().verify(forged, KEYS * 100)
+    assert all(len(text) < 2 * LONGEST_SIGNED for text in hashed)
 
 
 SEGMENT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), min_size=1, max_size=12)

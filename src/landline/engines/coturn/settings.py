@@ -36,6 +36,7 @@ DENIED: tuple[Network, ...] = tuple(
         "2001:db8::/32",
         "2002::/16",
         "3fff::/20",
+        "5f00::/16",
         "fc00::/7",
         "fe80::/10",
         "fec0::/10",
@@ -43,6 +44,8 @@ DENIED: tuple[Network, ...] = tuple(
     )
 )
 """Peers refused unless they are explicitly allowed."""
+_METADATA: Network = ip_network("168.63.129.16/32")
+"""Refused likewise: a cloud's own service at an address that is public by its range."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ def peers(allowed: Sequence[Network]) -> list[str]:
     """Who may not be relayed to, and who may all the same (what is allowed wins over what is denied)."""
     loopback = ["allow-loopback-peers"] if any(reaches_loopback(network) for network in allowed) else []
     return [
-        *(f"denied-peer-ip={span}" for network in DENIED for span in _spans(network)),
+        *(f"denied-peer-ip={span}" for network in (*DENIED, _METADATA) for span in _spans(network)),
         *loopback,  # only lifts coturn's own ban; what is denied above stays denied
         *(f"allowed-peer-ip={span}" for network in allowed for span in _spans(network)),
     ]

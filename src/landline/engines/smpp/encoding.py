@@ -14,6 +14,9 @@ from landline.protocols.smpp.pdu import ShortMessage, SubmitTemplate
 
 _Key = tuple[str, bool, int, int]
 _E164_LEAST = 7
+LONGEST = 64
+"""Characters of an address (SMPP 3.4 §4.7.1). One with more can be no key in the database, and its text
+would be brought again for ever."""
 
 
 class Encoder:

@@ -19,7 +19,7 @@ from landline.core.errors import Unavailable
 from landline.core.seldom import Seldom
 from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.early import fold_early
-from landline.engines.smpp.encoding import number_of
+from landline.engines.smpp.encoding import LONGEST, number_of
 from landline.engines.smpp.pump import Pump
 from landline.engines.smpp.recent import STOOD_STILL_S, Item, RecentTexts, apart
 from landline.engines.smpp.records import GIVEN_UP_AT_ONCE, Records, Whole, fingerprint
@@ -298,8 +298,8 @@ class Inbox:
 
     def _read_text(self, item: Item, message: ShortMessage) -> None:
         country = self._config.country
-        sender = number_of(message.source_addr_ton, message.source_addr, country)
-        recipient = number_of(message.dest_addr_ton, message.destination_addr, country)
+        sender = number_of(message.source_addr_ton, message.source_addr[:LONGEST], country)
+        recipient = number_of(message.dest_addr_ton, message.destination_addr[:LONGEST], country)
         piece = texts.read(message, self._config.default_alphabet)
         if piece.concatenation is not None:
             self.counters.parts += 1

@@ -338,7 +338,7 @@ class Link:
                 self.trouble = None
                 self.counters.binds += 1
                 self.attempted.set()
-                log.info("smpp.bound", link=self.name, system_id=event.system_id)
+                log.info("smpp.bound", link=self.name, system_id=event.system_id[:16])
                 self._warn_of_tlvs(event)
                 self._alarm.ring()
             elif isinstance(event, BindRefused):

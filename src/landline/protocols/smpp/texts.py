@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from landline.protocols.smpp.commands import ESM_UDH, Tag
 from landline.protocols.smpp.errors import LocalProtocolError
-from landline.protocols.smpp.pdu import ShortMessage, Tlvs, tlv
+from landline.protocols.smpp.pdu import SHORT_MESSAGE_LIMIT, ShortMessage, Tlvs, tlv
 from landline.protocols.smstext import (
     Concatenation,
     MalformedHeader,
@@ -65,6 +65,9 @@ class Piece(Struct, frozen=True):
     """None when this is the whole text."""
     segments: int | None = None
     """How many it took, where that cannot be told by its text."""
+    overlong: bool = False
+    """Whether it calls itself a part of a text, and is larger than any is. It is a text of its own then: what waits for
+    the others of its text is kept, and read again with each of them, up to 255 times its size."""
 
 
 def write(text: str, style: LongStyle, alphabet: Alphabet, reference: int) -> list[Part]:
@@ -96,7 +99,7 @@ def read(message: ShortMessage, default: Alphabet = Alphabet.GSM) -> Piece:
     if message.tlvs:
         octets = _both(octets, tlv(message.tlvs, Tag.MESSAGE_PAYLOAD) or b"")
     if not message.esm_class & ESM_UDH:
-        return Piece(message.data_coding, octets, _several(_sar_of(message.tlvs)) if message.tlvs else None)
+        return _piece(message.data_coding, octets, _several(_sar_of(message.tlvs)) if message.tlvs else None)
     try:
         header = parse_header(octets)
     except MalformedHeader:
@@ -105,12 +108,19 @@ def read(message: ShortMessage, default: Alphabet = Alphabet.GSM) -> Piece:
         return Piece(_UCS2, octets, None)  # the flag is wrong: without its first octet the text would be another
     concatenation = _several(header.concatenation or _sar_of(message.tlvs))  # a header may have ports alone
     octets = octets[header.size_bytes :]
+    piece = _piece(message.data_coding, octets, concatenation)
     national = of_languages(header.locking, header.single)
     if national is None or not _is_gsm(message.data_coding, default):
-        return Piece(message.data_coding, octets, concatenation)
+        return piece
     room = max((_OCTETS_SINGLE - header.size_bytes) * 8 // 7, 1)
     text = decode_gsm(octets, national).encode("utf-16-be")
-    return Piece(_UCS2, text, concatenation, -(-len(octets) // room) or 1)
+    return Piece(_UCS2, text, piece.concatenation, min(-(-len(octets) // room) or 1, _PARTS_MOST), piece.overlong)
+
+
+def _piece(data_coding: int, octets: bytes, concatenation: Concatenation | None) -> Piece:
+    if concatenation is not None and len(octets) > SHORT_MESSAGE_LIMIT:
+        return Piece(data_coding, octets, None, overlong=True)
+    return Piece(data_coding, octets, concatenation)
 
 
 def is_double(message: ShortMessage) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 from uuid import UUID
 
+from landline.core import phone
 from landline.core.errors import Conflict, NotFound
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
@@ -37,7 +38,7 @@ class Numbers:
         key = (resource, number)
         if self._changes.trusted and key in self._senders:
             return self._senders.get(key)
-        return await self._look_up(self._senders, key, lambda found: records.sender(found, resource, number))
+        return await self._look_up(self._senders, key, number, lambda found: records.sender(found, resource, number))
 
     async def may_send(self, resource: ResourceId, number: str) -> bool:
         """Whether `resource` owns `number` and texts may be sent from it."""
@@ -48,7 +49,7 @@ class Numbers:
         """The phone number or short code with its one owner, or None. A sender name belongs to nobody in this sense."""
         if self._changes.trusted and number in self._owners:
             return self._owners.get(number)
-        return await self._look_up(self._owners, number, lambda found: records.owner(found, number))
+        return await self._look_up(self._owners, number, number, lambda found: records.owner(found, number))
 
     async def add(
         self,
@@ -110,8 +111,10 @@ class Numbers:
         return True
 
     async def _look_up(
-        self, cache: "_Cache[K]", key: K, ask: Callable[[Connection], Awaitable[OwnedNumber | None]]
+        self, cache: "_Cache[K]", key: K, number: str, ask: Callable[[Connection], Awaitable[OwnedNumber | None]]
     ) -> OwnedNumber | None:
+        if phone.sender_kind(number) is None:
+            return None  # nobody's, and nothing to remember: what carriers call a recipient may have 64 KiB
         generation = cache.generation
         async with self._database.connection() as connection:
             found = await ask(connection)

@@ -148,7 +148,9 @@ def _read_times(taken: Taken, message: ShortMessage, now: datetime) -> None:
 
 def _read_text(taken: Taken, message: ShortMessage, default: Alphabet) -> None:
     piece = texts.read(message, default)
-    if piece.concatenation is None:
+    if piece.overlong:
+        taken.status = status.ESME_RINVMSGLEN
+    elif piece.concatenation is None:
         taken.text = _storable(texts.decode(piece.data_coding, piece.octets, default))
     else:
         taken.part = part_of(taken.sender, taken.recipient, piece.concatenation, piece.data_coding, piece.octets)

@@ -3,6 +3,9 @@
 The allowed tags are those of rich text in chats, and the mention tag that ACS's UI library writes.
 """
 
+import re
+from collections import Counter
+
 import nh3
 
 _TAGS = {
@@ -27,6 +30,35 @@ _STYLES = {
     *("background-color", "color", "direction", "font-family", "font-size", "font-style", "font-weight"),
     *("margin-left", "text-align", "text-decoration"),
 }
+
+DEEPEST = 256
+"""Elements within one another. Each that opens is compared with all that are open: 28 KiB of nothing but those would
+take the event loop a third of a second."""
+_TAG = re.compile(r"<(/?)([A-Za-z][^\s/>]*)")
+_NEVER_DEEP = {
+    *("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"),
+    *("caption", "colgroup", "dd", "dt", "li", "option", "p", "tbody", "td", "tfoot", "th", "thead", "tr"),
+}
+"""Those that hold nothing, and those that the next of their kind ends, which may be left open (HTML §13.1.2.4)."""
+
+
+def is_too_deep(html: str) -> bool:
+    """Whether more elements are left open at once than `DEEPEST`, as far as their names tell."""
+    opened: Counter[str] = Counter()
+    depth = 0
+    for end, name in _TAG.findall(html):
+        name = name.lower()
+        if name in _NEVER_DEEP:
+            continue
+        if not end:
+            opened[name] += 1
+            depth += 1
+            if depth > DEEPEST:
+                return True
+        elif opened[name]:
+            opened[name] -= 1
+            depth -= 1
+    return False
 
 
 def sanitised(html: str) -> str:

@@ -107,6 +107,8 @@ def content(kind: Kind, text: str, metadata: Mapping[str, str], attachments: Seq
     _check_bytes(len(text.encode()), metadata, attachments)
     if not text.strip():
         raise Invalid("A message has some content.", target="content")
+    if kind is Kind.HTML and html.is_too_deep(text):
+        raise Invalid(f"HTML has at most {html.DEEPEST} elements within one another.", target="content")
     return html.sanitised(text) if kind is Kind.HTML else text
 
 
