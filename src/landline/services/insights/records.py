@@ -1,7 +1,7 @@
 """The SQL of the counts: noting them down, folding them into hours and days, reading them, dropping old ones."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 from uuid import UUID
 
 from landline.core.ids import ResourceId
@@ -128,7 +128,8 @@ async def folds_alone(connection: Connection) -> bool:
     return await connection.fetchval(_ALONE, _LOCK)
 
 
-class Folded(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Folded:
     """How many notes were folded, and the page of the table that the last of them stood in."""
 
     count: int
