@@ -1,12 +1,22 @@
 """Amounts of money as whole millionths of the deployment's currency: exact coming in, in sums and going out."""
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 PLACES = 6
 ONE = 10**PLACES
 """One unit of the currency."""
 _MOST_DIGITS = 28
 """What the arithmetic of decimals keeps without rounding."""
+
+
+def read(written: str) -> Decimal | None:
+    """The number that a file has; None when it is none. Python takes the digits of all scripts, and `1_0` for 10."""
+    if not written.isascii() or "_" in written:
+        return None
+    try:
+        return Decimal(written)
+    except InvalidOperation:
+        return None
 
 
 def micros(amount: Decimal) -> int | None:

@@ -18,7 +18,7 @@ from tests.contract.events.webhooks import REPORT, Call, Slice, process, webhook
 from landline.core.errors import Conflict, Invalid, NotFound
 from landline.edge.http import Request, Response
 from landline.edge.routes import Access, Router
-from landline.services.events import admin, api
+from landline.services.events import admin, api, subscriptions
 from landline.services.events.records_subscriptions import consent
 
 
@@ -423,3 +423,15 @@ async def test_names_are_taken_once_and_what_is_missing_is_missing(call: Api) ->
     for query in ("limit=0", "limit=x", "limit=1001", "limit=0009999999", "after=x", "after=AAAA", f"after={early}"):
         with pytest.raises(Invalid):
             await call("GET", f"/resources/local/deadletters?{query}")
+
+
+async def test_subscriptions_that_are_added_at_once_keep_their_limit_together(
+    here: Slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriptions, "SUBSCRIPTIONS_LIMIT", 3)
+    adding = [here.subscribe(f"hook{number}", "http://127.0.0.1:9/") for number in range(12)]
+    added = await asyncio.gather(*adding, return_exceptions=True)
+    assert [each.message for each in added if isinstance(each, Conflict)] == [
+        "A resource can have 3 subscriptions."
+    ] * 9
+    assert len(await here.subscriptions.list("local")) == 3

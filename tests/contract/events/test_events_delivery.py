@@ -720,6 +720,9 @@ class Forgetful:
     def room(self, subscription: object) -> int:
         return 1000
 
+    def total_room(self) -> int:
+        return 1000
+
     def take(self, deliveries: object) -> None: ...
 
     def wake(self) -> None: ...

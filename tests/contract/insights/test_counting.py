@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from tests.contract.insights.conftest import DE, OURS, THEIRS, US, around, sent, store, totals
 from tests.support.patience import PATIENCE_S
+from tests.support.rows import pages_read
 
 from landline.core.errors import Invalid, TooMany, Unavailable
 from landline.engines.clock import DrivenClock
@@ -71,7 +72,7 @@ async def test_answers_are_the_same_before_while_and_after_folding(
     before = await groups(insights, question)
     assert await totals(insights, question) == summed(tallies)
     async with database.connection() as connection:
-        assert await records.fold(connection, 7, 1000) == 7
+        assert (await records.fold(connection, 7, 1000)).count == 7
     assert await unfolded(database) > 0
     assert await groups(insights, question) == before
     assert not await insights.fold()
@@ -168,7 +169,7 @@ async def test_every_read_is_exact_while_folders_work(dsn: str, insights: Insigh
         async def fold() -> int:
             done = 0
             async with pool.connection() as connection:
-                while taken := await records.fold(connection, 9, 1000):
+                while taken := (await records.fold(connection, 9, 1000)).count:
                     done += taken
             return done
 
@@ -227,7 +228,7 @@ async def test_a_folder_that_dies_leaves_everything_to_the_next(
 
     async def fold_and_die() -> None:
         async with database.transaction() as connection:
-            assert await records.fold(connection, 100_000, 1000) == before
+            assert (await records.fold(connection, 100_000, 1000)).count == before
             process = await connection.fetchval("SELECT pg_backend_pid()")
             await database.execute("SELECT pg_terminate_backend($1)", process)
             await connection.fetchval("SELECT 1")
@@ -332,7 +333,7 @@ async def test_a_message_is_counted_under_one_tag_however_many_fold(
     await store(database, insights, sent(midnight, tag="c", pending=1))
     async with database.analysis() as connection:  # another process, which has not committed yet
         assert await records.folds_alone(connection)
-        assert await records.fold(connection, 100, 2) == 1
+        assert (await records.fold(connection, 100, 2)).count == 1
         outcome = Tally()
         outcome.ended(OURS, midnight, midnight, "SHOP", "c", US, "north", True, 2000, 2)
         await store(database, insights, outcome, sent(midnight, tag="b", delivered=1))
@@ -453,3 +454,38 @@ async def test_the_folder_folds_and_prunes_by_itself(
     folder.cancel()
     await asyncio.gather(folder, return_exceptions=True)
     await clock.advance(timedelta(days=1))  # it counts as busy no more
+
+
+async def test_what_was_folded_while_nothing_is_vacuumed_is_not_gone_through_at_each_fold(
+    database: Database, insights: Insights, midnight: datetime
+) -> None:
+    """A backup's transaction keeps all that is dead since it began: hours of it were read every two seconds."""
+    question, pages = around(midnight), list[int]()
+    await database.execute("ALTER TABLE insights_deltas SET (autovacuum_enabled = false)")
+    await store(database, insights, sent(midnight, delivered=1))
+    await database.execute(
+        "INSERT INTO insights_deltas SELECT d.* FROM insights_deltas d CROSS JOIN generate_series(2, 20000)"
+    )
+    while await insights.fold():
+        pass
+    for number in range(2 * service.FROM_THE_FIRST):
+        await store(database, insights, sent(midnight, delivered=1))
+        before = await pages_read(database, "insights_deltas")
+        assert not await insights.fold()
+        pages.append(await pages_read(database, "insights_deltas") - before)
+        assert await unfolded(database) == 0
+        assert (await totals(insights, question)).delivered == 20_001 + number
+    assert sum(count > 20 for count in pages) == 2
+    assert max(pages) > 300
+
+
+async def test_notes_that_get_the_room_of_earlier_ones_are_folded_at_once(
+    database: Database, insights: Insights, midnight: datetime
+) -> None:
+    await store(database, insights, *(sent(midnight, tag=f"{number:0200}", delivered=1) for number in range(200)))
+    await insights.fold()
+    await database.execute("VACUUM insights_deltas")
+    for _ in range(3):
+        await store(database, insights, sent(midnight, delivered=1))
+        await insights.fold()
+        assert await unfolded(database) == 0

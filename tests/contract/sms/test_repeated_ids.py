@@ -189,3 +189,22 @@ async def test_a_carrier_that_gives_its_ids_again_has_each_answer_stored(world: 
         await world.receipt()
         assert await world.state(message) == DELIVERED
         await world.clock.advance(timedelta(minutes=31))
+
+
+async def test_a_message_whose_id_another_got_is_not_handed_over_again_after_a_crash(world: World):
+    """One of their request is unanswered still, for which their block is held. The timeline tells that the carrier has
+    it, by an id that no receipt can name."""
+    recipients = [To(f"+1425555010{number}") for number in range(3)]
+    await world.gateway.sms.send(world.resource, SENDER, recipients, "hello", Options())
+    await world.clock.advance(timedelta(milliseconds=1))
+    first, second, third = (each.key for each in world.carrier.submissions)
+    await world.answer(first)
+    await world.answer(second)
+    await world.gateway.crash()
+    world.gateway = await Gateway(world.gateway.dsn, world.database, world.clock, world.carrier).start()
+    await world.clock.advance(timedelta(seconds=1))
+    assert [each.key for each in world.carrier.submissions] == [first, second, third, third]
+    shown = await world.gateway.timelines.timeline([world.resource], str(first))
+    assert [step.get("carrierMessageId") for step in shown["steps"]] == [None, None, f"{ID}?{first.hex}"]
+    await world.receipt()
+    assert [await world.state(key) for key in (first, second, third)] == [QUEUED, DELIVERED, QUEUED]

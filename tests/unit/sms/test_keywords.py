@@ -66,6 +66,21 @@ def test_an_english_keyword_is_found_as_a_turkish_phone_writes_it(text):
     assert find(text, (ENGLISH,)) == (Action.STOP, ENGLISH)
 
 
+@pytest.mark.parametrize("text", ["σταμάτα", "Σταμάτα.", "ΣΤΑΜΑΤΑ", "ΣΤΑΜΆΤΑ", "σταματα", "σταμα\u0301τα"])
+@pytest.mark.parametrize("keyword", ["σταμάτα", "ΣΤΑΜΑΤΑ"])
+def test_a_keyword_is_found_with_and_without_its_accents(keyword, text):
+    """Capitals of Greek have none: who shouts the word that is set would go on getting messages."""
+    greek = replace(ENGLISH, language="el", stop=(keyword,))
+    assert find(text, (greek,)) == (Action.STOP, greek)
+
+
+@pytest.mark.parametrize(("keyword", "text"), [("หยุด", "หยด"), ("बंद", "बद"), ("やめて", "やぬて"), ("ガ", "カ")])
+def test_signs_that_make_another_word_are_no_accents(keyword, text):
+    other = replace(ENGLISH, language="xx", stop=(keyword,))
+    assert find(keyword, (other,)) == (Action.STOP, other)
+    assert find(text, (other,)) is None
+
+
 def test_each_preset_answers_in_its_own_language():
     for language in PRESETS.values():
         found = find(language.stop[0].upper(), (language, ENGLISH))

@@ -81,6 +81,8 @@ def test_a_file_has_its_columns_in_any_order_and_a_plus_or_none() -> None:
         ("carrier,prefix,price\nnorth,+1,0.01\nnorth,+x,0.01\nnorth,+2,-1\n", "Nothing was changed. line 3: prefix: "),
         ("carrier,prefix,price\nnorth,+1,cheap\n", "line 2: price: Must be an amount"),
         ("carrier,prefix,price\nnorth,+1,\n", "line 2: price: Must be an amount"),
+        ("carrier,prefix,price\nnorth,+1,0_0075\n", "line 2: price: Must be an amount"),
+        ("carrier,prefix,price\nnorth,+1,٠.٠٠٧٥\n", "line 2: price: Must be an amount"),
         ("carrier,prefix,price\nnorth,+1\n", "line 2: price: Must be an amount"),
         ('carrier,prefix,price\nnorth,+1,"0,0075"\n', "line 2: price: Must be an amount"),
         ("carrier,prefix,price\nnorth,+1,0,0075\n", "line 2: line: more values"),

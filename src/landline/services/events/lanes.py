@@ -129,7 +129,11 @@ class Lanes:
     def room(self, subscription: UUID) -> int:
         """How many more deliveries of `subscription` fit in memory."""
         lane = self._lanes.get(subscription)
-        return min(LANE_LIMIT if lane is None else lane.most - len(lane.waiting), TOTAL_LIMIT - self._waiting)
+        return LANE_LIMIT if lane is None else lane.most - len(lane.waiting)
+
+    def total_room(self) -> int:
+        """How many more of all subscriptions do."""
+        return TOTAL_LIMIT - self._waiting
 
     def portion(self, limit: int, due: int) -> int:
         """How many rows of each of `due` subscriptions are to be claimed at once, up to `limit`: together no more than

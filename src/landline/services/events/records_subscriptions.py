@@ -158,6 +158,15 @@ async def of_resource(connection: Connection, resource: ResourceId) -> list[Subs
     return [_subscription(row) for row in rows]
 
 
+_ADDING = 0x73756273  # "subs": the first half of an advisory lock, whose second is of the resource
+
+
+async def count_and_lock(connection: Connection, resource: ResourceId) -> int:
+    """How many subscriptions the resource has; nobody else who asks this adds one until the transaction ends."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1, hashtext($2::text))", _ADDING, str(resource))
+    return await connection.fetchval("SELECT count(*) FROM events_subscriptions WHERE resource_id = $1", resource)
+
+
 async def find(database: Database, resource: ResourceId, name: str) -> tuple[Subscription, bytes] | None:
     """A subscription by name, and its sealed secrets."""
     row = await database.fetchrow(

@@ -7,6 +7,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from typing import Protocol
 from uuid import UUID
@@ -29,7 +30,9 @@ SUBJECT = "events.subscriptions"
 """What subscriptions are called among `Changes`; the key is the resource."""
 EMITTED_AT_ONCE = 500
 """Events that are made and written in one turn of the loop, some 20 ms."""
-_NOTHING = Emitted()
+WRITTEN_AT_ONCE = 5_000
+"""Deliveries that one statement writes, in about a second where they are rows: a batch of reports that hundreds of
+webhooks want would take longer than a statement may, each time it is tried, and stand before all that follows it."""
 _SECRETS = msgspec.json.Decoder(Secrets)
 
 
@@ -38,6 +41,10 @@ class Sender(Protocol):
 
     def room(self, subscription: UUID) -> int:
         """How many more deliveries of this subscription memory takes now."""
+        ...
+
+    def total_room(self) -> int:
+        """How many more of all subscriptions together."""
         ...
 
     def take(self, deliveries: Sequence[Delivery]) -> None:
@@ -56,6 +63,25 @@ class Target:
     subscription: Subscription
     secrets: Secrets
     topic: str
+
+
+class Rooms:
+    """What room a transaction found in memory, less what it has taken of it."""
+
+    def __init__(self, sender: Sender | None) -> None:
+        self._sender = sender
+        self._total = 0 if sender is None else sender.total_room()
+        self._of: dict[UUID, int] = {}
+
+    def take(self, subscription: UUID) -> bool:
+        """Whether there is room for one more of `subscription`, which has it then."""
+        room = self._of.get(subscription)
+        if room is None:
+            room = 0 if self._sender is None else self._sender.room(subscription)
+        fits = room > 0 and self._total > 0
+        self._of[subscription] = room - fits
+        self._total -= fits
+        return fits
 
 
 class Events:
@@ -113,7 +139,7 @@ class Events:
         """`emit` of as many events as there may be, which are made and written by and by: a batch of people who come to
         a chat is tens of thousands, and what else the process has to do comes in between."""
         rest, held, overflow = iter(events), list[Delivery](), False
-        rooms: dict[UUID, int] = {}
+        rooms = Rooms(self.sender)
         while piece := list(islice(rest, EMITTED_AT_ONCE)):
             emitted = await self.emit(connection, piece, rooms=rooms)
             held += emitted.deliveries
@@ -128,41 +154,44 @@ class Events:
         events: Sequence[Event],
         beside: Sequence[Part] = (),
         *,
-        rooms: dict[UUID, int] | None = None,
+        rooms: Rooms | None = None,
     ) -> Emitted:
         """Write `events` for every subscription that wants them, in the caller's transaction, and `beside` in the same
-        statement; that alone when none does.
+        statement, the last if there are several; that alone when none does.
 
         Give what it returns to `committed` after the commit. When that never happens, the events are delivered
-        all the same, some time later. `rooms`: what room was found in memory, and how much of it earlier ones of the
-        same transaction have taken.
+        all the same, some time later. `rooms`: of the transaction, where it emits more than once.
         """
-        deliveries: list[Delivery] = []
         now = self.clock.now()
-        block = time_ordered(now, os.urandom(10))
-        rooms = {} if rooms is None else rooms
+        rooms = rooms or Rooms(self.sender)
         known: dict[ResourceId, list[Subscription]] = {}
+        told: list[Delivery] = []
+        written: list[Delivery] = []
+        block = time_ordered(now, os.urandom(10))
         for event in events:
             subscriptions = known.get(event.resource)
             if subscriptions is None:
                 subscriptions = known[event.resource] = await self._enabled_of(connection, event.resource)
             wanted = [one for one in subscriptions if model.matches(one.settings, event.type, event.subject)]
-            told = event if len(wanted) < 2 else replace(event, envelopes={})
+            if told and len(told) + len(wanted) > WRITTEN_AT_ONCE:
+                await execute(connection, self._writing(told, block, now))
+                written += told
+                told, block = [], time_ordered(now, os.urandom(10))
+            event_told = event if len(wanted) < 2 else replace(event, envelopes={})
             for subscription in wanted:
-                held = self._fits(subscription.subscription_id, rooms)
-                deliveries.append(Delivery(told, subscription.subscription_id, now, block=block if held else None))
-        if not deliveries:
-            await execute(connection, beside)
-            return _NOTHING
-        held_deliveries = [delivery for delivery in deliveries if delivery.block is not None]
-        overflow = [delivery for delivery in deliveries if delivery.block is None]
-        parts = [*beside]
-        if held_deliveries:
-            parts.append(records.keeping(held_deliveries, block, self.owner, now + LEASE, now))
-        if overflow:
-            parts.append(records.inserting(overflow, now))
-        await execute(connection, parts)
-        return Emitted(held_deliveries, overflow=bool(overflow))
+                held = block if rooms.take(subscription.subscription_id) else None
+                told.append(Delivery(event_told, subscription.subscription_id, now, block=held))
+        await execute(connection, [*beside, *self._writing(told, block, now)])
+        written += told
+        held = [delivery for delivery in written if delivery.block is not None]
+        return Emitted(held, overflow=len(held) < len(written))
+
+    def _writing(self, told: Sequence[Delivery], block: UUID, now: datetime) -> list[Part]:
+        """New deliveries: those with a block in that one, held by this process, the others due at once for any."""
+        held = [delivery for delivery in told if delivery.block is not None]
+        overflow = [delivery for delivery in told if delivery.block is None]
+        parts = [records.keeping(held, block, self.owner, now + LEASE, now)] if held else []
+        return [*parts, records.inserting(overflow, now)] if overflow else parts
 
     def committed(self, emitted: Emitted) -> None:
         """The transaction of `emit` is committed: begin to deliver. Returns at once."""
@@ -229,13 +258,6 @@ class Events:
         if generation == self._generation:  # nothing changed while we read
             self._enabled[resource] = enabled
         return enabled
-
-    def _fits(self, subscription: UUID, rooms: dict[UUID, int]) -> bool:
-        room = rooms.get(subscription)
-        if room is None:
-            room = 0 if self.sender is None else self.sender.room(subscription)
-        rooms[subscription] = room - 1
-        return room > 0
 
     def _forget(self, key: str | None) -> None:
         self._generation += 1

@@ -69,7 +69,7 @@ class Subscriptions:
         token = tokens.token_urlsafe(32)
         sealed = self._events.seal_secrets(subscription.subscription_id, secrets)
         async with self._database.transaction() as connection:
-            if len(await records_subscriptions.of_resource(connection, resource)) >= SUBSCRIPTIONS_LIMIT:
+            if await records_subscriptions.count_and_lock(connection, resource) >= SUBSCRIPTIONS_LIMIT:
                 raise Conflict(f"A resource can have {SUBSCRIPTIONS_LIMIT} subscriptions.", target="name")
             stored = _digest(token) if validation else None
             if not await records_subscriptions.insert(connection, subscription, sealed, stored):

@@ -68,6 +68,9 @@ class EventsWorker:
     def room(self, subscription: UUID) -> int:
         return self._lanes.room(subscription)
 
+    def total_room(self) -> int:
+        return self._lanes.total_room()
+
     def take(self, deliveries: Sequence[Delivery]) -> None:
         # The answer to a commit may come so late that its block was adopted meanwhile.
         self._lanes.take([delivery for delivery in deliveries if delivery.block not in self._adopted])

@@ -1,6 +1,7 @@
 """The SQL of the counts: noting them down, folding them into hours and days, reading them, dropping old ones."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from landline.core.ids import ResourceId
@@ -34,8 +35,8 @@ _TOGETHER = """(
 _FOLD = f"""
 WITH taken AS MATERIALIZED (
     DELETE FROM insights_deltas WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM insights_deltas LIMIT $1 FOR UPDATE SKIP LOCKED))
-    RETURNING *
+        SELECT ctid FROM insights_deltas WHERE ctid >= $3::text::tid LIMIT $1 FOR UPDATE SKIP LOCKED))
+    RETURNING *, ctid AS place
 ),
 unknown AS (
     SELECT DISTINCT t.resource_id, t.hour, t.tag FROM taken t
@@ -81,7 +82,7 @@ days AS (
     GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
     ON CONFLICT (resource_id, day, tag, sender, country, carrier) DO UPDATE SET (cells, counts) = {_TOGETHER}
 )
-SELECT count(*) FROM taken
+SELECT count(*) AS count, (max(place)::text::point)[0]::integer AS page FROM taken
 """
 
 _COLUMNS = {
@@ -127,9 +128,19 @@ async def folds_alone(connection: Connection) -> bool:
     return await connection.fetchval(_ALONE, _LOCK)
 
 
-async def fold(connection: Connection, limit: int, tags_per_hour: int) -> int:
-    """Fold up to `limit` notes into their hours and days; how many they were."""
-    return await connection.fetchval(_FOLD, limit, tags_per_hour)
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """How many notes were folded, and the page of the table that the last of them stood in."""
+
+    count: int
+    page: int
+
+
+async def fold(connection: Connection, limit: int, tags_per_hour: int, first_page: int = 0) -> Folded:
+    """Fold up to `limit` notes into their hours and days, of those in the table's pages from `first_page` on."""
+    row = await connection.fetchrow(_FOLD, limit, tags_per_hour, f"({first_page},0)")
+    assert row is not None, "an aggregate has a row"
+    return Folded(row["count"], first_page if row["page"] is None else row["page"])
 
 
 async def page(

@@ -14,6 +14,8 @@ from landline.store.database import Connection, Database
 from landline.store.parts import Part, execute
 
 FOLD_ROWS = 5000
+FROM_THE_FIRST = 15
+"""Each so often a fold looks for notes in all of their table."""
 PRUNE_ROWS = 5000
 _EXPORTS_AT_ONCE = 2
 """An export holds a database connection for as long as its reader takes."""
@@ -38,6 +40,10 @@ class Insights:
         self.kept = Kept(keep_hours, keep_days)
         self._tags_per_hour = tags_per_hour
         self._exports = 0
+        self._folds, self._page, self._idle = 0, 0, False
+        """`_page`: where the last note stood that this process folded. While nothing is vacuumed, as a backup has it,
+        new ones come behind it, and all pages before it hold dead rows, of which there may be millions. `_idle`:
+        whether there was none anywhere."""
 
     async def count(self, connection: Connection, tally: Tally) -> None:
         """Store `tally` in the caller's transaction: one statement that only inserts, so that it waits for no other
@@ -83,10 +89,17 @@ class Insights:
     async def fold(self) -> bool:
         """Fold what has been counted; whether there may be more. Any number of processes may try, and one at a time
         does: another might count as `(other)` what belongs to a tag that is being named."""
+        self._folds += 1
+        first = 0 if self._folds % FROM_THE_FIRST == 0 else self._page
         async with self._database.analysis() as connection:
             if not await records.folds_alone(connection):
                 return False
-            return await records.fold(connection, FOLD_ROWS, self._tags_per_hour) >= FOLD_ROWS
+            folded = await records.fold(connection, FOLD_ROWS, self._tags_per_hour, first)
+            if first and not folded.count and not self._idle:  # room before it may be used again
+                folded = await records.fold(connection, FOLD_ROWS, self._tags_per_hour)
+        self._idle = not folded.count
+        self._page = folded.page if folded.count else self._page
+        return folded.count >= FOLD_ROWS
 
     async def prune(self) -> bool:
         """Delete hours and days that need not be kept any longer; whether there may be more."""

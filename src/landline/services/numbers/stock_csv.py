@@ -2,9 +2,10 @@
 the number."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TypeVar
 
+from landline.core import money
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
@@ -112,10 +113,9 @@ def _place(values: Mapping[str, str]) -> Place | None:
 
 
 def _amount(text: str) -> Decimal:
-    try:
-        amount = Decimal(text)
-    except InvalidOperation:
-        raise Invalid("Must be an amount of money, such as 1.50.", target="cost") from None
+    amount = money.read(text)
+    if amount is None:
+        raise Invalid("Must be an amount of money, such as 1.50.", target="cost")
     if not (amount.is_finite() and 0 <= amount < 10_000_000):
         raise Invalid("Must be from 0 to below 10000000.", target="cost")
     return amount.quantize(Decimal("0.0001"))

@@ -1,8 +1,8 @@
 """Reads carriers' price lists: CSV with a header."""
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 
+from landline.core import money
 from landline.core.errors import Invalid
 from landline.edge import lines
 from landline.services.sms.model.prices import Price, checked_amount, checked_prefix
@@ -45,8 +45,7 @@ def _price(row: Mapping[str | None, object], carrier: str | None) -> Price:
     name = carrier or values["carrier"]
     if not name:
         raise Invalid("Must name a carrier.", target="carrier")
-    try:
-        amount = Decimal(values["price"])
-    except InvalidOperation:
-        raise Invalid("Must be an amount of money, such as 0.0075.", target="price") from None
+    amount = money.read(values["price"])
+    if amount is None:
+        raise Invalid("Must be an amount of money, such as 0.0075.", target="price")
     return Price(name, checked_prefix(values["prefix"]), checked_amount(amount))

@@ -65,7 +65,8 @@ async def submitted(
 ) -> list[Record]:
     """Store the carrier's ids of the (answer, resource, block) `taken`; the receipts that were parked for them.
 
-    A carrier that uses an id again means the newer message by it. What was parked long before is another message's.
+    A carrier that uses an id again means the newer message by it; that it has the older one, too, stays known. What was
+    parked long before is another message's.
     """
     parked = await connection.fetch(_SUBMITTED, *_taken(carrier, taken, at))
     return [row for row in parked if row["parked_at"] > at - PARKED_FOR] if parked else parked
@@ -85,8 +86,20 @@ _INSERT_ANSWERS = """
     FROM unnest($4::uuid[], $5::uuid[], $6::integer[], $7::integer[]) AS s (resource_id, block_id, first, last)
     CROSS JOIN LATERAL unnest(($3::text[])[first:last], ($8::uuid[])[first:last]) AS a (carrier_message_id, message_id)
 """
+# The older message by an id that is used again: its row is what keeps it from being handed over again after a crash.
+_KEEP_OLDER = """
+    INSERT INTO sms_submissions (carrier, carrier_message_id, resource_id, message_id, block_id, submitted_at)
+    SELECT s.carrier, s.carrier_message_id || '?' || replace(s.message_id::text, '-', ''), s.resource_id, s.message_id,
+        s.block_id, s.submitted_at
+    FROM unnest($3::text[], $8::uuid[]) AS a (carrier_message_id, message_id)
+    CROSS JOIN LATERAL (
+        SELECT * FROM sms_submissions WHERE carrier = $1 AND carrier_message_id = a.carrier_message_id LIMIT 1
+    ) s
+    WHERE s.message_id <> a.message_id ON CONFLICT DO NOTHING
+"""
 _SUBMITTED = f"""
-WITH answer AS ({_INSERT_ANSWERS}
+WITH older AS ({_KEEP_OLDER}),
+answer AS ({_INSERT_ANSWERS}
     ON CONFLICT (carrier, carrier_message_id) DO UPDATE SET resource_id = excluded.resource_id,
         message_id = excluded.message_id, block_id = excluded.block_id, submitted_at = excluded.submitted_at
 )

@@ -89,14 +89,18 @@ ALWAYS = "stop"
 """Asks every number for the same."""
 _TURKISH_I = re.compile("i\u0307|\u0131")
 """What folding leaves of İ, and ı."""
+_ACCENTS = re.compile("[\u0300-\u036f]+")
+"""Of letters that have one. Vowel signs of other scripts, which make other words, are not among them."""
 _BETWEEN_WORDS = re.compile(r"[\s\u2010-\u2015-]+")
 
 
 def plain(text: str) -> str:
-    """`text` as keywords are compared: NFKC, case folded, inner white space and hyphens a single space, edges bare of
-    white space, punctuation and invisible characters."""
+    """`text` as keywords are compared: NFKC, case folded, without accents, inner white space and hyphens a single
+    space, edges bare of white space, punctuation and invisible characters."""
     # Phones have their language's case: a Turkish one makes "QUİT" of "quit" and "quıt" of "QUIT".
     folded = _TURKISH_I.sub("i", unicodedata.normalize("NFKC", text).casefold())
+    # Greek capitals have no accents, French ones often none, and many people write none at all.
+    folded = folded if folded.isascii() else _ACCENTS.sub("", unicodedata.normalize("NFD", folded))
     start, end = 0, len(folded)
     while start < end and _edge(folded[start]):
         start += 1
