@@ -49,8 +49,10 @@ NOT_SETTINGS = frozenset(
         "LANDLINE_CONNECTION_STRING",
         "LANDLINE_PHONE_NUMBER",
         "LANDLINE_TEST_DSN",
-        "LANDLINE_CRASH_ROUNDS",
-        "LANDLINE_CRASH_SEED",
+        "LANDLINE_EXAMPLES",
+        "LANDLINE_SIM_FIRST",
+        "LANDLINE_SIM_SEED",
+        "LANDLINE_SIM_SEEDS",
     }
 )
 """Variables of the same prefix that commands and tests read. `LANDLINE_ADMIN_TOKEN` is theirs and a setting."""
