@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from landline.app.cli_admin import DEFAULT_RESOURCE, HERE, Json, Resource, Server, ask, on_one_line, resource_path, show
 from landline.app.cli_messages import pages_of
 from landline.app.cli_settings import File, text_of
-from landline.core import phone, sheets
+from landline.core import csv_cells, phone
 from landline.core.errors import Refusal
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def list_opt_outs(
     lines = csv.writer(sys.stdout, lineterminator="\n")
     lines.writerow(_COLUMNS)
     # Whoever texts may have any name, and this may be a terminal or go into a spreadsheet.
-    lines.writerows([sheets.cell(on_one_line(each[column])) for column in _COLUMNS] for each in found)
+    lines.writerows([csv_cells.safe(on_one_line(each[column])) for column in _COLUMNS] for each in found)
 
 
 @opt_out.command(name="add")

@@ -30,7 +30,7 @@ from landline.app.config_tables import (
     with_passwords,
 )
 from landline.app.config_values import converted, from_text
-from landline.core import choices
+from landline.core import decode_errors
 
 _PATHS = (
     "data",
@@ -454,7 +454,7 @@ def _known(settings: Mapping[str, object], where: str, spelled: Mapping[str, str
     for name in settings:
         if name not in Config.__struct_fields__ or name == "mode":
             shown = spelled[name] if spelled else name
-            near = choices.nearest(name, (each for each in Config.__struct_fields__ if each != "mode"))
+            near = decode_errors.nearest(name, (each for each in Config.__struct_fields__ if each != "mode"))
             meant = PREFIX + near.upper() if near and spelled else near
             raise CannotConfigure(
                 f"{where} has the setting {shown}, which there is not{f' (did you mean {meant}?)' if meant else ''}:"

@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from landline.app.carrier_settings import RouteTable, SmppTable
-from landline.core import choices
+from landline.core import decode_errors
 from landline.core.errors import Invalid, Refusal
 from landline.services.sms.model.settings import EVERY_COUNTRY, checked_countries
 
@@ -37,7 +37,7 @@ def tables(value: object, setting: str) -> list[Any]:
         try:
             found.append(msgspec.convert(table, TABLES[setting], dec_hook=path))
         except msgspec.ValidationError as error:
-            said, _, at = choices.told(error, TABLES[setting]).partition(" - at `$")
+            said, _, at = decode_errors.told(error, TABLES[setting]).partition(" - at `$")
             field = at.removesuffix("`").removeprefix(".")
             raise CannotConfigure(f"{where}: {field}: {said}" if field else f"{where}: {said}") from error
     return found

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from landline.app.config_tables import CannotConfigure, is_text, path
-from landline.core import choices
+from landline.core import decode_errors
 
 _SETTING = re.compile(r"`\$\.(\w+)(.*)`")
 """Where msgspec says that something is wrong."""
@@ -39,7 +39,7 @@ def converted(
     try:
         return msgspec.convert(value, kind, strict=strict, dec_hook=path)
     except msgspec.ValidationError as error:
-        what, _, at = choices.told(error, kind).partition(" - at ")
+        what, _, at = decode_errors.told(error, kind).partition(" - at ")
         place = _SETTING.search(at)
         if place is None:
             raise CannotConfigure(f"{where}: {what}") from error
