@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from landline.core.errors import NotServed
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Route
+from landline.edge.routes import Route, admin_route
 from landline.engines.clock import DrivenClock
 from landline.ports.clock import Clock
 from landline.wire.base import Wire, timestamp
@@ -43,6 +43,6 @@ def routes(clock: Clock) -> list[Route]:
         return await show(request)
 
     return [
-        Route("GET", "/clock", show, access=Access.ADMIN, versioned=False, name="clock_show"),
-        Route("POST", "/clock:advance", advance, access=Access.ADMIN, versioned=False, name="clock_advance"),
+        admin_route("GET", "/clock", show, "clock_show"),
+        admin_route("POST", "/clock:advance", advance, "clock_advance"),
     ]

@@ -11,7 +11,7 @@ from landline.core import phone
 from landline.core.errors import Invalid
 from landline.edge import queries
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Handler, Route
+from landline.edge.routes import Route, admin_route
 from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.engines.simulated.desk import HandsetSummary
 from landline.engines.simulated.model import CODES, DELIVERED, Behaviour, Conduct, Point, Rule
@@ -74,12 +74,12 @@ def _handset_routes(carrier: SimulatedCarrier, received: Received) -> list[Route
         return json_response(202, {"messageId": message_id, "segments": arrival.segments})
 
     return [
-        _route("GET", "/handsets", show_all, "Handsets_List"),
-        _route("PUT", "/handsets/{number}", behave, "Handsets_Put"),
-        _route("DELETE", "/handsets/{number}", plain, "Handsets_Delete"),
-        _route("GET", "/handsets/{number}/inbox", inbox, "Handsets_Inbox"),
-        _route("DELETE", "/handsets/{number}/inbox", clear, "Handsets_ClearInbox"),
-        _route("POST", "/handsets/{number}:text", text, "Handsets_Text"),
+        admin_route("GET", "/handsets", show_all, "Handsets_List"),
+        admin_route("PUT", "/handsets/{number}", behave, "Handsets_Put"),
+        admin_route("DELETE", "/handsets/{number}", plain, "Handsets_Delete"),
+        admin_route("GET", "/handsets/{number}/inbox", inbox, "Handsets_Inbox"),
+        admin_route("DELETE", "/handsets/{number}/inbox", clear, "Handsets_ClearInbox"),
+        admin_route("POST", "/handsets/{number}:text", text, "Handsets_Text"),
     ]
 
 
@@ -113,18 +113,14 @@ def _rule_routes(carrier: SimulatedCarrier) -> list[Route]:
         return Response(204)
 
     return [
-        _route("GET", "/carrier/rules", show_all, "CarrierRules_List"),
-        _route("POST", "/carrier/rules", add, "CarrierRules_Add"),
-        _route("DELETE", "/carrier/rules", delete_all, "CarrierRules_DeleteAll"),
-        _route("DELETE", "/carrier/rules/{id}", delete, "CarrierRules_Delete"),
-        _route("GET", "/carrier/seed", seed, "Carrier_Seed"),
-        _route("PUT", "/carrier/seed", put_seed, "Carrier_PutSeed"),
-        _route("POST", "/carrier:reset", reset, "Carrier_Reset"),
+        admin_route("GET", "/carrier/rules", show_all, "CarrierRules_List"),
+        admin_route("POST", "/carrier/rules", add, "CarrierRules_Add"),
+        admin_route("DELETE", "/carrier/rules", delete_all, "CarrierRules_DeleteAll"),
+        admin_route("DELETE", "/carrier/rules/{id}", delete, "CarrierRules_Delete"),
+        admin_route("GET", "/carrier/seed", seed, "Carrier_Seed"),
+        admin_route("PUT", "/carrier/seed", put_seed, "Carrier_PutSeed"),
+        admin_route("POST", "/carrier:reset", reset, "Carrier_Reset"),
     ]
-
-
-def _route(method: str, template: str, handler: Handler, name: str) -> Route:
-    return Route(method, template, handler, access=Access.ADMIN, versioned=False, name=name)
 
 
 def _number(request: Request) -> str:

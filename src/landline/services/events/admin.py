@@ -14,7 +14,7 @@ from msgspec import UNSET
 from landline.core.errors import Invalid
 from landline.edge import queries
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Handler, Route
+from landline.edge.routes import Handler, Route, admin_route
 from landline.ports.clock import Clock
 from landline.services.events import delivery_headers
 from landline.services.events.model import Schema, Secrets, Settings, Subscription, state_at
@@ -47,10 +47,7 @@ def routes(subscriptions: Subscriptions, clock: Clock, types: Collection[str]) -
         ("GET", "/resources/{name}/deadletters", admin.dead_letters, "DeadLetters_List"),
         ("POST", "/resources/{name}/deadletters:replay", admin.replay, "DeadLetters_Replay"),
     ]
-    return [
-        Route(method, path, handler, access=Access.ADMIN, versioned=False, name=name)
-        for method, path, handler, name in table
-    ]
+    return [admin_route(method, path, handler, name) for method, path, handler, name in table]
 
 
 class _Admin:

@@ -10,7 +10,7 @@ from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Route
+from landline.edge.routes import Route, admin_route
 from landline.services.numbers.model import Directions, OwnedNumber
 from landline.services.numbers.service import Numbers
 from landline.wire.numbers import Number, NumberToAdd, PhoneNumberCapabilities
@@ -53,9 +53,9 @@ def routes(
 
     collection, member = "/resources/{name}/numbers", "/resources/{name}/numbers/{number}"
     return [
-        Route("GET", collection, show, access=Access.ADMIN, versioned=False, name="Numbers_List"),
-        Route("POST", collection, add, access=Access.ADMIN, versioned=False, name="Numbers_Add"),
-        Route("DELETE", member, remove, access=Access.ADMIN, versioned=False, name="Numbers_Remove"),
+        admin_route("GET", collection, show, "Numbers_List"),
+        admin_route("POST", collection, add, "Numbers_Add"),
+        admin_route("DELETE", member, remove, "Numbers_Remove"),
     ]
 
 

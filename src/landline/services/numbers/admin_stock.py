@@ -9,7 +9,7 @@ from landline.core.errors import Conflict, Invalid, NotFound
 from landline.core.ids import ResourceId
 from landline.edge import queries
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Handler, Route
+from landline.edge.routes import Route, admin_route
 from landline.services.numbers import parameters, stock_csv
 from landline.services.numbers.inventory import Inventory
 from landline.services.numbers.model import Directions
@@ -61,15 +61,11 @@ def routes(
         return Response(204)
 
     return [
-        _route("GET", "/numbers/stock", show, "List"),
-        _route("POST", "/numbers/stock:import", take, "Import"),
-        _route("POST", "/numbers/stock:addRange", take_range, "AddRange"),
-        _route("DELETE", "/numbers/stock/{number}", remove, "Remove"),
+        admin_route("GET", "/numbers/stock", show, "NumberStock_List"),
+        admin_route("POST", "/numbers/stock:import", take, "NumberStock_Import"),
+        admin_route("POST", "/numbers/stock:addRange", take_range, "NumberStock_AddRange"),
+        admin_route("DELETE", "/numbers/stock/{number}", remove, "NumberStock_Remove"),
     ]
-
-
-def _route(method: str, template: str, handler: Handler, name: str) -> Route:
-    return Route(method, template, handler, access=Access.ADMIN, versioned=False, name=f"NumberStock_{name}")
 
 
 def _shape(row: Record, owner: str | None) -> StockNumber:

@@ -10,7 +10,7 @@ from landline.core.errors import Invalid, NotFound
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Route
+from landline.edge.routes import Route, admin_route
 from landline.services.numbers.service import Numbers
 from landline.services.sms.keywords import Keywords, preset
 from landline.services.sms.model.keywords import Language
@@ -46,15 +46,11 @@ def routes(
     handlers = _Handlers(timelines, keywords, numbers, resolve, all_resources)
     path = "/resources/{name}/numbers/{number}/keywords"
     return [
-        _route("GET", "/messages/{messageId}/timeline", handlers.timeline),
-        _route("GET", path, handlers.keywords),
-        _route("PUT", path, handlers.set_keywords),
-        _route("DELETE", path, handlers.reset_keywords),
+        admin_route("GET", "/messages/{messageId}/timeline", handlers.timeline),
+        admin_route("GET", path, handlers.keywords),
+        admin_route("PUT", path, handlers.set_keywords),
+        admin_route("DELETE", path, handlers.reset_keywords),
     ]
-
-
-def _route(method: str, template: str, handler: Callable[[Request], Awaitable[Response]]) -> Route:
-    return Route(method, template, handler, access=Access.ADMIN, versioned=False)
 
 
 class _Handlers:

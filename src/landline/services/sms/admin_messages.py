@@ -7,7 +7,7 @@ import msgspec
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Handler, Route
+from landline.edge.routes import Route, admin_route
 from landline.services.sms.model.messages import Outcome
 from landline.services.sms.model.pools import Pool
 from landline.services.sms.outgoing import Outgoing
@@ -68,10 +68,10 @@ def routes(
         return json_response(202, messages.PushedReports(pushed, after))
 
     return [
-        _route("POST", "/resources/{name}/messages", send),
-        _route("DELETE", "/messages/{messageId}", cancel),
-        _route("POST", "/messages/{messageId}/report:push", push),
-        _route("POST", "/resources/{name}/reports:push", push_all),
+        admin_route("POST", "/resources/{name}/messages", send),
+        admin_route("DELETE", "/messages/{messageId}", cancel),
+        admin_route("POST", "/messages/{messageId}/report:push", push),
+        admin_route("POST", "/resources/{name}/reports:push", push_all),
         *_pool_routes(pools, resolve),
     ]
 
@@ -101,15 +101,11 @@ def _pool_routes(pools: Pools, resolve: Callable[[str], Awaitable[ResourceId]]) 
 
     one = "/resources/{name}/sms/pools/{pool}"
     return [
-        _route("GET", "/resources/{name}/sms/pools", show_all),
-        _route("GET", one, show),
-        _route("PUT", one, put),
-        _route("DELETE", one, remove),
+        admin_route("GET", "/resources/{name}/sms/pools", show_all),
+        admin_route("GET", one, show),
+        admin_route("PUT", one, put),
+        admin_route("DELETE", one, remove),
     ]
-
-
-def _route(method: str, template: str, handler: Handler) -> Route:
-    return Route(method, template, handler, access=Access.ADMIN, versioned=False)
 
 
 def _shown(pool: Pool) -> messages.SenderPool:

@@ -1,7 +1,7 @@
 """The admin routes of carriers' prices: listed, set one by one or from CSV, removed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -10,7 +10,7 @@ from landline.core import money
 from landline.core.errors import Invalid
 from landline.edge import queries
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Route
+from landline.edge.routes import Route, admin_route
 from landline.services.sms import price_csv
 from landline.services.sms.model.prices import Price, checked_amount, checked_prefix
 from landline.services.sms.prices import Prices
@@ -52,17 +52,13 @@ def routes(prices: Prices) -> list[Route]:
     handlers = _Handlers(prices)
     one = "/sms/prices/{carrier}/{prefix}"
     return [
-        _route("GET", "/sms/prices", handlers.show_page),
-        _route("POST", "/sms/prices:import", handlers.take),
-        _route("DELETE", "/sms/prices/{carrier}", handlers.delete_all),
-        _route("GET", one, handlers.show),
-        _route("PUT", one, handlers.put),
-        _route("DELETE", one, handlers.delete),
+        admin_route("GET", "/sms/prices", handlers.show_page),
+        admin_route("POST", "/sms/prices:import", handlers.take),
+        admin_route("DELETE", "/sms/prices/{carrier}", handlers.delete_all),
+        admin_route("GET", one, handlers.show),
+        admin_route("PUT", one, handlers.put),
+        admin_route("DELETE", one, handlers.delete),
     ]
-
-
-def _route(method: str, template: str, handler: Callable[[Request], Awaitable[Response]]) -> Route:
-    return Route(method, template, handler, access=Access.ADMIN, versioned=False)
 
 
 class _Handlers:
