@@ -25,6 +25,7 @@ def routes(clock: Clock) -> list[Route]:
     """`GET /clock` and `POST /clock:advance`, which refuses when the clock is not driven."""
 
     async def show(_request: Request) -> Response:
+        """What time it is for this server, and by how much it was driven ahead."""
         ahead = clock.ahead if isinstance(clock, DrivenClock) else timedelta(0)
         return json_response(
             200,
@@ -36,6 +37,7 @@ def routes(clock: Clock) -> list[Route]:
         )
 
     async def advance(request: Request) -> Response:
+        """Move time ahead; answered when all that falls due on the way is done."""
         asked = request.decode(_ADVANCE)
         if not isinstance(clock, DrivenClock):
             raise NotServed("The clock of this server cannot be driven: it is not started with `landline dev`.")

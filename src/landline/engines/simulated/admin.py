@@ -42,17 +42,21 @@ def routes(carrier: SimulatedCarrier, received: Received) -> list[Route]:
 
 def _handset_routes(carrier: SimulatedCarrier, received: Received) -> list[Route]:
     async def show_all(_: Request) -> Response:
+        """The handsets that have a behaviour of their own, or texts."""
         return json_response(200, {"value": [_handset(summary) for summary in await carrier.desk.handsets()]})
 
     async def behave(request: Request) -> Response:
+        """Say how a handset behaves from now on."""
         await carrier.behave(_number(request), _behaviour(request.decode(BEHAVIOUR)))
         return Response(204)
 
     async def plain(request: Request) -> Response:
+        """Have a handset answer as all do at first."""
         await carrier.behave(_number(request), None)
         return Response(204)
 
     async def inbox(request: Request) -> Response:
+        """The texts on a handset in the order of their arrival; it may wait for the first."""
         queries.refuse_unknown(request.query, ("after", "wait"))
         after = _query_number(request, "after", 2**63 - 1)
         wait_s = _query_number(request, "wait", WAIT_LIMIT_S)
@@ -60,10 +64,12 @@ def _handset_routes(carrier: SimulatedCarrier, received: Received) -> list[Route
         return json_response(200, {"value": [_text(item) for item in items]})
 
     async def clear(request: Request) -> Response:
+        """Delete the texts on a handset."""
         await carrier.desk.clear_inbox(_number(request))
         return Response(204)
 
     async def text(request: Request) -> Response:
+        """Send a text from a handset to a number of a resource; answered when it is stored."""
         body = request.decode(TEXT)
         if phone.sender_kind(body.to) in (None, phone.SenderKind.ALPHANUMERIC):
             raise Invalid("A handset texts an E.164 number or a short code.", target="to")
@@ -85,12 +91,15 @@ def _handset_routes(carrier: SimulatedCarrier, received: Received) -> list[Route
 
 def _rule_routes(carrier: SimulatedCarrier) -> list[Route]:
     async def show_all(_: Request) -> Response:
+        """The rules for faults in the order they are asked, and how often each has fired."""
         return json_response(200, {"value": [_in_force(rule) for rule in await carrier.desk.rules()]})
 
     async def add(request: Request) -> Response:
+        """Add a rule: what happens to chosen messages."""
         return json_response(201, _in_force(await carrier.desk.add_rule(_rule(request.decode(RULE)))))
 
     async def delete(request: Request) -> Response:
+        """Remove a rule."""
         rule_id = request.params["id"]
         if not rule_id.isdecimal() or len(rule_id) > 18:
             raise Invalid("A rule's id is a number.", target="id")
@@ -98,17 +107,21 @@ def _rule_routes(carrier: SimulatedCarrier) -> list[Route]:
         return Response(204)
 
     async def delete_all(_: Request) -> Response:
+        """Remove all rules."""
         await carrier.desk.delete_rules()
         return Response(204)
 
     async def seed(_: Request) -> Response:
+        """The seed that all chance follows from."""
         return json_response(200, wire.CarrierSeed(await carrier.desk.seed()))
 
     async def put_seed(request: Request) -> Response:
+        """Begin a run by this seed: chance repeats with it."""
         await carrier.desk.put_seed(request.decode(SEED).seed)
         return Response(204)
 
     async def reset(_: Request) -> Response:
+        """Have the simulated carrier be as on its first start: no texts, receipts, behaviours or rules."""
         await carrier.reset()
         return Response(204)
 

@@ -28,10 +28,12 @@ def routes(
     is no carrier of a name."""
 
     async def show(request: Request) -> Response:
+        """The numbers and sender names of a resource."""
         owned = await numbers.list(await resource_named(request.params["name"]))
         return json_response(200, {"value": [_number(number) for number in owned]})
 
     async def add(request: Request) -> Response:
+        """Give a resource a number, a short code or a sender name."""
         body = request.decode(ADD)
         if body.carrier:
             check_carrier(body.carrier)
@@ -48,6 +50,7 @@ def routes(
         return json_response(201, _number(owned))
 
     async def remove(request: Request) -> Response:
+        """Take a number or sender name away from a resource."""
         await numbers.remove(await resource_named(request.params["name"]), request.params["number"])
         return Response(204)
 

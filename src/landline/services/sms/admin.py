@@ -69,15 +69,18 @@ class _Handlers:
         self._all_resources = all_resources
 
     async def timeline(self, request: Request) -> Response:
+        """What became of a message, step by step."""
         found = await self._timelines.timeline(await self._all_resources(), request.params["messageId"])
         return json_response(200, found)
 
     async def keywords(self, request: Request) -> Response:
+        """The keywords that a number answers to, and its replies, by language."""
         resource, number = await self._number(request)
         languages = await self._keywords.languages(resource, number)
         return json_response(200, KeywordSettings([_setting(language) for language in languages]))
 
     async def set_keywords(self, request: Request) -> Response:
+        """Have a number answer in these languages; what one leaves out comes from its preset."""
         resource, number = await self._number(request)
         if (owned := await self._numbers.sender(resource, number)) and owned.kind is SenderKind.ALPHANUMERIC:
             raise Invalid("An alphanumeric sender has no keywords: nobody can answer it.", target="number")
@@ -86,6 +89,7 @@ class _Handlers:
         return await self.keywords(request)
 
     async def reset_keywords(self, request: Request) -> Response:
+        """Have a number answer to plain English again."""
         resource, number = await self._number(request)
         await self._keywords.set(resource, number, None)
         return Response(204)

@@ -61,7 +61,7 @@ def routes(
         return Response(202)
 
     async def push_all(request: Request) -> Response:
-        """The same for all messages of a time; in portions."""
+        """Tell the reports of all messages accepted in a time once more; in portions."""
         resource = await resolve(request.params["name"])
         asked = request.decode(_PUSH)
         pushed, after = await outgoing.push_all(resource, asked.since, asked.until, asked.after)
@@ -78,10 +78,12 @@ def routes(
 
 def _pool_routes(pools: Pools, resolve: Callable[[str], Awaitable[ResourceId]]) -> list[Route]:
     async def show_all(request: Request) -> Response:
+        """The sender pools of a resource."""
         found = await pools.all_of(await resolve(request.params["name"]))
         return json_response(200, messages.SenderPools([_shown(pool) for pool in found]))
 
     async def show(request: Request) -> Response:
+        """One sender pool."""
         found = await pools.get(await resolve(request.params["name"]), request.params["pool"])
         return json_response(200, _shown(found))
 
@@ -96,6 +98,7 @@ def _pool_routes(pools: Pools, resolve: Callable[[str], Awaitable[ResourceId]]) 
         return json_response(200, _shown(pool))
 
     async def remove(request: Request) -> Response:
+        """Delete a sender pool; its numbers stay the resource's."""
         await pools.remove(await resolve(request.params["name"]), request.params["pool"])
         return Response(204)
 

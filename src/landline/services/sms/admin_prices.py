@@ -8,7 +8,7 @@ import msgspec
 
 from landline.core import money
 from landline.core.errors import Invalid
-from landline.edge import queries
+from landline.edge import csv_files, queries
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Route, admin_route
 from landline.services.sms import price_csv
@@ -97,15 +97,13 @@ class _Handlers:
         return json_response(200, self._shown([price])[0])
 
     async def take(self, request: Request) -> Response:
-        """Set the prices of a CSV file, all of them or none. Reading thousands takes a while: it is in a thread."""
+        """Set the prices of a CSV file, all of them or none."""
         queries.refuse_unknown(request.query, ("carrier", "replace"))
         replace = request.query.get("replace", "false")
         if replace not in ("true", "false"):
             raise Invalid("Must be true or false.", target="replace")
-        try:
-            text = request.body.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise Invalid("The file is not UTF-8.", target="csv") from None
+        text = csv_files.text(request.body)
+        # Reading thousands of prices takes a while.
         found = await asyncio.to_thread(price_csv.read, text, request.query.get("carrier"))
         removed = await self._prices.put(found, replace=replace == "true")
         return json_response(200, {"set": len(found), "removed": removed})
