@@ -49,6 +49,7 @@ _NO_STORE = {"cache-control": "no-store"}
 
 
 def routes(resources: Resources) -> list[Route]:
+    """The operations on all resources."""
     admin = _Admin(resources)
     return [
         admin_route("GET", "/resources", admin.list, "resources_list"),
