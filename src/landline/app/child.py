@@ -23,7 +23,7 @@ import structlog
 
 from landline.app.application import DevInfo, Place
 from landline.app.config import Config
-from landline.app.config_tables import path
+from landline.app.config_values import path
 from landline.app.served_certificates import Served
 from landline.app.serving import Serving, Sockets
 from landline.core.errors import Refusal, Unavailable

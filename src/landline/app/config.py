@@ -15,13 +15,6 @@ from landline.app.config_tables import (
     PASSWORD,
     PREFIX,
     TABLES,
-    CannotConfigure,
-    check_countries,
-    check_hosts,
-    check_issuer,
-    check_origins,
-    checked_domain,
-    expanded,
     of_table,
     place,
     place_carriers,
@@ -29,7 +22,17 @@ from landline.app.config_tables import (
     tables,
     with_passwords,
 )
-from landline.app.config_values import converted, from_text
+from landline.app.config_values import (
+    CannotConfigure,
+    check_countries,
+    check_hosts,
+    check_issuer,
+    check_origins,
+    checked_domain,
+    converted,
+    expanded,
+    from_text,
+)
 from landline.core import decode_errors
 
 _PATHS = (
