@@ -1,11 +1,14 @@
-"""Bodies of the admin API: a field that there is not is refused everywhere, for one misspelt would be passed over."""
+"""The admin API: a field of a body that there is not is refused everywhere, for one misspelt would be passed over; and
+every operation says in /openapi.json what it does."""
 
+import ast
 import importlib
 import pkgutil
 import typing
 from collections.abc import Iterator
 
 import msgspec
+from tests.tidy.tree import name, parsed, python
 
 import landline
 
@@ -35,3 +38,19 @@ def test_every_body_refuses_fields_there_are_not() -> None:
     assert not [
         f"{module}: {shape.__name__}" for module, shape in found if not shape.__struct_config__.forbid_unknown_fields
     ]
+
+
+def test_every_operation_says_what_it_does() -> None:
+    """In the docstring of its handler, of which `edge.admin` makes the summary."""
+    silent: list[str] = []
+    count = 0
+    for file in python("src/landline"):
+        nodes = list(ast.walk(parsed(file)))
+        calls = [node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func) == "admin_route"]
+        handlers = {ast.unparse(call.args[2]).rpartition(".")[2] for call in calls}
+        found = [node for node in nodes if isinstance(node, ast.AsyncFunctionDef) and node.name in handlers]
+        assert {node.name for node in found} == handlers, name(file)
+        silent += [f"{name(file)}:{node.lineno} {node.name}" for node in found if not ast.get_docstring(node)]
+        count += len(calls)
+    assert count > 70
+    assert not silent

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.tidy.tree import ROOT, SOURCE, files, name
 
-from landline.app import config_reference
+from landline.app import config, config_reference
 from landline.protocols.smpp import status
 
 LEFT_IN = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
@@ -16,6 +16,7 @@ REGISTRIES = re.compile(
     r"|--(?:extra-)?index" + r"-url",
     re.IGNORECASE,
 )
+_READ_VARIABLE = re.compile(r'environ(?:\.get\(|\[)"(LANDLINE_[A-Z_]+)"|^\t(LANDLINE_[A-Z_]+)=', re.MULTILINE)
 _LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
 _FRAGMENT = re.compile(r"\d+\.(?:feature|fix|change|removal|doc)(?:\.\d+)?\.md")
 
@@ -52,6 +53,19 @@ def test_the_map_of_the_largest_slice_has_each_of_its_files() -> None:
 def test_the_configurations_page_is_up_to_date() -> None:
     page = ROOT / "docs" / "reference" / "configuration.md"
     assert page.read_text("utf-8") == config_reference.document(), "run: make docs"
+
+
+def test_variables_of_tests_and_commands_keep_no_server_from_starting() -> None:
+    """One that begins like those of settings and is none is refused, also by the servers that tests start."""
+    read = {
+        found[1] or found[2]
+        for file in files()
+        if file.suffix == ".py" or file.name == "Makefile"
+        for found in _READ_VARIABLE.finditer(file.read_text("utf-8"))
+    }
+    assert "LANDLINE_EXAMPLES" in read
+    settings = {config.PREFIX + each.upper() for each in config.fields()}
+    assert not read - settings - config.NOT_SETTINGS
 
 
 def test_the_page_of_carriers_codes_says_what_each_status_becomes() -> None:

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from landline.app import ready
 from landline.app.config import default_data
-from landline.app.config_tables import expanded
+from landline.app.config_values import expanded
 from landline.app.ready import Ready
 from landline.core.errors import NoSuchPath, Refusal
 

@@ -49,7 +49,7 @@ class Base:
         return self.processes.serving(CHAT)
 
     async def resource_id(self, name: str) -> ResourceId:
-        """Raises `NotFound`."""
+        """The id of the resource called `name`. Raises `NotFound`."""
         return (await self.resources.get(name)).resource_id
 
     async def resource_ids(self) -> dict[str, ResourceId]:
@@ -57,5 +57,5 @@ class Base:
         return {resource.name: resource.resource_id for resource in await self.resources.list_all()}
 
     async def all_resources(self) -> list[ResourceId]:
-        """All resources."""
+        """The ids of all resources, the oldest first."""
         return [resource.resource_id for resource in await self.resources.list_all()]

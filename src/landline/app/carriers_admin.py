@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from uuid import UUID
 
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Route
+from landline.edge.routes import Route, admin_route
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.leases import Holder, holders
 from landline.engines.smpp.link import Link
@@ -40,7 +40,7 @@ def routes(
         return json_response(200, {"value": shown})
 
     return [
-        Route("GET", "/sms/carriers", list_carriers, access=Access.ADMIN, versioned=False, name="carriers_list"),
+        admin_route("GET", "/sms/carriers", list_carriers, "carriers_list"),
     ]
 
 

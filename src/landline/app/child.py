@@ -23,7 +23,7 @@ import structlog
 
 from landline.app.application import DevInfo, Place
 from landline.app.config import Config
-from landline.app.config_tables import path
+from landline.app.config_values import path
 from landline.app.served_certificates import Served
 from landline.app.serving import Serving, Sockets
 from landline.core.errors import Refusal, Unavailable
@@ -49,7 +49,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Started(msgspec.Struct, frozen=True, tag=True):
-    """A child serves."""
+    """A child serves. In `dev` the first says what the user is to be told."""
 
     dev_info: DevInfo | None = None
 
@@ -65,7 +65,7 @@ Word = Started | CannotStart
 
 
 def encoded(setup: Setup) -> bytes:
-    """One line."""
+    """`setup` as the one line that its process reads."""
     return msgspec.json.encode(setup, enc_hook=_as_text) + b"\n"
 
 
@@ -75,7 +75,7 @@ def decoded(line: bytes) -> Setup:
 
 
 def decode_word(line: bytes) -> Word:
-    """What a child said."""
+    """What a child says in a line, of which it says one: that it serves, or why it cannot."""
     return msgspec.json.decode(line, type=Word)
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TextIO
 
 from cyclopts import App, Parameter
 
-from landline.app.cli_admin import (
+from landline.app.cli_shared import (
     DEFAULT_RESOURCE,
     HERE,
     AlwaysJson,

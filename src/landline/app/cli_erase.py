@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from landline.app.cli_admin import HERE, Server, ask, print_json, resource_path
+from landline.app.cli_shared import HERE, Server, ask, print_json, resource_path
 from landline.core import phone
 from landline.core.errors import Refusal
 

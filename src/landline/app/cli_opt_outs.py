@@ -9,11 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from landline.app.cli_admin import DEFAULT_RESOURCE, HERE, Json, Resource, Server, ask, resource_path, show
-from landline.app.cli_messages import pages_of
-from landline.app.cli_settings import File, text_of
+from landline.app.cli_shared import (
+    DEFAULT_RESOURCE,
+    HERE,
+    File,
+    Json,
+    Resource,
+    Server,
+    ask,
+    check_limit,
+    pages_of,
+    resource_path,
+    show,
+    text_of,
+)
 from landline.app.one_line import on_one_line
-from landline.core import phone, sheets
+from landline.core import csv_cells, phone
 from landline.core.errors import Refusal
 
 if TYPE_CHECKING:
@@ -55,8 +66,7 @@ def list_opt_outs(
     """List who opted out of which number, since when, and how that was said."""
     if as_csv and json:
         raise Refusal("give --json or --csv")
-    if limit < 1:
-        raise Refusal("--limit must be at least 1")
+    check_limit(limit)
     query = {"from": from_, "to": to, "since": since, "until": until}
     size = _PAGE if as_csv else min(limit, _PAGE)
     found = (each for page in pages_of(ask(server, _TYPED), _path(resource), query, size) for each in page["value"])
@@ -66,7 +76,7 @@ def list_opt_outs(
     lines = csv.writer(sys.stdout, lineterminator="\n")
     lines.writerow(_COLUMNS)
     # Whoever texts may have any name, and this may be a terminal or go into a spreadsheet.
-    lines.writerows([sheets.cell(on_one_line(each[column])) for column in _COLUMNS] for each in found)
+    lines.writerows([csv_cells.safe(on_one_line(each[column])) for column in _COLUMNS] for each in found)
 
 
 @opt_out.command(name="add")

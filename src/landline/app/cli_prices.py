@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import urlencode
+from itertools import islice
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from landline.app.cli_admin import HERE, Json, Server, ask, show
-from landline.app.cli_settings import text_of
-from landline.core.errors import Refusal
+from landline.app.cli_shared import HERE, File, Json, Server, ask, check_limit, encoded, pages_of, show, text_of
 
 _MOST_OF_A_PAGE = 1000
 _TYPED = {"carrier": "CARRIER", "prefix": "PREFIX", "price": "PRICE"}
@@ -36,17 +33,9 @@ def list_prices(*, carrier: OfCarrier = None, limit: int = 1000, json: Json = Fa
     limit
         How many at most.
     """
-    if limit < 1:
-        raise Refusal("--limit must be at least 1")
-    client, found = ask(server), list[dict[str, Any]]()
-    asked: dict[str, object] = {"carrier": carrier} if carrier is not None else {}
-    while len(found) < limit:
-        size = min(limit - len(found), _MOST_OF_A_PAGE)
-        page = client.call("GET", f"/sms/prices?{urlencode({**asked, 'pageSize': size})}")
-        found += page["value"]
-        asked = {"continuationToken": page.get("continuationToken")}
-        if asked["continuationToken"] is None:
-            break
+    check_limit(limit)
+    pages = pages_of(ask(server), "/sms/prices", {"carrier": carrier}, min(limit, _MOST_OF_A_PAGE))
+    found = list(islice((each for page in pages for each in page["value"]), limit))
     show(found, ("carrier", "prefix", "price", "currency"), json)
 
 
@@ -74,7 +63,7 @@ def remove_price(carrier: str, prefix: str | None = None, *, server: Server = HE
 
 @price.command(name="import")
 def import_prices(
-    file: Annotated[Path, Parameter(allow_leading_hyphen=True, help="A file; - is standard input.")],
+    file: File,
     *,
     carrier: OfCarrier = None,
     replace: Annotated[bool, Parameter(negative=())] = False,
@@ -89,8 +78,7 @@ def import_prices(
     replace
         Remove what the carriers of the file have beside it.
     """
-    query = {"carrier": carrier, "replace": "true" if replace else None}
-    asked = urlencode({name: value for name, value in query.items() if value is not None})
+    asked = encoded({"carrier": carrier, "replace": "true" if replace else None})
     client = ask(server, {"csv": str(file), "carrier": "--carrier" if carrier is not None else str(file)})
     answer = client.send(f"/sms/prices:import{'?' if asked else ''}{asked}", text_of(file))
     removed = f", removed: {answer['removed']}" if answer["removed"] else ""

@@ -1,29 +1,29 @@
 """The commands of what a resource's texts go by: `settings` (limits, countries, defaults), `campaign`, `pool`,
-`keywords`; and `stock`, the numbers for sale."""
+`keywords`."""
 
 from __future__ import annotations
 
-import io
 import json as jsonlib
-import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
-from urllib.parse import urlencode
 
 from cyclopts import App, Parameter
 
-from landline.app.cli_admin import (
+from landline.app.cli_shared import (
     DEFAULT_RESOURCE,
     HERE,
     AlwaysJson,
+    File,
     Json,
     Resource,
     Server,
     ask,
+    assignment,
     print_json,
     resource_path,
     show,
+    text_of,
 )
 from landline.app.one_line import on_one_line
 from landline.core.errors import Refusal
@@ -31,21 +31,17 @@ from landline.core.errors import Refusal
 if TYPE_CHECKING:
     from landline.app.admin_client import AdminClient
 
-_MOST_OF_A_PAGE = 100
 _LISTS = ("allowedCountries", "messagingConnectPartners")
 
 settings = App(name="settings", help="A resource's SMS settings: countries, caps, velocity, defaults.")
 campaign = App(name="campaign", help="Halt a campaign, all texts of which have one tag, and have it go on.")
 pool = App(name="pool", help="A resource's sender pools.")
 keywords = App(name="keywords", help="The keywords a number answers to, and its replies.")
-stock = App(name="stock", help="The numbers for sale.")
-
-File = Annotated[Path, Parameter(allow_leading_hyphen=True, help="A file; - is standard input.")]
 
 
 def add_to(app: App) -> None:
     """Add these commands."""
-    for group in (settings, campaign, pool, keywords, stock):
+    for group in (settings, campaign, pool, keywords):
         app.command(group)
 
 
@@ -201,51 +197,6 @@ def reset_keywords(number: str, *, resource: Resource = DEFAULT_RESOURCE, server
     print(f"{number} answers to the usual keywords")
 
 
-@stock.command(name="list")
-def list_stock(*, limit: int = 1000, json: Json = False, server: Server = HERE) -> None:
-    """List the numbers that were put up for sale, sold ones too.
-
-    Parameters
-    ----------
-    limit
-        How many at most.
-    """
-    if limit < 1:
-        raise Refusal("--limit must be at least 1")
-    found = _stock(ask(server), limit)
-    columns = ("number", "country", "kind", "status", "owner", "cost", "currency", "carrier")
-    show(found, columns, json)
-
-
-@stock.command(name="import")
-def import_stock(file: File, *, server: Server = HERE) -> None:
-    """Put up for sale the numbers of a CSV file with a header; one with a bad line adds nothing."""
-    _tell_added(ask(server, {"csv": str(file)}).send("/numbers/stock:import", text_of(file)))
-
-
-@stock.command(name="add-range")
-def add_range(first: str, last: str, *values: str, server: Server = HERE) -> None:
-    """Put up for sale all numbers from the first to the last.
-
-    Parameters
-    ----------
-    values
-        What they have in common, each as column=value by the columns of the CSV, such as carrier=north.
-    """
-    body = {"first": first, "last": last, "values": dict(_assignment(each) for each in values)}
-    client = ask(server, {"first": "FIRST", "last": "LAST", "values": "VALUES"})
-    _tell_added(client.call("POST", "/numbers/stock:addRange", body))
-
-
-@stock.command(name="remove")
-def remove_stock(number: str, *, server: Server = HERE) -> None:
-    """Take a number off sale."""
-    from landline.app.admin_client import quoted
-
-    ask(server, {"number": "NUMBER"}).call("DELETE", quoted("numbers", "stock", number))
-    print(f"{number} is not for sale any more")
-
-
 def _settings_path(resource: str) -> str:
     return f"{resource_path(resource)}/sms/settings"
 
@@ -270,7 +221,7 @@ def _keywords_path(resource: str, number: str) -> str:
 def _patch(changes: tuple[str, ...]) -> dict[str, object]:
     """`changes` as one JSON merge patch. Raises `Refusal` when two do not go together."""
     patch: dict[str, object] = {}
-    for name, text in map(_assignment, changes):
+    for name, text in map(assignment, changes):
         *outer, last = name.split(".")
         inner = patch
         for part in outer:
@@ -282,13 +233,6 @@ def _patch(changes: tuple[str, ...]) -> dict[str, object]:
             raise Refusal(f"{name} is given twice")
         inner[last] = _value(name, text)
     return patch
-
-
-def _assignment(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise Refusal(f"{text} is not name=value")
-    return name, value
 
 
 def _value(name: str, text: str) -> object:
@@ -313,32 +257,3 @@ def _document(file: Path, kind: type[dict[str, Any]] | type[list[Any]] = dict) -
     if not isinstance(found, kind):
         raise Refusal(f"{file} must hold a JSON {'object' if kind is dict else 'array'}")
     return cast(Any, found)
-
-
-def text_of(file: Path) -> str:
-    """What the file holds, or standard input. Raises `Refusal`."""
-    try:
-        given = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-        return io.TextIOWrapper(io.BytesIO(given), "utf-8-sig").read()  # whatever the locale is
-    except UnicodeDecodeError:
-        raise Refusal(f"cannot read {file}: it is not UTF-8") from None
-    except OSError as error:
-        raise Refusal(f"cannot read {file}: {error.strerror}") from None
-
-
-def _stock(client: AdminClient, limit: int) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    after = None
-    while len(found) < limit:
-        asked = {"top": min(limit - len(found), _MOST_OF_A_PAGE), **({"after": after} if after else {})}
-        page = client.call("GET", f"/numbers/stock?{urlencode(asked)}")
-        found += page["value"]
-        after = page.get("nextAfter")
-        if after is None:
-            break
-    return found
-
-
-def _tell_added(answer: dict[str, int]) -> None:
-    known = f", {answer['known']} were for sale already" if answer["known"] else ""
-    print(f"put up for sale: {answer['added']}{known}")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from cyclopts import App, Parameter
 
-from landline.app.cli_admin import (
+from landline.app.cli_shared import (
     DEFAULT_RESOURCE,
     HERE,
     AlwaysJson,
@@ -17,6 +17,7 @@ from landline.app.cli_admin import (
     Resource,
     Server,
     ask,
+    encoded,
     print_json,
     resource_path,
     show,
@@ -221,7 +222,7 @@ def list_dead_letters(
     name
         Name of the subscription.
     """
-    query = urlencode({"limit": _MOST_ROWS} | ({"subscription": name} if name else {}))
+    query = encoded({"limit": _MOST_ROWS, "subscription": name or None})
     found = ask(server).call("GET", f"{resource_path(resource)}/deadletters?{query}")
     rows: list[dict[str, Any]] = found["value"]
     show(rows, ("subscription", "eventType", "subject", "deadAt", "reason", "attempts", "lastStatus"), json)

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from landline.core.errors import NotServed
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Route
+from landline.edge.routes import Route, admin_route
 from landline.engines.clock import DrivenClock
 from landline.ports.clock import Clock
 from landline.wire.base import Wire, timestamp
@@ -25,6 +25,7 @@ def routes(clock: Clock) -> list[Route]:
     """`GET /clock` and `POST /clock:advance`, which refuses when the clock is not driven."""
 
     async def show(_request: Request) -> Response:
+        """What time it is for this server, and by how much it was driven ahead."""
         ahead = clock.ahead if isinstance(clock, DrivenClock) else timedelta(0)
         return json_response(
             200,
@@ -36,6 +37,7 @@ def routes(clock: Clock) -> list[Route]:
         )
 
     async def advance(request: Request) -> Response:
+        """Move time ahead; answered when all that falls due on the way is done."""
         asked = request.decode(_ADVANCE)
         if not isinstance(clock, DrivenClock):
             raise NotServed("The clock of this server cannot be driven: it is not started with `landline dev`.")
@@ -43,6 +45,6 @@ def routes(clock: Clock) -> list[Route]:
         return await show(request)
 
     return [
-        Route("GET", "/clock", show, access=Access.ADMIN, versioned=False, name="clock_show"),
-        Route("POST", "/clock:advance", advance, access=Access.ADMIN, versioned=False, name="clock_advance"),
+        admin_route("GET", "/clock", show, "clock_show"),
+        admin_route("POST", "/clock:advance", advance, "clock_advance"),
     ]

@@ -5,14 +5,16 @@ from cyclopts import App
 import landline
 from landline.app import (
     cli_accounts,
-    cli_admin,
+    cli_carriers,
     cli_doctor,
     cli_erase,
     cli_messages,
     cli_opt_outs,
     cli_prices,
+    cli_resources,
     cli_server,
     cli_settings,
+    cli_stock,
     cli_subscription,
 )
 
@@ -23,11 +25,13 @@ app = App(
 )
 cli_server.add_to(app)
 cli_doctor.add_to(app)
-cli_admin.add_to(app)
+cli_resources.add_to(app)
 cli_subscription.add_to(app)
 cli_messages.add_to(app)
+cli_carriers.add_to(app)
 cli_prices.add_to(app)
 cli_settings.add_to(app)
+cli_stock.add_to(app)
 cli_accounts.add_to(app)
 cli_opt_outs.add_to(app)
 cli_erase.add_to(app)

@@ -15,13 +15,6 @@ from landline.app.config_tables import (
     PASSWORD,
     PREFIX,
     TABLES,
-    CannotConfigure,
-    check_countries,
-    check_hosts,
-    check_issuer,
-    check_origins,
-    checked_domain,
-    expanded,
     of_table,
     place,
     place_carriers,
@@ -29,8 +22,18 @@ from landline.app.config_tables import (
     tables,
     with_passwords,
 )
-from landline.app.config_values import converted, from_text
-from landline.core import choices
+from landline.app.config_values import (
+    CannotConfigure,
+    check_countries,
+    check_hosts,
+    check_issuer,
+    check_origins,
+    checked_domain,
+    converted,
+    expanded,
+    from_text,
+)
+from landline.core import decode_errors
 
 _PATHS = (
     "data",
@@ -49,8 +52,10 @@ NOT_SETTINGS = frozenset(
         "LANDLINE_CONNECTION_STRING",
         "LANDLINE_PHONE_NUMBER",
         "LANDLINE_TEST_DSN",
-        "LANDLINE_CRASH_ROUNDS",
-        "LANDLINE_CRASH_SEED",
+        "LANDLINE_EXAMPLES",
+        "LANDLINE_SIM_FIRST",
+        "LANDLINE_SIM_SEED",
+        "LANDLINE_SIM_SEEDS",
     }
 )
 """Variables of the same prefix that commands and tests read. `LANDLINE_ADMIN_TOKEN` is theirs and a setting."""
@@ -452,7 +457,7 @@ def _known(settings: Mapping[str, object], where: str, spelled: Mapping[str, str
     for name in settings:
         if name not in Config.__struct_fields__ or name == "mode":
             shown = spelled[name] if spelled else name
-            near = choices.nearest(name, (each for each in Config.__struct_fields__ if each != "mode"))
+            near = decode_errors.nearest(name, (each for each in Config.__struct_fields__ if each != "mode"))
             meant = PREFIX + near.upper() if near and spelled else near
             raise CannotConfigure(
                 f"{where} has the setting {shown}, which there is not{f' (did you mean {meant}?)' if meant else ''}:"

@@ -29,6 +29,7 @@ class FreedMemory:
             self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._next)
 
     def stop(self) -> None:
+        """Look no more."""
         if self._timer is not None:
             self._timer.cancel()
 

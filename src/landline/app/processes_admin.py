@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from landline.core.errors import Unavailable
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Route
+from landline.edge.routes import Route, admin_route
 from landline.store.processes import Process, Processes
 from landline.wire.base import timestamp
 
@@ -87,7 +87,7 @@ def routes(processes: Processes) -> list[Route]:
         """The processes that work on this database."""
         return json_response(200, {"value": [_shown(process) for process in await processes.listed()]})
 
-    return [Route("GET", "/processes", list_processes, access=Access.ADMIN, versioned=False, name="processes_list")]
+    return [admin_route("GET", "/processes", list_processes, "processes_list")]
 
 
 def _shown(process: Process) -> dict[str, object]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from landline.app.config import CannotConfigure, Config
-from landline.core.durable import synced
+from landline.store.durable import synced
 from landline.store.sealing import Sealer, WrongSeal
 
 LEAST_SECRET_BYTES = 32

@@ -110,7 +110,7 @@ class Certificates(Collector):
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
-        """When each ends."""
+        """The metric of when each ends. Fills `Collector`."""
         ends = GaugeMetricFamily(
             "landline_certificate_ends_timestamp_seconds",
             "When a certificate ends (Unix time).",
@@ -127,7 +127,7 @@ class Certificates(Collector):
             raise Unavailable("; ".join(map(str, soon)))
 
     async def run(self) -> None:
-        """Look again and again."""
+        """Look every `LOOK_S`, until cancelled."""
         alarm = self._clock.alarm()
         try:
             while True:

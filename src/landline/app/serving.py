@@ -42,7 +42,7 @@ class Sockets:
     """The same as `admin` of this process alone, on loopback, for the one that shows the figures of all."""
 
     def all(self) -> list[socket.socket]:
-        """Each of them."""
+        """All sockets, whatever they are for."""
         return [*self.public, *self.plain, *self.admin, *self.customers, *self.customers_tls, *self.own]
 
 

@@ -93,6 +93,7 @@ class _Child:
         return self.started.done() and self.started.exception() is None
 
     def tell(self, told: signal.Signals) -> None:
+        """Send it a signal, if it still runs."""
         with suppress(ProcessLookupError):
             self.process.send_signal(told)  # nothing once it was waited for
 

@@ -111,7 +111,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    summary = (route.handler.__doc__ or "").strip().partition("\n")[0]
+    summary = " ".join((route.handler.__doc__ or "").split())
     operation: dict[str, Any] = {
         "operationId": route.name or f"{route.method} {route.template}",
         "responses": {"default": {"description": "JSON; failures carry an error object."}},

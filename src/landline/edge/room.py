@@ -82,11 +82,11 @@ class Room:
     # connections
 
     def add(self, connections: set[object]) -> None:
-        """All in `connections` count, from now on."""
+        """Count those in `connections`, a server's own set, from now on."""
         self._halls.append(connections)
 
     def remove(self, connections: set[object]) -> None:
-        """They do no longer."""
+        """Count those in `connections` no longer."""
         self._halls = [hall for hall in self._halls if hall is not connections]  # all empty ones are equal
 
     @property

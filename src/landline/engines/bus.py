@@ -49,7 +49,7 @@ class Ears:
         return subject in self._ears
 
     def subjects(self) -> set[str]:
-        """What is listened to."""
+        """Those that somebody in this process listens to."""
         return set(self._ears)
 
     def hear(self, subject: str, data: bytes) -> None:
@@ -61,7 +61,7 @@ class Ears:
                 loop.call_soon(ear.hear, data)
 
     def add(self, subject: str, heard: Heard) -> "Ear":
-        """One more."""
+        """Have `heard` called for what is published on `subject`, until the ear is closed."""
         ear = Ear(self, subject, heard)
         ears = self._ears.get(subject)
         self._ears[subject] = [*(ears or ()), ear]
@@ -70,7 +70,7 @@ class Ears:
         return ear
 
     def remove(self, ear: "Ear") -> None:
-        """One less."""
+        """`ear` hears no more; it is one of these."""
         others = [each for each in self._ears[ear.subject] if each is not ear]
         if others:
             self._ears[ear.subject] = others
@@ -79,7 +79,7 @@ class Ears:
             self._changed()
 
     def close(self) -> None:
-        """None any more."""
+        """Close all ears."""
         for ear in [ear for ears in self._ears.values() for ear in ears]:
             ear.close()
 
@@ -95,7 +95,7 @@ class Ear:
         self._heard: Heard | None = heard
 
     def hear(self, data: bytes) -> None:
-        """Pass `data` on."""
+        """Call whoever listens with `data`; what it raises is logged."""
         if self._heard is None:
             return  # closed after it was published
         try:

@@ -84,7 +84,9 @@ class CarrierEvents(Protocol):
     again later.
     """
 
-    async def submitted(self, carrier: str, answers: Sequence[Submitted]) -> None: ...
+    async def submitted(self, carrier: str, answers: Sequence[Submitted]) -> None:
+        """What the carrier said to each of these submissions: taken, refused, or nothing in time (`unknown`)."""
+        ...
 
     async def submitted_late(self, carrier: str, answers: Sequence[Submitted]) -> None:
         """The carrier has these messages after all, as it says too late: each was answered as `unknown` before, and
@@ -92,7 +94,8 @@ class CarrierEvents(Protocol):
         ...
 
     async def reported(self, carrier: str, receipts: Sequence[Receipt]) -> None:
-        """One whose submission nobody has told of is kept for when somebody does."""
+        """What became of messages that the carrier took. A receipt whose submission nobody has told of is kept for when
+        somebody does."""
         ...
 
     async def early(self, carrier: str, ids: Sequence[str]) -> Sequence[Receipt]:
@@ -103,7 +106,9 @@ class CarrierEvents(Protocol):
         """Those receipts are of no submission by themselves."""
         ...
 
-    async def arrived(self, carrier: str, arrivals: Sequence[Arrival]) -> None: ...
+    async def arrived(self, carrier: str, arrivals: Sequence[Arrival]) -> None:
+        """Texts from phones. One to a number that no resource has is dropped."""
+        ...
 
 
 class SmsCarrier(Protocol):
@@ -112,7 +117,9 @@ class SmsCarrier(Protocol):
     `unknown` a `submitted_late` may follow."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What routes, numbers, logs and stored messages call it."""
+        ...
 
     @property
     def up(self) -> bool:
@@ -133,7 +140,9 @@ class SmsCarrier(Protocol):
         ...
 
     @property
-    def crash_policy(self) -> CrashPolicy: ...
+    def crash_policy(self) -> CrashPolicy:
+        """What becomes of a message that was handed over and whose answer is not known."""
+        ...
 
     @property
     def at_once(self) -> int:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from landline.core import choices
+from landline.core import decode_errors
 from landline.core.errors import Invalid
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        text = choices.told(error, decoder.type)
+        text = decode_errors.told(error, decoder.type)
         found = _PATH.search(text)
         target = found.group(1) if found else ""
         said = _PATH.sub("", text)

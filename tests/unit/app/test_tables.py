@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from landline.app.cli_admin import show
+from landline.app.cli_shared import show
 
 WRITTEN = {
     "red \x1b[31m and a title \x1b]0;x\x07": r"red \x1b[31m and a title \x1b]0;x\x07",

@@ -11,7 +11,7 @@ from landline.core import phone
 from landline.core.errors import Invalid
 from landline.edge import queries
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Handler, Route
+from landline.edge.routes import Route, admin_route
 from landline.engines.simulated.carrier import SimulatedCarrier
 from landline.engines.simulated.desk import HandsetSummary
 from landline.engines.simulated.model import CODES, DELIVERED, Behaviour, Conduct, Point, Rule
@@ -42,17 +42,21 @@ def routes(carrier: SimulatedCarrier, received: Received) -> list[Route]:
 
 def _handset_routes(carrier: SimulatedCarrier, received: Received) -> list[Route]:
     async def show_all(_: Request) -> Response:
+        """The handsets that have a behaviour of their own, or texts."""
         return json_response(200, {"value": [_handset(summary) for summary in await carrier.desk.handsets()]})
 
     async def behave(request: Request) -> Response:
+        """Say how a handset behaves from now on."""
         await carrier.behave(_number(request), _behaviour(request.decode(BEHAVIOUR)))
         return Response(204)
 
     async def plain(request: Request) -> Response:
+        """Have a handset answer as all do at first."""
         await carrier.behave(_number(request), None)
         return Response(204)
 
     async def inbox(request: Request) -> Response:
+        """The texts on a handset in the order of their arrival; it may wait for the first."""
         queries.refuse_unknown(request.query, ("after", "wait"))
         after = _query_number(request, "after", 2**63 - 1)
         wait_s = _query_number(request, "wait", WAIT_LIMIT_S)
@@ -60,10 +64,12 @@ def _handset_routes(carrier: SimulatedCarrier, received: Received) -> list[Route
         return json_response(200, {"value": [_text(item) for item in items]})
 
     async def clear(request: Request) -> Response:
+        """Delete the texts on a handset."""
         await carrier.desk.clear_inbox(_number(request))
         return Response(204)
 
     async def text(request: Request) -> Response:
+        """Send a text from a handset to a number of a resource; answered when it is stored."""
         body = request.decode(TEXT)
         if phone.sender_kind(body.to) in (None, phone.SenderKind.ALPHANUMERIC):
             raise Invalid("A handset texts an E.164 number or a short code.", target="to")
@@ -74,23 +80,26 @@ def _handset_routes(carrier: SimulatedCarrier, received: Received) -> list[Route
         return json_response(202, {"messageId": message_id, "segments": arrival.segments})
 
     return [
-        _route("GET", "/handsets", show_all, "Handsets_List"),
-        _route("PUT", "/handsets/{number}", behave, "Handsets_Put"),
-        _route("DELETE", "/handsets/{number}", plain, "Handsets_Delete"),
-        _route("GET", "/handsets/{number}/inbox", inbox, "Handsets_Inbox"),
-        _route("DELETE", "/handsets/{number}/inbox", clear, "Handsets_ClearInbox"),
-        _route("POST", "/handsets/{number}:text", text, "Handsets_Text"),
+        admin_route("GET", "/handsets", show_all, "Handsets_List"),
+        admin_route("PUT", "/handsets/{number}", behave, "Handsets_Put"),
+        admin_route("DELETE", "/handsets/{number}", plain, "Handsets_Delete"),
+        admin_route("GET", "/handsets/{number}/inbox", inbox, "Handsets_Inbox"),
+        admin_route("DELETE", "/handsets/{number}/inbox", clear, "Handsets_ClearInbox"),
+        admin_route("POST", "/handsets/{number}:text", text, "Handsets_Text"),
     ]
 
 
 def _rule_routes(carrier: SimulatedCarrier) -> list[Route]:
     async def show_all(_: Request) -> Response:
+        """The rules for faults in the order they are asked, and how often each has fired."""
         return json_response(200, {"value": [_in_force(rule) for rule in await carrier.desk.rules()]})
 
     async def add(request: Request) -> Response:
+        """Add a rule: what happens to chosen messages."""
         return json_response(201, _in_force(await carrier.desk.add_rule(_rule(request.decode(RULE)))))
 
     async def delete(request: Request) -> Response:
+        """Remove a rule."""
         rule_id = request.params["id"]
         if not rule_id.isdecimal() or len(rule_id) > 18:
             raise Invalid("A rule's id is a number.", target="id")
@@ -98,33 +107,33 @@ def _rule_routes(carrier: SimulatedCarrier) -> list[Route]:
         return Response(204)
 
     async def delete_all(_: Request) -> Response:
+        """Remove all rules."""
         await carrier.desk.delete_rules()
         return Response(204)
 
     async def seed(_: Request) -> Response:
+        """The seed that all chance follows from."""
         return json_response(200, wire.CarrierSeed(await carrier.desk.seed()))
 
     async def put_seed(request: Request) -> Response:
+        """Begin a run by this seed: chance repeats with it."""
         await carrier.desk.put_seed(request.decode(SEED).seed)
         return Response(204)
 
     async def reset(_: Request) -> Response:
+        """Have the simulated carrier be as on its first start: no texts, receipts, behaviours or rules."""
         await carrier.reset()
         return Response(204)
 
     return [
-        _route("GET", "/carrier/rules", show_all, "CarrierRules_List"),
-        _route("POST", "/carrier/rules", add, "CarrierRules_Add"),
-        _route("DELETE", "/carrier/rules", delete_all, "CarrierRules_DeleteAll"),
-        _route("DELETE", "/carrier/rules/{id}", delete, "CarrierRules_Delete"),
-        _route("GET", "/carrier/seed", seed, "Carrier_Seed"),
-        _route("PUT", "/carrier/seed", put_seed, "Carrier_PutSeed"),
-        _route("POST", "/carrier:reset", reset, "Carrier_Reset"),
+        admin_route("GET", "/carrier/rules", show_all, "CarrierRules_List"),
+        admin_route("POST", "/carrier/rules", add, "CarrierRules_Add"),
+        admin_route("DELETE", "/carrier/rules", delete_all, "CarrierRules_DeleteAll"),
+        admin_route("DELETE", "/carrier/rules/{id}", delete, "CarrierRules_Delete"),
+        admin_route("GET", "/carrier/seed", seed, "Carrier_Seed"),
+        admin_route("PUT", "/carrier/seed", put_seed, "Carrier_PutSeed"),
+        admin_route("POST", "/carrier:reset", reset, "Carrier_Reset"),
     ]
-
-
-def _route(method: str, template: str, handler: Handler, name: str) -> Route:
-    return Route(method, template, handler, access=Access.ADMIN, versioned=False, name=name)
 
 
 def _number(request: Request) -> str:

@@ -16,7 +16,7 @@ import structlog
 from msgspec.structs import replace
 
 from landline.core.errors import Unavailable
-from landline.core.seldom import Seldom
+from landline.core.log_limit import LogLimit
 from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.early import fold_early
 from landline.engines.smpp.encoding import LONGEST, number_of
@@ -125,7 +125,7 @@ class Inbox:
         # Ordered, for the oldest to go in no time: a dict looks for its first key from where it once began.
         self._known: OrderedDict[str, bool] = OrderedDict()
         self._texts = RecentTexts(config.name, records, line)
-        self._told = Seldom()
+        self._told = LogLimit()
         self._sweep_at = 0.0
         self._told_of_unmarked = False
         self.counters = InboxCounters()

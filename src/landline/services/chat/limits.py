@@ -12,8 +12,8 @@ from uuid import UUID
 import msgspec
 
 from landline.core.errors import TooMany
+from landline.core.forward_time import ForwardTime
 from landline.core.ids import RawId, ResourceId
-from landline.core.onward import Onward
 from landline.ports.bus import Bus
 from landline.ports.clock import Clock
 from landline.services.chat.model.ids import ThreadId
@@ -50,7 +50,7 @@ class Rates:
         self._bus = bus
         self._process = int.from_bytes(os.urandom(7))
         self._windows: OrderedDict[_Key, Window] = OrderedDict()
-        self._onward = Onward()
+        self._forward = ForwardTime()
 
     async def start(self) -> None:
         """Count what other processes take, too."""
@@ -74,7 +74,7 @@ class Rates:
         self._bus.publish(SUBJECT, msgspec.msgpack.encode(taken))
 
     def _now(self) -> float:
-        return self._onward.read(self._clock.now().timestamp())
+        return self._forward.read(self._clock.now().timestamp())
 
     def _checked(self, taken: _Taken) -> float:
         """The instant at which `taken` is within its rates. Raises `TooMany`."""

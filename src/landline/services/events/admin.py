@@ -14,7 +14,7 @@ from msgspec import UNSET
 from landline.core.errors import Invalid
 from landline.edge import queries
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Handler, Route
+from landline.edge.routes import Route, admin_route
 from landline.ports.clock import Clock
 from landline.services.events import delivery_headers
 from landline.services.events.model import Schema, Secrets, Settings, Subscription, state_at
@@ -36,20 +36,16 @@ def routes(subscriptions: Subscriptions, clock: Clock, types: Collection[str]) -
     """Paths below `/resources/{name}`. `types`: all that events may have."""
     admin = _Admin(subscriptions, clock, types)
     one = "/resources/{name}/subscriptions/{subscription}"
-    table: list[tuple[str, str, Handler, str]] = [
-        ("GET", "/resources/{name}/subscriptions", admin.list, "Subscriptions_List"),
-        ("POST", "/resources/{name}/subscriptions", admin.add, "Subscriptions_Add"),
-        ("GET", one, admin.get, "Subscriptions_Get"),
-        ("PATCH", one, admin.change, "Subscriptions_Change"),
-        ("DELETE", one, admin.remove, "Subscriptions_Remove"),
-        ("POST", f"{one}:validate", admin.validate, "Subscriptions_Validate"),
-        ("POST", f"{one}:replay", admin.replay_all, "Subscriptions_Replay"),
-        ("GET", "/resources/{name}/deadletters", admin.dead_letters, "DeadLetters_List"),
-        ("POST", "/resources/{name}/deadletters:replay", admin.replay, "DeadLetters_Replay"),
-    ]
     return [
-        Route(method, path, handler, access=Access.ADMIN, versioned=False, name=name)
-        for method, path, handler, name in table
+        admin_route("GET", "/resources/{name}/subscriptions", admin.list, "Subscriptions_List"),
+        admin_route("POST", "/resources/{name}/subscriptions", admin.add, "Subscriptions_Add"),
+        admin_route("GET", one, admin.get, "Subscriptions_Get"),
+        admin_route("PATCH", one, admin.change, "Subscriptions_Change"),
+        admin_route("DELETE", one, admin.remove, "Subscriptions_Remove"),
+        admin_route("POST", f"{one}:validate", admin.validate, "Subscriptions_Validate"),
+        admin_route("POST", f"{one}:replay", admin.replay_all, "Subscriptions_Replay"),
+        admin_route("GET", "/resources/{name}/deadletters", admin.dead_letters, "DeadLetters_List"),
+        admin_route("POST", "/resources/{name}/deadletters:replay", admin.replay, "DeadLetters_Replay"),
     ]
 
 
@@ -60,14 +56,17 @@ class _Admin:
         self._types = types
 
     async def list(self, request: Request) -> Response:
+        """The event subscriptions of a resource."""
         found = await self._subscriptions.list(request.params["name"])
         return json_response(200, events.SubscriptionList([self._shown(one) for one in found]))
 
     async def get(self, request: Request) -> Response:
+        """One event subscription, without its secrets."""
         found = await self._subscriptions.get(request.params["name"], request.params["subscription"])
         return json_response(200, self._shown(found))
 
     async def add(self, request: Request) -> Response:
+        """Add an event subscription; its endpoint is asked for its consent."""
         body = request.decode(_TO_ADD)
         if body.name is UNSET or body.endpoint is UNSET:
             raise Invalid(
@@ -81,6 +80,7 @@ class _Admin:
         return json_response(201, self._shown(added))
 
     async def change(self, request: Request) -> Response:
+        """Change an event subscription; what the body leaves out stays as it is."""
         body = request.decode(_TO_CHANGE)
         changed = await self._subscriptions.change(
             request.params["name"],
@@ -92,22 +92,27 @@ class _Admin:
         return json_response(200, self._shown(changed))
 
     async def remove(self, request: Request) -> Response:
+        """Remove an event subscription, what waits for it and its dead letters."""
         await self._subscriptions.remove(request.params["name"], request.params["subscription"])
         return Response(204)
 
     async def validate(self, request: Request) -> Response:
+        """Ask the endpoint of an event subscription for its consent again."""
         found = await self._subscriptions.validate(request.params["name"], request.params["subscription"])
         return json_response(200, self._shown(found))
 
     async def replay_all(self, request: Request) -> Response:
+        """Deliver all dead letters of an event subscription again."""
         count = await self._subscriptions.replay_all(request.params["name"], request.params["subscription"])
         return json_response(200, Replayed(count))
 
     async def replay(self, request: Request) -> Response:
+        """Deliver the named dead letters again."""
         keys = [_dead_key(text) for text in request.decode(_TO_REPLAY).ids]
         return json_response(200, Replayed(await self._subscriptions.replay(request.params["name"], keys)))
 
     async def dead_letters(self, request: Request) -> Response:
+        """The events that were given up, the oldest first, of one subscription or of all."""
         queries.refuse_unknown(request.query, ("subscription", "limit", "after"))
         resource, name = request.params["name"], request.query.get("subscription")
         limit = _limit(request.query.get("limit"))

@@ -1,7 +1,7 @@
 """The admin port's routes of identity: a new signing key for user tokens."""
 
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Route
+from landline.edge.routes import Route, admin_route
 from landline.services.identity.service import Identity
 
 
@@ -11,4 +11,4 @@ def routes(identity: Identity) -> list[Route]:
         return json_response(200, {"kid": await identity.rotate_signing_key()})
 
     template = "/identity/signing-keys:rotate"
-    return [Route("POST", template, rotate, access=Access.ADMIN, versioned=False, name="identity_rotateSigningKey")]
+    return [admin_route("POST", template, rotate, "identity_rotateSigningKey")]

@@ -7,7 +7,7 @@ from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
 from landline.edge import queries
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Route
+from landline.edge.routes import Route, admin_route
 from landline.ports.clock import Clock
 from landline.services.insights import requests, table
 from landline.services.insights.questions import Question
@@ -47,9 +47,7 @@ def routes(insights: Insights, clock: Clock, resolve: ResolveResource, currency:
             ),
         )
 
-    return [
-        Route("GET", "/resources/{name}/insights", show, access=Access.ADMIN, versioned=False, name="Insights_Show")
-    ]
+    return [admin_route("GET", "/resources/{name}/insights", show, "Insights_Show")]
 
 
 def _wants_csv(request: Request) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from landline.core import money, sheets
+from landline.core import csv_cells, money
 from landline.services.insights.model import NO_CARRIER, Figures
 from landline.services.insights.questions import Dimension, Group, Place
 from landline.services.insights.requests import day_text, hour_text
@@ -100,4 +100,4 @@ def _cell(value: Cell) -> str:
         return ""
     if not isinstance(value, str):
         return str(value)
-    return '"' + sheets.cell(value).replace('"', '""') + '"'
+    return '"' + csv_cells.safe(value).replace('"', '""') + '"'

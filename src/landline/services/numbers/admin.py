@@ -10,7 +10,7 @@ from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Route
+from landline.edge.routes import Route, admin_route
 from landline.services.numbers.model import Directions, OwnedNumber
 from landline.services.numbers.service import Numbers
 from landline.wire.numbers import Number, NumberToAdd, PhoneNumberCapabilities
@@ -28,10 +28,12 @@ def routes(
     is no carrier of a name."""
 
     async def show(request: Request) -> Response:
+        """The numbers and sender names of a resource."""
         owned = await numbers.list(await resource_named(request.params["name"]))
         return json_response(200, {"value": [_number(number) for number in owned]})
 
     async def add(request: Request) -> Response:
+        """Give a resource a number, a short code or a sender name."""
         body = request.decode(ADD)
         if body.carrier:
             check_carrier(body.carrier)
@@ -48,14 +50,15 @@ def routes(
         return json_response(201, _number(owned))
 
     async def remove(request: Request) -> Response:
+        """Take a number or sender name away from a resource."""
         await numbers.remove(await resource_named(request.params["name"]), request.params["number"])
         return Response(204)
 
     collection, member = "/resources/{name}/numbers", "/resources/{name}/numbers/{number}"
     return [
-        Route("GET", collection, show, access=Access.ADMIN, versioned=False, name="Numbers_List"),
-        Route("POST", collection, add, access=Access.ADMIN, versioned=False, name="Numbers_Add"),
-        Route("DELETE", member, remove, access=Access.ADMIN, versioned=False, name="Numbers_Remove"),
+        admin_route("GET", collection, show, "Numbers_List"),
+        admin_route("POST", collection, add, "Numbers_Add"),
+        admin_route("DELETE", member, remove, "Numbers_Remove"),
     ]
 
 

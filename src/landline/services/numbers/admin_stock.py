@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from landline.core.errors import Conflict, Invalid, NotFound
+from landline.core.errors import Conflict, NotFound
 from landline.core.ids import ResourceId
-from landline.edge import queries
+from landline.edge import csv_files, queries
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Handler, Route
+from landline.edge.routes import Route, admin_route
 from landline.services.numbers import parameters, stock_csv
 from landline.services.numbers.inventory import Inventory
 from landline.services.numbers.model import Directions
@@ -32,18 +32,17 @@ def routes(
         return json_response(200, Imported(added=count, known=len(numbers) - count))
 
     async def take(request: Request) -> Response:
-        try:
-            text = request.body.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise Invalid("The file is not UTF-8.", target="csv") from None
-        return await added(await asyncio.to_thread(stock_csv.read, text))
+        """Put up for sale the numbers of a CSV file, all of them or none."""
+        return await added(await asyncio.to_thread(stock_csv.read, csv_files.text(request.body)))
 
     async def take_range(request: Request) -> Response:
+        """Put up for sale all numbers from the first to the last."""
         body = request.decode(_RANGE)
         numbers = await asyncio.to_thread(stock_csv.read_range, body.first, body.last, body.values)
         return await added(numbers)
 
     async def show(request: Request) -> Response:
+        """The numbers for sale and those sold: whether each is free, held or owned, and whose."""
         queries.refuse_unknown(request.query, ("top", "after"))
         _, size = parameters.page_of(request.query, size="top")
         found = await inventory.listed(request.query.get("after", ""), size + 1)
@@ -53,6 +52,7 @@ def routes(
         return json_response(200, Stock(shown, shown[-1].number if len(found) > size else None))
 
     async def remove(request: Request) -> Response:
+        """Take a number that nobody has or holds off sale."""
         removed = await inventory.remove(request.params["number"])
         if removed is None:
             raise NotFound("The number is not for sale.", target="number")
@@ -61,15 +61,11 @@ def routes(
         return Response(204)
 
     return [
-        _route("GET", "/numbers/stock", show, "List"),
-        _route("POST", "/numbers/stock:import", take, "Import"),
-        _route("POST", "/numbers/stock:addRange", take_range, "AddRange"),
-        _route("DELETE", "/numbers/stock/{number}", remove, "Remove"),
+        admin_route("GET", "/numbers/stock", show, "NumberStock_List"),
+        admin_route("POST", "/numbers/stock:import", take, "NumberStock_Import"),
+        admin_route("POST", "/numbers/stock:addRange", take_range, "NumberStock_AddRange"),
+        admin_route("DELETE", "/numbers/stock/{number}", remove, "NumberStock_Remove"),
     ]
-
-
-def _route(method: str, template: str, handler: Handler, name: str) -> Route:
-    return Route(method, template, handler, access=Access.ADMIN, versioned=False, name=f"NumberStock_{name}")
 
 
 def _shape(row: Record, owner: str | None) -> StockNumber:

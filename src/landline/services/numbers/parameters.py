@@ -50,6 +50,7 @@ def country_of(text: str) -> str:
 
 
 def kind_of(text: str, target: str) -> SenderKind:
+    """The kind of number called `text`, one that is sold. Raises `InvalidInput` for `target`, as do the following."""
     kind = _one_of(SenderKind, text, target)
     if kind not in KINDS:
         raise InvalidInput(f"Must be one of: {', '.join(each.value for each in KINDS)}.", target=target)
@@ -57,14 +58,17 @@ def kind_of(text: str, target: str) -> SenderKind:
 
 
 def optional_kind(text: str | None) -> SenderKind | None:
+    """The kind of number called `text`; None where it was left out."""
     return None if text is None else kind_of(text, "phoneNumberType")
 
 
 def assignment_of(text: str | None) -> Assignment | None:
+    """Whom a number is for, an application or a person; None where it was left out."""
     return None if text is None else _one_of(Assignment, text, "assignmentType")
 
 
 def directions_of(text: str | None, target: str) -> Directions | None:
+    """Which ways a number is to serve; None where it was left out."""
     return None if text is None else _one_of(Directions, text, target)
 
 

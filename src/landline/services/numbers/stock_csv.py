@@ -9,7 +9,7 @@ from landline.core import money
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
-from landline.edge import lines
+from landline.edge import csv_files
 from landline.services.numbers import lookup, model, parameters
 from landline.services.numbers.model import Directions
 from landline.services.numbers.offers import NOT_TO_BE_RESOLD, Assignment, Cost, Place
@@ -27,7 +27,9 @@ T = TypeVar("T")
 
 def read(text: str) -> list[StockNumber]:
     """The numbers of a CSV file, all of them or none: raises `Invalid`, by line, for up to 20 bad lines."""
-    return lines.read(text, _columns, lambda row, _line: _number(row), at_most=AT_MOST, what="numbers", done="added")
+    return csv_files.read(
+        text, _columns, lambda row, _line: _number(row), at_most=AT_MOST, what="numbers", done="added"
+    )
 
 
 def read_range(first: str, last: str, values: Mapping[str, str]) -> list[StockNumber]:

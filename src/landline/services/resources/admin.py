@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Handler, Route
+from landline.edge.routes import Route, admin_route
 from landline.services.resources import model
 from landline.services.resources.model import AccessKey, Resource, Slot
 from landline.services.resources.service import Resources
@@ -49,19 +49,16 @@ _NO_STORE = {"cache-control": "no-store"}
 
 
 def routes(resources: Resources) -> list[Route]:
+    """The operations on all resources."""
     admin = _Admin(resources)
     return [
-        _route("GET", "/resources", admin.list, "resources_list"),
-        _route("POST", "/resources", admin.create, "resources_create"),
-        _route("POST", "/resources:resolve", admin.resolve, "resources_resolve"),
-        _route("GET", "/resources/{name}", admin.get, "resources_get"),
-        _route("GET", "/resources/{name}/keys", admin.keys, "resources_keys"),
-        _route("POST", "/resources/{name}/keys/{slot}:rotate", admin.rotate, "resources_rotateKey"),
+        admin_route("GET", "/resources", admin.list, "resources_list"),
+        admin_route("POST", "/resources", admin.create, "resources_create"),
+        admin_route("POST", "/resources:resolve", admin.resolve, "resources_resolve"),
+        admin_route("GET", "/resources/{name}", admin.get, "resources_get"),
+        admin_route("GET", "/resources/{name}/keys", admin.keys, "resources_keys"),
+        admin_route("POST", "/resources/{name}/keys/{slot}:rotate", admin.rotate, "resources_rotateKey"),
     ]
-
-
-def _route(method: str, template: str, handler: Handler, name: str) -> Route:
-    return Route(method, template, handler, access=Access.ADMIN, versioned=False, name=name)
 
 
 class _Admin:

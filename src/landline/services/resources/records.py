@@ -39,6 +39,7 @@ async def everything(connection: Connection) -> tuple[list[Resource], list[Seale
 
 
 async def by_name(connection: Connection, name: str) -> Resource | None:
+    """The resource called `name`; None when there is none."""
     row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM resources_resource WHERE name = $1", name)
     return _resource(row) if row else None
 
@@ -54,6 +55,7 @@ async def keys_of(connection: Connection, resource_id: ResourceId, *, lock: bool
 
 
 async def replace_key(connection: Connection, key: SealedKey, at: datetime) -> None:
+    """Put `key`, made at `at`, in the place of the one in its slot."""
     await connection.execute(
         "UPDATE resources_key SET generation = $3, sealed = $4, created_at = $5 WHERE resource_id = $1 AND slot = $2",
         key.resource_id,

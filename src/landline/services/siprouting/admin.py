@@ -6,7 +6,7 @@ import msgspec
 
 from landline.core.ids import ResourceId
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Route
+from landline.edge.routes import Route, admin_route
 from landline.services.siprouting.model import Configuration
 from landline.services.siprouting.model import Route as CallRoute
 from landline.services.siprouting.service import SipRouting
@@ -55,7 +55,7 @@ def routes(sip_routing: SipRouting, resource_named: Callable[[str], Awaitable[Re
         return json_response(200, TestCallResult(call.number, first, matching, plan.fallback))
 
     place = "/resources/{name}/sip/routes:test"
-    return [Route("POST", place, test, access=Access.ADMIN, versioned=False, name="SipRouting_TestCall")]
+    return [admin_route("POST", place, test, "SipRouting_TestCall")]
 
 
 def _shape(route: CallRoute, configuration: Configuration) -> RouteShape:

@@ -10,7 +10,7 @@ from landline.core.errors import Invalid, NotFound
 from landline.core.ids import ResourceId
 from landline.core.phone import SenderKind
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Route
+from landline.edge.routes import Route, admin_route
 from landline.services.numbers.service import Numbers
 from landline.services.sms.keywords import Keywords, preset
 from landline.services.sms.model.keywords import Language
@@ -46,15 +46,11 @@ def routes(
     handlers = _Handlers(timelines, keywords, numbers, resolve, all_resources)
     path = "/resources/{name}/numbers/{number}/keywords"
     return [
-        _route("GET", "/messages/{messageId}/timeline", handlers.timeline),
-        _route("GET", path, handlers.keywords),
-        _route("PUT", path, handlers.set_keywords),
-        _route("DELETE", path, handlers.reset_keywords),
+        admin_route("GET", "/messages/{messageId}/timeline", handlers.timeline),
+        admin_route("GET", path, handlers.keywords),
+        admin_route("PUT", path, handlers.set_keywords),
+        admin_route("DELETE", path, handlers.reset_keywords),
     ]
-
-
-def _route(method: str, template: str, handler: Callable[[Request], Awaitable[Response]]) -> Route:
-    return Route(method, template, handler, access=Access.ADMIN, versioned=False)
 
 
 class _Handlers:
@@ -73,15 +69,18 @@ class _Handlers:
         self._all_resources = all_resources
 
     async def timeline(self, request: Request) -> Response:
+        """What became of a message, step by step."""
         found = await self._timelines.timeline(await self._all_resources(), request.params["messageId"])
         return json_response(200, found)
 
     async def keywords(self, request: Request) -> Response:
+        """The keywords that a number answers to, and its replies, by language."""
         resource, number = await self._number(request)
         languages = await self._keywords.languages(resource, number)
         return json_response(200, KeywordSettings([_setting(language) for language in languages]))
 
     async def set_keywords(self, request: Request) -> Response:
+        """Have a number answer in these languages; what one leaves out comes from its preset."""
         resource, number = await self._number(request)
         if (owned := await self._numbers.sender(resource, number)) and owned.kind is SenderKind.ALPHANUMERIC:
             raise Invalid("An alphanumeric sender has no keywords: nobody can answer it.", target="number")
@@ -90,6 +89,7 @@ class _Handlers:
         return await self.keywords(request)
 
     async def reset_keywords(self, request: Request) -> Response:
+        """Have a number answer to plain English again."""
         resource, number = await self._number(request)
         await self._keywords.set(resource, number, None)
         return Response(204)

@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from landline.core.ids import ResourceId
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Handler, Route
+from landline.edge.routes import Route, admin_route
 from landline.protocols.smpp.texts import Alphabet
 from landline.services.sms.accounts import Accounts, Settings
 from landline.services.sms.model.esme import EsmeAccount
@@ -58,17 +58,13 @@ def routes(accounts: Accounts, resource_named: Callable[[str], Awaitable[Resourc
     admin = _Admin(accounts, resource_named)
     collection, member = "/resources/{name}/smpp-accounts", "/resources/{name}/smpp-accounts/{systemId}"
     return [
-        _route("GET", collection, admin.list, "smppAccounts_list"),
-        _route("POST", collection, admin.create, "smppAccounts_create"),
-        _route("GET", member, admin.get, "smppAccounts_get"),
-        _route("PATCH", member, admin.change, "smppAccounts_change"),
-        _route("DELETE", member, admin.delete, "smppAccounts_delete"),
-        _route("POST", member + ":rotate", admin.rotate, "smppAccounts_rotate"),
+        admin_route("GET", collection, admin.list, "smppAccounts_list"),
+        admin_route("POST", collection, admin.create, "smppAccounts_create"),
+        admin_route("GET", member, admin.get, "smppAccounts_get"),
+        admin_route("PATCH", member, admin.change, "smppAccounts_change"),
+        admin_route("DELETE", member, admin.delete, "smppAccounts_delete"),
+        admin_route("POST", member + ":rotate", admin.rotate, "smppAccounts_rotate"),
     ]
-
-
-def _route(method: str, template: str, handler: Handler, name: str) -> Route:
-    return Route(method, template, handler, access=Access.ADMIN, versioned=False, name=name)
 
 
 class _Admin:

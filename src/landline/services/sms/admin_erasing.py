@@ -6,7 +6,7 @@ import msgspec
 
 from landline.core.ids import ResourceId
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Route
+from landline.edge.routes import Route, admin_route
 from landline.services.sms.erasing import Erasing
 from landline.wire import messages as wire
 
@@ -26,13 +26,4 @@ def routes(erasing: Erasing, resolve: Callable[[str], Awaitable[ResourceId]]) ->
             200, wire.ErasedNumber(done.outgoing, done.incoming, done.events, done.waiting, left, done.after)
         )
 
-    return [
-        Route(
-            "POST",
-            "/resources/{name}/messages:erase",
-            erase,
-            access=Access.ADMIN,
-            versioned=False,
-            name="Messages_Erase",
-        )
-    ]
+    return [admin_route("POST", "/resources/{name}/messages:erase", erase, "Messages_Erase")]

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from landline.core.ids import ResourceId
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Handler, Route
+from landline.edge.routes import Route, admin_route
 from landline.services.sms.model.settings import DOCUMENT
 from landline.services.sms.settings import Settings
 
@@ -29,11 +29,7 @@ def routes(settings: Settings, resolve: Callable[[str], Awaitable[ResourceId]]) 
         return json_response(200, await settings.patch(resource, request.decode(DOCUMENT)))
 
     return [
-        _route("GET", show, "SmsSettings_Get"),
-        _route("PUT", put, "SmsSettings_Set"),
-        _route("PATCH", patch, "SmsSettings_Update"),
+        admin_route("GET", _PATH, show, "SmsSettings_Get"),
+        admin_route("PUT", _PATH, put, "SmsSettings_Set"),
+        admin_route("PATCH", _PATH, patch, "SmsSettings_Update"),
     ]
-
-
-def _route(method: str, handler: Handler, name: str) -> Route:
-    return Route(method, _PATH, handler, access=Access.ADMIN, versioned=False, name=name)

@@ -7,7 +7,7 @@ import msgspec
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Handler, Route
+from landline.edge.routes import Route, admin_route
 from landline.services.sms.model.messages import Outcome
 from landline.services.sms.model.pools import Pool
 from landline.services.sms.outgoing import Outgoing
@@ -61,27 +61,29 @@ def routes(
         return Response(202)
 
     async def push_all(request: Request) -> Response:
-        """The same for all messages of a time; in portions."""
+        """Tell the reports of all messages accepted in a time once more; in portions."""
         resource = await resolve(request.params["name"])
         asked = request.decode(_PUSH)
         pushed, after = await outgoing.push_all(resource, asked.since, asked.until, asked.after)
         return json_response(202, messages.PushedReports(pushed, after))
 
     return [
-        _route("POST", "/resources/{name}/messages", send),
-        _route("DELETE", "/messages/{messageId}", cancel),
-        _route("POST", "/messages/{messageId}/report:push", push),
-        _route("POST", "/resources/{name}/reports:push", push_all),
+        admin_route("POST", "/resources/{name}/messages", send),
+        admin_route("DELETE", "/messages/{messageId}", cancel),
+        admin_route("POST", "/messages/{messageId}/report:push", push),
+        admin_route("POST", "/resources/{name}/reports:push", push_all),
         *_pool_routes(pools, resolve),
     ]
 
 
 def _pool_routes(pools: Pools, resolve: Callable[[str], Awaitable[ResourceId]]) -> list[Route]:
     async def show_all(request: Request) -> Response:
+        """The sender pools of a resource."""
         found = await pools.all_of(await resolve(request.params["name"]))
         return json_response(200, messages.SenderPools([_shown(pool) for pool in found]))
 
     async def show(request: Request) -> Response:
+        """One sender pool."""
         found = await pools.get(await resolve(request.params["name"]), request.params["pool"])
         return json_response(200, _shown(found))
 
@@ -96,20 +98,17 @@ def _pool_routes(pools: Pools, resolve: Callable[[str], Awaitable[ResourceId]]) 
         return json_response(200, _shown(pool))
 
     async def remove(request: Request) -> Response:
+        """Delete a sender pool; its numbers stay the resource's."""
         await pools.remove(await resolve(request.params["name"]), request.params["pool"])
         return Response(204)
 
     one = "/resources/{name}/sms/pools/{pool}"
     return [
-        _route("GET", "/resources/{name}/sms/pools", show_all),
-        _route("GET", one, show),
-        _route("PUT", one, put),
-        _route("DELETE", one, remove),
+        admin_route("GET", "/resources/{name}/sms/pools", show_all),
+        admin_route("GET", one, show),
+        admin_route("PUT", one, put),
+        admin_route("DELETE", one, remove),
     ]
-
-
-def _route(method: str, template: str, handler: Handler) -> Route:
-    return Route(method, template, handler, access=Access.ADMIN, versioned=False)
 
 
 def _shown(pool: Pool) -> messages.SenderPool:

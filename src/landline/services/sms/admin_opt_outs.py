@@ -6,7 +6,7 @@ import msgspec
 
 from landline.core.ids import ResourceId
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Handler, Route
+from landline.edge.routes import Route, admin_route
 from landline.services.sms import opt_outs
 from landline.services.sms.opt_outs import OptOuts
 from landline.wire import opt_outs as wire
@@ -41,11 +41,7 @@ def routes(kept: OptOuts, resolve: Callable[[str], Awaitable[ResourceId]]) -> li
         return json_response(200, wire.LiftedOptOuts(await kept.lift(resource, [(e.from_, e.to) for e in asked])))
 
     return [
-        _route("GET", _PATH, show, "OptOuts_List"),
-        _route("POST", _PATH, enter, "OptOuts_Enter"),
-        _route("POST", f"{_PATH}:remove", lift, "OptOuts_Lift"),
+        admin_route("GET", _PATH, show, "OptOuts_List"),
+        admin_route("POST", _PATH, enter, "OptOuts_Enter"),
+        admin_route("POST", f"{_PATH}:remove", lift, "OptOuts_Lift"),
     ]
-
-
-def _route(method: str, path: str, handler: Handler, name: str) -> Route:
-    return Route(method, path, handler, access=Access.ADMIN, versioned=False, name=name)

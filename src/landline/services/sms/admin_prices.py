@@ -1,16 +1,16 @@
 """The admin routes of carriers' prices: listed, set one by one or from CSV, removed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
 
 from landline.core import money
 from landline.core.errors import Invalid
-from landline.edge import queries
+from landline.edge import csv_files, queries
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Route
+from landline.edge.routes import Route, admin_route
 from landline.services.sms import price_csv
 from landline.services.sms.model.prices import Price, checked_amount, checked_prefix
 from landline.services.sms.prices import Prices
@@ -52,17 +52,13 @@ def routes(prices: Prices) -> list[Route]:
     handlers = _Handlers(prices)
     one = "/sms/prices/{carrier}/{prefix}"
     return [
-        _route("GET", "/sms/prices", handlers.show_page),
-        _route("POST", "/sms/prices:import", handlers.take),
-        _route("DELETE", "/sms/prices/{carrier}", handlers.delete_all),
-        _route("GET", one, handlers.show),
-        _route("PUT", one, handlers.put),
-        _route("DELETE", one, handlers.delete),
+        admin_route("GET", "/sms/prices", handlers.show_page),
+        admin_route("POST", "/sms/prices:import", handlers.take),
+        admin_route("DELETE", "/sms/prices/{carrier}", handlers.delete_all),
+        admin_route("GET", one, handlers.show),
+        admin_route("PUT", one, handlers.put),
+        admin_route("DELETE", one, handlers.delete),
     ]
-
-
-def _route(method: str, template: str, handler: Callable[[Request], Awaitable[Response]]) -> Route:
-    return Route(method, template, handler, access=Access.ADMIN, versioned=False)
 
 
 class _Handlers:
@@ -101,15 +97,13 @@ class _Handlers:
         return json_response(200, self._shown([price])[0])
 
     async def take(self, request: Request) -> Response:
-        """Set the prices of a CSV file, all of them or none. Reading thousands takes a while: it is in a thread."""
+        """Set the prices of a CSV file, all of them or none."""
         queries.refuse_unknown(request.query, ("carrier", "replace"))
         replace = request.query.get("replace", "false")
         if replace not in ("true", "false"):
             raise Invalid("Must be true or false.", target="replace")
-        try:
-            text = request.body.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise Invalid("The file is not UTF-8.", target="csv") from None
+        text = csv_files.text(request.body)
+        # Reading thousands of prices takes a while.
         found = await asyncio.to_thread(price_csv.read, text, request.query.get("carrier"))
         removed = await self._prices.put(found, replace=replace == "true")
         return json_response(200, {"set": len(found), "removed": removed})

@@ -10,7 +10,7 @@ from landline.core import money, phone
 from landline.core.errors import Invalid, NotFound
 from landline.core.ids import ResourceId
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Route
+from landline.edge.routes import Route, admin_route
 from landline.ports.sms_carrier import SmsCarrier
 from landline.services.numbers.service import Numbers
 from landline.services.sms.model.pools import pool_name
@@ -78,19 +78,15 @@ def routes(
     rules, senders = _Rules(routing, numbers, carriers, resolve), _Senders(rates, numbers, resolve)
     rule, rate = "/sms/routes/{name}", "/resources/{name}/numbers/{number}/rate"
     return [
-        _route("GET", "/sms/routes", rules.show_all),
-        _route("POST", "/sms/routes:test", rules.test),
-        _route("GET", rule, rules.show),
-        _route("PUT", rule, rules.put),
-        _route("DELETE", rule, rules.delete),
-        _route("GET", rate, senders.show),
-        _route("PUT", rate, senders.put),
-        _route("DELETE", rate, senders.delete),
+        admin_route("GET", "/sms/routes", rules.show_all),
+        admin_route("POST", "/sms/routes:test", rules.test),
+        admin_route("GET", rule, rules.show),
+        admin_route("PUT", rule, rules.put),
+        admin_route("DELETE", rule, rules.delete),
+        admin_route("GET", rate, senders.show),
+        admin_route("PUT", rate, senders.put),
+        admin_route("DELETE", rate, senders.delete),
     ]
-
-
-def _route(method: str, template: str, handler: Callable[[Request], Awaitable[Response]]) -> Route:
-    return Route(method, template, handler, access=Access.ADMIN, versioned=False)
 
 
 class _Rules:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from landline.core.ids import ResourceId
 from landline.edge.http import Request, Response, json_response
-from landline.edge.routes import Access, Route
+from landline.edge.routes import Route, admin_route
 from landline.ports.clock import Clock
 from landline.services.sms import search
 from landline.services.sms.model import messages
@@ -26,9 +26,7 @@ def routes(found: Search, clock: Clock, resolve: Callable[[str], Awaitable[Resou
         shown = [(_incoming if asked.incoming else _outgoing)(row) for row in page.rows]
         return json_response(200, FoundMessages(shown, page.token))
 
-    return [
-        Route("GET", "/resources/{name}/messages", show, access=Access.ADMIN, versioned=False, name="Messages_List")
-    ]
+    return [admin_route("GET", "/resources/{name}/messages", show, "Messages_List")]
 
 
 def _outgoing(row: Record) -> FoundMessage:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from landline.core.forward_time import ForwardTime
 from landline.core.ids import ResourceId
-from landline.core.onward import Onward
 from landline.ports.bus import Bus
 from landline.ports.clock import Clock
 from landline.services.sms.guard_caps import Allowances
@@ -61,7 +61,7 @@ class Guard:
         self._memory_bytes = memory_bytes
         self._allowances = Allowances(database, clock, share, currency)
         self._watched: OrderedDict[ResourceId, _Watched] = OrderedDict()
-        self._onward = Onward(unordered_s=_UNORDERED_S)
+        self._forward = ForwardTime(unordered_s=_UNORDERED_S)
         self._size_bytes = 0
         self._blocked = dict.fromkeys(Rule, 0)
 
@@ -104,7 +104,7 @@ class Guard:
         watched = self._watched.get(resource)
         if watched is not None and watched.rules is not None:
             before_bytes = watched.watch.size_bytes
-            watched.watch.undo(recipients, watched.rules, self._onward.read(now.timestamp()))
+            watched.watch.undo(recipients, watched.rules, self._forward.read(now.timestamp()))
             self._grown(watched.watch.size_bytes - before_bytes)
             if self._news is not None and self._news.together and watched.rules.by_recipient:
                 self._news.undo(resource, recipients, watched.rules)
@@ -133,7 +133,7 @@ class Guard:
             rules = watched.rules = model.rules(settings, share)
         before_bytes = watched.watch.size_bytes
         budget = None if needs is None else self._allowances.budget(resource, needs)
-        verdicts = watched.watch.judge(recipients, rules, self._onward.read(now.timestamp()), self._country, budget)
+        verdicts = watched.watch.judge(recipients, rules, self._forward.read(now.timestamp()), self._country, budget)
         if verdicts.count(None) < len(verdicts):
             for verdict in verdicts:
                 if verdict is not None:
@@ -166,7 +166,7 @@ class Guard:
         now = self._clock.now()
         watch = self._watching(resource, now).watch
         before_bytes = watch.size_bytes
-        watch.heard(elsewhere, self._onward.read(now.timestamp()))
+        watch.heard(elsewhere, self._forward.read(now.timestamp()))
         self._grown(watch.size_bytes - before_bytes)
 
     def _heard_undone(self, resource: ResourceId, elsewhere: Sent) -> None:
@@ -181,7 +181,7 @@ class Guard:
         if watched is None:
             if len(self._watched) >= _WATCHED:
                 self._forget_quietest()
-            watch = Watch(self._onward.read(now.timestamp()), self._memory_bytes // _PARTS)
+            watch = Watch(self._forward.read(now.timestamp()), self._memory_bytes // _PARTS)
             watched = self._watched[resource] = _Watched(watch)
         else:
             self._watched.move_to_end(resource)

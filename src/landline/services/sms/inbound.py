@@ -11,7 +11,7 @@ import structlog
 
 from landline.core import phone
 from landline.core.ids import ResourceId, time_ordered
-from landline.core.seldom import Seldom
+from landline.core.log_limit import LogLimit
 from landline.ports.clock import Clock
 from landline.ports.sms_carrier import Arrival
 from landline.protocols.smstext import segments
@@ -73,7 +73,7 @@ class Inbound:
         self._insights = insights
         self._customers = customers
         self._owner = owner
-        self._told = Seldom()
+        self._told = LogLimit()
 
     async def receive(self, carrier: str, arrivals: Sequence[Arrival]) -> int:
         """Take `arrivals` in; returns, after commit, how many were new. Texts to numbers that nobody owns are dropped

@@ -11,8 +11,8 @@ from uuid import UUID
 import msgspec
 
 from landline.core.errors import TooMany
+from landline.core.forward_time import ForwardTime
 from landline.core.ids import ResourceId
-from landline.core.onward import Onward
 from landline.core.phone import SenderKind
 from landline.ports.bus import Bus
 from landline.ports.clock import Clock
@@ -47,7 +47,7 @@ class Limits:
         self._bus = bus
         self._process = int.from_bytes(os.urandom(7))
         self._windows: OrderedDict[tuple[ResourceId, str], SlidingWindow] = OrderedDict()
-        self._onward = Onward()
+        self._forward = ForwardTime()
 
     async def start(self) -> None:
         """Count what other processes take, too."""
@@ -116,7 +116,7 @@ class Limits:
                 window.undo(-taken.count, now)
 
     def _now(self) -> float:
-        return self._onward.read(self._clock.now().timestamp())
+        return self._forward.read(self._clock.now().timestamp())
 
     def _window(self, key: tuple[ResourceId, str]) -> SlidingWindow:
         window = self._windows.get(key)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from landline.core import money
 from landline.core.errors import Invalid
-from landline.edge import lines
+from landline.edge import csv_files
 from landline.services.sms.model.prices import Price, checked_amount, checked_prefix
 
 COLUMNS = ("carrier", "prefix", "price")
@@ -23,7 +23,7 @@ def read(text: str, carrier: str | None) -> list[Price]:
             raise Invalid(f"{found.prefix} of {found.carrier} is on line {before} already", target="prefix")
         return found
 
-    return lines.read(
+    return csv_files.read(
         text, lambda names: _columns(names, carrier), price, at_most=AT_MOST, what="prices", done="changed"
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from landline.core.durable import synced
+from landline.store.durable import synced
 from landline.store.embedded.account import Account
 from landline.store.embedded.binaries import Binaries
 from landline.store.embedded.errors import CannotRun, OtherMajor

@@ -1,5 +1,6 @@
-"""What msgspec says of a value that is none of those there are, with those there are: it does not name them itself.
-And of a field that there is not, with the one that was perhaps meant."""
+"""Clearer words for what msgspec refuses to decode: of a value that is no member of an enum it does not name the
+members, and of an unknown field it does not say which one was perhaps meant. Bodies of requests (`wire.base`) and the
+configuration are refused in these words."""
 
 import re
 from collections.abc import Iterable
@@ -14,7 +15,8 @@ _STEP = re.compile(r"\.(\w+)|\[")
 
 
 def told(error: msgspec.ValidationError, kind: Any) -> str:
-    """What `error` says, raised when something was to become a `kind`; where it stands stays at its end."""
+    """The message of `error`, which was raised when something was decoded as a `kind`. It still ends with where in the
+    value that was, as msgspec writes it: ` - at `$.field``."""
     said = str(error)
     if (unknown := _NO_FIELD.match(said)) is not None:
         field, path = unknown.groups()
@@ -34,7 +36,7 @@ def told(error: msgspec.ValidationError, kind: Any) -> str:
 
 
 def nearest(name: str, there: Iterable[str]) -> str | None:
-    """Which of the names `there` a `name` that is none of them was perhaps meant to be."""
+    """The one of the names `there` that `name`, which is none of them, was perhaps meant to be; None for no guess."""
     spelled = {each.lower(): each for each in there}
     near: list[str] = get_close_matches(name.lower(), list(spelled), 1)
     return spelled[near[0]] if near else None

@@ -7,7 +7,7 @@ _FORMULA = "=+-@\t\r\n＝＋－＠"
 """What spreadsheets take for the beginning of a formula, in either width (OWASP: CSV injection)."""
 
 
-def cell(text: str) -> str:
+def safe(text: str) -> str:
     """`text`, after an apostrophe where a spreadsheet would take it for a formula. Phone numbers stay as they are."""
     if text[:1] in _FORMULA and text and not _PHONE.fullmatch(text):
         return f"'{text}"

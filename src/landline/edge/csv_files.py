@@ -11,6 +11,14 @@ T = TypeVar("T")
 _SHOWN = 20
 
 
+def text(body: bytes) -> str:
+    """A file's text, without the mark that spreadsheets begin it with (U+FEFF). Raises `Invalid`."""
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Invalid("The file is not UTF-8.", target="csv") from None
+
+
 def read(
     text: str,
     columns: Callable[[Sequence[str]], list[str]],
