@@ -95,7 +95,7 @@ async def node(
     real_time, registry = RealTime(hub, tickets, watch, clock, bus), CollectorRegistry()
     ConnectionMetrics(registry, hub.figures, real_time.connections)
     gate, metrics = Gate(tenants=resources, user_tokens=identity), RequestMetrics(registry)
-    app = Edge(real_time.routes(), gate, metrics=metrics, sockets=real_time.sockets())
+    app = Edge(real_time.routes(gate), gate, metrics=metrics, sockets=real_time.sockets())
     await changes.start()
     resource = await resources.ensure("local")
     await identity.start()

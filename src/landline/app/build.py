@@ -269,7 +269,6 @@ class Product:
             *relay_api.routes(self._relays),
             *events_api.routes(self._subscriptions),
             *chat_api.routes(self._chat, self._messages),
-            *self._real_time.routes(),
             *numbers_api.routes(self._purchases, self._reservations, self._inventory, self._lookup),
             *(dev_issuer.routes() if dev_issuer else ()),
         ]
@@ -287,7 +286,7 @@ class Product:
         figures, real_time = self._chat_hub.figures, self._real_time
         feeds = ChatFeed(self._database, gate, self._tickets, self._chat_tail, self._chat_watch, figures)
         ConnectionMetrics(registry, figures, lambda: real_time.connections() | feeds.connections())
-        served += feeds.routes()
+        served += [*self._real_time.routes(gate), *feeds.routes()]
         limits = RequestLimits(body_bytes=config.body_limit_bytes)
         self.public_app = Edge(
             [*versioned(served), *unserved(served)],

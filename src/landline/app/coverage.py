@@ -4,6 +4,7 @@
 import sys
 from collections.abc import Iterable
 
+from landline.edge.gate import Gate
 from landline.edge.routes import Route
 from landline.edge.unserved import place
 from landline.services.chat import api as chat_api
@@ -58,7 +59,7 @@ def served() -> list[Route]:
         *rooms_api.routes(Rooms.__new__(Rooms)),
         *relay_api.routes(Relays.__new__(Relays)),
         *chat_api.routes(Chat.__new__(Chat), Messages.__new__(Messages)),
-        *RealTime.__new__(RealTime).routes(),
+        *RealTime.__new__(RealTime).routes(Gate()),
     ]
 
 

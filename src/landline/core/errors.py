@@ -37,6 +37,14 @@ class Unauthorized(Refusal):
     code = "Unauthorized"
 
 
+class Expired(Unauthorized):
+    """It proves who could send it until `ago_s` ago."""
+
+    def __init__(self, message: str, *, ago_s: float) -> None:
+        super().__init__(message)
+        self.ago_s = ago_s
+
+
 class Forbidden(Refusal):
     """The sender is known and may not do this."""
 

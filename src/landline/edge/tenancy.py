@@ -42,5 +42,6 @@ class UserTokens(Protocol):
     """The tokens of communication users (acs-wire.md 2.3)."""
 
     async def check(self, token: str) -> Caller:
-        """Who `token` stands for, as of now: unexpired, unrevoked, its user still there. Raises `Unauthorized`."""
+        """Who `token` stands for, as of now: unexpired, unrevoked, its user still there. Raises `Unauthorized`,
+        `Expired`."""
         ...

@@ -15,6 +15,7 @@ from tests.support.realtime import SECRET, Browser, Node, Page, message, node, t
 
 from landline.core.errors import Refusal, TooMany, Unauthorized
 from landline.core.ids import RawId, ResourceId
+from landline.edge.gate import Gate
 from landline.edge.http import Caller, Request
 from landline.edge.websockets import FEW_BYTES
 from landline.engines.bus import Ear, MemoryBus
@@ -83,6 +84,26 @@ async def test_a_ticket_ends_with_its_token(one: Node, browser: Browser) -> None
     params = await browser.allocate(one, token)
     await one.clock.advance(timedelta(minutes=61))
     assert await refusal(browser, one, params) == 401
+
+
+async def test_a_client_whose_clock_is_behind_is_to_ask_again_until_it_has_another_token(
+    one: Node, browser: Browser
+) -> None:
+    """The official client never asks again after a few 401; it gets a token when its own clock says so."""
+    (user, token), (_, revoked) = await one.user(minutes=60), await one.user(minutes=60)
+
+    async def status(token: str) -> int:
+        return (await browser.request(one, "POST", "/v4/a", headers={"X-Skypetoken": token}))[0]
+
+    await one.identity.revoke(Caller(one.resource), (await one.identity.check(revoked)).user or "")
+    assert await status(revoked) == 401
+    await one.clock.advance(timedelta(minutes=60))
+    assert await status(token) == 503
+    fresh = await one.identity.issue(Caller(one.resource), user, ["chat"], None)
+    assert await status(fresh.text) == 200
+    assert await status(token[:-1]) == 401
+    await one.clock.advance(timedelta(minutes=15, seconds=1))
+    assert await status(token) == 401
 
 
 async def test_the_token_needs_a_scope_of_chat(one: Node, browser: Browser) -> None:
@@ -402,7 +423,9 @@ async def test_who_leaves_while_the_process_begins_to_listen_leaves_nothing(one:
     async def ask(method: str, body: bytes = b"") -> int:
         path = f"/socket.io/1/xhr-polling/abc?sig={sig}"
         request = Request(method, path, {}, body, "1", params={"sid": "abc"})
-        route = next(each for each in real_time.routes() if (each.method, "{sid}" in each.template) == (method, True))
+        route = next(
+            each for each in real_time.routes(Gate()) if (each.method, "{sid}" in each.template) == (method, True)
+        )
         try:
             return (await route.handler(request)).status
         except Refusal as refused:

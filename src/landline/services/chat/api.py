@@ -207,7 +207,11 @@ class _Messages:
         limit, skip = _limit(request), _skip(request)
         asked = self._service.receipts(request.caller.resource, user, thread, skip, limit + 1, _seat(request))
         rows, link = _page(request, list(await asked), limit, _after)
-        shown = [shapes.shown_receipt(row) for row in rows]
+        # Within a page the furthest first: the UI library stops at the first receipt that is older than what it shows.
+        # All of a thread's fit in one, unless its reader wants small ones; from page to page goes an order that nobody
+        # changes who reads on.
+        furthest = sorted(rows, key=lambda row: row["read_message_id"], reverse=True)
+        shown = [shapes.shown_receipt(row) for row in furthest]
         return json_response(200, chat.ChatMessageReadReceiptsCollection(shown, link))
 
 

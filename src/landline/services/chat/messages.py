@@ -165,12 +165,14 @@ class Messages:
         self._news.committed(emitted, [(resource, change)])
 
     async def typing(self, resource: ResourceId, user: RawId, thread: ThreadId, name: str | None) -> None:
-        """Tell the others that `user` types. Raises `NotFound`, `Forbidden`, `TooMany`."""
+        """Tell the others that `user` types; in a crowd nobody is told. Raises `NotFound`, `Forbidden`, `TooMany`."""
         self._rates.check(Operation.TYPING, resource, user, thread)
         key, now = (resource, thread), to_milliseconds(self._clock.now())
         async with self._database.transaction() as connection:
-            roster = await self._lively(connection, key, user)
+            roster = await self._roster(connection, key, user)
             self._rates.take(Operation.TYPING, resource, user, thread)
+            if not values.lively(len(roster)):
+                return
             change = TypingIndicatorReceived(
                 thread=thread,
                 recipients=roster,
@@ -183,12 +185,16 @@ class Messages:
         self._news.committed(emitted, [(resource, change)])
 
     async def read(self, resource: ResourceId, user: RawId, thread: ThreadId, message: MessageId) -> None:
-        """Tell the others that `user` has read up to `message`. Raises `NotFound`, `Forbidden`, `TooMany`."""
+        """Tell the others that `user` has read up to `message`; in a crowd nobody is told, and nothing kept. Raises
+        `NotFound`, `Forbidden`, `TooMany`."""
         self._rates.check(Operation.READ_RECEIPT, resource, user, thread)
         key = (resource, thread)
         async with self._database.connection() as connection:
-            roster = await self._lively(connection, key, user)
+            roster = await self._roster(connection, key, user)
             self._rates.take(Operation.READ_RECEIPT, resource, user, thread)
+            if not values.lively(len(roster)):
+                await _visible(connection, key, user, message)
+                return
         await self._receipts.submit(Receipt(key, user, message, roster))
 
     async def receipts(
@@ -200,11 +206,10 @@ class Messages:
             await access.entered(connection, key, user)
             return await records.receipts(connection, key, skip, limit, after)
 
-    async def _lively(self, connection: Connection, key: Key, user: RawId) -> tuple[RawId, ...]:
+    async def _roster(self, connection: Connection, key: Key, user: RawId) -> tuple[RawId, ...]:
+        """Who is in the thread, `user` among them."""
         row = await access.entered(connection, key, user)
-        roster = (await self._rosters.of(connection, {key: row}))[key]
-        values.check_lively(len(roster))
-        return roster
+        return (await self._rosters.of(connection, {key: row}))[key]
 
     async def _own(self, connection: Connection, key: Key, user: RawId, message: MessageId) -> Record:
         """The message, which `user` wrote, of a thread that is locked then. Counts as writing."""

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 
-from landline.core.errors import NotFound, Unauthorized
+from landline.core.errors import Expired, NotFound, Unauthorized
 from landline.core.ids import RawId, ResourceId, split_user_raw_id, time_ordered, user_raw_id
 from landline.edge.http import Caller
 from landline.ports.clock import Clock
@@ -129,8 +129,9 @@ class Identity:
         user = claims.user if claims is not None else None
         if claims is None or user is None:
             raise Unauthorized("The token was not issued by this server.")
-        if claims.exp <= self._clock.now().timestamp():
-            raise Unauthorized("The token has expired.")
+        ago_s = self._clock.now().timestamp() - claims.exp
+        if ago_s >= 0:
+            raise Expired("The token has expired.", ago_s=ago_s)
         standing = await self._questions.submit(user)
         if standing.generation != claims.generation:
             raise Unauthorized("The token has been revoked.")

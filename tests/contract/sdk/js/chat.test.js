@@ -98,6 +98,23 @@ test("a message is sent, read, listed over pages, edited and deleted", async () 
   assert.deepEqual(deleted.content, { message: "" });
 });
 
+test("a message may be nothing but what is attached, as the UI library sends files nobody wrote anything to", async () => {
+  const [ann, bob] = [await newUser(), await newUser()];
+  const made = await newThread(ann, [bob]);
+  const mine = ann.client.getChatThreadClient(made.id);
+  const theirs = bob.client.getChatThreadClient(made.id);
+  const metadata = { fileSharingMetadata: '[{"id":"1","name":"menu.pdf","url":"https://files.example/menu.pdf"}]' };
+  const sent = await mine.sendMessage({ content: "" }, { metadata });
+  const read = await theirs.getMessage(sent.id);
+  assert.equal(read.content.message, "");
+  assert.deepEqual(read.metadata, metadata);
+  const { id } = await mine.sendMessage({ content: "The menu" }, { metadata });
+  await mine.updateMessage(id, { content: "" });
+  assert.equal((await theirs.getMessage(id)).content.message, "");
+  await assert.rejects(() => mine.updateMessage(id, { content: "", metadata: { fileSharingMetadata: "" } }), refused(400));
+  await assert.rejects(() => mine.sendMessage({ content: " " }), refused(400));
+});
+
 test("typing and reading are told", async () => {
   const [ann, bob] = [await newUser(), await newUser()];
   const made = await newThread(ann, [bob]);

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-from landline.core.errors import Forbidden, Invalid, Refusal
+from landline.core.errors import Invalid, Refusal
 from landline.core.ids import RawId, ResourceId
 from landline.services.chat.model import html
 from landline.services.chat.model.ids import ThreadId
@@ -105,8 +105,8 @@ class Draft:
 def content(kind: Kind, text: str, metadata: Mapping[str, str], attachments: Sequence[Attachment]) -> str:
     """What is stored of `text`: HTML is sanitised. Raises `MessageTooLarge`, `Invalid`."""
     _check_bytes(len(text.encode()), metadata, attachments)
-    if not text.strip():
-        raise Invalid("A message has some content.", target="content")
+    if not (text.strip() or metadata or attachments):  # the UI library sends files without a word, in metadata
+        raise Invalid("A message has some content, metadata or attachments.", target="content")
     if kind is Kind.HTML and html.is_too_deep(text):
         raise Invalid(f"HTML has at most {html.DEEPEST} elements within one another.", target="content")
     return html.sanitised(text) if kind is Kind.HTML else text
@@ -189,10 +189,10 @@ def check_size(count: int) -> None:
         raise Invalid(f"A thread has at most {LARGEST_THREAD} participants.", target="participants")
 
 
-def check_lively(count: int) -> None:
-    """Raises `Forbidden` when a thread is too large for typing indicators and read receipts."""
-    if count > LIVELY:
-        raise Forbidden(f"Threads of more than {LIVELY} participants have no typing indicators and no read receipts.")
+def lively(count: int) -> bool:
+    """Whether a thread of so many is told of typing and reading. Who tells a larger one is not refused, as on Azure
+    (azure-sdk-for-net#31413): the official UI library would say that its user is no longer in the thread."""
+    return count <= LIVELY
 
 
 def attachment(name: str | None, url: str | None, preview_url: str | None, *, id_: str, type_: str) -> Attachment:

@@ -2,9 +2,11 @@
 (chat-realtime.md A)."""
 
 from collections.abc import Mapping
+from functools import partial
 from uuid import uuid4
 
-from landline.core.errors import NoSuchPath
+from landline.core.errors import Expired, NoSuchPath, Unavailable
+from landline.edge.gate import Gate
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Access, Handler, Route
 from landline.edge.scopes import IN_CHAT, require
@@ -26,6 +28,8 @@ _CONFIG = "/chat/config/realTimeNotifications"
 _REGISTRAR = "/registrar/prod"
 _REGISTRATIONS = f"{_REGISTRAR}/v3/registrations"
 _HANDSHAKE_S = 85  # heartbeats and closing, as the service's own clients expect
+_BEHIND_S = 900.0
+"""How far behind the server's a browser's clock may be, as with signed requests."""
 _TEXT: Mapping[str, str] = {"content-type": "text/plain; charset=utf-8", "cache-control": "no-store"}
 
 
@@ -47,14 +51,14 @@ class RealTime:
         """Answer them no more."""
         await self._polls.close()
 
-    def routes(self) -> list[Route]:
+    def routes(self, gate: Gate) -> list[Route]:
         """Everything but the sockets."""
         polls = "/socket.io/1/xhr-polling/{sid}"
         return [
             _user("GET", _CONFIG, self._config, "realTimeNotifications_getConfiguration"),
             # The client puts the path behind whatever endpoint it was given, and ACS's own end with a slash.
             _user("GET", f"/{_CONFIG}", self._config, "realTimeNotifications_getConfiguration"),
-            _user("POST", "/v4/a", self._allocate, "chat_allocate", versioned=False),
+            _open("POST", "/v4/a", partial(self._allocate, gate), "chat_allocate"),
             _user("POST", _REGISTRATIONS, self._register, "chat_register", versioned=False),
             _user("DELETE", f"{_REGISTRATIONS}/{{id}}", self._unregister, "chat_unregister", versioned=False),
             _open("GET", "/socket.io/1/", self._handshake, "chat_handshake"),
@@ -76,7 +80,15 @@ class RealTime:
         server = origin(request)
         return json_response(200, wire.RealTimeNotificationConfig(server, server + _REGISTRAR, "public"))
 
-    async def _allocate(self, request: Request) -> Response:
+    async def _allocate(self, gate: Gate, request: Request) -> Response:
+        try:
+            await gate.admit(request, Access.USER)
+        except Expired as error:
+            # The client gets another token once its own clock says that this one has ended. Told 401 before, it asks
+            # four times in 15 s and then never again, and its application hears of nothing.
+            if error.ago_s > _BEHIND_S:
+                raise
+            raise Unavailable("The token has expired: ask with another one.") from None
         token = request.headers.get("x-skypetoken") or request.headers.get("authorization", "")[7:]
         holder = await self._tickets.holder(token.removeprefix("skypetoken=").strip())
         server, now = origin(request), self._clock.now()
