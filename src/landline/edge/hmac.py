@@ -144,7 +144,7 @@ class Signatures:
 
 
 @lru_cache(maxsize=4096)
-def _keyed(secret: bytes) -> tuple["hashlib._Hash", "hashlib._Hash"]:
+def _keyed(secret: bytes) -> tuple["hashlib._Hash", "hashlib._Hash"]:  # pyright: ignore[reportPrivateUsage]
     """SHA-256 of the two forms of the key that HMAC begins with (RFC 2104 §2, §4: they may be kept)."""
     key = (secret if len(secret) <= 64 else hashlib.sha256(secret).digest()).ljust(64, b"\0")
     return hashlib.sha256(key.translate(_INNER)), hashlib.sha256(key.translate(_OUTER))
