@@ -64,6 +64,28 @@ def test_the_sdks_own_vectors() -> None:
         assert base64.b64encode(digest).decode() == expected
 
 
+@pytest.mark.parametrize("length", [0, 1, 63, 64, 65, 128, 1000])
+def test_keys_of_every_length_sign_as_hmac_says(length: int) -> None:
+    key = SigningKey(A, "primary:1", bytes(range(256)) * 4)
+    key = SigningKey(A, key.label, key.secret[:length])
+    request = signed("/sms?api-version=2021-03-07", secret=key.secret)
+    checking = signatures()
+    for _ in range(2):  # what is kept of the key is as it was
+        assert checking.verify(request, [KEYS[1], key]) is key
+    with pytest.raises(Unauthorized):
+        checking.verify(signed("/sms", secret=key.secret + b"x"), [key])
+
+
+@pytest.mark.parametrize(
+    "scheme", ["HMAC-SHA256 SignedHeaders=", "hmac-sha256  signedheaders=", "Hmac-Sha256 SIGNEDHEADERS="]
+)
+def test_the_schemes_own_words_are_read_in_any_case(scheme: str) -> None:
+    request = signed("/sms?api-version=2021-03-07")
+    rest = request.headers["authorization"].partition("SignedHeaders=")[2]
+    request.headers["authorization"] = f"{scheme}{rest.replace('&Signature', '&SIGNATURE')}"
+    assert signatures().verify(request, KEYS) is KEYS[0]
+
+
 @pytest.mark.parametrize(
     ("target", "changes"),
     [
@@ -221,7 +243,7 @@ def test_a_forged_signature_costs_a_bounded_number_of_tries(monkeypatch: pytest.
         return b"\0" * 32
 
     request = signed("/a:b/c%20d:play?q=a%20b", secret=b"nobody's", extra={"x-ms-host": "x"})
-    monkeypatch.setattr("landline.edge.hmac.hmac.digest", counted)
+    monkeypatch.setattr("landline.edge.hmac._digest", counted)
     with pytest.raises(Unauthorized):
         signatures(hosts=[f"h{n}" for n in range(9)]).verify(request, KEYS * 200)
     assert tried == MAX_TRIES
@@ -233,7 +255,7 @@ def test_a_long_target_is_read_in_one_way(monkeypatch: pytest.MonkeyPatch) -> No
     assert signatures().verify(signed(long), KEYS) is KEYS[0]
     forged = signed(long, secret=b"nobody's")
     tried: list[object] = []
-    monkeypatch.setattr("landline.edge.hmac.hmac.digest", lambda *given: tried.append(given) or b"\0" * 32)
+    monkeypatch.setattr("landline.edge.hmac._digest", lambda *given: tried.append(given) or b"\0" * 32)
     with pytest.raises(Unauthorized):
         signatures().verify(forged, KEYS)
     assert len(tried) == 4 * len(KEYS)  # with and without a slash at the end, and its port

@@ -56,6 +56,14 @@ def test_ids_are_uuids_of_version_7(at: datetime, entropy: bytes):
     assert [(each.version, each.variant) for each in many] == [(7, RFC_4122)] * 2
 
 
+def test_new_ids_are_of_version_7_and_none_comes_twice_however_they_are_asked_for():
+    made = [each for count in (1, 2, 511, 600, 0, 1, 1025) for each in ids.new_time_ordered(NOW, count)]
+    assert len(set(made)) == len(made) == 2140
+    assert {(each.version, each.variant, each.int >> 80) for each in made} == {
+        (7, RFC_4122, int(NOW.timestamp() * 1000))
+    }
+
+
 @given(st.uuids())
 def test_an_id_reads_the_same_in_every_form(value: UUID):
     for text in (str(value), value.hex, str(value).upper(), f"{{{value}}}", value.urn):

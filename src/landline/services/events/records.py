@@ -102,12 +102,13 @@ WHERE s.state = 'enabled' AND s.subscription_id <> ALL($1)
 _FINISHED_FIRST = """
 INSERT INTO events_deliveries (resource_id, about, event_id, subscription_id, block_id, since, at, delivered_at,
     attempts, status, type, subject, data)
-SELECT s.resource_id, e.about, e.event_id, s.subscription_id, s.block_id, s.since, s.since, s.at, s.attempts, s.status,
+SELECT s.resource_id, e.about, e.event_id, s.subscription_id, s.block_id, s.since, s.since, e.at, s.attempts, s.status,
     '', '', ''
-FROM unnest(${}::uuid[], ${}::uuid[], ${}::uuid[], ${}::timestamptz[], ${}::timestamptz[], ${}::smallint[],
-    ${}::smallint[], ${}::integer[], ${}::integer[])
-    AS s (resource_id, subscription_id, block_id, since, at, attempts, status, first, last)
-CROSS JOIN LATERAL unnest((${}::uuid[])[first:last], (${}::uuid[])[first:last]) AS e (about, event_id)
+FROM unnest(${}::uuid[], ${}::uuid[], ${}::uuid[], ${}::timestamptz[], ${}::smallint[], ${}::smallint[], ${}::integer[],
+    ${}::integer[])
+    AS s (resource_id, subscription_id, block_id, since, attempts, status, first, last)
+CROSS JOIN LATERAL unnest((${}::uuid[])[first:last], (${}::uuid[])[first:last], (${}::timestamptz[])[first:last])
+    AS e (about, event_id, at)
 """
 # It is in its block, by whose id it will be pruned, also where a process that had lost the block has put it on the
 # ladder, or given it up, meanwhile.
@@ -315,9 +316,13 @@ def writing(results: Sequence[Result], owner: UUID, *, again: bool = False) -> l
     if finished:
         alike = shared(finished, _shared_by_results)
         events = [result.delivery.event for result in alike.rows]
-        keys = ([event.about or event.event_id for event in events], [event.event_id for event in events])
+        own = (
+            [event.about or event.event_id for event in events],
+            [event.event_id for event in events],
+            [result.outcome.at for result in alike.rows],
+        )
         again = again or any(result.delivery.stored for result in finished)
-        columns = (*_columns(alike.keys, 7), alike.first, alike.last, *keys)
+        columns = (*_columns(alike.keys, 6), alike.first, alike.last, *own)
         parts.append(Part(_FINISHED if again else _FINISHED_FIRST, columns))
     failed = _without([r for r in results if isinstance(r.verdict, Again | Dead)], finished)
     moved = [r for r in failed if r.delivery.stored]
@@ -427,15 +432,15 @@ def _shared_by_events(delivery: Delivery) -> tuple[object, ...]:
 
 
 def _shared_by_results(result: Result) -> tuple[object, ...]:
-    delivery, outcome = result.delivery, result.outcome
+    """Without the instant: the answers to what a batch brought one by one differ in nothing else."""
+    delivery = result.delivery
     return (
         delivery.event.resource,
         delivery.subscription,
         delivery.block,
         delivery.since,
-        outcome.at,
         delivery.attempts + 1,
-        outcome.status,
+        result.outcome.status,
     )
 
 

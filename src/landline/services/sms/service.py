@@ -1,6 +1,5 @@
 """The use cases of SMS: send, receive, opt-outs and looking things up. What carriers bring back is in `news`."""
 
-import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -10,7 +9,7 @@ from msgspec import Struct
 
 from landline.core import phone
 from landline.core.errors import Forbidden, Invalid, NotFound, NotWritten, Unauthorized, Unavailable
-from landline.core.ids import ResourceId, many_time_ordered
+from landline.core.ids import ResourceId, new_time_ordered
 from landline.core.phone import SenderKind
 from landline.ports.clock import Clock
 from landline.protocols.smstext import segments, smart
@@ -265,7 +264,7 @@ class Sms:
         outcomes: list[Outcome | None] = [None] * len(recipients)
         planned: list[Recipient] = []
         new = sum(1 for to in recipients if to.message_id is None)
-        new_ids = iter(many_time_ordered(now, os.urandom(10 * new)) if new else ())
+        new_ids = iter(new_time_ordered(now, new) if new else ())
         wall = self._wall()
         for index, to in enumerate(recipients):
             number = phone.parse(to.number)
