@@ -10,6 +10,7 @@ import pytest
 from tests.support.cluster import eventually
 from tests.support.gateway import Gateway
 from tests.support.scripted import Fate, ScriptedCarrier
+from tests.support.still import StillClock
 
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
@@ -37,7 +38,7 @@ class Watched(ScriptedCarrier):
 class World:
     def __init__(self, dsn: str, database: Database) -> None:
         self.database = database
-        self.clock = DrivenClock()
+        self.clock = StillClock()
         self.carrier = Watched(self.clock)
         self.gateway = Gateway(dsn, database, self.clock, self.carrier)
         self.resource: ResourceId
