@@ -182,6 +182,7 @@ async def test_what_cannot_be_ended_in_time_because_the_database_is_away_does_no
     assert len(tries) < 20
 
     async def ended() -> bool:
+        await world.clock.advance(timedelta(seconds=1))
         return await world.database.fetchval("SELECT code FROM sms_messages") == 5001
 
     await eventually(ended)
