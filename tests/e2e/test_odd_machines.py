@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.support.patience import PATIENCE_S
 
-from landline.testing.server import COMMAND, Server
+from landline.testing.server import COMMAND, START_TIMEOUT_S, Server
 from landline.testing.trust import Trust
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -62,7 +62,7 @@ def test_it_serves_where_standard_streams_are_closed(closed: str, tmp_path: Path
     command = shlex.join([*COMMAND, "dev", "--data", str(tmp_path / "data"), "--port", "0", "--ready-file", str(ready)])
     process = subprocess.Popen(["/bin/sh", "-c", f"exec {command} >{said} 2>&1 {closed}"], stdin=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + START_TIMEOUT_S
         while not ready.exists() and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -3,6 +3,8 @@
 import asyncio
 from typing import NamedTuple
 
+from tests.support.patience import PATIENCE_S
+
 from landline.protocols.smpp import pdu
 from landline.protocols.smpp.commands import BindKind, Command
 from landline.protocols.smpp.framing import HEADER, HEADER_BYTES
@@ -44,7 +46,7 @@ class RawEsme:
 
     async def next(self) -> Pdu:
         """The next PDU. Raises `IncompleteReadError` when the connection ends first."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             head = await self._reader.readexactly(HEADER_BYTES)
             size, command, status, sequence = HEADER.unpack(head)
             return Pdu(command, status, sequence, await self._reader.readexactly(size - HEADER_BYTES))

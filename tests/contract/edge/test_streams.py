@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.registry import CollectorRegistry
 from structlog.testing import capture_logs
 from tests.support.front import HOST, Client, call
+from tests.support.patience import PATIENCE_S
 
 from landline.edge import server
 from landline.edge.app import Edge
@@ -50,7 +51,7 @@ def app(source: "Source | Endless") -> Edge:
 
 
 def fetch(port: int, *, method: str = "GET") -> tuple[http.client.HTTPResponse, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     try:
         connection.request(method, "/pieces")
         response = connection.getresponse()

@@ -119,7 +119,7 @@ async def world() -> AsyncGenerator[World]:
     metrics = RequestMetrics(CollectorRegistry())
     app = Edge([], Gate(), metrics=metrics, sockets=ROUTES, cors=Cors((HERE,)))
     listener = await listen(app, bind("127.0.0.1", 0))
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_S)) as http:
         yield World(listener, http)
     await listener.close()
 

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from tests.support.patience import PATIENCE_S
+
 from landline.services.sms.turns import Turns
 
 
@@ -48,7 +50,7 @@ async def test_who_gives_up_keeps_nobody_waiting() -> None:
     go_on.set()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert had in (["a", "d"], ["a", "c", "d"])
-    async with asyncio.timeout(1), turns.taken("e"):
+    async with asyncio.timeout(PATIENCE_S), turns.taken("e"):
         assert len(turns) == 0
 
 

@@ -248,7 +248,10 @@ async def test_a_text_is_brought_whole_and_texts_have_keys_of_their_own(setting:
     assert (second.text, second.segments) == ("Grüße 😀 " * 30, 5)
 
 
-async def test_closing_answers_what_was_taken_and_takes_no_more(setting: Setting) -> None:
+async def test_closing_answers_what_was_taken_and_takes_no_more(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landline.engines.simulated.carrier._DRAIN_S", PATIENCE_S)
     events = Recorder()
     carrier = await setting.start(events)
     await carrier.submit([submission() for _ in range(10)])

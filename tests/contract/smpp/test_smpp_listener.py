@@ -295,7 +295,7 @@ async def test_a_receiver_that_takes_more_than_half_of_its_time_gets_fewer_at_on
 
 
 async def test_a_customer_stays_bound_while_time_is_driven(world: World) -> None:
-    listener = SmppListener(ListenerConfig(port=0), world.product, world.database, world.clock, line=DrivenClock())
+    listener = SmppListener(ListenerConfig(port=0), world.product, world.database, world.clock, line=StillClock())
     await listener.start()
     assert listener.port is not None
     client = Client()

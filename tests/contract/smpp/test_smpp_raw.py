@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from msgspec.structs import replace
+from tests.support.patience import PATIENCE_S
 from tests.support.product import Product
 from tests.support.raw_esme import RawEsme
 from tests.support.smpp_world import OURS, PHONE, until
@@ -132,7 +133,7 @@ async def test_closing_waits_for_the_answers_we_owe_and_not_for_who_answers_no_u
     await leaving.say(pdu.encode(Command.UNBIND, None, 3))
     sessions = [connection.session for connection in world.listener._connections]
     await until(lambda: [session.state for session in sessions].count(State.UNBINDING) == 1)
-    closing = asyncio.create_task(world.listener.close(30.0, unbind_s=0.0))
+    closing = asyncio.create_task(world.listener.close(2 * PATIENCE_S, unbind_s=0.0))
     assert (await idle.next()).command == Command.UNBIND
     world.product.open.set()
     assert (await busy.next())[:3] == (Command.SUBMIT_SM | RESPONSE, status.ESME_ROK, 2)
@@ -141,7 +142,7 @@ async def test_closing_waits_for_the_answers_we_owe_and_not_for_who_answers_no_u
         (Command.SUBMIT_SM | RESPONSE, status.ESME_ROK, 2),
         (Command.UNBIND | RESPONSE, status.ESME_ROK, 3),
     ]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await closing
 
 

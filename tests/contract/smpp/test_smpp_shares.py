@@ -21,7 +21,7 @@ from landline.engines.bus import MemoryBus
 from landline.engines.clock import DrivenClock
 from landline.engines.smpp import leases
 from landline.engines.smpp.leases import LEASE
-from landline.engines.smpp.listener import ListenerConfig, SmppListener
+from landline.engines.smpp.listener import ListenerConfig, SmppListener, shares
 from landline.engines.smpp.listener.shares import Together
 from landline.ports.bus import Bus
 from landline.ports.esme_gateway import Account
@@ -147,14 +147,18 @@ async def submitted(client: Client, count: int) -> list[int]:
     return [await client.status() for _ in range(count)]
 
 
-async def test_an_accounts_binds_are_counted_over_all_processes(cluster: Cluster) -> None:
+async def test_an_accounts_binds_are_counted_over_all_processes(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = await cluster.process(binds=2), await cluster.process(binds=2)
     await cluster.bound(first)
     leaving = await cluster.bound(second)
     for process in (first, second):
         assert await (await cluster.client(process)).bind() == FULL
     leaving.pump.abort()
-    await cluster.bound(first)  # as soon as the other has said that it is gone
+    with monkeypatch.context() as patient:
+        patient.setattr(shares, "_PATIENCE_S", PATIENCE_S)
+        await cluster.bound(first)  # as soon as the other has said that it is gone
     assert await (await cluster.client(second)).bind() == FULL
 
 
@@ -181,7 +185,7 @@ async def test_who_does_not_wait_for_its_bind_takes_none(cluster: Cluster) -> No
     async with cluster.database.transaction() as connection:
         await connection.execute("LOCK TABLE smpp_customer_binds")
         hasty.begin_bind()
-        await eventually(asked, timeout_s=10)
+        await eventually(asked)
         (theirs,) = process.listener._connections
         hasty.pump.abort()
         await so(lambda: theirs.session.ended)
@@ -226,11 +230,13 @@ async def test_a_process_that_ends_frees_its_own_binds_alone_and_who_waits_for_o
         looked.set()
         return took
 
-    monkeypatch.setattr(third.shares, "_take", seen)
-    waiting.begin_bind()
-    await looked.wait()
-    await first.listener.close(0.1)
-    assert isinstance(await waiting.next(), Bound)
+    with monkeypatch.context() as patient:
+        patient.setattr(shares, "_PATIENCE_S", PATIENCE_S)
+        patient.setattr(third.shares, "_take", seen)
+        waiting.begin_bind()
+        await looked.wait()
+        await first.listener.close(0.1)
+        assert isinstance(await waiting.next(), Bound)
     assert await (await cluster.client(third)).bind() == FULL
 
 
@@ -327,6 +333,8 @@ async def test_an_accounts_rate_is_that_of_all_processes_which_hear_of_one_anoth
         assert await submitted(second, 2) == [THROTTLED] * 2
         await cluster.line.advance(timedelta(seconds=0.52))
         assert await submitted(second, 6) == [TAKEN] * 5 + [THROTTLED]
+        firsts = made[0].listener._customers["customer"].pace
+        await so(lambda: firsts.allowance(cluster.line.now().timestamp()) == 0)  # it has heard of these
         await cluster.line.advance(timedelta(seconds=1))
         assert await submitted(first, 11) == [TAKEN] * 10 + [THROTTLED]
         await so(lambda: pace.allowance(cluster.line.now().timestamp()) == 0)

@@ -9,10 +9,10 @@ import pytest
 from tests.support.gateway import Gateway
 from tests.support.scripted import Fate, ScriptedCarrier
 from tests.support.signed import http_date
+from tests.support.still import StillClock
 
 from landline.core.errors import TooMany
 from landline.core.ids import ResourceId
-from landline.engines.clock import DrivenClock
 from landline.ports.sms_carrier import Arrival
 from landline.services.insights.questions import Dimension, Question
 from landline.services.sms.model.messages import Outcome
@@ -30,7 +30,7 @@ class World:
 
     def __init__(self, dsn: str, database: Database) -> None:
         self.database = database
-        self.clock = DrivenClock()
+        self.clock = StillClock()  # no day ends in the middle of a limit
         self.first = ScriptedCarrier(self.clock, name="first")
         self.second = ScriptedCarrier(self.clock, name="second")
         self.gateway = Gateway(dsn, database, self.clock, self.first, self.second)

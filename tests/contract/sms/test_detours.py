@@ -23,7 +23,7 @@ class World:
     def __init__(
         self, dsn: str, database: Database, clock: DrivenClock | None = None, line: DrivenClock | None = None
     ) -> None:
-        self.clock = clock or DrivenClock()
+        self.clock = clock or StillClock()
         self.first = ScriptedCarrier(self.clock, name="first")
         self.second = ScriptedCarrier(self.clock, name="second")
         self.first.up, self.first.at_once = False, 2

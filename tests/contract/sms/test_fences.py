@@ -60,10 +60,16 @@ class World:
         self.second = ScriptedCarrier(self.clock, name="second")
 
     async def start(
-        self, *carriers: ScriptedCarrier, rate_per_s: float | None = None, line: Clock | None = None
+        self,
+        *carriers: ScriptedCarrier,
+        rate_per_s: float | None = None,
+        line: Clock | None = None,
+        beat_s: float = 3_600.0,
     ) -> None:
+        """`beat_s`: see `Worker`; else none disturbs."""
         rates = None if rate_per_s is None else {SenderKind.TOLL_FREE: rate_per_s}
         self.gateway = Gateway(self.dsn, self.database, self.clock, *carriers, sender_rates=rates, line=line)
+        self.gateway.worker.beat_s = beat_s
         await self.gateway.start()
         self.resource: ResourceId = await self.gateway.own()
 
@@ -173,6 +179,7 @@ async def test_an_answer_that_comes_late_keeps_the_next_holder_from_doubling(wor
     await world.send()
     late, key = world.gateway, world.first.submissions[0].key
     heir = Gateway(world.dsn, world.database, world.clock, world.first)
+    heir.worker.beat_s = 3_600.0
     world.first.up = False
     await world.database.execute("UPDATE sms_blocks SET due_at = $1", world.clock.now())
     await heir.start()
@@ -192,6 +199,7 @@ async def test_what_its_carrier_has_after_all_ends_when_its_report_does_not_come
     await world.send()
     late, key = world.gateway, world.first.submissions[0].key
     world.gateway = Gateway(world.dsn, world.database, world.clock, world.first)
+    world.gateway.worker.beat_s = 3_600.0
     world.first.up = False
     await world.database.execute("UPDATE sms_blocks SET due_at = $1", world.clock.now())
     await world.gateway.start()
@@ -410,6 +418,7 @@ async def test_a_deferred_message_in_the_hands_of_a_process_that_died_is_taken_u
     await world.gateway.crash()  # with it, its leases end
     world.first.up, world.first.fate = True, Fate.DELIVERED
     world.gateway = Gateway(world.dsn, world.database, world.clock, world.first)
+    world.gateway.worker.beat_s = 3_600.0
     await world.gateway.start()
     await world.clock.advance(timedelta(seconds=1))
     assert await world.message() == (8, 2000, 1)
@@ -417,8 +426,7 @@ async def test_a_deferred_message_in_the_hands_of_a_process_that_died_is_taken_u
 
 async def test_a_deferred_message_claimed_without_our_learning_of_it_is_taken_up(world: World):
     world.first.fate = Fate.BUSY
-    await world.start(world.first)
-    world.gateway.worker.beat_s = 0.02
+    await world.start(world.first, beat_s=0.02)
     await world.send()
     world.first.fate = Fate.DELIVERED
     soon = world.clock.now() + timedelta(seconds=6)

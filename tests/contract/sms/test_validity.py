@@ -10,6 +10,7 @@ import pytest
 from tests.support.cluster import eventually
 from tests.support.gateway import Gateway
 from tests.support.scripted import Fate, ScriptedCarrier
+from tests.support.still import StillClock
 
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId
@@ -37,7 +38,7 @@ class Watched(ScriptedCarrier):
 class World:
     def __init__(self, dsn: str, database: Database) -> None:
         self.database = database
-        self.clock = DrivenClock()
+        self.clock = StillClock()
         self.carrier = Watched(self.clock)
         self.gateway = Gateway(dsn, database, self.clock, self.carrier)
         self.resource: ResourceId
@@ -181,6 +182,7 @@ async def test_what_cannot_be_ended_in_time_because_the_database_is_away_does_no
     assert len(tries) < 20
 
     async def ended() -> bool:
+        await world.clock.advance(timedelta(seconds=1))
         return await world.database.fetchval("SELECT code FROM sms_messages") == 5001
 
     await eventually(ended)
