@@ -51,6 +51,7 @@ async def change_the_carriers(faults: Faults) -> None:
     plan.first, plan.weight = random.choice(list(BINDS)), random.choice([0, 1, 5])
     plan.workers = {"alpha": random.choice([1, 2, 4]), "beta": random.choice([1, 2])}
     plan.without = random.choice([None, *BINDS])
+    plan.missed |= {plan.without} if plan.without else set()
     faults.ledger.fault(f"another plan: {plan}")
     await _start_anew(faults)
     if plan.without is not None:

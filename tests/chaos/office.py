@@ -116,7 +116,8 @@ class Office:
             answer = await asyncio.to_thread(machine.admin.call, method, path, body, timeout_s=_TIMEOUT_S)
         except AdminError as error:
             self.ledger.refusals[f"office {method} {error.status}"] += 1
-            if error.status not in (0, 503):
+            missed = any(f"There is no carrier '{name}'" in str(error) for name in self.stage.plan.missed)
+            if error.status not in (0, 503) and not missed:
                 self.ledger.troubles.append(f"office: {error}")
             return None
         except HTTPException:

@@ -402,6 +402,8 @@ class Plan:
     """What of each carrier is not as at first."""
     without: str | None = None
     """A carrier that is none any more."""
+    missed: set[str] = field(default_factory=set[str])
+    """All that were none at any time: a machine that was not started anew since does not know them."""
     workers: dict[str, int] = field(default_factory=dict[str, int])
     """How many processes a machine has, where these are not as many as at first."""
     first: str = "south"

@@ -89,6 +89,11 @@ _SETTINGS = {
 cheapest; it goes on as planned while they grow. What we ask for has keys: nothing but looking these up is planned,
 and once is enough whatever the arguments are (docs/design/plans.md). And who has waited for a lock is to read what its
 holder wrote, where an operator's default would show it what was there before, or end its transaction."""
+_DURABLE = (
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'on')"
+)
+"""What is told of as committed is on a disk, whatever an operator's default does for others. Whether a standby is
+waited for (local, remote_write, remote_apply) is theirs to say."""
 _SILENCE_S = 10
 _LINE = {
     "tcp_keepalives_idle": str(_SILENCE_S // 2),
@@ -206,7 +211,7 @@ class Database:
         `UnreadableDsn`, `OtherEncoding`, and `Pooled` where sessions are not ours: prepared statements, LISTEN and
         plans need that."""
         try:
-            create: Any = asyncpg.create_pool  # the stubs do not know `reset`
+            create: Any = asyncpg.create_pool  # the stubs do not know `init` and `reset`
             pool = await create(
                 dsn,
                 min_size=2,
@@ -214,6 +219,7 @@ class Database:
                 command_timeout=timeout_s,
                 server_settings=_SETTINGS | _LINE,
                 connection_class=_Line,
+                init=_init,
                 reset=_reset,
             )
         except UNREACHED as error:
@@ -378,6 +384,11 @@ def _unread_file(dsn: str, error: Exception) -> str | None:
         if name in named and not os.access(named[name], os.R_OK):
             return f"the DSN's {name}, {named[name]}, cannot be read: {error.strerror}"
     return None
+
+
+async def _init(connection: Any) -> None:
+    """Of each new connection."""
+    await connection.execute(_DURABLE)
 
 
 async def _reset(connection: Any) -> None:

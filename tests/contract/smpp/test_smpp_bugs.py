@@ -214,19 +214,19 @@ async def test_over_one_message_of_a_lost_connection_keeps_none_of_the_others(
         await bare.smsc.request()
     tell, met = Outbox.unanswered, list[Part]()
 
-    def told(outbox: Outbox, context: object) -> None:
+    def told(outbox: Outbox, context: object, now: float | None) -> None:
         assert isinstance(context, Part)
         if context.outgoing.key == submissions[0].key:
             met.append(context)
             raise Bug
-        tell(outbox, context)
+        tell(outbox, context, now)
 
     with monkeypatch.context() as bug:
         bug.setattr(Outbox, "unanswered", told)
         bare.smsc.cut()
         await bare.events.until(lambda: len(bare.events.answers) == 2)
     assert {each.key for each in bare.events.answers} == {each.key for each in submissions[1:]}
-    tell(bare.carrier._outbox, met[0])  # or the carrier would wait for it at its end
+    tell(bare.carrier._outbox, met[0], None)  # or the carrier would wait for it at its end
     await until(lambda: bare.carrier.bound == 1)
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from tests.support.cluster import eventually
 from tests.support.gateway import Gateway
 from tests.support.smpp_world import OURS, PHONE, World, until
@@ -41,6 +42,25 @@ async def test_a_late_answer_is_told_after_the_one_it_follows(world: World) -> N
     assert (late.key, late.carrier_message_id) == (answer.key, "1")
     assert world.events.order == ["", "1 late", "1!"]
     assert (carrier.counters()["open"], carrier.counters()["outbox_late"]) == (0, 1)
+
+
+async def test_an_smsc_that_answers_nothing_is_in_the_log_and_a_lost_connection_only_as_such(world: World) -> None:
+    carrier = await start(world, answers_after_s=0)
+    world.smsc.conduct.rules = [Rule(silent=True)]
+    await world.send(carrier, "one", "two", "three")
+    await world.smsc.until(lambda: world.smsc.counts.submits == 3)
+    with capture_logs() as logs:
+        await world.clock.advance(timedelta(seconds=110))
+        await world.answered(3)
+    said = [each for each in logs if each["event"] == "smpp.not_answered"]
+    assert [(each["carrier"], each["after_s"], each["count"]) for each in said] == [("smpp", 100, 1)]
+    with capture_logs() as logs:
+        await world.send(carrier, "four")
+        await world.smsc.until(lambda: world.smsc.counts.submits == 4)
+        await world.clock.advance(timedelta(seconds=70))
+        world.network.cut()
+        await world.answered(4)
+    assert "smpp.not_answered" not in [each["event"] for each in logs]
 
 
 async def test_it_is_told_in_that_order_when_both_waited_for_the_service(world: World) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 from tests.support.patience import PATIENCE_S
 from tests.support.smpp import crash
 from tests.support.smpp_world import OURS, PHONE, World, until
@@ -69,11 +70,14 @@ async def test_what_is_throttled_is_sent_again_more_slowly(world: World) -> None
     ]
     carrier = await world.start()
     texts = [f"message {number}" for number in range(60)]
-    await world.send(carrier, *texts)
-    await world.answered(60)
+    with capture_logs() as logs:
+        await world.send(carrier, *texts)
+        await world.answered(60)
     assert all(answer.carrier_message_id for answer in world.events.answers)
     assert sorted(text.text for text in world.smsc.texts) == sorted(texts)
-    assert carrier.counters()["outbox_throttled"] > 0
+    assert carrier.counters()["outbox_throttled"] > 1
+    said = {each["status"]: each["count"] for each in logs if each["event"] == "smpp.slowed_down"}
+    assert said == {"ESME_RTHROTTLED": 1, "ESME_RMSGQFUL": 1}, "each once in a minute, however often it comes"
 
 
 async def test_what_the_carrier_has_and_we_have_not_stored_is_bounded(world: World) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import traceback
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -56,6 +57,24 @@ async def test_a_standby_is_unavailable_and_its_connections_are_given_up(dsn: st
         await database.check()
     await operator.does("ALTER DATABASE {name} RESET default_transaction_read_only")
     await write(database)  # over new connections: sessions that there were are read-only still
+    await database.close()
+
+
+@pytest.mark.parametrize(("default", "ours"), [("off", "on"), ("on", "on"), ("local", "local"), ("remote_apply",) * 2])
+async def test_what_commits_is_on_the_disk_though_an_operator_lets_others_commit_sooner(
+    dsn: str, operator: Operator, default: str, ours: str
+) -> None:
+    await operator.does(f"ALTER DATABASE {{name}} SET synchronous_commit = {default}")
+    database = await Database.connect(dsn, size=2)
+    assert await database.fetchval("SHOW synchronous_commit") == ours
+    async with database.transaction() as connection:
+        assert await connection.fetchval("SHOW synchronous_commit") == ours
+    await operator.ends_all_sessions()
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            with suppress(Unavailable):  # until each connection that was ended is noticed
+                assert await database.fetchval("SHOW synchronous_commit") == ours
+                break
     await database.close()
 
 

@@ -291,7 +291,7 @@ class SmppCarrier:
         elif isinstance(event, MessageArrived):
             self._inbox.add(pump, event, now, line_now)
         elif isinstance(event, Unanswered):
-            self._unanswered(event)
+            self._unanswered(event, line_now)
         elif isinstance(event, AnsweredLate):
             self._outbox.answered_late(event)
         elif isinstance(event, RequestArrived) and isinstance(event.body, DataSm):
@@ -314,9 +314,9 @@ class SmppCarrier:
         elif isinstance(event.context, _Asked) and not event.context.answer.done():
             event.context.answer.set_result(event)
 
-    def _unanswered(self, event: Unanswered | Answered) -> None:
+    def _unanswered(self, event: Unanswered | Answered, now: float | None = None) -> None:
         if event.command == Command.SUBMIT_SM:
-            self._outbox.unanswered(event.context)
+            self._outbox.unanswered(event.context, now)
         elif isinstance(event.context, _Asked) and not event.context.answer.done():
             event.context.answer.set_exception(Unavailable("the carrier did not answer"))
 

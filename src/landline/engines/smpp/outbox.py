@@ -11,6 +11,7 @@ import structlog
 from msgspec import Struct
 
 from landline.core.errors import Unavailable
+from landline.core.seldom import Seldom
 from landline.engines.smpp.config import MessageIds, SmppConfig
 from landline.engines.smpp.encoding import Encoder
 from landline.engines.smpp.link import Link
@@ -118,7 +119,8 @@ class Outbox:
         self.untold: set[str] = set()
         """Ids the carrier has given that the service has not stored: their receipts have to wait."""
         self.counters = OutboxCounters()
-        self._told_of_no_id = False
+        self._said = Seldom()
+        self._said_once: set[str] = set()
 
     @property
     def queued(self) -> int:
@@ -243,7 +245,15 @@ class Outbox:
             outgoing.waiting -= 1
             if not outgoing.waiting:
                 self._accept(outgoing)
-        elif event.status in status.SLOW_DOWN and now - outgoing.since < self._config.throttle_patience_s:
+        else:
+            self._refused(link, part, event.status, now)
+
+    def _refused(self, link: Link, part: Part, state: int, now: float) -> None:
+        outgoing, meaning = part.outgoing, status.meaning(state)
+        slower = state in status.SLOW_DOWN
+        if slower and (count := self._said.due(state, now)):
+            log.info("smpp.slowed_down", carrier=self._config.name, status=meaning.name, count=count)
+        if slower and now - outgoing.since < self._config.throttle_patience_s:
             self.counters.throttled += 1
             link.counters.throttled += 1
             link.pace.throttled(now)
@@ -251,7 +261,6 @@ class Outbox:
             self._queue.appendleft(part)
             self.late_at = min(self.late_at, outgoing.until)
         else:
-            meaning = status.meaning(event.status)
             self._refuse(outgoing, meaning.code, meaning.name, temporary=meaning.temporary)
 
     def answered_late(self, event: AnsweredLate) -> None:
@@ -260,10 +269,13 @@ class Outbox:
         self.counters.late += 1
         self._taken_after_all(event.context, event.status, event.message_id)
 
-    def unanswered(self, context: object) -> None:
-        """A part's response did not come: whether the carrier has it is unknown."""
+    def unanswered(self, context: object, now: float | None) -> None:
+        """A part's response did not come: whether the carrier has it is unknown. `now`: None where its connection has
+        ended, which is said as such."""
         assert isinstance(context, Part)
         outgoing = context.outgoing
+        if now is not None and (count := self._said.due("unanswered", now)):
+            log.warning("smpp.not_answered", carrier=self._config.name, after_s=self._config.response_s, count=count)
         if not outgoing.done:
             self.counters.unanswered += 1
             self._refuse(outgoing, _UNAVAILABLE, "no answer from the carrier", temporary=True, unknown=True)
@@ -313,9 +325,10 @@ class Outbox:
         message_id = _canonical(given, self._config.message_ids)
         if message_id and (message_id not in self.untold or message_id in part.outgoing.ids):
             return message_id
-        if not message_id and part.outgoing.report_wanted and not self._told_of_no_id:
-            self._told_of_no_id = True
-            log.warning("smpp.no_message_id", carrier=self._config.name)  # no receipt can ever be of that message
+        event = "smpp.message_id_again" if message_id else "smpp.no_message_id"
+        if part.outgoing.report_wanted and event not in self._said_once:
+            self._said_once.add(event)
+            log.warning(event, carrier=self._config.name)  # no receipt can ever be of that message
         return f"{message_id}?{part.outgoing.key.hex}.{part.index}"
 
     def _taken_after_all(self, part: Part, state: int, given_id: str) -> None:
