@@ -129,9 +129,10 @@ class Events:
         beside: Sequence[Part] = (),
         *,
         rooms: dict[UUID, int] | None = None,
+        last: Part | None = None,
     ) -> Emitted:
         """Write `events` for every subscription that wants them, in the caller's transaction, and `beside` in the same
-        statement; that alone when none does.
+        statement, whose first parts it becomes; that alone when none does. `last`: what becomes its outermost part.
 
         Give what it returns to `committed` after the commit. When that never happens, the events are delivered
         all the same, some time later. `rooms`: what room was found in memory, and how much of it earlier ones of the
@@ -151,8 +152,9 @@ class Events:
             for subscription in wanted:
                 held = self._fits(subscription.subscription_id, rooms)
                 deliveries.append(Delivery(told, subscription.subscription_id, now, block=block if held else None))
+        outermost = () if last is None else (last,)
         if not deliveries:
-            await execute(connection, beside)
+            await execute(connection, [*beside, *outermost])
             return _NOTHING
         held_deliveries = [delivery for delivery in deliveries if delivery.block is not None]
         overflow = [delivery for delivery in deliveries if delivery.block is None]
@@ -161,7 +163,7 @@ class Events:
             parts.append(records.keeping(held_deliveries, block, self.owner, now + LEASE, now))
         if overflow:
             parts.append(records.inserting(overflow, now))
-        await execute(connection, parts)
+        await execute(connection, [*parts, *outermost])
         return Emitted(held_deliveries, overflow=bool(overflow))
 
     def committed(self, emitted: Emitted) -> None:

@@ -30,6 +30,7 @@ from landline.services.sms.outcomes import Brought, Outcome, size_of
 from landline.services.sms.records import ANSWERED_LATE
 from landline.services.sms.records_progress import Deferral, TakenAfterAll
 from landline.services.sms.records_receipts import Ending
+from landline.services.sms.reported import Reported
 from landline.services.sms.silences import Silences
 from landline.store.blocks import Blocks
 from landline.store.database import Connection, Database, Record
@@ -72,7 +73,8 @@ class News:
         self._customers = customers
         self._counts = counts
         self._silences = Silences()
-        self._taken = taken.Taken(database, handover)
+        self._reported = Reported(database, events, insights, handover, blocks)
+        self._taken = taken.Taken(database, handover, self._reported.remember)
         self._group: GroupCommit[Brought, None] = GroupCommit(
             self._commit, lanes=_LANES, batch_limit=_TOGETHER, size=size_of
         )
@@ -198,9 +200,21 @@ class News:
         return len(parked)
 
     async def _commit(self, news: list[Brought]) -> list[None]:
-        if not await self._taken_at_once(news):
-            await self._commit_all(news)
+        left = await self._without_arrived(news)
+        if left and not await self._taken_at_once(left):
+            await self._commit_all(left)
         return [None] * len(news)
+
+    async def _without_arrived(self, news: Sequence[Brought]) -> list[Brought]:
+        """Store those receipts of `news` that take no more than a statement; what is left to be stored."""
+        arrived, left = self._reported.part(news)
+        for carrier, some in arrived.items():
+            stored = await self._reported.store(carrier, some)
+            if stored is None:
+                left.append(Brought(carrier, endings=[(message_id, ending) for message_id, ending, _ in some]))
+            else:
+                self._committed(*stored)
+        return left
 
     async def _taken_at_once(self, news: Sequence[Brought]) -> bool:
         """Store what is nothing but one carrier's answers that it took messages; whether that was all."""
