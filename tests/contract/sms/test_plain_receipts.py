@@ -27,7 +27,7 @@ QUEUED, DELIVERED, FAILED = 0, 8, 9
 class Memory:
     """Takes what is to be delivered, and delivers nothing: it stays in its batch."""
 
-    def room(self, _subscription: UUID) -> int:
+    def room(self, subscription: UUID) -> int:
         return 100
 
     def take(self, deliveries: Sequence[Delivery]) -> None:
