@@ -119,6 +119,9 @@ _READ_ONLY = "PostgreSQL is read-only, as a standby is"
 Duplicate = asyncpg.UniqueViolationError
 """What a statement raises that would write a key which is there already; it has written nothing."""
 
+NotAsSaid = asyncpg.DivisionByZeroError
+"""What a statement raises by `1 / (...)::integer` of what it was told and does not find; it has written nothing."""
+
 
 def unavailable(error: Exception) -> Unavailable:
     """One of `LOST`, as it is told to who asked."""

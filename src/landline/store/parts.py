@@ -11,7 +11,7 @@ from landline.store.database import Connection
 class Part(Struct, frozen=True):
     """A statement that may be run within another one (a WITH query). `sql` has a `${}` for each of its `arguments`. It
     sees nothing of what the other changes, nor the other of what it does (PostgreSQL, "Data-Modifying Statements in
-    WITH")."""
+    WITH"). The outermost one may read what the others return, as `part_1` and so on."""
 
     sql: str
     arguments: Sequence[object]

@@ -36,6 +36,10 @@ webhooks want would take longer than a statement may, each time it is tried, and
 _SECRETS = msgspec.json.Decoder(Secrets)
 
 
+class NotAtOnce(Exception):
+    """There are more deliveries than one statement writes; none is written."""
+
+
 class Sender(Protocol):
     """What carries deliveries out of this process (worker.py)."""
 
@@ -155,9 +159,11 @@ class Events:
         beside: Sequence[Part] = (),
         *,
         rooms: Rooms | None = None,
+        last: Part | None = None,
     ) -> Emitted:
         """Write `events` for every subscription that wants them, in the caller's transaction, and `beside` in the same
-        statement, the last if there are several; that alone when none does.
+        statement, the last if there are several, whose first parts it becomes; that alone when none does. `last`: what
+        becomes its outermost part; there is one statement then, or none, and `NotAtOnce` is raised.
 
         Give what it returns to `committed` after the commit. When that never happens, the events are delivered
         all the same, some time later. `rooms`: of the transaction, where it emits more than once.
@@ -174,6 +180,8 @@ class Events:
                 subscriptions = known[event.resource] = await self._enabled_of(connection, event.resource)
             wanted = [one for one in subscriptions if model.matches(one.settings, event.type, event.subject)]
             if told and len(told) + len(wanted) > WRITTEN_AT_ONCE:
+                if last is not None:
+                    raise NotAtOnce
                 await execute(connection, self._writing(told, block, now))
                 written += told
                 told, block = [], time_ordered(now, os.urandom(10))
@@ -181,7 +189,8 @@ class Events:
             for subscription in wanted:
                 held = block if rooms.take(subscription.subscription_id) else None
                 told.append(Delivery(event_told, subscription.subscription_id, now, block=held))
-        await execute(connection, [*beside, *self._writing(told, block, now)])
+        outermost = () if last is None else (last,)
+        await execute(connection, [*beside, *self._writing(told, block, now), *outermost])
         written += told
         held = [delivery for delivery in written if delivery.block is not None]
         return Emitted(held, overflow=len(held) < len(written))

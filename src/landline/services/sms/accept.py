@@ -22,7 +22,7 @@ from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.metrics import Counts
 from landline.services.sms.model import details, messages
 from landline.services.sms.model.crowds import Crowd
-from landline.services.sms.model.messages import Blocked, Plan, Recipient, Refused
+from landline.services.sms.model.messages import REPLY, Blocked, Plan, Recipient, Refused
 from landline.services.sms.parting import Item, openings
 from landline.services.sms.records import Openings, Row
 from landline.store.database import Connection, Database, Duplicate
@@ -321,6 +321,7 @@ def pending_of(block: UUID, rows: Sequence[Row], exceptions: dict[int, Exception
             report_by=row.plan.report_by,
             tag=row.plan.tag,
             heeds_opt_outs=row.plan.heeds_opt_outs,
+            report_wanted=None if row.recipient.route == REPLY else row.plan.report_wanted,
         )
         for row in rows
         if row.blocked is None and row.plan.send_at is None and not _left_out(row, exceptions)

@@ -55,6 +55,8 @@ class Pending(Struct):
     unsure: bool = False
     """Whether something may have been decided about it in a commit of whose answer we did not learn."""
     heeds_opt_outs: bool = True
+    report_wanted: bool | None = None
+    """Whether its sender wants to be told of its end; None of a reply, which nobody is told of."""
     asked_again_at: datetime = _BEFORE
     """When it is to be looked at again whether another carrier may have it while its own is away."""
     counted: _Block | None = None
@@ -435,6 +437,10 @@ class HandOver:
         """Blocks with nothing left to do since the last call: to be closed."""
         finished, self._finished = self._finished, []
         return finished
+
+    def unfinished(self, blocks: Iterable[UUID]) -> None:
+        """They are told again by `finished`: they were not closed."""
+        self._finished.extend(blocks)
 
     def finished_claims(self) -> list[UUID]:
         """Likewise the blocks under which messages were in hand that had left theirs."""

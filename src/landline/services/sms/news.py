@@ -7,7 +7,6 @@ that the answer is stored, but other processes may bring it): it is parked then,
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -27,10 +26,11 @@ from landline.services.sms.inbound import Inbound
 from landline.services.sms.metrics import Counts
 from landline.services.sms.model import details
 from landline.services.sms.model.messages import REPLY, State
-from landline.services.sms.outcomes import Outcome
+from landline.services.sms.outcomes import Brought, Outcome, size_of
 from landline.services.sms.records import ANSWERED_LATE
 from landline.services.sms.records_progress import Deferral, TakenAfterAll
 from landline.services.sms.records_receipts import Ending
+from landline.services.sms.reported import Reported
 from landline.services.sms.silences import Silences
 from landline.store.blocks import Blocks
 from landline.store.database import Connection, Database, Record
@@ -44,16 +44,6 @@ _LOOKED_AT_S = 2.0
 _TOGETHER = 128
 """Messages. What carriers bring is committed together up to so many, and beyond that beside each other: PostgreSQL
 works on one while the next is prepared."""
-
-
-@dataclass(slots=True)
-class _News:
-    carrier: str = ""
-    answers: Sequence[Submitted] = ()
-    late: Sequence[Submitted] = ()
-    endings: Sequence[tuple[str, Ending]] = ()
-    given_up: Sequence[tuple[UUID, UUID, int]] = ()
-    expired: Sequence[Pending] = ()
 
 
 class News:
@@ -83,25 +73,26 @@ class News:
         self._customers = customers
         self._counts = counts
         self._silences = Silences()
-        self._taken = taken.Taken(database, handover)
-        self._group: GroupCommit[_News, None] = GroupCommit(
-            self._commit, lanes=_LANES, batch_limit=_TOGETHER, size=_size
+        self._reported = Reported(database, events, insights, handover, blocks)
+        self._taken = taken.Taken(database, handover, self._reported.remember)
+        self._group: GroupCommit[Brought, None] = GroupCommit(
+            self._commit, lanes=_LANES, batch_limit=_TOGETHER, size=size_of
         )
         self.on_deferred: Callable[[], None] = _nobody
         """Called when messages were deferred: the worker's wait may be too long now."""
 
     async def submitted(self, carrier: str, answers: Sequence[Submitted]) -> None:
         """The carrier answered submissions."""
-        await self._group.submit(_News(carrier=carrier, answers=answers))
+        await self._group.submit(Brought(carrier=carrier, answers=answers))
 
     async def submitted_late(self, carrier: str, answers: Sequence[Submitted]) -> None:
         """The carrier has messages that it did not answer in time."""
-        await self._group.submit(_News(carrier=carrier, late=answers))
+        await self._group.submit(Brought(carrier=carrier, late=answers))
 
     async def reported(self, carrier: str, receipts: Sequence[Receipt]) -> None:
         """The carrier brought delivery receipts."""
         endings = [(receipt.carrier_message_id, records_receipts.ending(receipt)) for receipt in receipts]
-        await self._group.submit(_News(carrier=carrier, endings=endings))
+        await self._group.submit(Brought(carrier=carrier, endings=endings))
 
     async def early(self, carrier: str, ids: Sequence[str]) -> list[Receipt]:
         """See `ports.sms_carrier.CarrierEvents`."""
@@ -119,11 +110,11 @@ class News:
 
     async def give_up(self, messages: Sequence[tuple[UUID, UUID, int]]) -> None:
         """Fail (resource, message, detail code) for which nothing will come any more."""
-        await self._group.submit(_News(given_up=messages))
+        await self._group.submit(Brought(given_up=messages))
 
     async def expire(self, messages: Sequence[Pending]) -> None:
         """Fail `messages`, which waited too long for their carrier; not what another process has claimed meanwhile."""
-        await self._group.submit(_News(expired=messages))
+        await self._group.submit(Brought(expired=messages))
 
     async def cancel(self, resource: UUID, messages: Sequence[UUID]) -> set[UUID]:
         """Take back those of `messages` that wait for their time, for their next try, or for their carrier in this
@@ -208,19 +199,31 @@ class News:
         self._committed(done, emitted)
         return len(parked)
 
-    async def _commit(self, news: list[_News]) -> list[None]:
-        if not await self._taken_at_once(news):
-            await self._commit_all(news)
+    async def _commit(self, news: list[Brought]) -> list[None]:
+        left = await self._without_arrived(news)
+        if left and not await self._taken_at_once(left):
+            await self._commit_all(left)
         return [None] * len(news)
 
-    async def _taken_at_once(self, news: Sequence[_News]) -> bool:
+    async def _without_arrived(self, news: Sequence[Brought]) -> list[Brought]:
+        """Store those receipts of `news` that take no more than a statement; what is left to be stored."""
+        arrived, left = self._reported.part(news)
+        for carrier, some in arrived.items():
+            stored = await self._reported.store(carrier, some)
+            if stored is None:
+                left.append(Brought(carrier, endings=[(message_id, ending) for message_id, ending, _ in some]))
+            else:
+                self._committed(*stored)
+        return left
+
+    async def _taken_at_once(self, news: Sequence[Brought]) -> bool:
         """Store what is nothing but one carrier's answers that it took messages; whether that was all."""
         carrier = news[0].carrier
-        if any(item.carrier != carrier or len(item.answers) < _size(item) for item in news):
+        if any(item.carrier != carrier or len(item.answers) < size_of(item) for item in news):
             return False
         return await self._taken.store(carrier, [each for item in news for each in item.answers], self._clock.now())
 
-    async def _commit_all(self, news: Sequence[_News]) -> None:
+    async def _commit_all(self, news: Sequence[Brought]) -> None:
         done = Outcome(self._handover.taken)
         async with self._database.transaction() as connection:
             for carrier in dict.fromkeys(item.carrier for item in news):
@@ -490,10 +493,6 @@ class News:
                     record["segments_delivered"],
                 )
         done.reports.extend([notices.ended(record) for record in ended if record["report_wanted"]])
-
-
-def _size(news: _News) -> int:
-    return len(news.answers) + len(news.late) + len(news.endings) + len(news.given_up) + len(news.expired)
 
 
 def _nobody() -> None:

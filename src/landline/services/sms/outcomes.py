@@ -1,15 +1,35 @@
-"""What one commit of a carrier's news changed: gathered while it is written, told to this process's memory after it."""
+"""What one commit of a carrier's news stores, and what it changed: gathered while it is written, told to this process's
+memory after it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from landline.ports.sms_carrier import Submitted
 from landline.services.events.model import Event
 from landline.services.insights.model import Tally
 from landline.services.sms.esme_out import Woken
 from landline.services.sms.handover import Pending
 from landline.services.sms.model.messages import REPLY
+from landline.services.sms.records_receipts import Ending
 from landline.store.database import Record
+
+
+@dataclass(slots=True)
+class Brought:
+    """What is to be stored together; all that a carrier brought is of the one `carrier`."""
+
+    carrier: str = ""
+    answers: Sequence[Submitted] = ()
+    late: Sequence[Submitted] = ()
+    endings: Sequence[tuple[str, Ending]] = ()
+    given_up: Sequence[tuple[UUID, UUID, int]] = ()
+    expired: Sequence[Pending] = ()
+
+
+def size_of(news: Brought) -> int:
+    """Of how many messages it is."""
+    return len(news.answers) + len(news.late) + len(news.endings) + len(news.given_up) + len(news.expired)
 
 
 @dataclass(slots=True)

@@ -30,4 +30,5 @@ def pending_in(row: Record, *, claim: UUID | None = None) -> Pending:
         claim=claim,
         doubt=row["doubt"],
         heeds_opt_outs=row["route"] != REPLY,
+        report_wanted=None if row["route"] == REPLY else row["report_wanted"],
     )

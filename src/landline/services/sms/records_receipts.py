@@ -11,6 +11,7 @@ from landline.services.sms.model import details
 from landline.services.sms.model.messages import State
 from landline.services.sms.records_progress import CHANGED, PARKED_FOR, attempt_at
 from landline.store.database import Connection, Record
+from landline.store.parts import Part
 from landline.store.sharing import shared
 
 
@@ -121,6 +122,54 @@ async def _report(connection: Connection, carrier: str, endings: Mapping[str, En
         alike.last,
         [carrier_message_id for carrier_message_id, _ in alike.rows],
     )
+
+
+# A message is found by its key and changed by its place: joined by the key alone, all messages might be gone through
+# (docs/design/plans.md). Its id of the carrier's, or that of another message since, is looked at as it is now.
+_END_KNOWN = f"""
+WITH known AS MATERIALIZED (
+    SELECT s.state, s.code, s.at, r.carrier_message_id, found.place
+    FROM unnest(${{}}::smallint[], ${{}}::integer[], ${{}}::timestamptz[], ${{}}::uuid[], ${{}}::integer[],
+        ${{}}::integer[]) AS s (state, code, at, resource_id, first, last)
+    CROSS JOIN LATERAL unnest((${{}}::uuid[])[first:last], (${{}}::text[])[first:last])
+        AS r (message_id, carrier_message_id)
+    CROSS JOIN LATERAL (SELECT ctid AS place FROM sms_messages
+        WHERE resource_id = s.resource_id AND message_id = r.message_id LIMIT 1) found
+)
+UPDATE sms_messages m SET state = k.state, code = k.code, ended_at = k.at, due_at = NULL, claim_id = NULL,
+    segments_delivered = m.segments
+FROM known k WHERE m.ctid = k.place AND m.state < {int(State.DELIVERED)} AND m.carrier = ${{}} AND m.attempts = 0
+    AND (SELECT s.carrier_message_id = k.carrier_message_id FROM sms_submissions s
+        WHERE s.block_id = m.block_id AND s.message_id = m.message_id AND (s.carrier = m.carrier) IS TRUE LIMIT 1)
+RETURNING 1
+"""
+
+
+def ending_known(carrier: str, delivered: Sequence[tuple[str, Ending, UUID, UUID]]) -> Part:
+    """The statement that ends messages that were `delivered`, each with the carrier's id, its end, its resource and its
+    key: those that are open, the carrier's by that id, and in the block that they were accepted in. To be the first
+    part of one with `all_ended`."""
+    alike = shared(delivered, lambda each: (each[1], each[2]))
+    return Part(
+        _END_KNOWN,
+        (
+            [ending.state for ending, _ in alike.keys],
+            [ending.code for ending, _ in alike.keys],
+            [ending.at for ending, _ in alike.keys],
+            [resource for _, resource in alike.keys],
+            alike.first,
+            alike.last,
+            [key for _, _, _, key in alike.rows],
+            [carrier_message_id for carrier_message_id, _, _, _ in alike.rows],
+            carrier,
+        ),
+    )
+
+
+def all_ended(count: int) -> Part:
+    """The outermost part of a statement that begins with `ending_known` of `count` messages: raises `NotAsSaid` unless
+    it has ended them all."""
+    return Part("SELECT 1 / ((SELECT count(*) FROM part_1) = ${})::integer", (count,))
 
 
 # Locked one after another: who hears of another copy in this moment sees what was forgotten here.

@@ -1,7 +1,7 @@
 """What carriers bring most often, and what sending more waits for: answers that they took messages. One statement
 stores them, which needs no transaction around it, and so two round trips less."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from landline.ports.sms_carrier import Submitted
@@ -16,9 +16,16 @@ class Taken:
     """Stores them. What a carrier gives an id to twice is found by `submitted`, whose statement expects that and costs
     PostgreSQL half as much again: a carrier that did so has all its answers stored by that one for a while."""
 
-    def __init__(self, database: Database, handover: HandOver) -> None:
+    def __init__(
+        self,
+        database: Database,
+        handover: HandOver,
+        remember: Callable[[str, Sequence[tuple[Submitted, Pending]]], None],
+    ) -> None:
+        """`remember` is told of what was stored."""
         self._database = database
         self._handover = handover
+        self._remember = remember
         self._reused: dict[str, datetime] = {}
         """Until when each carrier that gave an id again is taken to do so."""
 
@@ -39,6 +46,7 @@ class Taken:
         except Duplicate:
             self._reused[carrier] = now + _REUSES_FOR
             return False
+        self._remember(carrier, known)
         self._handover.answered([answer.key for answer, _ in known])
         return True
 
