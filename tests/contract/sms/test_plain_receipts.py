@@ -30,6 +30,9 @@ class Memory:
     def room(self, subscription: UUID) -> int:
         return 100
 
+    def total_room(self) -> int:
+        return 100
+
     def take(self, deliveries: Sequence[Delivery]) -> None:
         pass
 
@@ -212,3 +215,17 @@ async def test_the_statement_is_used_for_what_this_process_sent(world: World, mo
     monkeypatch.setattr("landline.services.sms.records_receipts.report", looked_up)
     await world.report(ids)
     assert await world.states(keys) == [DELIVERED] * 5
+
+
+async def test_what_more_webhooks_want_than_one_statement_writes_is_told_each_of_them_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several statements need a transaction around them: without it, what fails is told by those before, and again."""
+    monkeypatch.setattr("landline.services.events.service.WRITTEN_AT_ONCE", 3)
+    keys = await world.send(5)
+    ids = await world.taken(keys)
+    await world.report(ids[-1:], world.there)
+    await world.report(ids)
+    assert await world.states(keys) == [DELIVERED] * 5
+    assert set(await world.told()) == set(keys)
+    assert await world.counted() == (5, 5, 0)

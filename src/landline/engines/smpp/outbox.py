@@ -11,7 +11,7 @@ import structlog
 from msgspec import Struct
 
 from landline.core.errors import Unavailable
-from landline.core.seldom import Seldom
+from landline.core.log_limit import LogLimit
 from landline.engines.smpp.config import MessageIds, SmppConfig
 from landline.engines.smpp.encoding import Encoder
 from landline.engines.smpp.link import Link
@@ -119,7 +119,7 @@ class Outbox:
         self.untold: set[str] = set()
         """Ids the carrier has given that the service has not stored: their receipts have to wait."""
         self.counters = OutboxCounters()
-        self._said = Seldom()
+        self._said = LogLimit()
         self._said_once: set[str] = set()
 
     @property
