@@ -349,7 +349,8 @@ async def test_of_one_senders_campaign_beyond_memory_no_text_is_put_on_a_timer(w
     world.slow.up = True
     while len(world.slow.submissions) < 10 * LIMIT:
         await world.clock.advance(timedelta(seconds=1))
-    assert await world.database.fetchval(ON_TIMERS) == 0
+    # What the dead process had in memory is no crowd's block: it may come when memory is full of the others.
+    assert await world.database.fetchval(ON_TIMERS) <= (LIMIT if restarted else 0)
 
 
 async def test_of_texts_that_were_requests_of_their_own_many_are_taken_up_at_once(
