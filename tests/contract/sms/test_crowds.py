@@ -349,7 +349,8 @@ async def test_of_one_senders_campaign_beyond_memory_no_text_is_put_on_a_timer(w
     world.slow.up = True
     while len(world.slow.submissions) < 10 * LIMIT:
         await world.clock.advance(timedelta(seconds=1))
-    # What the dead process had in memory is no crowd's block: it may come when memory is full of the others.
+    # The dead process's first texts are in blocks of no crowd, as many as came before its queue showed one. Who takes
+    # those up fills no more than half of memory with them, for others' sake.
     assert await world.database.fetchval(ON_TIMERS) <= (LIMIT if restarted else 0)
 
 
