@@ -100,6 +100,29 @@ async def test_an_outage_keeps_the_keys_last_fetched(trusting: HttpCallout) -> N
         assert len(site.asked) == 3
 
 
+@pytest.mark.parametrize(
+    "no_jwks", [{"error": "try later"}, {"keys": None}, {"keys": {"one": "two"}}, {"keys": "one"}, {"keys": 1}, []]
+)
+async def test_an_answer_that_is_no_jwks_keeps_the_keys_last_fetched(trusting: HttpCallout, no_jwks: Any) -> None:
+    now = [0.0]
+    async with issuer_site() as site:
+        keys = RemoteKeys(site.url, trusting, monotonic=lambda: now[0])
+        assert await keys.key("one") is not None
+        site.jwks = no_jwks
+        now[0] += 7200
+        assert await keys.key("one") is not None
+        assert site.asked.count("/keys") == 2
+        with pytest.raises(Unavailable):
+            await RemoteKeys(site.url, trusting).key("one")
+
+
+@pytest.mark.parametrize("entry", [1, None, "one", [], {}, {"kid": "x", "kty": ["EC"]}, {"kid": {}, "kty": "EC"}])
+async def test_an_entry_that_is_no_key_is_left_out(trusting: HttpCallout, entry: Any) -> None:
+    async with issuer_site() as site:
+        site.jwks = {"keys": [entry, jwk("one"), entry]}
+        assert await RemoteKeys(site.url, trusting).key("one") is not None
+
+
 async def test_a_key_the_issuer_withdrew_is_forgotten(trusting: HttpCallout) -> None:
     now = [0.0]
     async with issuer_site() as site:
