@@ -13,7 +13,6 @@ LOCATION = "unitedstates"
 KEY_BYTES = 64
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_CONNECTION_STRING = re.compile(r"\s*(?:([^=;]+)=([^;]*))\s*")
 
 
 class Slot(Enum):
@@ -99,9 +98,8 @@ def parse_connection_string(text: str) -> tuple[str, str]:
     """(endpoint, access key) of a connection string, its parts in any order and case. Raises `Invalid`."""
     parts: dict[str, str] = {}
     for element in text.split(";"):
-        match = _CONNECTION_STRING.fullmatch(element)
-        if match is not None:
-            parts[match.group(1).strip().lower()] = match.group(2).strip()
+        name, _, value = element.partition("=")
+        parts[name.strip().lower()] = value.strip()
     if not parts.get("endpoint") or not parts.get("accesskey"):
         raise Invalid("A connection string reads endpoint=https://…/;accesskey=…", target="connectionString")
     return parts["endpoint"], parts["accesskey"]
