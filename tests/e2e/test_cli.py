@@ -19,6 +19,7 @@ from landline.testing import Server
 from landline.testing.server import COMMAND
 
 README = Path(__file__).parents[2] / "README.md"
+NEW_HOOK = ["subscription", "add", "--name", "hook", "--endpoint", "https://hooks.example/"]
 
 
 def cli(server: Server, *arguments: str) -> str:
@@ -240,6 +241,10 @@ def test_a_subscription_belongs_to_the_resource_of_the_connection_string(landlin
         (["subscription", "change", "none"], "say what to change"),
         (["subscription", "change", "none", "--header", "x"], "Name: value"),
         (["subscription", "change", "none", "--signature-secret", "@/nowhere"], "cannot read /nowhere"),
+        (
+            [*NEW_HOOK, "--connection-string", "endpoint=https://[x/;accesskey=AAAA"],
+            "endpoint of the connection string",
+        ),
         (["handset", "inbox", "abc"], "NUMBER: "),
         (["handset", "inbox", ""], "that was given is empty"),
         (["message", "list", "--resource", ""], "that was given is empty"),
