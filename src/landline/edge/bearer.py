@@ -208,7 +208,7 @@ class RemoteKeys:
             raise Refusal(f"{url} is too long")
         try:
             return msgspec.json.decode(answer.body, type=dict[str, Any])
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # what is not UTF-8 is told as that
             raise Refusal(f"{url} is not a JSON object") from error
 
 

@@ -31,8 +31,8 @@ class IssuerSite:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path)
         body = self.jwks if request.path == "/keys" else self.discovery
-        if isinstance(body, str):
-            return web.Response(text=body)
+        if isinstance(body, str | bytes):
+            return web.Response(body=body)
         return web.json_response(body) if body is not None else web.Response(status=503)
 
 
@@ -101,7 +101,16 @@ async def test_an_outage_keeps_the_keys_last_fetched(trusting: HttpCallout) -> N
 
 
 @pytest.mark.parametrize(
-    "no_jwks", [{"error": "try later"}, {"keys": None}, {"keys": {"one": "two"}}, {"keys": "one"}, {"keys": 1}, []]
+    "no_jwks",
+    [
+        {"error": "try later"},
+        {"keys": None},
+        {"keys": {"one": "two"}},
+        {"keys": "one"},
+        {"keys": 1},
+        [],
+        b'{"\xff": 1}',
+    ],
 )
 async def test_an_answer_that_is_no_jwks_keeps_the_keys_last_fetched(trusting: HttpCallout, no_jwks: Any) -> None:
     now = [0.0]
