@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from landline.testing import Server
 from landline.testing.server import COMMAND
 
 README = Path(__file__).parents[2] / "README.md"
+NEW_HOOK = ["subscription", "add", "--name", "hook", "--endpoint", "https://hooks.example/"]
 
 
 def cli(server: Server, *arguments: str) -> str:
@@ -240,6 +242,10 @@ def test_a_subscription_belongs_to_the_resource_of_the_connection_string(landlin
         (["subscription", "change", "none"], "say what to change"),
         (["subscription", "change", "none", "--header", "x"], "Name: value"),
         (["subscription", "change", "none", "--signature-secret", "@/nowhere"], "cannot read /nowhere"),
+        (
+            [*NEW_HOOK, "--connection-string", "endpoint=https://[x/;accesskey=AAAA"],
+            "endpoint of the connection string",
+        ),
         (["handset", "inbox", "abc"], "NUMBER: "),
         (["handset", "inbox", ""], "that was given is empty"),
         (["message", "list", "--resource", ""], "that was given is empty"),
@@ -265,6 +271,26 @@ def test_refusals_are_one_line(landline: Server, arguments: list[str], said: str
 def test_a_wrong_admin_token_is_refused(landline: Server) -> None:
     with pytest.raises(LookupError, match="does not take this admin token"):
         cli(landline, "resource", "list", "--admin-token", "wrong")
+
+
+def test_an_admin_token_out_of_a_file_is_the_same_without_its_end_of_line(
+    landline_server: Callable[..., Server],
+) -> None:
+    """As a secret that is mounted or passed on often comes: nobody's header could bring that."""
+    token = " a token in words\r\n"
+    server = landline_server(env={"LANDLINE_ADMIN_TOKEN": token})
+    assert listed(server, "resource", "list")
+    env = {**os.environ, "LANDLINE_ADMIN_URL": server.admin.url, "LANDLINE_ADMIN_TOKEN": token}
+    done = subprocess.run([*COMMAND, "resource", "list"], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_admin_token_that_no_header_carries_is_refused(tmp_path: Path) -> None:
+    command = [*COMMAND, "dev", "--port", "0", "--data", str(tmp_path / "data")]
+    env = {**os.environ, "LANDLINE_ADMIN_TOKEN": "a\u20acb"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "admin_token has characters" in done.stderr
 
 
 def test_the_shells_variables_find_the_admin_api_and_are_printed_again_where_they_are_set(landline: Server) -> None:

@@ -26,6 +26,11 @@ class Pot(Wire):
     kept: dict[str, "Pot"] | None = None
 
 
+class Plain(Wire, forbid_unknown_fields=True):
+    colour: str | None = None
+    inner: "Plain | None" = None
+
+
 @pytest.mark.parametrize(
     ("body", "said", "target"),
     [
@@ -62,3 +67,19 @@ def test_a_configuration_is_told_the_values_there_are(settings: dict[str, str], 
     with pytest.raises(CannotConfigure) as refusal:
         load("dev", environment=settings, flags={})
     assert said in refusal.value.message
+
+
+@pytest.mark.parametrize("name", ["` - at `$" * 100_000 + "\n", " - at `$.x" * 100_000 + "\n`", "`" * 900_000 + "\n"])
+def test_an_unknown_name_is_looked_through_once(name: str) -> None:
+    """Not once for each place where it could end: a request of a megabyte held the server for an hour."""
+    with pytest.raises(Invalid, match="unknown field"):
+        decode(msgspec.json.encode({name: 1}), msgspec.json.Decoder(Plain))
+    with pytest.raises(Invalid, match="unknown field"):
+        decode(msgspec.json.encode({"inner": {name: 1}}), msgspec.json.Decoder(Plain))
+
+
+def test_a_field_nearly_as_it_is_called_is_found_below_others_too() -> None:
+    with pytest.raises(Invalid) as refusal:
+        decode(b'{"inner": {"colours": 1}}', msgspec.json.Decoder(Plain))
+    assert refusal.value.message == "Object contains unknown field `colours` (did you mean `colour`?)"
+    assert refusal.value.target == "inner"

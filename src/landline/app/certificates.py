@@ -186,6 +186,7 @@ def _context_for(files: DevCertificates, name: str) -> ssl.SSLContext:
 def _write(file: Path, content: bytes, mode: int) -> None:
     """Put `content` in place at once: a reader, or we after a crash, find the old file or the new one."""
     making = file.with_name(f".{file.name}.{os.getpid()}")
-    with open(os.open(making, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as out:
+    making.unlink(missing_ok=True)  # see `secrets.write_private`
+    with open(os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
         out.write(content)
     making.rename(file)

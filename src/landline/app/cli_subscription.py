@@ -282,7 +282,10 @@ def _value(text: str) -> str:
 def _resource_of(client: AdminClient, connection_string: str) -> str:
     """The resource a connection string belongs to: by the host name in it, or by its key, which the server knows."""
     fields = dict(part.split("=", 1) for part in connection_string.split(";") if "=" in part)
-    host = urlsplit(fields.get("endpoint", "")).hostname or ""
+    try:
+        host = urlsplit(fields.get("endpoint", "")).hostname or ""
+    except ValueError:  # the server says what is wrong with it
+        host = ""
     if host.endswith(".localhost"):
         return host.removesuffix(".localhost")
     return client.call("POST", "/resources:resolve", {"connectionString": connection_string})["name"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from landline.app import bus, carriers, certificates, relay
 from landline.app.config import CannotConfigure, Config
-from landline.app.secrets import LEAST_SECRET_BYTES, sealing_secret
+from landline.app.secrets import LEAST_SECRET_BYTES, admin_token, sealing_secret
 from landline.core.errors import Invalid, Refusal
 from landline.edge.server import CannotListen, tls_context
 from landline.engines.coturn.settings import reaches_loopback
@@ -29,7 +29,7 @@ def problems(config: Config, now: datetime) -> list[str]:
         found.append("set dsn to the PostgreSQL of the server whose work is to be shared")
     found += [*_secret(config), *_countries(config)]
     found += [f"set {name} to false: {why}" for name, why in _DEV_ONLY.items() if getattr(config, name)]
-    found += [*_relay(config), *_bus(config)]
+    found += [*_admin_token(config), *_relay(config), *_bus(config)]
     if config.seed is not None:
         found.append("remove seed: it belongs to the simulated carrier")
     return found + carriers.problems(config)
@@ -120,6 +120,14 @@ def _bus(config: Config) -> list[str]:
     try:
         bus.check(config)
     except Refusal as error:
+        return [error.message]
+    return []
+
+
+def _admin_token(config: Config) -> list[str]:
+    try:
+        admin_token(config)
+    except CannotConfigure as error:
         return [error.message]
     return []
 

@@ -50,7 +50,7 @@ def read(file: Path) -> Ready | None:
     """What a server wrote; None when there is none, or when the file is not a server's."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=Ready)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError):  # msgspec's own errors are such, and what it says of other encodings than UTF-8
         return None
 
 

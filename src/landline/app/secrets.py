@@ -58,6 +58,17 @@ def proven(config: Config) -> None:
         Sealer(secret.encode()).open(sealed, _PROOF)
 
 
+def admin_token(config: Config) -> str | None:
+    """The configured admin token, as a header brings it: without the end of the line of a file it was read from. None
+    when there is none. Raises `CannotConfigure`."""
+    token = (config.admin_token or "").strip()
+    if not (token.isascii() and token.isprintable()):
+        raise CannotConfigure(
+            "admin_token has characters that no header carries: make one with `openssl rand -base64 32`"
+        )
+    return token or None
+
+
 def sealing_secret(config: Config) -> str | None:
     """The configured sealing secret, from the setting or its file. Raises `CannotConfigure`."""
     if config.sealing_secret_file is None:

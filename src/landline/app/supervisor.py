@@ -24,7 +24,7 @@ from landline.app.application import Build, DevInfo, Place
 from landline.app.config import Config
 from landline.app.failures import Failures, until_one_ends
 from landline.app.ready import Ready
-from landline.app.secrets import kept, prove, sealing_secret
+from landline.app.secrets import admin_token, kept, prove, sealing_secret
 from landline.app.served_certificates import Served
 from landline.app.serving import Serving, Sockets
 from landline.app.workers import Workers
@@ -205,7 +205,7 @@ def _bind_admin(config: Config, public_port: int) -> list[socket.socket]:
 
 def _settled(config: Config, sockets: Sockets) -> Config:
     """The configuration with what was left open: the ports there are, and secrets of our own where none were given."""
-    token, secret = config.admin_token, sealing_secret(config)
+    token, secret = admin_token(config), sealing_secret(config)
     if config.mode == "worker":  # which keeps nothing; without a token of the operator's nobody is let in
         token = token or secrets.token_urlsafe(32)
     return replace(

@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import jwt
 import msgspec
@@ -29,6 +29,8 @@ _BODY_LIMIT = 1 << 20
 _KEPT = 1024
 _KEPT_S = 300.0
 _TOKEN_LIMIT = 16_384
+_ALGORITHMS = {"RSA": "RS256", "EC": "ES256"}
+"""Of keys that are used, by what they are."""
 _OPTIONS: Options = {"require": ["exp", "iss", "aud"]}
 
 
@@ -206,18 +208,23 @@ class RemoteKeys:
             raise Refusal(f"{url} is too long")
         try:
             return msgspec.json.decode(answer.body, type=dict[str, Any])
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # what is not UTF-8 is told as that
             raise Refusal(f"{url} is not a JSON object") from error
 
 
 def verification_keys(jwks: Mapping[str, Any]) -> dict[str, VerificationKey]:
-    """The usable keys of a JWKS (RFC 7517) by `kid`: RSA for RS256, P-256 for ES256; all others are left out."""
+    """The usable keys of a JWKS (RFC 7517) by `kid`: RSA for RS256, P-256 for ES256; all others are left out (§5).
+    Raises `Refusal` when it is none."""
+    entries = jwks.get("keys")
+    if not isinstance(entries, list):
+        raise Refusal("the issuer's answer is no JWKS: it has no list of keys")
     found: dict[str, VerificationKey] = {}
-    for entry in jwks.get("keys") or ():
-        kid = entry.get("kid")
-        algorithm = {"RSA": "RS256", "EC": "ES256"}.get(entry.get("kty", ""))
-        suits = entry.get("use", "sig") == "sig" and entry.get("alg", algorithm) == algorithm
-        if not isinstance(kid, str) or algorithm is None or not suits:
+    for entry in [cast(dict[str, Any], each) for each in cast(list[object], entries) if isinstance(each, dict)]:
+        kid, kind = entry.get("kid"), entry.get("kty")
+        algorithm = _ALGORITHMS.get(kind) if isinstance(kind, str) else None
+        if not isinstance(kid, str) or algorithm is None:
+            continue
+        if entry.get("use", "sig") != "sig" or entry.get("alg", algorithm) != algorithm:
             continue
         try:
             found[kid] = VerificationKey(algorithm, jwt.PyJWK(entry, algorithm).key)

@@ -15,7 +15,6 @@ T = TypeVar("T")
 encode = msgspec.json.Encoder().encode
 """A wire shape as JSON bytes; fields at their default are left out."""
 
-_PATH = re.compile(r" - at `\$\.?(.*)`$")
 _MISSING = re.compile(r"Object missing required field `(.+)`")
 _LENGTH = re.compile(r"Expected `(\w+)` of length ([<>])= (\d+)")
 _ESCAPE = re.compile(rb"\\(?:u[Dd][89ABab]..\\u[Dd][C-Fc-f]|(u[Dd][89A-Fa-f])|.)", re.DOTALL)
@@ -51,10 +50,8 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        text = decode_errors.told(error, decoder.type)
-        found = _PATH.search(text)
-        target = found.group(1) if found else ""
-        said = _PATH.sub("", text)
+        said, place = decode_errors.parted(decode_errors.told(error, decoder.type))
+        target = place.removeprefix(".")
         missing = _MISSING.fullmatch(said)
         if missing:  # it is what is wrong, not the object that it is not in
             target = f"{target}.{missing[1]}" if target else missing[1]

@@ -95,6 +95,9 @@ async def test_a_connection_string_resolves_to_its_resource(server: Front) -> No
         (f"endpoint=https://{HOST}/;accesskey={wrong_key}", 404),
         ("endpoint=https://x/", 400),
         ("endpoint=https://x/;accesskey=!", 400),
+        ("endpoint=https://[x/;accesskey=AAAA", 400),
+        ("endpoint=https://a\u2100b/;accesskey=AAAA", 400),
+        (" " * 900_000, 400),  # looked through from each of them on, it held the server for an hour
     ):
         reply = await server.administer("POST", "/resources:resolve", {"connectionString": text})
         assert reply.status == status, text

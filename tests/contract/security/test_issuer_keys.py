@@ -31,8 +31,8 @@ class IssuerSite:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path)
         body = self.jwks if request.path == "/keys" else self.discovery
-        if isinstance(body, str):
-            return web.Response(text=body)
+        if isinstance(body, str | bytes):
+            return web.Response(body=body)
         return web.json_response(body) if body is not None else web.Response(status=503)
 
 
@@ -98,6 +98,38 @@ async def test_an_outage_keeps_the_keys_last_fetched(trusting: HttpCallout) -> N
         now[0] += 7200
         assert await keys.key("one") is not None
         assert len(site.asked) == 3
+
+
+@pytest.mark.parametrize(
+    "no_jwks",
+    [
+        {"error": "try later"},
+        {"keys": None},
+        {"keys": {"one": "two"}},
+        {"keys": "one"},
+        {"keys": 1},
+        [],
+        b'{"\xff": 1}',
+    ],
+)
+async def test_an_answer_that_is_no_jwks_keeps_the_keys_last_fetched(trusting: HttpCallout, no_jwks: Any) -> None:
+    now = [0.0]
+    async with issuer_site() as site:
+        keys = RemoteKeys(site.url, trusting, monotonic=lambda: now[0])
+        assert await keys.key("one") is not None
+        site.jwks = no_jwks
+        now[0] += 7200
+        assert await keys.key("one") is not None
+        assert site.asked.count("/keys") == 2
+        with pytest.raises(Unavailable):
+            await RemoteKeys(site.url, trusting).key("one")
+
+
+@pytest.mark.parametrize("entry", [1, None, "one", [], {}, {"kid": "x", "kty": ["EC"]}, {"kid": {}, "kty": "EC"}])
+async def test_an_entry_that_is_no_key_is_left_out(trusting: HttpCallout, entry: Any) -> None:
+    async with issuer_site() as site:
+        site.jwks = {"keys": [entry, jwk("one"), entry]}
+        assert await RemoteKeys(site.url, trusting).key("one") is not None
 
 
 async def test_a_key_the_issuer_withdrew_is_forgotten(trusting: HttpCallout) -> None:

@@ -62,3 +62,10 @@ def test_a_copy_of_a_data_directory_does_not_lead_to_the_server_of_the_original(
 def test_what_a_server_of_a_version_before_wrote_is_taken(tmp_path: Path) -> None:
     ready.write(ready.Ready(admin_url="http://127.0.0.1:9443", admin_token="a"), tmp_path / ready.IN_DATA)
     assert find(tmp_path, None, None).url == "http://127.0.0.1:9443"
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"adminUrl":"\xff","adminToken":"a"}', b"\xff"])
+def test_what_no_server_wrote_is_not_taken_for_it(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / ready.IN_DATA).write_bytes(content)
+    with pytest.raises(CannotAsk, match=f"no server runs on {tmp_path}"):
+        find(tmp_path, None, None)

@@ -1,5 +1,6 @@
 """The certificates of dev: who trusts them for which names, how long they last, who may read their keys."""
 
+import os
 import socket
 import ssl
 import threading
@@ -41,6 +42,27 @@ def _serve(files: DevCertificates, far: socket.socket) -> None:
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "::1", "shop.localhost", "my-shop-2.localhost"])
 def test_clients_that_trust_the_bundle_connect_by_each_name(name: str, tmp_path: Path) -> None:
     assert shaken(certificates.ensure(tmp_path / "certificates", datetime.now(UTC)), name) == "TLSv1.3"
+
+
+@pytest.mark.parametrize("key", ["key.pem", "authority-key.pem"])
+@pytest.mark.parametrize("link", [False, True])
+def test_what_others_put_where_a_key_is_written_first_gets_nothing_of_it(
+    tmp_path: Path, key: str, *, link: bool
+) -> None:
+    """As with the other secrets: the data directory may be one that is there, and a process's id is no secret."""
+    theirs, directory = tmp_path / "theirs", tmp_path / "certificates"
+    directory.mkdir()
+    waiting = directory / f".{key}.{os.getpid()}"
+    if link:
+        theirs.write_text("")
+        waiting.symlink_to(theirs)
+    else:
+        waiting.write_text("")
+        theirs.hardlink_to(waiting)
+    certificates.ensure(directory, NOW)
+    assert theirs.read_text() == ""
+    assert ((directory / key).is_symlink(), (directory / key).stat().st_mode & 0o777) == (False, 0o600)
+    assert not waiting.exists()
 
 
 @pytest.mark.parametrize("name", ["landline.example", "a.b.localhost"])

@@ -61,6 +61,13 @@ def test_a_weak_sealing_secret_is_refused(secret: str, problems: Problems) -> No
     assert secret not in problem
 
 
+@pytest.mark.parametrize("token", ["a\u20acb", "a\nb", "a\x7fb", "\u00e9"])
+def test_an_admin_token_that_no_header_carries_is_refused(token: str, problems: Problems) -> None:
+    [problem] = problems(admin_token=token)
+    assert problem.startswith("admin_token has characters")
+    assert token not in problem
+
+
 def test_the_secret_of_dev_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problems: Problems) -> None:
     secret = secrets.token_urlsafe(32)
     (tmp_path / "sealing-secret").write_text(secret + "\n")

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from urllib.parse import urlsplit
 
 from landline.core.errors import Invalid
 from landline.core.ids import ResourceId
@@ -13,7 +14,6 @@ LOCATION = "unitedstates"
 KEY_BYTES = 64
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_CONNECTION_STRING = re.compile(r"\s*(?:([^=;]+)=([^;]*))\s*")
 
 
 class Slot(Enum):
@@ -96,12 +96,15 @@ def named_resource(host: str, base_hosts: Iterable[str]) -> str | None:
 
 
 def parse_connection_string(text: str) -> tuple[str, str]:
-    """(endpoint, access key) of a connection string, its parts in any order and case. Raises `Invalid`."""
+    """(host and port of the endpoint, access key) of a connection string, its parts in any order and case. Raises
+    `Invalid`."""
     parts: dict[str, str] = {}
     for element in text.split(";"):
-        match = _CONNECTION_STRING.fullmatch(element)
-        if match is not None:
-            parts[match.group(1).strip().lower()] = match.group(2).strip()
+        name, _, value = element.partition("=")
+        parts[name.strip().lower()] = value.strip()
     if not parts.get("endpoint") or not parts.get("accesskey"):
         raise Invalid("A connection string reads endpoint=https://…/;accesskey=…", target="connectionString")
-    return parts["endpoint"], parts["accesskey"]
+    try:
+        return urlsplit(parts["endpoint"]).netloc, parts["accesskey"]
+    except ValueError:
+        raise Invalid("The endpoint of the connection string is no URL.", target="connectionString") from None

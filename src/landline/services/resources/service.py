@@ -5,7 +5,6 @@ import hmac
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import structlog
@@ -143,13 +142,13 @@ class Resources:
     async def resolve(self, connection_string: str) -> Resource:
         """The resource that a connection string opens. Raises `Invalid` when it is none, `NotFound` when it opens none
         here."""
-        endpoint, text = model.parse_connection_string(connection_string)
+        host, text = model.parse_connection_string(connection_string)
         try:
             secret = base64.b64decode(text, validate=True)
         except ValueError:
             raise Invalid("The access key is not base64.", target="connectionString") from None
         snapshot = await self._load()
-        named = model.named_resource(urlsplit(endpoint).netloc, self._base_hosts)
+        named = model.named_resource(host, self._base_hosts)
         candidates = [snapshot.tenancies[named]] if named in snapshot.tenancies else []
         for tenancy in candidates if named is not None else snapshot.tenancies.values():
             for key in tenancy.keys:
