@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -30,7 +31,7 @@ _WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 class World:
     """A process on a PostgreSQL of its own, whose operator may have it wait for a standby that is not there."""
 
-    def __init__(self, dsn: str, database: Database, operator: asyncpg.Connection) -> None:
+    def __init__(self, dsn: str, database: Database, operator: Any) -> None:
         self.database, self._operator = database, operator
         self.clock = DrivenClock()
         self.carrier = ScriptedCarrier(self.clock, Fate.LOST)
@@ -86,7 +87,7 @@ class World:
         return lambda: self.gateway.sms.send(self.resource, NUMBER, [to], "hello", Options())
 
     def room(self) -> Act:
-        repeatable = Repeatable(str(uuid4()), b"digest")
+        repeatable = Repeatable(uuid4(), b"digest")
         return lambda: self.rooms.create(self.resource, repeatable=repeatable)
 
 
