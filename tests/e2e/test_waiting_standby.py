@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from tests.support import chat
 from tests.support.gateway import Gateway
 from tests.support.memory import in_memory
 from tests.support.scripted import Fate, ScriptedCarrier
@@ -16,6 +17,8 @@ from tests.support.scripted import Fate, ScriptedCarrier
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
 from landline.ports.sms_carrier import Arrival, Receipt, Submitted
+from landline.services.chat.model.values import Properties
+from landline.services.chat.service import Repeat
 from landline.services.rooms.model import Repeatable
 from landline.services.rooms.service import Rooms
 from landline.services.sms.service import Options, To
@@ -37,6 +40,7 @@ class World:
         self.carrier = ScriptedCarrier(self.clock, Fate.LOST)
         self.gateway = Gateway(dsn, database, self.clock, self.carrier)
         self.rooms = Rooms(database, self.clock)
+        self.chat = chat.process(database, dsn, clock=self.clock)
         self.resource: ResourceId
 
     async def receipt(self) -> Act:
@@ -90,6 +94,10 @@ class World:
         repeatable = Repeatable(uuid4(), b"digest")
         return lambda: self.rooms.create(self.resource, repeatable=repeatable)
 
+    async def thread(self) -> Act:
+        user, properties, repeat = await self.chat.user(), Properties("Lunch", {}, None), Repeat("id", b"body")
+        return lambda: self.chat.chat.create(chat.RESOURCE, user, properties, [], repeat)
+
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncGenerator[World]:
@@ -117,6 +125,7 @@ async def test_what_is_repeated_waits_for_the_standby_too(world: World) -> None:
         "an opt-out": world.opting_out(),
         "an opt-in": world.opting_in(),
         "a room": world.room(),
+        "a chat thread": await world.thread(),
     }
     await world.wait_for_standby("away")
     waited = {name: [await world.waits(act), await world.waits(act)] for name, act in acts.items()}
