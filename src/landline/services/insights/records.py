@@ -228,8 +228,8 @@ class _Query:
         and at last one row, `total`, of all of them.
 
         The groups of one dimension are few: all are summed up at once. Of several there may be as many as rows: then
-        only those that are shown are summed up, each by itself. The source is read for each purpose: kept in between, it
-        would be written to disk, with all its columns, and no parallel worker could read it."""
+        only those that are shown are summed up, each by itself. The source is read for each purpose: kept in between
+        it would be written to disk, with all its columns, and no parallel worker could read it."""
         if not self.keys:
             return f"WITH {self._source} {self._totals(_cells())}"
         keys = ", ".join(self.keys)
