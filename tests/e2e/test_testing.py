@@ -58,6 +58,15 @@ def test_an_inbox_fails_as_often_as_told_and_then_keeps_what_comes(alone: Inbox)
     assert alone.wait_for(RECEIVED).data == {"n": 1}
 
 
+def test_an_inbox_that_is_to_fail_for_good_costs_nothing(alone: Inbox) -> None:
+    """A status was kept for each answer that was to come: of a billion they took gigabytes, and each answer seconds."""
+    alone.fail(1, status=500)
+    alone.fail(10**15)
+    assert [post(alone, [event("e-1")])[0] for _ in range(3)] == [500, 503, 503]
+    alone.recover()
+    assert post(alone, [event("e-1")])[0] == 200
+
+
 def test_an_event_is_waited_for_by_its_data_and_given_once(alone: Inbox) -> None:
     post(alone, [event("e-1", n=1), event("e-2", n=2)])
     assert alone.wait_for(RECEIVED, where=lambda data: data["n"] == 2).id == "e-2"

@@ -378,6 +378,16 @@ class Database:
             return await connection.execute(sql, *arguments)
 
 
+_NOTE = "SELECT pg_logical_emit_message(true, 'landline', '')"  # a record in PostgreSQL's log, and nothing else
+
+
+async def settle(connection: Connection) -> None:
+    """For who finds that what it was asked for had been done, and writes nothing: waits, at the commit where it is in a
+    transaction, until that is as safe as if it were written now. PostgreSQL has only commits that wrote something wait
+    for their standby, and shows to all what was committed and waited for in vain."""
+    await connection.execute(_NOTE)
+
+
 def _unread_file(dsn: str, error: Exception) -> str | None:
     """Which of the files that `dsn` names cannot be read, where `error` says that one cannot, and not which."""
     if not isinstance(error, FileNotFoundError | PermissionError):

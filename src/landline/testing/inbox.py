@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,7 +39,8 @@ class Inbox:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._events: list[Event] = []
-        self._failures: list[int] = []
+        self._failures: deque[tuple[int, int]] = deque()
+        """Statuses, and how often each is to be answered."""
         self._tries = 0
         self._seen: set[str] = set()
         self._on_close: Callable[[], None] | None = None
@@ -63,7 +64,8 @@ class Inbox:
     def fail(self, times: int = 1, *, status: int = 503) -> None:
         """Answer the next `times` posts of events with `status` and keep nothing of them."""
         with self._changed:
-            self._failures.extend([status] * times)
+            if times > 0:
+                self._failures.append((status, times))
 
     def recover(self) -> None:
         """Fail no more, however often it still was to."""
@@ -134,11 +136,20 @@ class Inbox:
             return 200, {"content-type": "application/json"}, json.dumps(answer).encode()
         with self._changed:
             self._tries += 1
-            status = self._failures.pop(0) if self._failures else 200
+            status = self._fate()
             if status < 300:
                 self._events.extend(_event(envelope, headers) for envelope in envelopes)
             self._changed.notify_all()
         return status, {}, b""
+
+    def _fate(self) -> int:
+        """The status of the next answer."""
+        if not self._failures:
+            return 200
+        status, times = self._failures.popleft()
+        if times > 1:
+            self._failures.appendleft((status, times - 1))
+        return status
 
 
 def _event(envelope: dict[str, Any], headers: dict[str, str]) -> Event:

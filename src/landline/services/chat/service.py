@@ -28,7 +28,7 @@ from landline.services.chat.model.values import Invalidated, Kind, Participant, 
 from landline.services.chat.news import News
 from landline.services.chat.records import Key, Seat
 from landline.services.identity.service import Identity
-from landline.store.database import Connection, Database, Record
+from landline.store.database import Connection, Database, Record, settle
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -106,6 +106,7 @@ class Chat:
             if repeat is not None:
                 before = await self._repeated(connection, resource, user, repeat, now, created)
                 if before is not None:
+                    await settle(connection)
                     return before
             change = await self._write_thread(connection, resource, created, creator, members)
             emitted = await self._news.write(connection, [(resource, change)])

@@ -12,7 +12,7 @@ from landline.core.ids import RawId, ResourceId
 from landline.ports.clock import Clock
 from landline.services.rooms import model, records
 from landline.services.rooms.model import Participant, Repeatable, Role, Room, RoomId
-from landline.store.database import Connection, Database
+from landline.store.database import Connection, Database, settle
 
 log = structlog.get_logger()
 
@@ -50,6 +50,8 @@ class Rooms:
                     log.info("rooms.created", room=room_id, participants=len(invited))
                     return room
                 made = await records.by_request(connection, resource, repeatable) if repeatable else None
+                if made is not None:
+                    await settle(connection)
             if made is not None:
                 return made
 

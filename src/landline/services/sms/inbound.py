@@ -30,7 +30,7 @@ from landline.services.sms.model.keywords import Action, Language, find
 from landline.services.sms.model.messages import FURTHEST, REPLY, Plan, Recipient
 from landline.services.sms.records import Opening, Openings, Row
 from landline.services.sms.records_inbound import Campaign, Text
-from landline.store.database import Connection, Database
+from landline.store.database import Connection, Database, settle
 
 log = structlog.get_logger()
 REPLY_VALIDITY = timedelta(hours=12)
@@ -105,6 +105,8 @@ class Inbound:
             held = self._owner if self._may_hold(taken.replies) else None
             if taken.replies:
                 await records.insert(connection, Openings.one(Opening(block, held)), now, taken.replies)
+            if not fresh:
+                await settle(connection)
         self._events.committed(emitted)
         self._customers.committed(taken.woken)
         if taken.replies and held is not None:

@@ -10,7 +10,7 @@ from landline.ports.sms_carrier import Receipt
 from landline.services.sms.model import details
 from landline.services.sms.model.messages import State
 from landline.services.sms.records_progress import CHANGED, PARKED_FOR, attempt_at
-from landline.store.database import Connection, Record
+from landline.store.database import Connection, Record, settle
 from landline.store.parts import Part
 from landline.store.sharing import shared
 
@@ -273,6 +273,7 @@ async def park_repeated(
         [record["message_id"] for record in ended],
         now - _SKEW,
     )
+    await settle(connection)
 
 
 async def failed_elsewhere(

@@ -30,7 +30,7 @@ from landline.services.sms.model.routing import Router
 from landline.services.sms.model.settings import SmsSettings
 from landline.services.sms.pools import Pools
 from landline.services.sms.settings import Settings
-from landline.store.database import Database, Record
+from landline.store.database import Database, Record, settle
 
 log = structlog.get_logger()
 REPEATABILITY_WINDOW = timedelta(hours=24)
@@ -293,12 +293,14 @@ class Sms:
             for recipient in await records_opt_outs.add(connection, resource, sender, recipients, now, "api"):
                 tally.opted_out(resource, now, sender, None, recipient, "")
             await self._insights.count(connection, tally)
+            await settle(connection)
 
     async def opt_in(self, resource: ResourceId, sender: str, recipients: Sequence[str]) -> None:
         """`recipients` get messages from `sender` again."""
         await self._opt_out_sender(resource, sender)
         async with self._database.transaction() as connection:
             await records_opt_outs.remove(connection, resource, sender, recipients)
+            await settle(connection)
 
     async def opted_out(self, resource: ResourceId, sender: str, recipients: Sequence[str]) -> set[str]:
         """Which of `recipients` get nothing from `sender`."""
