@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from landline.core.errors import Unavailable
+from landline.core.log_limit import LogLimit
 from landline.edge.handshake import Handshake
 from landline.engines.smpp.listener import deliveries as outgoing
 from landline.engines.smpp.listener import given_up
@@ -90,6 +91,7 @@ class SmppListener:
         self.tls_port: int | None = None
         self.counters = ListenerCounters()
         self.answered_texts = AnsweredTexts()
+        self.told = LogLimit()
         self._config = config
         self._database = database
         self._owner = uuid4()
