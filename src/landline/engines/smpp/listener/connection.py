@@ -58,6 +58,8 @@ class Handed:
     """Which long text this is a part of, if of any."""
     at: float = 0.0
     """When it was handed over last."""
+    ended: bool = False
+    """Whether the customer broke its connection when this was the first that it had not answered."""
 
 
 class Owner(Desk, Protocol):
@@ -83,7 +85,7 @@ class Connection:
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self.session = Session(Role.SMSC, self._now(), owner.limits)
-        self.pump = Pump(self.session, self._now, self._happened, self._lost, unread_bytes=0)
+        self.pump = Pump(self.session, self._now, self._happened, self._broken, unread_bytes=0)
         self.account: Account | None = None
         self.stalled = False
         """Whether it left a deliver_sm unanswered and has answered none since."""
@@ -335,12 +337,19 @@ class Connection:
         if not self.session.ended:
             self.session.answer(sequence, result)
 
-    def _lost(self) -> None:
+    def _broken(self) -> None:
+        """The connection is gone, by the customer's doing where it is not by ours."""
+        self._lost(broken=not self.unbound)
+
+    def _lost(self, *, broken: bool = False) -> None:
         if self._gone:
             return
         self._gone = True
-        for unanswered in self.session.close():
-            settle(unanswered.context, None)
+        left = [unanswered.context for unanswered in self.session.close()]
+        if broken and left and isinstance(left[0], Handed):
+            left[0].ended = True
+        for context in left:
+            settle(context, None)
         if self._authenticating is not None:
             self._authenticating.cancel()
         self._wakeup.set()

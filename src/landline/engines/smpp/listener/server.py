@@ -228,11 +228,14 @@ class SmppListener:
             for delivery, parts in zip(deliveries, bodies, strict=True)
         ]
         pending = whole = [(number, body) for number, parts in enumerate(bodies) for body in parts]
+        ended: set[int] = set()
         for _ in range(_TRIES):
             answers = await self._hand(account, [(body, texts[number]) for number, body in pending], until)
             unanswered: list[tuple[int, bytes]] = []
             for (number, body), answer in zip(pending, answers, strict=True):
-                if answer is None:
+                if answer is Delivered.ENDED:
+                    ended.add(number)
+                if answer is None or answer is Delivered.ENDED:
                     unanswered.append((number, body))
                 elif answer is not Delivered.TAKEN and outcomes[number] is not Delivered.GONE:
                     outcomes[number] = answer
@@ -243,6 +246,7 @@ class SmppListener:
                 break  # whoever answers may be bound to another process
         for number, _ in pending:
             outcomes[number] = Delivered.LATER
+        outgoing.put_behind(outcomes, ended)
         taken = outcomes.count(Delivered.TAKEN)
         self.counters.delivered += taken
         self.counters.undelivered += len(outcomes) - taken
@@ -272,7 +276,7 @@ class SmppListener:
         if until.timestamp() < self._gives_up_at and self._overdue is not None:
             self._overdue.ring()
         answers = await asyncio.gather(*(each.acknowledged for each in handed))
-        return [outgoing.outcome(account.system_id, answer) for answer in answers]
+        return [outgoing.outcome(account.system_id, each, answer) for each, answer in zip(handed, answers, strict=True)]
 
     def _customer(self, account: Account) -> Customer | None:
         """Whoever is bound as `account`, and not as another one that has its system id now."""
