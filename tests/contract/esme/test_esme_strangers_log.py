@@ -1,4 +1,4 @@
-"""What strangers and customers can have the log told by binding, as often as they like."""
+"""What strangers and customers can have the log told as often as they like."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,9 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 from structlog.testing import capture_logs
+from tests.contract.esme.test_esme_messages import nothing_waits
 from tests.support.esme import EsmeWorld, Process
 from tests.support.smpp_client import Client
-from tests.support.smpp_world import until
+from tests.support.smpp_world import OURS, PHONE, until
 
 from landline.protocols.smpp import status
 from landline.protocols.smpp.events import BindRefused
@@ -83,6 +84,22 @@ async def test_a_customer_that_is_lost_is_told_by_its_name(world: EsmeWorld) -> 
         await asyncio.gather(*map(say_http, clients))
         await until(lambda: not process.listener._connections)
     assert sorted(lines(logs, "smpp.peer_lost", "system_id", "count")) == [("one", 1), ("two", 1)]
+
+
+async def test_what_a_customer_refuses_for_good_is_told_once_a_minute(world: EsmeWorld) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process, texts=["*"]))
+    with capture_logs() as logs:
+        for number in range(4):
+            await world.text(process, f"{number}", OURS, PHONE)
+            await client.arrival(status.ESME_RX_P_APPN)
+        await nothing_waits(world)
+        await world.clock.advance(timedelta(seconds=61))
+        await world.text(process, "one more", OURS, PHONE)
+        await client.arrival(status.ESME_RX_P_APPN)
+        await nothing_waits(world)
+    told = lines(logs, "smpp.customer_refuses", "system_id", "status", "count")
+    assert told == [("customer", "ESME_RX_P_APPN", 1), ("customer", "ESME_RX_P_APPN", 4)]
 
 
 async def say_http(client: Client) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import structlog
 
+from landline.core.log_limit import LogLimit
 from landline.engines.smpp.encoding import address_of
 from landline.engines.smpp.listener.connection import Handed
 from landline.engines.smpp.listener.intake import part_id
@@ -38,14 +39,17 @@ def deliverable(system_id: str, delivery: ReportOut | TextOut, alphabet: Alphabe
         return []  # SMPP cannot carry it, now or later: it counts as taken
 
 
-def outcome(system_id: str, handed: Handed, answer: int | None) -> Delivered | None:
+def outcome(system_id: str, handed: Handed, answer: int | None, told: LogLimit, now: float) -> Delivered | None:
     """What the status that a customer answers a deliver_sm with means; None when it answered nothing."""
     if answer is None:
         return Delivered.ENDED if handed.ended else None
     if answer in _TEMPORARY:
         return Delivered.LATER
     if answer != status.ESME_ROK:
-        log.warning("smpp.customer_refuses", system_id=system_id, status=status.meaning(answer).name)
+        name = status.meaning(answer).name
+        count = told.due(("smpp.customer_refuses", system_id, name), now)
+        if count:
+            log.warning("smpp.customer_refuses", system_id=system_id, status=name, count=count)
     return Delivered.TAKEN
 
 

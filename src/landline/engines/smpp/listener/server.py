@@ -276,7 +276,8 @@ class SmppListener:
         if until.timestamp() < self._gives_up_at and self._overdue is not None:
             self._overdue.ring()
         answers = await asyncio.gather(*(each.acknowledged for each in handed))
-        return [outgoing.outcome(account.system_id, each, answer) for each, answer in zip(handed, answers, strict=True)]
+        told, now, answered = self.told, self.line.now().timestamp(), zip(handed, answers, strict=True)
+        return [outgoing.outcome(account.system_id, each, answer, told, now) for each, answer in answered]
 
     def _customer(self, account: Account) -> Customer | None:
         """Whoever is bound as `account`, and not as another one that has its system id now."""
