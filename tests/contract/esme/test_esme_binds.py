@@ -132,7 +132,23 @@ async def test_what_a_customer_leaves_by_an_unbind_comes_at_once_by_its_next_bin
     client.unbind()
     await until(lambda: not process.listener.bound())
     await in_nobodys_hands(world)
+    assert await attempts(world) == 0
     assert await brought(await world.client(process, password), 1) == [b"hello"]
+
+
+async def test_what_a_customer_leaves_that_closes_when_we_unbind_comes_at_once_by_another_process(
+    world: EsmeWorld,
+) -> None:
+    first, second = await world.process(), await world.process()
+    password = await world.account(first, texts=ALL)
+    await world.text(first, "hello", OURS, PHONE)
+    client = await world.client(first, password)
+    assert await client.unanswered() == b"hello"
+    client.pump._on_events = lambda _: client.pump.abort()  # at our unbind
+    await first.close()
+    assert client.closed
+    assert await attempts(world) == 0
+    assert await brought(await world.client(second, password), 1) == [b"hello"]
 
 
 async def test_who_binds_elsewhere_just_before_a_commit_is_brought_what_it_wrote(world: EsmeWorld) -> None:

@@ -338,8 +338,8 @@ class Connection:
             self.session.answer(sequence, result)
 
     def _broken(self) -> None:
-        """The connection is gone, by the customer's doing where it is not by ours."""
-        self._lost(broken=not self.unbound)
+        """The connection is gone; by the customer's doing where it was bound, which neither had asked to end."""
+        self._lost(broken=self.session.can_deliver)
 
     def _lost(self, *, broken: bool = False) -> None:
         if self._gone:
