@@ -79,5 +79,15 @@ class Client:
         assert read is not None
         return read
 
+    async def unanswered(self) -> bytes:
+        """The text of the next deliver_sm, which is left unanswered."""
+        arrived = await self.next()
+        assert isinstance(arrived, MessageArrived)
+        return arrived.message.short_message
+
+    def unbind(self) -> None:
+        self.session.unbind(0.0)
+        self.pump.flush()
+
     def _lost(self) -> None:
         self.closed = True

@@ -116,6 +116,9 @@ class Delivered(Enum):
     """Acknowledged; or refused for good, so that bringing it again would only block what comes behind."""
     LATER = "later"
     """Refused for now, or not answered: to be brought again, but not at once."""
+    ENDED = "ended"
+    """The customer's connection broke when this was what it was to answer next. Its program may end at it, each time:
+    to be brought again after what else waits."""
     GONE = "gone"
     """The customer has no receiver bound here."""
 

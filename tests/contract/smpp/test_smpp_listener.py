@@ -310,7 +310,7 @@ async def test_a_customer_stays_bound_while_time_is_driven(world: World) -> None
     await until(lambda: client.session._enquired_at is None)
     assert listener.receivers("customer") == 1
     client.pump.abort()
-    assert await waiting == [Delivered.GONE] * 60
+    assert await waiting == [Delivered.ENDED] + [Delivered.GONE] * 59
     await listener.close()
 
 

@@ -6,7 +6,7 @@ from typing import cast
 
 import structlog
 
-from landline.protocols.smpp.events import Event, PeerLost
+from landline.protocols.smpp.events import Event
 from landline.protocols.smpp.framing import HEADER, Framer
 from landline.protocols.smpp.session import Session
 
@@ -191,10 +191,6 @@ class Pump(asyncio.Protocol):
     def _pass_on(self, events: list[Event]) -> None:
         if events:
             self._on_events(events)
-            if self.session.ended:
-                for event in events:
-                    if isinstance(event, PeerLost):
-                        log.warning("smpp.peer_lost", peer=self.peer, reason=event.reason)
         self.flush()
 
     def _flush_now(self) -> None:

@@ -17,6 +17,7 @@ import structlog
 
 from landline.core.errors import Conflict, Invalid, NotFound, Unavailable
 from landline.core.ids import ResourceId
+from landline.core.log_limit import LogLimit
 from landline.ports.clock import Clock
 from landline.protocols.smpp.texts import Alphabet
 from landline.services.numbers.service import Numbers
@@ -76,6 +77,7 @@ class Accounts:
         self._cached: _Snapshot | None = None
         self._version = 0
         self._guesses = Guesses()
+        self._told = LogLimit()
         self._hashing = Turns()
         """One at a time: each wrong password is counted before the next is looked at. A stranger's many addresses have
         one turn together, so that customers need not wait for all of their guesses."""
@@ -150,24 +152,36 @@ class Accounts:
         log.info("sms.esme_deleted", system_id=system_id)
 
     async def authenticate(self, system_id: str, password: str, address: str) -> EsmeAccount | None:
-        """The account that `password` opens from `address`, or None; the log says why. Raises `Unavailable`. Who gives
-        up leaves the line of those whose passwords are looked at."""
+        """The account that `password` opens from `address`, or None; the log says why, once a minute of an account and
+        of what is none. Raises `Unavailable`. Who gives up leaves the line of those whose passwords are looked at."""
         now = self._clock.now().timestamp()
         if self._guesses.blocked(system_id, address, now):
-            return _refused(system_id, address, "too many wrong passwords")
+            self._warn("sms.esme_refused", system_id, address, known=False, reason="too many wrong passwords")
+            return None
         stored = await _to_its_end(
             self._latest(system_id)
         )  # else each who gives up would cost a connection to cancel it
+        known = stored is not None
         if stored is not None and not stored.account.admits(address):
-            log.warning("sms.esme_address_not_allowed", system_id=system_id, address=address)
+            self._warn("sms.esme_address_not_allowed", system_id, address, known=True)
             stored = None  # and on as for a system id there is not, so that nobody learns which there are
         if not await self._opens(stored, system_id, password, address):
-            return _refused(system_id, address, "wrong system id or password")
+            self._warn("sms.esme_refused", system_id, address, known=known, reason="wrong system id or password")
+            return None
         assert stored is not None
         self._guesses.right(system_id, address)
         if not stored.account.enabled:
-            return _refused(system_id, address, "disabled")
+            self._warn("sms.esme_refused", system_id, address, known=True, reason="disabled")
+            return None
         return stored.account
+
+    def _warn(self, event: str, system_id: str, address: str, *, known: bool, **why: str) -> None:
+        """Write that line of the log, unless it was lately, of this account or of any that strangers made up."""
+        whose = system_id if known else None
+        thing = (event, whose, network(address), *why.values())
+        count = self._told.due(thing, self._clock.now().timestamp())
+        if count:
+            log.warning(event, system_id=system_id[:16], address=address, **why, count=count)
 
     async def _latest(self, system_id: str) -> Stored | None:
         """The account as the database has it: it may have been made, or its password changed, so lately that this
@@ -293,7 +307,3 @@ def _hashed(password: str, salt: bytes) -> bytes:
     """The salt and the hash: 16 and 32 octets, 16 MiB and some 40 ms of one core."""
     secret = password.encode("utf-8", "surrogatepass")
     return salt + hashlib.scrypt(secret, salt=salt, n=_COST, r=_BLOCK, p=_LANES, maxmem=64 * 2**20, dklen=32)
-
-
-def _refused(system_id: str, address: str, reason: str) -> None:
-    log.warning("sms.esme_refused", system_id=system_id[:16], address=address, reason=reason)

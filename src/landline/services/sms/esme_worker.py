@@ -245,9 +245,9 @@ class EsmeWorker:
             by_outcome[outcome].append(row)
         taken = [row["out_id"] for row in by_outcome[Delivered.TAKEN]]
         gone = [(row["out_id"], now, row["attempts"]) for row in by_outcome[Delivered.GONE]]
+        refused, ended = by_outcome[Delivered.LATER], by_outcome[Delivered.ENDED]
         later = [
-            (row["out_id"], now + model.put_off(row["attempts"]), row["attempts"] + 1)
-            for row in by_outcome[Delivered.LATER]
+            (row["out_id"], now + model.put_off(row["attempts"]), row["attempts"] + 1) for row in (*refused, *ended)
         ]
         async with self._database.transaction() as connection:
             if taken:
@@ -257,14 +257,17 @@ class EsmeWorker:
                 await records.put_off(connection, lane.resource, lane.system_id, self._owner, put_off)
             if gone or later:  # it may be bound to another process, too
                 await self._changes.publish(connection, WAITING, lane.system_id)
-        lane.most = max(len(taken), _TO_TRY) if later else min(2 * lane.most, _IN_HAND)
+        if later and not taken:
+            log.warning("sms.esme_put_off", system_id=lane.system_id, count=len(later))
+        lane.most = max(len(taken), _TO_TRY) if refused else min(2 * lane.most, _IN_HAND)
         if taken:
             lane.failures = 0
-        elif later:
-            log.warning("sms.esme_put_off", system_id=lane.system_id, count=len(later))
+        elif _tells_of_others(refused):
             # A little longer than what was put off: it is first for others, to whom the account may be bound as well.
             lane.paused_until = now + model.put_off(lane.failures) + _RETRY
             lane.failures += 1
+        elif refused:
+            lane.failures = max(lane.failures, 1)
 
     async def _tell_others(self) -> None:
         left = frozenset(self._left)
@@ -316,8 +319,10 @@ class EsmeWorker:
                 group.create_task(self._bring(lane, rows))
             if len(rows) < room:
                 due = await records.next_due(connection, lane.resource, lane.system_id)
-                # What is due and was left out is locked by others, who may be slow.
-                lane.next_at = max(min(due, now + _LOOK), now + _RETRY) if due is not None else now + _LOOK
+                # What is due and was left out is locked by others, who may be slow. They are first, too, while nothing
+                # is taken here.
+                behind = _RETRY if lane.failures else timedelta(0)
+                lane.next_at = max(min(due + behind, now + _LOOK), now + _RETRY) if due is not None else now + _LOOK
 
     async def _bring(self, lane: _Lane, rows: Sequence[Record]) -> None:
         until, outcomes = self._clock.now() + _PATIENCE, list[Delivered]()
@@ -340,6 +345,12 @@ class EsmeWorker:
             if len(rows) == 1:
                 return [Delivered.LATER]
             return [outcome for row in rows for outcome in await self._brought(lane, [row], until)]
+
+
+def _tells_of_others(refused: Sequence[Record]) -> bool:
+    """Whether a customer that took none of what it was brought, but refused these for now, or did not answer, would
+    take nothing else either. What it did not take before says nothing of that: its program may fail at it alone."""
+    return len(refused) >= _TO_TRY or any(not row["attempts"] for row in refused)
 
 
 def _portions(rows: Sequence[Record]) -> list[list[Record]]:

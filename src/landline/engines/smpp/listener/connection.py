@@ -1,6 +1,7 @@
 """One customer's connection: its bind is checked, its submissions are taken in batches and answered once durable."""
 
 import asyncio
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -9,6 +10,7 @@ from uuid import UUID
 import structlog
 
 from landline.core.errors import Refusal, Unavailable
+from landline.core.log_limit import LogLimit
 from landline.engines.smpp.listener import intake
 from landline.engines.smpp.listener.answered import AnsweredTexts
 from landline.engines.smpp.listener.intake import Desk, Taken
@@ -22,6 +24,7 @@ from landline.protocols.smpp.events import (
     Event,
     MessageArrived,
     PduRefused,
+    PeerLost,
     RequestArrived,
     Unanswered,
     Unbound,
@@ -55,6 +58,8 @@ class Handed:
     """Which long text this is a part of, if of any."""
     at: float = 0.0
     """When it was handed over last."""
+    ended: bool = False
+    """Whether the customer broke its connection when this was the first that it had not answered."""
 
 
 class Owner(Desk, Protocol):
@@ -63,6 +68,7 @@ class Owner(Desk, Protocol):
     limits: Limits
     system_id: str
     answered_texts: AnsweredTexts
+    told: LogLimit
 
     async def admit(self, connection: "Connection", account: Account) -> int:
         """The command_status of a bind whose password was right. Raises `Unavailable`."""
@@ -79,7 +85,7 @@ class Connection:
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self.session = Session(Role.SMSC, self._now(), owner.limits)
-        self.pump = Pump(self.session, self._now, self._happened, self._lost, unread_bytes=0)
+        self.pump = Pump(self.session, self._now, self._happened, self._broken, unread_bytes=0)
         self.account: Account | None = None
         self.stalled = False
         """Whether it left a deliver_sm unanswered and has answered none since."""
@@ -172,6 +178,9 @@ class Connection:
                 settle(event.context, None)
             elif isinstance(event, Unbound):
                 self.unbound = event.by_peer
+            elif isinstance(event, PeerLost):
+                system_id, peer = self.account.system_id if self.account is not None else "", self.pump.peer
+                self._warn("smpp.peer_lost", system_id or peer, system_id=system_id, peer=peer, reason=event.reason)
             elif not isinstance(event, PduRefused):  # the session has answered those
                 self._events.append(event)
         said_bytes, self._said_bytes = self.pump.octets - self._said_bytes, self.pump.octets
@@ -242,13 +251,18 @@ class Connection:
                 return
             result = status.ESME_RINVPASWD if account is None else await self._owner.admit(self, account)
         except (Refusal, Unavailable) as error:
-            log.error("smpp.cannot_authenticate", reason=error.message)
-            self._refuse_bind(status.ESME_RSYSERR, event.bind.system_id)
+            self._warn("smpp.cannot_authenticate", "", reason=error.message)
+            self._refuse_bind(status.ESME_RSYSERR)
             return
         if self.session.ended:
             return
-        if account is None or result != status.ESME_ROK:
-            self._refuse_bind(result, event.bind.system_id)
+        if account is None:
+            self._refuse_bind(result)  # the log has why
+            return
+        if result != status.ESME_ROK:
+            said = status.meaning(result).name
+            self._warn("smpp.customer_refused", (account.system_id, said), system_id=account.system_id, status=said)
+            self._refuse_bind(result)
             return
         self.renew(account)
         self.session.accept_bind(self._owner.system_id)
@@ -270,11 +284,17 @@ class Connection:
         finally:
             self._authenticating = None
 
-    def _refuse_bind(self, state: int, system_id: str) -> None:
+    def _warn(self, event: str, whose: Hashable, **said: str) -> None:
+        """Write that line of the log, unless there was one of `whose` lately: anybody can bind, or say what is no SMPP,
+        as often as they like."""
+        count = self._owner.told.due((event, whose), self._now())
+        if count:
+            log.warning(event, **said, count=count)
+
+    def _refuse_bind(self, state: int) -> None:
         if self.session.ended:
             return
         self._failed_binds += 1
-        log.warning("smpp.customer_refused", system_id=system_id[:16], status=status.meaning(state).name)
         self.session.refuse_bind(state)
         self.pump.flush()
         if self._failed_binds >= _BIND_TRIES:
@@ -317,12 +337,19 @@ class Connection:
         if not self.session.ended:
             self.session.answer(sequence, result)
 
-    def _lost(self) -> None:
+    def _broken(self) -> None:
+        """The connection is gone; by the customer's doing where it was bound, which neither had asked to end."""
+        self._lost(broken=self.session.can_deliver)
+
+    def _lost(self, *, broken: bool = False) -> None:
         if self._gone:
             return
         self._gone = True
-        for unanswered in self.session.close():
-            settle(unanswered.context, None)
+        left = [unanswered.context for unanswered in self.session.close()]
+        if broken and left and isinstance(left[0], Handed):
+            left[0].ended = True
+        for context in left:
+            settle(context, None)
         if self._authenticating is not None:
             self._authenticating.cancel()
         self._wakeup.set()

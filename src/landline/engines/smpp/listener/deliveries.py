@@ -1,8 +1,12 @@
 """Receipts and texts as the deliver_sm that bring them to a customer, and what its answers mean."""
 
+from collections.abc import Iterable
+
 import structlog
 
+from landline.core.log_limit import LogLimit
 from landline.engines.smpp.encoding import address_of
+from landline.engines.smpp.listener.connection import Handed
 from landline.engines.smpp.listener.intake import part_id
 from landline.ports.esme_gateway import Delivered, ReportOut, TextOut
 from landline.protocols.smpp import pdu, receipts, status, texts
@@ -35,15 +39,25 @@ def deliverable(system_id: str, delivery: ReportOut | TextOut, alphabet: Alphabe
         return []  # SMPP cannot carry it, now or later: it counts as taken
 
 
-def outcome(system_id: str, answer: int | None) -> Delivered | None:
+def outcome(system_id: str, handed: Handed, answer: int | None, told: LogLimit, now: float) -> Delivered | None:
     """What the status that a customer answers a deliver_sm with means; None when it answered nothing."""
     if answer is None:
-        return None
+        return Delivered.ENDED if handed.ended else None
     if answer in _TEMPORARY:
         return Delivered.LATER
     if answer != status.ESME_ROK:
-        log.warning("smpp.customer_refuses", system_id=system_id, status=status.meaning(answer).name)
+        name = status.meaning(answer).name
+        count = told.due(("smpp.customer_refuses", system_id, name), now)
+        if count:
+            log.warning("smpp.customer_refuses", system_id=system_id, status=name, count=count)
     return Delivered.TAKEN
+
+
+def put_behind(outcomes: list[Delivered], ended: Iterable[int]) -> None:
+    """Of those of `outcomes` over which a connection broke, say so, unless they were taken from another one."""
+    for number in ended:
+        if outcomes[number] is not Delivered.TAKEN:
+            outcomes[number] = Delivered.ENDED
 
 
 def bodies(delivery: ReportOut | TextOut, alphabet: Alphabet) -> list[bytes]:

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from landline.core.errors import Unavailable
+from landline.core.log_limit import LogLimit
 from landline.edge.handshake import Handshake
 from landline.engines.smpp.listener import deliveries as outgoing
 from landline.engines.smpp.listener import given_up
@@ -90,6 +91,7 @@ class SmppListener:
         self.tls_port: int | None = None
         self.counters = ListenerCounters()
         self.answered_texts = AnsweredTexts()
+        self.told = LogLimit()
         self._config = config
         self._database = database
         self._owner = uuid4()
@@ -226,11 +228,14 @@ class SmppListener:
             for delivery, parts in zip(deliveries, bodies, strict=True)
         ]
         pending = whole = [(number, body) for number, parts in enumerate(bodies) for body in parts]
+        ended: set[int] = set()
         for _ in range(_TRIES):
             answers = await self._hand(account, [(body, texts[number]) for number, body in pending], until)
             unanswered: list[tuple[int, bytes]] = []
             for (number, body), answer in zip(pending, answers, strict=True):
-                if answer is None:
+                if answer is Delivered.ENDED:
+                    ended.add(number)
+                if answer is None or answer is Delivered.ENDED:
                     unanswered.append((number, body))
                 elif answer is not Delivered.TAKEN and outcomes[number] is not Delivered.GONE:
                     outcomes[number] = answer
@@ -241,6 +246,7 @@ class SmppListener:
                 break  # whoever answers may be bound to another process
         for number, _ in pending:
             outcomes[number] = Delivered.LATER
+        outgoing.put_behind(outcomes, ended)
         taken = outcomes.count(Delivered.TAKEN)
         self.counters.delivered += taken
         self.counters.undelivered += len(outcomes) - taken
@@ -270,7 +276,8 @@ class SmppListener:
         if until.timestamp() < self._gives_up_at and self._overdue is not None:
             self._overdue.ring()
         answers = await asyncio.gather(*(each.acknowledged for each in handed))
-        return [outgoing.outcome(account.system_id, answer) for answer in answers]
+        told, now, answered = self.told, self.line.now().timestamp(), zip(handed, answers, strict=True)
+        return [outgoing.outcome(account.system_id, each, answer, told, now) for each, answer in answered]
 
     def _customer(self, account: Account) -> Customer | None:
         """Whoever is bound as `account`, and not as another one that has its system id now."""
