@@ -1,10 +1,15 @@
 """What `landline.testing` promises by itself: a webhook that speaks both handshakes, a plugin that costs nothing."""
 
 import json
+import os
+import select
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -119,3 +124,35 @@ def test_the_plugin_imports_nothing_but_pytest() -> None:
 def test_a_server_that_cannot_start_says_why(landline_server: Callable[..., Server]) -> None:
     with pytest.raises(ServerFailed, match="no-such-option"):
         landline_server(arguments=["--no-such-option"])
+
+
+def test_a_server_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    """Which an IDE, a cancelled build or a closed terminal ends without asking."""
+    told = (
+        "import sys; from pathlib import Path; from landline.testing import Server;"
+        "server = Server(Path(sys.argv[1])).start(); print(server.pid, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", told, str(tmp_path / "data")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as tests:
+        assert tests.stdout is not None
+        server = int(tests.stdout.readline())
+        postgres = int((tmp_path / "data/postgresql/data/postmaster.pid").read_text().split("\n")[0])
+        ends = [os.pidfd_open(each) for each in (server, postgres)]
+        tests.kill()
+    try:
+        assert all(select.select([end], [], [], PATIENCE_S)[0] for end in ends), "it goes on"
+        assert not (tmp_path / "data/server.json").exists(), "it was killed, not told"
+    finally:
+        for end in ends:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(end, signal.SIGKILL)
+            os.close(end)
+
+
+def test_what_modules_of_a_project_are_called_is_no_matter_to_its_server(
+    landline_server: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("secrets", "token", "msgspec", "landline"):
+        (tmp_path / f"{name}.py").write_text("raise AssertionError('a module of the project')")
+    monkeypatch.chdir(tmp_path)
+    assert landline_server().phone_number.startswith("+1")

@@ -28,7 +28,10 @@ STOP_TIMEOUT_S = 30.0
 LOG_LINES = 5000
 LOG_TIMEOUT_S = 5.0
 LOOK_EVERY_S = 0.02
-COMMAND = (sys.executable, "-c", "from landline.app.cli import main; main()")
+# Without the directory we are in: a project has modules called `secrets` or `token`, which are none of the server's.
+COMMAND = (sys.executable, "-P", "-c", "from landline.app.cli import main; main()")
+_TIED = (sys.executable, "-P", "-m", "landline.testing.tied")
+"""The same, for as long as we are there."""
 RESOURCE = "local"
 """The resource that `landline dev` makes."""
 
@@ -38,7 +41,8 @@ class ServerFailed(Exception):
 
 
 class Server:
-    """One `landline dev`. Make it, `start` it, `close` it (or use it in a `with`); it may be killed in between."""
+    """One `landline dev`. Make it, `start` it, `close` it (or use it in a `with`); it may be killed in between. It ends
+    with the process that started it at the latest."""
 
     def __init__(
         self,
@@ -207,11 +211,11 @@ class Server:
             self.admin.call("DELETE", path)
 
     def _spawn(self) -> subprocess.Popen[str]:
-        command = [*COMMAND, "dev", "--data", str(self.data), "--port", str(self._port)]
+        command = [*_TIED, "dev", "--data", str(self.data), "--port", str(self._port)]
         command += ["--ready-file", str(self._ready_file), *self._arguments]
         return subprocess.Popen(  # noqa: S603 - the command is ours
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # `tied` ends with it
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -221,8 +225,9 @@ class Server:
         )
 
     def _read_log(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stdin is not None
         assert process.stdout is not None
-        with process.stdout as lines:
+        with process.stdin, process.stdout as lines:
             for line in lines:
                 with self._changed:
                     self._log.append(line)

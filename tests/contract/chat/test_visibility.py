@@ -15,6 +15,7 @@ from landline.engines.clock import DrivenClock
 from landline.services.chat.messages import Edit
 from landline.services.chat.model.ids import MessageId, ThreadId
 from landline.services.chat.model.values import EPOCH
+from landline.services.chat.service import Patch
 from landline.store.database import Database
 
 USERS = 4
@@ -200,3 +201,42 @@ async def test_nobody_is_told_of_changes_to_what_they_may_not_see(one: Process, 
     await clock.advance(timedelta(seconds=1))
     told = [set(each.recipients) for each in heard]
     assert told == [{ann, bob}, {ann, bob}, {ann, bob, cem}, {ann, bob, cem}]
+
+
+async def test_threads_left_and_threads_stayed_in_are_listed_in_one_order_over_pages(
+    one: Process, clock: DrivenClock, database: Database
+) -> None:
+    ann, bob = await one.user(), await one.user()
+    threads: list[ThreadId] = []
+    for number in range(9):
+        threads.append(await one.thread(ann, bob))
+        await clock.advance(timedelta(seconds=1))
+        if number % 3:
+            await one.chat.remove(RESOURCE, ann, threads[-1], bob)
+        await one.chat.update(RESOURCE, ann, threads[-1], Patch(topic=f"Later {number}"))
+    left_at = clock.now() - timedelta(seconds=1)
+    for page in (1, 2, 4, 9, 10):
+        found = await pages(one, bob, None, page)
+        assert [thread for thread, _ in found] == threads[::-1]
+        assert [topic for _, topic in found] == ["Lunch" if number % 3 else f"Later {number}" for number in range(9)][
+            ::-1
+        ]
+    await clock.advance(HOUR)
+    await one.send(threads[0], ann)
+    await one.send(threads[1], ann)  # which bob has left, and hears nothing of
+    assert [thread for thread, _ in await pages(one, bob, left_at, 2)] == [threads[8], threads[0]]
+    # A process of an earlier version, beside this one, keeps no topic.
+    await database.execute("UPDATE chat_participants SET last_topic = NULL")
+    assert dict(await pages(one, bob, None, 4))[threads[7]] == "Lunch"
+
+
+async def pages(one: Process, user: RawId, since: datetime | None, page: int) -> list[tuple[ThreadId, str]]:
+    """All threads of a user with their topics, read page by page."""
+    found: list[tuple[ThreadId, str]] = []
+    before: ThreadId | None = None
+    while True:
+        rows = await one.chat.threads(RESOURCE, user, since, before, page)
+        found += [(row["thread_id"], row["topic"]) for row in rows]
+        if len(rows) < page:
+            return found
+        before = rows[-1]["thread_id"]

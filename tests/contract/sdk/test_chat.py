@@ -205,9 +205,31 @@ async def test_who_is_removed_keeps_the_old_and_sees_nothing_new(new_user: NewUs
         with pytest.raises(HttpResponseError) as refused:
             await result(call())
         assert refused.value.status_code == 403
-    assert await every(bob.client.list_chat_threads()) == []
     await result(ann.thread(thread).add_participants([bob.participant()]))
     assert await texts(bob, thread) == ["after", "before"]
+
+
+async def test_a_thread_that_was_left_is_listed_as_it_was_until_it_is_deleted(new_user: NewUser) -> None:
+    """As Azure does it (Azure/Communication#345): who was removed still has access to what was there before."""
+    ann, bob = await new_user(), await new_user()
+    thread, staying = await thread_of(ann, bob), await thread_of(ann, bob)
+    await result(ann.thread(thread).remove_participant(bob.identifier))
+    await result(ann.thread(thread).update_topic("Without Bob"))
+    (told,) = [
+        each
+        for each in await every(bob.thread(thread).list_messages())
+        if each.type == ChatMessageType.PARTICIPANT_REMOVED
+    ]
+    listed = await every(bob.client.list_chat_threads(results_per_page=1))
+    assert [(item.id, item.topic) for item in listed] == [(staying, "Lunch"), (thread, "Lunch")]
+    assert listed[1].last_message_received_on == told.created_on
+    assert [item.topic for item in await every(ann.client.list_chat_threads())] == ["Lunch", "Without Bob"]
+    await result(ann.thread(thread).add_participants([bob.participant()]))
+    listed = await every(bob.client.list_chat_threads())
+    assert [item.topic for item in listed if item.id == thread] == ["Without Bob"]
+    await result(bob.thread(thread).remove_participant(bob.identifier))
+    await result(ann.client.delete_chat_thread(thread))
+    assert [item.id for item in await every(bob.client.list_chat_threads())] == [staying]
 
 
 async def test_what_was_edited_since_is_not_shown_to_who_was_removed(new_user: NewUser) -> None:

@@ -27,7 +27,7 @@ async def removed(
     """Take `who` out of a thread of `members`; what changed."""
     at_version = version(thread["version"], now)
     last = await roster_changed(connection, key, thread, now, at_version, Kind.PARTICIPANT_REMOVED, by.raw_id, [who])
-    await records.remove_participant(connection, key, who.raw_id, now, last.message_id)
+    await records.remove_participant(connection, key, who.raw_id, now, last.message_id, thread["topic"])
     return ParticipantsRemoved(
         thread=key[1],
         recipients=tuple(members),

@@ -105,7 +105,7 @@ async def add_participants(
         " SELECT $1, $2, p.*, $7 FROM unnest($3::text[], $4::text[], $5::timestamptz[], $6::text[]) AS p"
         " ON CONFLICT (resource_id, thread_id, raw_id) DO UPDATE SET display_name = excluded.display_name,"
         " share_history_from = excluded.share_history_from, metadata = excluded.metadata,"
-        " added_at = excluded.added_at, removed_at = NULL, visible_until = NULL",
+        " added_at = excluded.added_at, removed_at = NULL, visible_until = NULL, last_topic = NULL",
         *key,
         [each.raw_id for each in participants],
         [each.display_name for each in participants],
@@ -116,15 +116,17 @@ async def add_participants(
 
 
 async def remove_participant(
-    connection: Connection, key: Key, user: RawId, now: datetime, visible_until: MessageId
+    connection: Connection, key: Key, user: RawId, now: datetime, visible_until: MessageId, topic: str
 ) -> None:
+    """Take somebody out of a locked thread that has `topic`: the last that they know of."""
     await connection.execute(
-        "UPDATE chat_participants SET removed_at = $4, visible_until = $5, read_message_id = NULL, read_at = NULL"
-        " WHERE resource_id = $1 AND thread_id = $2 AND raw_id = $3",
+        "UPDATE chat_participants SET removed_at = $4, visible_until = $5, last_topic = $6, read_message_id = NULL,"
+        " read_at = NULL WHERE resource_id = $1 AND thread_id = $2 AND raw_id = $3",
         *key,
         user,
         now,
         visible_until,
+        topic,
     )
 
 
@@ -212,6 +214,30 @@ async def thread_of(connection: Connection, key: Key, user: RawId) -> Record | N
     )
 
 
+# Who was removed may read what was there until then, so its thread is listed, as it was then. A process of an earlier
+# version keeps no last topic: it is in the last message about one that they may see.
+_LAST_TOPIC = """coalesce(p.last_topic, (SELECT m.content FROM chat_messages m WHERE m.resource_id = p.resource_id
+    AND m.thread_id = p.thread_id AND m.message_id <= p.visible_until AND m.kind = 'topicUpdated'
+    ORDER BY m.message_id DESC LIMIT 1), '')"""
+
+# Each half is in its index's order and ends at the limit: thousands of threads that were left cost nobody anything.
+_THREADS_OF = f"""
+SELECT * FROM (
+    (SELECT t.thread_id, t.topic, coalesce(t.last_message_at, t.created_at) AS last_message_at
+    FROM chat_participants p JOIN chat_threads t USING (resource_id, thread_id)
+    WHERE p.resource_id = $1 AND p.raw_id = $2 AND p.removed_at IS NULL AND t.deleted_at IS NULL
+    AND ($3::timestamptz IS NULL OR coalesce(t.last_message_at, t.created_at) >= $3)
+    AND ($4::uuid IS NULL OR p.thread_id < $4) ORDER BY p.thread_id DESC LIMIT $5)
+    UNION ALL
+    (SELECT t.thread_id, {_LAST_TOPIC} AS topic, p.removed_at AS last_message_at
+    FROM chat_participants p JOIN chat_threads t USING (resource_id, thread_id)
+    WHERE p.resource_id = $1 AND p.raw_id = $2 AND p.removed_at IS NOT NULL AND t.deleted_at IS NULL
+    AND ($3::timestamptz IS NULL OR p.removed_at >= $3)
+    AND ($4::uuid IS NULL OR p.thread_id < $4) ORDER BY p.thread_id DESC LIMIT $5)
+) AS threads ORDER BY thread_id DESC LIMIT $5
+"""
+
+
 async def threads_of(
     connection: Connection,
     resource: ResourceId,
@@ -220,20 +246,9 @@ async def threads_of(
     before: ThreadId | None,
     limit: int,
 ) -> list[Record]:
-    """The threads `user` is in, the youngest first, in which something happened since `since`."""
-    return await connection.fetch(
-        "SELECT t.thread_id, t.topic, coalesce(t.last_message_at, t.created_at) AS last_message_at"
-        " FROM chat_participants p"
-        " JOIN chat_threads t USING (resource_id, thread_id)"
-        " WHERE p.resource_id = $1 AND p.raw_id = $2 AND p.removed_at IS NULL AND t.deleted_at IS NULL"
-        " AND ($3::timestamptz IS NULL OR coalesce(t.last_message_at, t.created_at) >= $3)"
-        " AND ($4::uuid IS NULL OR p.thread_id < $4) ORDER BY p.thread_id DESC LIMIT $5",
-        resource,
-        user,
-        since,
-        before,
-        limit,
-    )
+    """The threads `user` is or was in, the youngest first, in which something that it may see happened since `since`.
+    The last that who was removed may see is the message about that."""
+    return await connection.fetch(_THREADS_OF, resource, user, since, before, limit)
 
 
 async def participants(

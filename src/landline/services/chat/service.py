@@ -174,7 +174,7 @@ class Chat:
     async def threads(
         self, resource: ResourceId, user: RawId, since: datetime | None, before: ThreadId | None, limit: int
     ) -> list[Record]:
-        """The threads `user` is in, the youngest first."""
+        """The threads `user` is or was in, the youngest first."""
         async with self._database.connection() as connection:
             return await records.threads_of(connection, resource, user, since, before, limit)
 

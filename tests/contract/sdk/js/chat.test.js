@@ -71,6 +71,19 @@ test("participants have metadata, and are listed, added and removed", async () =
   await assert.rejects(() => cem.client.getChatThreadClient(made.id).getProperties(), refused(403));
 });
 
+test("a thread that somebody was removed from is listed to them as it was then", async () => {
+  const [ann, bob] = [await newUser(), await newUser()];
+  const [left, staying] = [await newThread(ann, [bob]), await newThread(ann, [bob])];
+  await ann.client.getChatThreadClient(left.id).removeParticipant(bob.id);
+  await ann.client.getChatThreadClient(left.id).updateTopic("Without Bob");
+  const listed = await every(bob.client.listChatThreads({ maxPageSize: 1 }));
+  assert.deepEqual(listed.map((item) => item.id), [staying.id, left.id]);
+  assert.equal(listed[1].topic, "Lunch");
+  assert.ok(listed[1].lastMessageReceivedOn instanceof Date);
+  await ann.client.deleteChatThread(left.id);
+  assert.deepEqual((await every(bob.client.listChatThreads())).map((item) => item.id), [staying.id]);
+});
+
 test("a message is sent, read, listed over pages, edited and deleted", async () => {
   const [ann, bob] = [await newUser(), await newUser()];
   const made = await newThread(ann, [bob]);
