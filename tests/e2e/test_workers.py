@@ -147,7 +147,7 @@ main()
 async def test_a_bug_in_who_looks_after_postgresql_ends_the_server_and_is_named(
     count: int, landline_server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("landline.testing.server.COMMAND", (sys.executable, "-c", _BUG))
+    monkeypatch.setattr("landline.testing.server.TIED", (sys.executable, "-c", _BUG))
     server = landline_server(arguments=["--workers", str(count)], env=SHARED)
     every = processes.tree(server.pid)
     processes.kill_postgresql(server.pid)

@@ -30,7 +30,7 @@ LOG_TIMEOUT_S = 5.0
 LOOK_EVERY_S = 0.02
 # Without the directory we are in: a project has modules called `secrets` or `token`, which are none of the server's.
 COMMAND = (sys.executable, "-P", "-c", "from landline.app.cli import main; main()")
-_TIED = (sys.executable, "-P", "-m", "landline.testing.tied")
+TIED = (sys.executable, "-P", "-m", "landline.testing.tied")
 """The same, for as long as we are there."""
 RESOURCE = "local"
 """The resource that `landline dev` makes."""
@@ -211,7 +211,7 @@ class Server:
             self.admin.call("DELETE", path)
 
     def _spawn(self) -> subprocess.Popen[str]:
-        command = [*_TIED, "dev", "--data", str(self.data), "--port", str(self._port)]
+        command = [*TIED, "dev", "--data", str(self.data), "--port", str(self._port)]
         command += ["--ready-file", str(self._ready_file), *self._arguments]
         return subprocess.Popen(  # noqa: S603 - the command is ours
             command,
