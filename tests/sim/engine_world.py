@@ -64,7 +64,6 @@ class EngineRun(Run):
 
     def __init__(self, seed: int, arena: Any, loop: Any, callout: Any) -> None:
         self.attempts: dict[tuple[str, str], list[Attempt]] = {}
-        self.submissions: dict[str, Submissions] = {}
         self.calm = random.Random(seed ^ 3).random() < 0.3 or not os.environ.get("FAULTS")
         """Nothing goes wrong but what SMSCs answer. All else in `make sim` alone: it depends on PYTHONHASHSEED."""
         super().__init__(seed, arena, loop, callout)
@@ -113,7 +112,7 @@ class EngineRun(Run):
         self, process: Process, database: Database, clock: SimClock, changes: SimChanges
     ) -> Sequence[SmsCarrier]:
         owner = uuid4()
-        submissions = self.submissions[process.name] = Submissions(database)
+        known = Submissions(database).known
         return [
             SmppCarrier(
                 smsc.config,
@@ -121,13 +120,12 @@ class EngineRun(Run):
                 clock,
                 random.Random(self.dice.random()),
                 Leases(database, changes, clock, owner, smsc.name, smsc.config.binds),
-                submissions.known,
+                known,
             )
             for smsc in self.smscs
         ]
 
     async def start_carriers(self, process: Process, gateway: Gateway) -> None:
-        self.submissions[process.name].on_found = gateway.news.found
         for carrier in gateway.carriers.values():
             assert isinstance(carrier, SmppCarrier)
             carrier.on_reachable = gateway.worker.reached

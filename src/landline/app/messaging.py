@@ -102,7 +102,6 @@ class Messaging:
         self._news = News(
             database, clock, events, handover, self.blocks, inbound, failover, base.insights, out, self._counts
         )
-        self._submissions.on_found = self._news.found
         self._rates = Rates(
             database,
             changes,
@@ -190,7 +189,6 @@ class Messaging:
 
     def _build_carriers(self) -> None:
         base, config = self._base, self._base.config
-        self._submissions = Submissions(base.database)
         simulated = config.simulated_carrier and base.place.first
         self._simulated = SimulatedCarrier(base.database, base.clock, config.seed) if simulated else None
         self._carriers: dict[str, SmsCarrier] = carriers.carriers(
@@ -198,7 +196,7 @@ class Messaging:
             base.database,
             base.clock,
             self._slots if self._shared else None,
-            self._submissions.known,
+            Submissions(base.database).known,
             lambda: base.share() > 1,
             line=SteadyClock(),
         )

@@ -1,5 +1,5 @@
-"""Receipts of messages that arrived, and which this process sent or has looked up: one statement ends, tells and counts
-them, and comes to the same as where they are looked up in a transaction."""
+"""Receipts of messages that this process sent, and that arrived: one statement ends, tells and counts them, and comes
+to the same as what other processes do, who have to look the messages up."""
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
@@ -18,7 +18,6 @@ from landline.services.events import records
 from landline.services.events.model import Delivery
 from landline.services.insights.questions import Question
 from landline.services.sms.service import Options, To
-from landline.services.sms.submissions import Submissions
 from landline.store.database import Database
 
 SENDER = "+18005550100"
@@ -92,12 +91,6 @@ class World:
         receipts = [Receipt(each, each not in failed, 4006 if each in failed else 2000, now) for each in ids]
         await (gateway or self.here).news.reported("carrier", receipts)
 
-    async def look_up(self, ids: Sequence[str]) -> frozenset[str]:
-        """As an engine of the process that sent nothing does for what it hears of."""
-        submissions = Submissions(self.database)
-        submissions.on_found = self.there.news.found
-        return await submissions.known("carrier", ids)
-
     async def states(self, keys: Sequence[UUID]) -> list[int]:
         rows = await self.database.fetch("SELECT message_id, state FROM sms_messages")
         found = {row["message_id"]: row["state"] for row in rows}
@@ -142,38 +135,6 @@ async def test_it_comes_to_the_same_as_where_messages_are_looked_up(world: World
         "SELECT code, ended_at, segments_delivered, due_at, claim_id, attempts, doubt FROM sms_messages"
     )
     assert len({tuple(row.values()) for row in rows}) == 1
-
-
-async def test_what_another_process_sent_is_as_remembered_once_it_is_looked_up(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    keys = await world.send(2)
-    unwanted = await world.send(1, wanted=False)
-    ids = await world.taken([*keys, *unwanted])
-    now = world.clock.now()
-    await world.report(ids[:1], at=now)
-    assert await world.look_up(["unknown", *ids]) == {*ids[1:]}, "what has ended is no more known"
-    monkeypatch.setattr("landline.services.sms.records_receipts.report", _looked_up)
-    await world.report(ids[1:], world.there, at=now)
-    assert await world.states([*keys, *unwanted]) == [DELIVERED] * 3
-    assert await world.counted() == (3, 3, 0)
-    told = await world.told()
-    assert told.keys() == set(keys)
-    here, there = ({name: told[key][name] for name in told[key] if name not in ("messageId", "to")} for key in keys)
-    assert here == there
-
-
-@pytest.mark.parametrize("change", ["doubt = 1", "attempts = 1", "route = 'reply'"])
-async def test_what_is_not_as_most_are_is_not_remembered_when_it_is_looked_up(world: World, change: str) -> None:
-    """Copies, what left its block, and replies."""
-    keys = await world.send(2)
-    ids = await world.taken(keys)
-    await world.database.execute(f"UPDATE sms_messages SET {change} WHERE message_id = $1", keys[0])
-    found: dict[str, object] = {}
-    submissions = Submissions(world.database)
-    submissions.on_found = lambda _carrier, sent: found.update(sent)
-    assert await submissions.known("carrier", ids) == {*ids}
-    assert found.keys() == {ids[1]}
 
 
 async def test_what_nobody_wants_to_be_told_of_is_counted_alone(world: World) -> None:
@@ -247,7 +208,11 @@ async def test_a_block_whose_last_receipts_end_by_a_statement_is_closed(world: W
 async def test_the_statement_is_used_for_what_this_process_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = await world.send(5)
     ids = await world.taken(keys)
-    monkeypatch.setattr("landline.services.sms.records_receipts.report", _looked_up)
+
+    def looked_up(*_: object) -> None:
+        raise AssertionError("the messages were looked up")
+
+    monkeypatch.setattr("landline.services.sms.records_receipts.report", looked_up)
     await world.report(ids)
     assert await world.states(keys) == [DELIVERED] * 5
 
@@ -264,7 +229,3 @@ async def test_what_more_webhooks_want_than_one_statement_writes_is_told_each_of
     assert await world.states(keys) == [DELIVERED] * 5
     assert set(await world.told()) == set(keys)
     assert await world.counted() == (5, 5, 0)
-
-
-def _looked_up(*_: object) -> None:
-    raise AssertionError("the messages were looked up")

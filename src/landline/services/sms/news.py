@@ -74,7 +74,6 @@ class News:
         self._counts = counts
         self._silences = Silences()
         self._reported = Reported(database, events, insights, handover, blocks)
-        self.found = self._reported.found
         self._taken = taken.Taken(database, handover, self._reported.remember)
         self._group: GroupCommit[Brought, None] = GroupCommit(
             self._commit, lanes=_LANES, batch_limit=_TOGETHER, size=size_of

@@ -1,10 +1,9 @@
-"""Receipts as most are: they say that a message arrived which this process had a carrier take, or which it has just
-looked up since another one did (`Submissions`). What is to be told and counted of it is remembered since then: one
-statement ends the messages, tells and counts that, and needs no transaction around it. Whatever is not as it is
-remembered is the database's to know: `records_receipts` does all that."""
+"""Receipts as most are: they say that a message arrived which this process had a carrier take. What is to be told and
+counted of it is remembered since then: one statement ends the messages, tells and counts that, and needs no transaction
+around it. Whatever is not as it is remembered is the database's to know: `records_receipts` does all that."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -82,16 +81,8 @@ class Reported:
                 submission.segments,
                 wanted,
             )
-        self._forget_oldest()
-
-    def found(self, carrier: str, sent: Mapping[str, Sent]) -> None:
-        """Other processes' messages, by the carrier's ids, whose receipts came here and are about to be stored."""
-        self._sent.update(((carrier, carrier_message_id), each) for carrier_message_id, each in sent.items())
-        self._forget_oldest()
-
-    def _forget_oldest(self) -> None:
-        while len(self._sent) > _LIMIT:
-            self._sent.popitem(last=False)
+        while len(sent) > _LIMIT:
+            sent.popitem(last=False)
 
     def part(self, news: Sequence[Brought]) -> tuple[dict[str, list[Arrived]], list[Brought]]:
         """What of `news` is to be given to `store`, by carriers; what is left of it. All that it has receipts of is
