@@ -1,7 +1,6 @@
 """Certificates in files: what they say of themselves, and the making of those of `dev`: an authority of its own, leaves
 for localhost, and a bundle for clients to trust. Those a process serves with: `served_certificates`."""
 
-import os
 import ssl
 import tempfile
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from landline.app.config import Config
+from landline.app.secrets import put
 from landline.edge.server import tls_context
 
 AUTHORITY_NAME = "Landline dev authority"
@@ -57,9 +57,9 @@ def ensure(directory: Path, now: datetime) -> DevCertificates:
         files.certificate.unlink(missing_ok=True)
     if not (_lasts(files.certificate, now) and files.key.exists()):
         key, chain = _issue(files, _NAMES, now)
-        _write(files.key, key, 0o600)
-        _write(files.certificate, chain, 0o644)
-    _write(files.bundle, system_authorities() + files.authority.read_bytes(), 0o644)
+        put(files.key, key, 0o600)
+        put(files.certificate, chain, 0o644)
+    put(files.bundle, system_authorities() + files.authority.read_bytes(), 0o644)
     return files
 
 
@@ -161,8 +161,8 @@ def _make_authority(files: DevCertificates) -> None:
     import trustme  # slow to import, and needed once
 
     authority = trustme.CA(organization_name=AUTHORITY_NAME, organization_unit_name="for this machine only")
-    _write(files.authority_key, authority.private_key_pem.bytes(), 0o600)
-    _write(files.authority, authority.cert_pem.bytes(), 0o644)
+    put(files.authority_key, authority.private_key_pem.bytes(), 0o600)
+    put(files.authority, authority.cert_pem.bytes(), 0o644)
 
 
 def _issue(files: DevCertificates, names: tuple[str, ...], now: datetime) -> tuple[bytes, bytes]:
@@ -178,15 +178,6 @@ def _issue(files: DevCertificates, names: tuple[str, ...], now: datetime) -> tup
 def _context_for(files: DevCertificates, name: str) -> ssl.SSLContext:
     key, chain = _issue(files, (name,), datetime.now(UTC))
     with tempfile.TemporaryDirectory() as place:  # a context loads from files only
-        _write(Path(place) / "key", key, 0o600)
-        _write(Path(place) / "chain", chain, 0o600)
+        put(Path(place) / "key", key, 0o600)
+        put(Path(place) / "chain", chain, 0o600)
         return tls_context(Path(place) / "chain", Path(place) / "key")
-
-
-def _write(file: Path, content: bytes, mode: int) -> None:
-    """Put `content` in place at once: a reader, or we after a crash, find the old file or the new one."""
-    making = file.with_name(f".{file.name}.{os.getpid()}")
-    making.unlink(missing_ok=True)  # see `secrets.write_private`
-    with open(os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
-        out.write(content)
-    making.rename(file)

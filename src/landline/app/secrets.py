@@ -24,11 +24,16 @@ def kept(file: Path) -> str:
 
 
 def write_private(file: Path, text: str) -> None:
-    """Put `text` into `file` (0600) at once: who reads it finds all of it or the former one."""
+    """Put `text` into `file` (0600) as `put` does."""
+    put(file, text.encode(), 0o600)
+
+
+def put(file: Path, content: bytes, mode: int) -> None:
+    """Put `content` into `file` at once: who reads it, and we after a crash, find all of it or the former one."""
     making = file.with_name(f".{file.name}.{os.getpid()}")
     making.unlink(missing_ok=True)  # a crash left it, or others put it there, where they may write, to read along
-    with open(os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
-        out.write(text)
+    with open(os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
+        out.write(content)
         out.flush()
         os.fsync(out.fileno())
     making.replace(file)

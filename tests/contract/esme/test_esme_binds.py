@@ -1,10 +1,9 @@
 """A customer is brought what waits by whichever bind takes it, of whichever process."""
 
-import asyncio
 from datetime import timedelta
 
+from tests.support.cluster import eventually
 from tests.support.esme import EsmeWorld, new_id
-from tests.support.patience import PATIENCE_S
 from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE, until
 
@@ -69,9 +68,10 @@ async def attempts(world: EsmeWorld) -> int:
 
 
 async def in_nobodys_hands(world: EsmeWorld) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while await world.database.fetchval("SELECT count(*) FROM sms_esme_out WHERE owner IS NOT NULL"):
-            await asyncio.sleep(0.005)
+    async def free() -> bool:
+        return not await world.database.fetchval("SELECT count(*) FROM sms_esme_out WHERE owner IS NOT NULL")
+
+    await eventually(free)
 
 
 async def test_what_is_refused_for_now_again_and_again_holds_up_nothing_else(world: EsmeWorld) -> None:
