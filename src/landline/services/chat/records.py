@@ -16,6 +16,17 @@ from landline.store.database import Connection, Record
 Key = tuple[ResourceId, ThreadId]
 Seat = tuple[datetime, RawId]
 """Where somebody is among those who are in a thread: when they came, and who they are."""
+# A row that each message changes has very many old states by the end of a backup, which a look-up by its key goes
+# through in the order they were written. So it begins with the last of them (docs/design/plans.md).
+THREAD = (
+    "chat_threads WHERE resource_id = {0} AND thread_id >= {1} AND thread_id <= {1} ORDER BY thread_id DESC LIMIT 1"
+)
+"""What to select of, for one thread."""
+PARTICIPANT = (
+    "chat_participants WHERE resource_id = {0} AND thread_id = {1} AND raw_id >= {2} AND raw_id <= {2}"
+    " ORDER BY raw_id DESC LIMIT 1"
+)
+"""The same for one who is or was in it."""
 _METADATA = msgspec.json.Decoder(dict[str, str])
 
 
@@ -133,12 +144,13 @@ async def remove_participant(
 async def lock(connection: Connection, keys: Sequence[Key]) -> dict[Key, Record]:
     """The threads of `keys` that are not deleted, locked until the transaction ends; always in the same order, so that
     two writers of the same threads wait for each other and never in a circle."""
+    ordered = sorted(keys)
     rows = await connection.fetch(
-        "SELECT t.* FROM chat_threads t JOIN unnest($1::uuid[], $2::uuid[]) AS k (resource_id, thread_id)"
-        " USING (resource_id, thread_id) WHERE t.deleted_at IS NULL"
-        " ORDER BY t.resource_id, t.thread_id FOR NO KEY UPDATE OF t",
-        [resource for resource, _ in keys],
-        [thread for _, thread in keys],
+        "SELECT t.* FROM unnest($1::uuid[], $2::uuid[]) AS k (resource_id, thread_id) CROSS JOIN LATERAL"
+        f" (SELECT * FROM {THREAD.format('k.resource_id', 'k.thread_id')} FOR NO KEY UPDATE) AS t"
+        " WHERE t.deleted_at IS NULL",
+        [resource for resource, _ in ordered],
+        [thread for _, thread in ordered],
     )
     return {(row["resource_id"], row["thread_id"]): row for row in rows}
 
@@ -206,9 +218,9 @@ async def thread_of(connection: Connection, key: Key, user: RawId) -> Record | N
     """The thread if it is there, with what it is to `user`: `member` None never in it, False no more, True in it."""
     return await connection.fetchrow(
         "SELECT t.*, p.removed_at IS NULL AS member_now, p.raw_id IS NOT NULL AS member_ever"
-        " FROM chat_threads t LEFT JOIN chat_participants p"
-        "  ON p.resource_id = t.resource_id AND p.thread_id = t.thread_id AND p.raw_id = $3"
-        " WHERE t.resource_id = $1 AND t.thread_id = $2 AND t.deleted_at IS NULL",
+        f" FROM (SELECT * FROM {THREAD.format('$1', '$2')}) AS t"
+        f" LEFT JOIN (SELECT raw_id, removed_at FROM {PARTICIPANT.format('$1', '$2', '$3')}) AS p ON true"
+        " WHERE t.deleted_at IS NULL",
         *key,
         user,
     )
@@ -289,23 +301,32 @@ async def participants_named(connection: Connection, key: Key, users: Sequence[R
     return {row["raw_id"]: participant(row) for row in rows}
 
 
+_READ = f"""
+WITH r AS (
+    SELECT p.*, n.message_id
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS n (resource_id, thread_id, raw_id, message_id)
+    CROSS JOIN LATERAL (
+        SELECT ctid, removed_at, read_message_id
+        FROM {PARTICIPANT.format("n.resource_id", "n.thread_id", "n.raw_id")} FOR NO KEY UPDATE
+    ) AS p
+)
+UPDATE chat_participants p SET read_message_id = r.message_id, read_at = $5 FROM r
+WHERE p.ctid = r.ctid AND r.removed_at IS NULL AND coalesce(r.read_message_id, 0) < r.message_id
+RETURNING p.resource_id, p.thread_id, p.raw_id
+"""
+
+
 async def read(
     connection: Connection, receipts: Sequence[tuple[Key, RawId, MessageId]], now: datetime
 ) -> set[tuple[Key, RawId]]:
     """Move how far participants have read, forward only; those that moved. Rows are locked in one order."""
+    ordered = sorted(receipts)
     rows = await connection.fetch(
-        "WITH r AS (SELECT p.resource_id, p.thread_id, p.raw_id, r.message_id FROM chat_participants p"
-        " JOIN unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[])"
-        "  AS r (resource_id, thread_id, raw_id, message_id) USING (resource_id, thread_id, raw_id)"
-        " WHERE p.removed_at IS NULL AND coalesce(p.read_message_id, 0) < r.message_id"
-        " ORDER BY p.resource_id, p.thread_id, p.raw_id FOR NO KEY UPDATE OF p)"
-        " UPDATE chat_participants p SET read_message_id = r.message_id, read_at = $5 FROM r"
-        " WHERE p.resource_id = r.resource_id AND p.thread_id = r.thread_id AND p.raw_id = r.raw_id"
-        " RETURNING p.resource_id, p.thread_id, p.raw_id",
-        [key[0] for key, _, _ in receipts],
-        [key[1] for key, _, _ in receipts],
-        [user for _, user, _ in receipts],
-        [message for _, _, message in receipts],
+        _READ,
+        [key[0] for key, _, _ in ordered],
+        [key[1] for key, _, _ in ordered],
+        [user for _, user, _ in ordered],
+        [message for _, _, message in ordered],
         now,
     )
     return {((row["resource_id"], row["thread_id"]), row["raw_id"]) for row in rows}

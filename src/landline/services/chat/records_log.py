@@ -7,7 +7,7 @@ from landline.core.ids import RawId, ResourceId
 from landline.services.chat.model.changes import ChatChange
 from landline.services.chat.model.log import Entry, Logged, entry
 from landline.services.chat.model.values import Participant
-from landline.services.chat.records import Key, stored
+from landline.services.chat.records import THREAD, Key, stored
 from landline.store.database import Connection, Database
 
 WRITING = 0x6C67
@@ -26,7 +26,7 @@ FROM (
     SELECT n.*, t.roster_version
     FROM held, unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::bigint[], $6::bigint[], $7::text[])
         WITH ORDINALITY AS n (resource_id, thread_id, kind, at, version, message_id, detail, number)
-    JOIN chat_threads t USING (resource_id, thread_id)
+    CROSS JOIN LATERAL (SELECT roster_version FROM {THREAD.format("n.resource_id", "n.thread_id")}) AS t
     WHERE held.held IS NOT NULL ORDER BY n.number
 ) AS c
 RETURNING position

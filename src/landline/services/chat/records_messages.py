@@ -7,7 +7,7 @@ from datetime import datetime
 from landline.core.ids import RawId
 from landline.services.chat.model.ids import MessageId, milliseconds
 from landline.services.chat.model.values import Kind
-from landline.services.chat.records import Key
+from landline.services.chat.records import PARTICIPANT, THREAD, Key
 from landline.store.database import Connection, Record
 
 
@@ -28,7 +28,7 @@ class Row:
     participants: str | None = None
 
 
-_INSERT = """
+_INSERT = f"""
 WITH written AS (
     INSERT INTO chat_messages (resource_id, thread_id, message_id, sequence, version, created_at, kind, sender,
         sender_display_name, content, metadata, attachments, participants)
@@ -43,7 +43,8 @@ UPDATE chat_threads t SET sequence = l.sequence, last_message_id = l.message_id,
     last_message_at = l.at
 FROM unnest($13::uuid[], $14::uuid[], $15::bigint[], $16::bigint[], $17::timestamptz[])
     AS l (resource_id, thread_id, message_id, sequence, at)
-WHERE t.resource_id = l.resource_id AND t.thread_id = l.thread_id
+CROSS JOIN LATERAL (SELECT ctid FROM {THREAD.format("l.resource_id", "l.thread_id")}) AS found
+WHERE t.ctid = found.ctid -- it is locked
 """
 
 
@@ -74,19 +75,20 @@ async def insert(connection: Connection, rows: Sequence[Row]) -> None:
 
 # What a participant may see is asked in the statement that reads, so that one snapshot answers both: who was removed
 # meanwhile sees nothing of what was written after.
-_VISIBLE = """
+_PARTICIPANT = PARTICIPANT.format("$1", "$2", "$3")
+_VISIBLE = f"""
 m.resource_id = $1 AND m.thread_id = $2
-AND m.message_id <= (SELECT CASE WHEN p.removed_at IS NULL THEN 9223372036854775807 ELSE p.visible_until END
-    FROM chat_participants p WHERE p.resource_id = $1 AND p.thread_id = $2 AND p.raw_id = $3)
-AND m.created_at >= (SELECT p.share_history_from
-    FROM chat_participants p WHERE p.resource_id = $1 AND p.thread_id = $2 AND p.raw_id = $3)
+AND m.message_id <= (
+    SELECT CASE WHEN removed_at IS NULL THEN 9223372036854775807 ELSE visible_until END FROM {_PARTICIPANT}
+)
+AND m.created_at >= (SELECT share_history_from FROM {_PARTICIPANT})
 """
 
 # The thread is locked for an edit and for a removal, so one of them came first, whatever the clocks said: the removal's
 # own message is the last that the removed may see, and in the thread by the time of a later edit.
-_EDITED_LATER = """
-m.edited_at IS NOT NULL AND m.deleted_at IS NULL AND EXISTS (SELECT FROM chat_participants p
-    WHERE p.resource_id = $1 AND p.thread_id = $2 AND p.raw_id = $3 AND p.removed_at IS NOT NULL
+_EDITED_LATER = f"""
+m.edited_at IS NOT NULL AND m.deleted_at IS NULL
+AND EXISTS (SELECT FROM (SELECT removed_at, visible_until FROM {_PARTICIPANT}) AS p WHERE p.removed_at IS NOT NULL
     AND coalesce(m.changed_after >= p.visible_until, m.edited_at > p.removed_at)) AS edited_later
 """
 
@@ -126,7 +128,8 @@ async def visible_ids(
         "SELECT w.resource_id, w.thread_id, w.raw_id, w.message_id"
         " FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[])"
         "  AS w (resource_id, thread_id, raw_id, message_id)"
-        " JOIN chat_participants p USING (resource_id, thread_id, raw_id)"
+        " CROSS JOIN LATERAL (SELECT removed_at, share_history_from"
+        f" FROM {PARTICIPANT.format('w.resource_id', 'w.thread_id', 'w.raw_id')}) AS p"
         " JOIN chat_messages m USING (resource_id, thread_id, message_id)"
         " WHERE p.removed_at IS NULL AND m.created_at >= p.share_history_from",
         [key[0] for key, _, _ in wanted],
@@ -151,9 +154,8 @@ async def edit(
     """Change a message of a thread that this transaction holds locked."""
     await connection.execute(
         "UPDATE chat_messages m SET version = $4, edited_at = $5, content = $6, metadata = $7, attachments = $8,"
-        " changed_after = t.last_message_id FROM chat_threads t"
-        " WHERE m.resource_id = $1 AND m.thread_id = $2 AND m.message_id = $3"
-        " AND t.resource_id = $1 AND t.thread_id = $2",
+        f" changed_after = (SELECT last_message_id FROM {THREAD.format('$1', '$2')})"
+        " WHERE m.resource_id = $1 AND m.thread_id = $2 AND m.message_id = $3",
         *key,
         message,
         version,

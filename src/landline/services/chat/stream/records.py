@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from landline.core.ids import RawId, ResourceId
-from landline.services.chat.records import Key
+from landline.services.chat.records import THREAD, Key
 from landline.services.chat.records_log import WRITING
 from landline.store.database import Connection, Database, Record
 
@@ -84,8 +84,9 @@ async def missed(
         f"SELECT {_COLUMNS}, s.until_position IS NULL AS still FROM chat_stays s"
         " JOIN chat_log l ON l.resource_id = s.resource_id AND l.thread_id = s.thread_id"
         "  AND l.position BETWEEN s.from_position AND coalesce(s.until_position, 9223372036854775807)"
-        " LEFT JOIN chat_threads t ON t.resource_id = l.resource_id AND t.thread_id = l.thread_id"
-        "  AND t.deleted_at IS NULL"
+        " LEFT JOIN LATERAL"
+        f" (SELECT thread_id, deleted_at FROM {THREAD.format('l.resource_id', 'l.thread_id')}) AS t"
+        "  ON t.deleted_at IS NULL"
         " LEFT JOIN chat_messages m ON m.resource_id = l.resource_id AND m.thread_id = l.thread_id"
         "  AND m.message_id = l.message_id"
         " WHERE s.resource_id = $1 AND s.raw_id = $2 AND coalesce(s.until_position, 9223372036854775807) > $3"
