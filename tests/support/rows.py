@@ -1,4 +1,10 @@
-"""How many rows a statement reads, which grows with what is stored only where an index is missing."""
+"""How many rows a statement reads, which grows with what is stored only where an index is missing, and with what is
+dead where nothing tells them apart."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import asyncpg
 
 from landline.store.database import Database
 
@@ -28,3 +34,14 @@ async def pages_read(database: Database, table: str) -> int:
         " FROM pg_statio_user_tables WHERE relname = $1",
         table,
     )
+
+
+@asynccontextmanager
+async def backup(dsn: str) -> AsyncGenerator[None]:
+    """One that goes on: no state of any row is taken away meanwhile."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
+        yield
+    finally:
+        await connection.close()

@@ -4,10 +4,9 @@ leaves an old state of its thread's row, each receipt one of its reader's."""
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import timedelta
 
-import asyncpg
 import pytest
 from tests.support.chat import RESOURCE, Process
-from tests.support.rows import pages_read
+from tests.support.rows import backup, pages_read
 
 from landline.core.ids import RawId
 from landline.services.chat.model.ids import MessageId, ThreadId
@@ -19,12 +18,9 @@ AT_MOST = 2
 
 
 @pytest.fixture
-async def backup(dsn: str) -> AsyncGenerator[None]:
-    """One that goes on."""
-    connection = await asyncpg.connect(dsn)
-    await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
-    yield
-    await connection.close()
+async def a_backup(dsn: str) -> AsyncGenerator[None]:
+    async with backup(dsn):
+        yield
 
 
 class Thread:
@@ -50,7 +46,7 @@ async def thread(one: Process) -> Thread:
     return Thread(one, await one.thread(writer, reader), writer, reader)
 
 
-@pytest.mark.usefixtures("backup")
+@pytest.mark.usefixtures("a_backup")
 @pytest.mark.parametrize("table", ["chat_threads", "chat_participants"])
 async def test_a_message_is_not_looked_for_among_what_its_thread_was_before(
     database: Database, thread: Thread, table: str

@@ -18,7 +18,7 @@ from tests.contract.events.webhooks import REPORT, RESOURCE, Call, Slice, Webhoo
 from tests.support.patience import PATIENCE_S
 
 from landline.core.errors import Unavailable
-from landline.services.events import lanes, records, results
+from landline.services.events import lanes, records, records_ladder, results
 from landline.services.events.model import (
     Again,
     Delivered,
@@ -456,7 +456,7 @@ async def test_what_is_in_hand_twice_is_delivered_where_it_was_taken_once(here: 
         if stored:
             await parts_of_statements.execute(connection, [records.inserting(deliveries, now)])
             lease = {"block": block, "owner": here.events.owner, "lease_until": now + LEASE}
-            deliveries = await records.claim(here.database, now, 10, (), **lease)
+            deliveries = await records_ladder.claim(here.database, now, 10, (), **lease)
         else:
             kept = records.keeping(deliveries, block, here.events.owner, now + LEASE, now)
             await parts_of_statements.execute(connection, [kept])
@@ -524,7 +524,7 @@ async def claimed_on_the_ladder(here: Slice) -> None:
     await here.settle()
     due = here.clock.now() + timedelta(seconds=11)
     block, owner = uuid4(), here.events.blocks.owner
-    assert await records.claim(
+    assert await records_ladder.claim(
         here.database, due, 10, set(), block=block, owner=owner, lease_until=here.clock.now() + LEASE
     )
 
@@ -752,7 +752,7 @@ async def test_a_database_that_is_away_is_asked_again_after_a_pause(
     here: Slice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = 0
-    look = records.look
+    look = records_ladder.look
 
     async def away(*_arguments: object, **_options: object) -> tuple[datetime | None, int]:
         nonlocal asked
@@ -761,11 +761,11 @@ async def test_a_database_that_is_away_is_asked_again_after_a_pause(
 
     async with webhook() as hook, working(here.events):
         await here.settle()
-        monkeypatch.setattr(records, "look", away)
+        monkeypatch.setattr(records_ladder, "look", away)
         here.events.sender.wake()  # type: ignore[union-attr]
         await here.clock.advance(timedelta(seconds=5))
         assert 1 <= asked <= 7
-        monkeypatch.setattr(records, "look", look)
+        monkeypatch.setattr(records_ladder, "look", look)
         await here.subscribe("Reports", hook.url)
         await here.emit(here.event())
         await hook.wait_for(1)

@@ -15,7 +15,7 @@ from tests.contract.events.webhooks import REPORT, Slice, Webhook, process, webh
 from tests.support.patience import PATIENCE_S
 
 from landline.core.errors import Unavailable
-from landline.services.events import lanes, records
+from landline.services.events import lanes, records, records_ladder
 from landline.services.events.model import Delivery
 
 TEXT = "Microsoft.Communication.SMSReceived"
@@ -191,14 +191,14 @@ async def test_the_backlogs_of_many_are_claimed_as_memory_has_room_for_them(
 ) -> None:
     """Of 500 with 256 rows each all were claimed at once, in a statement that took too long and so did nothing."""
     monkeypatch.setattr(lanes, "TOTAL_LIMIT", 100)
-    claim, claimed = records.claim, list[Counter[UUID]]()
+    claim, claimed = records_ladder.claim, list[Counter[UUID]]()
 
     async def counting(*arguments: Any, **options: Any) -> list[Delivery]:
         rows = await claim(*arguments, **options)
         claimed.append(Counter(row.subscription for row in rows))
         return rows
 
-    monkeypatch.setattr(records, "claim", counting)
+    monkeypatch.setattr(records_ladder, "claim", counting)
     async with webhook() as hook:
         for n in range(50):
             await here.subscribe(f"hook-{n}", hook.url)

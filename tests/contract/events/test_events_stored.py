@@ -8,10 +8,10 @@ from uuid import UUID, uuid4
 import pytest
 from aiohttp import web
 from tests.contract.events.webhooks import RESOURCE, Slice, process, webhook, working
-from tests.support.rows import index_pages_read, rows_read
+from tests.support.rows import backup, index_pages_read, pages_read, rows_read
 
 from landline.core.errors import NotFound
-from landline.services.events import records
+from landline.services.events import records, records_ladder
 from landline.services.events.model import Again, Delivery, Outcome
 from landline.services.events.records_subscriptions import DeadKey
 from landline.store.blocks import LEASE
@@ -63,7 +63,7 @@ async def test_what_is_in_hand_is_not_read_for_each_try_though_postgresql_has_se
         if stored:
             await execute(connection, [records.inserting(deliveries, now)])
             lease = {"block": block, "owner": here.events.owner, "lease_until": now + LEASE}
-            deliveries = await records.claim(here.database, now, 10, (), **lease)
+            deliveries = await records_ladder.claim(here.database, now, 10, (), **lease)
         else:
             await execute(connection, [records.keeping(deliveries, block, here.events.owner, now + LEASE, now)])
     before = await rows_read(here.database, table)
@@ -178,3 +178,38 @@ async def test_a_dead_letter_that_is_replayed_has_all_its_tries_again(here: Slic
         assert [call.headers["aeg-delivery-count"] for call in hook.calls] == ["0", "1", "0", "1"]
         (letter,) = await here.subscriptions.dead_letters("local", "all", None, 9)
         assert (letter["reason"], letter["attempts"]) == ("MaxDeliveryAttemptsExceeded", 2)
+
+
+async def test_what_waits_is_found_without_going_through_what_was_tried_during_a_backup(here: Slice, dsn: str) -> None:
+    """A webhook fails at times: what waited for its next try is dead soon, and stays until the backup ends."""
+    lease = {"block": uuid4(), "owner": here.events.owner, "lease_until": here.clock.now() + LEASE}
+    fails = await here.subscribe("fails", "http://127.0.0.1:9/fails")
+    paused = await here.subscribe("paused", "http://127.0.0.1:9/paused")
+    async with backup(dsn):
+        await store(here, fails, STORED, dead=False)
+        await here.database.execute("UPDATE events_deliveries SET next_at = NULL, block_id = $1", uuid4())
+        await store(here, paused, 1, dead=False)  # and is not enabled when it is looked for
+        due = await here.database.fetchval("SELECT min(next_at) FROM events_deliveries")
+        floors = await records_ladder.floors(here.database, due + timedelta(seconds=1))
+        now = due + timedelta(minutes=1)
+        await here.database.execute("UPDATE events_deliveries SET next_at = $1 WHERE next_at IS NULL", now)
+        before = await pages_read(here.database, "events_deliveries")
+        assert await records_ladder.look(here.database, {paused}, now, floors) == (now, 1)
+        assert len(await records_ladder.claim(here.database, now, 1, {paused}, **lease, floors=floors)) == 1
+        assert await pages_read(here.database, "events_deliveries") - before < 100
+    assert await records_ladder.look(here.database, (), now, floors) == (due, 2)
+
+
+async def test_what_was_due_long_before_it_was_written_waits_a_minute_at_most(here: Slice) -> None:
+    """As by a clock that is behind."""
+    async with webhook() as hook, working(here.events):
+        subscription = await here.subscribe("all", hook.url)
+        await here.clock.advance(timedelta(hours=2))
+        await here.emit(here.event())
+        await hook.wait_for(1)
+        await store(here, subscription, 1, dead=False)
+        await here.database.execute(
+            "UPDATE events_deliveries SET next_at = $1 WHERE next_at IS NOT NULL", here.clock.now() - timedelta(hours=1)
+        )
+        await here.clock.advance(timedelta(minutes=1, seconds=10))
+        await hook.wait_for(2)

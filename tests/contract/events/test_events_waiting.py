@@ -15,7 +15,7 @@ from tests.support.patience import PATIENCE_S
 from tests.support.ports import free_port
 
 from landline.engines import clock as clock_engines
-from landline.services.events import records
+from landline.services.events import records_ladder
 from landline.services.events.model import Delivery, Event, Secrets, Settings
 
 
@@ -178,7 +178,7 @@ async def test_of_what_waits_for_two_subscriptions_each_gets_its_own_the_longest
         claimed: list[Delivery] = []
         for number in range(2):
             lease = {"block": UUID(int=number), "owner": here.events.owner, "lease_until": here.clock.now()}
-            claimed += await records.claim(here.database, here.clock.now(), 1, (), **lease)
+            claimed += await records_ladder.claim(here.database, here.clock.now(), 1, (), **lease)
         assert {delivery.event.event_id for delivery in claimed} == {event.event_id for event in sent[:4]}
         async with working(here.events):
             await here.settle()

@@ -1,7 +1,7 @@
 """SQL of event delivery: events, their blocks, and their deliveries to subscriptions. The subscriptions themselves, and
 dead letters: `records_subscriptions`."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -41,13 +41,13 @@ ON CONFLICT DO NOTHING
 """
 _MANY = 2_000
 
-_COLUMNS = (
+COLUMNS = (
     "d.resource_id, d.about, d.event_id, d.subscription_id, d.block_id, d.since, d.next_at, d.at, d.attempts,"
     " d.type, d.subject, d.data"
 )
 _KEY = "(resource_id, about, event_id, subscription_id)"
 
-_MATCH = (
+MATCH = (
     "(d.resource_id, d.about, d.event_id, d.subscription_id) = (r.resource_id, r.about, r.event_id, r.subscription_id)"
 )
 
@@ -67,34 +67,7 @@ CROSS JOIN LATERAL (
 """
 
 _OF_BLOCKS = f"""
-SELECT {_COLUMNS} FROM events_deliveries d WHERE d.block_id = ANY($1) AND d.delivered_at IS NULL
-"""
-
-# Subscription by subscription, so that the backlog of one does not stand before the due rows of another.
-_CLAIM = f"""
-WITH r AS (
-    SELECT due.* FROM events_subscriptions s CROSS JOIN LATERAL (
-        SELECT resource_id, about, event_id, subscription_id FROM events_deliveries
-        WHERE resource_id = s.resource_id AND subscription_id = s.subscription_id AND next_at <= $1
-        ORDER BY next_at LIMIT $2 FOR UPDATE SKIP LOCKED
-    ) due
-    WHERE s.state = 'enabled' AND s.subscription_id <> ALL($3)
-),
-opened AS (
-    INSERT INTO events_blocks (block_id, owner, due_at)
-    SELECT $4::uuid, $5::uuid, $6::timestamptz WHERE EXISTS (SELECT FROM r)
-)
-UPDATE events_deliveries d SET next_at = NULL, block_id = $4 FROM r WHERE {_MATCH} RETURNING {_COLUMNS}
-"""
-
-_LOOK = """
-SELECT min(due.next_at) AS next_at, count(*) FILTER (WHERE due.next_at <= $2) AS due
-FROM events_subscriptions s CROSS JOIN LATERAL (
-    SELECT next_at FROM events_deliveries
-    WHERE resource_id = s.resource_id AND subscription_id = s.subscription_id AND next_at IS NOT NULL
-    ORDER BY next_at LIMIT 1
-) due
-WHERE s.state = 'enabled' AND s.subscription_id <> ALL($1)
+SELECT {COLUMNS} FROM events_deliveries d WHERE d.block_id = ANY($1) AND d.delivered_at IS NULL
 """
 
 # Its first row, most often, and without what it told, which nobody needs any more. To look whether there is one already
@@ -148,7 +121,7 @@ FROM unnest(${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::uuid[], ${{}}::u
     ${{}}::timestamptz[], ${{}}::text[], ${{}}::smallint[], ${{}}::smallint[], ${{}}::text[], ${{}}::text[])
     AS r (resource_id, about, event_id, subscription_id, block_id, next_at, dead_at, reason, attempts, status, error,
         failure)
-WHERE {_MATCH} AND d.delivered_at IS NULL AND d.block_id = r.block_id AND EXISTS (
+WHERE {MATCH} AND d.delivered_at IS NULL AND d.block_id = r.block_id AND EXISTS (
     SELECT FROM events_blocks b WHERE b.block_id = ANY(ARRAY[r.block_id]) AND (b.owner = ${{}} OR b.owner IS NULL))
 """
 
@@ -282,30 +255,7 @@ def _own_columns(deliveries: Sequence[Delivery]) -> list[list[Any]]:
 
 async def of_blocks(database: Database, blocks: Sequence[UUID]) -> list[Delivery]:
     """The unfinished deliveries of `blocks`."""
-    return [_delivery(row) for row in await database.fetch(_OF_BLOCKS, blocks)]
-
-
-async def claim(
-    database: Database,
-    now: datetime,
-    limit: int,
-    without: Collection[UUID],
-    *,
-    block: UUID,
-    owner: UUID,
-    lease_until: datetime,
-) -> list[Delivery]:
-    """Up to `limit` due rows of each enabled subscription not in `without`, now in `block` of `owner`; it is not opened
-    where there are none."""
-    rows = await database.fetch(_CLAIM, now, limit, list(without), block, owner, lease_until)
-    return [_delivery(row) for row in rows]
-
-
-async def look(database: Database, without: Collection[UUID], now: datetime) -> tuple[datetime | None, int]:
-    """When the next row of an enabled subscription not in `without` is due, and how many of these have due ones now."""
-    row = await database.fetchrow(_LOOK, list(without), now)
-    assert row is not None, "an aggregate has a row"
-    return row["next_at"], row["due"]
+    return [delivery_of(row) for row in await database.fetch(_OF_BLOCKS, blocks)]
 
 
 def writing(results: Sequence[Result], owner: UUID, *, again: bool = False) -> list[Part]:
@@ -418,7 +368,7 @@ def _event(kept: _Kept) -> Event:
     return Event(kept.event_id, ResourceId(kept.resource), kept.type, kept.subject, kept.data, kept.at, kept.about)
 
 
-def _delivery(row: Row) -> Delivery:
+def delivery_of(row: Row) -> Delivery:
     about = row["about"] if row["about"] != row["event_id"] else None
     event = Event(
         row["event_id"], ResourceId(row["resource_id"]), row["type"], row["subject"], row["data"], row["at"], about

@@ -13,7 +13,7 @@ import structlog
 from landline.core.errors import Unavailable
 from landline.core.ids import time_ordered
 from landline.ports.clock import Alarm
-from landline.services.events import records
+from landline.services.events import records, records_ladder
 from landline.services.events.lanes import Lanes
 from landline.services.events.model import Delivery
 from landline.services.events.results import Results
@@ -32,6 +32,9 @@ _AWAY = timedelta(seconds=1)
 _SHORTEST_WAIT = timedelta(milliseconds=20)
 _DRAIN_S = 3.0
 _ADOPTED_LIMIT = 1000
+_FLOORS_EVERY = timedelta(minutes=1)
+_LATE = timedelta(minutes=1)
+"""What is written is due no longer before it is. Where it is, it is found with the next floors."""
 
 
 class EventsWorker:
@@ -57,6 +60,8 @@ class EventsWorker:
         self._alarm: Alarm | None = None
         self._poll = True
         self._rows_due: datetime | None = None
+        self._floors = records_ladder.EVERYTHING
+        self._floors_at: datetime | None = None
         self._prune_at: datetime | None = None
         self._unpruned: Sequence[Callable[[datetime], Awaitable[int]]] = ()
         self._closing = False
@@ -174,9 +179,10 @@ class EventsWorker:
         self._rows_due = None
         block = time_ordered(now, os.urandom(10))
         try:
-            due_at, due = await records.look(database, self._lanes.skipped(), now)
+            floors = await self._floors_of(now)
+            due_at, due = await records_ladder.look(database, self._lanes.skipped(), now, floors)
             if due:
-                rows = await records.claim(
+                rows = await records_ladder.claim(
                     database,
                     now,
                     self._lanes.portion(_ROWS_PER_LANE, due),
@@ -184,14 +190,22 @@ class EventsWorker:
                     block=block,
                     owner=self._events.blocks.owner,
                     lease_until=now + LEASE,
+                    floors=floors,
                 )
                 self._lanes.take(rows)
-                due_at, _ = await records.look(database, self._lanes.skipped(), now)
+                due_at, _ = await records_ladder.look(database, self._lanes.skipped(), now, floors)
         except Unavailable:
             self._rows_due = now  # at the next look, which is not to be at once
             raise
         if due_at is not None and (self._rows_due is None or due_at < self._rows_due):
             self._rows_due = due_at  # this very turn heeds it: nobody is to be rung
+
+    async def _floors_of(self, now: datetime) -> records_ladder.Floors:
+        at = self._floors_at
+        if at is None or not at <= now < at + _FLOORS_EVERY:  # earlier: the clock was set back
+            self._floors = await records_ladder.floors(self._events.database, now - _LATE)
+            self._floors_at = now
+        return self._floors
 
     async def _prune(self, now: datetime) -> None:
         """A portion of each kind; whatever had more comes again at once, and only that."""
@@ -217,6 +231,8 @@ class EventsWorker:
                 self._alarm.ring()
 
     def _scheduled(self, at: datetime) -> None:
+        if at < self._floors.others:  # a try's end that the database could not take for long
+            self._floors_at = None
         if self._rows_due is None or at < self._rows_due:
             self._rows_due = at
             if self._alarm is not None:
