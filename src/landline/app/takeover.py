@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from landline.app.config import Config
 from landline.engines.smpp import leases
-from landline.services.sms import records_esme
+from landline.services.sms import records_esme_out
 from landline.store.blocks import Blocks
 from landline.store.database import Database
 from landline.store.migrations import migrate
@@ -26,6 +26,6 @@ async def prepare(config: Config, dsn: str) -> None:
             for table in _BLOCKS:
                 await Blocks(database, table, uuid4()).inherit(datetime.now(UTC))
             async with database.connection() as connection:
-                await records_esme.inherit(connection, uuid4(), datetime.now(UTC))
+                await records_esme_out.inherit(connection, uuid4(), datetime.now(UTC))
     finally:
         await database.close()

@@ -7,7 +7,7 @@ from uuid import UUID
 from tests.support.rows import rows_read
 
 from landline.core.ids import ResourceId
-from landline.services.sms import records_esme as records
+from landline.services.sms import records_esme_out as records
 from landline.store.database import Database
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

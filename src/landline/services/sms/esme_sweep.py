@@ -12,6 +12,7 @@ from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId, time_ordered
 from landline.ports.clock import Clock
 from landline.services.sms import records_esme as records
+from landline.services.sms import records_esme_out
 from landline.store.database import Database
 
 log = structlog.get_logger()
@@ -64,12 +65,12 @@ class EsmeSweep:
 
     async def _give_up(self, resource: ResourceId, system_id: str, before: UUID) -> int:
         async with self._database.connection() as connection:
-            kept = await records.latest(connection, resource, system_id, self._kept)
+            kept = await records_esme_out.latest(connection, resource, system_id, self._kept)
         before = before if kept is None else max(before, kept)
         given_up = 0
         while True:
             async with self._database.connection() as connection:
-                count = await records.give_up(connection, resource, system_id, before, limit=self._at_once)
+                count = await records_esme_out.give_up(connection, resource, system_id, before, limit=self._at_once)
             given_up += count
             if count < self._at_once:
                 return given_up

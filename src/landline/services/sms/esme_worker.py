@@ -17,7 +17,7 @@ from landline.core.ids import ResourceId
 from landline.ports.clock import Clock
 from landline.ports.esme_gateway import Account, Customers, Delivered, ReportOut, TextOut
 from landline.services.sms import accounts
-from landline.services.sms import records_esme as records
+from landline.services.sms import records_esme_out as records
 from landline.services.sms.accounts import Accounts
 from landline.services.sms.esme import Esme
 from landline.services.sms.esme_out import WAITING, EsmeOut
