@@ -6,11 +6,12 @@ row by row. When it dies, its blocks' leases end and any process claims them (do
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from uuid import UUID
 
 from landline.store.database import Connection, Database, Record
+from landline.store.floor import Floor
 from landline.store.parts import Part, execute
 
 LEASE = timedelta(seconds=15)
@@ -37,7 +38,7 @@ wanted AS (
 _DUE_CROWDS = """
 WITH {crowds},
 soonest AS MATERIALIZED (
-    SELECT due_at AS at FROM {table} WHERE due_at > '-infinity' AND {not_ours} ORDER BY due_at LIMIT 1
+    SELECT due_at AS at FROM {table} WHERE due_at >= $6 AND {not_ours} ORDER BY due_at LIMIT 1
 )
 SELECT crowd, due_at FROM wanted WHERE due_at <= $3
 UNION ALL SELECT NULL, at FROM soonest WHERE at > $3
@@ -48,7 +49,7 @@ _CLAIM_FAIRLY = """
 WITH found AS (
     (
         SELECT block_id, due_at, 0 AS turn FROM {table}
-        WHERE crowd IS NULL AND due_at <= $3 AND {not_ours} ORDER BY due_at, block_id LIMIT $4
+        WHERE crowd IS NULL AND due_at >= $8 AND due_at <= $3 AND {not_ours} ORDER BY due_at, block_id LIMIT $4
     )
     UNION ALL
     SELECT first.* FROM unnest($6::text[]) AS w (crowd) CROSS JOIN LATERAL (
@@ -60,7 +61,7 @@ WITH found AS (
     UNION ALL
     (
         SELECT block_id, due_at, 0 FROM {table}
-        WHERE crowd IS NOT NULL AND greatest(due_at, ends_at) <= $3 AND {not_ours}
+        WHERE crowd IS NOT NULL AND greatest(due_at, ends_at) >= $8 AND greatest(due_at, ends_at) <= $3 AND {not_ours}
         ORDER BY greatest(due_at, ends_at) LIMIT $4
     )
 ),
@@ -104,17 +105,19 @@ UNION ALL SELECT block_id FROM {table} WHERE owner = $1 AND block_id <> $1 AND (
 _NEXT_FAIRLY = """
 WITH {crowds}
 SELECT least(
-    (SELECT due_at FROM {table} WHERE crowd IS NULL AND {not_ours} ORDER BY due_at LIMIT 1),
+    (SELECT due_at FROM {table} WHERE crowd IS NULL AND due_at >= $5 AND {not_ours} ORDER BY due_at LIMIT 1),
     (
         SELECT min(first.due_at) FROM wanted w CROSS JOIN LATERAL
             (SELECT due_at FROM {table} WHERE {of_crowd} AND {not_ours} ORDER BY crowd, due_at LIMIT 1) AS first
     ),
     (
-        SELECT greatest(due_at, ends_at) FROM {table} WHERE crowd IS NOT NULL AND {not_ours}
+        SELECT greatest(due_at, ends_at) FROM {table}
+        WHERE crowd IS NOT NULL AND greatest(due_at, ends_at) >= $5 AND {not_ours}
         ORDER BY greatest(due_at, ends_at) LIMIT 1
     )
 )
 """
+_ALWAYS = datetime.min.replace(tzinfo=UTC)
 _NOBODY = UUID(int=0)
 """Holds what somebody held who died, until it is claimed."""
 
@@ -178,8 +181,15 @@ class Blocks:
         self._close = f"DELETE FROM {table} WHERE block_id = ANY(${{}}) AND (owner = ${{}} OR owner IS NULL)"
         self._owned = f"SELECT block_id FROM {table} {where} owner = $1 AND block_id <> $1"
         self._unknown: frozenset[UUID] = frozenset()
-        self._next = f"SELECT min(due_at) FROM {table} {where} owner IS DISTINCT FROM $1 AND block_id <> ALL($2)"
+        self._next = (
+            f"SELECT min(due_at) FROM {table} {where} due_at >= $3 AND owner IS DISTINCT FROM $1"
+            " AND block_id <> ALL($2)"
+        )
         self._end = f"UPDATE {table} SET due_at = least(due_at, $2) {where} owner = $1"
+        self._first = f"SELECT due_at FROM {table} WHERE due_at < $1 ORDER BY due_at LIMIT 1"
+        self._floor = Floor(self._first_due)
+        self._since = _ALWAYS
+        """When the first of all was due, when it was looked for last: where `claim_fairly` and what follows begin."""
         self._passed: dict[UUID, tuple[datetime, datetime]] = {}
         """Since when and until when each is left alone."""
 
@@ -223,6 +233,7 @@ class Blocks:
         `without`, or with None of any, or at other than `places`, only what has to end (`ends_at`). What waits of these
         is not looked through, however much it is. A crowd's name begins with its place, on a line of its own."""
         not_ours, fresh, self._nothing_before = self._not_ours(now), without is None, None
+        self._since = await self._floor.at(now)
         kept_out = frozenset(without or ())
         while True:
             crowds = [] if without is None else list(islice(self._wanted(kept_out, places), limit))
@@ -230,7 +241,7 @@ class Blocks:
                 await self._look_for_crowds(now, not_ours, kept_out, places)
                 fresh, crowds = True, list(islice(self._wanted(kept_out, places), limit))
             each = min(of_each, math.ceil(limit / max(len(crowds), 1)))
-            arguments = (self.owner, now + LEASE, now, limit, not_ours, crowds, each)
+            arguments = (self.owner, now + LEASE, now, limit, not_ours, crowds, each, self._since)
             rows = await self._database.fetch(self._claim_fairly, *arguments)
             served = {row["crowd"] for row in rows}
             for crowd in crowds:
@@ -256,9 +267,14 @@ class Blocks:
     ) -> None:
         """Have those of which something is due take turns."""
         where = None if places is None else list(places)
-        rows = await self._database.fetch(self._due_crowds, self.owner, not_ours, now, list(kept_out), where)
+        rows = await self._database.fetch(
+            self._due_crowds, self.owner, not_ours, now, list(kept_out), where, self._since
+        )
         self._turns = dict.fromkeys([*(row["crowd"] for row in rows if row["due_at"] <= now), *self._turns])
         self._nothing_before = next((row["due_at"] for row in rows if row["due_at"] > now), None)
+
+    async def _first_due(self, upto: datetime) -> datetime:
+        return await self._database.fetchval(self._first, upto) or upto
 
     async def extend(self, now: datetime) -> set[UUID]:
         """Renew the lease of every block this process holds, and say which these are; call it at least every third of
@@ -281,6 +297,7 @@ class Blocks:
         process that had them before this one may have left their work half done."""
         if blocks:
             owner = _NOBODY if held else None
+            self._floor.lower(min(blocks.values()))
             await self._database.execute(self._release, self.owner, list(blocks), list(blocks.values()), owner)
 
     async def pass_on(self, blocks: Iterable[UUID], now: datetime, until: datetime) -> None:
@@ -335,9 +352,9 @@ class Blocks:
         due, self._nothing_before = self._nothing_before, None
         if due is None and (without is None or without or places is not None):
             crowds, where = None if without is None else list(without), None if places is None else list(places)
-            due = await self._database.fetchval(self._next_fairly, self.owner, list(passed), crowds, where)
+            due = await self._database.fetchval(self._next_fairly, self.owner, list(passed), crowds, where, self._since)
         elif due is None:
-            due = await self._database.fetchval(self._next, self.owner, list(passed))
+            due = await self._database.fetchval(self._next, self.owner, list(passed), self._since)
         return min((at for at in (due, *instants) if at is not None), default=None)
 
     def _not_ours(self, now: datetime) -> list[UUID]:

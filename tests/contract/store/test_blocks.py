@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from tests.support.patience import PATIENCE_S
-from tests.support.rows import index_pages_read, pages_read, rows_read
+from tests.support.rows import backup, index_pages_read, pages_read, rows_read
 
 from landline.store.blocks import LEASE, Blocks
 from landline.store.database import Database
@@ -24,10 +24,10 @@ async def table(database: Database) -> str:
     return "work_blocks"
 
 
-async def opened(database: Database, blocks: Blocks, *, held: bool) -> UUID:
+async def opened(database: Database, blocks: Blocks, *, held: bool, at: datetime = NOW) -> UUID:
     block = uuid4()
     async with database.transaction() as connection:
-        await blocks.open(connection, block, NOW, held=held)
+        await blocks.open(connection, block, at, held=held)
     return block
 
 
@@ -277,6 +277,44 @@ async def test_blocks_are_claimed_by_their_keys_though_postgresql_has_seen_none(
     assert len(claimed) == 10
     await ours.release(dict.fromkeys(claimed, LATER))
     assert await rows_read(database, "sms_blocks") - before < 100
+
+
+async def test_what_is_due_is_found_without_going_through_what_came_and_went_during_a_backup(
+    database: Database, dsn: str
+):
+    """Each commit's block is dead a second later, and stays until the backup ends."""
+    ours, theirs = (Blocks(database, "sms_blocks", uuid4()) for _ in range(2))
+    now = NOW + timedelta(minutes=5)
+    async with backup(dsn):
+        await database.execute(
+            "INSERT INTO sms_blocks SELECT gen_random_uuid(), NULL, $1::timestamptz + n * 7919 % 3000 * interval '1 millisecond'"
+            " FROM generate_series(1, 3000) AS n",
+            NOW,
+        )
+        await database.execute("DELETE FROM sms_blocks")
+        assert await fairly(ours, now, 10, 10) == {}  # which goes through all, once a minute
+        await opened(database, theirs, held=False, at=now)
+        before = await pages_read(database, "sms_blocks")
+        assert await ours.next_due() == now
+        assert len(await fairly(ours, now + timedelta(seconds=50), 10, 10)) == 1
+        assert await ours.next_due(["kept out"]) is None
+        assert await pages_read(database, "sms_blocks") - before < 200
+
+
+async def test_what_was_due_long_before_it_was_written_waits_a_minute_at_most(database: Database):
+    """As by a process whose clock is behind."""
+    ours, theirs = (Blocks(database, "sms_blocks", uuid4()) for _ in range(2))
+    assert await fairly(ours, NOW, 10, 10) == {}
+    block = await opened(database, theirs, held=False, at=NOW - timedelta(hours=1))
+    assert await fairly(ours, NOW + timedelta(minutes=1), 10, 10) == {block: False}
+
+
+async def test_what_is_given_back_as_long_due_is_claimed_at_once(database: Database):
+    ours = Blocks(database, "sms_blocks", uuid4())
+    block = await opened(database, ours, held=True)
+    assert await fairly(ours, NOW, 10, 10) == {}
+    await ours.release({block: NOW - timedelta(hours=1)})
+    assert await fairly(ours, NOW, 10, 10) == {block: False}
 
 
 async def test_blocks_that_have_no_crowds_are_claimed_likewise(database: Database, table: str):

@@ -19,6 +19,7 @@ from landline.services.events.model import Delivery
 from landline.services.events.results import Results
 from landline.services.events.service import Events
 from landline.store.blocks import LEASE, Blocks
+from landline.store.floor import Floor
 
 log = structlog.get_logger()
 POLL_S = 5.0
@@ -32,9 +33,6 @@ _AWAY = timedelta(seconds=1)
 _SHORTEST_WAIT = timedelta(milliseconds=20)
 _DRAIN_S = 3.0
 _ADOPTED_LIMIT = 1000
-_FLOORS_EVERY = timedelta(minutes=1)
-_LATE = timedelta(minutes=1)
-"""What is written is due no longer before it is. Where it is, it is found with the next floors."""
 
 
 class EventsWorker:
@@ -60,8 +58,7 @@ class EventsWorker:
         self._alarm: Alarm | None = None
         self._poll = True
         self._rows_due: datetime | None = None
-        self._floors = records_ladder.EVERYTHING
-        self._floors_at: datetime | None = None
+        self._floors = Floor(lambda upto: records_ladder.floors(events.database, upto))
         self._prune_at: datetime | None = None
         self._unpruned: Sequence[Callable[[datetime], Awaitable[int]]] = ()
         self._closing = False
@@ -179,7 +176,7 @@ class EventsWorker:
         self._rows_due = None
         block = time_ordered(now, os.urandom(10))
         try:
-            floors = await self._floors_of(now)
+            floors = await self._floors.at(now)
             due_at, due = await records_ladder.look(database, self._lanes.skipped(), now, floors)
             if due:
                 rows = await records_ladder.claim(
@@ -199,13 +196,6 @@ class EventsWorker:
             raise
         if due_at is not None and (self._rows_due is None or due_at < self._rows_due):
             self._rows_due = due_at  # this very turn heeds it: nobody is to be rung
-
-    async def _floors_of(self, now: datetime) -> records_ladder.Floors:
-        at = self._floors_at
-        if at is None or not at <= now < at + _FLOORS_EVERY:  # earlier: the clock was set back
-            self._floors = await records_ladder.floors(self._events.database, now - _LATE)
-            self._floors_at = now
-        return self._floors
 
     async def _prune(self, now: datetime) -> None:
         """A portion of each kind; whatever had more comes again at once, and only that."""
@@ -231,8 +221,7 @@ class EventsWorker:
                 self._alarm.ring()
 
     def _scheduled(self, at: datetime) -> None:
-        if at < self._floors.others:  # a try's end that the database could not take for long
-            self._floors_at = None
+        self._floors.lower(at)  # the database could not take for long what a try came to
         if self._rows_due is None or at < self._rows_due:
             self._rows_due = at
             if self._alarm is not None:

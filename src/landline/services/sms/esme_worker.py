@@ -8,12 +8,13 @@ import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
 
 from landline.core.errors import Unavailable
-from landline.core.ids import ResourceId
+from landline.core.ids import ResourceId, time_ordered
 from landline.ports.clock import Clock
 from landline.ports.esme_gateway import Account, Customers, Delivered, ReportOut, TextOut
 from landline.services.sms import accounts
@@ -25,6 +26,7 @@ from landline.services.sms.esme_sweep import EsmeSweep
 from landline.services.sms.model import esme as model
 from landline.store.changes import Changes
 from landline.store.database import Database, Record
+from landline.store.floor import Floor
 
 log = structlog.get_logger()
 
@@ -53,6 +55,8 @@ class _Lane:
     next_at: datetime | None
     """When to look for more; None until woken."""
     paused_until: datetime
+    oldest: Floor[UUID]
+    """The first that waits."""
     in_hand: int = 0
     most: int = _IN_HAND
     """At most so many in hand."""
@@ -299,9 +303,14 @@ class EsmeWorker:
     def _lane(self, account: Account, now: datetime) -> _Lane:
         lane = self._lanes.get(account.system_id)
         if lane is None or lane.account.number != account.number:  # made anew, perhaps for another resource
-            return _Lane(account, None, now)
+            return _Lane(account, None, now, Floor(partial(self._oldest, account)))
         lane.account = account
         return lane
+
+    async def _oldest(self, account: Account, upto: datetime) -> UUID:
+        async with self._database.connection() as connection:
+            before = time_ordered(upto, bytes(10))
+            return await records.oldest(connection, account.resource, account.system_id, before)
 
     async def _claim_for(self, group: asyncio.TaskGroup, lane: _Lane, now: datetime) -> None:
         room = lane.most - lane.in_hand
@@ -310,15 +319,16 @@ class EsmeWorker:
         if room < lane.most // 2:
             lane.next_at = None  # what is in hand wakes it
             return
+        oldest, until = await lane.oldest.at(now), now + _LEASE
         async with self._database.connection() as connection:
-            rows = await records.claim(connection, lane.resource, lane.system_id, self._owner, now, now + _LEASE, room)
+            rows = await records.claim(connection, lane.resource, lane.system_id, self._owner, now, until, room, oldest)
             if rows:
                 lane.in_hand += len(rows)
                 self._in_hand += len(rows)
                 self._idle.clear()
                 group.create_task(self._bring(lane, rows))
             if len(rows) < room:
-                due = await records.next_due(connection, lane.resource, lane.system_id)
+                due = await records.next_due(connection, lane.resource, lane.system_id, oldest)
                 # What is due and was left out is locked by others, who may be slow. They are first, too, while nothing
                 # is taken here.
                 behind = _RETRY if lane.failures else timedelta(0)

@@ -7,6 +7,7 @@ from uuid import UUID
 from landline.core.ids import ResourceId
 from landline.store.database import Connection, Record
 
+_FIRST = UUID(int=0)
 _COLUMNS_OUT = (
     "resource_id, system_id, out_id, message_id, attempts, submitted_at, done_at, code, delivered, sender, recipient,"
     " body, parts, canceled"
@@ -23,11 +24,14 @@ async def claim(
     now: datetime,
     lease_until: datetime,
     limit: int,
+    floor: UUID = _FIRST,
 ) -> list[Record]:
-    """Up to `limit` of what is due for an account, the oldest first; nobody else claims it before `lease_until`."""
+    """Up to `limit` of what is due for an account, the oldest first; nobody else claims it before `lease_until`. What
+    is older than the id `floor` is not looked for."""
     rows = await connection.fetch(
         "UPDATE sms_esme_out SET owner = $3, due_at = $5 WHERE ctid = ANY(ARRAY(SELECT ctid FROM sms_esme_out"
-        " WHERE resource_id = $1 AND system_id = $2 AND due_at <= $4 ORDER BY out_id LIMIT $6 FOR UPDATE SKIP LOCKED))"
+        " WHERE resource_id = $1 AND system_id = $2 AND out_id >= $7 AND due_at <= $4"
+        " ORDER BY out_id LIMIT $6 FOR UPDATE SKIP LOCKED))"
         f" RETURNING {_COLUMNS_OUT}",
         resource,
         system_id,
@@ -35,15 +39,33 @@ async def claim(
         now,
         lease_until,
         limit,
+        floor,
     )
     return sorted(rows, key=lambda row: row["out_id"])
 
 
-async def next_due(connection: Connection, resource: ResourceId, system_id: str) -> datetime | None:
-    """When something is due for the account."""
+async def next_due(
+    connection: Connection, resource: ResourceId, system_id: str, floor: UUID = _FIRST
+) -> datetime | None:
+    """When something is due for the account; `floor` as in `claim`."""
     return await connection.fetchval(
-        "SELECT min(due_at) FROM sms_esme_out WHERE resource_id = $1 AND system_id = $2", resource, system_id
+        "SELECT min(due_at) FROM sms_esme_out WHERE resource_id = $1 AND system_id = $2 AND out_id >= $3",
+        resource,
+        system_id,
+        floor,
     )
+
+
+async def oldest(connection: Connection, resource: ResourceId, system_id: str, upto: UUID) -> UUID:
+    """The first that waits for the account, `upto` at most."""
+    found = await connection.fetchval(
+        "SELECT out_id FROM sms_esme_out WHERE resource_id = $1 AND system_id = $2 AND out_id < $3"
+        " ORDER BY out_id LIMIT 1",
+        resource,
+        system_id,
+        upto,
+    )
+    return upto if found is None else found
 
 
 async def delivered(
