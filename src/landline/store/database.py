@@ -54,19 +54,21 @@ LOST = (
     asyncpg.PostgresSystemError,
     asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InsufficientPrivilegeError,  # a role's rights are looked at when it starts, and may be taken meanwhile
     asyncpg.InvalidCachedStatementError,  # the schema changed beside a transaction, which a new one knows
     ConnectionError,
     OSError,
     TimeoutError,
 )
 """Failures that time will mend: the server is away, restarting, full, a standby for now, has trouble with its disk,
-keeps to a timeout of its operator's, or made us give way to another transaction."""
+keeps to a timeout or to rights of its operator's, or made us give way to another transaction."""
 
 _REFUSED = (
     asyncpg.InsufficientResourcesError,
     asyncpg.PostgresSystemError,
     asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InsufficientPrivilegeError,
     asyncpg.InvalidCachedStatementError,
 )
 """Those of them by which PostgreSQL says that a statement did nothing. One that is canceled may have committed, and

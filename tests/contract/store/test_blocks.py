@@ -287,7 +287,8 @@ async def test_what_is_due_is_found_without_going_through_what_came_and_went_dur
     now = NOW + timedelta(minutes=5)
     async with backup(dsn):
         await database.execute(
-            "INSERT INTO sms_blocks SELECT gen_random_uuid(), NULL, $1::timestamptz + n * 7919 % 3000 * interval '1 millisecond'"
+            "INSERT INTO sms_blocks"
+            " SELECT gen_random_uuid(), NULL, $1::timestamptz + n * 7919 % 3000 * interval '1 millisecond'"
             " FROM generate_series(1, 3000) AS n",
             NOW,
         )

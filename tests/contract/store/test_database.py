@@ -16,7 +16,7 @@ from tests.support.cable import Cable, cable
 from tests.support.cluster import eventually
 from tests.support.patience import PATIENCE_S
 
-from landline.core.errors import GaveWay, Refusal, Unavailable
+from landline.core.errors import GaveWay, NotWritten, Refusal, Unavailable
 from landline.store.changes import Changes
 from landline.store.database import Database
 
@@ -103,6 +103,24 @@ async def test_a_lock_that_the_operator_lets_nobody_wait_for_is_a_matter_of_time
         await holder.execute("LOCK TABLE written")
         with pytest.raises(Unavailable, match="LockNotAvailableError"):
             await read_hastily(database)
+
+
+async def test_rights_that_are_taken_while_we_serve_are_a_matter_of_time(database: Database) -> None:
+    """By REVOKE or REASSIGN OWNED: the server ended, and could not start until they were given back."""
+    await write(database)
+
+    async def as_another() -> None:
+        async with database.transaction() as connection:
+            await connection.execute("SET LOCAL ROLE pg_monitor")
+            await connection.execute("UPDATE written SET n = n + 1")
+
+    with capture_logs() as logs, pytest.raises(NotWritten, match="InsufficientPrivilegeError"):
+        await as_another()
+    assert [(each["event"], each["error"]) for each in logs] == [
+        ("store.postgres_refuses", "permission denied for table written")
+    ]
+    with pytest.raises(Unavailable, match="permission denied"):
+        await database.check_statements()
 
 
 async def test_a_disk_that_fails_is_a_matter_of_time(database: Database) -> None:
