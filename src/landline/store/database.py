@@ -55,6 +55,7 @@ LOST = (
     asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.InsufficientPrivilegeError,  # a role's rights are looked at when it starts, and may be taken meanwhile
+    asyncpg.UndefinedTableError,  # likewise: where it may not use a schema, what is in it is not there
     asyncpg.InvalidCachedStatementError,  # the schema changed beside a transaction, which a new one knows
     ConnectionError,
     OSError,
@@ -69,6 +70,7 @@ _REFUSED = (
     asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.InsufficientPrivilegeError,
+    asyncpg.UndefinedTableError,
     asyncpg.InvalidCachedStatementError,
 )
 """Those of them by which PostgreSQL says that a statement did nothing. One that is canceled may have committed, and

@@ -105,22 +105,31 @@ async def test_a_lock_that_the_operator_lets_nobody_wait_for_is_a_matter_of_time
             await read_hastily(database)
 
 
+async def as_another(database: Database) -> None:
+    """A role that owns nothing here."""
+    async with database.transaction() as connection:
+        await connection.execute("SET LOCAL ROLE pg_monitor")
+        await connection.execute("UPDATE written SET n = n + 1")
+
+
 async def test_rights_that_are_taken_while_we_serve_are_a_matter_of_time(database: Database) -> None:
     """By REVOKE or REASSIGN OWNED: the server ended, and could not start until they were given back."""
     await write(database)
-
-    async def as_another() -> None:
-        async with database.transaction() as connection:
-            await connection.execute("SET LOCAL ROLE pg_monitor")
-            await connection.execute("UPDATE written SET n = n + 1")
-
     with capture_logs() as logs, pytest.raises(NotWritten, match="InsufficientPrivilegeError"):
-        await as_another()
+        await as_another(database)
     assert [(each["event"], each["error"]) for each in logs] == [
         ("store.postgres_refuses", "permission denied for table written")
     ]
     with pytest.raises(Unavailable, match="permission denied"):
         await database.check_statements()
+
+
+async def test_a_schema_that_we_may_not_use_any_more_is_a_matter_of_time(database: Database) -> None:
+    """Guides to a safe PostgreSQL have this; who owns neither database nor schema had its rights as one of PUBLIC."""
+    await write(database)
+    await database.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    with pytest.raises(NotWritten, match="UndefinedTableError"):
+        await as_another(database)
 
 
 async def test_a_disk_that_fails_is_a_matter_of_time(database: Database) -> None:
