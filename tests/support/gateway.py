@@ -32,6 +32,7 @@ from landline.services.sms.model import settings
 from landline.services.sms.model.prices import PriceList
 from landline.services.sms.model.routing import Router, Rule
 from landline.services.sms.news import News
+from landline.services.sms.observers import Observers
 from landline.services.sms.outgoing import Outgoing
 from landline.services.sms.pools import Pools
 from landline.services.sms.rates import Rates
@@ -104,33 +105,13 @@ class Gateway:
 
     def _join(self, owner: UUID, share: Callable[[], int], line: Clock | None, report_timeout_s: int) -> None:
         database, clock = self.database, self.clock
-        inbound = Inbound(
-            database,
-            clock,
-            self.numbers,
-            self.events,
-            self.keywords,
-            self.handover,
-            self.insights,
-            self.customers,
-            owner,
-        )
+        observers = Observers(self.events, self.insights, self.customers, Counts())
+        inbound = Inbound(database, clock, self.numbers, self.keywords, self.handover, observers, owner)
         self.settings = Settings(database, self.changes, settings.defaults(guarded=False, countries=("*",)))
         self.guard = Guard(database, clock, country=country, share=share)
         self.pools = Pools(database, self.changes, self.numbers)
         failover = Failover(self.carriers, self._route, self._wants_failover)
-        self.news = News(
-            database,
-            clock,
-            self.events,
-            self.handover,
-            self.blocks,
-            inbound,
-            failover,
-            self.insights,
-            self.customers,
-            Counts(),
-        )
+        self.news = News(database, clock, self.handover, self.blocks, inbound, failover, observers)
         self.worker = Worker(
             database,
             clock,
@@ -149,7 +130,7 @@ class Gateway:
             clock,
             self.numbers,
             self.events,
-            Accepts(database, clock, self.events, self.insights, self.customers, self.handover, Counts(), owner),
+            Accepts(database, clock, self.handover, observers, owner),
             self.insights,
             wall=lambda: datetime.now(UTC),
             router=self._router,

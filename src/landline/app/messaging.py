@@ -53,6 +53,7 @@ from landline.services.sms.limits import Limits
 from landline.services.sms.metrics import Counts, SmsMetrics
 from landline.services.sms.model import settings
 from landline.services.sms.news import News
+from landline.services.sms.observers import Observers
 from landline.services.sms.opt_outs import OptOuts
 from landline.services.sms.outgoing import Outgoing
 from landline.services.sms.pools import Pools
@@ -96,12 +97,9 @@ class Messaging:
         failover = Failover(self._carriers, self._carriers_for, self._wants_failover)
         self._accounts = Accounts(database, clock, changes, base.sealer, base.numbers)
         out = EsmeOut(clock, changes, self._accounts)
-        inbound = Inbound(
-            database, clock, base.numbers, events, self._keywords, handover, base.insights, out, base.owner
-        )
-        self._news = News(
-            database, clock, events, handover, self.blocks, inbound, failover, base.insights, out, self._counts
-        )
+        observers = Observers(events, base.insights, out, self._counts)
+        inbound = Inbound(database, clock, base.numbers, self._keywords, handover, observers, base.owner)
+        self._news = News(database, clock, handover, self.blocks, inbound, failover, observers)
         self._rates = Rates(
             database,
             changes,
@@ -127,7 +125,7 @@ class Messaging:
             clock,
             base.numbers,
             events,
-            Accepts(database, clock, events, base.insights, out, handover, self._counts, base.owner),
+            Accepts(database, clock, handover, observers, base.owner),
             base.insights,
             wall=lambda: datetime.now(UTC),
             router=self._routing.router,

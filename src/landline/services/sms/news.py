@@ -15,17 +15,14 @@ import structlog
 from landline.ports.clock import Clock
 from landline.ports.sms_carrier import Arrival, Receipt, Submitted
 from landline.services.events.model import Emitted
-from landline.services.events.service import Events
-from landline.services.insights.service import Insights
 from landline.services.sms import notices, records_receipts, taken
 from landline.services.sms import records_progress as records
-from landline.services.sms.esme_out import EsmeOut
 from landline.services.sms.failover import Failover, put_off
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.inbound import Inbound
-from landline.services.sms.metrics import Counts
 from landline.services.sms.model import details
 from landline.services.sms.model.messages import REPLY, State
+from landline.services.sms.observers import Observers
 from landline.services.sms.outcomes import Brought, Outcome, size_of
 from landline.services.sms.records import ANSWERED_LATE
 from landline.services.sms.records_progress import Deferral, TakenAfterAll
@@ -53,25 +50,22 @@ class News:
         self,
         database: Database,
         clock: Clock,
-        events: Events,
         handover: HandOver,
         blocks: Blocks,
         inbound: Inbound,
         failover: Failover,
-        insights: Insights,
-        customers: EsmeOut,
-        counts: Counts,
+        observers: Observers,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._events = events
+        self._events = events = observers.events
         self._handover = handover
         self._blocks = blocks
         self._inbound = inbound
         self._failover = failover
-        self._insights = insights
-        self._customers = customers
-        self._counts = counts
+        self._insights = insights = observers.insights
+        self._customers = observers.customers
+        self._counts = observers.counts
         self._silences = Silences()
         self._reported = Reported(database, events, insights, handover, blocks)
         self._taken = taken.Taken(database, handover, self._reported.remember)
