@@ -33,9 +33,11 @@ from landline.services.sms.model.prices import PriceList
 from landline.services.sms.model.routing import Router, Rule
 from landline.services.sms.news import News
 from landline.services.sms.observers import Observers
+from landline.services.sms.opt_outs import OptOuts
 from landline.services.sms.outgoing import Outgoing
 from landline.services.sms.pools import Pools
 from landline.services.sms.rates import Rates
+from landline.services.sms.senders import Senders
 from landline.services.sms.service import Sms
 from landline.services.sms.settings import Settings
 from landline.services.sms.taking_back import TakingBack
@@ -125,19 +127,18 @@ class Gateway:
             self.settings,
             line=line,
         )
+        self.senders = Senders(self.numbers, self.pools, self.settings, self._router)
+        self.opt_outs = OptOuts(database, clock, self.numbers, self.senders, self.insights)
         self.sms = Sms(
             database,
             clock,
-            self.numbers,
-            self.events,
+            self.senders,
+            self._router,
+            self.settings,
+            Limits(False, clock, lambda: 1),
+            self.guard,
             Accepts(database, clock, self.handover, observers, owner),
-            self.insights,
             wall=lambda: datetime.now(UTC),
-            router=self._router,
-            pools=self.pools,
-            settings=self.settings,
-            limits=Limits(False, clock, lambda: 1),
-            guard=self.guard,
             report_timeout_s=report_timeout_s,
         )
         self.timelines = Timelines(database, self.events, self.carriers)

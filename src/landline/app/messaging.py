@@ -62,6 +62,7 @@ from landline.services.sms.rates import Rates
 from landline.services.sms.retention import Retention
 from landline.services.sms.routing import Routing
 from landline.services.sms.search import Search
+from landline.services.sms.senders import Senders
 from landline.services.sms.service import Sms
 from landline.services.sms.settings import Settings
 from landline.services.sms.submissions import Submissions
@@ -120,19 +121,18 @@ class Messaging:
         )
         self._limits = Limits(config.acs_limits, clock, base.takers, self._bus)
         self._pools = Pools(database, changes, base.numbers)
+        senders = Senders(base.numbers, self._pools, self._settings, self._routing.router)
+        self._opt_outs = OptOuts(database, clock, base.numbers, senders, base.insights)
         self.sms = Sms(
             database,
             clock,
-            base.numbers,
-            events,
+            senders,
+            self._routing.router,
+            self._settings,
+            self._limits,
+            self.guard,
             Accepts(database, clock, handover, observers, base.owner),
-            base.insights,
             wall=lambda: datetime.now(UTC),
-            router=self._routing.router,
-            pools=self._pools,
-            settings=self._settings,
-            limits=self._limits,
-            guard=self.guard,
         )
         self._taking_back = TakingBack(database, self._news, base.owner, self._bus)
         self._timelines = Timelines(database, events, self._carriers, config.sms_currency)
@@ -237,7 +237,7 @@ class Messaging:
 
     def routes(self) -> list[Route]:
         """The public operations."""
-        return sms_api.routes(self.sms)
+        return sms_api.routes(self.sms, self._opt_outs)
 
     def admin_routes(self) -> list[Route]:
         """The admin operations."""
@@ -249,7 +249,7 @@ class Messaging:
             *admin_messages.routes(self.sms, self._outgoing, self._pools, base.resource_id, base.all_resources),
             *admin_erasing.routes(self._erasing, base.resource_id),
             *admin_search.routes(Search(base.database), base.clock, base.resource_id),
-            *admin_opt_outs.routes(OptOuts(base.database, base.clock, base.numbers), base.resource_id),
+            *admin_opt_outs.routes(self._opt_outs, base.resource_id),
             *carriers_admin.routes(self._carriers, self._worker.removed.waiting, base.database, base.clock, base.owner),
             *admin_accounts.routes(self._accounts, base.resource_id),
             *admin_guard.routes(self._settings, base.resource_id),
