@@ -20,8 +20,12 @@ from landline.services.insights.service import Insights
 from landline.services.numbers.service import Numbers
 from landline.services.sms.accept import Accepts
 from landline.services.sms.accounts import Accounts
+from landline.services.sms.backlog import Backlog
+from landline.services.sms.detours import Detours
 from landline.services.sms.esme_out import EsmeOut
+from landline.services.sms.expiry import Expiry
 from landline.services.sms.failover import Failover
+from landline.services.sms.giving_up import GivingUp
 from landline.services.sms.guard import Guard
 from landline.services.sms.handover import HandOver
 from landline.services.sms.inbound import Inbound
@@ -37,11 +41,16 @@ from landline.services.sms.opt_outs import OptOuts
 from landline.services.sms.outgoing import Outgoing
 from landline.services.sms.pools import Pools
 from landline.services.sms.rates import Rates
+from landline.services.sms.removed import Removed
 from landline.services.sms.senders import Senders
 from landline.services.sms.service import Sms
 from landline.services.sms.settings import Settings
+from landline.services.sms.standing import Standing
+from landline.services.sms.still_wanted import StillWanted
+from landline.services.sms.submitting import Submitting
 from landline.services.sms.taking_back import TakingBack
 from landline.services.sms.timeline import Timelines
+from landline.services.sms.timers import Timers
 from landline.services.sms.worker import Worker
 from landline.store.blocks import LEASE, Blocks
 from landline.store.changes import Changes
@@ -114,19 +123,7 @@ class Gateway:
         self.pools = Pools(database, self.changes, self.numbers)
         failover = Failover(self.carriers, self._route, self._wants_failover)
         self.news = News(database, clock, self.handover, self.blocks, inbound, failover, observers)
-        self.worker = Worker(
-            database,
-            clock,
-            self.carriers,
-            self.handover,
-            self.blocks,
-            self.news,
-            failover,
-            self.rates,
-            self.numbers.may_send,
-            self.settings,
-            line=line,
-        )
+        self._join_worker(line or clock, failover)
         self.senders = Senders(self.numbers, self.pools, self.settings, self._router)
         self.opt_outs = OptOuts(database, clock, self.numbers, self.senders, self.insights)
         self.sms = Sms(
@@ -143,6 +140,20 @@ class Gateway:
         )
         self.timelines = Timelines(database, self.events, self.carriers)
         self._running: asyncio.Task[None] | None = None
+
+    def _join_worker(self, line: Clock, failover: Failover) -> None:
+        database, clock, handover, news = self.database, self.clock, self.handover, self.news
+        self.removed = Removed(database, clock, self.carriers, failover, ())
+        self.wanted = StillWanted(database, clock, handover, news, self.numbers.may_send, self.settings)
+        self.standing = Standing(database, clock, line, handover, self.blocks, failover, self.wanted)
+        expiry = Expiry(clock, handover, news)
+        giving_up = GivingUp(database, self.carriers, handover, news, failover)
+        self.timers = Timers(database, clock, handover, giving_up, news, self.removed, self.owner)
+        self.detours = Detours(clock, line, handover, news, self.standing, failover)
+        submitting = Submitting(clock, line, self.carriers, handover, self.rates, self.standing, expiry, self.detours)
+        backlog = Backlog(database, clock, handover, self.blocks, self.standing, giving_up, self.removed, self.timers)
+        self.worker = Worker(clock, line, handover, news, self.standing, expiry, submitting, backlog)
+        self.detours.on_left = self.worker.look
 
     async def start(self, *, alone: bool = False) -> "Gateway":
         await self.changes.start()

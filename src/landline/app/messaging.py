@@ -39,11 +39,15 @@ from landline.services.sms import (
 from landline.services.sms import api as sms_api
 from landline.services.sms.accept import Accepts
 from landline.services.sms.accounts import Accounts
+from landline.services.sms.backlog import Backlog
+from landline.services.sms.detours import Detours
 from landline.services.sms.erasing import Erasing
 from landline.services.sms.esme import Esme, PlannedSends
 from landline.services.sms.esme_out import EsmeOut
 from landline.services.sms.esme_worker import EsmeWorker
+from landline.services.sms.expiry import Expiry
 from landline.services.sms.failover import Failover
+from landline.services.sms.giving_up import GivingUp
 from landline.services.sms.guard import Guard
 from landline.services.sms.guard_metrics import GuardMetrics
 from landline.services.sms.handover import HandOver
@@ -59,15 +63,20 @@ from landline.services.sms.outgoing import Outgoing
 from landline.services.sms.pools import Pools
 from landline.services.sms.prices import Prices
 from landline.services.sms.rates import Rates
+from landline.services.sms.removed import Removed
 from landline.services.sms.retention import Retention
 from landline.services.sms.routing import Routing
 from landline.services.sms.search import Search
 from landline.services.sms.senders import Senders
 from landline.services.sms.service import Sms
 from landline.services.sms.settings import Settings
+from landline.services.sms.standing import Standing
+from landline.services.sms.still_wanted import StillWanted
 from landline.services.sms.submissions import Submissions
+from landline.services.sms.submitting import Submitting
 from landline.services.sms.taking_back import TakingBack
 from landline.services.sms.timeline import Timelines
+from landline.services.sms.timers import Timers
 from landline.services.sms.worker import Worker
 from landline.store.blocks import Blocks
 
@@ -141,22 +150,21 @@ class Messaging:
         return out
 
     def _build_worker(self, failover: Failover) -> None:
-        base, handover = self._base, self._handover
-        self._worker = Worker(
-            base.database,
-            base.clock,
-            self._carriers,
-            handover,
-            self.blocks,
-            self._news,
-            failover,
-            self._rates,
-            base.numbers.may_send,
-            self._settings,
-            line=SteadyClock(),
-            # What was meant for handsets that are made up leaves to real ones by no accident.
-            configured=(*carriers.default_carriers(base.config), carriers.SIMULATED),
-        )
+        base, handover, news, line = self._base, self._handover, self._news, SteadyClock()
+        database, clock = base.database, base.clock
+        # What was meant for handsets that are made up leaves to real ones by no accident.
+        configured = (*carriers.default_carriers(base.config), carriers.SIMULATED)
+        self._removed = Removed(database, clock, self._carriers, failover, configured)
+        wanted = StillWanted(database, clock, handover, news, base.numbers.may_send, self._settings)
+        standing = Standing(database, clock, line, handover, self.blocks, failover, wanted)
+        expiry = Expiry(clock, handover, news)
+        giving_up = GivingUp(database, self._carriers, handover, news, failover)
+        timers = Timers(database, clock, handover, giving_up, news, self._removed, base.owner)
+        detours = Detours(clock, line, handover, news, standing, failover)
+        submitting = Submitting(clock, line, self._carriers, handover, self._rates, standing, expiry, detours)
+        backlog = Backlog(database, clock, handover, self.blocks, standing, giving_up, self._removed, timers)
+        self._worker = Worker(clock, line, handover, news, standing, expiry, submitting, backlog)
+        detours.on_left = self._worker.look
         for carrier in self._carriers.values():
             if isinstance(carrier, SmppCarrier):
                 carrier.on_reachable = self._worker.reached
@@ -250,7 +258,7 @@ class Messaging:
             *admin_erasing.routes(self._erasing, base.resource_id),
             *admin_search.routes(Search(base.database), base.clock, base.resource_id),
             *admin_opt_outs.routes(self._opt_outs, base.resource_id),
-            *carriers_admin.routes(self._carriers, self._worker.removed.waiting, base.database, base.clock, base.owner),
+            *carriers_admin.routes(self._carriers, self._removed.waiting, base.database, base.clock, base.owner),
             *admin_accounts.routes(self._accounts, base.resource_id),
             *admin_guard.routes(self._settings, base.resource_id),
             *(simulated_admin.routes(self._simulated, self._timelines.received) if self._simulated else ()),

@@ -109,7 +109,7 @@ async def test_what_nobody_else_might_have_is_looked_at_again_no_later_for_a_clo
     world.resource = await world.gateway.own()
     await world.send(30, "ads")
     await clock.advance(timedelta(0))
-    refused = world.gateway.worker._detours.refused
+    refused = world.gateway.detours.refused
     await line.advance(timedelta(seconds=6))
     await refused(world.first, [], "it is down")
     clock.set_back(timedelta(hours=1))

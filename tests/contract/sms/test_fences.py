@@ -294,7 +294,7 @@ async def test_what_waits_is_looked_at_again_though_the_clock_was_set_back_since
     await world.send()
     world.clock._began -= timedelta(hours=1)
     if released:
-        world.gateway.worker._standing._may_send = may_not_send
+        world.gateway.wanted._may_send = may_not_send
     else:
         await world.gateway.opt_outs.opt_out(world.resource, SENDER, [PHONE])
     world.gateway.worker.reached()  # its alarms go off, as they do where time passes by itself

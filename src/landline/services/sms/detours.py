@@ -34,7 +34,7 @@ class _Refusing:
 
 
 class Detours:
-    """`line` times how long a carrier has been away, `look` has messages looked at that are another process's now."""
+    """`line` times how long a carrier has been away."""
 
     def __init__(
         self,
@@ -44,7 +44,6 @@ class Detours:
         news: News,
         standing: Standing,
         failover: Failover,
-        look: Callable[[], None],
     ) -> None:
         self._clock = clock
         self._line = line
@@ -52,7 +51,8 @@ class Detours:
         self._news = news
         self._standing = standing
         self._failover = failover
-        self._look = look
+        self.on_left: Callable[[], None] = _nobody
+        """Called when messages are put back that are another process's now."""
         self._refusing: dict[str, _Refusing] = {}
 
     def taken(self, carrier: SmsCarrier) -> None:
@@ -86,7 +86,7 @@ class Detours:
             await self._standing.unmark(batch)
             if not self._handover.reaches({carrier}):
                 self._handover.put_back(carrier, list(batch))
-                self._look()
+                self.on_left()
                 return
             rest = await self._news.reroute(rest, reason)
             if late:
@@ -112,3 +112,7 @@ class Detours:
         except Unavailable:
             unsure = True
         self._handover.put_back(carrier, waiting, unsure=unsure)
+
+
+def _nobody() -> None:
+    return None

@@ -13,6 +13,7 @@ from landline.services.sms.giving_up import ASKED_AGAIN, GivingUp
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.model.crowds import NO_CROWDS, Crowds, Fairly
 from landline.services.sms.news import News
+from landline.services.sms.pauses import UNREACHED_PAUSE
 from landline.services.sms.read_again import pending_in
 from landline.services.sms.records_deferred import Claim
 from landline.services.sms.removed import Removed
@@ -28,7 +29,7 @@ _Claiming = Callable[[Connection, Claim, int], Awaitable[list[Record]]]
 
 class Timers:
     """One process's share, which is `owner`. What is for carriers that are not reached from it is left to others; it is
-    ended here once it has to be and they did not for a `pause`: they may be gone, or there are none. What is for
+    ended here once it has to be and they did not for a while: they may be gone, or there are none. What is for
     carriers that nobody has any more is given to others of its route."""
 
     def __init__(
@@ -40,8 +41,6 @@ class Timers:
         news: News,
         removed: Removed,
         owner: UUID,
-        *,
-        pause: timedelta,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -50,7 +49,6 @@ class Timers:
         self._news = news
         self._removed = removed
         self._owner = owner
-        self._pause = pause
         self._elsewhere = True
         """Whether there were, when this was idle last, timers at others' carriers."""
         self._others_looked_at: datetime | None = None
@@ -110,7 +108,7 @@ class Timers:
         return due
 
     async def _ending(self, connection: Connection, claim: Claim, limit: int) -> list[Record]:
-        since = claim.at - self._pause
+        since = claim.at - UNREACHED_PAUSE
         reached = self._handover.reached
         return await records_deferred.claim_ending(connection, claim, limit, carriers=reached, since=since)
 
