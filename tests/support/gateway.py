@@ -102,7 +102,7 @@ class Gateway:
             owner,
             public_base_url="https://localhost",
             resource_name=_name,
-            resource_id=_no_resource,
+            resource_named=_no_resource,
         )
         self.handover = HandOver(limit=in_hand, share=share)
         self.insights = Insights(database, clock)

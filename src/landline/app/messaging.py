@@ -251,16 +251,16 @@ class Messaging:
         """The admin operations."""
         base = self._base
         return [
-            *sms_admin.routes(self._timelines, self._keywords, base.numbers, base.resource_id, base.all_resources),
-            *admin_routing.routes(self._routing, self._rates, base.numbers, self._carriers, base.resource_id),
+            *sms_admin.routes(self._timelines, self._keywords, base.numbers, base.resource_named, base.all_resources),
+            *admin_routing.routes(self._routing, self._rates, base.numbers, self._carriers, base.resource_named),
             *admin_prices.routes(self._prices),
-            *admin_messages.routes(self.sms, self._outgoing, self._pools, base.resource_id, base.all_resources),
-            *admin_erasing.routes(self._erasing, base.resource_id),
-            *admin_search.routes(Search(base.database), base.clock, base.resource_id),
-            *admin_opt_outs.routes(self._opt_outs, base.resource_id),
+            *admin_messages.routes(self.sms, self._outgoing, self._pools, base.resource_named, base.all_resources),
+            *admin_erasing.routes(self._erasing, base.resource_named),
+            *admin_search.routes(Search(base.database), base.clock, base.resource_named),
+            *admin_opt_outs.routes(self._opt_outs, base.resource_named),
             *carriers_admin.routes(self._carriers, self._removed.waiting, base.database, base.clock, base.owner),
-            *admin_accounts.routes(self._accounts, base.resource_id),
-            *admin_guard.routes(self._settings, base.resource_id),
+            *admin_accounts.routes(self._accounts, base.resource_named),
+            *admin_guard.routes(self._settings, base.resource_named),
             *(simulated_admin.routes(self._simulated, self._timelines.received) if self._simulated else ()),
         ]
 
