@@ -49,10 +49,10 @@ def routes(
     handlers = _Handlers(timelines, keywords, numbers, resource_named, all_resources)
     path = "/resources/{name}/numbers/{number}/keywords"
     return [
-        admin_route("GET", "/messages/{messageId}/timeline", handlers.timeline),
-        admin_route("GET", path, handlers.keywords),
-        admin_route("PUT", path, handlers.set_keywords),
-        admin_route("DELETE", path, handlers.reset_keywords),
+        admin_route("GET", "/messages/{messageId}/timeline", handlers.timeline, "Messages_Timeline"),
+        admin_route("GET", path, handlers.keywords, "Keywords_Get"),
+        admin_route("PUT", path, handlers.set_keywords, "Keywords_Set"),
+        admin_route("DELETE", path, handlers.reset_keywords, "Keywords_Reset"),
     ]
 
 

@@ -57,12 +57,12 @@ def routes(accounts: Accounts, resource_named: ResourceNamed) -> list[Route]:
     admin = _Admin(accounts, resource_named)
     collection, member = "/resources/{name}/smpp-accounts", "/resources/{name}/smpp-accounts/{systemId}"
     return [
-        admin_route("GET", collection, admin.list, "smppAccounts_list"),
-        admin_route("POST", collection, admin.create, "smppAccounts_create"),
-        admin_route("GET", member, admin.get, "smppAccounts_get"),
-        admin_route("PATCH", member, admin.change, "smppAccounts_change"),
-        admin_route("DELETE", member, admin.delete, "smppAccounts_delete"),
-        admin_route("POST", member + ":rotate", admin.rotate, "smppAccounts_rotate"),
+        admin_route("GET", collection, admin.list, "SmppAccounts_List"),
+        admin_route("POST", collection, admin.create, "SmppAccounts_Create"),
+        admin_route("GET", member, admin.get, "SmppAccounts_Get"),
+        admin_route("PATCH", member, admin.change, "SmppAccounts_Change"),
+        admin_route("DELETE", member, admin.delete, "SmppAccounts_Delete"),
+        admin_route("POST", member + ":rotate", admin.rotate, "SmppAccounts_Rotate"),
     ]
 
 

@@ -68,10 +68,10 @@ def routes(
         return json_response(202, messages.PushedReports(pushed, after))
 
     return [
-        admin_route("POST", "/resources/{name}/messages", send),
-        admin_route("DELETE", "/messages/{messageId}", cancel),
-        admin_route("POST", "/messages/{messageId}/report:push", push),
-        admin_route("POST", "/resources/{name}/reports:push", push_all),
+        admin_route("POST", "/resources/{name}/messages", send, "Messages_Send"),
+        admin_route("DELETE", "/messages/{messageId}", cancel, "Messages_Cancel"),
+        admin_route("POST", "/messages/{messageId}/report:push", push, "Messages_PushReport"),
+        admin_route("POST", "/resources/{name}/reports:push", push_all, "Messages_PushReports"),
         *_pool_routes(pools, resource_named),
     ]
 
@@ -104,10 +104,10 @@ def _pool_routes(pools: Pools, resource_named: ResourceNamed) -> list[Route]:
 
     one = "/resources/{name}/sms/pools/{pool}"
     return [
-        admin_route("GET", "/resources/{name}/sms/pools", show_all),
-        admin_route("GET", one, show),
-        admin_route("PUT", one, put),
-        admin_route("DELETE", one, remove),
+        admin_route("GET", "/resources/{name}/sms/pools", show_all, "Pools_List"),
+        admin_route("GET", one, show, "Pools_Get"),
+        admin_route("PUT", one, put, "Pools_Put"),
+        admin_route("DELETE", one, remove, "Pools_Delete"),
     ]
 
 

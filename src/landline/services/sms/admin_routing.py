@@ -77,14 +77,14 @@ def routes(
     rules, senders = _Rules(routing, numbers, carriers, resource_named), _Senders(rates, numbers, resource_named)
     rule, rate = "/sms/routes/{name}", "/resources/{name}/numbers/{number}/rate"
     return [
-        admin_route("GET", "/sms/routes", rules.show_all),
-        admin_route("POST", "/sms/routes:test", rules.test),
-        admin_route("GET", rule, rules.show),
-        admin_route("PUT", rule, rules.put),
-        admin_route("DELETE", rule, rules.delete),
-        admin_route("GET", rate, senders.show),
-        admin_route("PUT", rate, senders.put),
-        admin_route("DELETE", rate, senders.delete),
+        admin_route("GET", "/sms/routes", rules.show_all, "Routes_List"),
+        admin_route("POST", "/sms/routes:test", rules.test, "Routes_Test"),
+        admin_route("GET", rule, rules.show, "Routes_Get"),
+        admin_route("PUT", rule, rules.put, "Routes_Put"),
+        admin_route("DELETE", rule, rules.delete, "Routes_Delete"),
+        admin_route("GET", rate, senders.show, "SenderRates_Get"),
+        admin_route("PUT", rate, senders.put, "SenderRates_Put"),
+        admin_route("DELETE", rate, senders.delete, "SenderRates_Delete"),
     ]
 
 
