@@ -21,6 +21,7 @@ from landline.services.numbers.service import Numbers
 from landline.services.sms.accept import Accepts
 from landline.services.sms.accounts import Accounts
 from landline.services.sms.backlog import Backlog
+from landline.services.sms.canceling import Canceling
 from landline.services.sms.detours import Detours
 from landline.services.sms.esme_out import EsmeOut
 from landline.services.sms.expiry import Expiry
@@ -38,10 +39,12 @@ from landline.services.sms.model.routing import Router, Rule
 from landline.services.sms.news import News
 from landline.services.sms.observers import Observers
 from landline.services.sms.opt_outs import OptOuts
+from landline.services.sms.outcomes import Outcomes
 from landline.services.sms.outgoing import Outgoing
 from landline.services.sms.pools import Pools
 from landline.services.sms.rates import Rates
 from landline.services.sms.removed import Removed
+from landline.services.sms.rerouting import Rerouting
 from landline.services.sms.senders import Senders
 from landline.services.sms.service import Sms
 from landline.services.sms.settings import Settings
@@ -111,7 +114,7 @@ class Gateway:
         self.rates = Rates(database, self.changes, clock, defaults=sender_rates or {}, carriers={}, share=share)
         self.blocks = Blocks(database, "sms_blocks", owner)
         self._join(owner, share, line, report_timeout_s)
-        self.taking_back = TakingBack(database, self.news, owner, bus)
+        self.taking_back = TakingBack(database, self.canceling, owner, bus)
         self.outgoing = Outgoing(database, clock, self.events, self.taking_back)
 
     def _join(self, owner: UUID, share: Callable[[], int], line: Clock | None, report_timeout_s: int) -> None:
@@ -122,8 +125,10 @@ class Gateway:
         self.guard = Guard(database, clock, country=country, share=share)
         self.pools = Pools(database, self.changes, self.numbers)
         failover = Failover(self.carriers, self._route, self._wants_failover)
-        self.news = News(database, clock, self.handover, self.blocks, inbound, failover, observers)
-        self._join_worker(line or clock, failover)
+        outcomes = Outcomes(clock, self.handover, self.blocks, observers)
+        self.news = News(database, clock, self.handover, self.blocks, inbound, failover, outcomes, observers)
+        self.canceling = Canceling(database, clock, self.handover, outcomes, owner)
+        self._join_worker(line or clock, failover, outcomes)
         self.senders = Senders(self.numbers, self.pools, self.settings, self._router)
         self.opt_outs = OptOuts(database, clock, self.numbers, self.senders, self.insights)
         self.sms = Sms(
@@ -141,19 +146,20 @@ class Gateway:
         self.timelines = Timelines(database, self.events, self.carriers)
         self._running: asyncio.Task[None] | None = None
 
-    def _join_worker(self, line: Clock, failover: Failover) -> None:
+    def _join_worker(self, line: Clock, failover: Failover, outcomes: Outcomes) -> None:
         database, clock, handover, news = self.database, self.clock, self.handover, self.news
         self.removed = Removed(database, clock, self.carriers, failover, ())
         self.wanted = StillWanted(database, clock, handover, news, self.numbers.may_send, self.settings)
         self.standing = Standing(database, clock, line, handover, self.blocks, failover, self.wanted)
+        self.rerouting = Rerouting(database, clock, handover, failover, outcomes)
         expiry = Expiry(clock, handover, news)
         giving_up = GivingUp(database, self.carriers, handover, news, failover)
-        self.timers = Timers(database, clock, handover, giving_up, news, self.removed, self.owner)
-        self.detours = Detours(clock, line, handover, news, self.standing, failover)
+        self.timers = Timers(database, clock, handover, giving_up, self.rerouting, self.removed, self.owner)
+        self.detours = Detours(clock, line, handover, news, self.standing, failover, self.rerouting)
         submitting = Submitting(clock, line, self.carriers, handover, self.rates, self.standing, expiry, self.detours)
         backlog = Backlog(database, clock, handover, self.blocks, self.standing, giving_up, self.removed, self.timers)
         self.worker = Worker(clock, line, handover, news, self.standing, expiry, submitting, backlog)
-        self.detours.on_left = self.worker.look
+        self.detours.on_left = outcomes.on_deferred = self.worker.look
 
     async def start(self, *, alone: bool = False) -> "Gateway":
         await self.changes.start()

@@ -40,6 +40,7 @@ from landline.services.sms import api as sms_api
 from landline.services.sms.accept import Accepts
 from landline.services.sms.accounts import Accounts
 from landline.services.sms.backlog import Backlog
+from landline.services.sms.canceling import Canceling
 from landline.services.sms.detours import Detours
 from landline.services.sms.erasing import Erasing
 from landline.services.sms.esme import Esme, PlannedSends
@@ -59,11 +60,13 @@ from landline.services.sms.model import settings
 from landline.services.sms.news import News
 from landline.services.sms.observers import Observers
 from landline.services.sms.opt_outs import OptOuts
+from landline.services.sms.outcomes import Outcomes
 from landline.services.sms.outgoing import Outgoing
 from landline.services.sms.pools import Pools
 from landline.services.sms.prices import Prices
 from landline.services.sms.rates import Rates
 from landline.services.sms.removed import Removed
+from landline.services.sms.rerouting import Rerouting
 from landline.services.sms.retention import Retention
 from landline.services.sms.routing import Routing
 from landline.services.sms.search import Search
@@ -109,7 +112,8 @@ class Messaging:
         out = EsmeOut(clock, changes, self._accounts)
         observers = Observers(events, base.insights, out, self._counts)
         inbound = Inbound(database, clock, base.numbers, self._keywords, handover, observers, base.owner)
-        self._news = News(database, clock, handover, self.blocks, inbound, failover, observers)
+        outcomes = Outcomes(clock, handover, self.blocks, observers)
+        self._news = News(database, clock, handover, self.blocks, inbound, failover, outcomes, observers)
         self._rates = Rates(
             database,
             changes,
@@ -124,7 +128,7 @@ class Messaging:
             changes,
             settings.defaults(guarded=config.sms_guard, countries=config.sms_countries, acs_limits=config.acs_limits),
         )
-        self._build_worker(failover)
+        self._build_worker(failover, outcomes)
         self.guard = Guard(
             database, clock, country=country, share=base.takers, bus=self._bus, currency=config.sms_currency
         )
@@ -143,13 +147,14 @@ class Messaging:
             Accepts(database, clock, handover, observers, base.owner),
             wall=lambda: datetime.now(UTC),
         )
-        self._taking_back = TakingBack(database, self._news, base.owner, self._bus)
+        canceling = Canceling(database, clock, handover, outcomes, base.owner)
+        self._taking_back = TakingBack(database, canceling, base.owner, self._bus)
         self._timelines = Timelines(database, events, self._carriers, config.sms_currency)
         self._outgoing = Outgoing(database, clock, events, self._taking_back)
         self._erasing = Erasing(database, clock, events, self._taking_back)
         return out
 
-    def _build_worker(self, failover: Failover) -> None:
+    def _build_worker(self, failover: Failover, outcomes: Outcomes) -> None:
         base, handover, news, line = self._base, self._handover, self._news, SteadyClock()
         database, clock = base.database, base.clock
         # What was meant for handsets that are made up leaves to real ones by no accident.
@@ -157,14 +162,15 @@ class Messaging:
         self._removed = Removed(database, clock, self._carriers, failover, configured)
         wanted = StillWanted(database, clock, handover, news, base.numbers.may_send, self._settings)
         standing = Standing(database, clock, line, handover, self.blocks, failover, wanted)
+        rerouting = Rerouting(database, clock, handover, failover, outcomes)
         expiry = Expiry(clock, handover, news)
         giving_up = GivingUp(database, self._carriers, handover, news, failover)
-        timers = Timers(database, clock, handover, giving_up, news, self._removed, base.owner)
-        detours = Detours(clock, line, handover, news, standing, failover)
+        timers = Timers(database, clock, handover, giving_up, rerouting, self._removed, base.owner)
+        detours = Detours(clock, line, handover, news, standing, failover, rerouting)
         submitting = Submitting(clock, line, self._carriers, handover, self._rates, standing, expiry, detours)
         backlog = Backlog(database, clock, handover, self.blocks, standing, giving_up, self._removed, timers)
         self._worker = Worker(clock, line, handover, news, standing, expiry, submitting, backlog)
-        detours.on_left = self._worker.look
+        detours.on_left = outcomes.on_deferred = self._worker.look
         for carrier in self._carriers.values():
             if isinstance(carrier, SmppCarrier):
                 carrier.on_reachable = self._worker.reached

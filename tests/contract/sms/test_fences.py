@@ -363,7 +363,7 @@ async def test_what_another_process_took_up_for_another_carrier_is_not_handed_ov
     assert isinstance(lossy, LossyDatabase)
     world.first.up, world.first.at_once = False, 1
     await world.start(world.first, world.second)
-    reroute = world.gateway.news.reroute
+    reroute = world.gateway.rerouting.reroute
 
     async def lost(messages: Sequence[Pending], reason: str) -> list[Pending]:
         lossy.loses = len(messages) >= least
@@ -377,7 +377,7 @@ async def test_what_another_process_took_up_for_another_carrier_is_not_handed_ov
                 assert await records_deferred.claim_deferred(connection, claim, 10, carriers=["second"])
             raise
 
-    monkeypatch.setattr(world.gateway.news, "reroute", lost)
+    monkeypatch.setattr(world.gateway.rerouting, "reroute", lost)
     for _ in range(count):
         await world.send()
     await world.clock.advance(timedelta(seconds=12))

@@ -259,7 +259,7 @@ async def test_what_a_dead_process_may_have_sent_is_not_taken_back_from_what_wai
     await world.start()
     await world.pass_time(seconds=1)
     assert await world.database.fetchval("SELECT owner IS NULL FROM sms_blocks")
-    assert await world.gateway.news.cancel(resource, [key]) == set()
+    assert await world.gateway.canceling.cancel(resource, [key]) == set()
     assert await world.ends() == {PHONE: (0, None)}
 
 

@@ -16,6 +16,7 @@ from landline.ports.sms_carrier import SmsCarrier
 from landline.services.sms.failover import Failover
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.news import News
+from landline.services.sms.rerouting import Rerouting
 from landline.services.sms.standing import Standing
 
 log = structlog.get_logger()
@@ -44,6 +45,7 @@ class Detours:
         news: News,
         standing: Standing,
         failover: Failover,
+        rerouting: Rerouting,
     ) -> None:
         self._clock = clock
         self._line = line
@@ -51,6 +53,7 @@ class Detours:
         self._news = news
         self._standing = standing
         self._failover = failover
+        self._rerouting = rerouting
         self.on_left: Callable[[], None] = _nobody
         """Called when messages are put back that are another process's now."""
         self._refusing: dict[str, _Refusing] = {}
@@ -88,7 +91,7 @@ class Detours:
                 self._handover.put_back(carrier, list(batch))
                 self.on_left()
                 return
-            rest = await self._news.reroute(rest, reason)
+            rest = await self._rerouting.reroute(rest, reason)
             if late:
                 await self._news.expire(late)
         except Unavailable:
@@ -107,7 +110,7 @@ class Detours:
         try:
             for first in range(0, len(unasked), _TOGETHER):
                 together = self._handover.still_in_hand(unasked[first : first + _TOGETHER])
-                for message in await self._news.reroute(together, reason):
+                for message in await self._rerouting.reroute(together, reason):
                     message.asked_again_at = line_now + _ASKED_AGAIN
         except Unavailable:
             unsure = True

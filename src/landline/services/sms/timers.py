@@ -12,11 +12,11 @@ from landline.services.sms import records_progress as records
 from landline.services.sms.giving_up import ASKED_AGAIN, GivingUp
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.model.crowds import NO_CROWDS, Crowds, Fairly
-from landline.services.sms.news import News
 from landline.services.sms.pauses import UNREACHED_PAUSE
 from landline.services.sms.read_again import pending_in
 from landline.services.sms.records_deferred import Claim
 from landline.services.sms.removed import Removed
+from landline.services.sms.rerouting import Rerouting
 from landline.services.sms.rota import Rota
 from landline.store.database import Connection, Database, Record
 
@@ -38,7 +38,7 @@ class Timers:
         clock: Clock,
         handover: HandOver,
         giving_up: GivingUp,
-        news: News,
+        rerouting: Rerouting,
         removed: Removed,
         owner: UUID,
     ) -> None:
@@ -46,7 +46,7 @@ class Timers:
         self._clock = clock
         self._handover = handover
         self._giving_up = giving_up
-        self._news = news
+        self._rerouting = rerouting
         self._removed = removed
         self._owner = owner
         self._elsewhere = True
@@ -151,7 +151,7 @@ class Timers:
         orphans = [message for message in left if message.carrier in names]
         # Due at once for who reaches their carrier; for others, as we are, a while after that.
         until = [(message.resource, message.submission.key, now) for message in left if message.carrier not in names]
-        rest = await self._news.reroute(orphans, "no process has this carrier any more") if orphans else orphans
+        rest = await self._rerouting.reroute(orphans, "no process has this carrier any more") if orphans else orphans
         again = now + _OTHERS_EVERY
         until += [(message.resource, message.submission.key, min(again, message.until)) for message in rest]
         await self._wait_alone(claim, until)

@@ -48,7 +48,6 @@ class Worker:
         self._until: datetime | None = None
         self._told: datetime | None = None
         """The first instant that was told of since what is due was looked for last, which may not have found it."""
-        news.on_deferred = self._due.ring
         handover.on_awaiting = self._awaits
         handover.on_late = self._due.ring
         handover.room.on_more = self._due.ring
