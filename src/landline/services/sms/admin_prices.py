@@ -125,7 +125,7 @@ class _Handlers:
             raise Invalid("The token says so already: leave this out.", target="carrier")
         found = queries.place(_PLACE, token)
         if found is None:
-            raise Invalid("This is no token that an answer carried.", target="continuationToken")
+            raise Invalid("This is not a token that an answer carried.", target="continuationToken")
         return found
 
     def _shown(self, prices: Sequence[Price]) -> list[PriceShown]:

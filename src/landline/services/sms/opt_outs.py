@@ -121,7 +121,10 @@ class OptOuts:
         await self._check(resource, [(sender, to) for sender, to, _ in entries])
         for index, (_, _, at) in enumerate(entries):
             if at is not None and not _FIRST_TEXT <= at <= now:
-                raise Invalid("Nobody has opted out then: it is to come, or texts were.", target=f"value[{index}].at")
+                raise Invalid(
+                    "Nobody can have opted out then: it is in the future, or before there were texts.",
+                    target=f"value[{index}].at",
+                )
         async with self._database.connection() as connection:
             return await records.enter(
                 connection, resource, [(sender, to, at or now) for sender, to, at in entries], ORIGIN
