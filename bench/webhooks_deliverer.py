@@ -66,7 +66,7 @@ class Deliverer:
             uuid4(),
             public_base_url="https://landline.example",
             resource_name=self._name,
-            resource_id=self._id,
+            resource_named=self._id,
         )
 
     async def subscribe(self) -> None:

@@ -80,10 +80,10 @@ class World:
         return lambda: self.gateway.news.arrived("carrier", [arrival])
 
     def opting_out(self) -> Act:
-        return lambda: self.gateway.sms.opt_out(self.resource, NUMBER, [PHONE])
+        return lambda: self.gateway.opt_outs.opt_out(self.resource, NUMBER, [PHONE])
 
     def opting_in(self) -> Act:
-        return lambda: self.gateway.sms.opt_in(self.resource, NUMBER, [PHONE])
+        return lambda: self.gateway.opt_outs.opt_in(self.resource, NUMBER, [PHONE])
 
     def sending(self) -> Act:
         sent = f"{datetime.now(UTC):%a, %d %b %Y %H:%M:%S} GMT"

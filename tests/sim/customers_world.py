@@ -27,7 +27,7 @@ from landline.protocols.smpp import texts
 from landline.protocols.smpp.commands import MessageState
 from landline.protocols.smpp.pdu import ShortMessage
 from landline.protocols.smpp.texts import Alphabet, LongStyle
-from landline.services.sms import records_esme
+from landline.services.sms import records_accounts, records_esme
 from landline.services.sms.esme import Esme, PlannedSends
 from landline.services.sms.esme_worker import EsmeWorker
 from landline.services.sms.model import details, esme
@@ -172,8 +172,8 @@ class CustomersRun(Run):
                 self.clock.now(),
                 Alphabet.GSM,
             )
-            stored = records_esme.Stored(account, b"")
-            assert await self.arena.act(lambda side, stored=stored: records_esme.insert_account(side, stored))
+            stored = records_accounts.Stored(account, b"")
+            assert await self.arena.act(lambda side, stored=stored: records_accounts.insert_account(side, stored))
             customer.come()
 
     async def submit(self) -> None:

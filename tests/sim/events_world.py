@@ -147,7 +147,7 @@ class EventsRun:
                 uuid4(),
                 public_base_url="https://localhost",
                 resource_name=_name,
-                resource_id=_resource,
+                resource_named=_resource,
             )
             await changes.start()
             sender = EventsWorker(events)

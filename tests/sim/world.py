@@ -342,8 +342,8 @@ class Run:
 
     async def opt(self) -> None:
         machine = self.dice.choice(self.machines)
-        sms, numbers = machine.gateway.sms, self.dice.sample(HANDSETS, 2)
-        change = self.dice.choice([sms.opt_out, sms.opt_in])
+        opt_outs, numbers = machine.gateway.opt_outs, self.dice.sample(HANDSETS, 2)
+        change = self.dice.choice([opt_outs.opt_out, opt_outs.opt_in])
         self.do(machine, change(RESOURCE, TOLL_FREE, numbers))
 
     async def cancel(self) -> None:

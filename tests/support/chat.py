@@ -105,7 +105,7 @@ def process(
         uuid4(),
         public_base_url="https://localhost/",
         resource_name=_no_name,
-        resource_id=_no_id,
+        resource_named=_no_id,
     )
     bus = bus or MemoryBus()
     feed = Feed(bus)

@@ -262,7 +262,7 @@ def _events(database: Database, clock: DrivenClock, changes: Changes, sealer: Se
         uuid4(),
         public_base_url="https://localhost/",
         resource_name=_name,
-        resource_id=_id,
+        resource_named=_id,
     )
 
 

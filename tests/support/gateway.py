@@ -20,8 +20,13 @@ from landline.services.insights.service import Insights
 from landline.services.numbers.service import Numbers
 from landline.services.sms.accept import Accepts
 from landline.services.sms.accounts import Accounts
+from landline.services.sms.backlog import Backlog
+from landline.services.sms.canceling import Canceling
+from landline.services.sms.detours import Detours
 from landline.services.sms.esme_out import EsmeOut
+from landline.services.sms.expiry import Expiry
 from landline.services.sms.failover import Failover
+from landline.services.sms.giving_up import GivingUp
 from landline.services.sms.guard import Guard
 from landline.services.sms.handover import HandOver
 from landline.services.sms.inbound import Inbound
@@ -32,13 +37,23 @@ from landline.services.sms.model import settings
 from landline.services.sms.model.prices import PriceList
 from landline.services.sms.model.routing import Router, Rule
 from landline.services.sms.news import News
+from landline.services.sms.observers import Observers
+from landline.services.sms.opt_outs import OptOuts
+from landline.services.sms.outcomes import Outcomes
 from landline.services.sms.outgoing import Outgoing
 from landline.services.sms.pools import Pools
 from landline.services.sms.rates import Rates
+from landline.services.sms.removed import Removed
+from landline.services.sms.rerouting import Rerouting
+from landline.services.sms.senders import Senders
 from landline.services.sms.service import Sms
 from landline.services.sms.settings import Settings
+from landline.services.sms.standing import Standing
+from landline.services.sms.still_wanted import StillWanted
+from landline.services.sms.submitting import Submitting
 from landline.services.sms.taking_back import TakingBack
 from landline.services.sms.timeline import Timelines
+from landline.services.sms.timers import Timers
 from landline.services.sms.worker import Worker
 from landline.store.blocks import LEASE, Blocks
 from landline.store.changes import Changes
@@ -90,7 +105,7 @@ class Gateway:
             owner,
             public_base_url="https://localhost",
             resource_name=_name,
-            resource_id=_no_resource,
+            resource_named=_no_resource,
         )
         self.handover = HandOver(limit=in_hand, share=share)
         self.insights = Insights(database, clock)
@@ -99,68 +114,52 @@ class Gateway:
         self.rates = Rates(database, self.changes, clock, defaults=sender_rates or {}, carriers={}, share=share)
         self.blocks = Blocks(database, "sms_blocks", owner)
         self._join(owner, share, line, report_timeout_s)
-        self.taking_back = TakingBack(database, self.news, owner, bus)
+        self.taking_back = TakingBack(database, self.canceling, owner, bus)
         self.outgoing = Outgoing(database, clock, self.events, self.taking_back)
 
     def _join(self, owner: UUID, share: Callable[[], int], line: Clock | None, report_timeout_s: int) -> None:
         database, clock = self.database, self.clock
-        inbound = Inbound(
-            database,
-            clock,
-            self.numbers,
-            self.events,
-            self.keywords,
-            self.handover,
-            self.insights,
-            self.customers,
-            owner,
-        )
+        observers = Observers(self.events, self.insights, self.customers, Counts())
+        inbound = Inbound(database, clock, self.numbers, self.keywords, self.handover, observers, owner)
         self.settings = Settings(database, self.changes, settings.defaults(guarded=False, countries=("*",)))
         self.guard = Guard(database, clock, country=country, share=share)
         self.pools = Pools(database, self.changes, self.numbers)
         failover = Failover(self.carriers, self._route, self._wants_failover)
-        self.news = News(
-            database,
-            clock,
-            self.events,
-            self.handover,
-            self.blocks,
-            inbound,
-            failover,
-            self.insights,
-            self.customers,
-            Counts(),
-        )
-        self.worker = Worker(
-            database,
-            clock,
-            self.carriers,
-            self.handover,
-            self.blocks,
-            self.news,
-            failover,
-            self.rates,
-            self.numbers.may_send,
-            self.settings,
-            line=line,
-        )
+        outcomes = Outcomes(clock, self.handover, self.blocks, observers)
+        self.news = News(database, clock, self.handover, self.blocks, inbound, failover, outcomes, observers)
+        self.canceling = Canceling(database, clock, self.handover, outcomes, owner)
+        self._join_worker(line or clock, failover, outcomes)
+        self.senders = Senders(self.numbers, self.pools, self.settings, self._router)
+        self.opt_outs = OptOuts(database, clock, self.numbers, self.senders, self.insights)
         self.sms = Sms(
             database,
             clock,
-            self.numbers,
-            self.events,
-            Accepts(database, clock, self.events, self.insights, self.customers, self.handover, Counts(), owner),
-            self.insights,
+            self.senders,
+            self._router,
+            self.settings,
+            Limits(False, clock, lambda: 1),
+            self.guard,
+            Accepts(database, clock, self.handover, observers, owner),
             wall=lambda: datetime.now(UTC),
-            router=self._router,
-            pools=self.pools,
-            settings=self.settings,
-            limits=Limits(False, clock, lambda: 1),
-            guard=self.guard,
             report_timeout_s=report_timeout_s,
         )
         self.timelines = Timelines(database, self.events, self.carriers)
         self._running: asyncio.Task[None] | None = None
+
+    def _join_worker(self, line: Clock, failover: Failover, outcomes: Outcomes) -> None:
+        database, clock, handover, news = self.database, self.clock, self.handover, self.news
+        self.removed = Removed(database, clock, self.carriers, failover, ())
+        self.wanted = StillWanted(database, clock, handover, news, self.numbers.may_send, self.settings)
+        self.standing = Standing(database, clock, line, handover, self.blocks, failover, self.wanted)
+        self.rerouting = Rerouting(database, clock, handover, failover, outcomes)
+        expiry = Expiry(clock, handover, news)
+        giving_up = GivingUp(database, self.carriers, handover, news, failover)
+        self.timers = Timers(database, clock, handover, giving_up, self.rerouting, self.removed, self.owner)
+        self.detours = Detours(clock, line, handover, news, self.standing, failover, self.rerouting)
+        submitting = Submitting(clock, line, self.carriers, handover, self.rates, self.standing, expiry, self.detours)
+        backlog = Backlog(database, clock, handover, self.blocks, self.standing, giving_up, self.removed, self.timers)
+        self.worker = Worker(clock, line, handover, news, self.standing, expiry, submitting, backlog)
+        self.detours.on_left = outcomes.on_deferred = self.worker.look
 
     async def start(self, *, alone: bool = False) -> "Gateway":
         await self.changes.start()

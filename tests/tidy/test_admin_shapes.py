@@ -1,9 +1,10 @@
 """The admin API: a field of a body that there is not is refused everywhere, for one misspelt would be passed over; and
-every operation says in /openapi.json what it does."""
+every operation says in /openapi.json what it is called and what it does."""
 
 import ast
 import importlib
 import pkgutil
+import re
 import typing
 from collections.abc import Iterator
 
@@ -38,6 +39,17 @@ def test_every_body_refuses_fields_there_are_not() -> None:
     assert not [
         f"{module}: {shape.__name__}" for module, shape in found if not shape.__struct_config__.forbid_unknown_fields
     ]
+
+
+def test_every_operation_has_a_name_of_its_own_and_all_names_one_form() -> None:
+    """As the SDKs' own: `Resources_RotateKey`. Metrics and logs go by it, and /openapi.json."""
+    names: list[str] = []
+    for file in python("src/landline"):
+        calls = [node for node in ast.walk(parsed(file)) if isinstance(node, ast.Call)]
+        names += [ast.literal_eval(call.args[3]) for call in calls if ast.unparse(call.func) == "admin_route"]
+    assert len(names) > 70
+    assert not [each for each in names if not re.fullmatch("([A-Z][a-z]+)+_([A-Z][a-z]+)+", each)]
+    assert len(names) == len(set(names))
 
 
 def test_every_operation_says_what_it_does() -> None:

@@ -48,7 +48,7 @@ class Base:
         """How many processes take requests: a worker does not."""
         return self.processes.serving(CHAT)
 
-    async def resource_id(self, name: str) -> ResourceId:
+    async def resource_named(self, name: str) -> ResourceId:
         """The id of the resource called `name`. Raises `NotFound`."""
         return (await self.resources.get(name)).resource_id
 

@@ -174,7 +174,7 @@ class Product:
             self._owner,
             public_base_url=self._endpoint(DEFAULT_RESOURCE),
             resource_name=self._resource_name,
-            resource_id=self._resource_id,
+            resource_named=self._resource_named,
             share=lambda: self._processes.serving(EVENTS),
         )
         self._subscriptions = Subscriptions(self._events)
@@ -321,16 +321,16 @@ class Product:
         return checks
 
     def _admin_routes(self) -> Sequence[Route]:
-        resource_id = self._base.resource_id
+        resource_named = self._base.resource_named
         return [
             *resources_admin.routes(self._resources),
             *identity_admin.routes(self._identity),
             *events_admin.routes(self._subscriptions, self._clock, sms_notices.TYPES | chat_notices.TYPES),
-            *numbers_admin.routes(self._numbers, resource_id, self._messaging.check_carrier),
+            *numbers_admin.routes(self._numbers, resource_named, self._messaging.check_carrier),
             *stock_admin.routes(self._inventory, self._resource_name, self._messaging.check_carrier),
-            *siprouting_admin.routes(self._sip_routing, resource_id),
+            *siprouting_admin.routes(self._sip_routing, resource_named),
             *self._messaging.admin_routes(),
-            *insights_admin.routes(self._insights, self._clock, resource_id, self._config.sms_currency),
+            *insights_admin.routes(self._insights, self._clock, resource_named, self._config.sms_currency),
             *clock_admin.routes(self._clock),
             *processes_admin.routes(self._processes),
         ]
@@ -445,7 +445,7 @@ class Product:
     def _endpoint(self, name: str) -> str:
         return f"https://{self._config.authority('' if name == DEFAULT_RESOURCE else name)}/"
 
-    async def _resource_id(self, name: str) -> ResourceId:
+    async def _resource_named(self, name: str) -> ResourceId:
         return (await self._resources.get(name)).resource_id
 
     async def _resource_name(self, resource: ResourceId) -> str:

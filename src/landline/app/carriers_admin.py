@@ -40,7 +40,7 @@ def routes(
         return json_response(200, {"value": shown})
 
     return [
-        admin_route("GET", "/sms/carriers", list_carriers, "carriers_list"),
+        admin_route("GET", "/sms/carriers", list_carriers, "Carriers_List"),
     ]
 
 

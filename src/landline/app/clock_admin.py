@@ -45,6 +45,6 @@ def routes(clock: Clock) -> list[Route]:
         return await show(request)
 
     return [
-        admin_route("GET", "/clock", show, "clock_show"),
-        admin_route("POST", "/clock:advance", advance, "clock_advance"),
+        admin_route("GET", "/clock", show, "Clock_Show"),
+        admin_route("POST", "/clock:advance", advance, "Clock_Advance"),
     ]

@@ -25,6 +25,7 @@ from landline.services.rooms.service import Rooms
 from landline.services.siprouting import api as siprouting_api
 from landline.services.siprouting.service import SipRouting
 from landline.services.sms import api as sms_api
+from landline.services.sms.opt_outs import OptOuts
 from landline.services.sms.service import Sms
 from landline.wire.operations import API_VERSIONS, SERVICES, USER_SERVICES
 
@@ -48,7 +49,7 @@ def served() -> list[Route]:
     """The public routes of all services; they are listed here, not called, so the services behind them stay unmade."""
     return [
         *identity_api.routes(Identity.__new__(Identity), ""),
-        *sms_api.routes(Sms.__new__(Sms)),
+        *sms_api.routes(Sms.__new__(Sms), OptOuts.__new__(OptOuts)),
         *numbers_api.routes(
             Purchases.__new__(Purchases),
             Reservations.__new__(Reservations),

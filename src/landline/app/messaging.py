@@ -39,11 +39,16 @@ from landline.services.sms import (
 from landline.services.sms import api as sms_api
 from landline.services.sms.accept import Accepts
 from landline.services.sms.accounts import Accounts
+from landline.services.sms.backlog import Backlog
+from landline.services.sms.canceling import Canceling
+from landline.services.sms.detours import Detours
 from landline.services.sms.erasing import Erasing
 from landline.services.sms.esme import Esme, PlannedSends
 from landline.services.sms.esme_out import EsmeOut
 from landline.services.sms.esme_worker import EsmeWorker
+from landline.services.sms.expiry import Expiry
 from landline.services.sms.failover import Failover
+from landline.services.sms.giving_up import GivingUp
 from landline.services.sms.guard import Guard
 from landline.services.sms.guard_metrics import GuardMetrics
 from landline.services.sms.handover import HandOver
@@ -53,19 +58,28 @@ from landline.services.sms.limits import Limits
 from landline.services.sms.metrics import Counts, SmsMetrics
 from landline.services.sms.model import settings
 from landline.services.sms.news import News
+from landline.services.sms.observers import Observers
 from landline.services.sms.opt_outs import OptOuts
+from landline.services.sms.outcomes import Outcomes
 from landline.services.sms.outgoing import Outgoing
 from landline.services.sms.pools import Pools
 from landline.services.sms.prices import Prices
 from landline.services.sms.rates import Rates
+from landline.services.sms.removed import Removed
+from landline.services.sms.rerouting import Rerouting
 from landline.services.sms.retention import Retention
 from landline.services.sms.routing import Routing
 from landline.services.sms.search import Search
+from landline.services.sms.senders import Senders
 from landline.services.sms.service import Sms
 from landline.services.sms.settings import Settings
+from landline.services.sms.standing import Standing
+from landline.services.sms.still_wanted import StillWanted
 from landline.services.sms.submissions import Submissions
+from landline.services.sms.submitting import Submitting
 from landline.services.sms.taking_back import TakingBack
 from landline.services.sms.timeline import Timelines
+from landline.services.sms.timers import Timers
 from landline.services.sms.worker import Worker
 from landline.store.blocks import Blocks
 
@@ -84,24 +98,20 @@ class Messaging:
         self.blocks = Blocks(base.database, "sms_blocks", base.owner)
         self._build_carriers()
         self._ending: Sequence[SmsCarrier] = tuple(self._carriers.values())
-        out = self._build_sms()
-        self._build_listener(out)
+        self._build_settings()
+        self._build_news()
+        self._build_worker()
+        self._build_requests()
+        self._build_operations()
+        self._build_listener()
 
-    def _build_sms(self) -> EsmeOut:
+    def _build_settings(self) -> None:
+        """What operators set of numbers, resources and customers, as it is in force."""
         base, config = self._base, self._base.config
-        database, clock, events, changes = base.database, base.clock, base.events, base.changes
-        self._handover = handover = HandOver(share=base.share)
-        self._counts = Counts()
+        database, clock, changes = base.database, base.clock, base.changes
         self._keywords = Keywords(database, changes)
-        failover = Failover(self._carriers, self._carriers_for, self._wants_failover)
+        self._pools = Pools(database, changes, base.numbers)
         self._accounts = Accounts(database, clock, changes, base.sealer, base.numbers)
-        out = EsmeOut(clock, changes, self._accounts)
-        inbound = Inbound(
-            database, clock, base.numbers, events, self._keywords, handover, base.insights, out, base.owner
-        )
-        self._news = News(
-            database, clock, events, handover, self.blocks, inbound, failover, base.insights, out, self._counts
-        )
         self._rates = Rates(
             database,
             changes,
@@ -116,56 +126,75 @@ class Messaging:
             changes,
             settings.defaults(guarded=config.sms_guard, countries=config.sms_countries, acs_limits=config.acs_limits),
         )
-        self._build_worker(failover)
-        self.guard = Guard(
-            database, clock, country=country, share=base.takers, bus=self._bus, currency=config.sms_currency
-        )
-        self._limits = Limits(config.acs_limits, clock, base.takers, self._bus)
-        self._pools = Pools(database, changes, base.numbers)
-        self.sms = Sms(
-            database,
-            clock,
-            base.numbers,
-            events,
-            Accepts(database, clock, events, base.insights, out, handover, self._counts, base.owner),
-            base.insights,
-            wall=lambda: datetime.now(UTC),
-            router=self._routing.router,
-            pools=self._pools,
-            settings=self._settings,
-            limits=self._limits,
-            guard=self.guard,
-        )
-        self._taking_back = TakingBack(database, self._news, base.owner, self._bus)
-        self._timelines = Timelines(database, events, self._carriers, config.sms_currency)
-        self._outgoing = Outgoing(database, clock, events, self._taking_back)
-        self._erasing = Erasing(database, clock, events, self._taking_back)
-        return out
 
-    def _build_worker(self, failover: Failover) -> None:
-        base, handover = self._base, self._handover
-        self._worker = Worker(
-            base.database,
-            base.clock,
-            self._carriers,
-            handover,
-            self.blocks,
-            self._news,
-            failover,
-            self._rates,
-            base.numbers.may_send,
-            self._settings,
-            line=SteadyClock(),
-            # What was meant for handsets that are made up leaves to real ones by no accident.
-            configured=(*carriers.default_carriers(base.config), carriers.SIMULATED),
-        )
+    def _build_news(self) -> None:
+        """What this process has in hand, what carriers say of it, and who is told."""
+        base, database, clock = self._base, self._base.database, self._base.clock
+        self._handover = handover = HandOver(share=base.share)
+        self._counts = Counts()
+        self._out = EsmeOut(clock, base.changes, self._accounts)
+        self._observers = observers = Observers(base.events, base.insights, self._out, self._counts)
+        self._outcomes = outcomes = Outcomes(clock, handover, self.blocks, observers)
+        self._failover = failover = Failover(self._carriers, self._carriers_for, self._wants_failover)
+        inbound = Inbound(database, clock, base.numbers, self._keywords, handover, observers, base.owner)
+        self._news = News(database, clock, handover, self.blocks, inbound, failover, outcomes, observers)
+
+    def _build_worker(self) -> None:
+        """What hands messages to carriers, and takes up what is due."""
+        base, handover, news, line = self._base, self._handover, self._news, SteadyClock()
+        database, clock, failover = base.database, base.clock, self._failover
+        # What was meant for handsets that are made up leaves to real ones by no accident.
+        configured = (*carriers.default_carriers(base.config), carriers.SIMULATED)
+        self._removed = Removed(database, clock, self._carriers, failover, configured)
+        wanted = StillWanted(database, clock, handover, news, base.numbers.may_send, self._settings)
+        standing = Standing(database, clock, line, handover, self.blocks, failover, wanted)
+        rerouting = Rerouting(database, clock, handover, failover, self._outcomes)
+        expiry = Expiry(clock, handover, news)
+        giving_up = GivingUp(database, self._carriers, handover, news, failover)
+        timers = Timers(database, clock, handover, giving_up, rerouting, self._removed, base.owner)
+        detours = Detours(clock, line, handover, news, standing, failover, rerouting)
+        submitting = Submitting(clock, line, self._carriers, handover, self._rates, standing, expiry, detours)
+        backlog = Backlog(database, clock, handover, self.blocks, standing, giving_up, self._removed, timers)
+        self._worker = Worker(clock, line, handover, news, standing, expiry, submitting, backlog)
+        detours.on_left = self._outcomes.on_deferred = self._worker.look
         for carrier in self._carriers.values():
             if isinstance(carrier, SmppCarrier):
                 carrier.on_reachable = self._worker.reached
         base.wakeups.on("sms", self._worker.look)
         handover.on_left = partial(base.wakeups.hint, "sms")
 
-    def _build_listener(self, out: EsmeOut) -> None:
+    def _build_requests(self) -> None:
+        """What applications ask for: may it be sent, and how; opt-outs."""
+        base, config = self._base, self._base.config
+        database, clock = base.database, base.clock
+        self.guard = Guard(
+            database, clock, country=country, share=base.takers, bus=self._bus, currency=config.sms_currency
+        )
+        self._limits = Limits(config.acs_limits, clock, base.takers, self._bus)
+        senders = Senders(base.numbers, self._pools, self._settings, self._routing.router)
+        self._opt_outs = OptOuts(database, clock, base.numbers, senders, base.insights)
+        self.sms = Sms(
+            database,
+            clock,
+            senders,
+            self._routing.router,
+            self._settings,
+            self._limits,
+            self.guard,
+            Accepts(database, clock, self._handover, self._observers, base.owner),
+            wall=lambda: datetime.now(UTC),
+        )
+
+    def _build_operations(self) -> None:
+        """What operators do about messages."""
+        base, database, clock, events = self._base, self._base.database, self._base.clock, self._base.events
+        canceling = Canceling(database, clock, self._handover, self._outcomes, base.owner)
+        self._taking_back = TakingBack(database, canceling, base.owner, self._bus)
+        self._timelines = Timelines(database, events, self._carriers, base.config.sms_currency)
+        self._outgoing = Outgoing(database, clock, events, self._taking_back)
+        self._erasing = Erasing(database, clock, events, self._taking_back)
+
+    def _build_listener(self) -> None:
         """The SMSC that customers bind to, where it is switched on."""
         base, config = self._base, self._base.config
         self._parted = False
@@ -175,7 +204,7 @@ class Messaging:
         if off or config.mode == "worker":
             return
         sends = PlannedSends(self.sms, base.clock)
-        esme = Esme(base.database, base.clock, self._accounts, out, sends, self._taking_back.cancel)
+        esme = Esme(base.database, base.clock, self._accounts, self._out, sends, self._taking_back.cancel)
         listening = ListenerConfig(
             config.smpp_listen_host,
             config.smpp_listen_port,
@@ -184,7 +213,7 @@ class Messaging:
         shares = Together(base.database, base.changes, self._bus, base.clock, base.owner) if self._shared else None
         self._listener = SmppListener(listening, esme, base.database, base.clock, line=SteadyClock(), shares=shares)
         self._esme_worker = EsmeWorker(
-            base.database, base.clock, base.changes, self._accounts, esme, out, self._listener, base.owner
+            base.database, base.clock, base.changes, self._accounts, esme, self._out, self._listener, base.owner
         )
 
     def _build_carriers(self) -> None:
@@ -239,22 +268,22 @@ class Messaging:
 
     def routes(self) -> list[Route]:
         """The public operations."""
-        return sms_api.routes(self.sms)
+        return sms_api.routes(self.sms, self._opt_outs)
 
     def admin_routes(self) -> list[Route]:
         """The admin operations."""
         base = self._base
         return [
-            *sms_admin.routes(self._timelines, self._keywords, base.numbers, base.resource_id, base.all_resources),
-            *admin_routing.routes(self._routing, self._rates, base.numbers, self._carriers, base.resource_id),
+            *sms_admin.routes(self._timelines, self._keywords, base.numbers, base.resource_named, base.all_resources),
+            *admin_routing.routes(self._routing, self._rates, base.numbers, self._carriers, base.resource_named),
             *admin_prices.routes(self._prices),
-            *admin_messages.routes(self.sms, self._outgoing, self._pools, base.resource_id, base.all_resources),
-            *admin_erasing.routes(self._erasing, base.resource_id),
-            *admin_search.routes(Search(base.database), base.clock, base.resource_id),
-            *admin_opt_outs.routes(OptOuts(base.database, base.clock, base.numbers), base.resource_id),
-            *carriers_admin.routes(self._carriers, self._worker.removed.waiting, base.database, base.clock, base.owner),
-            *admin_accounts.routes(self._accounts, base.resource_id),
-            *admin_guard.routes(self._settings, base.resource_id),
+            *admin_messages.routes(self.sms, self._outgoing, self._pools, base.resource_named, base.all_resources),
+            *admin_erasing.routes(self._erasing, base.resource_named),
+            *admin_search.routes(Search(base.database), base.clock, base.resource_named),
+            *admin_opt_outs.routes(self._opt_outs, base.resource_named),
+            *carriers_admin.routes(self._carriers, self._removed.waiting, base.database, base.clock, base.owner),
+            *admin_accounts.routes(self._accounts, base.resource_named),
+            *admin_guard.routes(self._settings, base.resource_named),
             *(simulated_admin.routes(self._simulated, self._timelines.received) if self._simulated else ()),
         ]
 

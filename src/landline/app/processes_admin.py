@@ -87,7 +87,7 @@ def routes(processes: Processes) -> list[Route]:
         """The processes that work on this database."""
         return json_response(200, {"value": [_shown(process) for process in await processes.listed()]})
 
-    return [admin_route("GET", "/processes", list_processes, "processes_list")]
+    return [admin_route("GET", "/processes", list_processes, "Processes_List")]
 
 
 def _shown(process: Process) -> dict[str, object]:

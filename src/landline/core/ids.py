@@ -1,7 +1,7 @@
 """Identifiers all slices share: time-ordered uuids, and the raw ids by which ACS names people, phones and bots."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from itertools import chain, islice
 from typing import NewType
@@ -10,6 +10,8 @@ from uuid import UUID
 from asyncpg.pgproto import pgproto  # pyright: ignore[reportMissingTypeStubs]
 
 ResourceId = NewType("ResourceId", UUID)
+ResourceNamed = Callable[[str], Awaitable[ResourceId]]
+"""Finds a resource by its name. Raises `NotFound`."""
 RawId = NewType("RawId", str)
 """`8:acs:<resource>_<user>` a user, `4:+1555…` a phone, `28:…` a bot (acs-wire.md 5.3)."""
 

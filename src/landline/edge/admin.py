@@ -40,9 +40,9 @@ def admin_app(
     """The application of the admin port, `routes` being the slices' own. Without those of `checks` that are `lesser` a
     server still does what it promised, only later: it is degraded then, and goes on taking requests."""
     own = [
-        _open("/metrics", _metrics(registry), "admin_metrics"),
-        _open("/healthz", _health(checks, lesser), "admin_health"),
-        _open("/openapi.json", _openapi(routes), "admin_openapi"),
+        _open("/metrics", _metrics(registry), "Admin_Metrics"),
+        _open("/healthz", _health(checks, lesser), "Admin_Health"),
+        _open("/openapi.json", _openapi(routes), "Admin_OpenApi"),
     ]
     return Edge(
         [*routes, *own],

@@ -211,7 +211,7 @@ def _check_repeated(request: Request) -> None:
     """Our own API takes each parameter once; who gives one twice expects both to count. Of ACS's the first counts."""
     repeated = request.repeated
     if repeated is not None:
-        raise Invalid("A parameter is given once; this one is there more often.", target=repeated)
+        raise Invalid("A parameter may be given once; this one is given more often.", target=repeated)
 
 
 def _check_coding(request: Request) -> None:

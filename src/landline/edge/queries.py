@@ -123,7 +123,7 @@ def question(
 
 def no_token() -> Invalid:
     """What is given as one is no continuation token of this list."""
-    return Invalid("This is no continuation token of this list.", target="continuationToken")
+    return Invalid("This is not a continuation token of this list.", target="continuationToken")
 
 
 def holds_nul(encoded: bytes) -> bool:

@@ -65,8 +65,9 @@ class Route:
     """The operation's name in metrics and logs, by the SDKs' own name for it."""
 
 
-def admin_route(method: str, template: str, handler: Handler, name: str = "") -> Route:
-    """An operation of the admin API: it needs the API's token and no `api-version`. `name` as `Route` has it."""
+def admin_route(method: str, template: str, handler: Handler, name: str) -> Route:
+    """An operation of the admin API: it needs the API's token and no `api-version`. `name` as `Route` has it, written
+    as the SDKs write theirs: `Resources_RotateKey`."""
     return Route(method, template, handler, access=Access.ADMIN, versioned=False, name=name)
 
 

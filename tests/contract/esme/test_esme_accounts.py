@@ -29,7 +29,7 @@ from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import BindKind, Command
 from landline.protocols.smpp.events import BindRefused, Bound
 from landline.protocols.smpp.framing import HEADER, HEADER_BYTES
-from landline.services.sms import accounts, admin_accounts, records_esme
+from landline.services.sms import accounts, admin_accounts, records_accounts
 from landline.services.sms.accounts import Settings
 from landline.services.sms.model.esme import EsmeAccount
 from landline.services.sms.model.messages import State
@@ -537,7 +537,7 @@ async def test_what_ends_or_comes_while_an_account_is_being_deleted_is_taken_all
     assert await client.status() == 0
     messages = await world.messages()
     async with world.database.transaction() as connection:
-        assert await records_esme.delete_account(connection, world.resource, "customer")
+        assert await records_accounts.delete_account(connection, world.resource, "customer")
         taken = [
             asyncio.create_task(world.end(process, messages)),
             asyncio.create_task(world.text(process, "hello", OURS, "+14255550123")),

@@ -168,7 +168,7 @@ async def process(dsn: str, clock: DrivenClock | None = None, *, share: int = 1)
         uuid4(),
         public_base_url="https://landline.example",
         resource_name=resource_name,
-        resource_id=resource_id,
+        resource_named=resource_id,
         share=lambda: share,
     )
     try:

@@ -15,7 +15,7 @@ from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE, World, until, until_bound
 
 from landline.engines.clock import DrivenClock
-from landline.engines.smpp import inbox
+from landline.engines.smpp import reading
 from landline.engines.smpp.carrier import SmppCarrier
 from landline.engines.smpp.inbox import Inbox
 from landline.engines.smpp.leases import Leases
@@ -233,7 +233,7 @@ async def test_over_one_message_of_a_lost_connection_keeps_none_of_the_others(
 async def test_over_one_text_puts_that_off_and_keeps_nothing_else(
     bare: BareWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox, "number_of", lambda ton, address, country: address if ton else _bug())
+    monkeypatch.setattr(reading, "number_of", lambda ton, address, country: address if ton else _bug())
     await bare.carrier.submit([Submission(uuid4(), OURS, PHONE, "hi", 1, True)])
     _, sequence = await bare.smsc.request()
     said = [text(b"one"), text(b"bad", source_addr_ton=0), text(b"two")]

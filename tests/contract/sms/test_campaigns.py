@@ -74,7 +74,7 @@ async def test_a_reply_does_not_answer_what_its_phone_never_got(world: World) ->
     await world.send("failed")
     world.carrier.fate, world.carrier.code = Fate.BUSY, 5001
     await world.send("waiting")
-    await world.gateway.sms.opt_out(world.resource, SENDER, [PHONE])
+    await world.gateway.opt_outs.opt_out(world.resource, SENDER, [PHONE])
     await world.send("blocked")
     assert await world.answered() == "got"
 

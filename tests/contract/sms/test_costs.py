@@ -90,7 +90,7 @@ async def test_without_prices_nothing_is_kept_or_counted(world: World) -> None:
 
 
 async def test_who_opted_out_or_is_over_a_cap_costs_nothing(world: World) -> None:
-    await world.gateway.sms.opt_out(world.resource, SENDER, [BAHAMAS])
+    await world.gateway.opt_outs.opt_out(world.resource, SENDER, [BAHAMAS])
     await world.gateway.settings.patch(world.resource, {"caps": {"perDay": 2}})
     sent = await world.send(BAHAMAS, US, BAHAMAS.replace("42", "43"))
     assert await world.costs(*sent) == [None, "0.0075", None]

@@ -266,7 +266,7 @@ async def test_a_text_scheduled_between_two_looks_is_found_by_the_second_when_th
     world: World,
 ) -> None:
     """What the first had found beside one was taken for what there is: the text was late by up to a heartbeat."""
-    timers = world.gateway.worker.timers
+    timers = world.gateway.timers
     campaign = {Crowd("slow", (world.resource, CAMPAIGN)): 1}
     assert await timers.next_due({}) is None
     assert await timers.claim(campaign) == 0
@@ -301,7 +301,7 @@ async def test_a_text_scheduled_does_not_wait_for_all_of_another_senders_campaig
         await world.send(CAMPAIGN, [f"+1425555{1000 + first + number}" for number in range(100)], send_at=at)
     await world.send(CODES, [PHONE], send_at=at + timedelta(seconds=1))
     await world.clock.advance(timedelta(minutes=5, seconds=1))
-    timers = world.gateway.worker.timers
+    timers = world.gateway.timers
     assert await timers.next_due(NO_CROWDS) == at
     assert [await timers.claim(NO_CROWDS) for _ in range(2)] == [500, 251]
     assert PHONE in {each.submission.recipient for each in world.gateway.handover.waiting("slow")}

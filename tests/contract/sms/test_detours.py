@@ -109,7 +109,7 @@ async def test_what_nobody_else_might_have_is_looked_at_again_no_later_for_a_clo
     world.resource = await world.gateway.own()
     await world.send(30, "ads")
     await clock.advance(timedelta(0))
-    refused = world.gateway.worker._detours.refused
+    refused = world.gateway.detours.refused
     await line.advance(timedelta(seconds=6))
     await refused(world.first, [], "it is down")
     clock.set_back(timedelta(hours=1))
@@ -127,7 +127,7 @@ async def test_what_nobody_else_might_have_is_looked_at_again_no_later_for_a_clo
 async def test_what_could_not_be_given_to_others_because_the_database_was_away_is_sent_once(
     world: World, monkeypatch: pytest.MonkeyPatch, behind: int
 ) -> None:
-    reroute, away = world.gateway.news.reroute, 0
+    reroute, away = world.gateway.rerouting.reroute, 0
 
     async def away_once(messages: Sequence[Pending], reason: str) -> list[Pending]:
         nonlocal away
@@ -136,7 +136,7 @@ async def test_what_could_not_be_given_to_others_because_the_database_was_away_i
             raise Unavailable("the connection was lost")
         return await reroute(messages, reason)
 
-    monkeypatch.setattr(world.gateway.news, "reroute", away_once)
+    monkeypatch.setattr(world.gateway.rerouting, "reroute", away_once)
     await world.send(2 + behind, "campaign")
     await world.clock.advance(timedelta(seconds=20))
     assert away == 1

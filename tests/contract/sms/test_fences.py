@@ -264,7 +264,7 @@ async def test_silences_are_counted_over_a_failover(world: World):
 async def test_stop_is_heeded_by_what_waits_for_its_time(world: World):
     await world.start(world.first)
     await world.send(Options(report_wanted=True, send_at=world.clock.now() + timedelta(minutes=5)))
-    await world.gateway.sms.opt_out(world.resource, SENDER, [PHONE])
+    await world.gateway.opt_outs.opt_out(world.resource, SENDER, [PHONE])
     await world.clock.advance(timedelta(minutes=10))
     assert world.first.submissions == []
     assert (await world.message())[:2] == (9, 4007)
@@ -294,9 +294,9 @@ async def test_what_waits_is_looked_at_again_though_the_clock_was_set_back_since
     await world.send()
     world.clock._began -= timedelta(hours=1)
     if released:
-        world.gateway.worker._standing._may_send = may_not_send
+        world.gateway.wanted._may_send = may_not_send
     else:
-        await world.gateway.sms.opt_out(world.resource, SENDER, [PHONE])
+        await world.gateway.opt_outs.opt_out(world.resource, SENDER, [PHONE])
     world.gateway.worker.reached()  # its alarms go off, as they do where time passes by itself
     await world.clock.advance(timedelta(minutes=10))
     assert [each.recipient for each in world.first.submissions] == ["+14255550143"]
@@ -363,7 +363,7 @@ async def test_what_another_process_took_up_for_another_carrier_is_not_handed_ov
     assert isinstance(lossy, LossyDatabase)
     world.first.up, world.first.at_once = False, 1
     await world.start(world.first, world.second)
-    reroute = world.gateway.news.reroute
+    reroute = world.gateway.rerouting.reroute
 
     async def lost(messages: Sequence[Pending], reason: str) -> list[Pending]:
         lossy.loses = len(messages) >= least
@@ -377,7 +377,7 @@ async def test_what_another_process_took_up_for_another_carrier_is_not_handed_ov
                 assert await records_deferred.claim_deferred(connection, claim, 10, carriers=["second"])
             raise
 
-    monkeypatch.setattr(world.gateway.news, "reroute", lost)
+    monkeypatch.setattr(world.gateway.rerouting, "reroute", lost)
     for _ in range(count):
         await world.send()
     await world.clock.advance(timedelta(seconds=12))
@@ -480,7 +480,7 @@ async def test_an_opt_out_is_heeded_that_came_while_the_hand_over_was_written_do
 
     async def slow_mark(*arguments: Any) -> set[UUID]:
         marked = await mark(*arguments)
-        await world.gateway.sms.opt_out(world.resource, SENDER, [PHONE])
+        await world.gateway.opt_outs.opt_out(world.resource, SENDER, [PHONE])
         world.clock._offset += timedelta(seconds=5)
         return marked
 
@@ -497,7 +497,7 @@ async def test_an_opt_out_is_heeded_that_came_while_the_carrier_had_no_room(
     await world.start(world.first)
 
     async def slow() -> int:
-        await world.gateway.sms.opt_out(world.resource, SENDER, [PHONE])
+        await world.gateway.opt_outs.opt_out(world.resource, SENDER, [PHONE])
         world.clock._offset += timedelta(seconds=5)
         return 200
 

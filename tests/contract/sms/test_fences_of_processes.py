@@ -259,7 +259,7 @@ async def test_what_a_dead_process_may_have_sent_is_not_taken_back_from_what_wai
     await world.start()
     await world.pass_time(seconds=1)
     assert await world.database.fetchval("SELECT owner IS NULL FROM sms_blocks")
-    assert await world.gateway.news.cancel(resource, [key]) == set()
+    assert await world.gateway.canceling.cancel(resource, [key]) == set()
     assert await world.ends() == {PHONE: (0, None)}
 
 
@@ -320,9 +320,9 @@ async def test_what_could_not_be_checked_is_asked_about_before_it_is_handed_over
     world.first.up = False
     key = await world.send()
     await world.pass_time(seconds=3)
-    opted_out = world.gateway.worker._standing._without_opted_out
+    opted_out = world.gateway.wanted.without_opted_out
     marked = list[Sequence[Any]]()
-    mark = world.gateway.worker._standing._mark
+    mark = world.gateway.standing._mark
 
     async def away(_batch: Sequence[Any]) -> Sequence[Any]:
         raise Unavailable("PostgreSQL is away")
@@ -331,10 +331,10 @@ async def test_what_could_not_be_checked_is_asked_about_before_it_is_handed_over
         marked.append(messages)
         return await mark(messages)
 
-    world.gateway.worker._standing._without_opted_out = away  # type: ignore[method-assign]
+    world.gateway.wanted.without_opted_out = away  # type: ignore[method-assign]
     await world.pass_time(seconds=2)
-    world.gateway.worker._standing._without_opted_out = opted_out  # type: ignore[method-assign]
-    world.gateway.worker._standing._mark = noting  # type: ignore[method-assign]
+    world.gateway.wanted.without_opted_out = opted_out  # type: ignore[method-assign]
+    world.gateway.standing._mark = noting  # type: ignore[method-assign]
     world.first.up = True
     await world.pass_time(seconds=2)
     assert [message.submission.key for message in marked[0]] == [key]

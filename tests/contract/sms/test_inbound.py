@@ -44,7 +44,7 @@ class World:
         await self.clock.advance(timedelta(milliseconds=1))
 
     async def opted_out(self, phone: str = PHONE) -> bool:
-        return bool(await self.gateway.sms.opted_out(self.resource, NUMBER, [phone]))
+        return bool(await self.gateway.opt_outs.opted_out(self.resource, NUMBER, [phone]))
 
     async def figures(self, carrier: str | None = None) -> Figures:
         """Of all carriers, or of one."""

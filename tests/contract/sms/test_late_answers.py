@@ -114,7 +114,7 @@ async def test_it_cannot_be_canceled_any_more(world: World):
     await world.start(world.first)
     key = await world.send()
     await world.late(key)
-    assert not await world.gateway.news.cancel(world.resource, [key])
+    assert not await world.gateway.canceling.cancel(world.resource, [key])
 
 
 async def test_what_is_in_hand_for_its_next_try_is_not_sent(world: World):

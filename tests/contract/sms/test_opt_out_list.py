@@ -40,7 +40,14 @@ class World:
         self.serve()
 
     def serve(self, **options: int) -> None:
-        kept = OptOuts(self.database, self.clock, self.gateway.numbers, **options)
+        kept = OptOuts(
+            self.database,
+            self.clock,
+            self.gateway.numbers,
+            self.gateway.senders,
+            self.gateway.insights,
+            **options,
+        )
         routes = admin_opt_outs.routes(kept, self._resource)
         self.admin = admin_app(routes, token=ADMIN_TOKEN, registry=CollectorRegistry(), checks={})
 
@@ -96,7 +103,7 @@ async def test_a_text_that_said_stop_and_what_an_sdk_said_are_listed_with_their_
     before = world.clock.now()
     await world.gateway.news.arrived(world.carrier.name, [Arrival("key", ANNA, OURS, "STOP", 1, before)])
     between = world.clock.now()
-    await world.gateway.sms.opt_out(world.resource, OTHER, [BEN])
+    await world.gateway.opt_outs.opt_out(world.resource, OTHER, [BEN])
     after = world.clock.now()
     stopped, told = await world.listed()
     assert (stopped["from"], stopped["to"], stopped["origin"]) == (OURS, ANNA, "keyword")
@@ -134,7 +141,7 @@ async def test_a_list_can_be_entered_as_it_was_listed(world: World) -> None:
 
 async def test_it_is_no_answer_to_a_campaign(world: World) -> None:
     await world.enter({"from": OURS, "to": ANNA})
-    await world.gateway.sms.opt_out(world.resource, OURS, [BEN])
+    await world.gateway.opt_outs.opt_out(world.resource, OURS, [BEN])
     hour = int(world.clock.now().timestamp()) // 3600
     page = await world.gateway.insights.page(world.resource, Question(hour, hour + 1), limit=1)
     assert page.totals.opt_outs == 1
@@ -221,7 +228,7 @@ async def test_who_wants_texts_of_one_number_again_still_wants_none_of_others(wo
         for resource in (world.resource, neighbour):
             for sender, phone in entered:
                 await records_opt_outs.add(connection, resource, sender, [phone], world.clock.now(), "api")
-    await world.gateway.sms.opt_in(world.resource, OURS, [ANNA])
+    await world.gateway.opt_outs.opt_in(world.resource, OURS, [ANNA])
     await world.gateway.news.arrived(world.carrier.name, [Arrival("1", BEN, OURS, "START", 1, world.clock.now())])
     await world.ask("POST", ":remove", {"value": [{"from": OURS, "to": EVA}]})
     rows = await world.database.fetch("SELECT resource_id, sender, recipient FROM sms_optouts")

@@ -149,11 +149,11 @@ async def test_who_opted_out_of_the_sender_he_knew_gets_nothing_from_the_one_tha
 ) -> None:
     await world.pool(A)
     await world.send()
-    await world.gateway.sms.opt_out(world.resource, A, PHONES)
+    await world.gateway.opt_outs.opt_out(world.resource, A, PHONES)
     await world.pool(B)
     assert await world.send() == {4007}
-    assert await world.gateway.sms.opted_out(world.resource, B, PHONES) == set(PHONES)
-    await world.gateway.sms.opt_in(world.resource, B, PHONES)
+    assert await world.gateway.opt_outs.opted_out(world.resource, B, PHONES) == set(PHONES)
+    await world.gateway.opt_outs.opt_in(world.resource, B, PHONES)
     assert await world.send() == set()
 
 

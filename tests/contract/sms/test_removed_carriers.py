@@ -143,7 +143,7 @@ async def test_what_another_process_has_still_is_left_to_it(world: World):
     for _ in range(20):
         await world.clock.advance(timedelta(seconds=30))
         for gateway in world.processes:
-            await gateway.worker.removed.refresh()
+            await gateway.removed.refresh()
     assert await world.codes() == [None] * 2
     theirs.up = True
     await world.ends([2000] * 2)
@@ -155,12 +155,12 @@ async def test_after_an_outage_of_all_the_first_to_look_lets_others_say_what_the
     south = await world.start(world.carrier("south"))
     await world.end(north)
     await world.clock.advance(timedelta(minutes=10))
-    await south.worker.removed.refresh()
-    assert south.worker.removed.names == []
+    await south.removed.refresh()
+    assert south.removed.names == []
     await world.start(world.carrier("north"))
     await world.clock.advance(timedelta(seconds=15))
-    await south.worker.removed.refresh()
-    assert south.worker.removed.names == []
+    await south.removed.refresh()
+    assert south.removed.names == []
 
 
 async def test_without_another_carrier_it_waits_and_finds_its_own_again(world: World):
@@ -173,7 +173,7 @@ async def test_without_another_carrier_it_waits_and_finds_its_own_again(world: W
 
     async def told() -> bool:
         await world.clock.advance(timedelta(seconds=5))
-        return await between.worker.removed.waiting() == {"north": 1}
+        return await between.removed.waiting() == {"north": 1}
 
     await eventually(told)  # operators
     assert await world.codes() == [None]

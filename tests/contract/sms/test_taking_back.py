@@ -219,7 +219,7 @@ async def test_what_is_held_by_a_process_that_does_not_answer_stays(dsn: str, da
         other = Gateway(dsn, database, world.clock, ScriptedCarrier(world.clock))
         other.worker.close()
         key = await database.fetchval("SELECT message_id FROM sms_messages")
-        taking_back = TakingBack(database, other.news, other.owner, buses[0], answer_s=0.0)
+        taking_back = TakingBack(database, other.canceling, other.owner, buses[0], answer_s=0.0)
         assert await taking_back.cancel(world.resource, [key]) == set()
         world.carrier.up = True
         await world.clock.advance(timedelta(minutes=1))
@@ -272,7 +272,7 @@ async def test_what_is_looked_at_is_taken_back_as_soon_as_it_is_known_what_becom
     hands = world.gateway.handover
     await world.gateway.sms.send(world.resource, SENDER, [To(PHONES[0])], "hello", Options())
     [message] = hands.next(world.carrier.name, 1, world.clock.now())
-    both = [asyncio.create_task(world.gateway.news._kept_back(message.submission.key)) for _ in range(2)]
+    both = [asyncio.create_task(world.gateway.canceling._kept_back(message.submission.key)) for _ in range(2)]
     await _turns()
     assert not any(task.done() for task in both)
     becomes(hands, message)

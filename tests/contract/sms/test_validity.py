@@ -94,7 +94,7 @@ async def test_what_ends_while_it_is_looked_at_before_its_hand_over_is_not_hande
     await world.gateway.rates.set(world.resource, SENDER, 1 / 59)
     accepted_at = world.clock.now()
     messages = await world.send(2, Options(valid_for_s=60, report_wanted=True))
-    world.gateway.worker._standing._may_send = may_send
+    world.gateway.wanted._may_send = may_send
     await world.clock.advance(timedelta(seconds=59.5))
     assert len(world.carrier.handed) == 1
     assert max(world.carrier.handed.values()) < accepted_at + timedelta(seconds=60)

@@ -9,29 +9,25 @@ import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
 from msgspec.structs import replace
 
 from landline.core.errors import Unavailable
-from landline.core.log_limit import LogLimit
 from landline.engines.smpp.config import SmppConfig
 from landline.engines.smpp.early import fold_early
-from landline.engines.smpp.encoding import LONGEST, number_of
 from landline.engines.smpp.pump import Pump
+from landline.engines.smpp.reading import Reading
 from landline.engines.smpp.recent import STOOD_STILL_S, Item, RecentTexts, apart
-from landline.engines.smpp.records import GIVEN_UP_AT_ONCE, Records, Whole, fingerprint
-from landline.engines.smpp.reports import Reports, instant
+from landline.engines.smpp.records import GIVEN_UP_AT_ONCE, Records, Whole
+from landline.engines.smpp.reports import instant
 from landline.engines.smpp.standstill import Standstill
 from landline.ports.sms_carrier import Arrival, CarrierEvents
-from landline.protocols.smpp import receipts, status, texts
+from landline.protocols.smpp import receipts, status
 from landline.protocols.smpp.events import MessageArrived
-from landline.protocols.smpp.joiner import GroupKey, part_of
-from landline.protocols.smpp.pdu import ShortMessage
+from landline.protocols.smpp.joiner import GroupKey
 from landline.protocols.smpp.session import Session
-from landline.protocols.smstext import segments
 
 log = structlog.get_logger()
 
@@ -62,23 +58,6 @@ Sleep = Callable[[float], Awaitable[None]]
 """Waits by the clock, for so many seconds."""
 
 
-@dataclass(slots=True)
-class InboxCounters:
-    """Since the start."""
-
-    receipts: int = 0
-    receipts_early: int = 0
-    receipts_unreadable: int = 0
-    receipts_passing: int = 0
-    """Receipts of states that are not final."""
-    texts: int = 0
-    parts: int = 0
-    incomplete: int = 0
-    repeated: int = 0
-    put_off: int = 0
-    """deliver_sm answered with a temporary error."""
-
-
 class Inbox:
     """See the module. `untold` has the ids of parts whose messages are still on their way, `awaiting` says since when
     a response to a submit_sm is; `ring_lanes` is called when there is something to `report`, `caught_up` when `behind`
@@ -99,7 +78,6 @@ class Inbox:
         known: Known | None = None,
     ) -> None:
         self._config = config
-        self._meaning = Reports(config)
         self._records = records
         self._untold = untold
         self._awaiting = awaiting
@@ -110,7 +88,6 @@ class Inbox:
         self._storing = 0
         """Receipts that lanes are passing on."""
         self._several = several
-        self._standstill = standstill
         self._elsewhere = known
         self._line = line
         self._free_at = 0.0
@@ -125,18 +102,17 @@ class Inbox:
         # Ordered, for the oldest to go in no time: a dict looks for its first key from where it once began.
         self._known: OrderedDict[str, bool] = OrderedDict()
         self._texts = RecentTexts(config.name, records, line)
-        self._told = LogLimit()
         self._sweep_at = 0.0
-        self._told_of_unmarked = False
-        self.counters = InboxCounters()
+        self._reading = Reading(config, standstill)
+        self.counters = self._reading.counters
 
     def add(self, pump: Pump, event: MessageArrived, now: float, line_now: float) -> None:
         """A deliver_sm came; `line_now` is the same instant by the clock of the connections."""
         item = Item(pump, event.sequence, now, came_at=line_now)
-        if receipts.is_receipt(event.message) or self._is_unmarked(event.message):
-            self._read_receipt(item, event.message)
+        if receipts.is_receipt(event.message) or self._reading.is_unmarked_receipt(event.message):
+            self._reading.receipt(item, event.message)
         else:
-            self._read_text(item, event.message)
+            self._reading.text(item, event.message)
         if item.receipt is None and item.arrival is None and item.part is None:
             pump.session.answer(item.sequence)  # the pump flushes after the read
             return
@@ -271,48 +247,6 @@ class Inbox:
         log.warning("smpp.stood_still", carrier=self._config.name, texts=len(stale))
         self._put_off(stale)
 
-    def _is_unmarked(self, message: ShortMessage) -> bool:
-        """Whether a receipt that its esm_class does not call one is one. Any phone can write what looks so: where the
-        carrier is not known to leave its own unmarked, its operator is told once."""
-        if not receipts.is_written(message):
-            return False
-        if self._config.unmarked_receipts or receipts.is_acknowledgement(message):
-            return True
-        if not self._told_of_unmarked:
-            self._told_of_unmarked = True
-            log.warning("smpp.text_looks_like_receipt", carrier=self._config.name, esm_class=message.esm_class)
-        return False
-
-    def _read_receipt(self, item: Item, message: ShortMessage) -> None:
-        read = receipts.read(message)
-        if read is None:
-            self.counters.receipts_unreadable += 1
-            count, size = self._told.due("unreadable", item.at), len(message.short_message)
-            if count:
-                log.warning("smpp.receipt_unreadable", carrier=self._config.name, size_bytes=size, count=count)
-        elif not read.state.final:
-            self.counters.receipts_passing += 1
-        else:
-            self.counters.receipts += 1
-            item.receipt, item.other_id = self._meaning.read(read, item.at)
-
-    def _read_text(self, item: Item, message: ShortMessage) -> None:
-        country = self._config.country
-        sender = number_of(message.source_addr_ton, message.source_addr[:LONGEST], country)
-        recipient = number_of(message.dest_addr_ton, message.destination_addr[:LONGEST], country)
-        piece = texts.read(message, self._config.default_alphabet)
-        if piece.concatenation is not None:
-            self.counters.parts += 1
-            item.part = part_of(sender, recipient, piece.concatenation, piece.data_coding, piece.octets)
-            return
-        self.counters.texts += 1
-        # PostgreSQL's text holds no NUL, and none is ever meant: SMSCs leave one at the end.
-        text = texts.decode(piece.data_coding, piece.octets, self._config.default_alphabet).replace("\0", "")
-        item.fingerprint = fingerprint(sender, recipient, text)
-        item.stood_s = self._standstill.seconds()
-        at = datetime.fromtimestamp(item.at, UTC)
-        item.arrival = Arrival("", sender, recipient, text, piece.segments or segments(text).count, at)
-
     async def _due(self, items: list[Item], now: float) -> list[Item]:
         """Those of `items` and of the early receipts whose submission is stored or that have waited long enough."""
         due: list[Item] = []
@@ -345,7 +279,7 @@ class Inbox:
                 early.append(item)
             else:
                 if item.other_id in self._known:
-                    self._meaning.meant_other(item.at, now)
+                    self._reading.meaning.meant_other(item.at, now)
                     item.receipt = replace(item.receipt, carrier_message_id=item.other_id)
                 else:
                     self._in_vain += 1

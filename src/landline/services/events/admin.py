@@ -184,7 +184,7 @@ def edit(body: SubscriptionToChange, known: Collection[str]) -> Edit:
 def _types(names: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
     """Event types to be told of. One that can never come is a slip that nobody would notice but by silence."""
     if not names:
-        raise Invalid("Name a type at least, or leave this out, or give null, for every type.", target=_TYPES)
+        raise Invalid("Name at least one type; leave this out, or give null, for every type.", target=_TYPES)
     wrong = next((name for name in names if name not in known), None)
     if wrong is None:
         return tuple(names)

@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from landline.core.ids import ResourceId, time_ordered
+from landline.core.ids import ResourceId, ResourceNamed, time_ordered
 from landline.ports.callout import Callout
 from landline.ports.clock import Clock
 from landline.services.events import model, records, records_subscriptions
@@ -106,7 +106,7 @@ class Events:
         *,
         public_base_url: str,
         resource_name: Callable[[ResourceId], Awaitable[str]],
-        resource_id: Callable[[str], Awaitable[ResourceId]],
+        resource_named: ResourceNamed,
         share: Callable[[], int] = lambda: 1,
     ) -> None:
         """`share`: how many processes deliver events of this database, and share the rates that endpoints allow."""
@@ -118,7 +118,7 @@ class Events:
         self.owner = owner
         self.public_base_url = public_base_url.rstrip("/")
         self.resource_name = resource_name
-        self.resource_id = resource_id
+        self.resource_named = resource_named
         self.share = share
         self.batches = Blocks(database, "events_batches", owner, by_key=True)
         """What was emitted and came to nothing yet, a row for each commit."""

@@ -43,7 +43,7 @@ class Subscriptions:
 
     async def list(self, resource_name: str) -> list[Subscription]:
         """All subscriptions of a resource, by name."""
-        resource = await self._events.resource_id(resource_name)
+        resource = await self._events.resource_named(resource_name)
         async with self._database.connection() as connection:
             return await records_subscriptions.of_resource(connection, resource)
 
@@ -58,7 +58,7 @@ class Subscriptions:
         Raises `Conflict` when the name is taken or the resource has too many, `Invalid` when the endpoint can never be
         called.
         """
-        resource = await self._events.resource_id(resource_name)
+        resource = await self._events.resource_named(resource_name)
         settings, secrets = edit(Settings(""), Secrets())
         self._events.callout.check(settings.endpoint)
         now = self._events.clock.now()
@@ -144,7 +144,7 @@ class Subscriptions:
 
     async def remove(self, resource_name: str, name: str) -> None:
         """Remove a subscription; what waits for it, and its dead letters, go with it. Raises `NotFound`."""
-        resource = await self._events.resource_id(resource_name)
+        resource = await self._events.resource_named(resource_name)
         async with self._database.transaction() as connection:
             removed = await records_subscriptions.delete(connection, resource, name)
             if removed is None:
@@ -159,14 +159,14 @@ class Subscriptions:
         self, resource_name: str, name: str | None, after: Position | None, limit: int
     ) -> Sequence[Row]:
         """Dead letters, the oldest first (see `records_subscriptions.dead_letters`). Raises `NotFound`."""
-        resource = await self._events.resource_id(resource_name)
+        resource = await self._events.resource_named(resource_name)
         if name is not None:
             await self._find(resource_name, name)
         return await records_subscriptions.dead_letters(self._database, resource, name, after, limit)
 
     async def replay(self, resource_name: str, keys: Sequence[DeadKey]) -> int:
         """Deliver these dead letters again, from the first try on; how many of them there were."""
-        resource = await self._events.resource_id(resource_name)
+        resource = await self._events.resource_named(resource_name)
         revived = await records_subscriptions.revive(self._database, resource, keys, self._events.clock.now())
         self._wake()
         return revived
@@ -187,7 +187,7 @@ class Subscriptions:
         return revived
 
     async def _find(self, resource_name: str, name: str) -> tuple[Subscription, Secrets]:
-        resource = await self._events.resource_id(resource_name)
+        resource = await self._events.resource_named(resource_name)
         found = await records_subscriptions.find(self._database, resource, name)
         if found is None:
             raise NotFound(f"There is no subscription {name}.")

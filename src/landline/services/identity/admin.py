@@ -11,4 +11,4 @@ def routes(identity: Identity) -> list[Route]:
         return json_response(200, {"kid": await identity.rotate_signing_key()})
 
     template = "/identity/signing-keys:rotate"
-    return [admin_route("POST", template, rotate, "identity_rotateSigningKey")]
+    return [admin_route("POST", template, rotate, "Identity_RotateSigningKey")]

@@ -1,10 +1,10 @@
 """The insights on the admin API: pages of JSON, and everything as CSV."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from landline.core.errors import Invalid
-from landline.core.ids import ResourceId
+from landline.core.ids import ResourceId, ResourceNamed
 from landline.edge import queries
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Route, admin_route
@@ -14,15 +14,13 @@ from landline.services.insights.questions import Question
 from landline.services.insights.service import Insights
 from landline.wire import insights as wire
 
-ResolveResource = Callable[[str], Awaitable[ResourceId]]
 
-
-def routes(insights: Insights, clock: Clock, resolve: ResolveResource, currency: str = "USD") -> list[Route]:
-    """`resolve` finds a resource by its name and raises `NotFound`; `currency` is what costs are in."""
+def routes(insights: Insights, clock: Clock, resource_named: ResourceNamed, currency: str = "USD") -> list[Route]:
+    """The admin operations; `currency` is what costs are in."""
 
     async def show(request: Request) -> Response:
         """Deliverability, delivery times, replies, opt-outs and cost by number, tag, country, carrier, hour or day."""
-        resource = await resolve(request.params["name"])
+        resource = await resource_named(request.params["name"])
         with queries.range_of(request.query, "from", "to"):
             return await answer(request, resource)
 

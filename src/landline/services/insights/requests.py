@@ -146,4 +146,4 @@ def _same(query: Mapping[str, str], question: Question) -> None:
 
 
 def _no_token() -> Invalid:
-    return Invalid("This is no continuation token of these insights.", target="continuationToken")
+    return Invalid("This is not a continuation token of these insights.", target="continuationToken")

@@ -1,13 +1,13 @@
 """Admin routes of the number inventory."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from enum import Enum
 from typing import TypeVar
 
 import msgspec
 
 from landline.core.errors import Invalid
-from landline.core.ids import ResourceId
+from landline.core.ids import ResourceNamed
 from landline.core.phone import SenderKind
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Route, admin_route
@@ -19,13 +19,8 @@ ADD = msgspec.json.Decoder(NumberToAdd)
 E = TypeVar("E", bound=Enum)
 
 
-def routes(
-    numbers: Numbers,
-    resource_named: Callable[[str], Awaitable[ResourceId]],
-    check_carrier: Callable[[str], None],
-) -> list[Route]:
-    """`resource_named` finds a resource by its name and raises `NotFound`; `check_carrier` raises `Invalid` where there
-    is no carrier of a name."""
+def routes(numbers: Numbers, resource_named: ResourceNamed, check_carrier: Callable[[str], None]) -> list[Route]:
+    """The admin operations; `check_carrier` raises `Invalid` for the name of no carrier."""
 
     async def show(request: Request) -> Response:
         """The numbers and sender names of a resource."""

@@ -52,12 +52,12 @@ def routes(resources: Resources) -> list[Route]:
     """The operations on all resources."""
     admin = _Admin(resources)
     return [
-        admin_route("GET", "/resources", admin.list, "resources_list"),
-        admin_route("POST", "/resources", admin.create, "resources_create"),
-        admin_route("POST", "/resources:resolve", admin.resolve, "resources_resolve"),
-        admin_route("GET", "/resources/{name}", admin.get, "resources_get"),
-        admin_route("GET", "/resources/{name}/keys", admin.keys, "resources_keys"),
-        admin_route("POST", "/resources/{name}/keys/{slot}:rotate", admin.rotate, "resources_rotateKey"),
+        admin_route("GET", "/resources", admin.list, "Resources_List"),
+        admin_route("POST", "/resources", admin.create, "Resources_Create"),
+        admin_route("POST", "/resources:resolve", admin.resolve, "Resources_Resolve"),
+        admin_route("GET", "/resources/{name}", admin.get, "Resources_Get"),
+        admin_route("GET", "/resources/{name}/keys", admin.keys, "Resources_Keys"),
+        admin_route("POST", "/resources/{name}/keys/{slot}:rotate", admin.rotate, "Resources_RotateKey"),
     ]
 
 

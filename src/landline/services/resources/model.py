@@ -107,4 +107,4 @@ def parse_connection_string(text: str) -> tuple[str, str]:
     try:
         return urlsplit(parts["endpoint"]).netloc, parts["accesskey"]
     except ValueError:
-        raise Invalid("The endpoint of the connection string is no URL.", target="connectionString") from None
+        raise Invalid("The endpoint of the connection string is not a URL.", target="connectionString") from None

@@ -1,10 +1,8 @@
 """Admin route of SIP routing: a test call, which says what a dialled number would do."""
 
-from collections.abc import Awaitable, Callable
-
 import msgspec
 
-from landline.core.ids import ResourceId
+from landline.core.ids import ResourceNamed
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Route, admin_route
 from landline.services.siprouting.model import Configuration
@@ -42,8 +40,8 @@ class TestCallResult(Wire, omit_defaults=False):
 _CALL = msgspec.json.Decoder(TestCall)
 
 
-def routes(sip_routing: SipRouting, resource_named: Callable[[str], Awaitable[ResourceId]]) -> list[Route]:
-    """`resource_named` finds a resource by its name and raises `NotFound`."""
+def routes(sip_routing: SipRouting, resource_named: ResourceNamed) -> list[Route]:
+    """The admin operations."""
 
     async def test(request: Request) -> Response:
         """Which routes and trunks a call to a number would take; none is placed."""

@@ -13,16 +13,14 @@ from landline.core.errors import NotWritten, Unavailable
 from landline.ports.clock import Clock
 from landline.ports.sms_carrier import Submission
 from landline.services.events.model import Emitted
-from landline.services.events.service import Events
 from landline.services.insights.model import Tally
-from landline.services.insights.service import Insights
 from landline.services.sms import notices, records
-from landline.services.sms.esme_out import EsmeOut, Woken
+from landline.services.sms.esme_out import Woken
 from landline.services.sms.handover import HandOver, Pending
-from landline.services.sms.metrics import Counts
 from landline.services.sms.model import details, messages
 from landline.services.sms.model.crowds import Crowd
 from landline.services.sms.model.messages import REPLY, Blocked, Plan, Recipient, Refused
+from landline.services.sms.observers import Observers
 from landline.services.sms.parting import Item, openings
 from landline.services.sms.records import Openings, Row
 from landline.store.database import Connection, Database, Duplicate
@@ -54,19 +52,16 @@ class Accepts:
         self,
         database: Database,
         clock: Clock,
-        events: Events,
-        insights: Insights,
-        customers: EsmeOut,
         handover: HandOver,
-        counts: Counts,
+        observers: Observers,
         owner: UUID,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._events = events
-        self._insights = insights
-        self._customers = customers
-        self._counts = counts
+        self._events = observers.events
+        self._insights = observers.insights
+        self._customers = observers.customers
+        self._counts = observers.counts
         self._handover = handover
         self._owner = owner
         self._group = self._grouped()

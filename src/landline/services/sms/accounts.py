@@ -21,11 +21,11 @@ from landline.core.log_limit import LogLimit
 from landline.ports.clock import Clock
 from landline.protocols.smpp.texts import Alphabet
 from landline.services.numbers.service import Numbers
-from landline.services.sms import records_esme as records
+from landline.services.sms import records_accounts as records
 from landline.services.sms.model import esme
 from landline.services.sms.model.esme import ALL_NUMBERS, EsmeAccount
 from landline.services.sms.model.guesses import Guesses, network
-from landline.services.sms.records_esme import Stored
+from landline.services.sms.records_accounts import Stored
 from landline.services.sms.turns import Turns
 from landline.store.changes import Changes
 from landline.store.database import Connection, Database

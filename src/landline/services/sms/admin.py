@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from landline.core.errors import Invalid, NotFound
-from landline.core.ids import ResourceId
+from landline.core.ids import ResourceId, ResourceNamed
 from landline.core.phone import SenderKind
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Route, admin_route
@@ -35,21 +35,24 @@ class KeywordSettings(Wire, forbid_unknown_fields=True):
 
 
 _SETTINGS = msgspec.json.Decoder(KeywordSettings)
-ResolveResource = Callable[[str], Awaitable[ResourceId]]
 AllResources = Callable[[], Awaitable[list[ResourceId]]]
 
 
 def routes(
-    timelines: Timelines, keywords: Keywords, numbers: Numbers, resolve: ResolveResource, all_resources: AllResources
+    timelines: Timelines,
+    keywords: Keywords,
+    numbers: Numbers,
+    resource_named: ResourceNamed,
+    all_resources: AllResources,
 ) -> list[Route]:
-    """The admin operations; `resolve` finds a resource by name or raises `NotFound`."""
-    handlers = _Handlers(timelines, keywords, numbers, resolve, all_resources)
+    """The admin operations."""
+    handlers = _Handlers(timelines, keywords, numbers, resource_named, all_resources)
     path = "/resources/{name}/numbers/{number}/keywords"
     return [
-        admin_route("GET", "/messages/{messageId}/timeline", handlers.timeline),
-        admin_route("GET", path, handlers.keywords),
-        admin_route("PUT", path, handlers.set_keywords),
-        admin_route("DELETE", path, handlers.reset_keywords),
+        admin_route("GET", "/messages/{messageId}/timeline", handlers.timeline, "Messages_Timeline"),
+        admin_route("GET", path, handlers.keywords, "Keywords_Get"),
+        admin_route("PUT", path, handlers.set_keywords, "Keywords_Set"),
+        admin_route("DELETE", path, handlers.reset_keywords, "Keywords_Reset"),
     ]
 
 
@@ -59,13 +62,13 @@ class _Handlers:
         timelines: Timelines,
         keywords: Keywords,
         numbers: Numbers,
-        resolve: ResolveResource,
+        resource_named: ResourceNamed,
         all_resources: AllResources,
     ) -> None:
         self._timelines = timelines
         self._keywords = keywords
         self._numbers = numbers
-        self._resolve = resolve
+        self._resource_named = resource_named
         self._all_resources = all_resources
 
     async def timeline(self, request: Request) -> Response:
@@ -95,7 +98,7 @@ class _Handlers:
         return Response(204)
 
     async def _number(self, request: Request) -> tuple[ResourceId, str]:
-        resource = await self._resolve(request.params["name"])
+        resource = await self._resource_named(request.params["name"])
         number = request.params["number"]
         if await self._numbers.sender(resource, number) is None:
             raise NotFound("The resource does not own this number.", target="number")

@@ -1,12 +1,11 @@
 """The admin routes of SMPP accounts: made, listed, changed, deleted, their passwords rotated."""
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from landline.core.ids import ResourceId
+from landline.core.ids import ResourceId, ResourceNamed
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Route, admin_route
 from landline.protocols.smpp.texts import Alphabet
@@ -53,22 +52,22 @@ _CHANGE = msgspec.json.Decoder(AccountChange)
 _NO_STORE = {"cache-control": "no-store"}
 
 
-def routes(accounts: Accounts, resource_named: Callable[[str], Awaitable[ResourceId]]) -> list[Route]:
-    """`resource_named` finds a resource by its name and raises `NotFound`."""
+def routes(accounts: Accounts, resource_named: ResourceNamed) -> list[Route]:
+    """The admin operations."""
     admin = _Admin(accounts, resource_named)
     collection, member = "/resources/{name}/smpp-accounts", "/resources/{name}/smpp-accounts/{systemId}"
     return [
-        admin_route("GET", collection, admin.list, "smppAccounts_list"),
-        admin_route("POST", collection, admin.create, "smppAccounts_create"),
-        admin_route("GET", member, admin.get, "smppAccounts_get"),
-        admin_route("PATCH", member, admin.change, "smppAccounts_change"),
-        admin_route("DELETE", member, admin.delete, "smppAccounts_delete"),
-        admin_route("POST", member + ":rotate", admin.rotate, "smppAccounts_rotate"),
+        admin_route("GET", collection, admin.list, "SmppAccounts_List"),
+        admin_route("POST", collection, admin.create, "SmppAccounts_Create"),
+        admin_route("GET", member, admin.get, "SmppAccounts_Get"),
+        admin_route("PATCH", member, admin.change, "SmppAccounts_Change"),
+        admin_route("DELETE", member, admin.delete, "SmppAccounts_Delete"),
+        admin_route("POST", member + ":rotate", admin.rotate, "SmppAccounts_Rotate"),
     ]
 
 
 class _Admin:
-    def __init__(self, accounts: Accounts, resource_named: Callable[[str], Awaitable[ResourceId]]) -> None:
+    def __init__(self, accounts: Accounts, resource_named: ResourceNamed) -> None:
         self._accounts = accounts
         self._resource_named = resource_named
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from landline.core.errors import Invalid
-from landline.core.ids import ResourceId
+from landline.core.ids import ResourceId, ResourceNamed
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Route, admin_route
 from landline.services.sms.model.messages import Outcome
@@ -24,14 +24,14 @@ def routes(
     service: Sms,
     outgoing: Outgoing,
     pools: Pools,
-    resolve: Callable[[str], Awaitable[ResourceId]],
+    resource_named: ResourceNamed,
     all_resources: Callable[[], Awaitable[list[ResourceId]]],
 ) -> list[Route]:
-    """`resolve` finds a resource by its name and raises `NotFound`."""
+    """The admin operations."""
 
     async def send(request: Request) -> Response:
         """Accept a text for each recipient; it is answered as ACS answers a send."""
-        resource = await resolve(request.params["name"])
+        resource = await resource_named(request.params["name"])
         asked = request.decode(_SEND)
         options = Options(
             report_wanted=asked.enable_delivery_report,
@@ -62,34 +62,34 @@ def routes(
 
     async def push_all(request: Request) -> Response:
         """Tell the reports of all messages accepted in a time once more; in portions."""
-        resource = await resolve(request.params["name"])
+        resource = await resource_named(request.params["name"])
         asked = request.decode(_PUSH)
         pushed, after = await outgoing.push_all(resource, asked.since, asked.until, asked.after)
         return json_response(202, messages.PushedReports(pushed, after))
 
     return [
-        admin_route("POST", "/resources/{name}/messages", send),
-        admin_route("DELETE", "/messages/{messageId}", cancel),
-        admin_route("POST", "/messages/{messageId}/report:push", push),
-        admin_route("POST", "/resources/{name}/reports:push", push_all),
-        *_pool_routes(pools, resolve),
+        admin_route("POST", "/resources/{name}/messages", send, "Messages_Send"),
+        admin_route("DELETE", "/messages/{messageId}", cancel, "Messages_Cancel"),
+        admin_route("POST", "/messages/{messageId}/report:push", push, "Messages_PushReport"),
+        admin_route("POST", "/resources/{name}/reports:push", push_all, "Messages_PushReports"),
+        *_pool_routes(pools, resource_named),
     ]
 
 
-def _pool_routes(pools: Pools, resolve: Callable[[str], Awaitable[ResourceId]]) -> list[Route]:
+def _pool_routes(pools: Pools, resource_named: ResourceNamed) -> list[Route]:
     async def show_all(request: Request) -> Response:
         """The sender pools of a resource."""
-        found = await pools.all_of(await resolve(request.params["name"]))
+        found = await pools.all_of(await resource_named(request.params["name"]))
         return json_response(200, messages.SenderPools([_shown(pool) for pool in found]))
 
     async def show(request: Request) -> Response:
         """One sender pool."""
-        found = await pools.get(await resolve(request.params["name"]), request.params["pool"])
+        found = await pools.get(await resource_named(request.params["name"]), request.params["pool"])
         return json_response(200, _shown(found))
 
     async def put(request: Request) -> Response:
         """Make a pool, or make it so."""
-        resource = await resolve(request.params["name"])
+        resource = await resource_named(request.params["name"])
         asked = request.decode(_POOL)
         if asked.name not in (None, request.params["pool"]):
             raise Invalid("The path names another pool.", target="name")
@@ -99,15 +99,15 @@ def _pool_routes(pools: Pools, resolve: Callable[[str], Awaitable[ResourceId]]) 
 
     async def remove(request: Request) -> Response:
         """Delete a sender pool; its numbers stay the resource's."""
-        await pools.remove(await resolve(request.params["name"]), request.params["pool"])
+        await pools.remove(await resource_named(request.params["name"]), request.params["pool"])
         return Response(204)
 
     one = "/resources/{name}/sms/pools/{pool}"
     return [
-        admin_route("GET", "/resources/{name}/sms/pools", show_all),
-        admin_route("GET", one, show),
-        admin_route("PUT", one, put),
-        admin_route("DELETE", one, remove),
+        admin_route("GET", "/resources/{name}/sms/pools", show_all, "Pools_List"),
+        admin_route("GET", one, show, "Pools_Get"),
+        admin_route("PUT", one, put, "Pools_Put"),
+        admin_route("DELETE", one, remove, "Pools_Delete"),
     ]
 
 

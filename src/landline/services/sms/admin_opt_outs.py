@@ -1,10 +1,8 @@
 """The admin routes of opt-outs: list them, enter those that were given elsewhere, lift them."""
 
-from collections.abc import Awaitable, Callable
-
 import msgspec
 
-from landline.core.ids import ResourceId
+from landline.core.ids import ResourceNamed
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Route, admin_route
 from landline.services.sms import opt_outs
@@ -17,26 +15,26 @@ _TO_LIFT = msgspec.json.Decoder(wire.OptOutsToLift)
 _PATH = "/resources/{name}/opt-outs"
 
 
-def routes(kept: OptOuts, resolve: Callable[[str], Awaitable[ResourceId]]) -> list[Route]:
-    """`resolve` finds a resource by its name and raises `NotFound`."""
+def routes(kept: OptOuts, resource_named: ResourceNamed) -> list[Route]:
+    """The admin operations."""
 
     async def show(request: Request) -> Response:
         """Opt-outs in the order of their numbers, by number, phone and time."""
-        resource = await resolve(request.params["name"])
+        resource = await resource_named(request.params["name"])
         page = await kept.page(resource, opt_outs.read(request.query, resource))
         shown = [wire.OptOut(row["sender"], row["recipient"], timestamp(row["at"]), row["origin"]) for row in page.rows]
         return json_response(200, wire.OptOuts(shown, page.token))
 
     async def enter(request: Request) -> Response:
         """Opt-outs that were given elsewhere: all of them, or none when one cannot be."""
-        resource = await resolve(request.params["name"])
+        resource = await resource_named(request.params["name"])
         asked = request.decode(_TO_ENTER).value
         entered = await kept.enter(resource, [(each.from_, each.to, each.at) for each in asked])
         return json_response(200, wire.EnteredOptOuts(entered))
 
     async def lift(request: Request) -> Response:
         """Texts are sent to these phones again: all of them, or none when one cannot be."""
-        resource = await resolve(request.params["name"])
+        resource = await resource_named(request.params["name"])
         asked = request.decode(_TO_LIFT).value
         return json_response(200, wire.LiftedOptOuts(await kept.lift(resource, [(e.from_, e.to) for e in asked])))
 

@@ -52,12 +52,12 @@ def routes(prices: Prices) -> list[Route]:
     handlers = _Handlers(prices)
     one = "/sms/prices/{carrier}/{prefix}"
     return [
-        admin_route("GET", "/sms/prices", handlers.show_page),
-        admin_route("POST", "/sms/prices:import", handlers.take),
-        admin_route("DELETE", "/sms/prices/{carrier}", handlers.delete_all),
-        admin_route("GET", one, handlers.show),
-        admin_route("PUT", one, handlers.put),
-        admin_route("DELETE", one, handlers.delete),
+        admin_route("GET", "/sms/prices", handlers.show_page, "Prices_List"),
+        admin_route("POST", "/sms/prices:import", handlers.take, "Prices_Import"),
+        admin_route("DELETE", "/sms/prices/{carrier}", handlers.delete_all, "Prices_DeleteAll"),
+        admin_route("GET", one, handlers.show, "Prices_Get"),
+        admin_route("PUT", one, handlers.put, "Prices_Put"),
+        admin_route("DELETE", one, handlers.delete, "Prices_Delete"),
     ]
 
 
@@ -125,7 +125,7 @@ class _Handlers:
             raise Invalid("The token says so already: leave this out.", target="carrier")
         found = queries.place(_PLACE, token)
         if found is None:
-            raise Invalid("This is no token that an answer carried.", target="continuationToken")
+            raise Invalid("This is not a token that an answer carried.", target="continuationToken")
         return found
 
     def _shown(self, prices: Sequence[Price]) -> list[PriceShown]:

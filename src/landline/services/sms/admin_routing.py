@@ -1,6 +1,6 @@
 """The admin routes of how messages leave: routing rules, a test of them, and the rates of senders."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from landline.core import money, phone
 from landline.core.errors import Invalid, NotFound
-from landline.core.ids import ResourceId
+from landline.core.ids import ResourceId, ResourceNamed
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Route, admin_route
 from landline.ports.sms_carrier import SmsCarrier
@@ -68,35 +68,34 @@ class RateSetting(Wire, forbid_unknown_fields=True):
 _RULE = msgspec.json.Decoder(RouteRule)
 _TEST = msgspec.json.Decoder(RouteTest)
 _RATE = msgspec.json.Decoder(RateSetting)
-ResolveResource = Callable[[str], Awaitable[ResourceId]]
 
 
 def routes(
-    routing: Routing, rates: Rates, numbers: Numbers, carriers: Mapping[str, SmsCarrier], resolve: ResolveResource
+    routing: Routing, rates: Rates, numbers: Numbers, carriers: Mapping[str, SmsCarrier], resource_named: ResourceNamed
 ) -> list[Route]:
-    """The admin operations; `resolve` finds a resource by name or raises `NotFound`."""
-    rules, senders = _Rules(routing, numbers, carriers, resolve), _Senders(rates, numbers, resolve)
+    """The admin operations."""
+    rules, senders = _Rules(routing, numbers, carriers, resource_named), _Senders(rates, numbers, resource_named)
     rule, rate = "/sms/routes/{name}", "/resources/{name}/numbers/{number}/rate"
     return [
-        admin_route("GET", "/sms/routes", rules.show_all),
-        admin_route("POST", "/sms/routes:test", rules.test),
-        admin_route("GET", rule, rules.show),
-        admin_route("PUT", rule, rules.put),
-        admin_route("DELETE", rule, rules.delete),
-        admin_route("GET", rate, senders.show),
-        admin_route("PUT", rate, senders.put),
-        admin_route("DELETE", rate, senders.delete),
+        admin_route("GET", "/sms/routes", rules.show_all, "Routes_List"),
+        admin_route("POST", "/sms/routes:test", rules.test, "Routes_Test"),
+        admin_route("GET", rule, rules.show, "Routes_Get"),
+        admin_route("PUT", rule, rules.put, "Routes_Put"),
+        admin_route("DELETE", rule, rules.delete, "Routes_Delete"),
+        admin_route("GET", rate, senders.show, "SenderRates_Get"),
+        admin_route("PUT", rate, senders.put, "SenderRates_Put"),
+        admin_route("DELETE", rate, senders.delete, "SenderRates_Delete"),
     ]
 
 
 class _Rules:
     def __init__(
-        self, routing: Routing, numbers: Numbers, carriers: Mapping[str, SmsCarrier], resolve: ResolveResource
+        self, routing: Routing, numbers: Numbers, carriers: Mapping[str, SmsCarrier], resource_named: ResourceNamed
     ) -> None:
         self._routing = routing
         self._numbers = numbers
         self._carriers = carriers
-        self._resolve = resolve
+        self._resource_named = resource_named
 
     async def show_all(self, _request: Request) -> Response:
         """The rules in force, in the order they are looked at."""
@@ -126,7 +125,7 @@ class _Rules:
             raise Invalid(NOT_E164, target="to")
         if pool_name(asked.from_) is not None:
             raise Invalid("Test the senders of a pool one by one: each may have its own way.", target="from")
-        resource = await self._resolve(asked.resource)
+        resource = await self._resource_named(asked.resource)
         owned = await self._numbers.sender(resource, asked.from_)
         router = await self._routing.router()
         bound_to = owned.carrier if owned is not None else None
@@ -152,10 +151,10 @@ class _Rules:
 
 
 class _Senders:
-    def __init__(self, rates: Rates, numbers: Numbers, resolve: ResolveResource) -> None:
+    def __init__(self, rates: Rates, numbers: Numbers, resource_named: ResourceNamed) -> None:
         self._rates = rates
         self._numbers = numbers
-        self._resolve = resolve
+        self._resource_named = resource_named
 
     async def show(self, request: Request) -> Response:
         """How many messages a second the sender may send; null is as many as its carriers take."""
@@ -178,7 +177,7 @@ class _Senders:
         return Response(204)
 
     async def _sender(self, request: Request) -> tuple[ResourceId, str]:
-        resource = await self._resolve(request.params["name"])
+        resource = await self._resource_named(request.params["name"])
         number = request.params["number"]
         if await self._numbers.sender(resource, number) is None:
             raise NotFound("The resource does not own this number.", target="number")

@@ -1,8 +1,6 @@
 """The admin route that lists messages: `GET /resources/{name}/messages`."""
 
-from collections.abc import Awaitable, Callable
-
-from landline.core.ids import ResourceId
+from landline.core.ids import ResourceNamed
 from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import Route, admin_route
 from landline.ports.clock import Clock
@@ -15,12 +13,12 @@ from landline.wire.base import timestamp
 from landline.wire.messages import FoundMessage, FoundMessages
 
 
-def routes(found: Search, clock: Clock, resolve: Callable[[str], Awaitable[ResourceId]]) -> list[Route]:
-    """`resolve` finds a resource by its name and raises `NotFound`."""
+def routes(found: Search, clock: Clock, resource_named: ResourceNamed) -> list[Route]:
+    """The admin operations."""
 
     async def show(request: Request) -> Response:
         """Messages of a time, newest first, by sender, recipient, tag, carrier, state and code."""
-        resource = await resolve(request.params["name"])
+        resource = await resource_named(request.params["name"])
         asked = search.read(request.query, resource, clock.now())
         page = await found.page(resource, asked)
         shown = [(_incoming if asked.incoming else _outgoing)(row) for row in page.rows]

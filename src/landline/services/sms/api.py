@@ -10,6 +10,7 @@ from landline.edge.http import Request, Response, json_response
 from landline.edge.routes import ErrorStyle, Route
 from landline.services.sms.model import details, messages
 from landline.services.sms.model.messages import Outcome, State
+from landline.services.sms.opt_outs import OptOuts
 from landline.services.sms.service import NOT_E164, Options, Sms, To
 from landline.store.database import Record
 from landline.wire import sms
@@ -21,9 +22,9 @@ _MESSAGING_CONNECT = "2025-05-29"
 """The api-version that brought it, its preview included."""
 
 
-def routes(service: Sms) -> list[Route]:
+def routes(service: Sms, opt_outs: OptOuts) -> list[Route]:
     """The operations of the SMS API."""
-    handlers = _Handlers(service)
+    handlers = _Handlers(service, opt_outs)
     return [
         Route("POST", "/sms", handlers.send, errors=ErrorStyle.SMS, name="Sms_Send"),
         Route("POST", "/sms/optouts:add", handlers.add, errors=ErrorStyle.SMS, name="OptOuts_Add"),
@@ -40,8 +41,9 @@ def routes(service: Sms) -> list[Route]:
 
 
 class _Handlers:
-    def __init__(self, service: Sms) -> None:
+    def __init__(self, service: Sms, opt_outs: OptOuts) -> None:
         self._service = service
+        self._opt_outs = opt_outs
 
     async def send(self, request: Request) -> Response:
         asked = request.decode(_SEND)
@@ -64,17 +66,17 @@ class _Handlers:
 
     async def add(self, request: Request) -> Response:
         asked, valid = _opt_out(request)
-        await self._service.opt_out(request.caller.resource, asked.from_, sorted(valid))
+        await self._opt_outs.opt_out(request.caller.resource, asked.from_, sorted(valid))
         return _answer(asked, valid, None)
 
     async def remove(self, request: Request) -> Response:
         asked, valid = _opt_out(request)
-        await self._service.opt_in(request.caller.resource, asked.from_, sorted(valid))
+        await self._opt_outs.opt_in(request.caller.resource, asked.from_, sorted(valid))
         return _answer(asked, valid, None)
 
     async def check(self, request: Request) -> Response:
         asked, valid = _opt_out(request)
-        opted_out = await self._service.opted_out(request.caller.resource, asked.from_, sorted(valid))
+        opted_out = await self._opt_outs.opted_out(request.caller.resource, asked.from_, sorted(valid))
         return _answer(asked, valid, opted_out)
 
     async def report(self, request: Request) -> Response:

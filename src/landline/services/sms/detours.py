@@ -16,6 +16,7 @@ from landline.ports.sms_carrier import SmsCarrier
 from landline.services.sms.failover import Failover
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.news import News
+from landline.services.sms.rerouting import Rerouting
 from landline.services.sms.standing import Standing
 
 log = structlog.get_logger()
@@ -34,7 +35,7 @@ class _Refusing:
 
 
 class Detours:
-    """`line` times how long a carrier has been away, `look` has messages looked at that are another process's now."""
+    """`line` times how long a carrier has been away."""
 
     def __init__(
         self,
@@ -44,7 +45,7 @@ class Detours:
         news: News,
         standing: Standing,
         failover: Failover,
-        look: Callable[[], None],
+        rerouting: Rerouting,
     ) -> None:
         self._clock = clock
         self._line = line
@@ -52,7 +53,9 @@ class Detours:
         self._news = news
         self._standing = standing
         self._failover = failover
-        self._look = look
+        self._rerouting = rerouting
+        self.on_left: Callable[[], None] = _nobody
+        """Called when messages are put back that are another process's now."""
         self._refusing: dict[str, _Refusing] = {}
 
     def taken(self, carrier: SmsCarrier) -> None:
@@ -86,9 +89,9 @@ class Detours:
             await self._standing.unmark(batch)
             if not self._handover.reaches({carrier}):
                 self._handover.put_back(carrier, list(batch))
-                self._look()
+                self.on_left()
                 return
-            rest = await self._news.reroute(rest, reason)
+            rest = await self._rerouting.reroute(rest, reason)
             if late:
                 await self._news.expire(late)
         except Unavailable:
@@ -107,8 +110,12 @@ class Detours:
         try:
             for first in range(0, len(unasked), _TOGETHER):
                 together = self._handover.still_in_hand(unasked[first : first + _TOGETHER])
-                for message in await self._news.reroute(together, reason):
+                for message in await self._rerouting.reroute(together, reason):
                     message.asked_again_at = line_now + _ASKED_AGAIN
         except Unavailable:
             unsure = True
         self._handover.put_back(carrier, waiting, unsure=unsure)
+
+
+def _nobody() -> None:
+    return None

@@ -144,7 +144,7 @@ class Erasing:
 def _continued(resource: ResourceId, number: str, after: str) -> _Place:
     found = queries.place(_PLACES, after)
     if found is None or (found.resource, found.number) != (str(resource), number):
-        raise Invalid("after is none that an answer for this number gave.", target="after")
+        raise Invalid("after is not a value that an answer for this number gave.", target="after")
     return found
 
 

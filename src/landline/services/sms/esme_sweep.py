@@ -11,6 +11,7 @@ import structlog
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId, time_ordered
 from landline.ports.clock import Clock
+from landline.services.sms import records_accounts
 from landline.services.sms import records_esme as records
 from landline.services.sms import records_esme_out
 from landline.store.database import Database
@@ -54,7 +55,7 @@ class EsmeSweep:
     async def sweep(self, now: datetime) -> None:
         """Drop what is too old, or too much, at `now`."""
         async with self._database.connection() as connection:
-            accounts = [stored.account for stored in await records.accounts(connection)]
+            accounts = [stored.account for stored in await records_accounts.accounts(connection)]
             resources = await records.resources(connection)
         for account in accounts:
             given_up = await self._give_up(account.resource, account.system_id, _first_id(now - self._validity))

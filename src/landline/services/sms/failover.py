@@ -1,6 +1,6 @@
 """What is done about a message whose carrier refused it, failed it or fell silent: again, by another, or the end.
 
-Decisions only; `news` writes them down (docs/design/gateway.md, "Doubt" and "Failover").
+Decisions only; `news` and `rerouting` write them down (docs/design/gateway.md, "Doubt" and "Failover").
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping

@@ -16,18 +16,17 @@ from landline.ports.clock import Clock
 from landline.ports.sms_carrier import Arrival
 from landline.protocols.smstext import segments
 from landline.services.events.model import Event
-from landline.services.events.service import Events
 from landline.services.insights.model import Tally
-from landline.services.insights.service import Insights
 from landline.services.numbers.model import OwnedNumber
 from landline.services.numbers.service import Numbers
 from landline.services.sms import notices, records, records_inbound, records_opt_outs
 from landline.services.sms.accept import pending_of
-from landline.services.sms.esme_out import EsmeOut, Woken
+from landline.services.sms.esme_out import Woken
 from landline.services.sms.handover import HandOver
 from landline.services.sms.keywords import Keywords
 from landline.services.sms.model.keywords import Action, Language, find
 from landline.services.sms.model.messages import FURTHEST, REPLY, Plan, Recipient
+from landline.services.sms.observers import Observers
 from landline.services.sms.records import Opening, Openings, Row
 from landline.services.sms.records_inbound import Campaign, Text
 from landline.store.database import Connection, Database, settle
@@ -57,21 +56,19 @@ class Inbound:
         database: Database,
         clock: Clock,
         numbers: Numbers,
-        events: Events,
         keywords: Keywords,
         handover: HandOver,
-        insights: Insights,
-        customers: EsmeOut,
+        observers: Observers,
         owner: UUID,
     ) -> None:
         self._database = database
         self._clock = clock
         self._numbers = numbers
-        self._events = events
+        self._events = observers.events
         self._keywords = keywords
         self._handover = handover
-        self._insights = insights
-        self._customers = customers
+        self._insights = observers.insights
+        self._customers = observers.customers
         self._owner = owner
         self._told = LogLimit()
 

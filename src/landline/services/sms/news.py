@@ -4,9 +4,7 @@ A receipt may be on its way into the database beside the answer it belongs to (e
 that the answer is stored, but other processes may bring it): it is parked then, and `records_receipts.unpark` mends it.
 """
 
-import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -14,19 +12,15 @@ import structlog
 
 from landline.ports.clock import Clock
 from landline.ports.sms_carrier import Arrival, Receipt, Submitted
-from landline.services.events.model import Emitted
-from landline.services.events.service import Events
-from landline.services.insights.service import Insights
-from landline.services.sms import notices, records_receipts, taken
 from landline.services.sms import records_progress as records
-from landline.services.sms.esme_out import EsmeOut
-from landline.services.sms.failover import Failover, put_off
+from landline.services.sms import records_receipts, taken
+from landline.services.sms.failover import Failover
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.inbound import Inbound
-from landline.services.sms.metrics import Counts
 from landline.services.sms.model import details
-from landline.services.sms.model.messages import REPLY, State
-from landline.services.sms.outcomes import Brought, Outcome, size_of
+from landline.services.sms.model.messages import State
+from landline.services.sms.observers import Observers
+from landline.services.sms.outcomes import Brought, Outcome, Outcomes, size_of
 from landline.services.sms.records import ANSWERED_LATE
 from landline.services.sms.records_progress import Deferral, TakenAfterAll
 from landline.services.sms.records_receipts import Ending
@@ -35,12 +29,10 @@ from landline.services.sms.silences import Silences
 from landline.store.blocks import Blocks
 from landline.store.database import Connection, Database, Record
 from landline.store.group_commit import GroupCommit
-from landline.store.parts import Part
 
 log = structlog.get_logger()
 
 _LANES = 3
-_LOOKED_AT_S = 2.0
 _TOGETHER = 128
 """Messages. What carriers bring is committed together up to so many, and beyond that beside each other: PostgreSQL
 works on one while the next is prepared."""
@@ -53,33 +45,27 @@ class News:
         self,
         database: Database,
         clock: Clock,
-        events: Events,
         handover: HandOver,
         blocks: Blocks,
         inbound: Inbound,
         failover: Failover,
-        insights: Insights,
-        customers: EsmeOut,
-        counts: Counts,
+        outcomes: Outcomes,
+        observers: Observers,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._events = events
         self._handover = handover
         self._blocks = blocks
         self._inbound = inbound
         self._failover = failover
-        self._insights = insights
-        self._customers = customers
-        self._counts = counts
+        self._outcomes = outcomes
+        self._counts = observers.counts
         self._silences = Silences()
-        self._reported = Reported(database, events, insights, handover, blocks)
+        self._reported = Reported(database, observers.events, observers.insights, handover, blocks)
         self._taken = taken.Taken(database, handover, self._reported.remember)
         self._group: GroupCommit[Brought, None] = GroupCommit(
             self._commit, lanes=_LANES, batch_limit=_TOGETHER, size=size_of
         )
-        self.on_deferred: Callable[[], None] = _nobody
-        """Called when messages were deferred: the worker's wait may be too long now."""
 
     async def submitted(self, carrier: str, answers: Sequence[Submitted]) -> None:
         """The carrier answered submissions."""
@@ -116,77 +102,6 @@ class News:
         """Fail `messages`, which waited too long for their carrier; not what another process has claimed meanwhile."""
         await self._group.submit(Brought(expired=messages))
 
-    async def cancel(self, resource: UUID, messages: Sequence[UUID]) -> set[UUID]:
-        """Take back those of `messages` that wait for their time, for their next try, or for their carrier in this
-        process's queue or in nobody's, in one commit. Others a carrier may have, or another process has in hand."""
-        kept: list[Pending] = []
-        canceled: set[UUID] = set()
-        try:
-            for message in messages:  # one by one: who gives up asking leaves none kept back
-                queued = await self._kept_back(message)
-                kept += () if queued is None else (queued,)
-            canceled = await self._cancel(resource, messages, kept)
-        finally:
-            for queued in kept:
-                if queued.submission.key not in canceled:
-                    self._handover.go_on(queued)
-        return canceled
-
-    async def _kept_back(self, message: UUID) -> Pending | None:
-        """What is being looked at before its hand-over is soon on its way, or in the queue again: a carrier that is
-        down is asked each second with what is next."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LOOKED_AT_S):
-                while (queued := self._handover.keep_back(message)) is None and self._handover.waits(message):
-                    await self._handover.change(message)
-                return queued
-        return None
-
-    async def _cancel(self, resource: UUID, messages: Sequence[UUID], kept: Sequence[Pending]) -> set[UUID]:
-        done, keys = Outcome(self._handover.taken), [queued.submission.key for queued in kept]
-        async with self._database.transaction() as connection:
-            found = await records.cancel(connection, resource, messages, self._clock.now(), self._blocks.owner, keys)
-            if not found:
-                return found
-            await self._end(connection, done, [(resource, message, details.CANCELED) for message in found])
-            emitted = await self._write(connection, done)
-        self._committed(done, emitted)
-        return found
-
-    async def reroute(self, messages: Sequence[Pending], reason: str) -> list[Pending]:
-        """Give `messages`, which their carrier could not take, to other carriers; those for which there is none."""
-        if not any(self._failover.another_up(carrier) for carrier in {message.carrier for message in messages}):
-            return list(messages)
-        now = self._clock.now()
-        async with self._database.transaction() as connection:
-            keys = [(message.resource, message.submission.key) for message in messages]
-            tried = await records.tried(connection, keys)
-            moved: list[tuple[Pending, Deferral]] = []
-            for message in messages:
-                key = message.submission.key
-                doubt = message.doubt - message.marked
-                elsewhere = await self._failover.instead(message, tried.get(key, {}), doubt)
-                if elsewhere is not None:
-                    moved.append((message, put_off(message, now, elsewhere, doubt)))
-            for carrier in {message.carrier for message, _ in moved}:
-                refusals = [
-                    (
-                        Submitted(
-                            message.submission.key, None, details.TEMPORARILY_UNAVAILABLE, temporary=True, reason=reason
-                        ),
-                        message.resource,
-                    )
-                    for message, _ in moved
-                    if message.carrier == carrier
-                ]
-                await records.attempted(connection, carrier, refusals, now)
-            done = Outcome(self._handover.taken, answered=[message.submission.key for message, _ in moved])
-            await self._defer(connection, done, moved)
-            emitted = await self._write(connection, done)
-        self._committed(done, emitted)
-        gone = set(done.answered)
-        return [message for message in messages if message.submission.key not in gone]
-
     async def unpark(self, awaited: Sequence[tuple[str, str]] = ()) -> int:
         """Apply receipts that crossed their submissions: of `awaited` (carrier, its id), or the latest; how many."""
         async with self._database.transaction() as connection:
@@ -195,8 +110,8 @@ class News:
             for carrier in sorted({row["carrier"] for row in parked}):
                 endings = [records_receipts.parked(row) for row in parked if row["carrier"] == carrier]
                 await self._end_reported(connection, done, carrier, endings, parked=True)
-            emitted = await self._write(connection, done)
-        self._committed(done, emitted)
+            emitted = await self._outcomes.write(connection, done)
+        self._outcomes.committed(done, emitted)
         return len(parked)
 
     async def _commit(self, news: list[Brought]) -> list[None]:
@@ -213,7 +128,7 @@ class News:
             if stored is None:
                 left.append(Brought(carrier, endings=[(message_id, ending) for message_id, ending, _ in some]))
             else:
-                self._committed(*stored)
+                self._outcomes.committed(*stored)
         return left
 
     async def _taken_at_once(self, news: Sequence[Brought]) -> bool:
@@ -237,34 +152,13 @@ class News:
                 endings += [ending for item in own for ending in item.endings]
                 await self._end_reported(connection, done, carrier, endings)
             given_up = [message for item in news for message in item.given_up]
-            await self._end(connection, done, given_up)
+            await self._outcomes.end(connection, done, given_up)
             expired = [(message, details.TEMPORARILY_UNAVAILABLE) for item in news for message in item.expired]
             await self._end_refused(connection, done, expired)
             done.answered.extend(message.submission.key for message, _ in expired)
             finished = self._handover.finished()
-            emitted = await self._write(connection, done, [self._blocks.closing(finished)] if finished else [])
-        self._committed(done, emitted)
-
-    async def _write(self, connection: Connection, done: Outcome, beside: Sequence[Part] = ()) -> Emitted:
-        """Write what is to be told and to be counted, and `beside`, in one statement."""
-        return await self._events.emit(connection, done.reports, [*self._insights.counting(done.tally), *beside])
-
-    def _committed(self, done: Outcome, emitted: Emitted) -> None:
-        self._events.committed(emitted)
-        self._handover.lose(done.lost)
-        self._customers.committed(done.woken)
-        # Of what has ended, too: it may be in hand for its next try.
-        self._handover.withdraw([*done.withdrawn, *(record["message_id"] for record in done.ended)])
-        self._counts.failed_over += done.failed_over
-        self._counts.answered_late += done.late
-        self._counts.ended.update([record["code"] for record in done.ended])
-        self._handover.leave(done.put_off)
-        self._handover.answered(done.answered)
-        # A message that was deferred has left its block already.
-        ended = [record["block_id"] for record in done.ended if not record["attempts"]]
-        self._handover.ended([*done.left, *ended], since=done.taken)
-        if done.deferred:
-            self.on_deferred()
+            emitted = await self._outcomes.write(connection, done, [self._blocks.closing(finished)] if finished else [])
+        self._outcomes.committed(done, emitted)
 
     async def _store_answers(
         self, connection: Connection, done: Outcome, carrier: str, answers: Sequence[Submitted]
@@ -319,13 +213,13 @@ class News:
             else:
                 deferred.append((pending, after))
         await self._end_refused(connection, done, final)
-        await self._defer(connection, done, deferred)
+        await self._outcomes.defer(connection, done, deferred)
 
     async def _end_refused(self, connection: Connection, done: Outcome, final: Sequence[tuple[Pending, int]]) -> None:
         """End what is refused for good, or late, unless another process has claimed it: that one says what follows."""
         keys = [(pending.resource, pending.submission.key, code) for pending, code in final]
-        ended = await self._end(connection, done, keys, owner=self._blocks.owner)
-        await self._notice_lost(connection, done, [pending for pending, _ in final], ended)
+        ended = await self._outcomes.end(connection, done, keys, owner=self._blocks.owner)
+        await self._outcomes.notice_lost(connection, done, [pending for pending, _ in final], ended)
 
     async def _without_taken(
         self, connection: Connection, done: Outcome, carrier: str, refused: Sequence[tuple[Submitted, Pending]]
@@ -382,27 +276,6 @@ class News:
         log.info("sms.answered_late", carrier=carrier, messages=len(known), in_time=len(waiting))
         return [records_receipts.parked(row) for row in parked]
 
-    async def _defer(self, connection: Connection, done: Outcome, deferred: Sequence[tuple[Pending, Deferral]]) -> None:
-        if not deferred:
-            return
-        changed = await records.defer(connection, [deferral for _, deferral in deferred], self._blocks.owner)
-        done.failed_over += done.moved(changed)
-        done.deferred = True
-        done.put_off.extend(message for message, _ in deferred)
-        await self._notice_lost(connection, done, [message for message, _ in deferred], changed)
-
-    async def _notice_lost(
-        self, connection: Connection, done: Outcome, messages: Sequence[Pending], changed: Sequence[Record]
-    ) -> None:
-        """Find the blocks that another process has claimed, when not all `messages` were `changed`."""
-        if len(changed) < len(messages):
-            keys = {record["message_id"] for record in changed}
-            others = [each for each in messages if each.submission.key not in keys and not each.alone]
-            about = [(each.resource, each.submission.key) for each in others]
-            rows = await records.standing(connection, about, self._blocks.owner)
-            ours = {row["message_id"] for row in rows if row["ours"]}
-            done.lost.update(each.block for each in others if each.submission.key not in ours)
-
     async def _end_reported(
         self,
         connection: Connection,
@@ -422,7 +295,7 @@ class News:
                 if len(ended) < len(endings):
                     await records_receipts.failed_elsewhere(connection, carrier, failures, now)
                 ended = await self._fail_over(connection, done, carrier, ended)
-            await self._tell(connection, done, ended)
+            await self._outcomes.tell(connection, done, ended)
 
     async def _fail_over(
         self, connection: Connection, done: Outcome, carrier: str, ended: Sequence[Record]
@@ -459,41 +332,3 @@ class News:
         if now >= (record["valid_until"] or record["report_by"]):
             return False
         return await self._failover.wants_failover(record["resource_id"])
-
-    async def _end(
-        self,
-        connection: Connection,
-        done: Outcome,
-        messages: Sequence[tuple[UUID, UUID, int]],
-        *,
-        owner: UUID | None = None,
-    ) -> Sequence[Record]:
-        if not messages:
-            return ()
-        keys, codes = [(resource, message) for resource, message, _ in messages], [code for _, _, code in messages]
-        ended = await records.end(connection, keys, codes, self._clock.now(), owner=owner)
-        await self._tell(connection, done, ended)
-        return ended
-
-    async def _tell(self, connection: Connection, done: Outcome, ended: Sequence[Record]) -> None:
-        done.ended.extend(ended)
-        done.woken |= await self._customers.ended(connection, ended)
-        for record in ended:
-            if record["route"] != REPLY:
-                done.tally.ended(
-                    record["resource_id"],
-                    record["accepted_at"],
-                    record["ended_at"],
-                    record["sender"],
-                    record["tag"],
-                    record["recipient"],
-                    record["carrier"],
-                    record["state"] == State.DELIVERED,
-                    record["code"],
-                    record["segments_delivered"],
-                )
-        done.reports.extend([notices.ended(record) for record in ended if record["report_wanted"]])
-
-
-def _nobody() -> None:
-    return None

@@ -1,7 +1,5 @@
-"""Opt-outs as an operator looks after them: lists them, enters those that were given elsewhere, lifts them.
-
-What phones and SDKs do about them is in `inbound` and `service`.
-"""
+"""Opt-outs: as SDKs set, lift and ask for them, and as an operator looks after them: lists them, enters those that were
+given elsewhere, lifts them. What phones say is in `inbound`; they are heeded by `accept` and `still_wanted`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +14,19 @@ from landline.core.phone import SenderKind
 from landline.edge import queries
 from landline.edge.queries import Continued
 from landline.ports.clock import Clock
+from landline.services.insights.model import Tally
+from landline.services.insights.service import Insights
 from landline.services.numbers.service import Numbers
+from landline.services.sms import records as messages
 from landline.services.sms import records_opt_outs as records
 from landline.services.sms.records_opt_outs import BEGINNING, Place, Sought
-from landline.store.database import Database, Record
+from landline.services.sms.senders import Senders
+from landline.store.database import Database, Record, settle
 
 ORIGIN = "import"
 _ROWS_READ = 20_000
 """By one page, at most: some 50 ms."""
+_NONE = "Alphanumeric senders have no opt-outs: nobody can answer them."
 _FIRST_TEXT = datetime(1992, 12, 3, tzinfo=UTC)
 _FILTERS = ("from", "to", "since", "until")
 _KNOWN = {*_FILTERS, "pageSize", "continuationToken"}
@@ -52,14 +55,50 @@ _TOKENS = msgspec.json.Decoder(Continued[Place])
 
 
 class OptOuts:
-    """The opt-outs of all resources, for the admin API."""
+    """The opt-outs of all resources."""
 
-    def __init__(self, database: Database, clock: Clock, numbers: Numbers, *, rows_read: int = _ROWS_READ) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        numbers: Numbers,
+        senders: Senders,
+        insights: Insights,
+        *,
+        rows_read: int = _ROWS_READ,
+    ) -> None:
         """`rows_read`: how many rows a page looks at, at most."""
         self._database = database
         self._clock = clock
         self._numbers = numbers
+        self._senders = senders
+        self._insights = insights
         self._rows_read = rows_read
+
+    async def opt_out(self, resource: ResourceId, sender: str, recipients: Sequence[str]) -> None:
+        """`recipients` (E.164) get nothing more from `sender`. Raises as `Senders.owned` does."""
+        await self._check_it_has_any(resource, sender)
+        async with self._database.transaction() as connection:
+            now = self._clock.now()
+            tally = Tally()
+            for recipient in await records.add(connection, resource, sender, recipients, now, "api"):
+                tally.opted_out(resource, now, sender, None, recipient, "")
+            await self._insights.count(connection, tally)
+            await settle(connection)
+
+    async def opt_in(self, resource: ResourceId, sender: str, recipients: Sequence[str]) -> None:
+        """`recipients` get messages from `sender` again."""
+        await self._check_it_has_any(resource, sender)
+        async with self._database.transaction() as connection:
+            await records.remove(connection, resource, sender, recipients)
+            await settle(connection)
+
+    async def opted_out(self, resource: ResourceId, sender: str, recipients: Sequence[str]) -> set[str]:
+        """Which of `recipients` get nothing from `sender`."""
+        await self._check_it_has_any(resource, sender)
+        async with self._database.connection() as connection:
+            keys = [(resource, sender, recipient) for recipient in recipients]
+            return {recipient for _, _, recipient in await messages.opted_out(connection, keys)}
 
     async def page(self, resource: ResourceId, asked: Asked) -> Page:
         """The next opt-outs of `resource` that are asked for."""
@@ -82,7 +121,10 @@ class OptOuts:
         await self._check(resource, [(sender, to) for sender, to, _ in entries])
         for index, (_, _, at) in enumerate(entries):
             if at is not None and not _FIRST_TEXT <= at <= now:
-                raise Invalid("Nobody has opted out then: it is to come, or texts were.", target=f"value[{index}].at")
+                raise Invalid(
+                    "Nobody can have opted out then: it is in the future, or before there were texts.",
+                    target=f"value[{index}].at",
+                )
         async with self._database.connection() as connection:
             return await records.enter(
                 connection, resource, [(sender, to, at or now) for sender, to, at in entries], ORIGIN
@@ -94,6 +136,11 @@ class OptOuts:
         await self._check(resource, entries)
         async with self._database.connection() as connection:
             return await records.lift(connection, resource, entries)
+
+    async def _check_it_has_any(self, resource: ResourceId, sender: str) -> None:
+        owned = await self._senders.owned(resource, sender)
+        if owned.kind is SenderKind.ALPHANUMERIC:
+            raise Invalid(_NONE, target="from")
 
     async def _check(self, resource: ResourceId, entries: Iterable[tuple[str, str]]) -> None:
         known: set[str] = set()
@@ -109,7 +156,7 @@ class OptOuts:
         if owned is None:
             raise Invalid(f"{sender} is no number of this resource.", target=target)
         if owned.kind is SenderKind.ALPHANUMERIC:
-            raise Invalid("Alphanumeric senders have no opt-outs: nobody can answer them.", target=target)
+            raise Invalid(_NONE, target=target)
 
 
 def read(query: Mapping[str, str], resource: ResourceId) -> Asked:

@@ -1,6 +1,6 @@
-"""The use cases of SMS: send, receive, opt-outs and looking things up. What carriers bring back is in `news`."""
+"""The use case of SMS: send. What carriers bring back is in `news`, what recipients refuse in `opt_outs`."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -8,29 +8,24 @@ import structlog
 from msgspec import Struct
 
 from landline.core import phone
-from landline.core.errors import Forbidden, Invalid, NotFound, NotWritten, Unauthorized, Unavailable
+from landline.core.errors import Invalid, NotFound, NotWritten, Unavailable
 from landline.core.ids import ResourceId, new_time_ordered
 from landline.core.phone import SenderKind
 from landline.ports.clock import Clock
 from landline.protocols.smstext import segments, smart
-from landline.services.events.service import Events
-from landline.services.insights.model import Tally
-from landline.services.insights.service import Insights
 from landline.services.numbers.model import OwnedNumber
-from landline.services.numbers.service import Numbers
-from landline.services.sms import records, records_opt_outs
+from landline.services.sms import records
 from landline.services.sms.accept import Accepts, WrittenInPart
 from landline.services.sms.guard import Guard
 from landline.services.sms.limits import Limits
 from landline.services.sms.model import details, messages
 from landline.services.sms.model.guard import Verdict
 from landline.services.sms.model.messages import FURTHEST, HALTED, Blocked, Outcome, Plan, Recipient, Refused
-from landline.services.sms.model.pools import pool_name
 from landline.services.sms.model.routing import Router
 from landline.services.sms.model.settings import SmsSettings
-from landline.services.sms.pools import Pools
+from landline.services.sms.senders import RouterNow, Senders
 from landline.services.sms.settings import Settings
-from landline.store.database import Database, Record, settle
+from landline.store.database import Database, Record
 
 log = structlog.get_logger()
 REPEATABILITY_WINDOW = timedelta(hours=24)
@@ -38,7 +33,6 @@ REPEATABILITY_WINDOW = timedelta(hours=24)
 
 SHORTEST_VALIDITY_S, LONGEST_VALIDITY_S = 60, 259_200
 
-NO_SENDER = "The sender is neither a phone number in E.164 format, such as +18005550100, nor a short code nor a name."
 NOT_E164 = "The recipient is not a phone number in E.164 format, such as +14255550199."
 NO_NUMBER = "Invalid To phone number format."
 """ACS's words for what is written as an E.164 number and is too long for one (JavaScript SDK, recorded tests)."""
@@ -70,44 +64,35 @@ class Options(Struct):
     """Who is to bring the text, by the application's word (`messagingConnect`)."""
 
 
-_PARTNER = "smsSendOptions.messagingConnect.partner"
 NO_CARRIER = Blocked(details.TEMPORARILY_UNAVAILABLE, "no carrier is configured for it")
-RouterNow = Callable[[], Awaitable[Router]]
-"""The routing rules in force."""
 
 
 class Sms:
-    """Sending texts and looking at them. `wall` reads the machine's own time, which repeatability is judged by."""
+    """Sending texts, and their reports. `wall` reads the machine's own time, which repeatability is judged by."""
 
     def __init__(
         self,
         database: Database,
         clock: Clock,
-        numbers: Numbers,
-        events: Events,
-        accepts: Accepts,
-        insights: Insights,
-        *,
-        wall: Callable[[], datetime],
+        senders: Senders,
         router: RouterNow,
-        pools: Pools,
         settings: Settings,
         limits: Limits,
         guard: Guard,
+        accepts: Accepts,
+        *,
+        wall: Callable[[], datetime],
         report_timeout_s: int = 43_200,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._numbers = numbers
-        self._events = events
-        self._accepts = accepts
-        self._insights = insights
-        self._wall = wall
+        self._senders = senders
         self._router = router
-        self._pools = pools
         self._settings = settings
         self._limits = limits
         self._guard = guard
+        self._accepts = accepts
+        self._wall = wall
         self._report_timeout_s = report_timeout_s
 
     async def send(
@@ -129,7 +114,7 @@ class Sms:
         if options.smart_encoding or (options.smart_encoding is None and settings.smart_encoding):
             body = smart(body)
         size = segments(body).count
-        shares = await self._shares(resource, sender, planned, options.partner)
+        shares = await self._senders.shares(resource, sender, planned, options.partner)
         router = await self._router()
         counted_at = self._limits.take_all(
             resource,
@@ -202,40 +187,8 @@ class Sms:
         """The `outcomes` of a request in which nobody can have a text. Raises as `send` does."""
         if all(outcome.error == NOT_E164 for outcome in outcomes):
             raise Invalid(NOT_E164 if outcomes else "There is no recipient.", target="smsRecipients")
-        await self._shares(resource, sender, [])  # the sender may be refused
+        await self._senders.shares(resource, sender, [])  # the sender may be refused
         return outcomes
-
-    async def _shares(
-        self, resource: ResourceId, sender: str, recipients: list[Recipient], partner: str | None = None
-    ) -> list[tuple[OwnedNumber, list[Recipient]]]:
-        """The senders for `recipients`: `sender`, or those of the pool it names; all of them `partner`'s, if given."""
-        pool = pool_name(sender)
-        if pool is None:
-            found = [(await self._sender(resource, sender), recipients)]
-        else:
-            shares: dict[str, list[Recipient]] = {}
-            chosen = await self._pools.choose(resource, pool, [recipient.to for recipient in recipients])
-            for recipient, by in zip(recipients, chosen, strict=True):
-                shares.setdefault(by, []).append(recipient)
-            found = [(await self._sender(resource, by), share) for by, share in shares.items()]
-        if partner is not None:
-            await self._check_partner(resource, partner, [owned for owned, _ in found])
-        return found
-
-    async def _check_partner(self, resource: ResourceId, partner: str, senders: Sequence[OwnedNumber]) -> None:
-        """Raises `Invalid` for a carrier of ours that is not the senders' (Azure: Messaging Connect, synchronous
-        validation), and for a name that the resource does not want. Others pass: applications written for Azure name
-        its partners, and its SDKs' live tests one that there is none of. The name decides nothing else."""
-        if not _names(partner, (await self._router()).carriers):
-            partners = (await self._settings.of(resource)).messaging_connect_partners
-            if "*" not in partners and not _names(partner, partners):
-                raise Invalid(
-                    f"{partner!r} is neither a carrier of this server nor one of the resource's"
-                    " messagingConnectPartners.",
-                    target=_PARTNER,
-                )
-        elif any(owned.carrier is not None and not _names(partner, (owned.carrier,)) for owned in senders):
-            raise Invalid(f"The number is bound to another carrier than {partner!r}.", target=_PARTNER)
 
     async def _accept(self, plans: list[Plan], outcomes: list[Outcome | None], now: datetime) -> set[int]:
         """Commit `plans` and fill in their outcomes; the places of those recipients that got no new message."""
@@ -249,16 +202,6 @@ class Sms:
                 outcomes[recipient.index] = _outcome(recipient, prefix, exceptions.get(recipient.index))
             repeated |= exceptions.keys()
         return repeated
-
-    async def _sender(self, resource: ResourceId, sender: str) -> OwnedNumber:
-        if phone.sender_kind(sender) is None:
-            raise Invalid(NO_SENDER, target="from")
-        owned = await self._numbers.sender(resource, sender)
-        if owned is None:
-            raise Unauthorized("The sender does not belong to this resource.", target="from")
-        if not owned.sms_outbound:
-            raise Forbidden("The sender cannot send text messages.", target="from")
-        return owned
 
     def _plan_recipients(self, now: datetime, recipients: Sequence[To]) -> tuple[list[Outcome | None], list[Recipient]]:
         outcomes: list[Outcome | None] = [None] * len(recipients)
@@ -284,36 +227,6 @@ class Sms:
             planned.append(Recipient(index, number, next(new_ids), repeatability_id, "", ""))
         return outcomes, planned
 
-    async def opt_out(self, resource: ResourceId, sender: str, recipients: Sequence[str]) -> None:
-        """`recipients` (E.164) get nothing more from `sender`. Raises as `send` does for the sender."""
-        await self._opt_out_sender(resource, sender)
-        async with self._database.transaction() as connection:
-            now = self._clock.now()
-            tally = Tally()
-            for recipient in await records_opt_outs.add(connection, resource, sender, recipients, now, "api"):
-                tally.opted_out(resource, now, sender, None, recipient, "")
-            await self._insights.count(connection, tally)
-            await settle(connection)
-
-    async def opt_in(self, resource: ResourceId, sender: str, recipients: Sequence[str]) -> None:
-        """`recipients` get messages from `sender` again."""
-        await self._opt_out_sender(resource, sender)
-        async with self._database.transaction() as connection:
-            await records_opt_outs.remove(connection, resource, sender, recipients)
-            await settle(connection)
-
-    async def opted_out(self, resource: ResourceId, sender: str, recipients: Sequence[str]) -> set[str]:
-        """Which of `recipients` get nothing from `sender`."""
-        await self._opt_out_sender(resource, sender)
-        async with self._database.connection() as connection:
-            keys = [(resource, sender, recipient) for recipient in recipients]
-            return {recipient for _, _, recipient in await records.opted_out(connection, keys)}
-
-    async def _opt_out_sender(self, resource: ResourceId, sender: str) -> None:
-        owned = await self._sender(resource, sender)
-        if owned.kind is SenderKind.ALPHANUMERIC:
-            raise Invalid("Alphanumeric senders have no opt-outs: nobody can answer them.", target="from")
-
     async def ended(self, resource: ResourceId, public_id: str) -> Record:
         """The ended outgoing message that `public_id` names. Raises `NotFound` when there is none, or no end yet."""
         message_id = messages.parse_public_id(public_id)
@@ -331,11 +244,6 @@ def _check_times(options: Options, now: datetime) -> None:
         raise Invalid(
             f"validitySeconds is not between {SHORTEST_VALIDITY_S} and {LONGEST_VALIDITY_S}.", target="validitySeconds"
         )
-
-
-def _names(name: str, known: Iterable[str]) -> bool:
-    """Whether `name` is one of `known`, in capital or small letters."""
-    return any(each.casefold() == name.casefold() for each in known)
 
 
 def _route(router: Router, owned: OwnedNumber, recipients: list[Recipient], tag: str | None, segments: int) -> None:

@@ -16,12 +16,12 @@ import structlog
 from landline.core.errors import Unavailable
 from landline.ports.bus import Bus
 from landline.services.sms import records_progress as records
-from landline.services.sms.news import News
+from landline.services.sms.canceling import Canceling
 from landline.store.database import Database
 
 ASKED, ANSWERED = "sms.take_back", "sms.taken_back"
 ANSWER_S = 5.0
-"""Within which another process answers; `News.cancel` looks for 2 s at most."""
+"""Within which another process answers; `Canceling` looks for 2 s at most."""
 
 _AT_ONCE = 100
 """Messages that are taken back in one commit: none of them is handed over meanwhile."""
@@ -61,10 +61,16 @@ class TakingBack:
     """One process's part in it, which is `owner`. Without a `bus` it is the only one."""
 
     def __init__(
-        self, database: Database, news: News, owner: UUID, bus: Bus | None = None, *, answer_s: float = ANSWER_S
+        self,
+        database: Database,
+        canceling: Canceling,
+        owner: UUID,
+        bus: Bus | None = None,
+        *,
+        answer_s: float = ANSWER_S,
     ) -> None:
         self._database = database
-        self._news = news
+        self._canceling = canceling
         self._owner = owner
         self._bus = bus
         self._answer_s = answer_s
@@ -89,7 +95,7 @@ class TakingBack:
         or may be, or is held by a process that does not answer, stays as it is."""
         canceled: set[UUID] = set()
         for some in _portions(messages):
-            canceled |= await self._news.cancel(resource, some)
+            canceled |= await self._canceling.cancel(resource, some)
         left = [message for message in messages if message not in canceled]
         if left and self._bus is not None and self._bus.together:
             canceled |= await self._ask(self._bus, resource, left)
@@ -126,7 +132,7 @@ class TakingBack:
         assert self._bus is not None
         for some in _portions(messages):
             try:
-                canceled = await self._news.cancel(question.resource, some)
+                canceled = await self._canceling.cancel(question.resource, some)
             except Unavailable as error:
                 log.warning("sms.not_taken_back", reason=error.message)
                 return

@@ -12,10 +12,11 @@ from landline.services.sms import records_progress as records
 from landline.services.sms.giving_up import ASKED_AGAIN, GivingUp
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.model.crowds import NO_CROWDS, Crowds, Fairly
-from landline.services.sms.news import News
+from landline.services.sms.pauses import UNREACHED_PAUSE
 from landline.services.sms.read_again import pending_in
 from landline.services.sms.records_deferred import Claim
 from landline.services.sms.removed import Removed
+from landline.services.sms.rerouting import Rerouting
 from landline.services.sms.rota import Rota
 from landline.store.database import Connection, Database, Record
 
@@ -28,7 +29,7 @@ _Claiming = Callable[[Connection, Claim, int], Awaitable[list[Record]]]
 
 class Timers:
     """One process's share, which is `owner`. What is for carriers that are not reached from it is left to others; it is
-    ended here once it has to be and they did not for a `pause`: they may be gone, or there are none. What is for
+    ended here once it has to be and they did not for a while: they may be gone, or there are none. What is for
     carriers that nobody has any more is given to others of its route."""
 
     def __init__(
@@ -37,20 +38,17 @@ class Timers:
         clock: Clock,
         handover: HandOver,
         giving_up: GivingUp,
-        news: News,
+        rerouting: Rerouting,
         removed: Removed,
         owner: UUID,
-        *,
-        pause: timedelta,
     ) -> None:
         self._database = database
         self._clock = clock
         self._handover = handover
         self._giving_up = giving_up
-        self._news = news
+        self._rerouting = rerouting
         self._removed = removed
         self._owner = owner
-        self._pause = pause
         self._elsewhere = True
         """Whether there were, when this was idle last, timers at others' carriers."""
         self._others_looked_at: datetime | None = None
@@ -110,7 +108,7 @@ class Timers:
         return due
 
     async def _ending(self, connection: Connection, claim: Claim, limit: int) -> list[Record]:
-        since = claim.at - self._pause
+        since = claim.at - UNREACHED_PAUSE
         reached = self._handover.reached
         return await records_deferred.claim_ending(connection, claim, limit, carriers=reached, since=since)
 
@@ -153,7 +151,7 @@ class Timers:
         orphans = [message for message in left if message.carrier in names]
         # Due at once for who reaches their carrier; for others, as we are, a while after that.
         until = [(message.resource, message.submission.key, now) for message in left if message.carrier not in names]
-        rest = await self._news.reroute(orphans, "no process has this carrier any more") if orphans else orphans
+        rest = await self._rerouting.reroute(orphans, "no process has this carrier any more") if orphans else orphans
         again = now + _OTHERS_EVERY
         until += [(message.resource, message.submission.key, min(again, message.until)) for message in rest]
         await self._wait_alone(claim, until)

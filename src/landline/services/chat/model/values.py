@@ -108,7 +108,7 @@ def content(kind: Kind, text: str, metadata: Mapping[str, str], attachments: Seq
     if not (text.strip() or metadata or attachments):  # the UI library sends files without a word, in metadata
         raise Invalid("A message has some content, metadata or attachments.", target="content")
     if kind is Kind.HTML and html.is_too_deep(text):
-        raise Invalid(f"HTML has at most {html.DEEPEST} elements within one another.", target="content")
+        raise Invalid(f"HTML has at most {html.DEEPEST} elements nested in one another.", target="content")
     return html.sanitised(text) if kind is Kind.HTML else text
 
 

@@ -97,7 +97,7 @@ class Audience:
         """Raises `TooMany`, `Unavailable`."""
         resource, user = reader.holder.resource, reader.holder.user
         if self.size >= self._most:
-            raise Unavailable("This process has all the feeds open that it can have.", retry_after_s=5.0)
+            raise Unavailable("This process has as many feeds open as it can have.", retry_after_s=5.0)
         if self._sizes.get(resource, 0) >= self._most_of_a_resource:
             raise TooMany(f"A resource has at most {self._most_of_a_resource} feeds open.", retry_after_s=5.0)
         readers = self._rooms.get(resource, {}).get(user, ())

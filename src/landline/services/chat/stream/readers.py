@@ -179,7 +179,7 @@ class FeedReader:
         resource, user, limit = self.holder.resource, self.holder.user, _PAGES[0]
         while self._at < upto and (way := self._way) is not None:
             if self._at < self._tail.floor:
-                raise Unavailable("What was missed is being taken away.")
+                raise Unavailable("What was missed is being removed.")
             rows = await records.missed(self._database, resource, user, self._at, upto, limit)
             frames = [
                 line.frame(self._tail.epoch, blank=line.superseded and not row["still"])

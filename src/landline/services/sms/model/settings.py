@@ -122,7 +122,7 @@ def defaults(*, guarded: bool, countries: tuple[str, ...], acs_limits: bool = Fa
 def merged(target: Document, patch: Document, *, depth: int = 0) -> Document:
     """`target` with `patch` applied as a JSON merge patch (RFC 7396 §2): null removes. Raises `Invalid`."""
     if depth > _DEEPEST:
-        raise Invalid("The settings have no objects that deep within each other.", target="body")
+        raise Invalid("No setting has objects nested that deeply.", target="body")
     result = dict(target)
     for key, value in patch.items():
         if value is None:
