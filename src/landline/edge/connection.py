@@ -12,7 +12,7 @@ import httptools
 import structlog
 
 from landline.core.errors import Invalid, NotServed, Refusal, TooLarge, TooMany, Unavailable
-from landline.edge import answers, queries, request_ids, unread
+from landline.edge import answers, queries, request_ids, targets, unread
 from landline.edge.answers import Answers, Gone
 from landline.edge.handshake import descriptor
 from landline.edge.http import Limits, Request, Response
@@ -266,26 +266,12 @@ class HttpConnection(asyncio.Protocol):
             self._refusal = self._refusal or Invalid("The body may not hold the character NUL.", target="body")
         return Request(
             self._parser.get_method().decode("latin-1") if self._url else "",
-            self._target(),
+            targets.read(self._url, self._headers),
             self._headers,
             body,
             request_ids.new(),
             self._client,
         )
-
-    def _target(self) -> str:
-        """Path and query as sent, of a target in origin form or absolute form; the host that the latter names is the
-        one that counts (RFC 9112 §3.2.2)."""
-        url = self._url
-        if not url.startswith(b"/") or b"#" in url:
-            try:
-                parsed = httptools.parse_url(url)
-            except httptools.HttpParserInvalidURLError:
-                return url.decode("latin-1")
-            if parsed.host and "host" in self._headers:
-                self._headers["host"] = _authority(url)
-            url = (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
-        return url.decode("latin-1")
 
     def _is_chunked(self) -> bool:
         """Whether the body is framed by chunks and in no other coding beside (RFC 9112 §6.1)."""
@@ -483,12 +469,6 @@ class HttpConnection(asyncio.Protocol):
 @lru_cache(maxsize=1024)
 def _lower(name: bytes) -> str:
     return name.decode("latin-1").lower()
-
-
-def _authority(url: bytes) -> str:
-    """The host and port that a target in absolute form names."""
-    authority = url.partition(b"//")[2].replace(b"?", b"/").replace(b"#", b"/").partition(b"/")[0]
-    return authority.rpartition(b"@")[2].decode("latin-1")
 
 
 def _size(headers: dict[str, str]) -> int:
