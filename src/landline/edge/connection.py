@@ -5,6 +5,7 @@ request.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol, cast
 
@@ -70,14 +71,28 @@ class HttpApp(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Unwelcome:
+    """A client of which nothing is read but a head, which has to come within `head_s`: it is answered `refusal`."""
+
+    refusal: Refusal
+    head_s: float
+
+
 class HttpConnection(asyncio.Protocol):
     """One connection. It is in `connections` from when it is made until it is closed and its request has ended."""
 
     def __init__(
-        self, app: HttpApp, connections: "set[HttpConnection]", upgrade: Upgrade, loop: asyncio.AbstractEventLoop
+        self,
+        app: HttpApp,
+        connections: "set[HttpConnection]",
+        upgrade: Upgrade,
+        loop: asyncio.AbstractEventLoop,
+        unwelcome: Unwelcome | None = None,
     ) -> None:
         self._app = app
-        self._limits = app.limits
+        self._unwelcome = unwelcome
+        self._limits = app.limits if unwelcome is None else replace(app.limits, body_timeout_s=unwelcome.head_s)
         self._room = app.room
         self._most_head = app.limits.header_bytes + app.limits.target_bytes
         self._connections = connections
@@ -215,7 +230,9 @@ class HttpConnection(asyncio.Protocol):
         if self._deaf:
             return
         limits, headers = self._limits, self._headers
-        if len(self._url) > limits.target_bytes:
+        if self._unwelcome is not None:
+            self._refuse(self._unwelcome.refusal)
+        elif len(self._url) > limits.target_bytes:
             self._refuse(unread.too_long_head(len(self._url), limits))
         elif self._header_count > limits.header_count:
             self._refuse(TooLarge(f"The request has more than {limits.header_count} headers."))
