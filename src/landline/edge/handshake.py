@@ -5,7 +5,7 @@ It would also cut without a word who sends plain HTTP: the first byte says wheth
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Protocol, cast
 
 from landline.core.errors import Unavailable
@@ -52,6 +52,7 @@ class Handshake(asyncio.Protocol):
         """What came over TLS before its protocol was there."""
         self._begun = False
         """Something has come."""
+        self._agreeing: Coroutine[asyncio.Future[None], None, asyncio.Transport | None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -109,6 +110,7 @@ class Handshake(asyncio.Protocol):
     def _go_on(self, _waited_for: object = None) -> None:
         """Run `start_tls` as far as it goes. A task would begin it a turn too late: what the client says next would
         come to us before it."""
+        assert self._agreeing is not None
         try:
             waits_for = self._agreeing.send(None)
         except StopIteration as end:
