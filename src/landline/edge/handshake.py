@@ -26,8 +26,8 @@ class Entrance(Protocol):
         """Whether `guest`, who has just connected with the file `descriptor`, may stay. Another one may go for it."""
         ...
 
-    def leave(self, guest: "Handshake") -> None:
-        """It is gone, or has agreed on TLS."""
+    def leave(self, guest: "Handshake", error: OSError | None = None) -> None:
+        """It is gone, or has agreed on TLS, or speaks HTTP without. `error`: why it could not agree."""
         ...
 
 
@@ -75,6 +75,12 @@ class Handshake(asyncio.Protocol):
             self._agree(data)
 
     @property
+    def peer(self) -> str:
+        """The client's address."""
+        name = self._transport.get_extra_info("peername")
+        return str(name[0]) if name else ""
+
+    @property
     def idle_until(self) -> float | None:
         """See `room.Guest`: those that are asked for it have sent a request."""
         return None
@@ -119,15 +125,15 @@ class Handshake(asyncio.Protocol):
                 self._leave()
             else:
                 self._become(self._make(), transport, self._early)
-        except OSError:  # TLS failed, or took too long, or the client left: nobody is there to be told
-            self._leave()
+        except OSError as error:  # TLS failed, or took too long, or the client left: nobody is there to be told
+            self._leave(error)
         else:
             waits_for.add_done_callback(self._go_on)
 
-    def _leave(self) -> None:
+    def _leave(self, error: OSError | None = None) -> None:
         self._timer.cancel()
         self._agreeing = None  # it knows us
-        self._entrance.leave(self)
+        self._entrance.leave(self, error)
 
     def _become(self, protocol: asyncio.Protocol, transport: asyncio.Transport, early: bytes) -> None:
         """`protocol` has the connection from now on."""

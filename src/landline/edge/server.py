@@ -133,7 +133,7 @@ class Listener:
         self._connections.add(guest)
         return True
 
-    def leave(self, guest: Handshake) -> None:
+    def leave(self, guest: Handshake, error: OSError | None = None) -> None:
         """See `handshake.Entrance`."""
         self._app.room.leave(guest)
         self._connections.discard(guest)

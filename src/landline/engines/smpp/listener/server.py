@@ -357,9 +357,14 @@ class SmppListener:
         self._agreeing[guest] = None
         return True
 
-    def leave(self, guest: Handshake) -> None:
-        """See `handshake.Entrance`."""
+    def leave(self, guest: Handshake, error: OSError | None = None) -> None:
+        """See `handshake.Entrance`. Customers ask us why they cannot bind, and would be found nowhere else."""
         self._agreeing.pop(guest, None)
+        if error is not None:
+            reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
+            count = self.told.due(("smpp.no_tls", guest.peer, reason), self.line.now().timestamp())
+            if count:
+                log.warning("smpp.no_tls", peer=guest.peer, reason=reason, count=count)
 
     def texts(self, account: Account) -> Texts:
         """See `intake.Desk`."""
