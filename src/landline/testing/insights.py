@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from landline.testing import given
 from landline.testing.admin import Admin
 
 PAGE = 1000
@@ -19,7 +20,10 @@ def insights(
 ) -> dict[str, Any]:
     """The server's answer, all of its pages as one; see docs/guides/insights.md. Raises `AdminError`."""
     path = f"/resources/{quote(resource, safe='')}/insights"
-    query: dict[str, Any] = {**where, "by": ",".join(by), "pageSize": PAGE}
+    query: dict[str, Any] = {**where, "by": ",".join(given.texts("by", by)), "pageSize": PAGE}
+    for name, instant in (("since", since), ("until", until)):
+        if not isinstance(instant, datetime | None):
+            raise TypeError(f"{name} is a datetime, not {instant!r}")
     query |= {name: at.isoformat() for name, at in (("from", since), ("to", until)) if at is not None}
     found = answer = admin.call("GET", path, query=query)
     while token := answer.get("continuationToken"):
