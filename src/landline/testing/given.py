@@ -1,6 +1,7 @@
 """What a test gave us, looked at where it was given: what is wrong with it would be told much later, or never."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from math import isnan
 from typing import Any
 
@@ -48,3 +49,18 @@ def texts(name: str, value: Sequence[Any]) -> list[str]:
     if isinstance(value, str) or not all(isinstance(each, str) for each in value):
         raise TypeError(f"{name} is a list of str, not {value!r}")
     return list(value)
+
+
+def variables(name: str, value: Mapping[str, Any]) -> dict[str, str]:
+    """Of an environment. Raises `TypeError`."""
+    for variable, content in value.items():
+        if not isinstance(content, str):
+            raise TypeError(f"{name}: {variable} is a str, not {content!r}")
+    return dict(value)
+
+
+def instant(name: str, value: Any) -> datetime | None:
+    """Raises `TypeError`."""
+    if value is not None and not isinstance(value, datetime):
+        raise TypeError(f"{name} is a datetime, not {value!r}")
+    return value

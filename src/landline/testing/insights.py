@@ -21,10 +21,8 @@ def insights(
     """The server's answer, all of its pages as one; see docs/guides/insights.md. Raises `AdminError`."""
     path = f"/resources/{quote(resource, safe='')}/insights"
     query: dict[str, Any] = {**where, "by": ",".join(given.texts("by", by)), "pageSize": PAGE}
-    for name, instant in (("since", since), ("until", until)):
-        if not isinstance(instant, datetime | None):
-            raise TypeError(f"{name} is a datetime, not {instant!r}")
-    query |= {name: at.isoformat() for name, at in (("from", since), ("to", until)) if at is not None}
+    instants = (("from", given.instant("since", since)), ("to", given.instant("until", until)))
+    query |= {name: at.isoformat() for name, at in instants if at is not None}
     found = answer = admin.call("GET", path, query=query)
     while token := answer.get("continuationToken"):
         answer = admin.call("GET", path, query={"continuationToken": token, "pageSize": PAGE})

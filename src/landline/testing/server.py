@@ -56,10 +56,7 @@ class Server:
         """`data` None: a directory of its own, removed by `close`. `port` 0: any free one, kept by later starts."""
         self._port = given.count("port", port)
         self._arguments = given.texts("arguments", arguments)
-        self._env = env or {}
-        for name, value in self._env.items():
-            if not isinstance(value, str):
-                raise TypeError(f"env: {name} is a str, not {value!r}")
+        self._env = given.variables("env", env or {})
         self._own = tempfile.TemporaryDirectory(prefix="landline-", ignore_cleanup_errors=True)
         self.data = data or Path(self._own.name) / "data"
         self._ready_file = Path(self._own.name) / "ready.json"
