@@ -19,7 +19,7 @@ from landline.ports.clock import Clock
 from landline.services.numbers.service import Numbers
 from landline.services.sms import records_opt_outs as records
 from landline.services.sms.records_opt_outs import BEGINNING, Place, Sought
-from landline.store.database import Database, Record
+from landline.store.database import Database, Record, settle
 
 ORIGIN = "import"
 _ROWS_READ = 20_000
@@ -83,17 +83,23 @@ class OptOuts:
         for index, (_, _, at) in enumerate(entries):
             if at is not None and not _FIRST_TEXT <= at <= now:
                 raise Invalid("Nobody has opted out then: it is to come, or texts were.", target=f"value[{index}].at")
-        async with self._database.connection() as connection:
-            return await records.enter(
+        async with self._database.transaction() as connection:
+            entered = await records.enter(
                 connection, resource, [(sender, to, at or now) for sender, to, at in entries], ORIGIN
             )
+            if not entered:
+                await settle(connection)
+        return entered
 
     async def lift(self, resource: ResourceId, entries: Sequence[tuple[str, str]]) -> int:
         """Of (sender, recipient): these recipients get messages again; how many were opted out. Raises `Invalid`, and
         has changed nothing then."""
         await self._check(resource, entries)
-        async with self._database.connection() as connection:
-            return await records.lift(connection, resource, entries)
+        async with self._database.transaction() as connection:
+            lifted = await records.lift(connection, resource, entries)
+            if not lifted:
+                await settle(connection)
+        return lifted
 
     async def _check(self, resource: ResourceId, entries: Iterable[tuple[str, str]]) -> None:
         known: set[str] = set()
