@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from structlog.testing import capture_logs
@@ -18,6 +19,7 @@ from tests.support.smpp_client import Client
 from tests.support.smpp_world import OURS, PHONE, until
 
 from landline.app import certificates
+from landline.core.errors import Unavailable
 from landline.edge.server import tls_context
 from landline.protocols.smpp import pdu, status
 from landline.protocols.smpp.commands import BindKind, Command
@@ -127,6 +129,35 @@ async def test_a_customer_that_binds_in_a_loop_is_told_once_a_minute(world: Esme
         await world.client(process, password)
     told = lines(logs, "smpp.customer_bound", "system_id", "kind", "count")
     assert told == [("customer", "transceiver", 1), ("customer", "receiver", 1), ("customer", "transceiver", 4)]
+
+
+async def test_what_a_customer_submits_again_and_again_while_the_database_is_away_is_told_once_a_minute(
+    world: EsmeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await world.process()
+    client = await world.client(process, await world.account(process))
+
+    async def away(*_: object) -> None:
+        raise Unavailable("PostgreSQL is away")
+
+    async def put_off(count: int) -> None:
+        """Submissions, of which some may come in one piece, and a request to take one back."""
+        for _ in range(count):
+            client.submit()
+        assert [await client.status() for _ in range(count)] == [status.ESME_RSYSERR] * count
+        client.session.request(Command.CANCEL_SM, pdu.CancelSm(message_id=uuid4().hex), None, 0.0)
+        client.pump.flush()
+        assert await client.status() == status.ESME_RSYSERR
+
+    monkeypatch.setattr(process.esme, "submit", away)
+    monkeypatch.setattr(process.esme, "cancel", away)
+    with capture_logs() as logs:
+        for count in (1, 3, 5):
+            await put_off(count)
+        await world.clock.advance(timedelta(seconds=61))
+        await put_off(1)
+    told = lines(logs, "smpp.customer_put_off", "system_id", "reason", "count")
+    assert told == [("customer", "PostgreSQL is away", 1), ("customer", "PostgreSQL is away", 12)]
 
 
 async def test_what_a_customer_says_and_is_refused_is_told_once_a_minute(world: EsmeWorld) -> None:

@@ -10,7 +10,6 @@ from uuid import UUID
 import structlog
 
 from landline.core.errors import Refusal, Unavailable
-from landline.core.log_limit import LogLimit
 from landline.engines.smpp.listener import intake
 from landline.engines.smpp.listener.answered import AnsweredTexts
 from landline.engines.smpp.listener.intake import Desk, Taken
@@ -70,7 +69,6 @@ class Owner(Desk, Protocol):
     limits: Limits
     system_id: str
     answered_texts: AnsweredTexts
-    told: LogLimit
 
     async def admit(self, connection: "Connection", account: Account) -> int:
         """The command_status of a bind whose password was right. Raises `Unavailable`."""
@@ -362,7 +360,7 @@ class Connection:
             canceled = await self._owner.gateway.cancel(self.account, named) if named is not None else 0
             result = status.ESME_ROK if canceled else _CANCEL_FAILED
         except Unavailable as error:
-            log.warning("smpp.customer_put_off", system_id=self.account.system_id, count=1, reason=error.message)
+            intake.tell_put_off(self._owner, self.account, 1, error)
             result = status.ESME_RSYSERR
         if not self.session.ended:
             self.session.answer(sequence, result)
