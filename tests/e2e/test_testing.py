@@ -96,6 +96,14 @@ def test_a_server_that_was_never_started_says_so() -> None:
     server.close()
 
 
+def test_a_server_that_runs_is_not_started_again(landline: Server) -> None:
+    process = landline.pid
+    with pytest.raises(ServerFailed, match="it is running"), landline:
+        pass
+    assert landline.pid == process
+    assert landline.clock.now()
+
+
 def test_texts_that_were_not_waited_for_are_told(landline: Server) -> None:
     phone = landline.handset("+14255550163")
     phone.send("STOP")

@@ -5,13 +5,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from tests.support import chat
+from tests.support import chat, numbers_world
 from tests.support.gateway import Gateway
 from tests.support.memory import in_memory
+from tests.support.numbers_world import OURS
+from tests.support.numbers_world import World as Market
 from tests.support.scripted import Fate, ScriptedCarrier
 
 from landline.core.ids import ResourceId
@@ -21,12 +23,14 @@ from landline.services.chat.model.values import Properties
 from landline.services.chat.service import Repeat
 from landline.services.rooms.model import Repeatable
 from landline.services.rooms.service import Rooms
+from landline.services.sms.opt_outs import OptOuts
 from landline.services.sms.service import Options, To
 from landline.store.database import Database
 from landline.store.embedded import EmbeddedServer
 from landline.store.migrations import migrate
 
-NUMBER, PHONE = "+18005550100", "+14255550142"
+NUMBER, PHONE, OTHER = "+18005550100", "+14255550142", "+14255550143"
+FOR_SALE = ("18332345600", "18332345601", "18332345602")
 Act = Callable[[], Awaitable[object]]
 _WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
@@ -34,13 +38,15 @@ _WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 class World:
     """A process on a PostgreSQL of its own, whose operator may have it wait for a standby that is not there."""
 
-    def __init__(self, dsn: str, database: Database, operator: Any) -> None:
+    def __init__(self, dsn: str, database: Database, operator: Any, market: Market) -> None:
         self.database, self._operator = database, operator
         self.clock = DrivenClock()
         self.carrier = ScriptedCarrier(self.clock, Fate.LOST)
         self.gateway = Gateway(dsn, database, self.clock, self.carrier)
         self.rooms = Rooms(database, self.clock)
         self.chat = chat.process(database, dsn, clock=self.clock)
+        self.opt_outs = OptOuts(database, self.clock, self.gateway.numbers)
+        self.market = market
         self.resource: ResourceId
 
     async def receipt(self) -> Act:
@@ -94,6 +100,28 @@ class World:
         repeatable = Repeatable(uuid4(), b"digest")
         return lambda: self.rooms.create(self.resource, repeatable=repeatable)
 
+    def entering(self) -> Act:
+        return lambda: self.opt_outs.enter(self.resource, [(NUMBER, OTHER, None)])
+
+    def lifting(self) -> Act:
+        return lambda: self.opt_outs.lift(self.resource, [(NUMBER, OTHER)])
+
+    async def purchase(self) -> Act:
+        search = UUID(await self.market.search())
+        return lambda: self.market.purchases.purchase(OURS, search, agreed=True)
+
+    async def cancelling(self) -> Act:
+        search = await self.market.search()
+        return lambda: self.market.purchases.cancel(OURS, f"search_{search}")
+
+    async def reserved(self) -> Act:
+        reservation, number = uuid4(), FOR_SALE[-1]
+        asked = {"countryCode": "US", "phoneNumberType": "tollFree", "assignmentType": "application"}
+        asked |= {"capabilities": {"calling": "outbound", "sms": "none"}}
+        path = f"/availablePhoneNumbers/reservations/{reservation}"
+        await self.market.call("PATCH", path, {"phoneNumbers": {number: asked}})
+        return lambda: self.market.reservations.purchase(OURS, reservation, agreed=True)
+
     async def thread(self) -> Act:
         user, properties, repeat = await self.chat.user(), Properties("Lunch", {}, None), Repeat("id", b"body")
         return lambda: self.chat.chat.create(chat.RESOURCE, user, properties, [], repeat)
@@ -108,9 +136,11 @@ async def world(tmp_path: Path) -> AsyncGenerator[World]:
         operator = await asyncpg.connect(dsn)
         try:
             await migrate(database)
-            world = World(dsn, database, operator)
-            yield world
-            await world.wait_for_standby("")
+            async with numbers_world.world(database, dsn) as market:
+                await market.stock("number\n" + "".join(f"+{number}\n" for number in FOR_SALE))
+                world = World(dsn, database, operator, market)
+                yield world
+                await world.wait_for_standby("")
         finally:
             await operator.close()
             await database.close()
@@ -126,6 +156,11 @@ async def test_what_is_repeated_waits_for_the_standby_too(world: World) -> None:
         "an opt-in": world.opting_in(),
         "a room": world.room(),
         "a chat thread": await world.thread(),
+        "an opt-out of the operator's": world.entering(),
+        "an opt-in of the operator's": world.lifting(),
+        "a purchase": await world.purchase(),
+        "the end of a search": await world.cancelling(),
+        "a purchase of what was reserved": await world.reserved(),
     }
     await world.wait_for_standby("away")
     waited = {name: [await world.waits(act), await world.waits(act)] for name, act in acts.items()}

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from landline.app.config import CannotConfigure, load
+from landline.core import decode_errors
 from landline.core.errors import Invalid
 from landline.wire.base import Wire, decode
 
@@ -83,3 +84,27 @@ def test_a_field_nearly_as_it_is_called_is_found_below_others_too() -> None:
         decode(b'{"inner": {"colours": 1}}', msgspec.json.Decoder(Plain))
     assert refusal.value.message == "Object contains unknown field `colours` (did you mean `colour`?)"
     assert refusal.value.target == "inner"
+
+
+def test_what_is_long_is_told_in_part_and_nothing_is_like_it() -> None:
+    long = "colour" * 150_000
+    for body, kind, target in (
+        ({long: 1}, Plain, "body"),
+        ({"inner": {long: 1}}, Plain, "inner"),
+        ({"firstCoat": long}, Pot, "firstCoat"),
+        ({"firstCoat": "two\nlines " + long}, Pot, "firstCoat"),
+        ({"prices": {long: 1}}, Pot, "body"),
+    ):
+        with pytest.raises(Invalid) as refusal:
+            decode(msgspec.json.encode(body), msgspec.json.Decoder(kind))
+        assert len(refusal.value.message) < 200
+        assert "did you mean" not in refusal.value.message
+        assert refusal.value.target == target
+
+
+def test_a_long_name_is_compared_with_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+    monkeypatch.setattr(decode_errors, "get_close_matches", lambda name, *_: compared.append(name) or [])
+    assert decode_errors.nearest("colour" * 100, ["colour"]) is None
+    assert decode_errors.nearest("colours", ["colour"]) is None
+    assert compared == ["colours"]

@@ -4,6 +4,7 @@ the standard library."""
 import json
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
@@ -83,7 +84,16 @@ class AdminClient:
     def _answer(self, method: str, path: str, body: str | None) -> tuple[int, bytes]:
         try:
             return self._exchange(method, path, body)
+        except ssl.SSLCertVerificationError as error:
+            why = error.verify_message
+            raise CannotAsk(
+                f"the certificate of {self.url} is not trusted ({why}): have SSL_CERT_FILE name its authority, or"
+                " correct the admin URL"
+            ) from error
         except (OSError, HTTPException) as error:
+            if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":  # what came is no TLS
+                said = "speaks plain HTTP: write http:// in place of https://"
+                raise CannotAsk(f"what answers at {self.url} {said}") from error
             raise CannotAsk(f"no server answers at {self.url} ({error or type(error).__name__}): {_START}") from error
 
     def _refusal(self, status: int, answer: Any) -> str:

@@ -119,7 +119,11 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Port | None, _says("Port of the admin API. Default: `port` + 1000, and in dev any free one when that is taken.")
     ] = None
     admin_token: Annotated[
-        str | None, _says("Bearer token of the admin API. Default: made once and kept in the data directory.")
+        str | None,
+        _says(
+            "Bearer token of the admin API, of at least 16 characters but in dev. Default: made once and kept in the"
+            " data directory."
+        ),
     ] = None
 
     workers: Annotated[
@@ -448,9 +452,15 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
     settings = {name.removeprefix(PREFIX).lower(): name for name in wanted}
     _known(settings, "the environment", spelled=settings)
     return {
-        field: from_text(fields()[field].type, named[name], name, as_tables=field in TABLES)
+        field: from_text(fields()[field].type, _line(field, named[name]), name, as_tables=field in TABLES)
         for field, name in settings.items()
     }
+
+
+def _line(setting: str, value: str) -> str:
+    """`value` without the end of the line that a secret has where it was made of what `echo` says. The sealing secret
+    is kept to the letter: servers have sealed with it so."""
+    return value if setting == "sealing_secret" else value.rstrip("\r\n")
 
 
 def _known(settings: Mapping[str, object], where: str, spelled: Mapping[str, str] | None = None) -> None:

@@ -81,7 +81,7 @@ def with_passwords(carriers: object, environment: Mapping[str, str]) -> list[Smp
     for spelled, variable in given.items():
         if spelled not in variables:
             raise CannotConfigure(f"the environment has {variable}, and there is no carrier of that name")
-    passwords = {variables[spelled]: environment[variable] for spelled, variable in given.items()}
+    passwords = {variables[spelled]: environment[variable].strip() for spelled, variable in given.items()}  # as files'
     return [
         msgspec.structs.replace(table, password=passwords[table.name], password_file=None)
         if table.name in passwords

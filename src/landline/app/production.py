@@ -13,6 +13,7 @@ from landline.engines.coturn.settings import reaches_loopback
 from landline.services.sms.model.settings import checked_countries
 
 _LEAST_DIFFERENT = 10
+_LEAST_TOKEN = 16
 _PLACEHOLDERS = ("changeme", "change-me", "change me", "placeholder", "example", "your-secret", "secret-here", "xxxx")
 _DEV_ONLY = {
     "simulated_carrier": "texts would reach nobody",
@@ -126,9 +127,14 @@ def _bus(config: Config) -> list[str]:
 
 def _admin_token(config: Config) -> list[str]:
     try:
-        admin_token(config)
+        token = admin_token(config)
     except CannotConfigure as error:
         return [error.message]
+    if token is not None and len(token) < _LEAST_TOKEN:
+        return [
+            f"admin_token is shorter than {_LEAST_TOKEN} characters and can be guessed: make one with"
+            " `openssl rand -base64 32`, or remove it to have one made and kept in the data directory"
+        ]
     return []
 
 

@@ -17,18 +17,19 @@ class LogLimit:
         self._told: dict[Hashable, tuple[float, int]] = {}
         """When each was told last, and how often it was due since. What was told first comes first."""
 
-    def due(self, thing: Hashable, now: float) -> int:
-        """`thing` has happened once more. How often it has since it was told last, this time included, when it is to be
-        told now; 0 when it is not. Things beyond those that were told in this minute are told and counted as one."""
+    def due(self, thing: Hashable, now: float, count: int = 1) -> int:
+        """`thing` has happened `count` times more. How often it has since it was told last, these included, when it is
+        to be told now; 0 when it is not. Things beyond those that were told in this minute are told and counted as one.
+        """
         if thing not in self._told and not self._has_room(now):
             thing = _OTHERS
         told_at, since = self._told.get(thing, (now - EVERY_S, 0))
         if _lately(told_at, now):
-            self._told[thing] = told_at, since + 1
+            self._told[thing] = told_at, since + count
             return 0
         self._told.pop(thing, None)
         self._told[thing] = now, 0
-        return since + 1
+        return since + count
 
     def _has_room(self, now: float) -> bool:
         if len(self._told) < _MOST:

@@ -82,7 +82,7 @@ class Edge:
             seconds = perf_counter() - started
             self._metrics.observe(route.name or route.template, response.status, seconds)
             if refusal is None or isinstance(refusal, Refusal):  # else the room tells of all of them together
-                self._log(request, route, response.status, seconds)
+                self._log(request, route, response.status, seconds, refusal)
         finally:
             self._metrics.in_flight -= 1
             request_ids.current.reset(token)
@@ -176,7 +176,8 @@ class Edge:
             return Response(204, headers={"allow": ", ".join([*error.allowed, "OPTIONS"])})
         raise NoSuchPath()
 
-    def _log(self, request: Request, route: Route, status: int, seconds: float) -> None:
+    def _log(self, request: Request, route: Route, status: int, seconds: float, refusal: Refusal | None = None) -> None:
+        """`refusal`: why the request was not read, which its client may not be able to see."""
         if status < 400 and seconds < self._slow_s:
             self._successes += 1
             if self._log_every == 0 or self._successes % self._log_every:
@@ -190,6 +191,7 @@ class Edge:
             status=status,
             ms=round(seconds * 1000, 2),
             client=request.client,
+            **({} if refusal is None else {"reason": refusal.message}),
         )
 
 

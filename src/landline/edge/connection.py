@@ -5,6 +5,7 @@ request.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol, cast
 
@@ -12,7 +13,7 @@ import httptools
 import structlog
 
 from landline.core.errors import Invalid, NotServed, Refusal, TooLarge, TooMany, Unavailable
-from landline.edge import answers, queries, request_ids, unread
+from landline.edge import answers, queries, request_ids, targets, unread
 from landline.edge.answers import Answers, Gone
 from landline.edge.handshake import descriptor
 from landline.edge.http import Limits, Request, Response
@@ -70,14 +71,28 @@ class HttpApp(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Unwelcome:
+    """A client of which nothing is read but a head, which has to come within `head_s`: it is answered `refusal`."""
+
+    refusal: Refusal
+    head_s: float
+
+
 class HttpConnection(asyncio.Protocol):
     """One connection. It is in `connections` from when it is made until it is closed and its request has ended."""
 
     def __init__(
-        self, app: HttpApp, connections: "set[HttpConnection]", upgrade: Upgrade, loop: asyncio.AbstractEventLoop
+        self,
+        app: HttpApp,
+        connections: "set[HttpConnection]",
+        upgrade: Upgrade,
+        loop: asyncio.AbstractEventLoop,
+        unwelcome: Unwelcome | None = None,
     ) -> None:
         self._app = app
-        self._limits = app.limits
+        self._unwelcome = unwelcome
+        self._limits = app.limits if unwelcome is None else replace(app.limits, body_timeout_s=unwelcome.head_s)
         self._room = app.room
         self._most_head = app.limits.header_bytes + app.limits.target_bytes
         self._connections = connections
@@ -215,7 +230,9 @@ class HttpConnection(asyncio.Protocol):
         if self._deaf:
             return
         limits, headers = self._limits, self._headers
-        if len(self._url) > limits.target_bytes:
+        if self._unwelcome is not None:
+            self._refuse(self._unwelcome.refusal)
+        elif len(self._url) > limits.target_bytes:
             self._refuse(unread.too_long_head(len(self._url), limits))
         elif self._header_count > limits.header_count:
             self._refuse(TooLarge(f"The request has more than {limits.header_count} headers."))
@@ -266,26 +283,12 @@ class HttpConnection(asyncio.Protocol):
             self._refusal = self._refusal or Invalid("The body may not hold the character NUL.", target="body")
         return Request(
             self._parser.get_method().decode("latin-1") if self._url else "",
-            self._target(),
+            targets.read(self._url, self._headers),
             self._headers,
             body,
             request_ids.new(),
             self._client,
         )
-
-    def _target(self) -> str:
-        """Path and query as sent, of a target in origin form or absolute form; the host that the latter names is the
-        one that counts (RFC 9112 §3.2.2)."""
-        url = self._url
-        if not url.startswith(b"/") or b"#" in url:
-            try:
-                parsed = httptools.parse_url(url)
-            except httptools.HttpParserInvalidURLError:
-                return url.decode("latin-1")
-            if parsed.host and "host" in self._headers:
-                self._headers["host"] = _authority(url)
-            url = (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
-        return url.decode("latin-1")
 
     def _is_chunked(self) -> bool:
         """Whether the body is framed by chunks and in no other coding beside (RFC 9112 §6.1)."""
@@ -483,12 +486,6 @@ class HttpConnection(asyncio.Protocol):
 @lru_cache(maxsize=1024)
 def _lower(name: bytes) -> str:
     return name.decode("latin-1").lower()
-
-
-def _authority(url: bytes) -> str:
-    """The host and port that a target in absolute form names."""
-    authority = url.partition(b"//")[2].replace(b"?", b"/").replace(b"#", b"/").partition(b"/")[0]
-    return authority.rpartition(b"@")[2].decode("latin-1")
 
 
 def _size(headers: dict[str, str]) -> int:

@@ -12,7 +12,7 @@ import structlog
 
 from landline.core.errors import Refusal
 from landline.core.pass_phrase import nobody_says_it
-from landline.edge.connection import HttpApp, HttpConnection
+from landline.edge.connection import HttpApp, HttpConnection, Unwelcome
 from landline.edge.handshake import Handshake
 from landline.edge.http import Request
 from landline.edge.websockets import SocketApp, WebSocket
@@ -24,6 +24,7 @@ CANCEL_S = 0.3
 BACKLOG = 2048
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # RFC 9325 §4.2, for TLS 1.2; those of TLS 1.3 need no choosing
 _PORT_TRIES = 20
+_SPEAKS_HTTPS = "This port speaks HTTPS, and the request came in plain HTTP: write https:// in place of http://."
 
 
 class CannotListen(Refusal):
@@ -132,7 +133,7 @@ class Listener:
         self._connections.add(guest)
         return True
 
-    def leave(self, guest: Handshake) -> None:
+    def leave(self, guest: Handshake, error: OSError | None = None) -> None:
         """See `handshake.Entrance`."""
         self._app.room.leave(guest)
         self._connections.discard(guest)
@@ -140,10 +141,14 @@ class Listener:
     def _accepted(self) -> asyncio.Protocol:
         if self._tls is None:
             return self._connected()
-        return Handshake(self._tls, self, self._connected, self._loop)
+        return Handshake(self._tls, self, self._connected, self._loop, self._plain)
 
     def _connected(self) -> HttpConnection:
         return HttpConnection(self._app, self._connections, self._upgrade, self._loop)
+
+    def _plain(self, left_s: float) -> HttpConnection:
+        unwelcome = Unwelcome(Refusal(_SPEAKS_HTTPS), left_s)
+        return HttpConnection(self._app, self._connections, self._upgrade, self._loop, unwelcome)
 
     def _upgrade(self, transport: asyncio.Transport, request: Request, early: bytes) -> None:
         socket = WebSocket(transport, self._app, self._connections, self._tasks)

@@ -9,11 +9,16 @@ from landline.edge.http import Limits
 
 _A_METHOD = re.compile(rb"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} \S+ HTTP/1\.[01]\r?$", re.MULTILINE)
 
+_TLS = b"\x16\x03"
+"""How a client begins to agree on TLS (RFC 8446 §5.1)."""
+
 
 def refusal(error: httptools.HttpParserError, data: bytes) -> Refusal:
     """Why `data` is not read: a method that the parser does not know is one all the same (RFC 9110 §9.1)."""
     if isinstance(error, httptools.HttpParserInvalidMethodError) and _A_METHOD.search(data):
         return NotServed("There is no such method on this server.")
+    if data.startswith(_TLS):  # only the log can tell: a client that waits for TLS reads no HTTP
+        return Refusal("This port speaks plain HTTP, and its client speaks TLS: write http:// in place of https://.")
     return Refusal(f"This is no HTTP request: {error}.", code="BadRequest")
 
 

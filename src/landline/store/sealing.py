@@ -1,6 +1,7 @@
 """Secrets at rest: access keys, signing keys and webhook secrets are sealed with AES-256-GCM (NIST SP 800-38D)."""
 
 import os
+from contextlib import suppress
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -24,20 +25,26 @@ class Sealer:
     def __init__(self, secret: bytes) -> None:
         if len(secret) < 32:
             raise Refusal("the sealing secret must have at least 32 bytes", target="sealing_secret")
-        key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"landline sealing v1").derive(secret)
-        self._cipher = AESGCM(key)
+        plain = secret.strip()
+        self._ciphers = [_cipher(each) for each in dict.fromkeys((secret, plain, plain + b"\n", plain + b"\r\n"))]
+        """The first seals. What opens with the others was sealed with the same secret when it came another way: an
+        environment brings the end of its line along, and a file does not."""
 
     def seal(self, value: bytes, purpose: str) -> bytes:
         """`value` sealed; it opens only for the same `purpose` (for instance the row it belongs to)."""
         nonce = os.urandom(_NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, value, purpose.encode())
+        return nonce + self._ciphers[0].encrypt(nonce, value, purpose.encode())
 
     def open(self, sealed: bytes, purpose: str) -> bytes:
         """The value that was sealed. Raises `WrongSeal`."""
-        try:
-            return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], purpose.encode())
-        except InvalidTag:
-            raise WrongSeal(
-                "a stored secret does not open with the configured sealing secret: give the one that this database was"
-                " begun with"
-            ) from None
+        for cipher in self._ciphers:
+            with suppress(InvalidTag):
+                return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], purpose.encode())
+        raise WrongSeal(
+            "a stored secret does not open with the configured sealing secret: give the one that this database was"
+            " begun with"
+        )
+
+
+def _cipher(secret: bytes) -> AESGCM:
+    return AESGCM(HKDF(algorithm=SHA256(), length=32, salt=None, info=b"landline sealing v1").derive(secret))

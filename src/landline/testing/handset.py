@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from landline.testing import given
 from landline.testing.admin import Admin
 
 POLL_S = 20.0
@@ -29,7 +30,7 @@ class Handset:
 
     def __init__(self, admin: Admin, number: str, *, home: str) -> None:
         self._admin = admin
-        self.number = number
+        self.number = given.text("number", number, such_as="+14255550123")
         self._home = home
         self._path = "/handsets/" + quote(number, safe="")
         earlier = self._read(after=0, wait_s=0)
@@ -46,7 +47,8 @@ class Handset:
 
         Raises `TimeoutError` when none came within `timeout` seconds.
         """
-        deadline = time.monotonic() + timeout
+        given.judge("where", where)
+        deadline = time.monotonic() + given.seconds("timeout", timeout)
         passed: list[str] = []
         while True:
             left = deadline - time.monotonic()

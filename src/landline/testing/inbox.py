@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
+from landline.testing import given
+
 VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 BODY_LIMIT_BYTES = 16 * 1024 * 1024
 
@@ -62,9 +64,12 @@ class Inbox:
             return self._tries
 
     def fail(self, times: int = 1, *, status: int = 503) -> None:
-        """Answer the next `times` posts of events with `status` and keep nothing of them."""
+        """Answer the next `times` posts of events with `status` and keep nothing of them. Raises `ValueError`."""
+        given.count("times", times)
+        if not 300 <= given.whole("status", status) < 600:
+            raise ValueError(f"status is one that a failing webhook answers, from 300 to 599, not {status}")
         with self._changed:
-            if times > 0:
+            if times:
                 self._failures.append((status, times))
 
     def recover(self) -> None:
@@ -90,6 +95,10 @@ class Inbox:
         timeout: float = 30.0,
     ) -> list[Event]:
         """`count` such events, each with its own id. Raises `TimeoutError`."""
+        given.text("event_type", event_type, such_as="Microsoft.Communication.SMSReceived")
+        given.count("count", count)
+        given.judge("where", where)
+        given.seconds("timeout", timeout)
         found: dict[str, Event] = {}
         place = 0
         deadline = time.monotonic() + timeout

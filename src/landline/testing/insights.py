@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from landline.testing import given
 from landline.testing.admin import Admin
 
 PAGE = 1000
@@ -19,8 +20,9 @@ def insights(
 ) -> dict[str, Any]:
     """The server's answer, all of its pages as one; see docs/guides/insights.md. Raises `AdminError`."""
     path = f"/resources/{quote(resource, safe='')}/insights"
-    query: dict[str, Any] = {**where, "by": ",".join(by), "pageSize": PAGE}
-    query |= {name: at.isoformat() for name, at in (("from", since), ("to", until)) if at is not None}
+    query: dict[str, Any] = {**where, "by": ",".join(given.texts("by", by)), "pageSize": PAGE}
+    instants = (("from", given.instant("since", since)), ("to", given.instant("until", until)))
+    query |= {name: at.isoformat() for name, at in instants if at is not None}
     found = answer = admin.call("GET", path, query=query)
     while token := answer.get("continuationToken"):
         answer = admin.call("GET", path, query={"continuationToken": token, "pageSize": PAGE})

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from landline.testing import given
 from landline.testing.admin import Admin
 from landline.testing.carrier import Carrier
 from landline.testing.clock import Clock
@@ -53,12 +54,12 @@ class Server:
         env: dict[str, str] | None = None,
     ) -> None:
         """`data` None: a directory of its own, removed by `close`. `port` 0: any free one, kept by later starts."""
+        self._port = given.count("port", port)
+        self._arguments = given.texts("arguments", arguments)
+        self._env = given.variables("env", env or {})
         self._own = tempfile.TemporaryDirectory(prefix="landline-", ignore_cleanup_errors=True)
         self.data = data or Path(self._own.name) / "data"
         self._ready_file = Path(self._own.name) / "ready.json"
-        self._port = port
-        self._arguments = list(arguments)
-        self._env = env or {}
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._changed = threading.Condition()
@@ -70,7 +71,10 @@ class Server:
         """How long the last start took, in seconds."""
 
     def start(self, *, timeout: float = START_TIMEOUT_S) -> Self:
-        """Start and wait until it serves. Raises `ServerFailed`."""
+        """Start and wait until it serves. Raises `ServerFailed`, also when it runs already."""
+        if self._process is not None and self._process.poll() is None:
+            raise ServerFailed("it is running: start() once, or use it in a `with`, which starts it")
+        given.seconds("timeout", timeout)
         began = time.monotonic()
         self._ready_file.unlink(missing_ok=True)
         self._process = self._spawn()

@@ -2,12 +2,31 @@
 
 import os
 import shutil
+import ssl
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
+import trustme
 
 from landline.app import ready
 from landline.app.admin_client import CannotAsk, find
+
+
+class Quiet(BaseHTTPRequestHandler):
+    """Answers what it cannot read with 400, and says nothing of it."""
+
+    timeout = 20.0
+
+    def handle_one_request(self) -> None:
+        try:
+            super().handle_one_request()
+        except OSError:  # its client has gone, or agrees on no TLS
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as its base has it
+        pass
 
 
 @pytest.mark.parametrize(
@@ -27,6 +46,34 @@ def test_a_token_that_no_header_takes_is_refused_and_not_shown(token: str) -> No
 
 def test_what_a_copy_brings_along_is_left_out() -> None:
     assert find(None, " http://127.0.0.1:9443/ ", "a-token\n").url == "http://127.0.0.1:9443"
+
+
+def test_a_server_that_speaks_plain_http_is_not_said_to_be_none() -> None:
+    """The admin API does, and whoever writes https:// for it had been told to start a server."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        serving = Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
+        try:
+            with pytest.raises(CannotAsk, match=r"speaks plain HTTP: write http:// in place of https://$"):
+                find(None, f"https://127.0.0.1:{server.server_port}", "a-token").get("resources")
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+def test_a_certificate_that_is_not_trusted_is_not_said_to_be_no_server() -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        serving = Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
+        try:
+            with pytest.raises(CannotAsk, match=r"is not trusted \(.*\): have SSL_CERT_FILE name its authority"):
+                find(None, f"https://127.0.0.1:{server.server_port}", "a-token").get("resources")
+        finally:
+            server.shutdown()
+            serving.join()
 
 
 def test_a_directory_of_another_user_is_not_said_to_have_no_server(tmp_path: Path) -> None:

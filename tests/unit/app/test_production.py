@@ -68,6 +68,14 @@ def test_an_admin_token_that_no_header_carries_is_refused(token: str, problems: 
     assert token not in problem
 
 
+@pytest.mark.parametrize("token", ["", "x", "0123456789abcde", "0123456789abcde\n"])
+def test_an_admin_token_that_can_be_guessed_is_refused(token: str, problems: Problems) -> None:
+    found = problems(admin_token=token)
+    assert len(found) == bool(token)  # without any one is made
+    assert all("admin_token is shorter than 16 characters" in problem and "openssl" in problem for problem in found)
+    assert problems(admin_token="0123456789abcdef" + token) == []
+
+
 def test_the_secret_of_dev_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problems: Problems) -> None:
     secret = secrets.token_urlsafe(32)
     (tmp_path / "sealing-secret").write_text(secret + "\n")

@@ -189,7 +189,8 @@ def _types(names: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
     if wrong is None:
         return tuple(names)
     spelled = {name.rpartition(".")[2].lower(): name for name in known}
-    near = get_close_matches(wrong.rpartition(".")[2].lower(), spelled, n=1, cutoff=0.7)
+    named = wrong[-100:].rpartition(".")[2].lower()  # to compare a megabyte with them takes a second
+    near = get_close_matches(named, spelled, n=1, cutoff=0.7)
     meant = f"did you mean {spelled[near[0]]}?" if near else f"they are like {_NAMESPACE}SMSReceived."
     raise Invalid(f"There are no events of the type {wrong[:100]}: {meant}", target=_TYPES)
 

@@ -11,9 +11,8 @@ import structlog
 from landline.core.errors import Unavailable
 from landline.core.ids import ResourceId, time_ordered
 from landline.ports.clock import Clock
-from landline.services.sms import records_accounts
+from landline.services.sms import records_accounts, records_esme_out
 from landline.services.sms import records_esme as records
-from landline.services.sms import records_esme_out
 from landline.store.database import Database
 
 log = structlog.get_logger()

@@ -125,17 +125,23 @@ class OptOuts:
                     "Nobody can have opted out then: it is in the future, or before there were texts.",
                     target=f"value[{index}].at",
                 )
-        async with self._database.connection() as connection:
-            return await records.enter(
+        async with self._database.transaction() as connection:
+            entered = await records.enter(
                 connection, resource, [(sender, to, at or now) for sender, to, at in entries], ORIGIN
             )
+            if not entered:
+                await settle(connection)
+        return entered
 
     async def lift(self, resource: ResourceId, entries: Sequence[tuple[str, str]]) -> int:
         """Of (sender, recipient): these recipients get messages again; how many were opted out. Raises `Invalid`, and
         has changed nothing then."""
         await self._check(resource, entries)
-        async with self._database.connection() as connection:
-            return await records.lift(connection, resource, entries)
+        async with self._database.transaction() as connection:
+            lifted = await records.lift(connection, resource, entries)
+            if not lifted:
+                await settle(connection)
+        return lifted
 
     async def _check_it_has_any(self, resource: ResourceId, sender: str) -> None:
         owned = await self._senders.owned(resource, sender)

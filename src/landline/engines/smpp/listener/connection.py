@@ -1,7 +1,7 @@
 """One customer's connection: its bind is checked, its submissions are taken in batches and answered once durable."""
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -10,14 +10,13 @@ from uuid import UUID
 import structlog
 
 from landline.core.errors import Refusal, Unavailable
-from landline.core.log_limit import LogLimit
 from landline.engines.smpp.listener import intake
 from landline.engines.smpp.listener.answered import AnsweredTexts
 from landline.engines.smpp.listener.intake import Desk, Taken
 from landline.engines.smpp.pump import Pump
 from landline.ports.esme_gateway import Account
 from landline.protocols.smpp import pdu, status, texts, times
-from landline.protocols.smpp.commands import Command
+from landline.protocols.smpp.commands import Command, command_name
 from landline.protocols.smpp.events import (
     Answered,
     BindArrived,
@@ -42,6 +41,8 @@ _WINDOW_AT_FIRST = 10
 _IN_HAND_BYTES = 1 << 20
 """What one connection says is read no further while so much of it waits to be acted on: each PDU of a window may have
 64 KiB, and the database may be slow."""
+_AGAIN = frozenset({status.ESME_RTHROTTLED, status.ESME_RSYSERR})
+"""What the session refuses for now."""
 _CANCEL_FAILED, _REPLACE_FAILED = 0x11, 0x13  # ESME_RCANCELFAIL, ESME_RREPLACEFAIL
 
 
@@ -68,7 +69,6 @@ class Owner(Desk, Protocol):
     limits: Limits
     system_id: str
     answered_texts: AnsweredTexts
-    told: LogLimit
 
     async def admit(self, connection: "Connection", account: Account) -> int:
         """The command_status of a bind whose password was right. Raises `Unavailable`."""
@@ -181,13 +181,30 @@ class Connection:
             elif isinstance(event, PeerLost):
                 system_id, peer = self.account.system_id if self.account is not None else "", self.pump.peer
                 self._warn("smpp.peer_lost", system_id or peer, system_id=system_id, peer=peer, reason=event.reason)
-            elif not isinstance(event, PduRefused):  # the session has answered those
+            elif isinstance(event, PduRefused):
+                self._tell_of_refused(event)
+            else:
                 self._events.append(event)
         said_bytes, self._said_bytes = self.pump.octets - self._said_bytes, self.pump.octets
         if len(self._events) > waiting:
             self._waiting_bytes += said_bytes
             self.pump.hold(self._waiting_bytes > _IN_HAND_BYTES)
         self._wakeup.set()
+
+    def _tell_of_refused(self, refused: PduRefused) -> None:
+        """The session has answered it. Of what is to come again nothing is told."""
+        if refused.status in _AGAIN:
+            return
+        system_id, peer = self.account.system_id if self.account is not None else "", self.pump.peer
+        command, reason = command_name(refused.command), status.meaning(refused.status).name
+        self._warn(
+            "smpp.pdu_refused",
+            (system_id or peer, reason),
+            system_id=system_id,
+            peer=peer,
+            command=command,
+            reason=reason,
+        )
 
     def _learn(self, took_s: float) -> None:
         """A customer that works on one delivery after the other answers the last of a large window too late, and would
@@ -268,7 +285,15 @@ class Connection:
         self.session.accept_bind(self._owner.system_id)
         self.pump.flush()
         kind, version = event.kind.name.lower(), f"0x{event.bind.interface_version:02x}"
-        log.info("smpp.customer_bound", system_id=account.system_id, kind=kind, address=address, version=version)
+        self._tell(
+            log.info,
+            "smpp.customer_bound",
+            (account.system_id, kind, address),
+            system_id=account.system_id,
+            kind=kind,
+            address=address,
+            version=version,
+        )
         self._owner.gateway.bound(account)
 
     async def _authenticated(self, system_id: str, password: str, address: str) -> Account | None:
@@ -285,11 +310,14 @@ class Connection:
             self._authenticating = None
 
     def _warn(self, event: str, whose: Hashable, **said: str) -> None:
+        self._tell(log.warning, event, whose, **said)
+
+    def _tell(self, write: Callable[..., None], event: str, whose: Hashable, **said: str) -> None:
         """Write that line of the log, unless there was one of `whose` lately: anybody can bind, or say what is no SMPP,
         as often as they like."""
         count = self._owner.told.due((event, whose), self._now())
         if count:
-            log.warning(event, **said, count=count)
+            write(event, **said, count=count)
 
     def _refuse_bind(self, state: int) -> None:
         if self.session.ended:
@@ -332,7 +360,7 @@ class Connection:
             canceled = await self._owner.gateway.cancel(self.account, named) if named is not None else 0
             result = status.ESME_ROK if canceled else _CANCEL_FAILED
         except Unavailable as error:
-            log.warning("smpp.customer_put_off", system_id=self.account.system_id, count=1, reason=error.message)
+            intake.tell_put_off(self._owner, self.account, 1, error)
             result = status.ESME_RSYSERR
         if not self.session.ended:
             self.session.answer(sequence, result)

@@ -10,6 +10,7 @@ import structlog
 
 from landline.core import phone
 from landline.core.errors import Refusal, TooMany, Unavailable
+from landline.core.log_limit import LogLimit
 from landline.engines.smpp.encoding import number_of
 from landline.engines.smpp.listener import refusals
 from landline.engines.smpp.listener.texts import Begun, Texts
@@ -54,6 +55,7 @@ class Desk(Protocol):
     clock: Clock
     line: Clock
     """Times what happens on the connections."""
+    told: LogLimit
 
     def over_rate(self, account: Account, now: float) -> bool:
         """Whether one more submission is more than the account may make; it counts as made when not."""
@@ -193,11 +195,18 @@ async def _attempt(desk: Desk, account: Account, items: Sequence[Taken], begun: 
     try:
         await _submit(desk, account, items, begun)
     except (Unavailable, Refusal) as error:
-        log.warning("smpp.customer_put_off", system_id=account.system_id, count=len(items), reason=error.message)
+        tell_put_off(desk, account, len(items), error)
         _fail(items, refusals.command_status(error))
     except Exception:
         log.exception("smpp.customer_failed", system_id=account.system_id, count=len(items))
         _fail(items, status.ESME_RSYSERR)
+
+
+def tell_put_off(desk: Desk, account: Account, count: int, error: Unavailable | Refusal) -> None:
+    """That so many requests were answered so, once a minute: customers repeat them as fast as they are told."""
+    thing, now = ("smpp.customer_put_off", account.system_id), desk.line.now().timestamp()
+    if due := desk.told.due(thing, now, count):
+        log.warning("smpp.customer_put_off", system_id=account.system_id, count=due, reason=error.message)
 
 
 async def _submit(desk: Desk, account: Account, items: Sequence[Taken], messages: list[UUID]) -> None:
@@ -229,7 +238,7 @@ async def _submit(desk: Desk, account: Account, items: Sequence[Taken], messages
     try:
         await _settle(desk, account, finished, refused, [part for _, part in parts])
     except Unavailable as error:  # what is whole has been accepted; the last parts may come again, and change nothing
-        log.warning("smpp.customer_put_off", system_id=account.system_id, count=len(finished), reason=error.message)
+        tell_put_off(desk, account, len(finished), error)
         keys = {key for key, _ in finished}
         _fail([item for item, part in parts if part.key in keys], status.ESME_RSYSERR)
 

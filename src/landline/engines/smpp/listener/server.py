@@ -6,7 +6,6 @@ import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -20,6 +19,7 @@ from landline.engines.smpp.listener import given_up
 from landline.engines.smpp.listener.answered import AnsweredTexts
 from landline.engines.smpp.listener.config import ListenerConfig
 from landline.engines.smpp.listener.connection import Connection, Handed
+from landline.engines.smpp.listener.counters import ListenerCounters
 from landline.engines.smpp.listener.customer import Customer
 from landline.engines.smpp.listener.shares import Alone, Shares
 from landline.engines.smpp.listener.texts import Texts
@@ -44,17 +44,6 @@ of customers. A bind has a hundred octets."""
 _TELL_EVERY_S = 60.0
 _BACKLOG = 1024
 """Connections the kernel keeps until we take them: all customers may come back in the same moment."""
-
-
-@dataclass(slots=True)
-class ListenerCounters:
-    """Since the start."""
-
-    connections: int = 0
-    refused_binds: int = 0
-    throttled: int = 0
-    delivered: int = 0
-    undelivered: int = 0
 
 
 class SmppListener:
@@ -368,9 +357,14 @@ class SmppListener:
         self._agreeing[guest] = None
         return True
 
-    def leave(self, guest: Handshake) -> None:
-        """See `handshake.Entrance`."""
+    def leave(self, guest: Handshake, error: OSError | None = None) -> None:
+        """See `handshake.Entrance`. Customers ask us why they cannot bind, and would be found nowhere else."""
         self._agreeing.pop(guest, None)
+        if error is not None:
+            reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
+            count = self.told.due(("smpp.no_tls", guest.peer, reason), self.line.now().timestamp())
+            if count:
+                log.warning("smpp.no_tls", peer=guest.peer, reason=reason, count=count)
 
     def texts(self, account: Account) -> Texts:
         """See `intake.Desk`."""
