@@ -17,15 +17,15 @@ from landline.ports.sms_carrier import Arrival, Receipt, Submitted
 from landline.services.events.model import Emitted
 from landline.services.events.service import Events
 from landline.services.insights.service import Insights
-from landline.services.sms import notices, records_receipts, taken
 from landline.services.sms import records_progress as records
+from landline.services.sms import records_receipts, taken
 from landline.services.sms.esme_out import EsmeOut
 from landline.services.sms.failover import Failover, put_off
 from landline.services.sms.handover import HandOver, Pending
 from landline.services.sms.inbound import Inbound
 from landline.services.sms.metrics import Counts
 from landline.services.sms.model import details
-from landline.services.sms.model.messages import REPLY, State
+from landline.services.sms.model.messages import State
 from landline.services.sms.outcomes import Brought, Outcome, size_of
 from landline.services.sms.records import ANSWERED_LATE
 from landline.services.sms.records_progress import Deferral, TakenAfterAll
@@ -476,23 +476,8 @@ class News:
         return ended
 
     async def _tell(self, connection: Connection, done: Outcome, ended: Sequence[Record]) -> None:
-        done.ended.extend(ended)
+        done.end(ended)
         done.woken |= await self._customers.ended(connection, ended)
-        for record in ended:
-            if record["route"] != REPLY:
-                done.tally.ended(
-                    record["resource_id"],
-                    record["accepted_at"],
-                    record["ended_at"],
-                    record["sender"],
-                    record["tag"],
-                    record["recipient"],
-                    record["carrier"],
-                    record["state"] == State.DELIVERED,
-                    record["code"],
-                    record["segments_delivered"],
-                )
-        done.reports.extend([notices.ended(record) for record in ended if record["report_wanted"]])
 
 
 def _nobody() -> None:

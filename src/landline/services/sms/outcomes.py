@@ -8,9 +8,10 @@ from uuid import UUID
 from landline.ports.sms_carrier import Submitted
 from landline.services.events.model import Event
 from landline.services.insights.model import Tally
+from landline.services.sms import notices
 from landline.services.sms.esme_out import Woken
 from landline.services.sms.handover import Pending
-from landline.services.sms.model.messages import REPLY
+from landline.services.sms.model.messages import REPLY, State
 from landline.services.sms.records_receipts import Ending
 from landline.store.database import Record
 
@@ -73,3 +74,22 @@ class Outcome:
                     record["cost"],
                 )
         return len(moved)
+
+    def end(self, ended: Sequence[Record]) -> None:
+        """Tally messages that have ended, and have their reports told where they are wanted."""
+        self.ended.extend(ended)
+        for record in ended:
+            if record["route"] != REPLY:
+                self.tally.ended(
+                    record["resource_id"],
+                    record["accepted_at"],
+                    record["ended_at"],
+                    record["sender"],
+                    record["tag"],
+                    record["recipient"],
+                    record["carrier"],
+                    record["state"] == State.DELIVERED,
+                    record["code"],
+                    record["segments_delivered"],
+                )
+        self.reports.extend([notices.ended(record) for record in ended if record["report_wanted"]])
