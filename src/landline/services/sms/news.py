@@ -415,6 +415,7 @@ class News:
         if endings:
             now = self._clock.now()
             ended = await records_receipts.report(connection, carrier, endings, now)
+            done.moved(ended)
             if len(ended) < len(endings) and not parked:
                 await records_receipts.park_repeated(connection, carrier, endings, ended, now)
             failures = [each for each in endings if each[1].state is State.FAILED]
