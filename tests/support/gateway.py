@@ -119,6 +119,7 @@ class Gateway:
         self.guard = Guard(database, clock, country=country, share=share)
         self.pools = Pools(database, self.changes, self.numbers)
         failover = Failover(self.carriers, self._route, self._wants_failover)
+        self.counts = Counts()
         self.news = News(
             database,
             clock,
@@ -129,7 +130,7 @@ class Gateway:
             failover,
             self.insights,
             self.customers,
-            Counts(),
+            self.counts,
         )
         self.worker = Worker(
             database,

@@ -106,7 +106,8 @@ class News:
 
     async def arrived(self, carrier: str, arrivals: Sequence[Arrival]) -> None:
         """The carrier brought texts from phones."""
-        self._counts.received += await self._inbound.receive(carrier, arrivals)
+        received = await self._inbound.receive(carrier, arrivals)
+        self._counts.received += received
 
     async def give_up(self, messages: Sequence[tuple[UUID, UUID, int]]) -> None:
         """Fail (resource, message, detail code) for which nothing will come any more."""
