@@ -119,7 +119,8 @@ class Gateway:
 
     def _join(self, owner: UUID, share: Callable[[], int], line: Clock | None, report_timeout_s: int) -> None:
         database, clock = self.database, self.clock
-        observers = Observers(self.events, self.insights, self.customers, Counts())
+        self.counts = Counts()
+        observers = Observers(self.events, self.insights, self.customers, self.counts)
         inbound = Inbound(database, clock, self.numbers, self.keywords, self.handover, observers, owner)
         self.settings = Settings(database, self.changes, settings.defaults(guarded=False, countries=("*",)))
         self.guard = Guard(database, clock, country=country, share=share)

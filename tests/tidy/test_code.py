@@ -116,3 +116,15 @@ def test_tasks_that_are_kept_are_watched() -> None:
         if "asyncio.create_task(" in ast.unparse(node.value)
     ]
     assert not found, "store.watched says when a bug ends it"
+
+
+def test_what_others_change_too_is_read_after_the_await() -> None:
+    """`self.n += await …` reads `self.n` first: what others add meanwhile is lost."""
+    found = [
+        f"{name(file)}:{node.lineno}"
+        for file in python("src/landline")
+        for node in ast.walk(parsed(file))
+        if isinstance(node, ast.AugAssign) and ast.unparse(node.target).startswith("self.")
+        if any(isinstance(each, ast.Await) for each in ast.walk(node.value))
+    ]
+    assert not found, "await it in a line of its own"

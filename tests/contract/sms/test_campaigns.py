@@ -86,3 +86,15 @@ async def test_a_reply_answers_what_no_receipt_came_for(world: World) -> None:
     await world.clock.advance(timedelta(days=1))
     assert await world.database.fetchval("SELECT code FROM sms_messages") == 5002
     assert await world.answered() == "silent"
+
+
+async def test_a_reply_does_not_answer_what_waits_for_a_carrier(world: World) -> None:
+    """Behind its sender's pace, say: of a campaign that takes hours the phone answers the one before, or leaves it."""
+    await world.send("got")
+    world.carrier.up = False
+    await world.send("waiting")
+    assert await world.database.fetchval("SELECT attempts FROM sms_messages WHERE tag = 'waiting'") == 0
+    assert await world.answered() == "got"
+    world.carrier.up = True
+    await world.clock.advance(timedelta(minutes=1))
+    assert await world.answered() == "waiting"

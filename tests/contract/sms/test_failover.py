@@ -11,6 +11,7 @@ from tests.support.scripted import Fate, ScriptedCarrier
 from landline.core.ids import ResourceId
 from landline.engines.clock import DrivenClock
 from landline.ports.sms_carrier import Receipt, Submission, Submitted
+from landline.services.insights.model import Figures
 from landline.services.insights.questions import Dimension, Question
 from landline.services.sms.model.routing import Choice, Rule
 from landline.services.sms.service import Options, To
@@ -42,11 +43,14 @@ class World:
 
     async def counted(self) -> tuple[int, int]:
         """How many messages are counted as delivered, and as failed."""
+        figures = (await self.by_carrier()).values()
+        return sum(each.delivered for each in figures), sum(each.failed for each in figures)
+
+    async def by_carrier(self) -> dict[str, Figures]:
         hour = int(self.clock.now().timestamp()) // 3600
         question = Question(hour - 24, hour + 1, by=(Dimension.CARRIER,))
         page = await self.gateway.insights.page(self.resource, question, limit=10)
-        figures = [group.figures for group in page.groups]
-        return sum(each.delivered for each in figures), sum(each.failed for each in figures)
+        return {str(group.place[0]): group.figures for group in page.groups}
 
 
 @pytest.fixture
@@ -175,6 +179,24 @@ async def test_what_was_delivered_goes_nowhere_though_another_failed_in_the_same
     carriers = [(await world.timeline(each))["carrier"] for each in (delivered, failed)]
     assert carriers == ["first", "second"]
     assert await world.counted() == (2, 0)
+
+
+@pytest.mark.parametrize("fate", [Fate.LOST, Fate.TAKEN])
+async def test_what_the_first_delivers_after_all_is_its_own_though_it_was_given_to_the_next(world: World, fate: Fate):
+    world.gateway.fails_over_on_receipts = True
+    world.first.fate, world.second.fate = Fate.TAKEN, fate
+    message = await world.send()
+    at = world.clock.now()
+    await world.gateway.news.reported("first", [Receipt("first1", delivered=False, code=5000, at=at)])
+    await world.clock.advance(timedelta(seconds=1))
+    assert (await world.timeline(message))["carrier"] == "second"
+    await world.gateway.news.reported("first", [Receipt("first1", delivered=True, code=2000, at=at)])
+    timeline = await world.timeline(message)
+    assert (timeline["state"], timeline["carrier"]) == ("delivered", "first")
+    figures = await world.by_carrier()
+    assert {name: (each.accepted, each.segments, each.delivered) for name, each in figures.items()} == {
+        "first": (1, 1, 1)
+    }
 
 
 async def test_after_every_carrier_failed_it_it_has_failed(world: World):

@@ -1,5 +1,6 @@
 """Texts from phones: which are taken, what their keywords do, who is answered, by which carrier and for how long."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import timedelta
@@ -191,3 +192,8 @@ async def test_an_answer_that_came_too_late_would_confuse_and_is_not_sent(world:
     tries = len(world.first.submissions), len(world.second.submissions)
     await world.clock.advance(timedelta(hours=1))
     assert (len(world.first.submissions), len(world.second.submissions)) == tries
+
+
+async def test_texts_that_come_at_the_same_time_are_all_counted(world: World) -> None:
+    await asyncio.gather(*(world.receive("hello", sender=f"+1425555{number:04}") for number in range(5)))
+    assert (world.gateway.counts.received, (await world.figures()).replies) == (5, 5)

@@ -186,3 +186,17 @@ async def test_what_cannot_be_ended_in_time_because_the_database_is_away_does_no
         return await world.database.fetchval("SELECT code FROM sms_messages") == 5001
 
     await eventually(ended)
+
+
+async def test_each_text_ends_when_its_own_report_is_overdue_whatever_was_accepted_with_it(world: World) -> None:
+    world.carrier.fate = Fate.TAKEN
+    options = (Options(report_timeout_s=60), Options())
+    sends = [
+        world.gateway.sms.send(world.resource, SENDER, [To(f"+1425555{number:04}")], "hello", options[number % 2])
+        for number in range(20)
+    ]
+    await asyncio.gather(*sends)
+    await world.clock.advance(timedelta(milliseconds=1))
+    assert len(world.carrier.submissions) == len(sends)
+    await world.clock.advance(timedelta(seconds=62))
+    assert await world.database.fetchval("SELECT count(*) FROM sms_messages WHERE code = 5002") == 10

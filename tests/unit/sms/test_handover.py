@@ -43,6 +43,18 @@ def test_a_block_is_finished_when_its_last_message_ended():
     assert hands.finished() == [BLOCK]
 
 
+def test_a_block_wants_to_be_looked_at_when_the_first_of_its_reports_is_due():
+    hands = handover()
+    soon = replace(pending(), report_by=NOW + timedelta(minutes=1))
+    messages = [pending(), soon, pending()]
+    hands.take(BLOCK, messages)
+    hands.answered([message.submission.key for message in messages])
+    assert hands.awaiting() == {BLOCK: soon.report_by}
+    hands.take(BLOCK, [messages[0]], awaiting=1, report_by=soon.report_by)
+    hands.answered([messages[0].submission.key])
+    assert hands.awaiting() == {BLOCK: soon.report_by}
+
+
 def test_a_receipt_before_the_answer_does_not_finish_the_block_early():
     hands = handover()
     message = pending()

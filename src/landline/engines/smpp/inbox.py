@@ -349,7 +349,8 @@ class Inbox:
         passed is told to nobody: another process may have had that text meanwhile, and have forgotten it."""
         single = [item for item in items if item.arrival is not None]
         new = [item for item in single if item.recent is None or not item.recent.known]
-        self.counters.repeated += await self._texts.give_keys(single, now)
+        repeated = await self._texts.give_keys(single, now)
+        self.counters.repeated += repeated
         if not new or not self._several() or self._line() - self._begun_at < STOOD_STILL_S:
             return list(items)
         self._stood_still(new)

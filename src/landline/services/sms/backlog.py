@@ -214,11 +214,13 @@ class Backlog:
         await self._leave(crowd, now)
         if left or not (to_submit or self._handover.reaches({row["carrier"] for row in unasked})):
             await self._blocks.pass_on([block], now, now + UNREACHED_PAUSE)
-        elif to_submit or not (awaiting or unasked):
-            self._handover.take(block, to_submit, awaiting=len(awaiting) + len(unasked))
+            return
+        again = [now + ASKED_AGAIN] if unasked else []
+        report_by = min([*again, *(row["report_by"] for row in awaiting)], default=None)
+        if to_submit or report_by is None:
+            self._handover.take(block, to_submit, awaiting=len(awaiting) + len(unasked), report_by=report_by)
         else:
-            again = [now + ASKED_AGAIN] if unasked else []
-            await self._blocks.release({block: min([*again, *(row["report_by"] for row in awaiting)])})
+            await self._blocks.release({block: report_by})
 
     def _parted(self, messages: Sequence[Pending]) -> tuple[list[Pending], list[Pending]]:
         """Messages of a block that are for this process, those on their way among them, and those for others."""

@@ -30,6 +30,8 @@ class _Block:
     unanswered: int
     open: int
     number: int
+    report_by: datetime
+    """The earliest among its messages."""
 
 
 class Pending(Struct):
@@ -148,17 +150,20 @@ class HandOver:
         """Whether this process has room for new messages that are of no crowd, and reaches all of `carriers`."""
         return self.room.is_there(NEW) and self.reaches(carriers)
 
-    def take(self, block: UUID, pending: list[Pending], *, awaiting: int = 0) -> None:
-        """Look after `block`: hand over `pending`; `awaiting` more of its messages have only their reports to come."""
-        if not pending and not awaiting:
+    def take(
+        self, block: UUID, pending: list[Pending], *, awaiting: int = 0, report_by: datetime | None = None
+    ) -> None:
+        """Look after `block`: hand over `pending`; `awaiting` more of its messages have only their reports to come, the
+        first of them until `report_by`."""
+        if not pending:
             self._finished.append(block)
             return
-        self._count(block, pending, awaiting)
+        self._count(block, pending, awaiting, report_by)
 
     def take_alone(self, claim: UUID, pending: list[Pending]) -> None:
         """Hand over messages that have left their blocks and are in hand under `claim`."""
         if pending:
-            self._count(claim, pending, 0)
+            self._count(claim, pending, 0, None)
         else:
             self._claim_done(claim)
 
@@ -182,9 +187,12 @@ class HandOver:
             allowed[key] -= 1
         return kept, crowd
 
-    def _count(self, held_by: UUID, pending: list[Pending], awaiting: int) -> None:
+    def _count(self, held_by: UUID, pending: list[Pending], awaiting: int, report_by: datetime | None) -> None:
         self.taken += 1
-        self._blocks[held_by] = block = _Block(len(pending), len(pending) + awaiting, self.taken)
+        soonest = min(message.report_by for message in pending)
+        if report_by is not None and report_by < soonest:
+            soonest = report_by
+        self._blocks[held_by] = block = _Block(len(pending), len(pending) + awaiting, self.taken, soonest)
         self._queue(block, pending)
 
     def _queue(self, block: _Block, pending: list[Pending]) -> None:
@@ -326,7 +334,7 @@ class HandOver:
                 continue
             block.unanswered -= 1
             if not message.alone:
-                self._settle(message.block, block, message.report_by)
+                self._settle(message.block, block, block.report_by)
             elif not block.unanswered:
                 del self._blocks[message.held_by]
                 self._claim_done(message.held_by)

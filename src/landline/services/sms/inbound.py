@@ -36,6 +36,8 @@ REPLY_VALIDITY = timedelta(hours=12)
 ANSWERS_WITHIN = timedelta(days=7)
 """A text answers the last message of a campaign that its phone got from the same number within so long. What was
 blocked or failed, or is to be sent later, it did not get."""
+ON_ITS_WAY = timedelta(seconds=10)
+"""How long what was just accepted counts as sent though its carrier's answer is not stored: a phone may be faster."""
 
 
 @dataclass(slots=True)
@@ -91,6 +93,7 @@ class Inbound:
                 now,
                 since=now - ANSWERS_WITHIN,
                 accepted_since=now - ANSWERS_WITHIN - FURTHEST,
+                on_its_way_since=now - ON_ITS_WAY,
             )
             texts = [_text(arrival, number, languages[number.number], campaigns) for arrival, number in owned]
             fresh = await records_inbound.receive(connection, carrier, texts)

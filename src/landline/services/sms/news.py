@@ -92,7 +92,8 @@ class News:
 
     async def arrived(self, carrier: str, arrivals: Sequence[Arrival]) -> None:
         """The carrier brought texts from phones."""
-        self._counts.received += await self._inbound.receive(carrier, arrivals)
+        received = await self._inbound.receive(carrier, arrivals)
+        self._counts.received += received
 
     async def give_up(self, messages: Sequence[tuple[UUID, UUID, int]]) -> None:
         """Fail (resource, message, detail code) for which nothing will come any more."""
@@ -288,6 +289,7 @@ class News:
         if endings:
             now = self._clock.now()
             ended = await records_receipts.report(connection, carrier, endings, now)
+            done.moved(ended)
             if len(ended) < len(endings) and not parked:
                 await records_receipts.park_repeated(connection, carrier, endings, ended, now)
             failures = [each for each in endings if each[1].state is State.FAILED]

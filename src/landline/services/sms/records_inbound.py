@@ -77,11 +77,14 @@ CROSS JOIN LATERAL (
             AND accepted_at >= $6 AND resource_id = p.resource_id ORDER BY accepted_at DESC LIMIT {_MOST_LOOKED_AT}
     ) m
     CROSS JOIN LATERAL (
-        -- What left its block was scheduled, or tried in vain: sent long after it was accepted, perhaps, or not yet.
-        SELECT CASE WHEN m.attempts = 0 THEN m.accepted_at ELSE coalesce(
+        -- It may be sent long after it was accepted, or not yet: behind its sender's pace, scheduled, tried in vain.
+        -- What is handed over at once is on its way for a moment, in which its carrier's answer is not stored.
+        SELECT coalesce(
             (SELECT max(s.submitted_at) FROM sms_submissions s
                 WHERE s.block_id = m.block_id AND s.message_id = m.message_id),
-            CASE WHEN m.claim_id IS NOT NULL THEN $4::timestamptz END) END AS at
+            CASE WHEN m.claim_id IS NOT NULL THEN $4::timestamptz
+                WHEN m.attempts = 0 AND (m.state >= {int(State.DELIVERED)} OR m.accepted_at > $7) THEN m.accepted_at
+            END) AS at
     ) sent
     WHERE sent.at >= $5 AND (m.state <> {int(State.FAILED)} OR m.code IN ({_GOT}))
     ORDER BY sent.at DESC, m.accepted_at DESC LIMIT 1
@@ -96,8 +99,10 @@ async def campaigns(
     *,
     since: datetime,
     accepted_since: datetime,
+    on_its_way_since: datetime,
 ) -> dict[tuple[ResourceId, str, str], Campaign]:
-    """That of the last tagged message that each (resource, number, phone) was sent since then, if there is one."""
+    """That of the last tagged message that each (resource, number, phone) was sent since then, if there is one. What
+    was accepted after `on_its_way_since` may have been sent though no carrier's answer is known."""
     rows = await connection.fetch(
         _CAMPAIGNS,
         [resource for resource, _, _ in pairs],
@@ -106,6 +111,7 @@ async def campaigns(
         now,
         since,
         accepted_since,
+        on_its_way_since,
     )
     return {(row["resource_id"], row["number"], row["phone"]): Campaign(row["tag"], row["carrier"]) for row in rows}
 

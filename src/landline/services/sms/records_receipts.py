@@ -84,7 +84,13 @@ FROM known k WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id
             AND (s.carrier, s.carrier_message_id) <> ($1, k.carrier_message_id)
             AND m.report_by > $2 AND NOT {_FAILED.format("s")})
         AND NOT (m.report_by > $2 AND {_IN_HAND}))
-{CHANGED}
+{CHANGED}, m.cost, m.carrier AS was
+"""
+_DELIVERED_BY = f"""
+UPDATE sms_messages m SET carrier = $1
+FROM unnest($2::uuid[], $3::uuid[], $4::text[]) AS k (resource_id, message_id, was)
+WHERE m.resource_id = k.resource_id AND m.message_id = k.message_id
+{CHANGED}, m.cost, k.was
 """
 
 
@@ -93,7 +99,8 @@ async def report(
 ) -> list[Record]:
     """End the messages that `endings` name by the carrier's ids; those ended now. Unknown ids are parked. A failure
     counts from the carrier that has the message now: that of one which was given up before does not end it. Nor does
-    that of one copy while another is on its way, of a message that was handed over twice: the last one's does."""
+    that of one copy while another is on its way, of a message that was handed over twice: the last one's does. What it
+    delivered is the carrier's from now on, also where it `was` given to another one meanwhile."""
     by_id: dict[str, Ending] = {}
     for carrier_message_id, ending in endings:
         before = by_id.setdefault(carrier_message_id, ending)  # repeated, the first counts; a failure may be taken back
@@ -105,7 +112,23 @@ async def report(
         last = await _forget_failed_copies(connection, carrier, failed, now)
         if last:
             ended += await _report(connection, carrier, {carrier_id: failed[carrier_id] for carrier_id in last}, now)
-    return ended
+    others = [each for each in ended if each["state"] == State.DELIVERED and each["was"] != carrier]
+    return ended if not others else await _delivered_by(connection, carrier, others, ended)
+
+
+async def _delivered_by(
+    connection: Connection, carrier: str, others: Sequence[Record], ended: Sequence[Record]
+) -> list[Record]:
+    """Have the messages of `others` be the carrier's that delivered them: all that `ended`, as they are then."""
+    found = await connection.fetch(
+        _DELIVERED_BY,
+        carrier,
+        [each["resource_id"] for each in others],
+        [each["message_id"] for each in others],
+        [each["was"] for each in others],
+    )
+    again = {each["message_id"]: each for each in found}
+    return [again.get(each["message_id"], each) for each in ended]
 
 
 async def _report(connection: Connection, carrier: str, endings: Mapping[str, Ending], now: datetime) -> list[Record]:
