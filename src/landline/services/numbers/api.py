@@ -87,7 +87,7 @@ class _Owned:
         found = await self._purchases.list(request.caller.resource, after, skip, top + 1)
         shape = wire.PurchasedPhoneNumbers([shapes.purchased(each) for each in found[:top]])
         if len(found) > top:
-            # Behind the last one shown, and not so many on: who goes through them to release some would pass over as many.
+            # Behind the last one shown, not so many on: who goes through them to release some would pass over as many.
             shape.next_link = _next(request, skip=0, after=found[top - 1].number)
         return json_response(200, shape)
 
