@@ -120,9 +120,7 @@ _OWNED = (
 )
 
 
-async def owned(
-    connection: Connection, resource: ResourceId, after: str, skip: int, limit: int
-) -> list[Purchased]:
+async def owned(connection: Connection, resource: ResourceId, after: str, skip: int, limit: int) -> list[Purchased]:
     """A page of the resource's phone numbers and short codes, in their own order; those after one, whether it is still
     there or not."""
     rows = await connection.fetch(
