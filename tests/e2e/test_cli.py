@@ -13,10 +13,14 @@ import termios
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from tests.support.signed import Raw
 
-from landline.testing import Server
+from landline.app import cli_subscription
+from landline.app.cli import main
+from landline.testing import Inbox, Server
 from landline.testing.server import COMMAND
 
 README = Path(__file__).parents[2] / "README.md"
@@ -216,6 +220,26 @@ def test_a_webhook_has_from_the_command_line_what_the_admin_api_has_for_it(landl
     assert (shown["deliveryHeaders"], shown["signed"]) == ([], False)
     assert listed(landline, "subscription", "dead-letters", "full") == []
     cli(landline, "subscription", "remove", "full")
+
+
+def test_a_list_of_dead_letters_that_is_not_all_of_them_says_so(
+    landline: Server, inbox: Inbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inbox.fail(times=3, status=400)
+    raw = Raw(landline.endpoint, landline.access_key, landline.ca_bundle)
+    raw.send_sms(landline.phone_number, [f"+1425555018{last}" for last in range(3)], "Hello")
+    landline.clock.advance(seconds=5)
+    command = ["subscription", "dead-letters", f"inbox-{urlsplit(inbox.url).port}", "--data", str(landline.data)]
+    said: list[str] = []
+    for most in (3, 4, 2):
+        monkeypatch.setattr(cli_subscription, "_MOST_ROWS", most)
+        with pytest.raises(SystemExit) as ended:
+            main(command)
+        assert ended.value.code == 0
+        printed = capsys.readouterr()
+        assert printed.out.count("SMSDeliveryReportReceived") == min(most, 3)
+        said.append(printed.err)
+    assert said == ["", "", "these are the oldest 2: there are more\n"]
 
 
 @pytest.mark.parametrize("host", ["localhost", "other.localhost"])

@@ -1,7 +1,10 @@
 """How `landline dev` ends, and what a second start on its data is told."""
 
+import os
 import signal
+import subprocess
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from http.client import HTTPException
@@ -14,6 +17,7 @@ from tests.support.signed import Raw
 
 from landline.app import workers
 from landline.testing import Server, ServerFailed
+from landline.testing.server import COMMAND, START_TIMEOUT_S
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning"),
@@ -82,3 +86,52 @@ def test_a_kill_of_the_supervisor_leaves_no_postgresql_for_long(landline_server:
     server.kill()
     server.restart()
     processes.wait_ended(running)
+
+
+def test_a_server_whose_certificates_are_new_before_it_has_read_them_goes_on_starting(tmp_path: Path) -> None:
+    """Its configuration is a pipe: it waits there until the signal was sent."""
+    configuration = tmp_path / "landline.toml"
+    os.mkfifo(configuration)
+    command = [*COMMAND, "serve", "--config", str(configuration)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with configuration.open("w") as written:
+        process.send_signal(signal.SIGHUP)
+        written.write("no_such_setting = 1\n")
+    _, said = process.communicate(timeout=PATIENCE_S)
+    assert "no_such_setting" in said
+    assert process.returncode == 1
+
+
+def test_under_nohup_it_outlives_its_terminal(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    command = ["nohup", *COMMAND, "dev", "--data", str(tmp_path / "data"), "--port", "0", "--ready-file", str(ready)]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not ready.exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGHUP)
+    finally:
+        process.terminate()  # the first that it takes: it drains
+    assert process.wait(PATIENCE_S) == 0
+
+
+def test_ctrl_c_while_its_workers_read_their_modules_shows_no_traceback(tmp_path: Path) -> None:
+    env = {**os.environ, "LANDLINE_DRIVEN_CLOCK": "false"}
+    command = [*COMMAND, "dev", "--data", str(tmp_path / "data"), "--port", "0", "--workers", "2"]
+    process = subprocess.Popen(
+        command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    told: set[int] = set()
+    while len(told) < 2:
+        assert process.poll() is None
+        for each in processes.tree(process.pid):
+            if each.pid not in told and each.parent == process.pid and each.name.startswith("python"):
+                os.kill(each.pid, signal.SIGINT)
+                told.add(each.pid)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    assert "Traceback" not in said
+    assert "workers.died" not in said

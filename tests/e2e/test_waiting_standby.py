@@ -45,7 +45,7 @@ class World:
         self.gateway = Gateway(dsn, database, self.clock, self.carrier)
         self.rooms = Rooms(database, self.clock)
         self.chat = chat.process(database, dsn, clock=self.clock)
-        self.opt_outs = OptOuts(database, self.clock, self.gateway.numbers)
+        self.opt_outs = self.gateway.opt_outs
         self.market = market
         self.resource: ResourceId
 

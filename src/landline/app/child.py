@@ -7,8 +7,9 @@ import signal
 import sys
 
 if __name__ == "__main__":  # at once: the terminal tells the supervisor too, who tells us what to do
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for told in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(told, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGHUP))  # `workers` has them blocked until now
 
 import asyncio
 import ctypes

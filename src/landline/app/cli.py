@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,6 +20,8 @@ _OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run one command and exit: 0 done, 1 refused or failed, 130 interrupted. Errors are one line."""
     try:
+        if sys.argv[1:2] in (["serve"], ["worker"]):  # who says so early has new certificates, which are not read yet
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
         _open_streams()
         sys.exit(_run(arguments))
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -226,6 +227,8 @@ def list_dead_letters(
     found = ask(server).call("GET", f"{resource_path(resource)}/deadletters?{query}")
     rows: list[dict[str, Any]] = found["value"]
     show(rows, ("subscription", "eventType", "subject", "deadAt", "reason", "attempts", "lastStatus"), json)
+    if found.get("nextLink"):
+        print(f"these are the oldest {_MOST_ROWS:,}: there are more", file=sys.stderr)
 
 
 @subscription.command(name="replay")

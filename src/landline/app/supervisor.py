@@ -62,7 +62,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for told in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(told, self._stop, serving)
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up, serving)
+        if self._config.mode != "dev" or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+            loop.add_signal_handler(signal.SIGHUP, self._hang_up, serving)
         try:
             await serving
         except asyncio.CancelledError:

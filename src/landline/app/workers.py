@@ -26,6 +26,7 @@ from landline.edge.server import DRAIN_S, bind
 log = structlog.get_logger()
 
 COMMAND = (sys.executable, "-P", "-m", "landline.app.child")
+_NOT_FOR_CHILDREN = (signal.SIGINT, signal.SIGHUP)
 _DRAIN_S = DRAIN_S + 0.5 + APPLICATION_CLOSE_S + 0.2
 _KILL_S = 1.0
 _STABLE_S = 30.0
@@ -188,9 +189,15 @@ class Workers:
             setup = self._setup(number, owner)
             inherited = [theirs.fileno(), *setup.public, *setup.plain, *setup.admin, *setup.own]
             inherited += [*setup.customers, *setup.customers_tls]
-            process = subprocess.Popen(  # noqa: S603 - ourselves
-                [*self._command, str(theirs.fileno())], stdin=subprocess.DEVNULL, pass_fds=inherited
-            )
+            # It takes none of these before it has said that they are not for it (`child`): Ctrl-C would show where in
+            # its imports it was, and new certificates end it. Ours wait meanwhile.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_CHILDREN)
+            try:
+                process = subprocess.Popen(  # noqa: S603 - ourselves
+                    [*self._command, str(theirs.fileno())], stdin=subprocess.DEVNULL, pass_fds=inherited
+                )
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         with suppress(OSError):  # it has died already, which is noticed soon
             ours.sendall(encoded(setup))
         ours.setblocking(False)

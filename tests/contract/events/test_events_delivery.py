@@ -213,6 +213,19 @@ async def test_a_hopeless_answer_ends_a_delivery_at_once(here: Slice, status: in
         assert (row["reason"], row["attempts"], row["status"]) == (reason, 1, status)
 
 
+async def test_of_what_an_endpoint_refuses_for_good_one_line_a_minute_is_logged(here: Slice) -> None:
+    async with webhook(lambda _call: web.Response(status=401)) as hook, working(here.events):
+        await here.subscribe("picky", hook.url)
+        with capture_logs() as logs:
+            for _ in range(2):
+                await here.emit(*[here.event() for _ in range(50)])
+                await here.clock.advance(timedelta(seconds=61))
+        assert [each["reason"] for each in await here.rows()] == ["Unauthorized"] * 100
+    told = [each for each in logs if each["event"] == "events.dead_letter"]
+    assert [each["count"] for each in told] == [1, 50]
+    assert {each["subscription"] for each in told} == {"picky"}
+
+
 async def test_attempts_and_time_to_live_can_be_less(here: Slice) -> None:
     async with webhook(lambda _call: web.Response(status=500)) as few, working(here.events):
         await here.subscribe("few", few.url, max_attempts=3)

@@ -274,3 +274,19 @@ async def test_operations_are_polled_in_another_process(market: World, database:
         assert (await other.call("GET", f"/phoneNumbers/operations/purchase_{search}")).body == bought
         assert await other.owned() == await market.owned()
         assert await other.buy(search) == bought
+
+
+async def test_who_releases_the_numbers_of_a_page_is_shown_all_others_on_the_next_ones(market: World) -> None:
+    await market.stock(FIVE)
+    await market.buy(await market.search(quantity=5))
+    every, link = await market.owned(), "/phoneNumbers?skip=1&top=2"
+    shown: list[str] = []
+    while link:
+        page = (await market.call("GET", link)).body
+        numbers = [each["phoneNumber"] for each in page["phoneNumbers"]]
+        for number in numbers:
+            await market.operation(await market.call("DELETE", f"/phoneNumbers/{number}"))
+        shown += numbers
+        link = page.get("nextLink")
+    assert shown == every[1:]
+    assert await market.owned() == every[:1]

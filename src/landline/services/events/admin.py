@@ -117,9 +117,9 @@ class _Admin:
         resource, name = request.params["name"], request.query.get("subscription")
         limit = _limit(request.query.get("limit"))
         after = _position(request.query["after"]) if "after" in request.query else None
-        rows = await self._subscriptions.dead_letters(resource, name, after, limit)
-        link = None
-        if len(rows) == limit:
+        found = await self._subscriptions.dead_letters(resource, name, after, limit + 1)
+        rows, link = found[:limit], None
+        if len(found) > limit:
             query = {"limit": str(limit), "after": _after(rows[-1])} | ({"subscription": name} if name else {})
             link = f"/resources/{quote(resource, safe='')}/deadletters?{urlencode(query)}"
         return json_response(200, events.DeadLetterList([_dead_letter(row) for row in rows], link))

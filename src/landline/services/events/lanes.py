@@ -16,6 +16,7 @@ from uuid import UUID
 import structlog
 
 from landline.core.errors import Unavailable
+from landline.core.log_limit import LogLimit
 from landline.ports.callout import Answer, CalloutFailed
 from landline.services.events import records
 from landline.services.events.model import (
@@ -106,6 +107,7 @@ class Lanes:
         self._slow_under_way = 0
         self._look: asyncio.TimerHandle | None = None
         self._skipped: set[UUID] = set()
+        self._told = LogLimit()
 
     def open(self, tasks: asyncio.TaskGroup) -> None:
         """From now on requests go out; what one needs is looked up in `tasks`."""
@@ -413,13 +415,15 @@ class Lanes:
     def _result(self, delivery: Delivery, outcome: Outcome, target: Target) -> Result:
         ruling = verdict(delivery, outcome, target.subscription.settings)
         if isinstance(ruling, Dead):
-            log.warning(
-                "events.dead_letter",
-                event_id=str(delivery.event.event_id),
-                subscription=target.subscription.name,
-                reason=ruling.reason,
-            )
+            self._tell_of_dead(delivery, target, ruling.reason, outcome.at)
         return Result(delivery, outcome, ruling)
+
+    def _tell_of_dead(self, delivery: Delivery, target: Target, reason: str, now: datetime) -> None:
+        """An endpoint that answers 401 has thousands a second; all of them are in the list of dead letters."""
+        count = self._told.due((delivery.subscription, reason), now.timestamp())
+        if count:
+            event_id, name = str(delivery.event.event_id), target.subscription.name
+            log.warning("events.dead_letter", event_id=event_id, subscription=name, reason=reason, count=count)
 
     def _put_off(self, batch: Sequence[Delivery], by: timedelta) -> None:
         now = self._events.clock.now()

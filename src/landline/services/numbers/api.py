@@ -83,10 +83,12 @@ class _Owned:
 
     async def list(self, request: Request) -> Response:
         skip, top = page_of(request.query, size="top")
-        found = await self._purchases.list(request.caller.resource, skip, top + 1)
+        after = number_of(request.query["after"]) if "after" in request.query else ""
+        found = await self._purchases.list(request.caller.resource, after, skip, top + 1)
         shape = wire.PurchasedPhoneNumbers([shapes.purchased(each) for each in found[:top]])
         if len(found) > top:
-            shape.next_link = _next(request, skip=skip + top)
+            # Behind the last one shown, not so many on: who goes through them to release some would pass over as many.
+            shape.next_link = _next(request, skip=0, after=found[top - 1].number)
         return json_response(200, shape)
 
     async def get(self, request: Request) -> Response:
@@ -215,7 +217,9 @@ class _Reservations:
 
     async def list(self, request: Request) -> Response:
         _, size = page_of(request.query, size="maxPageSize")
-        after = uuid_of(request.query.get("after", "")) or NIL
+        after = uuid_of(request.query["after"]) if "after" in request.query else NIL
+        if after is None:
+            raise InvalidInput("This is not a link that this server gave.", target="after")
         found = await self._reservations.list(request.caller.resource, after, size + 1)
         shape = wire.PhoneNumbersReservations(
             [shapes.reservation(each, with_numbers=False) for each in found[:size]],

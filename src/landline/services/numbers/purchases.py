@@ -183,10 +183,10 @@ class Purchases:
             if search.state is SearchState.HELD:
                 await records_purchases.end_search(connection, resource, search_id, SearchState.CANCELLED, None)
 
-    async def list(self, resource: ResourceId, skip: int, limit: int) -> list[Purchased]:
-        """A page of the resource's phone numbers and short codes."""
+    async def list(self, resource: ResourceId, after: str, skip: int, limit: int) -> list[Purchased]:
+        """A page of the resource's phone numbers and short codes, of those after one."""
         async with self._database.connection() as connection:
-            return await records_purchases.owned(connection, resource, skip, limit)
+            return await records_purchases.owned(connection, resource, after, skip, limit)
 
     async def get(self, resource: ResourceId, number: str) -> Purchased:
         """A number the resource owns. Raises `NotFound`."""

@@ -120,12 +120,14 @@ _OWNED = (
 )
 
 
-async def owned(connection: Connection, resource: ResourceId, skip: int, limit: int) -> list[Purchased]:
-    """A page of the resource's phone numbers and short codes, in their own order."""
+async def owned(connection: Connection, resource: ResourceId, after: str, skip: int, limit: int) -> list[Purchased]:
+    """A page of the resource's phone numbers and short codes, in their own order; those after one, whether it is still
+    there or not."""
     rows = await connection.fetch(
-        f"SELECT {_OWNED} FROM numbers_owned WHERE resource_id = $1 AND kind <> 'alphanumeric'"
-        " ORDER BY number OFFSET $2 LIMIT $3",
+        f"SELECT {_OWNED} FROM numbers_owned WHERE resource_id = $1 AND number > $2 AND kind <> 'alphanumeric'"
+        " ORDER BY number OFFSET $3 LIMIT $4",
         resource,
+        after,
         skip,
         limit,
     )
