@@ -23,7 +23,6 @@ from landline.services.chat.model.values import Properties
 from landline.services.chat.service import Repeat
 from landline.services.rooms.model import Repeatable
 from landline.services.rooms.service import Rooms
-from landline.services.sms.opt_outs import OptOuts
 from landline.services.sms.service import Options, To
 from landline.store.database import Database
 from landline.store.embedded import EmbeddedServer
