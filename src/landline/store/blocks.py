@@ -117,6 +117,9 @@ SELECT least(
     )
 )
 """
+_NEXT = """
+SELECT min(due_at) FROM {table} {where} due_at >= $3 AND owner IS DISTINCT FROM $1 AND block_id <> ALL($2)
+"""
 _ALWAYS = datetime.min.replace(tzinfo=UTC)
 _NOBODY = UUID(int=0)
 """Holds what somebody held who died, until it is claimed."""
@@ -181,10 +184,7 @@ class Blocks:
         self._close = f"DELETE FROM {table} WHERE block_id = ANY(${{}}) AND (owner = ${{}} OR owner IS NULL)"
         self._owned = f"SELECT block_id FROM {table} {where} owner = $1 AND block_id <> $1"
         self._unknown: frozenset[UUID] = frozenset()
-        self._next = (
-            f"SELECT min(due_at) FROM {table} {where} due_at >= $3 AND owner IS DISTINCT FROM $1"
-            " AND block_id <> ALL($2)"
-        )
+        self._next = _NEXT.format(table=table, where=where)
         self._end = f"UPDATE {table} SET due_at = least(due_at, $2) {where} owner = $1"
         self._first = f"SELECT due_at FROM {table} WHERE due_at < $1 ORDER BY due_at LIMIT 1"
         self._floor = Floor(self._first_due)

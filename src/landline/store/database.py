@@ -118,6 +118,8 @@ _ANALYSIS = (
     " SET LOCAL plan_cache_mode = auto"
 )
 
+_ORDERED = "BEGIN; SET LOCAL enable_bitmapscan = off"
+
 _READ_ONLY = "PostgreSQL is read-only, as a standby is"
 
 Duplicate = asyncpg.UniqueViolationError
@@ -357,6 +359,15 @@ class Database:
         """A connection in a transaction that commits when the block is left, and rolls back when it raises."""
         async with self.connection() as connection, connection.transaction():
             yield connection
+
+    @asynccontextmanager
+    async def ordered(self) -> AsyncGenerator[Connection]:
+        """A transaction whose look-ups go by the order of an index, also where few rows are spread over many pages that
+        are dead, which PostgreSQL would have in the order of the pages, and then sorted."""
+        async with self.connection() as connection:
+            await connection.execute(_ORDERED)
+            yield connection  # what is left of it, where it raises, ends before the connection is used again
+            await connection.execute("COMMIT")
 
     @asynccontextmanager
     async def analysis(self) -> AsyncGenerator[Connection]:

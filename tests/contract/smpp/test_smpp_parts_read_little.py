@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from tests.support.cluster import eventually
-from tests.support.rows import rows_read
+from tests.support.rows import backup, pages_read, rows_read
 
 from landline.engines.smpp.listener.texts import PATIENCE, Texts
-from landline.engines.smpp.records import Records
+from landline.engines.smpp.records import Look, Records
 from landline.ports.esme_gateway import ReportWish
 from landline.protocols.smpp.joiner import GroupKey, TextPart
 from landline.protocols.smpp.texts import Alphabet
@@ -142,3 +142,30 @@ async def test_a_reference_used_again_begins_a_text_though_an_old_part_comes_to_
     finally:
         await another.close()
     assert [text.joined.text for text in whole] == ["otherother"] * len(KEYS)
+
+
+async def test_texts_are_remembered_and_settled_by_their_keys_among_all_that_a_backup_keeps(
+    database: Database, dsn: str
+) -> None:
+    """Each text that a phone sent is dead in this table once the SMSC knows that it was taken in."""
+    await database.execute("ALTER TABLE smpp_arrivals SET (autovacuum_enabled = false)")
+    records = Records(database, "carrier", US, Alphabet.GSM)
+    async with backup(dsn):
+        await database.execute(
+            "INSERT INTO smpp_arrivals (carrier, fingerprint, owner, at, key)"
+            " SELECT 'carrier', uuid_send(gen_random_uuid()), $1, $2, gen_random_uuid()::text"
+            " FROM generate_series(1, $3::int)",
+            UUID(int=3),
+            AT,
+            MANY,
+        )
+        await database.execute("DELETE FROM smpp_arrivals")
+        await database.execute("VACUUM (ANALYZE) smpp_arrivals")
+        before = await pages_read(database, "smpp_arrivals")
+        looks = [Look(uuid4().bytes, str(uuid4()), AT) for _ in range(10)]
+        keys = await records.arrival_keys(looks, AT)
+        assert keys == [look.key for look in looks]
+        assert await records.unsettled(keys, AT) == frozenset(keys)
+        await records.settled(keys[:5], keys[5:], AT)
+        assert await pages_read(database, "smpp_arrivals") - before < 500
+        assert await database.fetchval("SELECT count(*) FROM smpp_arrivals") == 5

@@ -46,6 +46,20 @@ def parts_of(text: str, carrier: str = "$1") -> str:
     )
 
 
+# Likewise: without the order either index of these is as cheap, and the wrong one has all of the carrier's.
+_OF_FINGERPRINTS = """
+SELECT a.fingerprint, a.key, a.settled_at FROM (SELECT DISTINCT unnest($2::bytea[])) AS n (fingerprint)
+CROSS JOIN LATERAL (
+    SELECT * FROM smpp_arrivals WHERE carrier = $1 AND fingerprint >= n.fingerprint AND fingerprint <= n.fingerprint
+    AND owner <> $3 AND at BETWEEN $4 AND $5 -- later: the clock was set back since
+    ORDER BY fingerprint
+) AS a ORDER BY a.at DESC
+"""
+_OF_KEYS = """
+ctid = ANY(ARRAY(SELECT (
+    SELECT ctid FROM smpp_arrivals WHERE carrier = $1 AND key >= n.key AND key <= n.key ORDER BY key LIMIT 1
+) FROM unnest($2::text[]) AS n (key)))
+"""
 _GROUP_ARRAYS = "$2::text[], $3::text[], $4::int[], $5::smallint[], $6::boolean[]"
 _NEW_PARTS = (
     f"unnest({_GROUP_ARRAYS}, $7::smallint[], $8::smallint[], $9::bytea[])"
@@ -241,9 +255,7 @@ class Records:
 
     async def _keys(self, connection: Connection, looks: Sequence[Look], now: datetime) -> list[str]:
         rows = await connection.fetch(
-            "SELECT fingerprint, key, settled_at FROM smpp_arrivals WHERE carrier = $1 AND fingerprint = ANY($2)"
-            " AND owner <> $3 AND at BETWEEN $4 AND $5"  # later: the clock was set back since
-            " ORDER BY at DESC",
+            _OF_FINGERPRINTS,
             self._carrier,
             [look.fingerprint for look in looks],
             self._owner,
@@ -256,8 +268,7 @@ class Records:
         """Which of `keys`, given lately, are of texts that equal ones may be, as far as anybody knew `until` then."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
-                "SELECT key FROM smpp_arrivals WHERE carrier = $1 AND key = ANY($2)"
-                " AND (settled_at IS NULL OR settled_at > $3)",
+                f"SELECT key FROM smpp_arrivals WHERE {_OF_KEYS} AND (settled_at IS NULL OR settled_at > $3)",
                 self._carrier,
                 list(keys),
                 until,
@@ -270,12 +281,10 @@ class Records:
         them yet: what came to it until `now` is the same text."""
         async with self._database.connection() as connection:
             if prompt:
-                await connection.execute(
-                    "DELETE FROM smpp_arrivals WHERE carrier = $1 AND key = ANY($2)", self._carrier, list(prompt)
-                )
+                await connection.execute(f"DELETE FROM smpp_arrivals WHERE {_OF_KEYS}", self._carrier, list(prompt))
             if late:
                 await connection.execute(
-                    "UPDATE smpp_arrivals SET settled_at = $3 WHERE carrier = $1 AND key = ANY($2)",
+                    f"UPDATE smpp_arrivals SET settled_at = $3 WHERE {_OF_KEYS}",
                     self._carrier,
                     list(late),
                     now,

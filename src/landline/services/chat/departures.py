@@ -75,7 +75,7 @@ class Departures:
                 of_resource[resource].append(user)
             for resource, those in of_resource.items():
                 there = await self._existing(resource, those)
-                async with self._database.transaction() as connection:
+                async with self._database.ordered() as connection:
                     for user in those:
                         if user not in there:
                             await self.note(connection, resource, user)
@@ -93,14 +93,14 @@ class Departures:
         await self._remove(key, user)
         last: MessageId | None = MessageId(0)
         while last is not None:
-            async with self._database.transaction() as connection:
+            async with self._database.ordered() as connection:
                 await records.lock(connection, [key])
                 now = to_milliseconds(self._clock.now())
                 last = await records_departures.erase(connection, key, user, last, now, _MESSAGES)
         await records_departures.forget_participant(self._database, key, user)
 
     async def _remove(self, key: Key, user: RawId) -> None:
-        async with self._database.transaction() as connection:
+        async with self._database.ordered() as connection:
             thread = (await records.lock(connection, [key])).get(key)
             who = (await records.participants_named(connection, key, [user])).get(user)
             if thread is None or who is None:

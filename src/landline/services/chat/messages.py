@@ -98,7 +98,7 @@ class Messages:
         """Change one's own message. Raises `NotFound`, `Forbidden`, `Invalid`, `MessageTooLarge`, `TooMany`."""
         self._rates.check(Operation.WRITE_MESSAGE, resource, user, thread)
         key, now = (resource, thread), to_milliseconds(self._clock.now())
-        async with self._database.transaction() as connection:
+        async with self._database.ordered() as connection:
             row = await self._own(connection, key, user, message)
             if row["deleted_at"] is not None:
                 raise _no_message()
@@ -143,7 +143,7 @@ class Messages:
         """Delete one's own message: what it said is gone for good; again changes nothing. Raises as `edit`."""
         self._rates.check(Operation.WRITE_MESSAGE, resource, user, thread)
         key, now = (resource, thread), to_milliseconds(self._clock.now())
-        async with self._database.transaction() as connection:
+        async with self._database.ordered() as connection:
             row = await self._own(connection, key, user, message)
             if row["deleted_at"] is not None:
                 return
@@ -168,7 +168,7 @@ class Messages:
         """Tell the others that `user` types; in a crowd nobody is told. Raises `NotFound`, `Forbidden`, `TooMany`."""
         self._rates.check(Operation.TYPING, resource, user, thread)
         key, now = (resource, thread), to_milliseconds(self._clock.now())
-        async with self._database.transaction() as connection:
+        async with self._database.ordered() as connection:
             roster = await self._roster(connection, key, user)
             self._rates.take(Operation.TYPING, resource, user, thread)
             if not values.lively(len(roster)):

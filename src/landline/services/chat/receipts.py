@@ -42,7 +42,7 @@ class Receipts:
     async def _commit(self, receipts: list[Receipt]) -> list[Refusal | None]:
         now = to_milliseconds(self._clock.now())
         wanted = [(receipt.key, receipt.user, receipt.message) for receipt in receipts]
-        async with self._database.transaction() as connection:
+        async with self._database.ordered() as connection:
             seen = await records_messages.visible_ids(connection, wanted)
             furthest: dict[tuple[Key, RawId], Receipt] = {}
             for receipt in receipts:

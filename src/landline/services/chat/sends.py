@@ -50,7 +50,7 @@ class Sends:
 
     async def _commit(self, drafts: list[Draft]) -> list[MessageId | Refusal]:
         keys = list({(draft.resource, draft.thread): None for draft in drafts})
-        async with self._database.transaction() as connection:
+        async with self._database.ordered() as connection:
             threads = await records.lock(connection, keys)
             rosters = await self._rosters.of(connection, threads)
             results, rows, changes = self._placed(drafts, threads, rosters)

@@ -102,7 +102,7 @@ class Chat:
         values.check_size(len(members))
         thread = ThreadId(time_ordered(now, os.urandom(10)))
         created = Created(thread, now, user, properties, tuple(invalid))
-        async with self._database.transaction() as connection:
+        async with self._database.ordered() as connection:
             if repeat is not None:
                 before = await self._repeated(connection, resource, user, repeat, now, created)
                 if before is not None:
@@ -182,7 +182,7 @@ class Chat:
         """Change a thread's properties. Raises `NotFound`, `Forbidden`, `Invalid`, `TooMany`."""
         self._rates.check(Operation.UPDATE_THREAD, resource, user, thread)
         key, now = (resource, thread), to_milliseconds(self._clock.now())
-        async with self._database.transaction() as connection:
+        async with self._database.ordered() as connection:
             row = await access.locked(connection, key)
             members, editor = await self._members(connection, key, user)
             self._rates.take(Operation.UPDATE_THREAD, resource, user, thread)
@@ -215,7 +215,7 @@ class Chat:
         `TooMany`."""
         self._rates.take(Operation.CREATE_OR_DELETE_THREAD, resource, user)
         key, now = (resource, thread), to_milliseconds(self._clock.now())
-        async with self._database.transaction() as connection:
+        async with self._database.ordered() as connection:
             row = (await records.lock(connection, [key])).get(key)
             if row is None:
                 if await records.deleter(connection, key) == user:
@@ -254,7 +254,7 @@ class Chat:
         values.check_batch(len(participants))
         key, now = (resource, thread), to_milliseconds(self._clock.now())
         good, invalid = await self._known(resource, participants, now)
-        async with self._database.transaction() as connection:
+        async with self._database.ordered() as connection:
             row = await access.locked(connection, key)
             members, initiator = await self._members(connection, key, user)
             self._rates.take(Operation.CHANGE_PARTICIPANTS, resource, user, thread)
@@ -284,7 +284,7 @@ class Chat:
         self._rates.check(Operation.CHANGE_PARTICIPANTS, resource, user, thread)
         key, now = (resource, thread), to_milliseconds(self._clock.now())
         target = own_user(who, resource)
-        async with self._database.transaction() as connection:
+        async with self._database.ordered() as connection:
             row = await access.locked(connection, key)
             members, initiator = await self._members(connection, key, user)
             self._rates.take(Operation.CHANGE_PARTICIPANTS, resource, user, thread)

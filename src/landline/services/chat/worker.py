@@ -87,7 +87,7 @@ class Worker:
     async def _end_threads(self) -> bool:
         now = self._clock.now()
         changes: list[Change] = []
-        async with self._database.transaction() as connection:
+        async with self._database.ordered() as connection:
             rows = await records_retention.due(connection, now, _THREADS)
             rosters = await records.rosters(connection, records_retention.keys(rows))
             for row, key in zip(rows, records_retention.keys(rows), strict=True):
@@ -115,6 +115,6 @@ class Worker:
                 pass
             while await records_log.purge(self._database, key, _CHANGES):
                 pass
-            async with self._database.transaction() as connection:
+            async with self._database.ordered() as connection:
                 await records_retention.purge_rest(connection, key, self._clock.now())
         return len(keys) == _THREADS
