@@ -8,6 +8,7 @@ import pytest
 
 from landline.testing import Admin, Handset, Inbox, Server
 from landline.testing.insights import insights
+from landline.testing.smsc import Smsc
 
 NOBODY = Admin("http://127.0.0.1:1", "token")
 """An admin API that is not asked anything: it would not answer."""
@@ -78,3 +79,10 @@ def test_insights_since_an_instant() -> None:
             insights(NOBODY, "local", since=cast(Any, since))
     with pytest.raises(TypeError, match="by is a list of str"):
         insights(NOBODY, "local", cast(Any, 5))
+
+
+def test_a_phone_texts_an_account_that_there_is() -> None:
+    with pytest.raises(LookupError, match="no account has bound: wait until one has, or give its system_id"):
+        Smsc().text("+14255550123", "+18005550100", "hello")
+    with pytest.raises(LookupError, match="there is no account yours: there are mine, ours"):
+        Smsc({"mine": "secret", "ours": "secret"}).text("+14255550123", "+18005550100", "hello", system_id="yours")

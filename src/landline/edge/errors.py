@@ -13,6 +13,8 @@ _PROBLEM_TYPE = {
     400: "https://tools.ietf.org/html/rfc9110#section-15.5.1",
     404: "https://tools.ietf.org/html/rfc9110#section-15.5.5",
 }
+_LONG = 1000
+"""Characters of a message that are told."""
 _CHALLENGES = {
     Access.SERVICE: 'HMAC-SHA256, Bearer scope="https://communication.azure.com//.default"',
     Access.USER: "Bearer",
@@ -75,7 +77,7 @@ def _acs(
     details: list[dict[str, str]] | None = None,
     inner: tuple[str, str] | None = None,
 ) -> Response:
-    error: dict[str, Any] = {"code": code, "message": message}
+    error: dict[str, Any] = {"code": code, "message": _part(message)}
     if target is not None:
         error["target"] = target
     if details:
@@ -87,7 +89,7 @@ def _acs(
 
 def _details(errors: dict[str, list[str]]) -> list[dict[str, str]]:
     return [
-        {"code": Invalid.code, "message": message, "target": target}
+        {"code": Invalid.code, "message": _part(message), "target": target}
         for target, messages in errors.items()
         for message in messages
     ]
@@ -99,7 +101,8 @@ def _validation_problem(error: Invalid, request_id: str) -> Response:
         "type": _PROBLEM_TYPE[400],
         "title": "One or more validation errors occurred.",
         "status": 400,
-        "errors": error.errors or {"": [error.message]},
+        "errors": {field: [_part(each) for each in said] for field, said in error.errors.items()}
+        or {"": [_part(error.message)]},
         "traceId": request_id,
     }
     return json_response(400, body, response.headers)
@@ -109,6 +112,11 @@ def _problem(status: int, title: str, error: Refusal, request_id: str) -> Respon
     body = {"type": _PROBLEM_TYPE[status], "title": title, "status": status, "traceId": request_id}
     headers = {"x-ms-error-code": error.code}
     return json_response(status, body, {**headers, "content-type": "application/problem+json; charset=utf-8"})
+
+
+def _part(message: str) -> str:
+    """`message`, but for the end of a very long one: what was sent stands in many, and may have a megabyte."""
+    return message if len(message) <= _LONG else f"{message[:_LONG]}..."
 
 
 def _seconds(duration_s: float) -> str:

@@ -24,6 +24,8 @@ FAILURES: dict[str, Exception] = {
     "busy": TooMany("slow down", retry_after_s=1.2),
     "away": Unavailable("the database is away", retry_after_s=3),
     "bug": RuntimeError("secret inner state"),
+    "long": Refusal(f"{'9' * 500_000} is no number.", target="to"),
+    "long fields": Invalid("bad", errors={"a": ["9" * 500_000], "b": ["9" * 500_000]}),
 }
 
 
@@ -307,3 +309,13 @@ async def test_a_host_header_that_is_no_host_is_refused(server: Front, host: str
 async def test_hosts_of_every_form_are_taken(server: Front, host: str) -> None:
     reply = await call(server.app, "GET", "/nowhere", {"host": host})
     assert reply.status == 404
+
+
+@pytest.mark.parametrize("where", ["/acs", "/sms"])
+async def test_a_refusal_that_repeats_what_it_was_sent_is_told_in_part(server: Front, where: str) -> None:
+    """What callers sent stands in many refusals, and may have a megabyte."""
+    for how in ("long", "long%20fields"):
+        reply = await get(server, f"{where}/{how}")
+        assert reply.status == 400
+        assert b"9999999999..." in reply.body
+        assert len(reply.body) < 10_000

@@ -124,8 +124,9 @@ class Smsc:
         alphabet: Alphabet = Alphabet.GSM,
         order: Callable[[list[bytes]], Iterable[bytes]] = iter,
     ) -> None:
-        """A phone texts `recipient`: deliver_sm to that account (or the only one), its parts in `order`."""
-        account = system_id or next(iter(self._accounts_seen()))
+        """A phone texts `recipient`: deliver_sm to that account (or the only one), its parts in `order`. Raises
+        `LookupError` when there is no such account, or none yet."""
+        account = self._account(system_id)
         source_ton, source_npi, source = address_of(sender)
         ton, npi, destination = address_of(recipient)
         bodies = [
@@ -246,6 +247,16 @@ class Smsc:
         self._connections.add(connection)
         self.counts.connections += 1
         return connection
+
+    def _account(self, system_id: str | None) -> str:
+        seen = self._accounts_seen()
+        if system_id is None:
+            if not seen:
+                raise LookupError("no account has bound: wait until one has, or give its system_id")
+            return seen[0]
+        if self.accounts is not None and system_id not in seen:
+            raise LookupError(f"there is no account {system_id}: there are {', '.join(seen)}")
+        return system_id
 
     def _accounts_seen(self) -> list[str]:
         if self.accounts is not None:
