@@ -48,6 +48,24 @@ def test_a_directory_is_shown_as_it_is_called(tmp_path: Path) -> None:
         assert shlex.split(shown) == [server.ca_bundle]
 
 
+def test_it_serves_a_user_whose_directory_has_umlauts_also_after_a_kill(tmp_path: Path) -> None:
+    """Root's PostgreSQL runs as another user, is handed the directory by a descriptor, and never sees its name."""
+    ready, data = tmp_path / "ready", tmp_path / "Jörg Müller" / "data"
+    user = ["unshare", "--user", "--map-user=65534", "--map-group=65534"]
+    command = [*user, *COMMAND, "dev", "--data", str(data), "--port", "0", "--ready-file", str(ready)]
+    for end, status in (("kill", -9), ("terminate", 0)):
+        ready.unlink(missing_ok=True)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not ready.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        started = ready.exists()
+        getattr(process, end)()
+        _, said = process.communicate(timeout=PATIENCE_S)
+        assert started, said.decode()
+        assert process.returncode == status
+
+
 def test_ctrl_c_while_modules_are_read_is_answered_with_no_traceback(tmp_path: Path) -> None:
     heard = "signal.signal(signal.SIGINT, signal.default_int_handler)"  # which who runs the tests may have ignored
     (tmp_path / "cyclopts.py").write_text(f"import os, signal\n{heard}\nos.kill(os.getpid(), signal.SIGINT)\n")

@@ -35,7 +35,12 @@ def note(what):
 note("born")
 {conduct}
 """
-WAITS = "signal.signal(signal.SIGHUP, lambda *_: note('hung up'))\nstarted()\nwhile True: signal.pause()"
+WAITS = """
+signal.signal(signal.SIGHUP, lambda *_: note('hung up'))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
+started()
+while True: signal.pause()
+"""
 
 
 class Family:

@@ -90,7 +90,7 @@ def initialise(data: Path, password: Path, binaries: Binaries, account: Account)
 def answers(data: Path, pid: int) -> bool:
     """Whether postmaster `pid` takes connections: it says so in the eighth line of its file (pg_ctl reads the same)."""
     try:
-        lines = (data / "postmaster.pid").read_text("ascii").split("\n")
+        lines = _lines(data / "postmaster.pid")
     except FileNotFoundError:
         return False
     return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
@@ -155,7 +155,7 @@ def _locale(binaries: Binaries) -> list[str]:
 
 def _owner(data: Path) -> int | None:
     try:
-        return int((data / "postmaster.pid").read_text("ascii").split("\n", 1)[0])
+        return int(_lines(data / "postmaster.pid")[0])
     except (FileNotFoundError, ValueError):
         return None
 
@@ -198,10 +198,15 @@ def _bury(data: Path, pid: int) -> None:
     reused id, for a running server. The rest of the file stays: by it PostgreSQL sees backends left over."""
     file = data / "postmaster.pid"
     try:
-        lines = file.read_text("ascii").split("\n")
+        lines = _lines(file)
         if lines[0] == str(pid):
-            with file.open("r+") as out:  # in place: owner and mode stay
-                out.write("\n".join([str(_NO_PID), *lines[1:]]))
+            with file.open("r+b") as out:  # in place: owner and mode stay
+                out.write(os.fsencode("\n".join([str(_NO_PID), *lines[1:]])))
                 out.truncate()
     except FileNotFoundError:
         return
+
+
+def _lines(file: Path) -> list[str]:
+    """What a postmaster says of itself, the path of its directory among it, which may be of any octets."""
+    return os.fsdecode(file.read_bytes()).split("\n")
