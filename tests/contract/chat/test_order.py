@@ -6,16 +6,19 @@ from random import Random
 
 import pytest
 from tests.support.chat import RESOURCE, Process, process
+from tests.support.cluster import eventually
 
 from landline.core.errors import Forbidden
 from landline.core.ids import RawId
 from landline.engines.clock import DrivenClock
+from landline.services.chat import records
 from landline.services.chat.model.changes import MessageReceived
 from landline.services.chat.model.ids import ThreadId
 from landline.store.database import Database
 
 WRITERS = 3
 LANES = 8
+WAITING = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
 MESSAGES = 7
 
 
@@ -107,3 +110,17 @@ async def test_a_removal_falls_between_messages_and_nobody_else_is_heard(databas
     assert sum(text.startswith("bob") for _, text in whole) == sent
     assert all(sequence < removed for sequence, text in whole if text.startswith("bob"))
     assert await first.listed(thread, bob) == [entry for entry in whole if entry[0] <= removed]
+
+
+async def test_receipts_of_one_reader_through_two_processes_leave_the_furthest(database: Database, dsn: str) -> None:
+    here, there = process(database, dsn), process(database, dsn)
+    ann, bob = await here.user(), await here.user()
+    thread = await here.thread(ann, bob)
+    first, second = await here.send(thread, ann), await here.send(thread, ann)
+    async with database.transaction() as connection:
+        await records.read(connection, [((RESOURCE, thread), bob, first)], here.clock.now())
+        reading = asyncio.create_task(there.messages.read(RESOURCE, bob, thread, second))
+        await eventually(lambda: database.fetchval(WAITING))
+    await reading
+    found = [row["read_message_id"] for row in await here.messages.receipts(RESOURCE, ann, thread, 0, 10, None)]
+    assert found == [second]

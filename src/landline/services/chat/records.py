@@ -301,17 +301,14 @@ async def participants_named(connection: Connection, key: Key, users: Sequence[R
     return {row["raw_id"]: participant(row) for row in rows}
 
 
+# By their places, which are those of the last states: their rows are locked, by a statement before this one.
 _READ = f"""
-WITH r AS (
-    SELECT p.*, n.message_id
-    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS n (resource_id, thread_id, raw_id, message_id)
-    CROSS JOIN LATERAL (
-        SELECT ctid, removed_at, read_message_id
-        FROM {PARTICIPANT.format("n.resource_id", "n.thread_id", "n.raw_id")} FOR NO KEY UPDATE
-    ) AS p
-)
-UPDATE chat_participants p SET read_message_id = r.message_id, read_at = $5 FROM r
-WHERE p.ctid = r.ctid AND r.removed_at IS NULL AND coalesce(r.read_message_id, 0) < r.message_id
+UPDATE chat_participants p SET read_message_id = n.message_id, read_at = $5
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS n (resource_id, thread_id, raw_id, message_id)
+CROSS JOIN LATERAL (
+    SELECT ctid, removed_at, read_message_id FROM {PARTICIPANT.format("n.resource_id", "n.thread_id", "n.raw_id")}
+) AS found
+WHERE p.ctid = found.ctid AND found.removed_at IS NULL AND coalesce(found.read_message_id, 0) < n.message_id
 RETURNING p.resource_id, p.thread_id, p.raw_id
 """
 
@@ -319,14 +316,14 @@ RETURNING p.resource_id, p.thread_id, p.raw_id
 async def read(
     connection: Connection, receipts: Sequence[tuple[Key, RawId, MessageId]], now: datetime
 ) -> set[tuple[Key, RawId]]:
-    """Move how far participants have read, forward only; those that moved. Rows are locked in one order."""
-    ordered = sorted(receipts)
+    """Move how far participants have read, forward only; those that moved. Their rows are locked already
+    (`records_messages.visible_ids`)."""
     rows = await connection.fetch(
         _READ,
-        [key[0] for key, _, _ in ordered],
-        [key[1] for key, _, _ in ordered],
-        [user for _, user, _ in ordered],
-        [message for _, _, message in ordered],
+        [key[0] for key, _, _ in receipts],
+        [key[1] for key, _, _ in receipts],
+        [user for _, user, _ in receipts],
+        [message for _, _, message in receipts],
         now,
     )
     return {((row["resource_id"], row["thread_id"]), row["raw_id"]) for row in rows}

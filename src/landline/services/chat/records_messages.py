@@ -123,19 +123,21 @@ async def visible_one(connection: Connection, key: Key, user: RawId, message: Me
 async def visible_ids(
     connection: Connection, wanted: Sequence[tuple[Key, RawId, MessageId]]
 ) -> set[tuple[Key, RawId, MessageId]]:
-    """Which of these messages their users may see; only of threads they are in."""
+    """Which of these messages their users may see; only of threads they are in. How far these have read (`records.read`)
+    is this transaction's to change from now on; always in the same order, as `records.lock` has it."""
+    ordered = sorted(wanted)
     rows = await connection.fetch(
         "SELECT w.resource_id, w.thread_id, w.raw_id, w.message_id"
         " FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[])"
         "  AS w (resource_id, thread_id, raw_id, message_id)"
         " CROSS JOIN LATERAL (SELECT removed_at, share_history_from"
-        f" FROM {PARTICIPANT.format('w.resource_id', 'w.thread_id', 'w.raw_id')}) AS p"
+        f" FROM {PARTICIPANT.format('w.resource_id', 'w.thread_id', 'w.raw_id')} FOR NO KEY UPDATE) AS p"
         " JOIN chat_messages m USING (resource_id, thread_id, message_id)"
         " WHERE p.removed_at IS NULL AND m.created_at >= p.share_history_from",
-        [key[0] for key, _, _ in wanted],
-        [key[1] for key, _, _ in wanted],
-        [user for _, user, _ in wanted],
-        [message for _, _, message in wanted],
+        [key[0] for key, _, _ in ordered],
+        [key[1] for key, _, _ in ordered],
+        [user for _, user, _ in ordered],
+        [message for _, _, message in ordered],
     )
     return {((row["resource_id"], row["thread_id"]), row["raw_id"], row["message_id"]) for row in rows}
 
