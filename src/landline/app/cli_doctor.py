@@ -306,7 +306,7 @@ async def _looked_into(config: Config) -> list[Finding]:
             detail = f"reached; {waiting} migrations wait for the next start"
             return [Finding("database", ok=True, detail=detail)]
         well = Finding("database", ok=True, detail="reached; its schema is this version's")
-        return [well, *await _sealing(config, database), *await _hearing(config, database)]
+        return [well, *await _sealing(config, database), *await _hearing(config, database), *await _kept(database)]
     finally:
         await database.close()
 
@@ -360,3 +360,27 @@ async def _hearing(config: Config, database: Database) -> list[Finding]:
         away = [each for each in servers if each.host != socket.gethostname()]
         apart = away or [each for each in servers if each.circle != servers[0].circle]
     return [Finding(NOTE, ok=True, detail=unheard(apart))] if apart else []
+
+
+_KEPT = """
+SELECT relname AS name, n_dead_tup AS dead, n_live_tup AS live FROM pg_stat_user_tables
+WHERE schemaname = current_schema() AND n_dead_tup > $1 AND n_dead_tup > $2 * n_live_tup
+ORDER BY n_dead_tup DESC LIMIT 1
+"""
+_MANY_DEAD = 100_000
+_TIMES_THE_LIVING = 5
+
+
+async def _kept(database: Database) -> list[Finding]:
+    """A note where far more rows are dead than autovacuum leaves. Whose transaction keeps them only some roles may see,
+    how many they are all."""
+    async with database.connection() as connection:
+        worst = await connection.fetchrow(_KEPT, _MANY_DEAD, _TIMES_THE_LIVING)
+    if worst is None:
+        return []
+    detail = (
+        f"PostgreSQL keeps {worst['dead']:,} dead rows of the table {worst['name']} beside {worst['live']:,} living"
+        " ones, which takes room and time: let autovacuum run, and end what holds it up (the oldest xact_start in"
+        " pg_stat_activity, pg_prepared_xacts, the xmin of pg_replication_slots)"
+    )
+    return [Finding(NOTE, ok=True, detail=detail)]

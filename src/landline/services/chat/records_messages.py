@@ -123,8 +123,8 @@ async def visible_one(connection: Connection, key: Key, user: RawId, message: Me
 async def visible_ids(
     connection: Connection, wanted: Sequence[tuple[Key, RawId, MessageId]]
 ) -> set[tuple[Key, RawId, MessageId]]:
-    """Which of these messages their users may see; only of threads they are in. How far these have read (`records.read`)
-    is this transaction's to change from now on; always in the same order, as `records.lock` has it."""
+    """Which of these messages their users may see; only of threads they are in. How far these have read is this
+    transaction's to change from now on (`records.read`); always in the same order, as `records.lock` has it."""
     ordered = sorted(wanted)
     rows = await connection.fetch(
         "SELECT w.resource_id, w.thread_id, w.raw_id, w.message_id"
