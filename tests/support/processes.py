@@ -110,6 +110,14 @@ def resident_bytes(process: Process) -> int:
     return 0
 
 
+def command(pid: int) -> list[str]:
+    """What it was started with; empty when there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 def _read(pid: int) -> Process | None:
     name, fields = _stat(pid)
     return None if not fields or fields[0] == "Z" else Process(pid, int(fields[1]), name, fields[19])

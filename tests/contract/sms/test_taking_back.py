@@ -244,10 +244,10 @@ async def test_what_could_not_be_taken_back_goes_on(world: World) -> None:
     world.carrier.up = False
     [message] = await world.send(Options(), phones=PHONES[:1])
     await world.clock.advance(timedelta(seconds=3))
-    await world.database.execute("ALTER TABLE sms_attempts RENAME TO away")
+    await world.database.execute("ALTER TABLE sms_attempts RENAME COLUMN carrier TO away")
     with pytest.raises(Exception, match="sms_attempts"):
         await world.gateway.outgoing.cancel([world.resource], message)
-    await world.database.execute("ALTER TABLE away RENAME TO sms_attempts")
+    await world.database.execute("ALTER TABLE sms_attempts RENAME COLUMN away TO carrier")
     world.carrier.up = True
     await world.clock.advance(timedelta(minutes=1))
     assert (await world.timeline(message))["state"] == "delivered"

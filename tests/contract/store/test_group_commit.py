@@ -127,7 +127,7 @@ async def test_of_two_batches_that_wait_for_each_other_both_are_committed(databa
 
     group: GroupCommit[str, str] = GroupCommit(commit, lanes=2, batch_limit=1)
     assert await asyncio.gather(group.submit("ab"), group.submit("ba")) == ["ab", "ba"]
-    assert gave_way == 1
+    assert gave_way  # again, where it is back with its first row before the other was woken for it
     assert await database.fetchval("SELECT array_agg(n) FROM counted") == [2, 2]
 
 
