@@ -119,11 +119,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Port | None, _says("Port of the admin API. Default: `port` + 1000, and in dev any free one when that is taken.")
     ] = None
     admin_token: Annotated[
-        str | None,
-        _says(
-            "Bearer token of the admin API, of at least 16 characters but in dev. Default: made once and kept in the"
-            " data directory."
-        ),
+        str | None, _says("Bearer token of the admin API. Default: made once and kept in the data directory.")
     ] = None
 
     workers: Annotated[

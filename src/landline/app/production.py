@@ -46,7 +46,7 @@ def warnings(config: Config) -> list[str]:
         )
     if config.mode == "serve" and not config.carriers:
         found.append("there is no carrier: every text fails (5001). Add a table [[carriers]] to the configuration")
-    return [*found, *_other_name(config), *carriers.warnings(config)]
+    return [*found, *_short_token(config), *_other_name(config), *carriers.warnings(config)]
 
 
 def _other_name(config: Config) -> list[str]:
@@ -127,15 +127,24 @@ def _bus(config: Config) -> list[str]:
 
 def _admin_token(config: Config) -> list[str]:
     try:
-        token = admin_token(config)
+        admin_token(config)
     except CannotConfigure as error:
         return [error.message]
-    if token is not None and len(token) < _LEAST_TOKEN:
-        return [
-            f"admin_token is shorter than {_LEAST_TOKEN} characters and can be guessed: make one with"
-            " `openssl rand -base64 32`, or remove it to have one made and kept in the data directory"
-        ]
     return []
+
+
+def _short_token(config: Config) -> list[str]:
+    """Servers have begun with one: they go on."""
+    try:
+        token = admin_token(config)
+    except CannotConfigure:  # a problem
+        return []
+    if token is None or len(token) >= _LEAST_TOKEN:
+        return []
+    return [
+        f"admin_token is shorter than {_LEAST_TOKEN} characters and can be guessed: make one with"
+        " `openssl rand -base64 32`, or remove it to have one made and kept in the data directory"
+    ]
 
 
 def _secret(config: Config) -> list[str]:
