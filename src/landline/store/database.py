@@ -366,7 +366,11 @@ class Database:
         are dead, which PostgreSQL would have in the order of the pages, and then sorted."""
         async with self.connection() as connection:
             await connection.execute(_ORDERED)
-            yield connection  # what is left of it, where it raises, ends before the connection is used again
+            try:
+                yield connection
+            except BaseException:
+                await connection.execute("ROLLBACK")
+                raise
             await connection.execute("COMMIT")
 
     @asynccontextmanager

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import traceback
 from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,9 +16,9 @@ from tests.support.cable import Cable, cable
 from tests.support.cluster import eventually
 from tests.support.patience import PATIENCE_S
 
-from landline.core.errors import GaveWay, NotWritten, Refusal, Unavailable
+from landline.core.errors import GaveWay, NotFound, NotWritten, Refusal, Unavailable
 from landline.store.changes import Changes
-from landline.store.database import Database
+from landline.store.database import Connection, Database
 
 
 @pytest.fixture
@@ -452,3 +452,39 @@ async def test_a_connection_that_was_ended_while_it_was_spare_is_not_used(dsn: s
             await asyncio.sleep(0)
         assert await database.fetchval("SELECT 1") == 1
     await database.close()
+
+
+@pytest.mark.parametrize("kind", ["transaction", "ordered"])
+async def test_a_transaction_that_raises_is_undone_and_nothing_to_tell_of(database: Database, kind: str) -> None:
+    """A request that is refused in the middle of one is nothing that an operator should read of."""
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    begin = getattr(database, kind)
+    await write(database)
+
+    async def refused() -> None:
+        async with begin() as connection:
+            await connection.execute("INSERT INTO written VALUES (1)")
+            raise NotFound("There is no such thread.")
+
+    with pytest.raises(NotFound):
+        await refused()
+    async with begin() as connection:
+        await connection.execute("INSERT INTO written VALUES (2)")
+    assert [row["n"] for row in await database.fetch("SELECT n FROM written")] == [2]
+    assert told == []
+
+
+async def test_a_connection_lost_in_the_middle_of_a_transaction_is_a_matter_of_time(
+    database: Database, operator: Operator
+) -> None:
+    async def cut(begin: Callable[[], AbstractAsyncContextManager[Connection]]) -> None:
+        async with begin() as connection:
+            await connection.execute("SELECT 1")
+            await operator.ends_all_sessions()
+            await connection.execute("SELECT 2")
+
+    for begin in (database.transaction, database.ordered):
+        with pytest.raises(Unavailable):
+            await cut(begin)
+    await write(database)
