@@ -4,7 +4,6 @@ were never given, or to another. Whoever was there throughout is shown once, and
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.client import HTTPConnection
 from itertools import product
 from operator import itemgetter
 from typing import Any
@@ -12,6 +11,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from uuid import UUID
 
 import pytest
+from tests.support.admin import admin
 from tests.support.signed import Answer, Raw, signed_headers, sms_body
 
 from landline.services.rooms.api import PAGE as ROOMS_PAGE
@@ -72,9 +72,9 @@ class Tenant:
         self.token = ""
 
     def ask(self, service: str | None, method: str, path: str, body: Any = None) -> Answer:
-        data = b"" if body is None else json.dumps(body).encode()
         if service is None:
-            return self._administer(method, path, data)
+            return admin(self.server, method, path, body)
+        data = b"" if body is None else json.dumps(body).encode()
         joint = "&" if "?" in path else "?"
         target = path if "api-version=" in path else f"{path}{joint}api-version={API_VERSIONS[service][-1]}"
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
@@ -88,17 +88,6 @@ class Tenant:
         answer = self.ask(service, method, path, body)
         assert answer.status < 300, (method, path, str(answer))
         return json.loads(answer.body or b"{}")
-
-    def _administer(self, method: str, path: str, data: bytes) -> Answer:
-        at = urlsplit(self.server.admin.url)
-        connection = HTTPConnection(at.hostname or "", at.port, timeout=30)
-        try:
-            headers = {"authorization": f"Bearer {self.server.ready['adminToken']}", "content-type": "application/json"}
-            connection.request(method, path, data, headers)
-            response = connection.getresponse()
-            return Answer(response.status, dict(response.getheaders()), response.read())
-        finally:
-            connection.close()
 
     def fill(self, first: int) -> dict[str, Paged]:
         """Have some of everything; what lists it, by name. `first`: its phone numbers begin there."""

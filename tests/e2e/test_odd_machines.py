@@ -5,14 +5,14 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 import venv
 from pathlib import Path
 
 import pytest
+from tests.support import processes
 from tests.support.patience import PATIENCE_S
 
-from landline.testing.server import COMMAND, START_TIMEOUT_S, Server
+from landline.testing.server import COMMAND, Server
 from landline.testing.trust import Trust
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -55,15 +55,13 @@ def test_it_serves_a_user_whose_directory_has_umlauts_also_after_a_kill(tmp_path
     command = [*user, *COMMAND, "dev", "--data", str(data), "--port", "0", "--ready-file", str(ready)]
     for end, status in (("kill", -9), ("terminate", 0)):
         ready.unlink(missing_ok=True)
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not ready.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        started = ready.exists()
-        getattr(process, end)()
-        _, said = process.communicate(timeout=PATIENCE_S)
-        assert started, said.decode()
-        assert process.returncode == status
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        try:
+            processes.wait_serving(process, ready)
+        finally:
+            getattr(process, end)()
+            ended = process.wait(PATIENCE_S)
+        assert ended == status
 
 
 def test_ctrl_c_while_modules_are_read_is_answered_with_no_traceback(tmp_path: Path) -> None:
@@ -80,11 +78,9 @@ def test_it_serves_where_standard_streams_are_closed(closed: str, tmp_path: Path
     command = shlex.join([*COMMAND, "dev", "--data", str(tmp_path / "data"), "--port", "0", "--ready-file", str(ready)])
     process = subprocess.Popen(["/bin/sh", "-c", f"exec {command} >{said} 2>&1 {closed}"], stdin=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not ready.exists() and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        assert process.poll() is None, said.read_text()
+        processes.wait_serving(process, ready)
+    except AssertionError as error:
+        raise AssertionError(said.read_text()) from error
     finally:
         process.terminate()
         assert process.wait(PATIENCE_S) == 0

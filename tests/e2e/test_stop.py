@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from http.client import HTTPException
@@ -17,7 +16,7 @@ from tests.support.signed import Raw
 
 from landline.app import workers
 from landline.testing import Server, ServerFailed
-from landline.testing.server import COMMAND, START_TIMEOUT_S
+from landline.testing.server import COMMAND
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning"),
@@ -107,11 +106,7 @@ def test_under_nohup_it_outlives_its_terminal(tmp_path: Path) -> None:
     command = ["nohup", *COMMAND, "dev", "--data", str(tmp_path / "data"), "--port", "0", "--ready-file", str(ready)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not ready.exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        processes.wait_serving(process, ready)
         process.send_signal(signal.SIGHUP)
     finally:
         process.terminate()  # the first that it takes: it drains

@@ -8,12 +8,12 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import pytest
+from tests.support.admin import admin
 from tests.support.patience import PATIENCE_S
 from tests.support.signed import Answer, Raw, http_date, signed_headers, sms_body
 
@@ -214,20 +214,6 @@ class Town:
 
 def filled(template: str, things: Things) -> str:
     return _PARAMETER.sub(lambda match: quote(things[match.group(1)], safe=""), template)
-
-
-def admin(server: Server, method: str, path: str, body: Any = None) -> Answer:
-    """What the admin API answers."""
-    at = urlsplit(server.admin.url)
-    connection = HTTPConnection(at.hostname or "", at.port, timeout=30)
-    try:
-        data = None if body is None else json.dumps(body)
-        headers = {"authorization": f"Bearer {server.ready['adminToken']}", "content-type": "application/json"}
-        connection.request(method, path, data, headers)
-        response = connection.getresponse()
-        return Answer(response.status, dict(response.getheaders()), response.read())
-    finally:
-        connection.close()
 
 
 def admin_operations(server: Server) -> list[tuple[str, str]]:

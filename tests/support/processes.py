@@ -3,12 +3,17 @@
 import os
 import select
 import signal
+import subprocess
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.support.patience import PATIENCE_S
+
+from landline.testing.server import START_TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,15 @@ def resident_bytes(process: Process) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def wait_serving(process: "subprocess.Popen[Any]", ready: Path) -> None:
+    """Return when the server that `process` starts has written its `ready` file. Fails where it ends before."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not ready.exists():
+        assert process.poll() is None, "it has ended"
+        assert time.monotonic() < deadline, "it does not serve"
+        time.sleep(0.01)
 
 
 def command(pid: int) -> list[str]:
