@@ -1,8 +1,11 @@
 """What every result is printed with: the machine, the commit, the memory of the server; and the server itself."""
 
+import os
 import platform
 import socket
 import subprocess
+import tempfile
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +17,7 @@ from landline.testing import Server
 
 ROOT = Path(__file__).parent.parent
 TLS, PLAIN = "TLS", "plain http"
+_SETTLED_SYNCS, _SETTLED_S, _DISK_PATIENCE_S = 200, 0.005, 120.0
 
 
 def header(question: str) -> None:
@@ -43,6 +47,25 @@ def result(what: str, value: float, unit: str, load: str, outcome: Outcome | Non
         if outcome.failures:
             latencies += f"; FAILURES {dict(outcome.failures.most_common(3))}"
     print(f"{what}: {value:,.0f} {unit} ({load}{latencies})", flush=True)
+
+
+def settle_disk() -> None:
+    """Wait until the disk has taken what earlier measurements left to it, and say how long that was. A data directory
+    of a gigabyte that is removed has its blocks discarded by the file system later, and a commit that comes meanwhile
+    waits for up to a second: that would be told as latency of whoever is measured next."""
+    os.sync()
+    began = time.monotonic()
+    with tempfile.NamedTemporaryFile() as file:
+        quick = 0
+        while quick < _SETTLED_SYNCS and time.monotonic() - began < _DISK_PATIENCE_S:
+            at = time.monotonic()
+            os.pwrite(file.fileno(), bytes(8192), 0)
+            os.fdatasync(file.fileno())
+            quick = quick + 1 if time.monotonic() - at < _SETTLED_S else 0
+            time.sleep(0.01)
+    waited = time.monotonic() - began
+    verdict = "quiet" if quick == _SETTLED_SYNCS else "NOT QUIET"
+    print(f"  the disk was {verdict} after {waited:.1f} s", flush=True)
 
 
 def memory_mb(server: Server) -> float:

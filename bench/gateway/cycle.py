@@ -4,6 +4,7 @@ long a message takes from its HTTP request to the SMSC."""
 import time
 from dataclasses import dataclass
 
+from bench import machine
 from bench.gateway import messages, usage
 from bench.gateway.figures import Figure, Figures, at_least, at_most
 from bench.gateway.gateways import Gateway
@@ -85,6 +86,7 @@ def latency(rig: Rig, gateway: Gateway, figures: Figures, *, rate_per_s: float, 
     """From the instant a request was due to be sent to the submit_sm's arrival at the SMSC: more than the issue's 'HTTP
     accept to submit_sm', because the accepting itself is in it."""
     rig.warm(gateway)
+    machine.settle_disk()
     count = int(rate_per_s * seconds)
     first = rig.take(count)
     outcome = pace(gateway.target, gateway.load(first, count, 1), rate_per_s=rate_per_s)
