@@ -109,7 +109,7 @@ def _open_more_files() -> None:
 
 def _spare_collector() -> None:
     """Let the garbage collector look rarely: messages in hand are many and in no cycles, and walking them took an
-    eighth of a busy process's time (docs/reference/performance.md). What is there by now stays, and is not walked."""
+    eighth of a busy process's time (docs/design/speed.md). What is there by now stays, and is not walked."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 1000)
